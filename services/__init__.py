@@ -1,0 +1,1 @@
+"""The services of the recommender, and what they share."""

@@ -1,0 +1,69 @@
+"""The error categories that domain code raises, free of any transport.
+
+    FashionError
+    ├── InvalidInput        the caller sent something wrong                    INVALID_ARGUMENT
+    ├── NotFound            what was named does not exist                      NOT_FOUND
+    ├── AlreadyExists       what was to be made exists                         ALREADY_EXISTS
+    ├── ModelMismatch       an embedding of another model version              FAILED_PRECONDITION
+    ├── Overloaded          a bounded queue is full; try again later           RESOURCE_EXHAUSTED
+    ├── DeadlineExceeded    the caller's deadline passed before the work did   DEADLINE_EXCEEDED
+    └── Unavailable
+        ├── NotReady        this service cannot answer yet                     UNAVAILABLE
+        └── Upstream        a service or store that this one needs is down     UNAVAILABLE
+
+The one table from categories to gRPC status codes is in `services.serving.status`.
+"""
+
+from collections.abc import Mapping
+
+
+class FashionError(Exception):
+    """An error with a text for people and a reason for programs.
+
+    Attributes:
+        message: one sentence that names what was wrong, safe to show to the caller.
+        reason: UPPER_SNAKE_CASE, stable; becomes `google.rpc.ErrorInfo.reason`.
+        metadata: further facts, such as the field's name; becomes `google.rpc.ErrorInfo.metadata`.
+    """
+
+    def __init__(self, message: str, *, reason: str, metadata: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.metadata: Mapping[str, str] = dict(metadata or {})
+
+
+class InvalidInput(FashionError):
+    """The caller sent something wrong; sending it again will not help."""
+
+
+class NotFound(FashionError):
+    """What the caller named does not exist."""
+
+
+class AlreadyExists(FashionError):
+    """What the caller wanted to create exists already."""
+
+
+class ModelMismatch(FashionError):
+    """An embedding carries another model version than the one that is served."""
+
+
+class Overloaded(FashionError):
+    """A bounded queue is full; the same call may succeed a little later."""
+
+
+class DeadlineExceeded(FashionError):
+    """The caller's deadline passed before the work was done."""
+
+
+class Unavailable(FashionError):
+    """The call cannot be answered now, through no fault of the caller."""
+
+
+class NotReady(Unavailable):
+    """This service has not loaded what it needs to answer."""
+
+
+class Upstream(Unavailable):
+    """A service or store that this one depends on did not answer."""
