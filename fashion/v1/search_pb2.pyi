@@ -1,0 +1,374 @@
+import datetime
+
+from fashion.v1 import types_pb2 as _types_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class SearchScope(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SEARCH_SCOPE_UNSPECIFIED: _ClassVar[SearchScope]
+    SEARCH_SCOPE_PREDICTED_TYPE: _ClassVar[SearchScope]
+    SEARCH_SCOPE_INVENTORY: _ClassVar[SearchScope]
+    SEARCH_SCOPE_DERIVED_TYPES: _ClassVar[SearchScope]
+
+class PreferencePolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PREFERENCE_POLICY_UNSPECIFIED: _ClassVar[PreferencePolicy]
+    PREFERENCE_POLICY_BEST_EFFORT: _ClassVar[PreferencePolicy]
+    PREFERENCE_POLICY_REQUIRED: _ClassVar[PreferencePolicy]
+
+class DegradedReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DEGRADED_REASON_UNSPECIFIED: _ClassVar[DegradedReason]
+    DEGRADED_REASON_PREFERENCES_UNAVAILABLE: _ClassVar[DegradedReason]
+    DEGRADED_REASON_CLASSIFIER_UNAVAILABLE: _ClassVar[DegradedReason]
+    DEGRADED_REASON_PREDICTED_TYPE_NOT_IN_CATALOGUE: _ClassVar[DegradedReason]
+
+class UpsertOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    UPSERT_OUTCOME_UNSPECIFIED: _ClassVar[UpsertOutcome]
+    UPSERT_OUTCOME_CREATED: _ClassVar[UpsertOutcome]
+    UPSERT_OUTCOME_UPDATED: _ClassVar[UpsertOutcome]
+    UPSERT_OUTCOME_UNCHANGED: _ClassVar[UpsertOutcome]
+SEARCH_SCOPE_UNSPECIFIED: SearchScope
+SEARCH_SCOPE_PREDICTED_TYPE: SearchScope
+SEARCH_SCOPE_INVENTORY: SearchScope
+SEARCH_SCOPE_DERIVED_TYPES: SearchScope
+PREFERENCE_POLICY_UNSPECIFIED: PreferencePolicy
+PREFERENCE_POLICY_BEST_EFFORT: PreferencePolicy
+PREFERENCE_POLICY_REQUIRED: PreferencePolicy
+DEGRADED_REASON_UNSPECIFIED: DegradedReason
+DEGRADED_REASON_PREFERENCES_UNAVAILABLE: DegradedReason
+DEGRADED_REASON_CLASSIFIER_UNAVAILABLE: DegradedReason
+DEGRADED_REASON_PREDICTED_TYPE_NOT_IN_CATALOGUE: DegradedReason
+UPSERT_OUTCOME_UNSPECIFIED: UpsertOutcome
+UPSERT_OUTCOME_CREATED: UpsertOutcome
+UPSERT_OUTCOME_UPDATED: UpsertOutcome
+UPSERT_OUTCOME_UNCHANGED: UpsertOutcome
+
+class FindSimilarRequest(_message.Message):
+    __slots__ = ("product_id", "image", "embedding", "liked_product_ids", "disliked_product_ids", "user_id", "filter", "top_k", "scope", "derived_types", "include_out_of_stock", "preference_policy", "excluded_product_ids")
+    PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    LIKED_PRODUCT_IDS_FIELD_NUMBER: _ClassVar[int]
+    DISLIKED_PRODUCT_IDS_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    TOP_K_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    DERIVED_TYPES_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_OUT_OF_STOCK_FIELD_NUMBER: _ClassVar[int]
+    PREFERENCE_POLICY_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDED_PRODUCT_IDS_FIELD_NUMBER: _ClassVar[int]
+    product_id: str
+    image: _types_pb2.Image
+    embedding: _types_pb2.Embedding
+    liked_product_ids: _containers.RepeatedScalarFieldContainer[str]
+    disliked_product_ids: _containers.RepeatedScalarFieldContainer[str]
+    user_id: str
+    filter: Filter
+    top_k: int
+    scope: SearchScope
+    derived_types: _containers.RepeatedScalarFieldContainer[str]
+    include_out_of_stock: bool
+    preference_policy: PreferencePolicy
+    excluded_product_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, product_id: _Optional[str] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., embedding: _Optional[_Union[_types_pb2.Embedding, _Mapping]] = ..., liked_product_ids: _Optional[_Iterable[str]] = ..., disliked_product_ids: _Optional[_Iterable[str]] = ..., user_id: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., top_k: _Optional[int] = ..., scope: _Optional[_Union[SearchScope, str]] = ..., derived_types: _Optional[_Iterable[str]] = ..., include_out_of_stock: _Optional[bool] = ..., preference_policy: _Optional[_Union[PreferencePolicy, str]] = ..., excluded_product_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Filter(_message.Message):
+    __slots__ = ("gender", "master_category", "sub_category", "article_type", "base_colour", "season", "usage", "year")
+    GENDER_FIELD_NUMBER: _ClassVar[int]
+    MASTER_CATEGORY_FIELD_NUMBER: _ClassVar[int]
+    SUB_CATEGORY_FIELD_NUMBER: _ClassVar[int]
+    ARTICLE_TYPE_FIELD_NUMBER: _ClassVar[int]
+    BASE_COLOUR_FIELD_NUMBER: _ClassVar[int]
+    SEASON_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    YEAR_FIELD_NUMBER: _ClassVar[int]
+    gender: GenderFilter
+    master_category: LabelFilter
+    sub_category: LabelFilter
+    article_type: LabelFilter
+    base_colour: ColourFilter
+    season: LabelFilter
+    usage: LabelFilter
+    year: YearRange
+    def __init__(self, gender: _Optional[_Union[GenderFilter, _Mapping]] = ..., master_category: _Optional[_Union[LabelFilter, _Mapping]] = ..., sub_category: _Optional[_Union[LabelFilter, _Mapping]] = ..., article_type: _Optional[_Union[LabelFilter, _Mapping]] = ..., base_colour: _Optional[_Union[ColourFilter, _Mapping]] = ..., season: _Optional[_Union[LabelFilter, _Mapping]] = ..., usage: _Optional[_Union[LabelFilter, _Mapping]] = ..., year: _Optional[_Union[YearRange, _Mapping]] = ...) -> None: ...
+
+class LabelFilter(_message.Message):
+    __slots__ = ("any_of", "none_of")
+    ANY_OF_FIELD_NUMBER: _ClassVar[int]
+    NONE_OF_FIELD_NUMBER: _ClassVar[int]
+    any_of: _containers.RepeatedScalarFieldContainer[str]
+    none_of: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, any_of: _Optional[_Iterable[str]] = ..., none_of: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GenderFilter(_message.Message):
+    __slots__ = ("any_of", "none_of")
+    ANY_OF_FIELD_NUMBER: _ClassVar[int]
+    NONE_OF_FIELD_NUMBER: _ClassVar[int]
+    any_of: _containers.RepeatedScalarFieldContainer[_types_pb2.Gender]
+    none_of: _containers.RepeatedScalarFieldContainer[_types_pb2.Gender]
+    def __init__(self, any_of: _Optional[_Iterable[_Union[_types_pb2.Gender, str]]] = ..., none_of: _Optional[_Iterable[_Union[_types_pb2.Gender, str]]] = ...) -> None: ...
+
+class ColourFilter(_message.Message):
+    __slots__ = ("any_of", "none_of", "by_family")
+    ANY_OF_FIELD_NUMBER: _ClassVar[int]
+    NONE_OF_FIELD_NUMBER: _ClassVar[int]
+    BY_FAMILY_FIELD_NUMBER: _ClassVar[int]
+    any_of: _containers.RepeatedScalarFieldContainer[str]
+    none_of: _containers.RepeatedScalarFieldContainer[str]
+    by_family: bool
+    def __init__(self, any_of: _Optional[_Iterable[str]] = ..., none_of: _Optional[_Iterable[str]] = ..., by_family: _Optional[bool] = ...) -> None: ...
+
+class YearRange(_message.Message):
+    __slots__ = ("first", "last")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    first: int
+    last: int
+    def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
+
+class FindSimilarResponse(_message.Message):
+    __slots__ = ("products", "applied", "classification")
+    PRODUCTS_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_FIELD_NUMBER: _ClassVar[int]
+    CLASSIFICATION_FIELD_NUMBER: _ClassVar[int]
+    products: _containers.RepeatedCompositeFieldContainer[SimilarProduct]
+    applied: AppliedSearch
+    classification: _types_pb2.Classification
+    def __init__(self, products: _Optional[_Iterable[_Union[SimilarProduct, _Mapping]]] = ..., applied: _Optional[_Union[AppliedSearch, _Mapping]] = ..., classification: _Optional[_Union[_types_pb2.Classification, _Mapping]] = ...) -> None: ...
+
+class SimilarProduct(_message.Message):
+    __slots__ = ("product", "similarity")
+    PRODUCT_FIELD_NUMBER: _ClassVar[int]
+    SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    product: _types_pb2.Product
+    similarity: float
+    def __init__(self, product: _Optional[_Union[_types_pb2.Product, _Mapping]] = ..., similarity: _Optional[float] = ...) -> None: ...
+
+class AppliedSearch(_message.Message):
+    __slots__ = ("scope", "derived_types", "excluded_colours", "eligible_count", "model_version", "index_version", "degraded")
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    DERIVED_TYPES_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDED_COLOURS_FIELD_NUMBER: _ClassVar[int]
+    ELIGIBLE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    INDEX_VERSION_FIELD_NUMBER: _ClassVar[int]
+    DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    scope: SearchScope
+    derived_types: _containers.RepeatedScalarFieldContainer[str]
+    excluded_colours: _containers.RepeatedScalarFieldContainer[str]
+    eligible_count: int
+    model_version: str
+    index_version: int
+    degraded: _containers.RepeatedScalarFieldContainer[DegradedReason]
+    def __init__(self, scope: _Optional[_Union[SearchScope, str]] = ..., derived_types: _Optional[_Iterable[str]] = ..., excluded_colours: _Optional[_Iterable[str]] = ..., eligible_count: _Optional[int] = ..., model_version: _Optional[str] = ..., index_version: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[DegradedReason, str]]] = ...) -> None: ...
+
+class UpsertProductsRequest(_message.Message):
+    __slots__ = ("rows",)
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    rows: _containers.RepeatedCompositeFieldContainer[ProductRow]
+    def __init__(self, rows: _Optional[_Iterable[_Union[ProductRow, _Mapping]]] = ...) -> None: ...
+
+class ProductRow(_message.Message):
+    __slots__ = ("product", "image", "embedding")
+    PRODUCT_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    product: _types_pb2.Product
+    image: _types_pb2.Image
+    embedding: _types_pb2.Embedding
+    def __init__(self, product: _Optional[_Union[_types_pb2.Product, _Mapping]] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., embedding: _Optional[_Union[_types_pb2.Embedding, _Mapping]] = ...) -> None: ...
+
+class UpsertProductsResponse(_message.Message):
+    __slots__ = ("results", "index_version")
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    INDEX_VERSION_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[UpsertResult]
+    index_version: int
+    def __init__(self, results: _Optional[_Iterable[_Union[UpsertResult, _Mapping]]] = ..., index_version: _Optional[int] = ...) -> None: ...
+
+class UpsertResult(_message.Message):
+    __slots__ = ("product_id", "status", "outcome")
+    PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    product_id: str
+    status: _types_pb2.RowStatus
+    outcome: UpsertOutcome
+    def __init__(self, product_id: _Optional[str] = ..., status: _Optional[_Union[_types_pb2.RowStatus, _Mapping]] = ..., outcome: _Optional[_Union[UpsertOutcome, str]] = ...) -> None: ...
+
+class DeleteProductsRequest(_message.Message):
+    __slots__ = ("product_ids",)
+    PRODUCT_IDS_FIELD_NUMBER: _ClassVar[int]
+    product_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, product_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class DeleteProductsResponse(_message.Message):
+    __slots__ = ("results", "index_version")
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    INDEX_VERSION_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[DeleteResult]
+    index_version: int
+    def __init__(self, results: _Optional[_Iterable[_Union[DeleteResult, _Mapping]]] = ..., index_version: _Optional[int] = ...) -> None: ...
+
+class DeleteResult(_message.Message):
+    __slots__ = ("product_id", "status")
+    PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    product_id: str
+    status: _types_pb2.RowStatus
+    def __init__(self, product_id: _Optional[str] = ..., status: _Optional[_Union[_types_pb2.RowStatus, _Mapping]] = ...) -> None: ...
+
+class GetProductRequest(_message.Message):
+    __slots__ = ("product_id", "include_embedding")
+    PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    product_id: str
+    include_embedding: bool
+    def __init__(self, product_id: _Optional[str] = ..., include_embedding: _Optional[bool] = ...) -> None: ...
+
+class GetProductResponse(_message.Message):
+    __slots__ = ("product", "embedding")
+    PRODUCT_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    product: _types_pb2.Product
+    embedding: _types_pb2.Embedding
+    def __init__(self, product: _Optional[_Union[_types_pb2.Product, _Mapping]] = ..., embedding: _Optional[_Union[_types_pb2.Embedding, _Mapping]] = ...) -> None: ...
+
+class GetPhotographRequest(_message.Message):
+    __slots__ = ("product_id",)
+    PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
+    product_id: str
+    def __init__(self, product_id: _Optional[str] = ...) -> None: ...
+
+class GetPhotographResponse(_message.Message):
+    __slots__ = ("content", "media_type", "sha256")
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    content: bytes
+    media_type: str
+    sha256: str
+    def __init__(self, content: _Optional[bytes] = ..., media_type: _Optional[str] = ..., sha256: _Optional[str] = ...) -> None: ...
+
+class ListProductsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token", "filter")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    filter: Filter
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ...) -> None: ...
+
+class ListProductsResponse(_message.Message):
+    __slots__ = ("products", "next_page_token", "total_size")
+    PRODUCTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    products: _containers.RepeatedCompositeFieldContainer[_types_pb2.Product]
+    next_page_token: str
+    total_size: int
+    def __init__(self, products: _Optional[_Iterable[_Union[_types_pb2.Product, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ...) -> None: ...
+
+class DislikedColour(_message.Message):
+    __slots__ = ("colour", "exact")
+    COLOUR_FIELD_NUMBER: _ClassVar[int]
+    EXACT_FIELD_NUMBER: _ClassVar[int]
+    colour: str
+    exact: bool
+    def __init__(self, colour: _Optional[str] = ..., exact: _Optional[bool] = ...) -> None: ...
+
+class AddDislikedColoursRequest(_message.Message):
+    __slots__ = ("user_id", "colours")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    COLOURS_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    colours: _containers.RepeatedCompositeFieldContainer[DislikedColour]
+    def __init__(self, user_id: _Optional[str] = ..., colours: _Optional[_Iterable[_Union[DislikedColour, _Mapping]]] = ...) -> None: ...
+
+class AddDislikedColoursResponse(_message.Message):
+    __slots__ = ("colours",)
+    COLOURS_FIELD_NUMBER: _ClassVar[int]
+    colours: _containers.RepeatedCompositeFieldContainer[DislikedColour]
+    def __init__(self, colours: _Optional[_Iterable[_Union[DislikedColour, _Mapping]]] = ...) -> None: ...
+
+class RemoveDislikedColoursRequest(_message.Message):
+    __slots__ = ("user_id", "colours")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    COLOURS_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    colours: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, user_id: _Optional[str] = ..., colours: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class RemoveDislikedColoursResponse(_message.Message):
+    __slots__ = ("colours",)
+    COLOURS_FIELD_NUMBER: _ClassVar[int]
+    colours: _containers.RepeatedCompositeFieldContainer[DislikedColour]
+    def __init__(self, colours: _Optional[_Iterable[_Union[DislikedColour, _Mapping]]] = ...) -> None: ...
+
+class ListDislikedColoursRequest(_message.Message):
+    __slots__ = ("user_id",)
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    def __init__(self, user_id: _Optional[str] = ...) -> None: ...
+
+class ListDislikedColoursResponse(_message.Message):
+    __slots__ = ("colours",)
+    COLOURS_FIELD_NUMBER: _ClassVar[int]
+    colours: _containers.RepeatedCompositeFieldContainer[DislikedColour]
+    def __init__(self, colours: _Optional[_Iterable[_Union[DislikedColour, _Mapping]]] = ...) -> None: ...
+
+class ForgetUserRequest(_message.Message):
+    __slots__ = ("user_id",)
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    def __init__(self, user_id: _Optional[str] = ...) -> None: ...
+
+class ForgetUserResponse(_message.Message):
+    __slots__ = ("existed",)
+    EXISTED_FIELD_NUMBER: _ClassVar[int]
+    existed: bool
+    def __init__(self, existed: _Optional[bool] = ...) -> None: ...
+
+class GetIndexRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetIndexResponse(_message.Message):
+    __slots__ = ("product_count", "available_count", "model_version", "index_version", "update_time", "candidates_version", "derived_types", "outdated_count")
+    PRODUCT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    AVAILABLE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    INDEX_VERSION_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_VERSION_FIELD_NUMBER: _ClassVar[int]
+    DERIVED_TYPES_FIELD_NUMBER: _ClassVar[int]
+    OUTDATED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    product_count: int
+    available_count: int
+    model_version: str
+    index_version: int
+    update_time: _timestamp_pb2.Timestamp
+    candidates_version: str
+    derived_types: _containers.RepeatedCompositeFieldContainer[DerivedTypeCount]
+    outdated_count: int
+    def __init__(self, product_count: _Optional[int] = ..., available_count: _Optional[int] = ..., model_version: _Optional[str] = ..., index_version: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., candidates_version: _Optional[str] = ..., derived_types: _Optional[_Iterable[_Union[DerivedTypeCount, _Mapping]]] = ..., outdated_count: _Optional[int] = ...) -> None: ...
+
+class DerivedTypeCount(_message.Message):
+    __slots__ = ("label", "product_count")
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    label: str
+    product_count: int
+    def __init__(self, label: _Optional[str] = ..., product_count: _Optional[int] = ...) -> None: ...

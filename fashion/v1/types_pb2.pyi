@@ -1,0 +1,154 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Gender(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    GENDER_UNSPECIFIED: _ClassVar[Gender]
+    GENDER_MEN: _ClassVar[Gender]
+    GENDER_WOMEN: _ClassVar[Gender]
+    GENDER_BOYS: _ClassVar[Gender]
+    GENDER_GIRLS: _ClassVar[Gender]
+    GENDER_UNISEX: _ClassVar[Gender]
+
+class ClassificationMethod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CLASSIFICATION_METHOD_UNSPECIFIED: _ClassVar[ClassificationMethod]
+    CLASSIFICATION_METHOD_CANDIDATES: _ClassVar[ClassificationMethod]
+    CLASSIFICATION_METHOD_MODEL_LABELS: _ClassVar[ClassificationMethod]
+GENDER_UNSPECIFIED: Gender
+GENDER_MEN: Gender
+GENDER_WOMEN: Gender
+GENDER_BOYS: Gender
+GENDER_GIRLS: Gender
+GENDER_UNISEX: Gender
+CLASSIFICATION_METHOD_UNSPECIFIED: ClassificationMethod
+CLASSIFICATION_METHOD_CANDIDATES: ClassificationMethod
+CLASSIFICATION_METHOD_MODEL_LABELS: ClassificationMethod
+
+class Image(_message.Message):
+    __slots__ = ("content", "region")
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    content: bytes
+    region: Box
+    def __init__(self, content: _Optional[bytes] = ..., region: _Optional[_Union[Box, _Mapping]] = ...) -> None: ...
+
+class Box(_message.Message):
+    __slots__ = ("left", "top", "right", "bottom")
+    LEFT_FIELD_NUMBER: _ClassVar[int]
+    TOP_FIELD_NUMBER: _ClassVar[int]
+    RIGHT_FIELD_NUMBER: _ClassVar[int]
+    BOTTOM_FIELD_NUMBER: _ClassVar[int]
+    left: float
+    top: float
+    right: float
+    bottom: float
+    def __init__(self, left: _Optional[float] = ..., top: _Optional[float] = ..., right: _Optional[float] = ..., bottom: _Optional[float] = ...) -> None: ...
+
+class Embedding(_message.Message):
+    __slots__ = ("values", "model_version")
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedScalarFieldContainer[float]
+    model_version: str
+    def __init__(self, values: _Optional[_Iterable[float]] = ..., model_version: _Optional[str] = ...) -> None: ...
+
+class Price(_message.Message):
+    __slots__ = ("currency_code", "units", "nanos")
+    CURRENCY_CODE_FIELD_NUMBER: _ClassVar[int]
+    UNITS_FIELD_NUMBER: _ClassVar[int]
+    NANOS_FIELD_NUMBER: _ClassVar[int]
+    currency_code: str
+    units: int
+    nanos: int
+    def __init__(self, currency_code: _Optional[str] = ..., units: _Optional[int] = ..., nanos: _Optional[int] = ...) -> None: ...
+
+class Product(_message.Message):
+    __slots__ = ("id", "gender", "master_category", "sub_category", "article_type", "base_colour", "season", "year", "usage", "name", "url", "image_url", "price", "in_stock", "parent_id", "derived_type")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    GENDER_FIELD_NUMBER: _ClassVar[int]
+    MASTER_CATEGORY_FIELD_NUMBER: _ClassVar[int]
+    SUB_CATEGORY_FIELD_NUMBER: _ClassVar[int]
+    ARTICLE_TYPE_FIELD_NUMBER: _ClassVar[int]
+    BASE_COLOUR_FIELD_NUMBER: _ClassVar[int]
+    SEASON_FIELD_NUMBER: _ClassVar[int]
+    YEAR_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_URL_FIELD_NUMBER: _ClassVar[int]
+    PRICE_FIELD_NUMBER: _ClassVar[int]
+    IN_STOCK_FIELD_NUMBER: _ClassVar[int]
+    PARENT_ID_FIELD_NUMBER: _ClassVar[int]
+    DERIVED_TYPE_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    gender: Gender
+    master_category: str
+    sub_category: str
+    article_type: str
+    base_colour: str
+    season: str
+    year: int
+    usage: str
+    name: str
+    url: str
+    image_url: str
+    price: Price
+    in_stock: bool
+    parent_id: str
+    derived_type: str
+    def __init__(self, id: _Optional[str] = ..., gender: _Optional[_Union[Gender, str]] = ..., master_category: _Optional[str] = ..., sub_category: _Optional[str] = ..., article_type: _Optional[str] = ..., base_colour: _Optional[str] = ..., season: _Optional[str] = ..., year: _Optional[int] = ..., usage: _Optional[str] = ..., name: _Optional[str] = ..., url: _Optional[str] = ..., image_url: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., in_stock: _Optional[bool] = ..., parent_id: _Optional[str] = ..., derived_type: _Optional[str] = ...) -> None: ...
+
+class Classification(_message.Message):
+    __slots__ = ("sub_categories", "derived_types", "method", "model_version", "candidates_version")
+    SUB_CATEGORIES_FIELD_NUMBER: _ClassVar[int]
+    DERIVED_TYPES_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_VERSION_FIELD_NUMBER: _ClassVar[int]
+    sub_categories: _containers.RepeatedCompositeFieldContainer[SubCategoryPrediction]
+    derived_types: _containers.RepeatedCompositeFieldContainer[DerivedTypePrediction]
+    method: ClassificationMethod
+    model_version: str
+    candidates_version: str
+    def __init__(self, sub_categories: _Optional[_Iterable[_Union[SubCategoryPrediction, _Mapping]]] = ..., derived_types: _Optional[_Iterable[_Union[DerivedTypePrediction, _Mapping]]] = ..., method: _Optional[_Union[ClassificationMethod, str]] = ..., model_version: _Optional[str] = ..., candidates_version: _Optional[str] = ...) -> None: ...
+
+class SubCategoryPrediction(_message.Message):
+    __slots__ = ("label", "probability")
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    label: str
+    probability: float
+    def __init__(self, label: _Optional[str] = ..., probability: _Optional[float] = ...) -> None: ...
+
+class DerivedTypePrediction(_message.Message):
+    __slots__ = ("label", "gender", "article_type", "sub_category", "similarity", "margin")
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    GENDER_FIELD_NUMBER: _ClassVar[int]
+    ARTICLE_TYPE_FIELD_NUMBER: _ClassVar[int]
+    SUB_CATEGORY_FIELD_NUMBER: _ClassVar[int]
+    SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    MARGIN_FIELD_NUMBER: _ClassVar[int]
+    label: str
+    gender: Gender
+    article_type: str
+    sub_category: str
+    similarity: float
+    margin: float
+    def __init__(self, label: _Optional[str] = ..., gender: _Optional[_Union[Gender, str]] = ..., article_type: _Optional[str] = ..., sub_category: _Optional[str] = ..., similarity: _Optional[float] = ..., margin: _Optional[float] = ...) -> None: ...
+
+class RowStatus(_message.Message):
+    __slots__ = ("code", "reason", "message")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    code: int
+    reason: str
+    message: str
+    def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,231 @@
+"""What the services say to one another, free of any transport: values, and the Protocols that the parts fulfil.
+
+A part in the same process and a client of a remote one fulfil the same Protocol, so that the one-process stack and one
+container per service differ only in who is put together.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.serving.errors import FashionError
+
+
+class Gender(Enum):
+    """Whom a product is made for; the value is the data set's label."""
+
+    MEN = "Men"
+    WOMEN = "Women"
+    BOYS = "Boys"
+    GIRLS = "Girls"
+    UNISEX = "Unisex"
+
+
+def derived_type(gender: Gender, article_type: str) -> str:
+    """Names the derived type of a gender and an article type, such as "Men Tshirts"."""
+    return f"{gender.value} {article_type}"
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in a photograph as shares of its width and height, each in 0..1; left < right, top < bottom."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True, slots=True)
+class Photograph:
+    """An encoded photograph (JPEG, PNG or WebP), or the part of it in `region`."""
+
+    content: bytes
+    region: Box | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """What an encoder makes of a photograph.
+
+    Attributes:
+        values: float32, shape (dimension,), L2 norm 1.
+        model_version: the content hash of the bundle that made it.
+    """
+
+    values: NDArray[np.float32]
+    model_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model as it is served.
+
+    Attributes:
+        name: the bundle's name.
+        model_version: the bundle's content hash.
+        dimension: floats in an embedding.
+        input_height: pixels.
+        input_width: pixels.
+        runtime: what runs it, such as "tensorflow".
+        precision: what it is computed in, such as "float32".
+        reference_precision: what the bundle's figures were measured in.
+    """
+
+    name: str
+    model_version: str
+    dimension: int
+    input_height: int
+    input_width: int
+    runtime: str
+    precision: str
+    reference_precision: str
+
+
+class ClassificationMethod(Enum):
+    """How derived types were found."""
+
+    CANDIDATES = "candidates"
+    MODEL_LABELS = "model labels"
+
+
+@dataclass(frozen=True, slots=True)
+class SubCategoryPrediction:
+    """A subCategory; `probability` in 0..1, or None for one that the classifier was never trained on."""
+
+    label: str
+    probability: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedTypePrediction:
+    """A derived type.
+
+    Attributes:
+        gender: whom it is for.
+        article_type: such as "Tshirts".
+        sub_category: the candidate's; None where the model's own labels were used.
+        similarity: in [-1, 1], higher is closer.
+        margin: by how much that exceeds the next one's, at least 0; None for the last.
+    """
+
+    gender: Gender
+    article_type: str
+    sub_category: str | None
+    similarity: float
+    margin: float | None
+
+    @property
+    def label(self) -> str:
+        """Such as "Men Tshirts"."""
+        return derived_type(self.gender, self.article_type)
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """What a photograph was recognised as, the likeliest first; `candidates_version` is "" where there are none."""
+
+    sub_categories: tuple[SubCategoryPrediction, ...]
+    derived_types: tuple[DerivedTypePrediction, ...]
+    method: ClassificationMethod
+    model_version: str
+    candidates_version: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CandidateSet:
+    """The candidates of a catalogue: for each derived type within each subCategory, its medoid.
+
+    Attributes:
+        version: changes whenever the candidates do.
+        model_version: of the embeddings.
+        sub_categories: shape (n,), one a candidate.
+        genders: shape (n,).
+        article_types: shape (n,).
+        product_ids: shape (n,), the medoids.
+        embeddings: float32, shape (n, dimension), L2-normalised rows.
+    """
+
+    version: str
+    model_version: str
+    sub_categories: tuple[str, ...]
+    genders: tuple[Gender, ...]
+    article_types: tuple[str, ...]
+    product_ids: tuple[str, ...]
+    embeddings: NDArray[np.float32]
+
+
+class Embedder(Protocol):
+    """Turns photographs into embeddings: the local embedder, or a client of a remote one."""
+
+    async def embed(self, photograph: Photograph) -> Embedding:
+        """Embeds one photograph.
+
+        Raises:
+            InvalidInput: the photograph cannot be used; the reason says why.
+            Overloaded: the queue is full.
+            Upstream: a remote embedder does not answer (reason EMBEDDER_UNAVAILABLE).
+        """
+        ...
+
+    async def embed_batch(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
+        """Embeds any number of photographs; returns one embedding or error for each, in their order.
+
+        Raises:
+            Overloaded: the queue is full.
+            Upstream: a remote embedder does not answer (reason EMBEDDER_UNAVAILABLE).
+        """
+        ...
+
+    async def model(self) -> ModelInfo:
+        """Describes the model.
+
+        Raises:
+            Upstream: a remote embedder does not answer (reason EMBEDDER_UNAVAILABLE).
+        """
+        ...
+
+
+class Classifier(Protocol):
+    """Recognises what an embedding shows: the local classifier, or a client of a remote one."""
+
+    async def classify(self, embedding: Embedding, top_k: int) -> Classification:
+        """Classifies an embedding; returns at most `top_k` (1..100) subCategories and derived types.
+
+        Raises:
+            ModelMismatch: the embedding is another model's.
+            Upstream: a remote classifier does not answer (reason CLASSIFIER_UNAVAILABLE).
+        """
+        ...
+
+
+class CandidateStore(Protocol):
+    """Where search publishes the candidates and the classifier follows them: Redis, or memory in one process."""
+
+    async def publish(self, candidates: CandidateSet) -> None:
+        """Replaces the candidates of the set's model version.
+
+        Raises:
+            Upstream: the store does not answer (reason CANDIDATES_UNAVAILABLE).
+        """
+        ...
+
+    async def version(self, model_version: str) -> str | None:
+        """Returns the version of the candidates published for a model, or None where there are none.
+
+        Raises:
+            Upstream: the store does not answer (reason CANDIDATES_UNAVAILABLE).
+        """
+        ...
+
+    async def read(self, model_version: str) -> CandidateSet | None:
+        """Returns the candidates published for a model, or None where there are none.
+
+        Raises:
+            Upstream: the store does not answer, or holds something unreadable (reason CANDIDATES_UNAVAILABLE).
+        """
+        ...
