@@ -2,22 +2,23 @@
 
 import csv
 import json
-import os
-import stat
-import threading
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Literal, Protocol, Self, TypeVar
+from typing import Literal, Self
 
+from offline.dataset_files import (
+    PHOTOGRAPH_SUFFIXES,
+    PHOTOGRAPHS_FOLDER,
+    STYLES_FILE,
+    DatasetFiles,
+    FolderFiles,
+    ZipFiles,
+)
 from services.serving.errors import InvalidInput, NotFound
 
-STYLES_FILE = "styles.csv"
-PHOTOGRAPHS_FOLDER = "images"
 COLUMNS = (
     "id",
     "gender",
@@ -31,8 +32,6 @@ COLUMNS = (
     "productDisplayName",
 )
 GENDERS = ("Men", "Women", "Boys", "Girls", "Unisex")
-# In this order: where a product has several photographs, the first kind found is its photograph.
-PHOTOGRAPH_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 # A zip can promise any size; nothing near these is a table of products or a photograph.
 MAX_STYLES_BYTES = 1 << 30
 MAX_PHOTOGRAPH_BYTES = 64 << 20
@@ -44,7 +43,6 @@ _YEARS = range(1900, 2101)
 _MAX_LINES_PER_ROW = 10
 
 FindingKind = Literal["repaired", "dropped", "note"]
-_Root = TypeVar("_Root", Path, PurePosixPath)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ class Finding:
     """One thing that was wrong with a row or a photograph, and what was done about it.
 
     Attributes:
-        line: line of `styles.csv` at which the row begins, the header being 1; 0 for a photograph without a row.
+        line: line of `styles.csv` at which the row begins, the header being 1; 0 for a photograph.
         id: the product's id as written, empty where the row has none.
         kind: "repaired" and "dropped" speak of a row, "note" of what changed no row.
         reason: one sentence for people.
@@ -118,29 +116,19 @@ class DatasetReport:
         return json.dumps(asdict(self), ensure_ascii=False, indent=2)
 
 
-class _Source(Protocol):
-    """Where files come from: a folder or a zip, with names relative to the data set's own root."""
-
-    def photographs(self) -> Iterable[str]: ...
-
-    def read(self, name: str, limit: int) -> bytes: ...
-
-    def close(self) -> None: ...
-
-
 class Dataset:
     """Products and their photographs; a context manager. Photographs may be read from several threads."""
 
     def __init__(
         self,
-        source: _Source,
+        files: DatasetFiles,
         rows: tuple[Row, ...],
         report: DatasetReport,
         photograph_names: Mapping[str, str],
     ) -> None:
         self.rows = rows
         self.report = report
-        self._source = source
+        self._files = files
         self._photograph_names = photograph_names
 
     def photograph_name(self, product_id: str) -> str:
@@ -165,11 +153,11 @@ class Dataset:
             NotFound: the data set has no photograph of this product.
             InvalidInput: the file cannot be read.
         """
-        return self._source.read(self.photograph_name(product_id), MAX_PHOTOGRAPH_BYTES)
+        return self._files.read(self.photograph_name(product_id), MAX_PHOTOGRAPH_BYTES)
 
     def close(self) -> None:
         """Let go of the zip, if it is one."""
-        self._source.close()
+        self._files.close()
 
     def __enter__(self) -> Self:
         return self
@@ -193,21 +181,21 @@ def open_dataset(path: Path) -> Dataset:
         InvalidInput: there is no data set at `path`, or the zip is broken or unsafe, or columns are missing.
     """
     path = Path(path)
-    source: _Source
+    files: DatasetFiles
     if path.is_dir():
-        source = _FolderSource(path)
+        files = FolderFiles(path)
     elif path.is_file():
-        source = _ZipSource(path)
+        files = ZipFiles(path)
     else:
         raise InvalidInput(f"{path}: no such file or folder", reason="DATASET_NOT_FOUND")
     try:
-        photographs, spare = _choose_photographs(source.photographs())
-        table = source.read(STYLES_FILE, MAX_STYLES_BYTES)
+        photographs, spare = _choose_photographs(files.photographs())
+        table = files.read(STYLES_FILE, MAX_STYLES_BYTES)
         rows, report = _read_rows(str(path), table, photographs, spare)
     except BaseException:
-        source.close()
+        files.close()
         raise
-    return Dataset(source, rows, report, photographs)
+    return Dataset(files, rows, report, photographs)
 
 
 def _choose_photographs(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
@@ -228,7 +216,7 @@ def _read_rows(
     absent = [column for column in COLUMNS if column not in header]
     if absent:
         raise InvalidInput(
-            f"{path}: {STYLES_FILE} has no column {', '.join(absent)} in its first line; it needs {','.join(COLUMNS)}",
+            f"{path}: the first line of {STYLES_FILE} lacks {', '.join(absent)} of {','.join(COLUMNS)}",
             reason="DATASET_COLUMNS_MISSING",
             metadata={"columns": ",".join(absent)},
         )
@@ -245,7 +233,7 @@ def _read_rows(
             values = _values(header, record.fields, repairs)
             named.add(values["id"] or "")
             row = _row(values, photographs, rows, repairs)
-        except _Dropped as dropped:
+        except _DroppedError as dropped:
             reasons[dropped.category] += 1
             findings.append(Finding(record.line, dropped.id, "dropped", str(dropped)))
             continue
@@ -289,7 +277,7 @@ def _read_rows(
     )
 
 
-class _Dropped(Exception):
+class _DroppedError(Exception):
     """This row cannot be a product."""
 
     def __init__(self, product_id: str | None, category: str, detail: str | None = None) -> None:
@@ -303,7 +291,7 @@ def _values(header: list[str], fields: list[str], repairs: list[str]) -> dict[st
     surplus = len(fields) - len(header)
     if surplus < 0:
         product_id = fields[header.index("id")].strip() if header.index("id") < len(fields) else ""
-        raise _Dropped(product_id, "too few fields", f"too few fields: {len(fields)} of {len(header)}")
+        raise _DroppedError(product_id, "too few fields", f"too few fields: {len(fields)} of {len(header)}")
     if surplus > 0 and not any(field.strip() for field in fields[len(header) :]):
         fields = fields[: len(header)]
         repairs.append(f"{surplus} empty fields too many, cut off")
@@ -324,24 +312,26 @@ def _row(
 ) -> Row:
     product_id = values["id"]
     if product_id is None:
-        raise _Dropped(None, "no id")
+        raise _DroppedError(None, "no id")
     if product_id in earlier:
-        raise _Dropped(
+        raise _DroppedError(
             product_id, "duplicate id", f"duplicate id {product_id}: the first row with it is kept"
         )
     labels: dict[str, str] = {}
     for column in _REQUIRED:
         value = values[column]
         if value is None:
-            raise _Dropped(product_id, f"no {column}")
+            raise _DroppedError(product_id, f"no {column}")
         labels[column] = value
     if labels["gender"] not in GENDERS:
         known = ", ".join(GENDERS)
-        raise _Dropped(
+        raise _DroppedError(
             product_id, "unknown gender", f"unknown gender {labels['gender']!r}: not one of {known}"
         )
     if product_id not in photographs:
-        raise _Dropped(product_id, "no photograph", f"no photograph {PHOTOGRAPHS_FOLDER}/{product_id}.jpg")
+        raise _DroppedError(
+            product_id, "no photograph", f"no photograph {PHOTOGRAPHS_FOLDER}/{product_id}.jpg"
+        )
     return Row(
         id=product_id,
         gender=labels["gender"],
@@ -425,129 +415,3 @@ def _quote_is_open(text: str) -> bool:
         at = text.find(",", at) + 1
         if at == 0:
             return False
-
-
-class _FolderSource:
-    """A data set in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        candidates = [folder, *sorted(child for child in folder.iterdir() if child.is_dir())]
-        found = [candidate for candidate in candidates if (candidate / STYLES_FILE).is_file()]
-        self._root = _only_root(str(folder), found[:1] if found and found[0] == folder else found)
-        if not (self._root / PHOTOGRAPHS_FOLDER).is_dir():
-            raise _no_photographs(str(folder))
-
-    def photographs(self) -> Iterable[str]:
-        with os.scandir(self._root / PHOTOGRAPHS_FOLDER) as entries:
-            names = [f"{PHOTOGRAPHS_FOLDER}/{entry.name}" for entry in entries if entry.is_file()]
-        return [name for name in names if _is_photograph(name)]
-
-    def read(self, name: str, limit: int) -> bytes:
-        path = self._root / name
-        try:
-            with path.open("rb") as file:
-                content = file.read(limit + 1)
-        except OSError as error:
-            raise InvalidInput(f"{path}: {error.strerror}", reason="DATASET_FILE_UNREADABLE") from error
-        if len(content) > limit:
-            raise _too_large(str(path), limit)
-        return content
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-
-class _ZipSource:
-    """A data set in a zip; read where it is, never unpacked."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        try:
-            self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise InvalidInput(f"{path}: not a readable zip: {error}", reason="DATASET_ZIP_BROKEN") from error
-        try:
-            self._members = {info.filename: info for info in self._zip.infolist() if _is_safe(path, info)}
-            found = [
-                PurePosixPath(name).parent
-                for name in self._members
-                if PurePosixPath(name).name == STYLES_FILE and len(PurePosixPath(name).parts) <= 2
-            ]
-            found = [root for root in found if root.name != "__MACOSX"]
-            found.sort(key=str)
-            top = PurePosixPath(".")
-            self._root = _only_root(str(path), [top] if top in found else found)
-            folder = self._root / PHOTOGRAPHS_FOLDER
-            self._photographs = [
-                f"{PHOTOGRAPHS_FOLDER}/{PurePosixPath(name).name}"
-                for name in self._members
-                if PurePosixPath(name).parent == folder and not name.endswith("/") and _is_photograph(name)
-            ]
-            if not any(PurePosixPath(name).is_relative_to(folder) for name in self._members):
-                raise _no_photographs(str(path))
-        except BaseException:
-            self._zip.close()
-            raise
-
-    def photographs(self) -> Iterable[str]:
-        return self._photographs
-
-    def read(self, name: str, limit: int) -> bytes:
-        info = self._members[str(self._root / name)]
-        if info.file_size > limit:
-            raise _too_large(f"{self._path}: {name}", limit)
-        try:
-            # ZipFile counts its open members without a lock of its own.
-            with self._lock:
-                return self._zip.read(info)
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, zlib.error) as error:
-            raise InvalidInput(f"{self._path}: {name}: {error}", reason="DATASET_FILE_UNREADABLE") from error
-
-    def close(self) -> None:
-        self._zip.close()
-
-
-def _is_photograph(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.suffix.lower() in PHOTOGRAPH_SUFFIXES and not path.name.startswith(".")
-
-
-def _is_safe(path: Path, info: zipfile.ZipInfo) -> bool:
-    """Refuses a zip that reaches outside itself: no tool made it by mistake, and someone may unpack it later.
-
-    Raises:
-        InvalidInput: an absolute name, one with "..", a link or an encrypted member.
-    """
-    name = PurePosixPath(info.filename.replace("\\", "/"))
-    complaint = None
-    if name.is_absolute() or ".." in name.parts or (name.parts and ":" in name.parts[0]):
-        complaint = "leads outside the zip"
-    elif stat.S_ISLNK(info.external_attr >> 16):
-        complaint = "is a link"
-    elif info.flag_bits & 0x1:
-        complaint = "is encrypted"
-    if complaint:
-        raise InvalidInput(f"{path}: unsafe zip: {info.filename!r} {complaint}", reason="DATASET_ZIP_UNSAFE")
-    return True
-
-
-def _only_root(path: str, found: list[_Root]) -> _Root:
-    if not found:
-        raise InvalidInput(
-            f"{path}: no {STYLES_FILE}, at its root or one folder down", reason="DATASET_STYLES_MISSING"
-        )
-    if len(found) > 1:
-        where = ", ".join(str(root) for root in found)
-        raise InvalidInput(f"{path}: several data sets, name one: {where}", reason="DATASET_AMBIGUOUS")
-    return found[0]
-
-
-def _no_photographs(path: str) -> InvalidInput:
-    return InvalidInput(
-        f"{path}: no folder {PHOTOGRAPHS_FOLDER}/ beside {STYLES_FILE}", reason="DATASET_PHOTOGRAPHS_MISSING"
-    )
-
-
-def _too_large(name: str, limit: int) -> InvalidInput:
-    return InvalidInput(f"{name}: larger than {limit} bytes", reason="DATASET_FILE_TOO_LARGE")

@@ -1,0 +1,191 @@
+"""Splitting a data set by product, so that no twin of a training photograph is ever measured."""
+
+import csv
+import hashlib
+import io
+import os
+import tempfile
+import zipfile
+from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal, get_args
+
+from offline.dataset import COLUMNS, Dataset, Row
+from offline.dataset_files import PHOTOGRAPHS_FOLDER, STYLES_FILE
+from services.serving.errors import InvalidInput
+
+Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = get_args(Part)
+DEFAULT_SALT = "fashion-split-1"
+DEFAULT_FRACTIONS: Mapping[Part, float] = {"train": 0.85, "validation": 0.05, "test": 0.10}
+
+# The earliest time that a zip can hold: a subset's bytes depend on its content alone.
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def photograph_digests(dataset: Dataset) -> dict[str, str]:
+    """SHA-256 of each product's photograph file, in hexadecimal, by product id.
+
+    Raises:
+        InvalidInput: a photograph cannot be read.
+    """
+    return {row.id: hashlib.sha256(dataset.photograph(row.id)).hexdigest() for row in dataset.rows}
+
+
+def twin_groups(rows: Sequence[Row], digests: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
+    """Groups of products that show the same thing, followed through all products that link them.
+
+    Two products are twins when their names (case and spaces aside) and colours are the same, or their
+    photographs are. Products without a name are twins by photograph alone.
+
+    Args:
+        rows: the products.
+        digests: a digest of each product's photograph, by product id.
+
+    Returns:
+        All products, each in one group; ids in a group and groups by their first id in ascending order.
+
+    Raises:
+        InvalidInput: a product has no digest.
+    """
+    parent = {row.id: row.id for row in rows}
+
+    def root(product_id: str) -> str:
+        while parent[product_id] != product_id:
+            parent[product_id] = parent[parent[product_id]]
+            product_id = parent[product_id]
+        return product_id
+
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        if row.id not in digests:
+            raise InvalidInput(f"product {row.id} has no photograph digest", reason="DIGEST_MISSING")
+        alike.setdefault(("photograph", digests[row.id]), []).append(row.id)
+        if row.name is not None:
+            name = " ".join(row.name.casefold().split())
+            alike.setdefault(("name", name, row.base_colour or ""), []).append(row.id)
+    for ids in alike.values():
+        for one, other in pairwise(ids):
+            # The smallest id is always the root: it names the group.
+            low, high = sorted((root(one), root(other)))
+            parent[high] = low
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        groups.setdefault(root(row.id), []).append(row.id)
+    return tuple(sorted(tuple(sorted(group)) for group in groups.values()))
+
+
+def split(
+    rows: Sequence[Row],
+    photograph_digests: Mapping[str, str],
+    salt: str = DEFAULT_SALT,
+    fractions: Mapping[Part, float] = DEFAULT_FRACTIONS,
+) -> dict[str, Part]:
+    """Assign each product to a part, twins together; a group's smallest id and the salt alone decide.
+
+    Args:
+        rows: the products.
+        photograph_digests: a digest of each product's photograph, by product id.
+        salt: another salt gives another split.
+        fractions: expected share of groups by part, each in [0, 1], together 1; a part left out gets none.
+
+    Returns:
+        The part of each product, by product id, in the order of `rows`.
+
+    Raises:
+        InvalidInput: the fractions are no shares of 1, or a product has no digest.
+    """
+    shares = [fractions.get(part, 0.0) for part in PARTS]
+    if (
+        any(share < 0 for share in shares)
+        or abs(sum(shares) - 1) > 1e-9
+        or not fractions.keys() <= set(PARTS)
+    ):
+        raise InvalidInput(
+            f"fractions {dict(fractions)} are no shares of 1 of {PARTS}", reason="FRACTIONS_INVALID"
+        )
+    parts: dict[str, Part] = {}
+    for group in twin_groups(rows, photograph_digests):
+        part = _part(group[0], salt, shares)
+        parts.update(dict.fromkeys(group, part))
+    return {row.id: parts[row.id] for row in rows}
+
+
+def _part(group: str, salt: str, shares: Sequence[float]) -> Part:
+    digest = hashlib.sha256(f"{salt}\0{group}".encode()).digest()
+    position = int.from_bytes(digest[:8], "big") / 2**64
+    reached = 0.0
+    for part, share in zip(PARTS, shares, strict=True):
+        reached += share
+        if position < reached:
+            return part
+    # Rounding left the sum a hair below 1: the last part that takes anything.
+    return next(part for part, share in zip(reversed(PARTS), reversed(shares), strict=True) if share > 0)
+
+
+def write_subset(dataset: Dataset, ids: Collection[str], path: Path) -> None:
+    """Write some products of a data set as a zip in Kaggle's layout; photographs are stored unchanged.
+
+    The file appears whole or not at all, and its bytes depend on its content alone.
+
+    Args:
+        dataset: where the products come from; their order is kept.
+        ids: the products to write.
+        path: the zip to write, replaced if it exists.
+
+    Raises:
+        InvalidInput: an id is not in the data set, or its photograph cannot be read.
+    """
+    wanted = set(ids)
+    rows = [row for row in dataset.rows if row.id in wanted]
+    unknown = sorted(wanted - {row.id for row in rows})
+    if unknown:
+        raise InvalidInput(
+            f"{len(unknown)} products are not in the data set, the first {unknown[0]}",
+            reason="PRODUCT_UNKNOWN",
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+            _add(archive, STYLES_FILE, styles_csv(rows), zipfile.ZIP_DEFLATED)
+            for row in rows:
+                suffix = Path(dataset.photograph_name(row.id)).suffix.lower()
+                content = dataset.photograph(row.id)
+                _add(archive, f"{PHOTOGRAPHS_FOLDER}/{row.id}{suffix}", content, zipfile.ZIP_STORED)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def styles_csv(rows: Sequence[Row]) -> bytes:
+    """The table `styles.csv` of some products: UTF-8, quoted where needed, empty where unknown."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow(
+            (
+                row.id,
+                row.gender,
+                row.master_category,
+                row.sub_category,
+                row.article_type,
+                row.base_colour,
+                row.season,
+                row.year,
+                row.usage,
+                row.name,
+            )
+        )
+    return text.getvalue().encode()
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes, compression: int) -> None:
+    info = zipfile.ZipInfo(name, _ZIP_EPOCH)
+    info.compress_type = compression
+    info.external_attr = 0o644 << 16
+    archive.writestr(info, content)
