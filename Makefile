@@ -1,0 +1,72 @@
+# What people and CI run: the same targets, to the letter. `make help` lists them.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Ten-thread defaults on small machines make processes starve one another.
+export OMP_WAIT_POLICY ?= PASSIVE
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: help setup demo up down test check format protos stubs lock clean
+
+help: ## List the targets.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## Make the environment in .venv.
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name one with: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the pinned packages into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup ## Set everything up and show the main job; DATASET=path for a Kaggle-layout folder or zip.
+	@$(BIN)/fashion demo $(if $(DATASET),--dataset "$(DATASET)")
+
+up: setup ## Start the stack with the demo catalogue, leave it running, and say how to reach it.
+	@$(BIN)/fashion serve --demo-catalogue --detach
+
+down: ## Stop what `make up` started.
+	@$(BIN)/fashion stop
+
+test: setup ## Run every test; FASHION_DATASET=path adds those on the real data set.
+	@$(BIN)/pytest
+
+check: setup ## Linters, types, import rules, protos, generated code, deployment files.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	@if git rev-parse --quiet --verify HEAD~1 >/dev/null; then \
+		echo "$(BIN)/buf breaking --against .git#ref=HEAD~1"; $(BIN)/buf breaking --against ".git#ref=$$(git rev-parse HEAD~1)"; fi
+	$(BIN)/buf format --diff --exit-code
+	$(BIN)/python deploy/generate_stubs.py --check
+	$(BIN)/hadolint deploy/Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+format: setup ## Format the code and the protos.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/buf format --write
+
+protos: setup ## Generate fashion/v1 from protos/.
+	$(BIN)/python deploy/generate_stubs.py
+
+stubs: setup ## Build a small wheel with the stubs alone, for backend teams, in dist/.
+	@rm -rf build/stubs && mkdir -p build/stubs dist
+	@cp -r stubs/. build/stubs/ && cp -r fashion build/stubs/
+	@$(BIN)/python -m build --quiet --wheel --no-isolation --outdir dist build/stubs
+	@ls dist/fashion_stubs-*.whl
+
+lock: setup ## Pin the dependencies of pyproject.toml anew, with hashes.
+	@$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--extra dev --output-file requirements.lock pyproject.toml
+
+clean: ## Remove what can be made again, the environment too.
+	rm -rf $(VENV) build dist out .mypy_cache .pytest_cache .ruff_cache
