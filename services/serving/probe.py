@@ -16,7 +16,7 @@ def probe(target: str, service: str = "") -> str:
     with grpc.insecure_channel(target) as channel:
         request = health_pb2.HealthCheckRequest(service=service)
         try:
-            response = health_pb2_grpc.HealthStub(channel).Check(request, timeout=TIMEOUT_S)
+            response = health_pb2_grpc.HealthStub(channel).Check(request, timeout=TIMEOUT_S)  # type: ignore[attr-defined]
         except grpc.RpcError as error:
             code = error.code() if isinstance(error, grpc.Call) else None
             return code.name if code is not None else str(error)
