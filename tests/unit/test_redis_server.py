@@ -1,0 +1,135 @@
+"""The embedded Redis: found, durable, private to one stack; what happens when things die is in tests/faults."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import redis
+
+from services import redis_server
+from services.redis_server import (
+    OLDEST_VERSION,
+    EmbeddedRedis,
+    RedisStartError,
+    embedded_redis,
+    find_redis_server,
+    redis_url_or_embedded,
+)
+
+
+def _client(server: EmbeddedRedis) -> redis.Redis:
+    return redis.Redis.from_url(server.url, decode_responses=True)
+
+
+def _script(path: Path, text: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_the_shipped_binary_is_found_and_new_enough() -> None:
+    found = find_redis_server()
+    assert found.path.name == "redis-server"
+    assert found.version >= OLDEST_VERSION
+
+
+def test_an_old_or_broken_binary_is_passed_over_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = _script(tmp_path / "old", "echo 'Redis server v=5.0.7 sha=0:0'")
+    broken = _script(tmp_path / "broken", "exit 1")
+
+    def places() -> Iterator[Path]:
+        yield old
+        yield broken
+
+    monkeypatch.setattr(redis_server, "_places", places)
+    with pytest.raises(RedisStartError) as raised:
+        find_redis_server()
+    text = str(raised.value)
+    assert "REDIS_URL" in text and f"{old} is version 5.0.7" in text and f"{broken} does not run" in text
+
+
+def test_every_write_is_synced_and_nothing_is_evicted(tmp_path: Path) -> None:
+    with embedded_redis(tmp_path) as server, _client(server) as client:
+        assert client.config_get("appendonly") == {"appendonly": "yes"}
+        assert client.config_get("appendfsync") == {"appendfsync": "always"}
+        assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+
+
+def test_no_network_port_is_open_and_only_this_user_may_connect(tmp_path: Path) -> None:
+    with embedded_redis(tmp_path) as server:
+        assert psutil.Process(server.server_pid).net_connections("inet") == []
+        assert (tmp_path / "redis.sock").stat().st_mode & 0o077 == 0
+
+
+def test_data_survives_a_restart(tmp_path: Path) -> None:
+    with embedded_redis(tmp_path) as server, _client(server) as client:
+        client.hset("fashion:user:u:disliked_colours", "Yellow", "family")
+    assert not psutil.pid_exists(server.server_pid)
+    with embedded_redis(tmp_path) as server, _client(server) as client:
+        assert client.hgetall("fashion:user:u:disliked_colours") == {"Yellow": "family"}
+
+
+def test_a_second_stack_on_the_same_directory_is_refused(tmp_path: Path) -> None:
+    with embedded_redis(tmp_path) as server:
+        with (
+            pytest.raises(RedisStartError, match=f"in use by process {os.getpid()}"),
+            embedded_redis(tmp_path),
+        ):
+            pass
+        with _client(server) as client:
+            assert client.ping()
+
+
+@pytest.mark.parametrize("name", ["a" * 120, "with space, %41 and #hash"])
+def test_any_directory_name_will_do(tmp_path: Path, name: str) -> None:
+    directory = tmp_path / name
+    with embedded_redis(directory) as server, _client(server) as client:
+        assert client.ping()
+        socket = Path(str(client.connection_pool.connection_kwargs["path"]))
+        assert len(os.fsencode(socket)) <= 100
+    assert (directory / "appendonly.aof").exists() or (directory / "appendonlydir").exists()
+    assert not socket.exists()
+    if socket.parent != directory:
+        assert not socket.parent.exists()
+
+
+def test_a_server_that_does_not_start_is_told_with_its_log(tmp_path: Path) -> None:
+    # An append-only file that is broken in the middle, which Redis refuses to load.
+    (tmp_path / "appendonly.aof").write_bytes(b"*2\r\n$3\r\nnot an append-only file")
+    with pytest.raises(RedisStartError, match="Bad file format"), embedded_redis(tmp_path):
+        pass
+    # And the directory is free again.
+    (tmp_path / "appendonly.aof").unlink()
+    with embedded_redis(tmp_path), _client_of(tmp_path) as client:
+        assert client.ping()
+
+
+def _client_of(directory: Path) -> redis.Redis:
+    return redis.Redis(unix_socket_path=str(directory / "redis.sock"))
+
+
+def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(RedisStartError, match=str(file)), embedded_redis(file):
+        pass
+
+
+def test_a_url_is_used_as_it_is(tmp_path: Path) -> None:
+    with redis_url_or_embedded("redis://elsewhere:6379/0", tmp_path / "unused") as url:
+        assert url == "redis://elsewhere:6379/0"
+    assert not (tmp_path / "unused").exists()
+
+
+def test_without_a_url_one_is_started(tmp_path: Path) -> None:
+    with redis_url_or_embedded("", tmp_path) as url, redis.Redis.from_url(url) as client:
+        assert client.ping()
+
+
+def test_the_log_of_the_run_before_is_kept(tmp_path: Path) -> None:
+    for _ in range(2):
+        with embedded_redis(tmp_path):
+            pass
+    assert "ready to exit" in (tmp_path / "redis.log.1").read_text()
