@@ -1,0 +1,71 @@
+"""Backend teams cannot choose our protobuf: the stubs' wheel must work with its last two major versions."""
+
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator
+from concurrent import futures
+from pathlib import Path
+
+import grpc
+import pytest
+
+from fashion.v1 import search_pb2, search_pb2_grpc
+
+ROOT = Path(__file__).resolve().parents[2]
+CALLER = """
+import sys
+import google.protobuf
+import grpc
+from fashion.v1 import search_pb2, search_pb2_grpc
+
+with grpc.insecure_channel(sys.argv[1]) as channel:
+    search = search_pb2_grpc.SearchServiceStub(channel)
+    answer = search.FindSimilar(search_pb2.FindSimilarRequest(product_id="1001", top_k=5), timeout=10)
+for found in answer.products:
+    print(google.protobuf.__version__, found.product.id, f"{found.similarity:.2f}")
+"""
+
+
+class OneProduct(search_pb2_grpc.SearchServiceServicer):
+    """Answers with the product that was asked for, so that both directions cross the wire."""
+
+    def FindSimilar(  # noqa: N802 - the name of the RPC
+        self, request: search_pb2.FindSimilarRequest, context: grpc.ServicerContext
+    ) -> search_pb2.FindSimilarResponse:
+        found = search_pb2.SimilarProduct(similarity=request.top_k / 10)
+        found.product.id = request.product_id
+        return search_pb2.FindSimilarResponse(products=[found])
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
+    subprocess.run(["cp", "-r", f"{ROOT}/stubs/.", f"{ROOT}/fashion", str(source)], check=True)
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(source)]
+    subprocess.run(build, check=True, capture_output=True, timeout=100)
+    (built,) = out.glob("*.whl")
+    return built
+
+
+@pytest.fixture
+def target() -> Iterator[str]:
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    search_pb2_grpc.add_SearchServiceServicer_to_server(OneProduct(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("major", [6, 7])
+def test_stubs_work_with_protobuf(major: int, wheel: Path, target: str, tmp_path: Path) -> None:
+    venv.create(tmp_path, with_pip=True)
+    python = str(tmp_path / "bin" / "python")
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel)]
+    subprocess.run([*install, f"protobuf=={major}.*"], check=True, timeout=250)
+    call = subprocess.run([python, "-c", CALLER, target], check=True, timeout=60, capture_output=True, text=True)
+    version, product, similarity = call.stdout.split()
+    assert version.startswith(f"{major}.")
+    assert (product, similarity) == ("1001", "0.50")
