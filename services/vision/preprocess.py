@@ -1,0 +1,173 @@
+"""From a photograph to the pixels that the network sees: fitted whole into the input, then scaled."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from services.contract import Box
+from services.serving.errors import InvalidInput
+from services.vision.decode import WHITE, ImageLimits, decode
+
+RESAMPLE: Final = "bicubic-antialias"
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """How a bundle wants its input; fixed in training, kept in `bundle.json`.
+
+    A channel of the input is `pixel * scale + offset`, pixels in [0, 255].
+
+    Attributes:
+        height: rows of the input, in pixels.
+        width: columns of the input, in pixels.
+        channels: order of the colour channels.
+        scale: factor.
+        offset: summand of each channel, in the order of `channels`.
+    """
+
+    height: int
+    width: int
+    channels: Literal["RGB", "BGR"]
+    scale: float
+    offset: tuple[float, float, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that is done to a photograph, as `bundle.json` describes it."""
+        return {
+            "colour": "RGB, EXIF orientation applied, transparency on white",
+            "resize": RESAMPLE,
+            "fit": "whole image, aspect kept, centred, padded with white",
+            "pad": list(WHITE),
+            "channels": self.channels,
+            "scale": self.scale,
+            "offset": list(self.offset),
+        }
+
+    @classmethod
+    def from_json(cls, height: int, width: int, described: Mapping[str, Any]) -> Self:
+        """Read the description back.
+
+        Raises:
+            InvalidInput: it asks for something that this version does not do.
+        """
+        if described.get("resize") != RESAMPLE or described.get("channels") not in ("RGB", "BGR"):
+            raise InvalidInput(
+                "the bundle's preprocessing is unknown to this version",
+                reason="BUNDLE_INVALID",
+                metadata={"field": "preprocessing"},
+            )
+        offset = tuple(float(value) for value in described["offset"])
+        if len(offset) != 3:
+            raise InvalidInput(
+                "the bundle's preprocessing.offset needs three values",
+                reason="BUNDLE_INVALID",
+                metadata={"field": "preprocessing.offset"},
+            )
+        return cls(height, width, described["channels"], float(described["scale"]), offset)
+
+
+def prepare(
+    content: bytes,
+    height: int,
+    width: int,
+    region: Box | None = None,
+    limits: ImageLimits | None = None,
+) -> NDArray[np.uint8]:
+    """Decode a photograph and fit it into the input, still as pixels.
+
+    Args:
+        content: a JPEG, PNG or WebP file.
+        height: rows of the input.
+        width: columns of the input.
+        region: the part to look at; the whole where not given.
+        limits: what to refuse; the defaults where not given.
+
+    Returns:
+        Pixels (height, width, 3), uint8, RGB in [0, 255].
+
+    Raises:
+        InvalidInput: the region is no box in 0..1, or the photograph cannot be decoded, or exceeds the limits.
+    """
+    if region is not None:
+        check_region(region)
+    return fit(decode(content, limits), height, width, region)
+
+
+def check_region(region: Box) -> None:
+    """Refuse a region that is no box within the photograph.
+
+    Raises:
+        InvalidInput: an edge is outside [0, 1] or not a number, or the box is empty (REGION_INVALID).
+    """
+    for name in ("left", "top", "right", "bottom"):
+        edge = getattr(region, name)
+        if not (math.isfinite(edge) and 0.0 <= edge <= 1.0):
+            raise InvalidInput(
+                f"region.{name} is {edge}, it has to be in [0, 1]",
+                reason="REGION_INVALID",
+                metadata={"field": f"region.{name}"},
+            )
+    if region.left >= region.right or region.top >= region.bottom:
+        raise InvalidInput(
+            "region is empty: left has to be less than right, and top less than bottom",
+            reason="REGION_INVALID",
+            metadata={"field": "region"},
+        )
+
+
+def fit(picture: Image.Image, height: int, width: int, region: Box | None = None) -> NDArray[np.uint8]:
+    """Fit an RGB picture whole into height x width, its aspect kept, centred on white.
+
+    Args:
+        picture: mode "RGB".
+        height: rows of the result.
+        width: columns of the result.
+        region: the part to look at, at least one pixel of it; the whole where not given.
+
+    Returns:
+        Pixels (height, width, 3), uint8, RGB in [0, 255].
+    """
+    if region is not None:
+        picture = _crop(picture, region)
+    factor = min(width / picture.width, height / picture.height)
+    size = (
+        min(width, max(1, round(picture.width * factor))),
+        min(height, max(1, round(picture.height * factor))),
+    )
+    if picture.size != size:
+        # Pillow's bicubic filter widens with the reduction, so it antialiases.
+        picture = picture.resize(size, Image.Resampling.BICUBIC)
+    if size != (width, height):
+        canvas = Image.new("RGB", (width, height), WHITE)
+        canvas.paste(picture, ((width - size[0]) // 2, (height - size[1]) // 2))
+        picture = canvas
+    return np.array(picture, dtype=np.uint8)
+
+
+def scale(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Scale pixels to the network's input.
+
+    Args:
+        pixels: (..., 3), uint8, RGB.
+        preprocessing: the bundle's.
+
+    Returns:
+        The same shape, float32, in the bundle's channel order.
+    """
+    if preprocessing.channels == "BGR":
+        pixels = pixels[..., ::-1]
+    offset = np.asarray(preprocessing.offset, dtype=np.float32)
+    return pixels.astype(np.float32) * np.float32(preprocessing.scale) + offset
+
+
+def _crop(picture: Image.Image, region: Box) -> Image.Image:
+    left = min(int(region.left * picture.width), picture.width - 1)
+    top = min(int(region.top * picture.height), picture.height - 1)
+    right = max(left + 1, round(region.right * picture.width))
+    bottom = max(top + 1, round(region.bottom * picture.height))
+    return picture.crop((left, top, right, bottom))
