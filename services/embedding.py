@@ -1,0 +1,81 @@
+"""Decides whether floats that a caller sent are an embedding of the model that is served."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.contract import Embedding
+from services.serving.errors import InvalidInput, ModelMismatch
+
+# What proto `Embedding.values` promises: a norm this close to 1 is rounding, and is put right.
+NORM_TOLERANCE = 1e-3
+
+_LONGEST_VERSION_SHOWN = 80
+
+
+class EmbeddingSpace(Protocol):
+    """Where embeddings live; `contract.ModelInfo` and a bundle are such."""
+
+    @property
+    def model_version(self) -> str:
+        """The bundle's content hash."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Floats in an embedding."""
+        ...
+
+
+def check_model_version(model_version: str, *, expected: EmbeddingSpace) -> None:
+    """Refuses an embedding of another model.
+
+    Raises:
+        ModelMismatch: MODEL_VERSION_MISMATCH; it names both versions.
+    """
+    if model_version == expected.model_version:
+        return
+    given = model_version[:_LONGEST_VERSION_SHOWN]
+    whose = f"The embedding is of model version {given!r}" if given else "The embedding names no model version"
+    raise ModelMismatch(
+        f"{whose}; this service serves {expected.model_version!r}, and embeddings of two models cannot be compared.",
+        reason="MODEL_VERSION_MISMATCH",
+        metadata={"given": given, "served": expected.model_version},
+    )
+
+
+def checked_embedding(
+    values: Sequence[float] | NDArray[np.floating], model_version: str, *, expected: EmbeddingSpace
+) -> Embedding:
+    """Checks an embedding and normalises away what rounding left of its norm.
+
+    Args:
+        values: as sent; must be `expected.dimension` finite floats with an L2 norm within 1e-3 of 1.
+        model_version: as sent.
+        expected: the model that is served.
+
+    Returns:
+        The embedding: float32, L2 norm 1.
+
+    Raises:
+        ModelMismatch: MODEL_VERSION_MISMATCH; told first, since another model's embedding may well have another shape.
+        InvalidInput: EMBEDDING_INVALID; the text says which condition failed.
+    """
+    check_model_version(model_version, expected=expected)
+    # In float64 the sum of squares of any finite float32 is finite too.
+    array = np.asarray(values, dtype=np.float64)
+    if array.shape != (expected.dimension,):
+        raise _invalid(f"The embedding has {array.size} values instead of {expected.dimension}.")
+    if not np.isfinite(array).all():
+        position = int(np.flatnonzero(~np.isfinite(array))[0])
+        raise _invalid(f"Value {position} of the embedding is {array[position]}, not a finite number.")
+    norm = float(np.linalg.norm(array))
+    if abs(norm - 1.0) > NORM_TOLERANCE:
+        raise _invalid(f"The embedding has an L2 norm of {norm:.6g} instead of 1 (within {NORM_TOLERANCE:g}).")
+    return Embedding((array / norm).astype(np.float32), model_version)
+
+
+def _invalid(message: str) -> InvalidInput:
+    return InvalidInput(message, reason="EMBEDDING_INVALID", metadata={"field": "embedding.values"})
