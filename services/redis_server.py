@@ -20,6 +20,7 @@ from urllib.parse import quote
 import redis
 
 from services import redis_guard
+from services.serving.errors import Upstream
 
 OLDEST_VERSION = (6, 2)
 
@@ -29,8 +30,11 @@ _POLL_S = 0.02
 _LOG_LINES_SHOWN = 5
 
 
-class RedisStartError(RuntimeError):
+class RedisStartError(Upstream):
     """Redis cannot be started; the text says why and what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="REDIS_UNAVAILABLE")
 
 
 @dataclass(frozen=True, slots=True)

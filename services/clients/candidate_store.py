@@ -1,0 +1,178 @@
+"""Keeps the published candidates: in Redis, where search and classifiers in other processes meet, or in memory."""
+
+import asyncio
+import json
+from collections.abc import Awaitable
+from typing import Final, Self, TypeVar
+
+import numpy as np
+import redis.asyncio
+import redis.exceptions
+import safetensors
+import safetensors.numpy
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from services.contract import CandidateSet, Gender
+from services.serving.errors import Upstream
+
+T = TypeVar("T")
+
+_FORMAT: Final = "fashion-candidates-1"
+_VERSION_FIELD: Final = "version"
+_CONTENT_FIELD: Final = "safetensors"
+
+
+def candidates_key(model_version: str) -> str:
+    """Names the Redis key of a model's candidates."""
+    return f"fashion:candidates:{model_version}"
+
+
+def encode_candidates(candidates: CandidateSet) -> bytes:
+    """Writes candidates as safetensors: the embeddings as float32, the rest in its metadata."""
+    metadata = {
+        "format": _FORMAT,
+        "version": candidates.version,
+        "model_version": candidates.model_version,
+        "sub_categories": json.dumps(candidates.sub_categories),
+        "genders": json.dumps([gender.value for gender in candidates.genders]),
+        "article_types": json.dumps(candidates.article_types),
+        "product_ids": json.dumps(candidates.product_ids),
+    }
+    tensors = {"embeddings": np.ascontiguousarray(candidates.embeddings, dtype=np.float32)}
+    return safetensors.numpy.save(tensors, metadata=metadata)
+
+
+def decode_candidates(content: bytes) -> CandidateSet:
+    """Reads what `encode_candidates` wrote.
+
+    Raises:
+        ValueError: it is something else, or broken; the text says what.
+    """
+    try:
+        embeddings = safetensors.numpy.load(content)["embeddings"]
+        # safetensors reads metadata from files only: the header is JSON behind eight bytes that tell its length.
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        metadata = header["__metadata__"]
+        if metadata["format"] != _FORMAT:
+            raise ValueError(f"the format is {metadata['format']!r}, not {_FORMAT!r}")
+        candidates = CandidateSet(
+            version=str(metadata["version"]),
+            model_version=str(metadata["model_version"]),
+            sub_categories=tuple(json.loads(metadata["sub_categories"])),
+            genders=tuple(Gender(label) for label in json.loads(metadata["genders"])),
+            article_types=tuple(json.loads(metadata["article_types"])),
+            product_ids=tuple(json.loads(metadata["product_ids"])),
+            embeddings=embeddings,
+        )
+    except (safetensors.SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(f"not a set of candidates ({type(error).__name__}: {error})") from error
+    n = len(candidates.product_ids)
+    lengths = {len(candidates.sub_categories), len(candidates.genders), len(candidates.article_types)}
+    if embeddings.dtype != np.float32 or embeddings.ndim != 2 or {embeddings.shape[0]} | lengths != {n}:
+        raise ValueError(f"{n} candidates do not go with embeddings of {embeddings.dtype} {embeddings.shape}")
+    if not np.allclose(np.linalg.norm(embeddings, axis=1), 1.0, atol=1e-3):
+        raise ValueError("the embeddings are not of norm 1")
+    return candidates
+
+
+class MemoryCandidateStore:
+    """A `contract.CandidateStore` for parts in one process."""
+
+    def __init__(self) -> None:
+        self._candidates: dict[str, CandidateSet] = {}
+
+    async def publish(self, candidates: CandidateSet) -> None:
+        """Replaces the candidates of the set's model version."""
+        self._candidates[candidates.model_version] = candidates
+
+    async def version(self, model_version: str) -> str | None:
+        """Returns the version of the candidates published for a model, or None where there are none."""
+        candidates = self._candidates.get(model_version)
+        return candidates.version if candidates else None
+
+    async def read(self, model_version: str) -> CandidateSet | None:
+        """Returns the candidates published for a model, or None where there are none."""
+        return self._candidates.get(model_version)
+
+
+class RedisCandidateStore:
+    """A `contract.CandidateStore` in Redis.
+
+    A model's candidates are one hash with their version and their content, written by one command: a reader never sees
+    one without the other, and asks for the version, a few bytes, far more often than for the content, some megabytes.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis, *, timeout_s: float) -> None:
+        """Takes a client that does not decode its answers, and what one call may last, in seconds."""
+        self._client = client
+        self._timeout_s = timeout_s
+
+    @classmethod
+    def connect(cls, url: str, *, timeout_s: float = 2.0) -> Self:
+        """Makes a store of its own client; nothing is sent before the first call."""
+        client = redis.asyncio.Redis.from_url(
+            url,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            # A connection that Redis closed by restarting is opened anew, at once and once.
+            retry=Retry(NoBackoff(), 1),
+        )
+        return cls(client, timeout_s=timeout_s)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.aclose()
+
+    async def _ask(self, answer: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await answer
+        except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
+            raise Upstream("The candidate store (Redis) does not answer.", reason="CANDIDATES_UNAVAILABLE") from error
+
+    async def _field(self, model_version: str, name: str) -> bytes | None:
+        value = await self._ask(self._client.hget(candidates_key(model_version), name))
+        if isinstance(value, str):
+            raise TypeError("the candidate store needs a Redis client without decode_responses")
+        return value
+
+    async def publish(self, candidates: CandidateSet) -> None:
+        """Replaces the candidates of the set's model version; an acknowledged set is on the store's disk.
+
+        Raises:
+            Upstream: CANDIDATES_UNAVAILABLE.
+        """
+        fields: list[str | bytes] = [
+            *(_VERSION_FIELD, candidates.version),
+            *(_CONTENT_FIELD, encode_candidates(candidates)),
+        ]
+        await self._ask(self._client.hset(candidates_key(candidates.model_version), items=fields))
+
+    async def version(self, model_version: str) -> str | None:
+        """Returns the version of the candidates published for a model, or None where there are none.
+
+        Raises:
+            Upstream: CANDIDATES_UNAVAILABLE.
+        """
+        version = await self._field(model_version, _VERSION_FIELD)
+        return None if version is None else version.decode(errors="replace")
+
+    async def read(self, model_version: str) -> CandidateSet | None:
+        """Returns the candidates published for a model, or None where there are none.
+
+        Raises:
+            Upstream: CANDIDATES_UNAVAILABLE, also where what is stored cannot be read; the cause says why.
+        """
+        content = await self._field(model_version, _CONTENT_FIELD)
+        if content is None:
+            return None
+        try:
+            candidates = decode_candidates(content)
+            if candidates.model_version != model_version:
+                raise ValueError(f"they are of model version {candidates.model_version!r}")
+        except ValueError as error:
+            raise Upstream(
+                f"The candidates in the store cannot be read: {error}.", reason="CANDIDATES_UNAVAILABLE"
+            ) from error
+        return candidates
