@@ -1,0 +1,150 @@
+"""What a training run is asked to do; kept with its checkpoints, so that it resumes as it began."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from offline.split import DEFAULT_FRACTIONS, DEFAULT_SALT
+from services.serving.errors import InvalidInput
+
+HEADS = ("derivedType", "articleType", "gender", "subCategory", "baseColour")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """From which share of the schedule on the pictures have which size.
+
+    Attributes:
+        start: share of the schedule, in [0, 1].
+        height: rows, in pixels.
+        width: columns, in pixels.
+    """
+
+    start: float
+    height: int
+    width: int
+
+
+# Small pictures cost a third less a step and lose little while the learning rate is high; the network sees them
+# at the size that it serves only where it settles.
+DEFAULT_STAGES = (Stage(0.0, 48, 36), Stage(0.25, 64, 48), Stage(0.5, 80, 60))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """One training run.
+
+    Attributes:
+        dataset: folder or zip in Kaggle's layout; only its training part is learned from.
+        run: folder of checkpoints and logs; made where it is missing.
+        extra: further data sets, mixed in whole; they choose no labels and measure nothing.
+        extra_share: share of each batch taken from `extra`, where there is any.
+        passes: length of the schedule in passes over the training part; None where `minutes` is given.
+        minutes: length of the schedule in minutes of training, whatever the machine manages in them.
+        stages: picture sizes along the schedule, the last one being the bundle's.
+        initial: "scratch", "imagenet", or the path of a bundle.
+        batch: pictures a step.
+        peak: highest learning rate of the one cycle.
+        warm_up: share of the schedule in which the learning rate rises.
+        momentum: of SGD (Nesterov).
+        weight_decay: L2 on convolution kernels.
+        label_smoothing: of every head.
+        logit_scale: factor on the cosines before the softmax.
+        head_weights: weight of each head's loss.
+        rebalance: exponent e; a product of a derived type with n products is drawn with weight n ** -e.
+        ema_decay: of the averaged weights, a step.
+        precision: arithmetic of the convolutions; weights are always kept in float32.
+        patience: stop after so many validations without a better one; None never stops early.
+        seed: of everything random.
+        salt: of the split.
+        fractions: of the split, by part.
+        validation_queries: most validation products measured after a pass.
+        validation_catalogue: training products that they are searched in.
+        threads: threads of TensorFlow; 0 lets it choose.
+    """
+
+    dataset: Path
+    run: Path
+    extra: tuple[Path, ...] = ()
+    extra_share: float = 0.09
+    passes: float | None = None
+    minutes: float | None = None
+    stages: tuple[Stage, ...] = DEFAULT_STAGES
+    initial: str = "scratch"
+    batch: int = 64
+    peak: float = 0.1
+    warm_up: float = 0.15
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.1
+    logit_scale: float = 20.0
+    head_weights: Mapping[str, float] = field(
+        default_factory=lambda: {
+            "derivedType": 1.0,
+            "articleType": 0.5,
+            "gender": 0.5,
+            "subCategory": 0.3,
+            "baseColour": 0.5,
+        }
+    )
+    rebalance: float = 0.25
+    ema_decay: float = 0.997
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    patience: int | None = None
+    seed: int = 1
+    salt: str = DEFAULT_SALT
+    fractions: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_FRACTIONS))
+    validation_queries: int = 2000
+    validation_catalogue: int = 4000
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.passes is None) == (self.minutes is None):
+            raise InvalidInput("give either passes or minutes", reason="CONFIG_INVALID")
+        length = self.passes if self.passes is not None else self.minutes
+        if length is None or not length > 0:
+            raise InvalidInput("passes or minutes have to be positive", reason="CONFIG_INVALID")
+        starts = [stage.start for stage in self.stages]
+        if not starts or starts[0] != 0.0 or starts != sorted(starts) or starts[-1] >= 1.0:
+            raise InvalidInput("stages have to begin at 0 and rise towards 1", reason="CONFIG_INVALID")
+        if set(self.head_weights) != set(HEADS):
+            raise InvalidInput(f"head_weights have to name {', '.join(HEADS)}", reason="CONFIG_INVALID")
+        if self.batch < 2 or not 0.0 <= self.extra_share < 1.0:
+            raise InvalidInput("batch has to be at least 2, extra_share in [0, 1)", reason="CONFIG_INVALID")
+
+    @property
+    def height(self) -> int:
+        """Rows of the bundle's input, in pixels."""
+        return self.stages[-1].height
+
+    @property
+    def width(self) -> int:
+        """Columns of the bundle's input, in pixels."""
+        return self.stages[-1].width
+
+    def stage(self, progress: float) -> Stage:
+        """The stage at a share of the schedule."""
+        return [stage for stage in self.stages if stage.start <= progress][-1]
+
+    def to_json(self) -> dict[str, Any]:
+        """All settings as JSON knows them."""
+        described = asdict(self)
+        described["dataset"] = str(self.dataset)
+        described["run"] = str(self.run)
+        described["extra"] = [str(path) for path in self.extra]
+        return described
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` gave."""
+        values = json.loads(text)
+        unknown = values.keys() - {entry.name for entry in fields(cls)}
+        if unknown:
+            raise InvalidInput(f"unknown settings: {', '.join(sorted(unknown))}", reason="CONFIG_INVALID")
+        values["dataset"] = Path(values["dataset"])
+        values["run"] = Path(values["run"])
+        values["extra"] = tuple(Path(path) for path in values["extra"])
+        values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
+        return cls(**values)

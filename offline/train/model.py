@@ -1,0 +1,236 @@
+"""The network that is trained: Keras's ResNet50 without its top, and heads on its normalised embedding."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from offline.train.config import HEADS
+from offline.train.data import UNKNOWN
+from services.vision import Preprocessing
+
+DIMENSION: Final = 2048
+# White becomes 0, so the zeros that convolutions pad with continue the white that products stand on.
+SCALE: Final = 1.0 / 127.5
+OFFSET: Final = -2.0
+# Keeps an embedding of nothing but zeros at zero instead of dividing by zero.
+EPSILON: Final = 1e-12
+
+
+def preprocessing(height: int, width: int) -> Preprocessing:
+    """What a model trained here expects."""
+    return Preprocessing(height, width, "RGB", SCALE, (OFFSET, OFFSET, OFFSET))
+
+
+class FusedBatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation that trains by TensorFlow's one fused operation.
+
+    The same arithmetic as Keras's own, which takes a dozen operations for it: a step of ResNet50 on a CPU is a
+    quarter faster.
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Normalise by the batch while training, by the moving statistics otherwise."""
+        if not training:
+            return super().call(inputs, training=False)
+        normalised, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=tf.convert_to_tensor(self.gamma.value),
+            offset=tf.convert_to_tensor(self.beta.value),
+            mean=tf.zeros([0]),
+            variance=tf.zeros([0]),
+            epsilon=self.epsilon,
+            exponential_avg_factor=1.0,
+            is_training=True,
+        )
+        for moving, seen in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.value.assign(moving.value * self.momentum + seen * (1.0 - self.momentum))
+        return normalised
+
+
+def build_backbone(bn_momentum: float = 0.97) -> keras.Model:
+    """ResNet50 exactly as `keras.applications` defines it, untrained, for pictures of any size.
+
+    Its inputs are scaled pixels (n, height, width, 3), its outputs (n, 2048), the largest activations.
+    """
+    original = keras.applications.ResNet50(include_top=False, weights=None, pooling="max")
+
+    def fused(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if type(layer) is keras.layers.BatchNormalization:
+            return FusedBatchNormalization.from_config({**layer.get_config(), "momentum": bn_momentum})
+        return type(layer).from_config(layer.get_config())
+
+    return keras.models.clone_model(original, clone_function=fused)
+
+
+class Network:
+    """Backbone, heads and the state of their optimiser.
+
+    Attributes:
+        backbone: scaled pixels in, (n, 2048) activations out.
+        heads: weights (2048, labels) of each head.
+    """
+
+    def __init__(
+        self,
+        names: Mapping[str, Sequence[str]],
+        *,
+        logit_scale: float,
+        label_smoothing: float,
+        head_weights: Mapping[str, float],
+        momentum: float,
+        weight_decay: float,
+        ema_decay: float,
+        seed: int,
+    ) -> None:
+        keras.utils.set_random_seed(seed)
+        self.backbone = build_backbone()
+        random = np.random.default_rng((seed, 3))
+        self.heads = {
+            head: tf.Variable(
+                random.normal(0.0, DIMENSION**-0.5, (DIMENSION, len(names[head]))).astype(np.float32),
+                name=head,
+            )
+            for head in HEADS
+        }
+        self._logit_scale = logit_scale
+        self._label_smoothing = label_smoothing
+        self._head_weights = dict(head_weights)
+        self._momentum = momentum
+        self._weight_decay = weight_decay
+        self._ema_decay = ema_decay
+        self._trainable = {
+            **{weight.path: weight.value for weight in self.backbone.trainable_weights},
+            **{f"heads/{head}": variable for head, variable in self.heads.items()},
+        }
+        self._all = {
+            **{weight.path: weight.value for weight in self.backbone.weights},
+            **{f"heads/{head}": variable for head, variable in self.heads.items()},
+        }
+        self._velocity = {name: tf.Variable(tf.zeros_like(v)) for name, v in self._trainable.items()}
+        self._average = {name: tf.Variable(v) for name, v in self._all.items()}
+        self._step = tf.function(self._train_step, reduce_retracing=False)
+        self._embed = tf.function(self._inference, reduce_retracing=False)
+        self._blend = tf.function(self._blend_average)
+        self._steps_blended = 0
+
+    def train_step(
+        self, pixels: NDArray[np.uint8], labels: NDArray[np.int32], rate: float
+    ) -> NDArray[np.float32]:
+        """One step of SGD with Nesterov momentum.
+
+        Args:
+            pixels: (n, height, width, 3), uint8, RGB.
+            labels: (n, heads), int32, `UNKNOWN` where there is none.
+            rate: learning rate.
+
+        Returns:
+            Each head's cross entropy, then each head's share of right answers: (2 * heads,), float32.
+        """
+        result: NDArray[np.float32] = self._step(
+            tf.constant(pixels), tf.constant(labels), tf.constant(rate, tf.float32)
+        ).numpy()
+        return result
+
+    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embeddings (n, 2048), float32, L2-normalised, by the weights that are in place."""
+        result: NDArray[np.float32] = self._embed(tf.constant(pixels)).numpy()
+        return result
+
+    def update_average(self, steps: int) -> None:
+        """Blend the weights into their moving average; call it every `steps` steps."""
+        self._steps_blended += steps
+        # Early on the average is short, so that it forgets where training began.
+        decay = min(self._ema_decay, self._steps_blended / (self._steps_blended + 20.0))
+        self._blend(tf.constant(decay**steps, tf.float32))
+
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """The weights in place, by name."""
+        return {name: variable.numpy() for name, variable in self._all.items()}
+
+    def set_weights(self, values: Mapping[str, NDArray[np.float32]]) -> None:
+        """Put weights in place."""
+        for name, variable in self._all.items():
+            variable.assign(values[name])
+
+    def average(self) -> dict[str, NDArray[np.float32]]:
+        """The averaged weights, by name."""
+        return {name: variable.numpy() for name, variable in self._average.items()}
+
+    def state(self) -> dict[str, NDArray[np.float32]]:
+        """All that a resumed run needs, by name."""
+        return {
+            **{f"weights/{name}": value for name, value in self.weights().items()},
+            **{f"average/{name}": value for name, value in self.average().items()},
+            **{f"velocity/{name}": variable.numpy() for name, variable in self._velocity.items()},
+            "average_steps": np.array([self._steps_blended], dtype=np.float32),
+        }
+
+    def restore(self, state: Mapping[str, NDArray[np.float32]]) -> None:
+        """Take up the state of an earlier run."""
+        self.set_weights({name: state[f"weights/{name}"] for name in self._all})
+        for name, variable in self._average.items():
+            variable.assign(state[f"average/{name}"])
+        for name, variable in self._velocity.items():
+            variable.assign(state[f"velocity/{name}"])
+        self._steps_blended = int(state["average_steps"][0])
+
+    def _train_step(self, pixels: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
+        names = list(self._trainable)
+        variables = [self._trainable[name] for name in names]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            embedding = self._embedding(pixels, training=True)
+            losses, hits = [], []
+            for column, head in enumerate(HEADS):
+                loss, hit = self._head_loss(embedding, self.heads[head], labels[:, column])
+                losses.append(loss)
+                hits.append(hit)
+            total = tf.add_n(
+                [loss * self._head_weights[head] for loss, head in zip(losses, HEADS, strict=True)]
+            )
+        gradients = tape.gradient(total, variables)
+        for name, variable, gradient in zip(names, variables, gradients, strict=True):
+            if len(variable.shape) == 4:
+                gradient = gradient + self._weight_decay * variable
+            tf.raw_ops.ResourceApplyKerasMomentum(
+                var=variable.handle,
+                accum=self._velocity[name].handle,
+                lr=rate,
+                grad=gradient,
+                momentum=self._momentum,
+                use_nesterov=True,
+            )
+        return tf.stack(losses + hits)
+
+    def _head_loss(
+        self, embedding: tf.Tensor, weights: tf.Variable, labels: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Smoothed cross entropy of a cosine softmax, over the products that have a label."""
+        directions = tf.math.l2_normalize(tf.convert_to_tensor(weights), axis=0)
+        logits = self._logit_scale * tf.linalg.matmul(embedding, directions)
+        log_probabilities = tf.nn.log_softmax(logits)
+        known = tf.cast(tf.not_equal(labels, UNKNOWN), tf.float32)
+        targets = tf.maximum(labels, 0)
+        right = -tf.gather(log_probabilities, targets, batch_dims=1)
+        uniform = -tf.reduce_mean(log_probabilities, axis=-1)
+        loss = (1.0 - self._label_smoothing) * right + self._label_smoothing * uniform
+        hit = tf.cast(tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), labels), tf.float32)
+        count = tf.maximum(tf.reduce_sum(known), 1.0)
+        return tf.reduce_sum(loss * known) / count, tf.reduce_sum(hit * known) / count
+
+    def _embedding(self, pixels: tf.Tensor, *, training: bool) -> tf.Tensor:
+        scaled = tf.cast(pixels, tf.float32) * SCALE + OFFSET
+        pooled = tf.cast(self.backbone(scaled, training=training), tf.float32)
+        return tf.math.l2_normalize(pooled, axis=-1, epsilon=EPSILON)
+
+    def _inference(self, pixels: tf.Tensor) -> tf.Tensor:
+        return self._embedding(pixels, training=False)
+
+    def _blend_average(self, decay: tf.Tensor) -> None:
+        for name, variable in self._all.items():
+            average = self._average[name]
+            average.assign(average * decay + variable * (1.0 - decay))
