@@ -1,0 +1,107 @@
+"""Keeps embeddings on disk by photograph: evaluations repeat quickly, and resume after an interruption."""
+
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.contract import ModelInfo
+from services.serving.errors import InvalidInput
+
+# One embedding of 2048 floats fits into a page of this size with its key: no overflow pages.
+_PAGE_BYTES = 16384
+_KEYS_A_QUERY = 500
+
+
+class EmbeddingCache:
+    """The embeddings of one model as one way of running it computes them; a context manager.
+
+    A file for each model version, runtime and precision: what two of them compute is never mixed. Two evaluations may
+    use the same file at once.
+    """
+
+    def __init__(self, folder: Path, model: ModelInfo) -> None:
+        self._dimension = model.dimension
+        name = re.sub(r"[^\w.-]", "_", f"{model.model_version}-{model.runtime}-{model.precision}")
+        self.path = folder / f"{name}.sqlite"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(self.path, timeout=60)
+            self._database.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+            self._database.execute("PRAGMA journal_mode = WAL")
+            # A lost cache costs time alone; a torn one cannot happen in WAL mode.
+            self._database.execute("PRAGMA synchronous = NORMAL")
+            with self._database:
+                self._database.execute(
+                    "CREATE TABLE IF NOT EXISTS embeddings (sha256 BLOB PRIMARY KEY, vector BLOB NOT NULL) STRICT"
+                )
+        except (OSError, sqlite3.Error) as error:
+            raise self._unusable(error) from error
+
+    def read(self, digests: Sequence[bytes]) -> Iterator[tuple[bytes, NDArray[np.float32]]]:
+        """Yields what is known of some photographs, in no particular order.
+
+        Args:
+            digests: SHA-256 of each photograph's file.
+
+        Yields:
+            A digest, and its embedding: float32, shape (dimension,).
+
+        Raises:
+            InvalidInput: CACHE_UNUSABLE, the file cannot be read or holds something else.
+        """
+        for start in range(0, len(digests), _KEYS_A_QUERY):
+            some = digests[start : start + _KEYS_A_QUERY]
+            marks = ",".join("?" * len(some))
+            try:
+                rows = self._database.execute(
+                    f"SELECT sha256, vector FROM embeddings WHERE sha256 IN ({marks})", some
+                ).fetchall()
+            except sqlite3.Error as error:
+                raise self._unusable(error) from error
+            for digest, content in rows:
+                vector = np.frombuffer(content, dtype="<f4")
+                if vector.shape != (self._dimension,) or not np.isfinite(vector).all():
+                    raise self._unusable(f"it holds no embedding of {self._dimension} floats")
+                yield digest, vector.astype(np.float32, copy=False)
+
+    def write(self, embeddings: Mapping[bytes, NDArray[np.float32]]) -> None:
+        """Keeps embeddings; they are on disk when this returns.
+
+        Args:
+            embeddings: float32, shape (dimension,), by SHA-256 of the photograph's file.
+
+        Raises:
+            InvalidInput: CACHE_UNUSABLE, the file cannot be written.
+        """
+        try:
+            with self._database:
+                self._database.executemany(
+                    "INSERT OR REPLACE INTO embeddings VALUES (?, ?)",
+                    [(digest, vector.astype("<f4").tobytes()) for digest, vector in embeddings.items()],
+                )
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _unusable(self, cause: object) -> InvalidInput:
+        return InvalidInput(
+            f"the embedding cache {self.path} cannot be used ({cause}); remove it, or name another with --cache",
+            reason="CACHE_UNUSABLE",
+        )

@@ -1,0 +1,216 @@
+"""The products of an evaluation as columns: labels and embeddings, read from a data set in Kaggle's layout."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offline.dataset import Dataset, Row
+from offline.evaluate.cache import EmbeddingCache
+from services.contract import Gender
+from services.embedder.encoder import Encoder
+from services.search.products import Product, validate_product
+from services.serving.errors import InvalidInput, NotFound
+from services.vision.preprocess import prepare
+
+# Photographs that are read, decoded, embedded and kept at a time: what an interruption can lose.
+_CHUNK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedProduct:
+    """A product that takes no part, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProductTable:
+    """Products and their embeddings, one a row.
+
+    Attributes:
+        products: shape (n,).
+        embeddings: float32, shape (n, dimension), L2-normalised rows.
+        dropped: what the data set holds, but this table does not.
+    """
+
+    products: tuple[Product, ...]
+    embeddings: NDArray[np.float32]
+    dropped: tuple[DroppedProduct, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.products)
+
+    @property
+    def ids(self) -> list[str]:
+        """Shape (n,)."""
+        return [product.id for product in self.products]
+
+    @property
+    def genders(self) -> list[str]:
+        """Shape (n,), whom each is for."""
+        return [product.gender.value for product in self.products]
+
+    @property
+    def article_types(self) -> list[str]:
+        """Shape (n,)."""
+        return [product.article_type for product in self.products]
+
+    @property
+    def sub_categories(self) -> list[str]:
+        """Shape (n,)."""
+        return [product.sub_category for product in self.products]
+
+    @property
+    def derived_types(self) -> list[str]:
+        """Shape (n,), gender and article type."""
+        return [product.derived_type for product in self.products]
+
+    @property
+    def colours(self) -> list[str | None]:
+        """Shape (n,), the main colour where it is known."""
+        return [product.base_colour for product in self.products]
+
+    def take(self, rows: Sequence[int]) -> Self:
+        """Some of the products, in the order of `rows`, strictly ascending; this very table if these are all."""
+        if len(rows) == len(self):
+            return self
+        return type(self)(tuple(self.products[row] for row in rows), self.embeddings[list(rows)], self.dropped)
+
+
+def product_of(row: Row) -> Product:
+    """Makes a product of a row, under the limits that an ingested one is under.
+
+    Raises:
+        InvalidInput: the row's id or a label of it is refused.
+    """
+    return validate_product(
+        id=row.id,
+        gender=Gender(row.gender),
+        master_category=row.master_category,
+        sub_category=row.sub_category,
+        article_type=row.article_type,
+        base_colour=row.base_colour,
+        season=row.season,
+        year=row.year,
+        usage=row.usage,
+        name=row.name,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Photograph:
+    product: Product
+    digest: bytes
+    content: bytes
+
+
+def embed_dataset(
+    dataset: Dataset,
+    encoder: Encoder,
+    cache: EmbeddingCache,
+    threads: int,
+    limit: int | None,
+    seed: int,
+    advance: Callable[[int], None],
+) -> ProductTable:
+    """Embeds the photographs of a data set by the code that serves them, or takes the embeddings from the cache.
+
+    Args:
+        dataset: where the products come from.
+        encoder: the model.
+        cache: what is known already, and keeps what is not as soon as it is computed.
+        threads: how many photographs are decoded at once.
+        limit: how many products to take at most, drawn at random; None for all.
+        seed: the same seed draws the same products.
+        advance: told how many more products are done.
+
+    Returns:
+        The products in the order of the data set. Dropped are those without a row or with a photograph that cannot be
+        read or decoded.
+
+    Raises:
+        InvalidInput: no product is left, or the cache cannot be used.
+    """
+    wanted = drawn(len(dataset.rows), limit, seed)
+    products: list[Product] = []
+    vectors = np.empty((len(wanted), encoder.model.dimension), dtype=np.float32)
+    dropped = [
+        DroppedProduct(finding.id, finding.reason) for finding in dataset.report.findings if finding.kind == "dropped"
+    ]
+    with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="decode") as pool:
+        for chunk in _chunks([dataset.rows[at] for at in wanted]):
+            photographs, unreadable = _read(dataset, chunk)
+            known, refused = _embed(photographs, encoder, cache, pool)
+            dropped += unreadable + refused
+            for photograph in photographs:
+                if photograph.digest in known:
+                    vectors[len(products)] = known[photograph.digest]
+                    products.append(photograph.product)
+            advance(len(chunk))
+    if not products:
+        raise InvalidInput(
+            f"{dataset.report.path}: no product with a usable photograph is left", reason="DATASET_EMPTY"
+        )
+    return ProductTable(tuple(products), vectors[: len(products)], tuple(dropped))
+
+
+def drawn(count: int, limit: int | None, seed: int) -> list[int]:
+    """Positions of at most `limit` of `count` things, drawn at random, in ascending order; all of them for None."""
+    if limit is None or limit >= count:
+        return list(range(count))
+    return sorted(np.random.default_rng(seed).choice(count, size=limit, replace=False).tolist())
+
+
+def _chunks(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    for start in range(0, len(rows), _CHUNK):
+        yield rows[start : start + _CHUNK]
+
+
+def _read(dataset: Dataset, rows: Sequence[Row]) -> tuple[list[_Photograph], list[DroppedProduct]]:
+    photographs: list[_Photograph] = []
+    dropped: list[DroppedProduct] = []
+    for row in rows:
+        try:
+            product = product_of(row)
+            content = dataset.photograph(row.id)
+        except (InvalidInput, NotFound) as error:
+            dropped.append(DroppedProduct(row.id, error.message))
+        else:
+            photographs.append(_Photograph(product, hashlib.sha256(content).digest(), content))
+    return photographs, dropped
+
+
+def _embed(
+    photographs: Sequence[_Photograph], encoder: Encoder, cache: EmbeddingCache, pool: ThreadPoolExecutor
+) -> tuple[dict[bytes, NDArray[np.float32]], list[DroppedProduct]]:
+    known = dict(cache.read(list({photograph.digest for photograph in photographs})))
+    unknown = {photograph.digest: photograph for photograph in photographs if photograph.digest not in known}
+    if not unknown:
+        return known, []
+    height, width = encoder.model.input_height, encoder.model.input_width
+    futures = {
+        digest: pool.submit(prepare, photograph.content, height, width) for digest, photograph in unknown.items()
+    }
+    pixels: dict[bytes, NDArray[np.uint8]] = {}
+    reasons: dict[bytes, str] = {}
+    for digest, future in futures.items():
+        try:
+            pixels[digest] = future.result()
+        except InvalidInput as error:
+            reasons[digest] = error.message
+    if pixels:
+        encoded = encoder.encode(np.stack(list(pixels.values())))
+        new = dict(zip(pixels, encoded, strict=True))
+        cache.write(new)
+        known |= new
+    return known, [
+        DroppedProduct(photograph.product.id, reasons[photograph.digest])
+        for photograph in photographs
+        if photograph.digest in reasons
+    ]

@@ -1,0 +1,306 @@
+"""The report's protocol for retrieval, measured on both paths that users are served."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+
+from offline.evaluate.metrics import (
+    MISSING,
+    Codes,
+    Flags,
+    Interval,
+    Values,
+    agreement,
+    average_precision,
+    bootstrap_interval,
+    counts_by,
+    encode_labels,
+    mean_where,
+    normalised_gain,
+    precision,
+    within_tolerance,
+)
+from offline.evaluate.products import ProductTable
+from offline.evaluate.reported import Feature, Path, Scope
+
+TOP_K: Final = 10
+TOLERANCES: Final = (0.0, 0.1, 0.2)
+FEATURES: Final[tuple[Feature, ...]] = ("articleType", "gender", "both")
+PATHS: Final[tuple[Path, ...]] = ("inventory", "photograph")
+SCOPES: Final[tuple[Scope, ...]] = ("all", "types_500")
+# An article type is in `types_500` from this many products on, catalogue and queries together.
+FREQUENT: Final = 500
+_CURVE: Final = tuple(step / 10 for step in range(11))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Served:
+    """What users would be shown.
+
+    Attributes:
+        results: int64, shape (n, k), rows of the catalogue, the most similar first, MISSING where there are fewer.
+        fell_back: how many queries searched the whole inventory, because the catalogue has no product of their type.
+    """
+
+    results: Codes
+    fell_back: int
+
+
+class Service(Protocol):
+    """The services over one catalogue, as an evaluation asks them."""
+
+    def serve(self, path: Path, queries: ProductTable, k: int, advance: Callable[[int], None]) -> Served:
+        """Answers queries as if the query's own product were not in the catalogue.
+
+        Args:
+            path: "inventory" searches the whole catalogue; "photograph" the derived type that the classifier finds.
+            queries: what is searched for.
+            k: how many results to return at most.
+            advance: told how many more queries are answered.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceRow:
+    """The report's measure: the share of queries whose results hold at most tolerance x k wrong ones.
+
+    Attributes:
+        path: which way the queries were served.
+        scope: all products, or article types with at least 500.
+        feature: what makes a result right.
+        tolerance: share of the results that may be wrong.
+        performance: share of queries, in [0, 1]; a place without result is no wrong result.
+        interval: 95 % confidence interval of it.
+        performance_missing_wrong: the same where a place without result counts as a wrong one.
+        queries: how many there were.
+        short_answers: how many of them got fewer than k results.
+    """
+
+    path: Path
+    scope: Scope
+    feature: Feature
+    tolerance: float
+    performance: float
+    interval: Interval
+    performance_missing_wrong: float
+    queries: int
+    short_answers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Means over the queries of one path and scope, each in [0, 1].
+
+    Attributes:
+        path: which way the queries were served.
+        scope: all products, or article types with at least 500.
+        queries: how many there were.
+        catalogue: how many products were searched.
+        fell_back: queries that searched the whole inventory on the path "photograph".
+        precision: by feature, the share of right results among those shown.
+        mean_average_precision: by feature.
+        curves: by feature, the performance for tolerances 0, 0.1, …, 1.
+        ndcg: graded: 3 for derived type and colour family, 2 for the derived type, 1 for the article type.
+        colour_agreement: the share of results of the query's main colour, over queries whose colour is known.
+        colour_family_agreement: the same for the colour's family.
+        intervals: 95 % confidence intervals: "precision" and "mean_average_precision" of the feature "both", "ndcg",
+            "colour_agreement", "colour_family_agreement".
+    """
+
+    path: Path
+    scope: Scope
+    queries: int
+    catalogue: int
+    fell_back: int
+    precision: Mapping[Feature, float]
+    mean_average_precision: Mapping[Feature, float]
+    curves: Mapping[Feature, tuple[float, ...]]
+    ndcg: float
+    colour_agreement: float
+    colour_family_agreement: float
+    intervals: Mapping[str, Interval]
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalEvaluation:
+    """All figures of one run; `rows` and `figures` in the order of PATHS within SCOPES."""
+
+    rows: tuple[PerformanceRow, ...]
+    figures: tuple[Figures, ...]
+
+
+def evaluate_retrieval(
+    queries: ProductTable,
+    catalogue: ProductTable,
+    make_service: Callable[[ProductTable], Service],
+    colour_family: Callable[[str], str],
+    seed: int,
+    advance: Callable[[int], None],
+) -> RetrievalEvaluation:
+    """Measures what queries are answered, on each path and in each scope.
+
+    Args:
+        queries: what is searched for; a product of the catalogue is searched in the catalogue without itself.
+        catalogue: what is searched.
+        make_service: puts the services over a catalogue; called once a scope.
+        colour_family: the family of a colour.
+        seed: of the confidence intervals.
+        advance: told how many more queries are answered, `work(…)` of them in all.
+
+    Returns:
+        The figures. A scope without queries or products has none.
+    """
+    rows: list[PerformanceRow] = []
+    figures: list[Figures] = []
+    for scope in SCOPES:
+        scope_queries, scope_catalogue = in_scope(scope, queries, catalogue)
+        if not len(scope_queries) or not len(scope_catalogue):
+            continue
+        service = make_service(scope_catalogue)
+        judge = _Judge(scope_queries, scope_catalogue, colour_family)
+        for path in PATHS:
+            served = service.serve(path, scope_queries, TOP_K, advance)
+            rows += judge.rows(path, scope, served, seed)
+            figures.append(judge.figures(path, scope, served, seed))
+    return RetrievalEvaluation(tuple(rows), tuple(figures))
+
+
+def work(queries: ProductTable, catalogue: ProductTable) -> int:
+    """How many queries `evaluate_retrieval` will answer."""
+    return sum(len(PATHS) * len(in_scope(scope, queries, catalogue)[0]) for scope in SCOPES)
+
+
+def in_scope(scope: Scope, queries: ProductTable, catalogue: ProductTable) -> tuple[ProductTable, ProductTable]:
+    """Restricts queries and catalogue to a scope.
+
+    Types are counted over both together; a product that stands in both counts once.
+    """
+    if scope == "all":
+        return queries, catalogue
+    known = set(catalogue.ids)
+    counts = Counter(catalogue.article_types)
+    counts.update(product.article_type for product in queries.products if product.id not in known)
+    frequent = {article_type for article_type, count in counts.items() if count >= FREQUENT}
+    return _of_types(queries, frequent), _of_types(catalogue, frequent)
+
+
+def _of_types(table: ProductTable, article_types: set[str]) -> ProductTable:
+    return table.take([row for row, product in enumerate(table.products) if product.article_type in article_types])
+
+
+class _Judge:
+    """Compares what was served with the labels of queries and catalogue."""
+
+    def __init__(self, queries: ProductTable, catalogue: ProductTable, colour_family: Callable[[str], str]) -> None:
+        def families(colours: Sequence[str | None]) -> list[str | None]:
+            return [None if colour is None else colour_family(colour) for colour in colours]
+
+        self._labels: dict[str, tuple[Codes, Codes]] = {}
+        for name, of_queries, of_catalogue in (
+            ("articleType", queries.article_types, catalogue.article_types),
+            ("gender", queries.genders, catalogue.genders),
+            ("both", queries.derived_types, catalogue.derived_types),
+            ("colour", queries.colours, catalogue.colours),
+            ("family", families(queries.colours), families(catalogue.colours)),
+        ):
+            _, (query_codes, catalogue_codes) = encode_labels([*of_queries], [*of_catalogue])
+            self._labels[name] = (query_codes, catalogue_codes)
+        known = set(catalogue.ids)
+        self._own = np.array([product.id in known for product in queries.products], dtype=np.int64)
+        self._queries = len(queries)
+        self._catalogue = len(catalogue)
+
+    def rows(self, path: Path, scope: Scope, served: Served, seed: int) -> list[PerformanceRow]:
+        cells = [(feature, tolerance) for feature in FEATURES for tolerance in TOLERANCES]
+        right = {feature: self._right(feature, served.results) for feature in FEATURES}
+        outcomes = np.stack(
+            [within_tolerance(right[feature], served.results, tolerance) for feature, tolerance in cells], axis=1
+        )
+        short = int((served.results == MISSING).any(axis=1).sum())
+        return [
+            PerformanceRow(
+                path=path,
+                scope=scope,
+                feature=feature,
+                tolerance=tolerance,
+                performance=float(outcomes[:, at].mean()),
+                interval=interval,
+                performance_missing_wrong=float(
+                    within_tolerance(right[feature], served.results, tolerance, missing_is_wrong=True).mean()
+                ),
+                queries=self._queries,
+                short_answers=short,
+            )
+            for at, ((feature, tolerance), interval) in enumerate(
+                zip(cells, bootstrap_interval(outcomes, seed), strict=True)
+            )
+        ]
+
+    def figures(self, path: Path, scope: Scope, served: Served, seed: int) -> Figures:
+        results = served.results
+        right = {feature: self._right(feature, results) for feature in FEATURES}
+        precisions = {feature: precision(right[feature], results) for feature in FEATURES}
+        averages = {feature: average_precision(right[feature], self._relevant(feature)) for feature in FEATURES}
+        gains = self._gains(results)
+        colour, colour_known = self._colour_agreement("colour", results)
+        family, family_known = self._colour_agreement("family", results)
+        columns = {
+            "precision": precisions["both"],
+            "mean_average_precision": averages["both"],
+            "ndcg": gains,
+        }
+        intervals = dict(zip(columns, bootstrap_interval(np.stack(list(columns.values()), axis=1), seed), strict=True))
+        (intervals["colour_agreement"],) = bootstrap_interval(colour[colour_known][:, None], seed)
+        (intervals["colour_family_agreement"],) = bootstrap_interval(family[family_known][:, None], seed)
+        return Figures(
+            path=path,
+            scope=scope,
+            queries=self._queries,
+            catalogue=self._catalogue,
+            fell_back=served.fell_back,
+            precision={feature: float(values.mean()) for feature, values in precisions.items()},
+            mean_average_precision={feature: float(values.mean()) for feature, values in averages.items()},
+            curves={
+                feature: tuple(float(within_tolerance(flags, results, step).mean()) for step in _CURVE)
+                for feature, flags in right.items()
+            },
+            ndcg=float(gains.mean()),
+            colour_agreement=mean_where(colour, colour_known),
+            colour_family_agreement=mean_where(family, family_known),
+            intervals=intervals,
+        )
+
+    def _right(self, name: str, results: Codes) -> Flags:
+        queries, catalogue = self._labels[name]
+        return agreement(queries, catalogue, results)
+
+    def _relevant(self, name: str) -> Codes:
+        """How many right results the catalogue holds, the query's own product aside."""
+        queries, catalogue = self._labels[name]
+        return np.maximum(counts_by(queries, catalogue) - self._own, 0)
+
+    def _colour_agreement(self, name: str, results: Codes) -> tuple[Values, Flags]:
+        return precision(self._right(name, results), results), self._labels[name][0] != MISSING
+
+    def _gains(self, results: Codes) -> Values:
+        article, derived, family = (self._right(name, results) for name in ("articleType", "both", "family"))
+        grades = np.where(derived, np.where(family, 3, 2), np.where(article, 1, 0))
+        in_family = self._relevant_in_family()
+        of_type = self._relevant("both")
+        available = np.stack([self._relevant("articleType") - of_type, of_type - in_family, in_family], axis=1)
+        return normalised_gain(grades, available)
+
+    def _relevant_in_family(self) -> Codes:
+        (types, catalogue_types), (families, catalogue_families) = self._labels["both"], self._labels["family"]
+        size = int(max(families.max(initial=0), catalogue_families.max(initial=0))) + 1
+
+        def joined(left: Codes, right: Codes) -> Codes:
+            return np.where((left == MISSING) | (right == MISSING), MISSING, left * size + right)
+
+        queries = joined(types, families)
+        counted = counts_by(queries, joined(catalogue_types, catalogue_families))
+        return np.maximum(counted - np.where(queries == MISSING, 0, self._own), 0)
