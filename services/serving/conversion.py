@@ -1,0 +1,192 @@
+"""Turns messages of fashion.v1 that several services share into the values of `services.contract`, and back."""
+
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+
+from fashion.v1 import embedder_pb2, types_pb2
+from services.contract import (
+    Box,
+    Classification,
+    ClassificationMethod,
+    DerivedTypePrediction,
+    Embedding,
+    Gender,
+    ModelInfo,
+    Photograph,
+    SubCategoryPrediction,
+)
+from services.serving.errors import FashionError
+from services.serving.status import category_of, shown
+
+_GENDERS: Final = MappingProxyType(
+    {
+        types_pb2.GENDER_MEN: Gender.MEN,
+        types_pb2.GENDER_WOMEN: Gender.WOMEN,
+        types_pb2.GENDER_BOYS: Gender.BOYS,
+        types_pb2.GENDER_GIRLS: Gender.GIRLS,
+        types_pb2.GENDER_UNISEX: Gender.UNISEX,
+    }
+)
+_GENDERS_TO_PROTO: Final = MappingProxyType({gender: value for value, gender in _GENDERS.items()})
+
+_METHODS: Final = MappingProxyType(
+    {
+        types_pb2.CLASSIFICATION_METHOD_CANDIDATES: ClassificationMethod.CANDIDATES,
+        types_pb2.CLASSIFICATION_METHOD_MODEL_LABELS: ClassificationMethod.MODEL_LABELS,
+    }
+)
+_METHODS_TO_PROTO: Final = MappingProxyType({method: value for value, method in _METHODS.items()})
+
+
+def gender(value: types_pb2.Gender) -> Gender | None:
+    """Unpacks a gender; None for UNSPECIFIED and for values that are unknown here."""
+    return _GENDERS.get(value)
+
+
+def gender_to_proto(value: Gender) -> types_pb2.Gender:
+    """Packs a gender."""
+    return _GENDERS_TO_PROTO[value]
+
+
+def photograph(message: types_pb2.Image) -> Photograph:
+    """Unpacks an image; nothing is checked here."""
+    if not message.HasField("region"):
+        return Photograph(message.content)
+    region = message.region
+    return Photograph(message.content, Box(region.left, region.top, region.right, region.bottom))
+
+
+def photograph_to_proto(value: Photograph) -> types_pb2.Image:
+    """Packs a photograph."""
+    if value.region is None:
+        return types_pb2.Image(content=value.content)
+    box = value.region
+    region = types_pb2.Box(left=box.left, top=box.top, right=box.right, bottom=box.bottom)
+    return types_pb2.Image(content=value.content, region=region)
+
+
+def embedding(message: types_pb2.Embedding) -> Embedding:
+    """Unpacks an embedding as it is; one that comes from outside is checked with `services.embedding`."""
+    return Embedding(np.array(message.values, dtype=np.float32), message.model_version)
+
+
+def embedding_to_proto(value: Embedding) -> types_pb2.Embedding:
+    """Packs an embedding."""
+    return types_pb2.Embedding(values=value.values.tolist(), model_version=value.model_version)
+
+
+def model(message: embedder_pb2.Model) -> ModelInfo:
+    """Unpacks the description of a model."""
+    return ModelInfo(
+        name=message.name,
+        model_version=message.model_version,
+        dimension=message.dimension,
+        input_height=message.input_height,
+        input_width=message.input_width,
+        runtime=message.runtime,
+        precision=message.precision,
+        reference_precision=message.reference_precision,
+    )
+
+
+def model_to_proto(value: ModelInfo) -> embedder_pb2.Model:
+    """Packs the description of a model."""
+    return embedder_pb2.Model(
+        name=value.name,
+        model_version=value.model_version,
+        dimension=value.dimension,
+        input_height=value.input_height,
+        input_width=value.input_width,
+        runtime=value.runtime,
+        precision=value.precision,
+        reference_precision=value.reference_precision,
+    )
+
+
+def method(value: types_pb2.ClassificationMethod) -> ClassificationMethod:
+    """Unpacks how derived types were found.
+
+    Raises:
+        ValueError: the value is unknown here.
+    """
+    if value not in _METHODS:
+        raise ValueError(f"classification method {value} is unknown")
+    return _METHODS[value]
+
+
+def method_to_proto(value: ClassificationMethod) -> types_pb2.ClassificationMethod:
+    """Packs how derived types were found."""
+    return _METHODS_TO_PROTO[value]
+
+
+def classification(message: types_pb2.Classification) -> Classification:
+    """Unpacks a classification.
+
+    Raises:
+        ValueError: it holds a gender or a method that is unknown here.
+    """
+    return Classification(
+        sub_categories=tuple(
+            SubCategoryPrediction(each.label, each.probability if each.HasField("probability") else None)
+            for each in message.sub_categories
+        ),
+        derived_types=tuple(_derived_type(each) for each in message.derived_types),
+        method=method(message.method),
+        model_version=message.model_version,
+        candidates_version=message.candidates_version,
+    )
+
+
+def classification_to_proto(value: Classification) -> types_pb2.Classification:
+    """Packs a classification."""
+    return types_pb2.Classification(
+        sub_categories=[
+            types_pb2.SubCategoryPrediction(label=each.label, probability=each.probability)
+            for each in value.sub_categories
+        ],
+        derived_types=[
+            types_pb2.DerivedTypePrediction(
+                label=each.label,
+                gender=gender_to_proto(each.gender),
+                article_type=each.article_type,
+                sub_category=each.sub_category or "",
+                similarity=each.similarity,
+                margin=each.margin,
+            )
+            for each in value.derived_types
+        ],
+        method=method_to_proto(value.method),
+        model_version=value.model_version,
+        candidates_version=value.candidates_version,
+    )
+
+
+def row_status(error: BaseException | None) -> types_pb2.RowStatus:
+    """Packs what became of a row: OK without an error, otherwise what a call of its own would have answered."""
+    if error is None:
+        return types_pb2.RowStatus()
+    code, reason, message = shown(error)
+    return types_pb2.RowStatus(code=code, reason=reason, message=message)
+
+
+def row_error(status: types_pb2.RowStatus) -> FashionError | None:
+    """Unpacks what became of a row: its error, or None where it is OK."""
+    if status.code == 0:
+        return None
+    category = category_of(status.code) or FashionError
+    return category(status.message, reason=status.reason)
+
+
+def _derived_type(message: types_pb2.DerivedTypePrediction) -> DerivedTypePrediction:
+    known = gender(message.gender)
+    if known is None:
+        raise ValueError(f"gender {message.gender} is unknown")
+    return DerivedTypePrediction(
+        gender=known,
+        article_type=message.article_type,
+        sub_category=message.sub_category or None,
+        similarity=message.similarity,
+        margin=message.margin if message.HasField("margin") else None,
+    )

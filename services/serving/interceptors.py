@@ -1,0 +1,169 @@
+"""What surrounds every call of a server: request id, access log, errors as statuses, and the deadline.
+
+Only calls of one request and one response are surrounded, as all of fashion.v1 are; other streams pass.
+"""
+
+import abc
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, NoReturn, TypeAlias, cast
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError
+
+from services.serving import deadline
+from services.serving.errors import InvalidInput
+from services.serving.status import INTERNAL_REASON, shown, status_of
+from services.serving.telemetry import REQUEST_ID_KEY, accepted_request_id, request_id_bound
+
+_log = structlog.stdlib.get_logger(__name__)
+
+# The calls that have long to finish where their caller says nothing; all others are queries.
+WRITES: Final = frozenset(
+    {
+        "/fashion.v1.EmbedderService/BatchEmbed",
+        "/fashion.v1.SearchService/UpsertProducts",
+        "/fashion.v1.SearchService/DeleteProducts",
+    }
+)
+
+# Probes ask every few seconds: worth a line only to those who look for it.
+_QUIET_PREFIX: Final = "/grpc."
+
+_Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+_Behaviour: TypeAlias = "Callable[[Any, _Context], Awaitable[Any]]"
+_Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]]"
+
+
+def interceptors(query_deadline_s: float, write_deadline_s: float) -> Sequence[grpc.aio.ServerInterceptor]:
+    """Returns the interceptors of a server, the outermost first."""
+    return (TelemetryInterceptor(), ErrorInterceptor(), DeadlineInterceptor(query_deadline_s, write_deadline_s))
+
+
+class _UnaryInterceptor(grpc.aio.ServerInterceptor):
+    """Surrounds the behaviour of unary methods."""
+
+    async def intercept_service(
+        self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> _Handler | None:
+        """Surrounds the method that is called; one that is unknown stays so."""
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+        return self.surround(handler_call_details.method, handler)
+
+    @abc.abstractmethod
+    def surround(self, method: str, handler: _Handler) -> _Handler:
+        """Surrounds a method."""
+
+
+class TelemetryInterceptor(_UnaryInterceptor):
+    """Gives each call its request id, sends it back in the trailing metadata, and logs one line a call."""
+
+    def surround(self, method: str, handler: _Handler) -> _Handler:
+        """Surrounds a method."""
+        behaviour = cast(_Behaviour, handler.unary_unary)
+        log = _log.debug if method.startswith(_QUIET_PREFIX) else _log.info
+
+        async def logged(request: Any, context: _Context) -> Any:
+            request_id = accepted_request_id(_sent_request_id(context))
+            context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
+            started = time.perf_counter()
+            outcome = "CANCELLED"
+            with request_id_bound(request_id):
+                try:
+                    response = await behaviour(request, context)
+                    outcome = "OK"
+                    return response
+                except grpc.aio.AbortError:
+                    outcome = context.code().name
+                    raise
+                finally:
+                    duration_ms = round((time.perf_counter() - started) * 1000, 1)
+                    log("call", method=method, code=outcome, duration_ms=duration_ms)
+
+        return _with_behaviour(handler, logged)
+
+
+class ErrorInterceptor(_UnaryInterceptor):
+    """Ends each call that fails with the status of its error; the only place where that happens."""
+
+    def surround(self, method: str, handler: _Handler) -> _Handler:
+        """Surrounds a method."""
+        behaviour = cast(_Behaviour, handler.unary_unary)
+        deserialize = handler.request_deserializer
+
+        async def mapped(content: bytes, context: _Context) -> Any:
+            try:
+                return await behaviour(_request(deserialize, content), context)
+            except grpc.aio.AbortError:
+                raise
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    # The caller has gone, its deadline has passed, or the server ends: gRPC sees to the status.
+                    raise
+                # Something that the call waited for was cancelled. gRPC would leave the caller waiting.
+                return await _abort(context, error)
+            except Exception as error:
+                return await _abort(context, error)
+
+        return grpc.unary_unary_rpc_method_handler(mapped, None, handler.response_serializer)
+
+
+class DeadlineInterceptor(_UnaryInterceptor):
+    """Holds each call to its caller's deadline, or to the default where the caller set none."""
+
+    def __init__(self, query_deadline_s: float, write_deadline_s: float) -> None:
+        self._query_deadline_s = query_deadline_s
+        self._write_deadline_s = write_deadline_s
+
+    def surround(self, method: str, handler: _Handler) -> _Handler:
+        """Surrounds a method."""
+        behaviour = cast(_Behaviour, handler.unary_unary)
+        default_s = self._write_deadline_s if method in WRITES else self._query_deadline_s
+
+        async def limited(request: Any, context: _Context) -> Any:
+            remaining_s: float | None = context.time_remaining()
+            with deadline.at_most(default_s if remaining_s is None else remaining_s):
+                async with deadline.enforced():
+                    return await behaviour(request, context)
+
+        return _with_behaviour(handler, limited)
+
+
+async def _abort(context: _Context, error: BaseException) -> NoReturn:
+    _, reason, _ = shown(error)
+    if reason == INTERNAL_REASON:
+        _log.error("call failed unexpectedly", exc_info=error)
+    else:
+        _log.debug("call refused", reason=reason, error=str(error))
+    status = status_of(error)
+    # What abort is given replaces what was set before.
+    metadata = (*context.trailing_metadata(), *status.trailing_metadata)
+    await context.abort(status.code, status.message, metadata)
+
+
+def _request(deserialize: Callable[[bytes], Any] | None, content: bytes) -> Any:
+    if deserialize is None:
+        return content
+    try:
+        return deserialize(content)
+    except DecodeError as error:
+        raise InvalidInput(
+            "The request is no message of the type that this method takes.", reason="REQUEST_MALFORMED"
+        ) from error
+
+
+def _sent_request_id(context: _Context) -> str | bytes | None:
+    for key, value in context.invocation_metadata() or ():
+        if key == REQUEST_ID_KEY:
+            return value
+    return None
+
+
+def _with_behaviour(handler: _Handler, behaviour: _Behaviour) -> _Handler:
+    return grpc.unary_unary_rpc_method_handler(behaviour, handler.request_deserializer, handler.response_serializer)

@@ -1,0 +1,276 @@
+"""Runs gRPC services in this process: start-up, readiness, and the drain on SIGTERM."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn, TypeAlias, cast
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from services.serving.errors import NotReady
+from services.serving.health import Health
+from services.serving.interceptors import interceptors
+from services.serving.settings import ServerSettings, SettingsError
+
+_log = structlog.stdlib.get_logger(__name__)
+
+_Method: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+EXIT_FAILED: Final = 1
+EXIT_BAD_SETTINGS: Final = 2
+
+
+class ServeError(Exception):
+    """The process cannot go on; the text is one line for whoever runs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcService:
+    """A gRPC service that can be put on a server; each `servicer.py` has one as a constant.
+
+    Attributes:
+        name: the full name, such as "fashion.v1.EmbedderService".
+        not_ready_reason: what calls are refused with until it is ready, such as "MODEL_NOT_READY".
+        add_to_server: the generated `add_…_to_server`.
+    """
+
+    name: str
+    not_ready_reason: str
+    add_to_server: Callable[[Any, grpc.aio.Server], None]
+
+
+class Server:
+    """A server that listens already; its services answer once they are ready."""
+
+    def __init__(self, health: Health, registry: "_Registry", port: int) -> None:
+        self._health = health
+        self._registry = registry
+        self._stopped = asyncio.Event()
+        self._failure: str | None = None
+        self.port = port
+
+    async def ready(self, service: GrpcService, servicer: object) -> None:
+        """Puts a servicer behind one of the server's services, and reports SERVING from now on."""
+        self._registry.put(service, servicer)
+        await self._health.serving(service.name)
+        _log.info("service is ready", service=service.name)
+
+    async def failed(self, service: GrpcService, why: str) -> None:
+        """Reports NOT_SERVING from now on, so that balancers and probes turn away from this service."""
+        _log.critical("service has failed", service=service.name, why=why)
+        await self._health.not_serving(service.name)
+
+    def stop(self, failure: str | None = None) -> None:
+        """Begins the drain, as SIGTERM does; with a failure, `serve` then raises it."""
+        self._failure = self._failure or failure
+        self._stopped.set()
+
+    async def stopped(self) -> None:
+        """Waits until `stop` is called.
+
+        Raises:
+            ServeError: it was called with a failure.
+        """
+        await self._stopped.wait()
+        if self._failure is not None:
+            raise ServeError(self._failure)
+
+
+Start: TypeAlias = Callable[[Server, AsyncExitStack], Awaitable[None]]
+
+
+@asynccontextmanager
+async def running(
+    settings: ServerSettings, services: Sequence[GrpcService], start: Start, *, default_port: int
+) -> AsyncIterator[Server]:
+    """Runs services on one port for as long as the context lasts; drains when it is left.
+
+    The server listens at once. Until a service is ready it is NOT_SERVING, and its calls are answered UNAVAILABLE.
+
+    Args:
+        settings: of the server.
+        services: all that the port will offer.
+        start: builds the parts (load, warm up) and calls `server.ready(service, servicer)` for each service. What has
+            to be closed goes on the exit stack that it is given, which is unwound after the drain.
+        default_port: for settings that name none.
+
+    Yields:
+        The server, with `start` done.
+
+    Raises:
+        ServeError: the port cannot be had.
+    """
+    health = Health([service.name for service in services])
+    registry = _Registry(services)
+    grpc_server = grpc.aio.server(
+        handlers=[registry],
+        interceptors=interceptors(settings.query_deadline_s, settings.write_deadline_s),
+        options=server_options(settings),
+        maximum_concurrent_rpcs=settings.max_concurrent_calls,
+    )
+    health_pb2_grpc.add_HealthServicer_to_server(health, grpc_server)
+    if settings.reflection:
+        names = [*(service.name for service in services), _HEALTH_NAME, reflection.SERVICE_NAME]
+        reflection.enable_server_reflection(names, grpc_server)
+    address = settings.address(default_port)
+    try:
+        port = grpc_server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise ServeError(f"cannot listen on {address}: is the port taken, or the host another machine's?") from error
+    async with AsyncExitStack() as resources:
+        # Unwound from the bottom: health turns first, then the calls in flight end, then the parts are closed.
+        await grpc_server.start()
+        try:
+            _log.info("listening", host=settings.host, port=port)
+            server = Server(health, registry, port)
+            await start(server, resources)
+            yield server
+        finally:
+            _log.info("draining", grace_s=settings.grace_s)
+            await health.drain()
+            # Those who watch the health may take this long to turn away before new calls are refused.
+            await asyncio.sleep(settings.drain_delay_s)
+            await grpc_server.stop(settings.grace_s)
+    _log.info("stopped")
+
+
+async def serve(settings: ServerSettings, services: Sequence[GrpcService], start: Start, *, default_port: int) -> None:
+    """Runs services until SIGTERM, SIGINT or `Server.stop`, then drains; a second signal ends the process at once.
+
+    Args:
+        settings: of the server.
+        services: all that the port will offer.
+        start: as for `running`. A signal while it runs cancels it.
+        default_port: for settings that name none.
+
+    Raises:
+        ServeError: the port cannot be had, start-up failed, or the server was stopped because of a failure.
+    """
+    loop = asyncio.get_running_loop()
+    signalled = asyncio.Event()
+
+    def on_signal(number: int) -> None:
+        _log.info("signal received", signal=signal.Signals(number).name)
+        signalled.set()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(each)
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, on_signal, each)
+    body = asyncio.create_task(_serve_until_stopped(settings, services, start, default_port))
+    waiting = asyncio.create_task(signalled.wait())
+    try:
+        await asyncio.wait({body, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+        # Cancelling what has ended changes nothing; what still runs drains and ends.
+        body.cancel()
+        await asyncio.wait({body})
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(each)
+    if not body.cancelled():
+        body.result()
+
+
+def run_process(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> NoReturn:
+    """Runs a service as this process and exits: 0 after a drain, 2 for bad settings, 1 for another failure.
+
+    Args:
+        name: of the service, for the one line that says what went wrong.
+        main: reads the settings and serves.
+    """
+    try:
+        asyncio.run(main())
+    except SettingsError as error:
+        print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(EXIT_BAD_SETTINGS)
+    except ServeError as error:
+        print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(EXIT_FAILED)
+    sys.exit(0)
+
+
+def server_options(settings: ServerSettings) -> list[tuple[str, int]]:
+    """Returns gRPC's options for a server."""
+    options = [
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        # Two servers on one port would share its calls without a word.
+        ("grpc.so_reuseport", 0),
+        ("grpc.keepalive_time_ms", int(settings.keepalive_time_s * 1000)),
+        ("grpc.keepalive_timeout_ms", int(settings.keepalive_timeout_s * 1000)),
+        # Callers that keep idle connections alive are welcome; by default they are cut off as misbehaving.
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ]
+    if settings.max_connection_age_s is not None:
+        options.append(("grpc.max_connection_age_ms", int(settings.max_connection_age_s * 1000)))
+        options.append(("grpc.max_connection_age_grace_ms", int(settings.grace_s * 1000)))
+    return options
+
+
+_HEALTH_NAME: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+
+
+async def _serve_until_stopped(
+    settings: ServerSettings, services: Sequence[GrpcService], start: Start, default_port: int
+) -> None:
+    async def started(server: Server, resources: AsyncExitStack) -> None:
+        try:
+            await start(server, resources)
+        except ServeError:
+            raise
+        except Exception as error:
+            # Whoever starts a service wants to know what is wrong with it, not where in the code that was noticed.
+            _log.debug("start-up failed", exc_info=True)
+            raise ServeError(f"cannot start: {_one_line(error)}") from error
+
+    async with running(settings, services, started, default_port=default_port) as server:
+        await server.stopped()
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text or type(error).__name__
+
+
+class _Registry(grpc.GenericRpcHandler):
+    """Finds the method of a call; a service that has no servicer yet is not ready."""
+
+    def __init__(self, services: Sequence[GrpcService]) -> None:
+        self._not_ready = {service.name: service.not_ready_reason for service in services}
+        self._methods: dict[str, Mapping[str, _Method]] = {}
+
+    def put(self, service: GrpcService, servicer: object) -> None:
+        if service.name not in self._not_ready:
+            raise ValueError(f"{service.name} was not among the services of this server")
+        # The generated function wants a server; it only hands over the table of methods.
+        service.add_to_server(servicer, cast(grpc.aio.Server, self))
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: object) -> None:
+        """Part of a server that the generated code calls; `add_registered_method_handlers` brings the same methods."""
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, _Method]) -> None:
+        self._methods[service_name] = method_handlers
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Method | None:
+        name, _, method = handler_call_details.method.lstrip("/").partition("/")
+        if name not in self._not_ready:
+            return None
+        methods = self._methods.get(name)
+        if methods is not None:
+            return methods.get(method)
+        return grpc.unary_unary_rpc_method_handler(_refusal(self._not_ready[name]))
+
+
+def _refusal(reason: str) -> Callable[[Any, Any], Any]:
+    async def refuse(request: object, context: object) -> NoReturn:
+        raise NotReady("The service is still starting; try again in a few seconds.", reason=reason)
+
+    return refuse

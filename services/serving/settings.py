@@ -1,0 +1,109 @@
+"""The settings that all servers share, and how settings are read from the environment."""
+
+from typing import Any, TypeVar
+
+from pydantic import AliasChoices, AliasPath, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
+
+from services.serving.telemetry import LogFormat, LogLevel
+
+_Settings = TypeVar("_Settings", bound=BaseSettings)
+
+_LONGEST_VALUE_SHOWN = 80
+
+
+class SettingsError(Exception):
+    """An environment variable is missing or bad; the text is one line that names it."""
+
+
+class ServerSettings(BaseSettings):
+    """How a server listens, ends and logs; read from SERVER_… variables.
+
+    Attributes:
+        host: address to listen on; 0.0.0.0 or [::] for all.
+        port: to listen on; 0 for a free one. Absent: the service's own.
+        max_message_bytes: longest message, each way.
+        max_concurrent_calls: calls beyond these are refused with RESOURCE_EXHAUSTED; streams that watch health count.
+        query_deadline_s: of a query whose caller set none, in seconds.
+        write_deadline_s: of a write or a batch whose caller set none, in seconds.
+        grace_s: how long calls in flight may go on once the drain has begun, in seconds.
+        drain_delay_s: how long NOT_SERVING is reported before new calls are refused, in seconds.
+        max_connection_age_s: connections are renewed after this, so that callers find new replicas. Absent: never.
+        keepalive_time_s: how often an idle connection is probed, in seconds.
+        keepalive_timeout_s: how long an answer to that may take, in seconds.
+        reflection: whether the server describes its services to tools such as grpcurl.
+        log_level: lowest level that is logged.
+        log_format: "json", or "console" for people.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SERVER_", frozen=True, extra="ignore")
+
+    host: str = Field(default="127.0.0.1", min_length=1)
+    port: int | None = Field(default=None, ge=0, le=65_535)
+    max_message_bytes: int = Field(default=32 * 1024 * 1024, ge=64 * 1024, le=1024 * 1024 * 1024)
+    max_concurrent_calls: int = Field(default=256, ge=1)
+    query_deadline_s: float = Field(default=2.0, gt=0, le=3600)
+    write_deadline_s: float = Field(default=60.0, gt=0, le=3600)
+    grace_s: float = Field(default=20.0, ge=0, le=3600)
+    drain_delay_s: float = Field(default=0.0, ge=0, le=300)
+    max_connection_age_s: float | None = Field(default=None, gt=0)
+    keepalive_time_s: float = Field(default=30.0, ge=10)
+    keepalive_timeout_s: float = Field(default=10.0, gt=0)
+    reflection: bool = True
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "json"
+
+    def address(self, default_port: int) -> str:
+        """Returns what to listen on, as gRPC wants it."""
+        host = f"[{self.host}]" if ":" in self.host and not self.host.startswith("[") else self.host
+        return f"{host}:{default_port if self.port is None else self.port}"
+
+
+def read_settings(settings: type[_Settings], **overrides: Any) -> _Settings:
+    """Reads settings from the environment.
+
+    Args:
+        settings: their class.
+        overrides: values that come before the environment's, such as those of the command line.
+
+    Raises:
+        SettingsError: a variable is missing or bad; names every such one, and never shows a secret.
+    """
+    try:
+        return settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_line(settings, details) for details in error.errors())) from None
+    except SourceError as error:
+        raise SettingsError(" ".join(str(error).split())) from None
+
+
+def _line(settings: type[BaseSettings], details: Any) -> str:
+    location = [str(part) for part in details["loc"]]
+    if not location:
+        return str(details["msg"])
+    name, variable = _variable(settings, location[0])
+    text = str(details["msg"])
+    given = details["input"]
+    if details["type"] != "missing" and name is not None and not _is_secret(settings, name):
+        text += f" (it is {str(given)[:_LONGEST_VALUE_SHOWN]!r})"
+    return f"{variable}: {text}"
+
+
+def _variable(settings: type[BaseSettings], location: str) -> tuple[str | None, str]:
+    """Returns the field that a location means, and the environment variable that it is read from."""
+    prefix = settings.model_config.get("env_prefix", "")
+    for name, field in settings.model_fields.items():
+        alias = field.validation_alias
+        if isinstance(alias, AliasChoices):
+            alias = alias.choices[0]
+        if isinstance(alias, AliasPath):
+            alias = str(alias.path[0])
+        # pydantic tells a bad value by its alias where the field has one.
+        if location in (name, alias) or location.lower() == str(alias).lower():
+            return name, (alias if alias is not None else prefix + name).upper()
+    return None, location.upper()
+
+
+def _is_secret(settings: type[BaseSettings], name: str) -> bool:
+    return "Secret" in str(settings.model_fields[name].annotation)

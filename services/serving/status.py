@@ -1,0 +1,177 @@
+"""The one table between error categories and gRPC statuses, in both directions."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+
+from services.serving.errors import (
+    AlreadyExists,
+    DeadlineExceeded,
+    FashionError,
+    InvalidInput,
+    ModelMismatch,
+    NotFound,
+    NotReady,
+    Overloaded,
+    Unavailable,
+    Upstream,
+)
+
+ERROR_DOMAIN: Final = "fashion"
+DETAILS_KEY: Final = "grpc-status-details-bin"
+INTERNAL_REASON: Final = "INTERNAL"
+INTERNAL_MESSAGE: Final = "An internal error occurred; the server's log tells more under this request id."
+
+# When an overloaded service may be asked again: about as long as a few photographs take.
+RETRY_DELAY_S: Final = 0.5
+
+# gRPC refuses headers of more than 8 KiB. A text travels twice, percent-encoded (up to 3 bytes for one) in
+# grpc-message and as base64 in the details, the rest in the details alone: these bounds stay below.
+_MAX_MESSAGE_BYTES: Final = 1000
+_MAX_METADATA_BYTES: Final = 200
+_MAX_METADATA_ENTRIES: Final = 8
+
+CODES: Final[Mapping[type[FashionError], grpc.StatusCode]] = MappingProxyType(
+    {
+        InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
+        NotFound: grpc.StatusCode.NOT_FOUND,
+        AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+        ModelMismatch: grpc.StatusCode.FAILED_PRECONDITION,
+        Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+        DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+        Unavailable: grpc.StatusCode.UNAVAILABLE,
+        NotReady: grpc.StatusCode.UNAVAILABLE,
+        Upstream: grpc.StatusCode.UNAVAILABLE,
+    }
+)
+
+# The way back. UNAVAILABLE seen from a caller is a service that this one depends on.
+_CATEGORIES: Final[Mapping[grpc.StatusCode, type[FashionError]]] = MappingProxyType(
+    {
+        **{code: category for category, code in CODES.items() if code is not grpc.StatusCode.UNAVAILABLE},
+        grpc.StatusCode.UNAVAILABLE: Upstream,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RpcStatus:
+    """What an RPC ends with: the code, a sentence, and the details in binary trailing metadata."""
+
+    code: grpc.StatusCode
+    message: str
+    trailing_metadata: tuple[tuple[str, bytes], ...]
+
+
+def code_of(error: BaseException) -> grpc.StatusCode:
+    """Returns the status code of an error: its category's, INTERNAL for whatever is none."""
+    for category in type(error).__mro__:
+        if category in CODES:
+            return CODES[category]
+    return grpc.StatusCode.INTERNAL
+
+
+def shown(error: BaseException) -> tuple[int, str, str]:
+    """Returns what a caller may know of an error: the number of its code, reason and message, the same for a row."""
+    code = code_of(error)
+    if isinstance(error, FashionError) and code is not grpc.StatusCode.INTERNAL:
+        return code_number(code), error.reason, _bounded(error.message, _MAX_MESSAGE_BYTES)
+    return code_number(grpc.StatusCode.INTERNAL), INTERNAL_REASON, INTERNAL_MESSAGE
+
+
+def code_number(code: grpc.StatusCode) -> int:
+    """Returns the number of a code, a value of `google.rpc.Code`."""
+    number, _ = code.value
+    return int(number)
+
+
+def status_of(error: BaseException) -> RpcStatus:
+    """Describes an error to the caller, with ErrorInfo, and RetryInfo where trying again later may help."""
+    code = code_of(error)
+    number, reason, message = shown(error)
+    info = error_details_pb2.ErrorInfo(reason=reason, domain=ERROR_DOMAIN)
+    if isinstance(error, FashionError) and code is not grpc.StatusCode.INTERNAL:
+        for key, value in list(error.metadata.items())[:_MAX_METADATA_ENTRIES]:
+            info.metadata[_bounded(key, 64)] = _bounded(value, _MAX_METADATA_BYTES)
+    details = [_packed(info)]
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(int(RETRY_DELAY_S * 1000))
+        details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
+    status = status_pb2.Status(code=number, message=message, details=details)
+    return RpcStatus(code, message, ((DETAILS_KEY, status.SerializeToString()),))
+
+
+def category_of(code: int) -> type[FashionError] | None:
+    """Returns the category that a code number stands for; None for OK and for codes that no category has."""
+    return next((category for known, category in _CATEGORIES.items() if code_number(known) == code), None)
+
+
+def error_info(trailing_metadata: Iterable[tuple[str, str | bytes]]) -> error_details_pb2.ErrorInfo | None:
+    """Returns the ErrorInfo that a service of ours sent along; None where there is none, or it is unreadable."""
+    for key, value in trailing_metadata:
+        if key != DETAILS_KEY or not isinstance(value, bytes):
+            continue
+        try:
+            status = status_pb2.Status.FromString(value)
+            for detail in status.details:
+                info = error_details_pb2.ErrorInfo()
+                if detail.Unpack(info) and info.domain == ERROR_DOMAIN:
+                    return info
+        except DecodeError:
+            # Somebody else's details, such as a proxy's.
+            return None
+    return None
+
+
+def error_from(
+    code: grpc.StatusCode, message: str, trailing_metadata: Iterable[tuple[str, str | bytes]]
+) -> FashionError | None:
+    """Turns the status of another service's answer back into a category.
+
+    Args:
+        code: its code.
+        message: its text.
+        trailing_metadata: as the call returned it.
+
+    Returns:
+        The error; None where the code is none that our services answer on purpose (INTERNAL, CANCELLED, UNKNOWN, …).
+    """
+    info = error_info(trailing_metadata)
+    if info is None and code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return _exhausted_in_transport(message)
+    category = _CATEGORIES.get(code)
+    if category is None:
+        return None
+    return category(
+        message,
+        reason=info.reason if info is not None else code.name,
+        metadata=dict(info.metadata) if info is not None else None,
+    )
+
+
+def _exhausted_in_transport(message: str) -> FashionError:
+    # gRPC itself refuses what is too large, with no details: "CLIENT: Sent message larger than max (…)" before it
+    # leaves, "SERVER: Received message larger than max (…)" on arrival.
+    if "larger than max" in message:
+        return InvalidInput(f"The message is too large: {message}", reason="MESSAGE_TOO_LARGE")
+    return Overloaded(f"The service takes no more calls now: {message}", reason="QUEUE_FULL")
+
+
+def _packed(message: error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(message)
+    return packed
+
+
+def _bounded(text: str, max_bytes: int) -> str:
+    encoded = text.encode("utf-8", errors="replace")
+    if len(encoded) <= max_bytes:
+        return encoded.decode("utf-8")
+    return encoded[: max_bytes - len("…".encode())].decode("utf-8", errors="ignore") + "…"
