@@ -48,7 +48,7 @@ class _UnaryInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> _Handler | None:
+    ) -> "_Handler | None":
         """Surrounds the method that is called; one that is unknown stays so."""
         handler = await continuation(handler_call_details)
         if handler is None or handler.unary_unary is None:

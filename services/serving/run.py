@@ -259,7 +259,7 @@ class _Registry(grpc.GenericRpcHandler):
     def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, _Method]) -> None:
         self._methods[service_name] = method_handlers
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Method | None:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "_Method | None":
         name, _, method = handler_call_details.method.lstrip("/").partition("/")
         if name not in self._not_ready:
             return None
