@@ -1,0 +1,1 @@
+"""The classifier: what kind of product an embedding shows."""

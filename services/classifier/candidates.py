@@ -1,0 +1,143 @@
+"""Ranks derived types by the similarity of embeddings to the candidates of the catalogue."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.contract import CandidateSet, derived_type
+
+NO_SUB_CATEGORY = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CandidateIndex:
+    """Candidates made ready to be compared with, ordered by derived type, then by subCategory.
+
+    Attributes:
+        candidates: m of them, in that order.
+        labels: shape (m,), each one's derived type.
+        sub_categories: the distinct subCategories in alphabetical order.
+        codes: int64, shape (m,), each one's subCategory as a position in `sub_categories`.
+        untrained: bool, shape (m,), whether the classifier's head was never trained on its subCategory.
+    """
+
+    candidates: CandidateSet
+    labels: tuple[str, ...]
+    sub_categories: tuple[str, ...]
+    codes: NDArray[np.int64]
+    untrained: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, candidates: CandidateSet, trained: Collection[str]) -> Self:
+        """Prepares candidates.
+
+        Args:
+            candidates: at least one.
+            trained: the subCategories that the head was trained on.
+        """
+        labels = [derived_type(*kind) for kind in zip(candidates.genders, candidates.article_types, strict=True)]
+        # Equal similarities are ranked in this order, so that the answer does not depend on that of the publisher.
+        order = sorted(range(len(labels)), key=lambda row: (labels[row], candidates.sub_categories[row]))
+        ordered = CandidateSet(
+            version=candidates.version,
+            model_version=candidates.model_version,
+            sub_categories=tuple(candidates.sub_categories[row] for row in order),
+            genders=tuple(candidates.genders[row] for row in order),
+            article_types=tuple(candidates.article_types[row] for row in order),
+            product_ids=tuple(candidates.product_ids[row] for row in order),
+            embeddings=candidates.embeddings[order],
+        )
+        sub_categories = tuple(sorted(set(ordered.sub_categories)))
+        position = {label: code for code, label in enumerate(sub_categories)}
+        return cls(
+            candidates=ordered,
+            labels=tuple(labels[row] for row in order),
+            sub_categories=sub_categories,
+            codes=np.array([position[label] for label in ordered.sub_categories], dtype=np.int64),
+            untrained=np.array([label not in trained for label in ordered.sub_categories], dtype=np.bool_),
+        )
+
+
+def similarities(embeddings: NDArray[np.float32], index: CandidateIndex) -> NDArray[np.float32]:
+    """Compares embeddings with all candidates.
+
+    Args:
+        embeddings: float32, shape (n, dimension), L2-normalised rows.
+        index: m candidates.
+
+    Returns:
+        float32, shape (n, m), in [-1, 1].
+    """
+    found: NDArray[np.float32] = np.clip(embeddings @ index.candidates.embeddings.T, -1.0, 1.0)
+    return found
+
+
+def predicted_sub_categories(
+    probabilities: NDArray[np.float32], trained: Sequence[str], index: CandidateIndex
+) -> NDArray[np.int64]:
+    """Finds the most probable subCategory that has candidates.
+
+    Args:
+        probabilities: float32, shape (n, c).
+        trained: shape (c,), the subCategories that they are of.
+        index: the candidates.
+
+    Returns:
+        int64, shape (n,), positions in `index.sub_categories`; NO_SUB_CATEGORY in every row where none of the trained
+        subCategories has candidates.
+    """
+    position = {label: code for code, label in enumerate(index.sub_categories)}
+    columns = [column for column, label in enumerate(trained) if label in position]
+    if not columns:
+        return np.full(len(probabilities), NO_SUB_CATEGORY, dtype=np.int64)
+    codes = np.array([position[trained[column]] for column in columns], dtype=np.int64)
+    found: NDArray[np.int64] = codes[probabilities[:, columns].argmax(axis=1)]
+    return found
+
+
+def compared(codes: NDArray[np.int64], index: CandidateIndex) -> NDArray[np.bool_]:
+    """Tells which candidates to compare with: those of one subCategory, and those that the head cannot know of.
+
+    Args:
+        codes: int64, shape (n,), positions in `index.sub_categories`, or NO_SUB_CATEGORY.
+        index: m candidates.
+
+    Returns:
+        bool, shape (n, m).
+    """
+    found: NDArray[np.bool_] = np.logical_or(index.codes[None, :] == codes[:, None], index.untrained[None, :])
+    return found
+
+
+def ranking(similarities: NDArray[np.float32], compared: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Orders candidates by similarity; equal ones by derived type, then by subCategory.
+
+    Args:
+        similarities: float32, shape (n, m).
+        compared: bool, shape (n, m); the others go last.
+
+    Returns:
+        int64, shape (n, m), the rows of `index.candidates`, the most similar first.
+    """
+    return np.argsort(np.where(compared, -similarities, np.inf), axis=1, kind="stable")
+
+
+def best_derived_types(
+    similarities: NDArray[np.float32], compared: NDArray[np.bool_], index: CandidateIndex
+) -> list[str | None]:
+    """Names the most similar derived type of each row.
+
+    Args:
+        similarities: float32, shape (n, m).
+        compared: bool, shape (n, m).
+        index: m > 0 candidates.
+
+    Returns:
+        n derived types; None where a row is compared with nothing.
+    """
+    # The first of equal ones, as in `ranking`: argmax takes the first.
+    best = np.where(compared, similarities, -np.inf).argmax(axis=1)
+    return [index.labels[place] if row[place] else None for place, row in zip(best.tolist(), compared, strict=True)]

@@ -1,0 +1,168 @@
+"""Puts heads and candidates together: embeddings in, classifications out, whole batches at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.classifier import subcategory
+from services.classifier.candidates import (
+    CandidateIndex,
+    compared,
+    predicted_sub_categories,
+    ranking,
+    similarities,
+)
+from services.classifier.subcategory import LabelHead, cosines, probabilities
+from services.contract import (
+    Classification,
+    ClassificationMethod,
+    DerivedTypePrediction,
+    Gender,
+    SubCategoryPrediction,
+)
+
+# 1,024 embeddings against 1,000 candidates take 4 MiB a step.
+_ROWS_AT_A_TIME = 1024
+
+
+def parse_derived_type(label: str) -> tuple[Gender, str]:
+    """Takes a derived type apart, such as "Men Tshirts".
+
+    Raises:
+        ValueError: it does not begin with a gender, or ends there.
+    """
+    for gender in Gender:
+        article_type = label.removeprefix(f"{gender.value} ")
+        if article_type and article_type != label:
+            return gender, article_type
+    raise ValueError(f"{label!r} is no derived type: a gender and an article type")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassifierModel:
+    """What a bundle knows by itself.
+
+    Attributes:
+        model_version: the bundle's content hash.
+        dimension: floats in an embedding.
+        sub_category: the head over subCategories.
+        derived_type: the head over derived types, asked where there are no candidates.
+        kinds: shape (c,), the gender and article type of each label of that head.
+    """
+
+    model_version: str
+    dimension: int
+    sub_category: LabelHead
+    derived_type: LabelHead
+    kinds: tuple[tuple[Gender, str], ...]
+
+    def __post_init__(self) -> None:
+        """Refuses heads of another dimension."""
+        for head in (self.sub_category, self.derived_type):
+            if head.weights.shape[1] != self.dimension:
+                raise ValueError(f"a head of dimension {head.weights.shape[1]} in a model of {self.dimension}")
+
+
+def classify_batch(
+    model: ClassifierModel, index: CandidateIndex | None, embeddings: NDArray[np.float32], top_k: int
+) -> list[Classification]:
+    """Classifies embeddings.
+
+    The subCategory is the head's. The derived type is that of the most similar candidate among those of the most
+    probable subCategory that has any, and those of subCategories that the head was never trained on: if one of the
+    latter wins, its subCategory goes first. Without candidates, derived types are the model's own labels.
+
+    Args:
+        model: the heads.
+        index: the candidates; None where there are none.
+        embeddings: float32, shape (n, dimension), L2-normalised rows.
+        top_k: how many subCategories and derived types to return at most, at least 1.
+
+    Returns:
+        n classifications.
+    """
+    classifications: list[Classification] = []
+    for start in range(0, len(embeddings), _ROWS_AT_A_TIME):
+        rows = embeddings[start : start + _ROWS_AT_A_TIME]
+        probable = probabilities(rows, model.sub_category)
+        if index is None:
+            derived_types = _by_labels(model, rows, top_k)
+        else:
+            derived_types = _by_candidates(model, index, rows, probable, top_k)
+        classifications += [
+            Classification(
+                sub_categories=_sub_categories(model, row, order, found[:1], top_k),
+                derived_types=found,
+                method=ClassificationMethod.MODEL_LABELS if index is None else ClassificationMethod.CANDIDATES,
+                model_version=model.model_version,
+                candidates_version="" if index is None else index.candidates.version,
+            )
+            for row, order, found in zip(
+                probable, subcategory.ranking(probable, model.sub_category), derived_types, strict=True
+            )
+        ]
+    return classifications
+
+
+def _sub_categories(
+    model: ClassifierModel,
+    probable: NDArray[np.float32],
+    order: NDArray[np.int64],
+    winner: Sequence[DerivedTypePrediction],
+    top_k: int,
+) -> tuple[SubCategoryPrediction, ...]:
+    labels = model.sub_category.labels
+    found = [SubCategoryPrediction(labels[column], float(probable[column])) for column in order[:top_k].tolist()]
+    for prediction in winner:
+        if prediction.sub_category is not None and prediction.sub_category not in labels:
+            found.insert(0, SubCategoryPrediction(prediction.sub_category, None))
+    return tuple(found[:top_k])
+
+
+def _by_labels(
+    model: ClassifierModel, embeddings: NDArray[np.float32], top_k: int
+) -> list[tuple[DerivedTypePrediction, ...]]:
+    similar = cosines(embeddings, model.derived_type)
+    found = []
+    for row, order in zip(similar, subcategory.ranking(similar, model.derived_type), strict=True):
+        best = [(*model.kinds[column], None, float(row[column])) for column in order[: top_k + 1].tolist()]
+        found.append(_with_margins(best, top_k))
+    return found
+
+
+def _by_candidates(
+    model: ClassifierModel,
+    index: CandidateIndex,
+    embeddings: NDArray[np.float32],
+    probable: NDArray[np.float32],
+    top_k: int,
+) -> list[tuple[DerivedTypePrediction, ...]]:
+    similar = similarities(embeddings, index)
+    allowed = compared(predicted_sub_categories(probable, model.sub_category.labels, index), index)
+    candidates = index.candidates
+    found = []
+    for row, order, count in zip(similar, ranking(similar, allowed), allowed.sum(axis=1), strict=True):
+        best: dict[str, tuple[Gender, str, str, float]] = {}
+        for place in order[:count].tolist():
+            # A derived type in several subCategories counts once, with its most similar candidate.
+            if index.labels[place] not in best:
+                kind = (candidates.genders[place], candidates.article_types[place], candidates.sub_categories[place])
+                best[index.labels[place]] = (*kind, float(row[place]))
+            if len(best) > top_k:
+                break
+        found.append(_with_margins(list(best.values()), top_k))
+    return found
+
+
+def _with_margins(
+    best: Sequence[tuple[Gender, str, str | None, float]], top_k: int
+) -> tuple[DerivedTypePrediction, ...]:
+    """Makes predictions of the best, which are one more than `top_k` where there is one: the last needs a next."""
+    margins: list[float | None] = [first[3] - second[3] for first, second in pairwise(best)]
+    return tuple(
+        DerivedTypePrediction(gender, article_type, sub_category, similarity, margin)
+        for (gender, article_type, sub_category, similarity), margin in zip(best, [*margins, None], strict=False)
+    )[:top_k]

@@ -1,0 +1,260 @@
+"""The rule of the classifier: heads, candidates, and shops whose subCategories no head knows."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from services.candidates import Candidate, candidate_set
+from services.classifier import recognition
+from services.classifier.candidates import (
+    NO_SUB_CATEGORY,
+    CandidateIndex,
+    best_derived_types,
+    compared,
+    predicted_sub_categories,
+    similarities,
+)
+from services.classifier.recognition import ClassifierModel, classify_batch, parse_derived_type
+from services.classifier.subcategory import LabelHead, probabilities
+from services.contract import Classification, ClassificationMethod, Gender
+
+_SIZE = 6
+
+
+def _axis(*parts: tuple[int, float]) -> NDArray[np.float32]:
+    """A unit vector with these shares of some axes."""
+    vector = np.zeros(_SIZE, np.float32)
+    for axis, share in parts:
+        vector[axis] = share
+    return vector / np.linalg.norm(vector)
+
+
+def _head(*labels: str, scale: float = 20.0) -> LabelHead:
+    """Each label has an axis, from the first on."""
+    return LabelHead(labels, np.eye(len(labels), _SIZE, dtype=np.float32), scale)
+
+
+def _model(sub_categories: tuple[str, ...] = ("Topwear", "Bottomwear", "Bags"), *types: str) -> ClassifierModel:
+    derived = types or ("Men Tshirts", "Women Tops", "Unisex Backpacks")
+    return ClassifierModel(
+        "v1", _SIZE, _head(*sub_categories), _head(*derived), tuple(parse_derived_type(label) for label in derived)
+    )
+
+
+def _candidate(sub_category: str, label: str, embedding: NDArray[np.float32], product_id: str = "1") -> Candidate:
+    return Candidate(sub_category, *parse_derived_type(label), product_id, embedding)
+
+
+def _index(model: ClassifierModel, *candidates: Candidate) -> CandidateIndex:
+    return CandidateIndex.of(candidate_set("v1", _SIZE, candidates), model.sub_category.labels)
+
+
+def _classify(model: ClassifierModel, index: CandidateIndex | None, *parts: tuple[int, float]) -> Classification:
+    (found,) = classify_batch(model, index, _axis(*parts)[None, :], 5)
+    return found
+
+
+def _labels(found: Classification) -> list[str]:
+    return [prediction.label for prediction in found.derived_types]
+
+
+def test_a_derived_type_is_taken_apart() -> None:
+    assert parse_derived_type("Women Lounge Pants") == (Gender.WOMEN, "Lounge Pants")
+    for label in ("Tshirts", "Men", "Men ", "", "Womens Tops"):
+        with pytest.raises(ValueError, match="no derived type"):
+            parse_derived_type(label)
+
+
+def test_without_candidates_the_models_labels_answer() -> None:
+    found = _classify(_model(), None, (0, 0.8), (1, 0.6))
+    assert found.method is ClassificationMethod.MODEL_LABELS and found.candidates_version == ""
+    assert _labels(found) == ["Men Tshirts", "Women Tops", "Unisex Backpacks"]
+    assert [prediction.similarity for prediction in found.derived_types] == pytest.approx([0.8, 0.6, 0.0])
+    assert [prediction.margin for prediction in found.derived_types] == [
+        pytest.approx(0.2),
+        pytest.approx(0.6),
+        None,
+    ]
+    assert all(prediction.sub_category is None for prediction in found.derived_types)
+    assert [prediction.label for prediction in found.sub_categories] == ["Topwear", "Bottomwear", "Bags"]
+    assert math.fsum(prediction.probability or 0 for prediction in found.sub_categories) == pytest.approx(1)
+
+
+def test_types_are_compared_within_the_predicted_sub_category() -> None:
+    model = _model()
+    index = _index(
+        model,
+        _candidate("Topwear", "Men Tshirts", _axis((0, 1), (3, 1))),
+        _candidate("Topwear", "Men Shirts", _axis((0, 1), (4, 1))),
+        # Nearer than any, and in another subCategory.
+        _candidate("Bottomwear", "Men Jeans", _axis((0, 1), (1, 0.1))),
+    )
+    found = _classify(model, index, (0, 1), (4, 0.2))
+    assert found.method is ClassificationMethod.CANDIDATES
+    assert found.candidates_version == index.candidates.version
+    assert _labels(found) == ["Men Shirts", "Men Tshirts"]
+    first, second = found.derived_types
+    assert (first.sub_category, first.gender, first.article_type) == ("Topwear", Gender.MEN, "Shirts")
+    assert first.margin == pytest.approx(first.similarity - second.similarity)
+    assert second.margin is None
+
+
+def test_a_sub_category_without_candidates_gives_way_to_the_next() -> None:
+    model = _model()
+    index = _index(
+        model,
+        _candidate("Bags", "Unisex Backpacks", _axis((2, 1))),
+        _candidate("Bottomwear", "Men Jeans", _axis((1, 1))),
+    )
+    found = _classify(model, index, (0, 1), (2, 0.3), (1, 0.2))
+    assert [prediction.label for prediction in found.sub_categories][:2] == ["Topwear", "Bags"]
+    assert _labels(found) == ["Unisex Backpacks"]
+
+
+def test_a_shops_own_sub_category_wins_by_its_candidates_alone() -> None:
+    model = _model()
+    index = _index(
+        model,
+        _candidate("Topwear", "Men Tshirts", _axis((0, 1))),
+        _candidate("Lederhosen", "Men Lederhosen", _axis((0, 0.6), (5, 0.8))),
+    )
+    found = _classify(model, index, (0, 0.6), (5, 0.8))
+    assert [(p.label, p.probability is None) for p in found.sub_categories] == [
+        ("Lederhosen", True),
+        ("Topwear", False),
+        ("Bags", False),
+        ("Bottomwear", False),
+    ]
+    assert _labels(found) == ["Men Lederhosen", "Men Tshirts"]
+    # And does not where it is not nearest.
+    found = _classify(model, index, (0, 1))
+    assert found.sub_categories[0].label == "Topwear"
+    assert _labels(found) == ["Men Tshirts", "Men Lederhosen"]
+
+
+def test_a_shop_with_nothing_but_its_own_is_classified() -> None:
+    model = _model(())
+    index = _index(model, _candidate("Dirndl", "Girls Dirndl", _axis((4, 1))))
+    found = _classify(model, index, (0, 1))
+    assert [(p.label, p.probability) for p in found.sub_categories] == [("Dirndl", None)]
+    assert _labels(found) == ["Girls Dirndl"]
+
+
+def test_a_type_in_several_sub_categories_counts_once_with_its_nearest() -> None:
+    model = _model(())
+    index = _index(
+        model,
+        _candidate("Lower", "Men Overalls", _axis((0, 1), (1, 1))),
+        _candidate("Upper", "Men Overalls", _axis((0, 1), (1, 0.2))),
+        _candidate("Upper", "Men Jackets", _axis((0, 1), (2, 1.5))),
+    )
+    found = _classify(model, index, (0, 1))
+    assert _labels(found) == ["Men Overalls", "Men Jackets"]
+    assert found.derived_types[0].sub_category == "Upper"
+    assert found.derived_types[0].margin == pytest.approx(
+        found.derived_types[0].similarity - found.derived_types[1].similarity
+    )
+
+
+def test_equal_similarities_are_ordered_by_label() -> None:
+    model = _model()
+    same = _axis((0, 1), (3, 1))
+    labels = ["Women Tops", "Men Shirts", "Boys Tshirts", "Men Tshirts"]
+    index = _index(model, *(_candidate("Topwear", label, same) for label in labels))
+    found = _classify(model, index, (0, 1))
+    assert _labels(found) == sorted(labels)
+    assert [prediction.margin for prediction in found.derived_types] == [0.0, 0.0, 0.0, None]
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 3])
+def test_no_more_than_top_k_come_back_and_the_last_knows_its_margin(top_k: int) -> None:
+    model = _model()
+    candidates = [_candidate("Topwear", f"Men Type{n}", _axis((0, 1), (3, n + 1))) for n in range(4)]
+    for index in (None, _index(model, *candidates)):
+        (found,) = classify_batch(model, index, _axis((0, 1))[None, :], top_k)
+        (whole,) = classify_batch(model, index, _axis((0, 1))[None, :], 100)
+        assert found.sub_categories == whole.sub_categories[:top_k]
+        assert found.derived_types == whole.derived_types[:top_k]
+        assert len(found.derived_types) == top_k
+
+
+def _random(seed: int) -> tuple[ClassifierModel, CandidateIndex, NDArray[np.float32]]:
+    rng = np.random.default_rng(seed)
+    trained = [f"S{n}" for n in range(int(rng.integers(0, 4)))]
+    shops = [*trained, "Own1", "Own2"]
+
+    def unit(n: int) -> NDArray[np.float32]:
+        rows = rng.normal(size=(n, _SIZE))
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+    model = ClassifierModel(
+        "v1", _SIZE, LabelHead(tuple(trained), unit(len(trained)), 5.0), LabelHead((), unit(0), 1.0), ()
+    )
+    kinds = {
+        (shops[int(rng.integers(len(shops)))], list(Gender)[int(rng.integers(5))], f"T{rng.integers(3)}")
+        for _ in range(int(rng.integers(1, 25)))
+    }
+    rows = unit(len(kinds))
+    index = _index(model, *(Candidate(*kind, f"p{row}", rows[row]) for row, kind in enumerate(sorted(kinds, key=str))))
+    return model, index, unit(9)
+
+
+@settings(deadline=None, max_examples=100)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_the_rule_holds_for_any_shop(seed: int) -> None:
+    """Against the rule as it is written, one embedding and one candidate at a time."""
+    model, index, embeddings = _random(seed)
+    candidates = index.candidates
+    trained = model.sub_category.labels
+    batch = classify_batch(model, index, embeddings, 100)
+    for embedding, found in zip(embeddings, batch, strict=True):
+        probable = dict(zip(trained, probabilities(embedding[None, :], model.sub_category)[0].tolist(), strict=True))
+        with_candidates = [label for label in trained if label in candidates.sub_categories]
+        chosen = max(with_candidates, key=lambda label: probable[label], default=None)
+        best: dict[str, float] = {}
+        for row, sub_category in enumerate(candidates.sub_categories):
+            if sub_category == chosen or sub_category not in trained:
+                label = f"{candidates.genders[row].value} {candidates.article_types[row]}"
+                best[label] = max(best.get(label, -2.0), float(embedding @ candidates.embeddings[row]))
+        assert [p.label for p in found.derived_types] == sorted(best, key=lambda label: -best[label])
+        assert [p.similarity for p in found.derived_types] == pytest.approx(
+            sorted(best.values(), reverse=True), abs=1e-5
+        )
+        winner = found.derived_types[0].sub_category if found.derived_types else None
+        expected = sorted(trained, key=lambda label: -probable[label])
+        if winner is not None and winner not in trained:
+            expected = [winner, *expected]
+        assert [p.label for p in found.sub_categories] == expected
+
+
+def test_a_batch_in_several_steps_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, index, embeddings = _random(7)
+    whole = classify_batch(model, index, embeddings, 3)
+    monkeypatch.setattr(recognition, "_ROWS_AT_A_TIME", 2)
+    for one, other in zip(classify_batch(model, index, embeddings, 3), whole, strict=True):
+        assert [p.label for p in one.derived_types] == [p.label for p in other.derived_types]
+    assert classify_batch(model, index, embeddings[:0], 3) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_evaluators_functions_agree_with_what_is_served(seed: int) -> None:
+    model, index, embeddings = _random(seed)
+    similar = similarities(embeddings, index)
+    codes = predicted_sub_categories(probabilities(embeddings, model.sub_category), model.sub_category.labels, index)
+    served = classify_batch(model, index, embeddings, 1)
+    assert best_derived_types(similar, compared(codes, index), index) == [
+        found.derived_types[0].label if found.derived_types else None for found in served
+    ]
+    nowhere = np.full(len(embeddings), NO_SUB_CATEGORY, np.int64)
+    if not index.untrained.any():
+        assert best_derived_types(similar, compared(nowhere, index), index) == [None] * len(embeddings)
+
+
+def test_heads_of_another_dimension_are_refused() -> None:
+    model = _model()
+    with pytest.raises(ValueError, match="dimension"):
+        ClassifierModel("v1", _SIZE + 1, model.sub_category, model.derived_type, model.kinds)
