@@ -1,0 +1,132 @@
+"""Calls another service: balanced over its replicas, within the caller's deadline, errors back as categories."""
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import grpc
+
+from services.serving import deadline
+from services.serving.errors import FashionError, Upstream
+from services.serving.status import error_from
+from services.serving.telemetry import REQUEST_ID_KEY, current_request_id
+
+_Response = TypeVar("_Response")
+
+MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
+
+# What has a scheme is taken as it is, such as dns:///host:port, ipv4:1.2.3.4:1,5.6.7.8:1 or unix:/path.
+_SCHEMES: Final = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "vsock:", "xds:")
+
+
+def open_channel(
+    target: str, *, health_service: str | None = None, max_message_bytes: int = MAX_MESSAGE_BYTES
+) -> grpc.aio.Channel:
+    """Opens a channel that takes turns among all the addresses that a target stands for.
+
+    Calls go to replicas that report SERVING, so not to one that still loads or already drains. A call that finds its
+    replica gone is tried again with another. The names are resolved again whenever a connection is lost; what keeps
+    replicas that come later from being overlooked is the servers' max_connection_age.
+
+    Args:
+        target: "host:port", or a gRPC target such as "dns:///host:port" or "ipv4:10.0.0.1:50051,10.0.0.2:50051".
+        health_service: full name of the gRPC service whose health counts; None: health is not asked for.
+        max_message_bytes: longest message, each way.
+
+    Returns:
+        The channel; it connects with its first call, and is to be closed.
+    """
+    config: dict[str, Any] = {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "methodConfig": [
+            {
+                "name": [{}],
+                "retryPolicy": {
+                    "maxAttempts": 3,
+                    "initialBackoff": "0.05s",
+                    "maxBackoff": "0.5s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ],
+    }
+    if health_service is not None:
+        config["healthCheckConfig"] = {"serviceName": health_service}
+    options: list[tuple[str, Any]] = [
+        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.service_config", json.dumps(config)),
+        # The service's own configuration, not what a name server may say about it.
+        ("grpc.service_config_disable_resolution", 1),
+        ("grpc.enable_retries", 1),
+        ("grpc.per_rpc_retry_buffer_size", max_message_bytes),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        # A service that comes back is found again within seconds.
+        ("grpc.initial_reconnect_backoff_ms", 200),
+        ("grpc.min_reconnect_backoff_ms", 1_000),
+        ("grpc.max_reconnect_backoff_ms", 5_000),
+        ("grpc.dns_min_time_between_resolutions_ms", 2_000),
+    ]
+    return grpc.aio.insecure_channel(target if target.startswith(_SCHEMES) else f"dns:///{target}", options=options)
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """How a service is spoken of when it does not answer.
+
+    Attributes:
+        name: for people, such as "embedder".
+        unavailable_reason: such as "EMBEDDER_UNAVAILABLE".
+        keep_reasons: whether its own reasons for being UNAVAILABLE are passed on: for callers outside of the system.
+    """
+
+    name: str
+    unavailable_reason: str
+    keep_reasons: bool = False
+
+    async def call(
+        self, method: Callable[..., Awaitable[_Response]], request: object, *, timeout_s: float
+    ) -> _Response:
+        """Makes a call with the request id and what is left of the caller's deadline.
+
+        Args:
+            method: of a stub on an `open_channel`.
+            request: its message.
+            timeout_s: longest wait, in seconds; the caller's deadline where that is nearer.
+
+        Raises:
+            FashionError: what the service answered, as its category.
+            DeadlineExceeded: the caller's deadline passed.
+            Upstream: the service does not answer, not in time, or with an error that is none of the documented.
+        """
+        remaining_s = deadline.remaining_s()
+        if remaining_s is not None and remaining_s <= 0:
+            raise deadline.exceeded()
+        callers = remaining_s is not None and remaining_s <= timeout_s
+        request_id = current_request_id()
+        metadata = ((REQUEST_ID_KEY, request_id),) if request_id is not None else ()
+        try:
+            return await method(request, timeout=remaining_s if callers else timeout_s, metadata=metadata)
+        except grpc.aio.AioRpcError as error:
+            raise self._category(error, callers) from error
+
+    def _category(self, error: grpc.aio.AioRpcError, callers_deadline: bool) -> FashionError:
+        code = error.code()
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            if callers_deadline:
+                return deadline.exceeded()
+            return self._unavailable(f"The {self.name} has not answered in time.")
+        known = error_from(code, error.details() or "", error.trailing_metadata() or ())
+        if known is None:
+            return self._unavailable(f"The {self.name} failed with {code.name}.")
+        if not isinstance(known, Upstream):
+            return known
+        if self.keep_reasons and known.reason != code.name:
+            return known
+        return self._unavailable(f"The {self.name} is unavailable: {known.message}")
+
+    def _unavailable(self, message: str) -> Upstream:
+        return Upstream(message, reason=self.unavailable_reason)

@@ -1,0 +1,48 @@
+"""A remote classifier, as its callers see it: the same as one in their own process."""
+
+from typing import Final
+
+import grpc
+
+from fashion.v1 import classifier_pb2, classifier_pb2_grpc
+from services.clients.channel import Remote
+from services.contract import Classification, Embedding
+from services.serving import conversion
+from services.serving.errors import Upstream
+
+SERVICE: Final = classifier_pb2.DESCRIPTOR.services_by_name["ClassifierService"].full_name
+
+_REMOTE: Final = Remote(name="classifier", unavailable_reason="CLASSIFIER_UNAVAILABLE")
+
+
+class ClassifierClient:
+    """Fulfils `contract.Classifier` over a channel, which stays its owner's to close."""
+
+    def __init__(self, channel: grpc.aio.Channel, timeout_s: float = 2.0) -> None:
+        """Takes the channel.
+
+        Args:
+            channel: to the classifier.
+            timeout_s: longest wait for an answer, in seconds.
+        """
+        self._stub = classifier_pb2_grpc.ClassifierServiceStub(channel)
+        self._timeout_s = timeout_s
+
+    async def classify(self, embedding: Embedding, top_k: int) -> Classification:
+        """Classifies an embedding.
+
+        Raises:
+            InvalidInput: TOP_K_OUT_OF_RANGE, EMBEDDING_INVALID.
+            ModelMismatch: MODEL_VERSION_MISMATCH.
+            DeadlineExceeded: the caller's deadline passed.
+            Upstream: CLASSIFIER_UNAVAILABLE.
+        """
+        request = classifier_pb2.ClassifyRequest(embedding=conversion.embedding_to_proto(embedding), top_k=top_k)
+        response = await _REMOTE.call(self._stub.Classify, request, timeout_s=self._timeout_s)
+        try:
+            return conversion.classification(response.classification)
+        except ValueError as error:
+            raise Upstream(
+                f"The classifier answered what this version does not know: {error}.",
+                reason=_REMOTE.unavailable_reason,
+            ) from error

@@ -1,0 +1,140 @@
+"""A remote embedder, as its callers see it: the same as one in their own process."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+
+from fashion.v1 import embedder_pb2, embedder_pb2_grpc
+from services.clients.channel import MAX_MESSAGE_BYTES, Remote
+from services.contract import Embedding, ModelInfo, Photograph
+from services.serving import conversion
+from services.serving.errors import FashionError, InvalidInput, Upstream
+
+SERVICE: Final = embedder_pb2.DESCRIPTOR.services_by_name["EmbedderService"].full_name
+
+_REMOTE: Final = Remote(name="embedder", unavailable_reason="EMBEDDER_UNAVAILABLE")
+
+# What a message holds besides the photographs' bytes, for each of them at most.
+_OVERHEAD_BYTES: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderClientLimits:
+    """How a remote embedder is called.
+
+    Attributes:
+        query_timeout_s: longest wait for one photograph, in seconds.
+        batch_timeout_s: longest wait for one message of several, in seconds.
+        max_batch: most photographs in a message.
+        max_message_bytes: longest message.
+        concurrent_batches: messages of one `embed_batch` under way at once: what spreads it over replicas.
+    """
+
+    query_timeout_s: float = 2.0
+    batch_timeout_s: float = 60.0
+    max_batch: int = 64
+    max_message_bytes: int = MAX_MESSAGE_BYTES
+    concurrent_batches: int = 4
+
+
+class EmbedderClient:
+    """Fulfils `contract.Embedder` over a channel, which stays its owner's to close."""
+
+    def __init__(self, channel: grpc.aio.Channel, limits: EmbedderClientLimits | None = None) -> None:
+        self._stub = embedder_pb2_grpc.EmbedderServiceStub(channel)
+        self._limits = limits or EmbedderClientLimits()
+
+    async def embed(self, photograph: Photograph) -> Embedding:
+        """Embeds one photograph.
+
+        Raises:
+            InvalidInput: it cannot be used; the reason says why.
+            Overloaded: QUEUE_FULL.
+            DeadlineExceeded: the caller's deadline passed.
+            Upstream: EMBEDDER_UNAVAILABLE.
+        """
+        self._check_size(photograph)
+        request = embedder_pb2.EmbedRequest(image=conversion.photograph_to_proto(photograph))
+        response = await _REMOTE.call(self._stub.Embed, request, timeout_s=self._limits.query_timeout_s)
+        return conversion.embedding(response.embedding)
+
+    async def embed_batch(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
+        """Embeds any number of photographs, in messages that the embedder accepts.
+
+        Raises:
+            Overloaded: QUEUE_FULL.
+            DeadlineExceeded: the caller's deadline passed before all of them were done.
+            Upstream: EMBEDDER_UNAVAILABLE.
+        """
+        results: dict[int, Embedding | FashionError] = {}
+        sendable: list[int] = []
+        for index, photograph in enumerate(photographs):
+            try:
+                self._check_size(photograph)
+                sendable.append(index)
+            except InvalidInput as error:
+                results[index] = error
+        messages = self._messages(photographs, sendable)
+
+        async def work() -> None:
+            for indices in messages:
+                answers = await self._send([photographs[index] for index in indices])
+                results.update(zip(indices, answers, strict=True))
+
+        workers = [asyncio.create_task(work()) for _ in range(self._limits.concurrent_batches)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+        return [results[index] for index in range(len(photographs))]
+
+    async def model(self) -> ModelInfo:
+        """Describes the model.
+
+        Raises:
+            DeadlineExceeded: the caller's deadline passed.
+            Upstream: EMBEDDER_UNAVAILABLE.
+        """
+        request = embedder_pb2.GetModelRequest()
+        response = await _REMOTE.call(self._stub.GetModel, request, timeout_s=self._limits.query_timeout_s)
+        return conversion.model(response.model)
+
+    async def _send(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
+        request = embedder_pb2.BatchEmbedRequest(images=[conversion.photograph_to_proto(each) for each in photographs])
+        response = await _REMOTE.call(self._stub.BatchEmbed, request, timeout_s=self._limits.batch_timeout_s)
+        if len(response.results) != len(photographs):
+            raise Upstream(
+                f"The embedder answered {len(response.results)} of {len(photographs)} photographs.",
+                reason=_REMOTE.unavailable_reason,
+            )
+        return [
+            conversion.row_error(result.status) or conversion.embedding(result.embedding) for result in response.results
+        ]
+
+    def _messages(self, photographs: Sequence[Photograph], indices: Sequence[int]) -> Iterator[list[int]]:
+        message: list[int] = []
+        size = 0
+        for index in indices:
+            needed = len(photographs[index].content) + _OVERHEAD_BYTES
+            if message and (len(message) == self._limits.max_batch or size + needed > self._limits.max_message_bytes):
+                yield message
+                message, size = [], 0
+            message.append(index)
+            size += needed
+        if message:
+            yield message
+
+    def _check_size(self, photograph: Photograph) -> None:
+        # The embedder's own, lower limit is the embedder's to say; this one would not even reach it.
+        longest = self._limits.max_message_bytes - _OVERHEAD_BYTES
+        if len(photograph.content) > longest:
+            raise InvalidInput(
+                f"The image has {len(photograph.content)} bytes, at most {longest} can be sent.",
+                reason="IMAGE_TOO_LARGE",
+                metadata={"bytes": str(len(photograph.content)), "max_bytes": str(longest)},
+            )

@@ -1,0 +1,156 @@
+"""The embedder in this process: decodes photographs in threads and encodes them in another, within bounds."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from services.contract import Embedding, ModelInfo, Photograph
+from services.embedder.batching import BatchingLimits, Lane, MicroBatcher, Pixels
+from services.embedder.encoder import Encoder
+from services.serving import deadline
+from services.serving.errors import DeadlineExceeded, FashionError, NotReady
+from services.vision.decode import ImageLimits
+from services.vision.preprocess import prepare
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderLimits:
+    """What an embedder accepts, and how much at once.
+
+    Attributes:
+        image: bytes and pixels of a photograph.
+        batching: how much may wait.
+        decode_threads: photographs that are decoded at once.
+    """
+
+    image: ImageLimits
+    batching: BatchingLimits
+    decode_threads: int
+
+
+class LocalEmbedder:
+    """Fulfils `contract.Embedder` in this process; made by `local_embedder`.
+
+    A single photograph comes before those of batches, in decoding and in inference. The deadline of the caller
+    (`services.serving.deadline`) holds here too: what is past it is dropped before it is decoded or encoded.
+    """
+
+    def __init__(
+        self, encoder: Encoder, limits: EmbedderLimits, batcher: MicroBatcher, threads: ThreadPoolExecutor
+    ) -> None:
+        self._encoder = encoder
+        self._limits = limits
+        self._batcher = batcher
+        self._threads = threads
+        # A batch leaves one decoding thread to queries, where there is more than one.
+        self._batch_decoding = asyncio.Semaphore(max(1, limits.decode_threads - 1))
+        # Decoded photographs of batches, all together: enough for the next inference while one runs.
+        self._batch_window = asyncio.Semaphore(2 * limits.batching.micro_batch)
+
+    async def embed(self, photograph: Photograph) -> Embedding:
+        """Embeds one photograph.
+
+        Raises:
+            InvalidInput: it cannot be used; the reason says why.
+            Overloaded: QUEUE_FULL.
+            DeadlineExceeded: the caller's deadline passed.
+            NotReady: MODEL_NOT_READY; the encoder has stopped working.
+        """
+        with self._batcher.admitted(Lane.QUERY, 1):
+            async with deadline.enforced():
+                pixels = await self._decode(photograph)
+                return Embedding(await self._batcher.submit(pixels, Lane.QUERY), self._encoder.model.model_version)
+
+    async def embed_batch(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
+        """Embeds any number of photographs; returns one embedding or error for each, in their order.
+
+        Raises:
+            Overloaded: QUEUE_FULL; as many photographs of other batches are waiting as may.
+            DeadlineExceeded: the caller's deadline passed before all of them were done.
+            NotReady: MODEL_NOT_READY; the encoder has stopped working.
+        """
+        results: dict[int, Embedding | FashionError] = {}
+        waiting = iter(enumerate(photographs))
+
+        async def work() -> None:
+            for index, photograph in waiting:
+                results[index] = await self._row(photograph)
+
+        with self._batcher.admitted(Lane.BATCH, len(photographs)):
+            async with deadline.enforced():
+                workers = [
+                    asyncio.create_task(work())
+                    for _ in range(min(len(photographs), 2 * self._limits.batching.micro_batch))
+                ]
+                try:
+                    await asyncio.gather(*workers)
+                finally:
+                    for worker in workers:
+                        worker.cancel()
+                    await asyncio.gather(*workers, return_exceptions=True)
+        return [results[index] for index in range(len(photographs))]
+
+    async def model(self) -> ModelInfo:
+        """Describes the model."""
+        return self._encoder.model
+
+    async def died(self) -> None:
+        """Waits until the encoder has stopped working; it does not come back."""
+        await self._batcher.died()
+
+    async def _row(self, photograph: Photograph) -> Embedding | FashionError:
+        async with self._batch_window:
+            try:
+                async with self._batch_decoding:
+                    pixels = await self._decode(photograph)
+            except (DeadlineExceeded, NotReady):
+                raise
+            except FashionError as error:
+                return error
+            except Exception:
+                _log.exception("photograph of a batch could not be decoded")
+                return FashionError("The photograph could not be decoded.", reason="INTERNAL")
+            return Embedding(await self._batcher.submit(pixels, Lane.BATCH), self._encoder.model.model_version)
+
+    async def _decode(self, photograph: Photograph) -> Pixels:
+        model, limits, expires = self._encoder.model, self._limits.image, deadline.current()
+
+        def decode() -> Pixels:
+            if deadline.passed(expires):
+                raise deadline.exceeded()
+            return prepare(photograph.content, model.input_height, model.input_width, photograph.region, limits)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, decode)
+
+
+@asynccontextmanager
+async def local_embedder(
+    encoder: Encoder, limits: EmbedderLimits, *, warm_up_timeout_s: float = 300.0
+) -> AsyncIterator[LocalEmbedder]:
+    """Runs an embedder for as long as the context lasts, warmed up.
+
+    Args:
+        encoder: loaded.
+        limits: what it accepts.
+        warm_up_timeout_s: how long warming up may take, in seconds.
+
+    Yields:
+        The embedder.
+
+    Raises:
+        ThreadDied: warming up takes too long.
+    """
+    threads = ThreadPoolExecutor(limits.decode_threads, thread_name_prefix="decode")
+    try:
+        async with MicroBatcher(encoder.encode, limits.batching) as batcher:
+            # In the thread that will encode: runtimes keep memory and state by thread.
+            await batcher.call(encoder.warm_up, warm_up_timeout_s)
+            yield LocalEmbedder(encoder, limits, batcher, threads)
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)

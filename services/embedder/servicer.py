@@ -1,0 +1,61 @@
+"""Unpacks the calls of EmbedderService, asks the embedder, and packs its answers."""
+
+from typing import Any, Final
+
+from fashion.v1 import embedder_pb2, embedder_pb2_grpc
+from services.contract import Embedder, Embedding
+from services.serving import conversion
+from services.serving.errors import FashionError, InvalidInput
+from services.serving.run import GrpcService
+
+EMBEDDER: Final = GrpcService(
+    name=embedder_pb2.DESCRIPTOR.services_by_name["EmbedderService"].full_name,
+    not_ready_reason="MODEL_NOT_READY",
+    add_to_server=embedder_pb2_grpc.add_EmbedderServiceServicer_to_server,
+)
+
+
+class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
+    """EmbedderService on an embedder."""
+
+    def __init__(self, embedder: Embedder, max_batch: int) -> None:
+        self._embedder = embedder
+        self._max_batch = max_batch
+
+    async def Embed(  # noqa: N802
+        self, request: embedder_pb2.EmbedRequest, context: Any
+    ) -> embedder_pb2.EmbedResponse:
+        """Embeds one photograph."""
+        embedding = await self._embedder.embed(conversion.photograph(request.image))
+        return embedder_pb2.EmbedResponse(embedding=conversion.embedding_to_proto(embedding))
+
+    async def BatchEmbed(  # noqa: N802
+        self, request: embedder_pb2.BatchEmbedRequest, context: Any
+    ) -> embedder_pb2.BatchEmbedResponse:
+        """Embeds several photographs."""
+        _check_batch(len(request.images), self._max_batch)
+        results = await self._embedder.embed_batch([conversion.photograph(image) for image in request.images])
+        return embedder_pb2.BatchEmbedResponse(results=[_result(result) for result in results])
+
+    async def GetModel(  # noqa: N802
+        self, request: embedder_pb2.GetModelRequest, context: Any
+    ) -> embedder_pb2.GetModelResponse:
+        """Describes the model."""
+        return embedder_pb2.GetModelResponse(model=conversion.model_to_proto(await self._embedder.model()))
+
+
+def _check_batch(size: int, max_batch: int) -> None:
+    if size == 0:
+        raise InvalidInput("The batch holds no photograph.", reason="BATCH_EMPTY", metadata={"field": "images"})
+    if size > max_batch:
+        raise InvalidInput(
+            f"The batch holds {size} photographs, at most {max_batch} are accepted.",
+            reason="BATCH_TOO_LARGE",
+            metadata={"field": "images", "max_batch": str(max_batch)},
+        )
+
+
+def _result(result: Embedding | FashionError) -> embedder_pb2.EmbedResult:
+    if isinstance(result, FashionError):
+        return embedder_pb2.EmbedResult(status=conversion.row_status(result))
+    return embedder_pb2.EmbedResult(status=conversion.row_status(None), embedding=conversion.embedding_to_proto(result))

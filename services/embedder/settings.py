@@ -1,0 +1,79 @@
+"""The settings of the embedder, read from EMBEDDER_… variables."""
+
+import math
+import os
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.embedder.batching import BatchingLimits
+from services.embedder.local import EmbedderLimits
+from services.vision.decode import ImageLimits
+
+DEFAULT_PORT: Final = 50051
+
+_CGROUP_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
+
+
+class EmbedderSettings(BaseSettings):
+    """What the embedder loads and how much it accepts.
+
+    Attributes:
+        bundle: a bundle's folder, or "imagenet" for the weights of keras.applications (downloaded once).
+        runtime: what runs the network; "fake" makes repeatable embeddings of no meaning, for tests.
+        threads: that one inference uses. Absent: as many as this process may use processors.
+        decode_threads: photographs decoded at once.
+        queue_size: photographs of Embed that may be under way; more are refused with QUEUE_FULL.
+        batch_queue_size: the same for photographs of BatchEmbed.
+        micro_batch: most photographs in one inference.
+        max_batch: most photographs in one BatchEmbed.
+        max_image_bytes: longest file of a photograph.
+        max_image_pixels: most pixels of a photograph, width x height.
+        inference_timeout_s: an inference that takes longer is taken for dead, in seconds.
+        warm_up_timeout_s: how long the first inferences may take, in seconds.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="EMBEDDER_", frozen=True, extra="ignore")
+
+    bundle: str = Field(default="models/fashion-resnet50", min_length=1)
+    runtime: Literal["tensorflow", "fake"] = "tensorflow"
+    threads: int | None = Field(default=None, ge=1, le=1024)
+    decode_threads: int = Field(default=2, ge=1, le=256)
+    queue_size: int = Field(default=64, ge=1)
+    batch_queue_size: int = Field(default=1024, ge=1)
+    micro_batch: int = Field(default=8, ge=2, le=256)
+    max_batch: int = Field(default=64, ge=1)
+    max_image_bytes: int = Field(default=10 * 1024 * 1024, ge=1)
+    max_image_pixels: int = Field(default=25_000_000, ge=1)
+    inference_timeout_s: float = Field(default=60.0, gt=0)
+    warm_up_timeout_s: float = Field(default=300.0, gt=0)
+
+    def limits(self) -> EmbedderLimits:
+        """Returns what the embedder accepts."""
+        return EmbedderLimits(
+            image=ImageLimits(max_bytes=self.max_image_bytes, max_pixels=self.max_image_pixels),
+            batching=BatchingLimits(
+                query_places=self.queue_size,
+                batch_places=self.batch_queue_size,
+                micro_batch=self.micro_batch,
+                inference_timeout_s=self.inference_timeout_s,
+            ),
+            decode_threads=self.decode_threads,
+        )
+
+
+def available_processors(quota_file: Path = _CGROUP_QUOTA) -> int:
+    """Returns how many processors this process may use: a container's limit counts, not the machine's size.
+
+    Args:
+        quota_file: cpu.max of cgroup v2, "QUOTA PERIOD" or "max PERIOD", in microseconds; need not exist.
+    """
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    try:
+        quota, period = quota_file.read_text().split()
+    except (OSError, ValueError):
+        # No cgroup v2: not a container, or not Linux.
+        return count
+    return count if quota == "max" else max(1, min(count, math.ceil(int(quota) / int(period))))
