@@ -206,3 +206,21 @@ def counts_by(columns: Codes, catalogue: Codes) -> Codes:
     size = int(max(columns.max(initial=MISSING), catalogue.max(initial=MISSING))) + 1
     counts = np.bincount(catalogue[catalogue != MISSING], minlength=max(size, 1))
     return np.where(columns == MISSING, 0, counts[columns])
+
+
+def vote(labels: Codes, results: Codes) -> Codes:
+    """The most frequent label of the results of each query; of equally frequent ones that of the most similar result.
+
+    Args:
+        labels: int64, shape (m,), the catalogue's labels, none of them MISSING.
+        results: int64, shape (n, k), the most similar first, MISSING where there are fewer.
+
+    Returns:
+        int64, shape (n,); MISSING for a query without any result.
+    """
+    found = np.where(results == MISSING, MISSING, labels[results])
+    # How many results of the same row carry the label of each.
+    counts = (found[:, :, None] == found[:, None, :]).sum(axis=2)
+    counts[found == MISSING] = 0
+    # The first of the largest is the most similar one.
+    return np.asarray(found[np.arange(len(found)), counts.argmax(axis=1)])

@@ -35,12 +35,12 @@ class ProductTable:
 
     Attributes:
         products: shape (n,).
-        embeddings: float32, shape (n, dimension), L2-normalised rows.
+        embeddings: float32, or float16 as a catalogue keeps them, shape (n, dimension), L2-normalised rows.
         dropped: what the data set holds, but this table does not.
     """
 
     products: tuple[Product, ...]
-    embeddings: NDArray[np.float32]
+    embeddings: NDArray[np.floating]
     dropped: tuple[DroppedProduct, ...] = ()
 
     def __len__(self) -> int:
@@ -115,8 +115,8 @@ def embed_dataset(
     encoder: Encoder,
     cache: EmbeddingCache,
     threads: int,
-    limit: int | None,
-    seed: int,
+    rows: Sequence[Row],
+    dtype: type[np.float16] | type[np.float32],
     advance: Callable[[int], None],
 ) -> ProductTable:
     """Embeds the photographs of a data set by the code that serves them, or takes the embeddings from the cache.
@@ -126,25 +126,24 @@ def embed_dataset(
         encoder: the model.
         cache: what is known already, and keeps what is not as soon as it is computed.
         threads: how many photographs are decoded at once.
-        limit: how many products to take at most, drawn at random; None for all.
-        seed: the same seed draws the same products.
+        rows: those of the data set to take.
+        dtype: float16, as a catalogue keeps embeddings; float32, as the embedder hands them out.
         advance: told how many more products are done.
 
     Returns:
-        The products in the order of the data set. Dropped are those without a row or with a photograph that cannot be
+        The products in the order of `rows`. Dropped are those without a row or with a photograph that cannot be
         read or decoded.
 
     Raises:
         InvalidInput: no product is left, or the cache cannot be used.
     """
-    wanted = drawn(len(dataset.rows), limit, seed)
     products: list[Product] = []
-    vectors = np.empty((len(wanted), encoder.model.dimension), dtype=np.float32)
+    vectors = np.empty((len(rows), encoder.model.dimension), dtype=dtype)
     dropped = [
         DroppedProduct(finding.id, finding.reason) for finding in dataset.report.findings if finding.kind == "dropped"
     ]
     with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="decode") as pool:
-        for chunk in _chunks([dataset.rows[at] for at in wanted]):
+        for chunk in _chunks(rows):
             photographs, unreadable = _read(dataset, chunk)
             known, refused = _embed(photographs, encoder, cache, pool)
             dropped += unreadable + refused

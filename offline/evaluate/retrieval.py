@@ -25,6 +25,7 @@ from offline.evaluate.metrics import (
 )
 from offline.evaluate.products import ProductTable
 from offline.evaluate.reported import Feature, Path, Scope
+from services.serving.errors import InvalidInput
 
 TOP_K: Final = 10
 TOLERANCES: Final = (0.0, 0.1, 0.2)
@@ -152,13 +153,16 @@ def evaluate_retrieval(
         advance: told how many more queries are answered, `work(…)` of them in all.
 
     Returns:
-        The figures. A scope without queries or products has none.
+        The figures. A scope without queries, or without a product besides a query's own, has none.
+
+    Raises:
+        InvalidInput: there is nothing to ask, or nothing to find (EVALUATION_EMPTY).
     """
     rows: list[PerformanceRow] = []
     figures: list[Figures] = []
     for scope in SCOPES:
         scope_queries, scope_catalogue = in_scope(scope, queries, catalogue)
-        if not len(scope_queries) or not len(scope_catalogue):
+        if not _can_answer(scope_queries, scope_catalogue):
             continue
         service = make_service(scope_catalogue)
         judge = _Judge(scope_queries, scope_catalogue, colour_family)
@@ -166,12 +170,25 @@ def evaluate_retrieval(
             served = service.serve(path, scope_queries, TOP_K, advance)
             rows += judge.rows(path, scope, served, seed)
             figures.append(judge.figures(path, scope, served, seed))
+        # Two indexes of a large catalogue need not exist at once.
+        del service
+    if not figures:
+        raise InvalidInput(
+            f"{len(queries)} queries and a catalogue of {len(catalogue)} products: too few to measure anything",
+            reason="EVALUATION_EMPTY",
+        )
     return RetrievalEvaluation(tuple(rows), tuple(figures))
+
+
+def _can_answer(queries: ProductTable, catalogue: ProductTable) -> bool:
+    # A catalogue of one product has nothing for that product.
+    return len(queries) > 0 and (len(catalogue) > 1 or bool(set(catalogue.ids) - set(queries.ids)))
 
 
 def work(queries: ProductTable, catalogue: ProductTable) -> int:
     """How many queries `evaluate_retrieval` will answer."""
-    return sum(len(PATHS) * len(in_scope(scope, queries, catalogue)[0]) for scope in SCOPES)
+    scopes = [in_scope(scope, queries, catalogue) for scope in SCOPES]
+    return sum(len(PATHS) * len(asked) for asked, searched in scopes if _can_answer(asked, searched))
 
 
 def in_scope(scope: Scope, queries: ProductTable, catalogue: ProductTable) -> tuple[ProductTable, ProductTable]:
@@ -281,7 +298,7 @@ class _Judge:
     def _relevant(self, name: str) -> Codes:
         """How many right results the catalogue holds, the query's own product aside."""
         queries, catalogue = self._labels[name]
-        return np.maximum(counts_by(queries, catalogue) - self._own, 0)
+        return np.asarray(np.maximum(counts_by(queries, catalogue) - self._own, 0))
 
     def _colour_agreement(self, name: str, results: Codes) -> tuple[Values, Flags]:
         return precision(self._right(name, results), results), self._labels[name][0] != MISSING
@@ -299,8 +316,8 @@ class _Judge:
         size = int(max(families.max(initial=0), catalogue_families.max(initial=0))) + 1
 
         def joined(left: Codes, right: Codes) -> Codes:
-            return np.where((left == MISSING) | (right == MISSING), MISSING, left * size + right)
+            return np.asarray(np.where((left == MISSING) | (right == MISSING), MISSING, left * size + right))
 
         queries = joined(types, families)
         counted = counts_by(queries, joined(catalogue_types, catalogue_families))
-        return np.maximum(counted - np.where(queries == MISSING, 0, self._own), 0)
+        return np.asarray(np.maximum(counted - np.where(queries == MISSING, 0, self._own), 0))

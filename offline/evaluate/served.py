@@ -17,9 +17,12 @@ from services.classifier.candidates import CandidateIndex
 from services.classifier.recognition import ClassifierModel, classify_batch
 from services.contract import CandidateSet, Classification, Gender
 from services.search.indexes.base import Eligibility, Index, IndexedProduct
+from services.search.products import Product
 
 # Queries that a thread answers before it reports.
 _QUERIES_AT_A_TIME = 32
+# Embeddings that are classified at a time, and for that in float32.
+_ROWS_AT_A_TIME = 1024
 
 Kind = tuple[str, Gender, str]
 
@@ -27,8 +30,8 @@ Kind = tuple[str, Gender, str]
 class LocalService:
     """The index, the candidates and the classifier of one catalogue, as the services put them together.
 
-    A product that is asked about is left out of everything: of the results, and of the candidates too, where it is one or
-    where another would be one without it.
+    A product that is asked about is left out of everything: of the results, and of the candidates too, where it is one
+    or where another would be one without it.
     """
 
     def __init__(self, catalogue: ProductTable, model: ClassifierModel, index: Index, threads: int) -> None:
@@ -45,7 +48,7 @@ class LocalService:
         self._threads = threads
         self._products = catalogue.products
         # What the catalogue keeps, and thus what the index and the candidates see.
-        self._embeddings = catalogue.embeddings.astype(np.float16)
+        self._embeddings = catalogue.embeddings.astype(np.float16, copy=False)
         self._row_of = {product.id: row for row, product in enumerate(catalogue.products)}
         index.load(self._batches(), index_version=1)
         self.candidates = compute_candidates(
@@ -70,13 +73,14 @@ class LocalService:
         types: Sequence[str | None] = [None] * len(queries)
         if path == "photograph":
             types = [found.derived_types[0].label if found.derived_types else None for found in self.classify(queries)]
+        vectors = queries.embeddings
         results = np.full((len(queries), k), MISSING, dtype=np.int64)
 
         def answer(start: int) -> int:
             end = min(start + _QUERIES_AT_A_TIME, len(queries))
             fell_back = 0
             for row in range(start, end):
-                found, widened = self._search(queries, row, types[row], k)
+                found, widened = self._search(unit(vectors[row]), queries.products[row].id, types[row], k)
                 results[row, : len(found)] = found
                 fell_back += widened
             advance(end - start)
@@ -100,27 +104,45 @@ class LocalService:
                     found[at] = classification
         return found
 
-    def _search(self, queries: ProductTable, row: int, derived_type: str | None, k: int) -> tuple[list[int], bool]:
-        everything = Eligibility(excluded_ids=frozenset({queries.products[row].id}))
+    def derived_types_by_centroids(self, queries: ProductTable) -> list[str | None]:
+        """The derived type by the service's rule, but with each kind's mean embedding in place of its medoid.
+
+        Args:
+            queries: products that the catalogue does not hold.
+        """
+        sums = {kind: np.zeros(self._embeddings.shape[1]) for kind in _kinds(self.candidates)}
+        for product, embedding in zip(self._products, self._embeddings, strict=True):
+            sums[_kind(product)] += embedding
+        means = np.stack([total / np.linalg.norm(total) for total in sums.values()]).astype(np.float32)
+        found = self._classify(replace(self.candidates, embeddings=means), queries.embeddings)
+        return [one.derived_types[0].label if one.derived_types else None for one in found]
+
+    def _search(
+        self, query: NDArray[np.float32], own_id: str, derived_type: str | None, k: int
+    ) -> tuple[list[int], bool]:
+        everything = Eligibility(excluded_ids=frozenset({own_id}))
         widened = False
         if derived_type is None:
-            answer = self._index.search(queries.embeddings[row], k, everything)
+            answer = self._index.search(query, k, everything)
         else:
-            of_type = replace(everything, derived_types=frozenset({derived_type}))
-            answer = self._index.search(queries.embeddings[row], k, of_type)
+            answer = self._index.search(query, k, replace(everything, derived_types=frozenset({derived_type})))
             if not answer.eligible_count:
                 widened = True
-                answer = self._index.search(queries.embeddings[row], k, everything)
+                answer = self._index.search(query, k, everything)
         return [self._row_of[hit.product.id] for hit in answer.hits], widened
 
-    def _classify(self, candidates: CandidateSet, embeddings: NDArray[np.float32]) -> list[Classification]:
+    def _classify(self, candidates: CandidateSet, embeddings: NDArray[np.floating]) -> list[Classification]:
         index = None
         if candidates.product_ids:
             index = CandidateIndex.of(candidates, self._model.sub_category.labels)
-        return classify_batch(self._model, index, embeddings, top_k=1)
+        found: list[Classification] = []
+        for start in range(0, len(embeddings), _ROWS_AT_A_TIME):
+            rows = unit(embeddings[start : start + _ROWS_AT_A_TIME])
+            found += classify_batch(self._model, index, rows, top_k=1)
+        return found
 
     def _changes(self) -> Mapping[tuple[Kind, int | None], tuple[int, ...]]:
-        kinds = [(product.sub_category, product.gender, product.article_type) for product in self._products]
+        kinds = [_kind(product) for product in self._products]
         medoids = {
             kind: self._row_of[product_id]
             for kind, product_id in zip(_kinds(self.candidates), self.candidates.product_ids, strict=True)
@@ -134,8 +156,7 @@ class LocalService:
         embeddings = self.candidates.embeddings[kept]
         product_ids = list(self.candidates.product_ids)
         if medoid is not None:
-            vector = self._embeddings[medoid].astype(np.float32)
-            embeddings[place] = vector / np.linalg.norm(vector)
+            embeddings[place] = unit(self._embeddings[medoid])
             product_ids[place] = self._products[medoid].id
         return CandidateSet(
             version=f"{self.candidates.version} without one",
@@ -154,6 +175,21 @@ class LocalService:
             rows_of.setdefault(product.derived_type, []).append(row)
         for rows in rows_of.values():
             yield [IndexedProduct(self._products[row], self._embeddings[row]) for row in rows]
+
+
+def unit(embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Embeddings in float32, without what rounding left of their norm: what a search is asked with.
+
+    Args:
+        embeddings: float16 or float32, shape (..., dimension).
+    """
+    rows = embeddings.astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=-1, keepdims=True)
+    return rows
+
+
+def _kind(product: Product) -> Kind:
+    return product.sub_category, product.gender, product.article_type
 
 
 def _kinds(candidates: CandidateSet) -> list[Kind]:

@@ -1,0 +1,164 @@
+"""The JSON documents of an evaluation: their named keys are a contract, others may be added."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from offline.evaluate.classification import ClassificationEvaluation, LabelFigures
+from offline.evaluate.metrics import Interval
+from offline.evaluate.products import DroppedProduct, ProductTable
+from offline.evaluate.retrieval import TOP_K, Figures, RetrievalEvaluation
+
+# Labels with fewer queries than this are no worst ones: one query decides too much.
+_WORST_NEED = 10
+_WORST_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What an evaluation was run on.
+
+    Attributes:
+        queries: how many products were asked for.
+        catalogue: how many products were searched.
+        queries_in_catalogue: queries that the catalogue holds too, each answered without itself.
+        leave_one_out: whether the queries are the catalogue's own products.
+        model_version: of the embeddings.
+        model_name: the bundle's.
+        seed: of the confidence intervals, and of the queries where they were limited.
+        dropped_queries: products that could not be asked for, and why.
+        dropped_catalogue: products that could not be searched, and why.
+    """
+
+    queries: int
+    catalogue: int
+    queries_in_catalogue: int
+    leave_one_out: bool
+    model_version: str
+    model_name: str
+    seed: int
+    dropped_queries: tuple[DroppedProduct, ...]
+    dropped_catalogue: tuple[DroppedProduct, ...]
+
+    @classmethod
+    def of(
+        cls, queries: ProductTable, catalogue: ProductTable, leave_one_out: bool, model: tuple[str, str], seed: int
+    ) -> "Inputs":
+        """Counts what is evaluated; `model` is its name and version."""
+        known = set(catalogue.ids)
+        return cls(
+            queries=len(queries),
+            catalogue=len(catalogue),
+            queries_in_catalogue=sum(product.id in known for product in queries.products),
+            leave_one_out=leave_one_out,
+            model_name=model[0],
+            model_version=model[1],
+            seed=seed,
+            dropped_queries=() if leave_one_out else queries.dropped,
+            dropped_catalogue=catalogue.dropped,
+        )
+
+
+def retrieval_document(evaluation: RetrievalEvaluation, inputs: Inputs) -> dict[str, Any]:
+    """All of a retrieval evaluation as JSON values; the headline figures are those of the inventory, all products."""
+    headline = next(one for one in evaluation.figures if (one.path, one.scope) == ("inventory", "all"))
+    return {
+        **_inputs(inputs),
+        "top_k": TOP_K,
+        "rows": [
+            {
+                "path": row.path,
+                "scope": row.scope,
+                "feature": row.feature,
+                "tolerance": row.tolerance,
+                "performance": row.performance,
+                "queries": row.queries,
+                **_ends(row.interval),
+                "short_answers": row.short_answers,
+                "performance_missing_wrong": row.performance_missing_wrong,
+            }
+            for row in evaluation.rows
+        ],
+        "precision_at_10": dict(headline.precision),
+        "colour_agreement_at_10": headline.colour_agreement,
+        "figures": [_figures(one) for one in evaluation.figures],
+    }
+
+
+def classification_document(evaluation: ClassificationEvaluation, inputs: Inputs) -> dict[str, Any]:
+    """All of a classification evaluation as JSON values, the confusion matrices included."""
+    return {
+        **_inputs(inputs),
+        "subCategory": _label_figures(evaluation.sub_category),
+        "articleType": _label_figures(evaluation.article_type),
+        "gender": _label_figures(evaluation.gender),
+        "derivedType": _label_figures(evaluation.derived_type),
+    }
+
+
+def _inputs(inputs: Inputs) -> dict[str, Any]:
+    return {
+        "queries": inputs.queries,
+        "catalogue": inputs.catalogue,
+        "queries_in_catalogue": inputs.queries_in_catalogue,
+        "leave_one_out": inputs.leave_one_out,
+        "model": inputs.model_name,
+        "model_version": inputs.model_version,
+        "seed": inputs.seed,
+        "dropped": {"queries": _dropped(inputs.dropped_queries), "catalogue": _dropped(inputs.dropped_catalogue)},
+    }
+
+
+def _dropped(products: Sequence[DroppedProduct]) -> list[dict[str, str]]:
+    return [{"id": product.id, "reason": product.reason} for product in products]
+
+
+def _ends(interval: Interval) -> dict[str, float | None]:
+    # JSON knows no NaN: where there is nothing to average there is no interval.
+    return {
+        "low": None if math.isnan(interval.low) else interval.low,
+        "high": None if math.isnan(interval.high) else interval.high,
+    }
+
+
+def _figures(figures: Figures) -> dict[str, Any]:
+    return {
+        "path": figures.path,
+        "scope": figures.scope,
+        "queries": figures.queries,
+        "catalogue": figures.catalogue,
+        "fell_back_to_inventory": figures.fell_back,
+        "precision_at_10": dict(figures.precision),
+        "map_at_10": dict(figures.mean_average_precision),
+        "ndcg_at_10": figures.ndcg,
+        "colour_agreement_at_10": figures.colour_agreement,
+        "colour_family_agreement_at_10": figures.colour_family_agreement,
+        "intervals": {name: _ends(interval) for name, interval in figures.intervals.items()},
+        "curves": {feature: list(values) for feature, values in figures.curves.items()},
+    }
+
+
+def _label_figures(figures: LabelFigures) -> dict[str, Any]:
+    return {
+        "accuracy": figures.accuracy,
+        **_ends(figures.interval),
+        "macro_f1": figures.macro_f1,
+        "classes": figures.classes,
+        "classes_of_queries": figures.classes_of_queries,
+        "method": figures.method,
+        "by_method": dict(figures.by_method),
+        "worst": [
+            {"label": label, "f1": f1, "queries": queries}
+            for label, f1, queries in figures.worst(_WORST_SHOWN, _WORST_NEED)
+        ],
+        "confusion": _confusion(figures),
+    }
+
+
+def _confusion(figures: LabelFigures) -> list[dict[str, Any]]:
+    """The cells that are not empty; most of a matrix of hundreds of classes is."""
+    return [
+        {"truth": figures.labels[row], "found": figures.labels[column], "queries": int(figures.confusion[row, column])}
+        for row, column in zip(*figures.confusion.nonzero(), strict=True)
+    ]

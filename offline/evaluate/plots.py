@@ -1,0 +1,147 @@
+"""Draws the plots of an evaluation: performance against tolerance, and confusion matrices."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offline.evaluate.reported import REPORTED_PERFORMANCE, Feature
+from offline.evaluate.retrieval import FEATURES, Figures
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_TITLES: Final[Mapping[Feature, str]] = {
+    "articleType": "article type",
+    "gender": "gender",
+    "both": "gender and article type",
+}
+# Wong's palette, which colour-blind readers can tell apart (Nature Methods 8, 441, 2011).
+_COLOURS: Final = {"inventory": "#0072B2", "photograph": "#D55E00"}
+_STYLES: Final = {"all": "-", "types_500": "--"}
+_SCOPES: Final = {"all": "all products", "types_500": "article types with 500 or more"}
+# Cells below this share stay without a number: they would hide the others.
+_SHOWN_FROM: Final = 0.005
+_DARK_FROM: Final = 0.55
+
+
+def draw_performance(figures: Sequence[Figures], folder: Path) -> list[Path]:
+    """Draws the share of queries that are answered well enough against the tolerance, a file for each feature.
+
+    Args:
+        figures: of each path and scope.
+        folder: where to put the files; made if it is not there.
+
+    Returns:
+        The files: `performance-articleType.png`, …
+    """
+    drawn: list[Path] = []
+    for feature in FEATURES:
+        figure = _figure(7.2, 4.6)
+        axes = figure.add_subplot()
+        for one in figures:
+            curve = np.array(one.curves[feature]) * 100
+            axes.plot(
+                np.linspace(0, 100, len(curve)),
+                curve,
+                _STYLES[one.scope],
+                color=_COLOURS[one.path],
+                marker="o",
+                markersize=4,
+                label=f"{one.path}, {_SCOPES[one.scope]}",
+            )
+        _draw_reported(axes, feature)
+        axes.set_title(f"Queries whose ten results are right by {_TITLES[feature]}")
+        axes.set_xlabel("tolerance: share of wrong results allowed, %")
+        axes.set_ylabel("performance: share of queries, %")
+        axes.set_xlim(-2, 102)
+        axes.set_ylim(0, 102)
+        axes.grid(alpha=0.3)
+        axes.legend(loc="lower right", fontsize=8)
+        drawn.append(_save(figure, folder / f"performance-{feature}.png"))
+    return drawn
+
+
+def _draw_reported(axes: "Axes", feature: Feature) -> None:
+    for path, colour in _COLOURS.items():
+        points = [
+            (tolerance * 100, value * 100)
+            for (of_path, _, of_feature, tolerance), value in REPORTED_PERFORMANCE.items()
+            if (of_path, of_feature) == (path, feature)
+        ]
+        if points:
+            label = f"report: {path}, {_SCOPES['types_500']}, seen in training"
+            tolerances, values = zip(*points, strict=True)
+            axes.scatter(tolerances, values, marker="x", color=colour, s=50, zorder=3, label=label)
+
+
+def draw_confusion(confusion: NDArray[np.int64], labels: Sequence[str], title: str, path: Path) -> Path:
+    """Draws a confusion matrix, each row as shares of its queries in per cent.
+
+    Args:
+        confusion: int64, shape (c, c), rows are the truth.
+        labels: shape (c,).
+        title: what stands above it.
+        path: the PNG to write.
+
+    Returns:
+        `path`.
+    """
+    support = confusion.sum(axis=1)
+    # By how many queries they have: the large classes, which matter most, come together in a corner.
+    order = sorted(range(len(labels)), key=lambda at: (-support[at], labels[at]))
+    counts = confusion[np.ix_(order, order)]
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    count = len(labels)
+    side = max(4.8, 0.30 * count + 2.6)
+    figure = _figure(side + 0.6, side)
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0, interpolation="nearest")
+    size = 9 if count <= 10 else 6.5
+    for row in range(count):
+        for column in range(count):
+            if shares[row, column] >= _SHOWN_FROM:
+                axes.text(
+                    column,
+                    row,
+                    f"{shares[row, column] * 100:.0f}",
+                    ha="center",
+                    va="center",
+                    fontsize=size,
+                    color="white" if shares[row, column] > _DARK_FROM else "#1a1a1a",
+                )
+    names = [labels[at] for at in order]
+    axes.set_xticks(range(count), names, rotation=90, fontsize=8)
+    axes.set_yticks(
+        range(count), [f"{name} ({support[at]})" for name, at in zip(names, order, strict=True)], fontsize=8
+    )
+    axes.set_xticks(np.arange(-0.5, count), minor=True)
+    axes.set_yticks(np.arange(-0.5, count), minor=True)
+    axes.grid(which="minor", color="#e6e6e6", linewidth=0.5)
+    axes.tick_params(which="minor", length=0)
+    axes.set_xlabel("found")
+    axes.set_ylabel("truth (queries)")
+    axes.set_title(title)
+    bar = figure.colorbar(image, ax=axes, fraction=0.035, pad=0.02)
+    bar.set_label("share of the row's queries")
+    return _save(figure, path)
+
+
+def _figure(width: float, height: float) -> "Figure":
+    # Loading matplotlib takes a second, and no figure of it is ever shown in a window.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: "Figure", path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # No date and no version of the library: the same figures give the same file.
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    return path

@@ -1,0 +1,145 @@
+"""Runs an evaluation from data sets to figures."""
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from offline.dataset import Dataset, open_dataset
+from offline.evaluate.cache import EmbeddingCache
+from offline.evaluate.classification import ClassificationEvaluation, evaluate_classification
+from offline.evaluate.documents import Inputs
+from offline.evaluate.model import EvaluatedModel
+from offline.evaluate.products import ProductTable, drawn, embed_dataset
+from offline.evaluate.retrieval import RetrievalEvaluation, evaluate_retrieval, work
+from offline.evaluate.served import LocalService
+from services.search.colours import family_of
+from services.search.indexes.faiss import FaissIndex
+
+
+class Progress(Protocol):
+    """Shows how far the work has come."""
+
+    def stage(self, name: str, total: int) -> Callable[[int], None]:
+        """Begins a stage of `total` steps; returns what to call with how many more are done."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationOptions:
+    """What to evaluate.
+
+    Attributes:
+        catalogue: the data set that is searched.
+        queries: the data set that is asked for; None to ask for each product of the catalogue, which is then left out.
+        limit: how many queries to take at most, drawn at random; None for all.
+        seed: of that draw, and of the confidence intervals.
+        cache: the folder where embeddings are kept.
+        threads: for decoding photographs, and for searching.
+    """
+
+    catalogue: Path
+    queries: Path | None
+    limit: int | None
+    seed: int
+    cache: Path
+    threads: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """Both sides of an evaluation, embedded.
+
+    Attributes:
+        queries: what is asked for.
+        catalogue: what is searched.
+        inputs: what the documents say about both.
+    """
+
+    queries: ProductTable
+    catalogue: ProductTable
+    inputs: Inputs
+
+
+def default_cache() -> Path:
+    """Where embeddings are kept unless told otherwise: in the user's folder for caches."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "fashion-recommender" / "embeddings"
+
+
+def prepare(options: EvaluationOptions, model: EvaluatedModel, progress: Progress) -> Prepared:
+    """Reads and embeds what is evaluated.
+
+    Raises:
+        InvalidInput: a data set cannot be used, no product is left of it, or the cache cannot be used.
+    """
+    with ExitStack() as stack:
+        # Both are opened first: a mistyped path is told before anything is embedded.
+        catalogue_data = stack.enter_context(open_dataset(options.catalogue))
+        query_data = stack.enter_context(open_dataset(options.queries)) if options.queries is not None else None
+        cache = stack.enter_context(EmbeddingCache(options.cache, model.info))
+
+        def embed(dataset: Dataset, name: str, limit: int | None, stored: bool) -> ProductTable:
+            rows = [dataset.rows[at] for at in drawn(len(dataset.rows), limit, options.seed)]
+            return embed_dataset(
+                dataset,
+                model.encoder,
+                cache,
+                options.threads,
+                rows,
+                np.float16 if stored else np.float32,
+                progress.stage(f"embedding the {name}", len(rows)),
+            )
+
+        catalogue = embed(catalogue_data, "catalogue", None, stored=True)
+        if query_data is None:
+            # As for a product of a catalogue, whose stored embedding is searched with.
+            queries = catalogue.take(drawn(len(catalogue), options.limit, options.seed))
+        else:
+            queries = embed(query_data, "queries", options.limit, stored=False)
+    inputs = Inputs.of(
+        queries, catalogue, query_data is None, (model.info.name, model.info.model_version), options.seed
+    )
+    return Prepared(queries, catalogue, inputs)
+
+
+def run_retrieval(
+    prepared: Prepared, model: EvaluatedModel, options: EvaluationOptions, progress: Progress
+) -> RetrievalEvaluation:
+    """Measures retrieval on both paths and in both scopes.
+
+    Raises:
+        InvalidInput: there is nothing to ask, or nothing to find.
+    """
+    queries, catalogue = prepared.queries, prepared.catalogue
+    return evaluate_retrieval(
+        queries,
+        catalogue,
+        make_service=lambda table: _service(table, model, options),
+        colour_family=family_of,
+        seed=options.seed,
+        advance=progress.stage("searching", work(queries, catalogue)),
+    )
+
+
+def run_classification(
+    prepared: Prepared, model: EvaluatedModel, options: EvaluationOptions, progress: Progress
+) -> ClassificationEvaluation:
+    """Measures how often labels are found."""
+    return evaluate_classification(
+        prepared.queries,
+        prepared.catalogue,
+        _service(prepared.catalogue, model, options),
+        model.heads,
+        options.seed,
+        progress.stage("classifying", len(prepared.queries)),
+    )
+
+
+def _service(catalogue: ProductTable, model: EvaluatedModel, options: EvaluationOptions) -> LocalService:
+    index = FaissIndex(model.info.dimension)
+    return LocalService(catalogue, model.classifier, index, options.threads)
