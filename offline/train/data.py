@@ -35,7 +35,7 @@ class Pictures:
     pixels: NDArray[np.uint8]
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.pixels)
 
     def take(self, indices: NDArray[np.int64]) -> "Pictures":
         """Some of the products."""

@@ -209,7 +209,11 @@ class _Run:
         trained = network.weights()
         network.set_weights(network.average())
         heads = {head: variable.numpy() for head, variable in network.heads.items()}
-        figures = validate(network.embed, self._queries, self._catalogue, heads, self._position.labels)
+        stage = self._config.stage(self._position.progress)
+        size = (stage.height, stage.width)
+        figures = validate(
+            network.embed, self._queries, self._catalogue, heads, self._position.labels, size
+        )
         network.set_weights(trained)
         means = np.mean(window, axis=0)
         self._history.validation(
@@ -218,6 +222,7 @@ class _Run:
                 "step": self._position.step,
                 "passes": self._position.seen / self._train_size,
                 "minutes": self._position.spent_s / 60,
+                "height": stage.height,
                 "learning_rate": rate,
                 **{f"{head}_loss": float(loss) for head, loss in zip(HEADS, means, strict=False)},
                 **figures,

@@ -100,10 +100,20 @@ def validate(
     catalogue: Pictures,
     heads: Mapping[str, NDArray[np.float32]],
     names: Mapping[str, Sequence[str]],
+    size: tuple[int, int],
 ) -> dict[str, float]:
-    """All figures of a validation: retrieval of `queries` in `catalogue`, and each head's accuracy."""
-    asked = embed_all(embed, queries.pixels)
-    answered = embed_all(embed, catalogue.pixels)
+    """All figures of a validation: retrieval of `queries` in `catalogue`, and each head's accuracy.
+
+    Args:
+        embed: (n, height, width, 3) uint8 to (n, dimension) float32, L2-normalised.
+        queries: products asked for.
+        catalogue: products to be found.
+        heads: weights (dimension, labels) by head.
+        names: labels by head.
+        size: height and width that the network has come to, in pixels.
+    """
+    asked = embed_all(embed, queries.resized(*size))
+    answered = embed_all(embed, catalogue.resized(*size))
     found = nearest(asked, answered)
     return {
         **retrieval(queries.rows, catalogue.rows, found),

@@ -1,0 +1,116 @@
+"""Writing a model's bundle: weights in half precision, hashes of all files, and what the model is."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from services.bundle import (
+    DESCRIPTION_FILE,
+    ENCODER_FILE,
+    FORMAT_VERSION,
+    HEADS_FILE,
+    Bundle,
+    content_version,
+    load_bundle,
+)
+from services.serving.errors import InvalidInput
+from services.vision.preprocess import Preprocessing
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    name: str,
+    preprocessing: Preprocessing,
+    encoder: Mapping[str, NDArray[np.float32]],
+    heads: Mapping[str, NDArray[np.float32]],
+    labels: Mapping[str, Sequence[str]],
+    logit_scale: float,
+    metrics: Mapping[str, Any],
+    training: Mapping[str, Any],
+    split: Mapping[str, Any],
+) -> Bundle:
+    """Write a bundle of a ResNet50 with max pooling; other files in the folder, such as a model card, are kept.
+
+    Args:
+        folder: where to; `bundle.json` is replaced last, so a reader never trusts half a bundle.
+        name: the bundle's name.
+        preprocessing: what the network expects.
+        encoder: the network's weights, by Keras's names.
+        heads: weights (dimension, labels) of each head.
+        labels: labels of each head.
+        logit_scale: factor on the cosines before the softmax.
+        metrics: figures, by part of the data.
+        training: data, licence and recipe.
+        split: the rule by which the data were divided.
+
+    Returns:
+        The bundle as it is read back.
+
+    Raises:
+        InvalidInput: a weight is not finite, or too large for half precision.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    dimension = next(iter(heads.values())).shape[0]
+    directions = {
+        head: (weights / np.linalg.norm(weights, axis=0, keepdims=True)).T for head, weights in heads.items()
+    }
+    contents = {
+        ENCODER_FILE: safetensors.numpy.save({key: _stored(key, value) for key, value in encoder.items()}),
+        HEADS_FILE: safetensors.numpy.save({key: _stored(key, value) for key, value in directions.items()}),
+    }
+    description: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "architecture": "resnet50",
+        "input": {"height": preprocessing.height, "width": preprocessing.width},
+        "preprocessing": preprocessing.to_json(),
+        "pooling": "max",
+        "normalisation": "L2",
+        "dimension": dimension,
+        "reference_precision": "float32",
+        "parameters": int(sum(value.size for value in encoder.values())),
+        "labels": {head: list(names) for head, names in labels.items()},
+        "heads": {head: {"scale": logit_scale, "softmax": "cosine"} for head in labels},
+        "metrics": metrics,
+        "training": training,
+        "split": split,
+        "files": {
+            file: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+            for file, content in contents.items()
+        },
+    }
+    # What is hashed is what a reader gets back from JSON, numbers and all.
+    description = json.loads(json.dumps(description))
+    description["model_version"] = content_version(description)
+    for file, content in contents.items():
+        _replace(folder / file, content)
+    text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
+    _replace(folder / DESCRIPTION_FILE, text.encode())
+    return load_bundle(folder)
+
+
+def _stored(name: str, value: NDArray[np.float32]) -> NDArray[Any]:
+    """Matrices in half precision; vectors, a hundredth of all, in full: half has no room for small variances."""
+    if not np.isfinite(value).all():
+        raise InvalidInput(f"weight {name} is not finite", reason="WEIGHTS_INVALID", metadata={"weight": name})
+    if value.ndim < 2:
+        return np.ascontiguousarray(value, dtype=np.float32)
+    if np.abs(value).max(initial=0.0) > np.finfo(np.float16).max:
+        raise InvalidInput(
+            f"weight {name} is too large for half precision", reason="WEIGHTS_INVALID", metadata={"weight": name}
+        )
+    return np.ascontiguousarray(value, dtype=np.float16)
+
+
+def _replace(file: Path, content: bytes) -> None:
+    fresh = file.with_name(f".{file.name}.new")
+    fresh.write_bytes(content)
+    os.replace(fresh, file)

@@ -1,0 +1,138 @@
+"""From a run's checkpoint to a bundle: the averaged weights, their batch statistics computed afresh."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from offline.bundle import write_bundle
+from offline.train import checkpoint
+from offline.train.checkpoint import Position
+from offline.train.config import HEADS, TrainConfig
+from offline.train.data import Pictures
+from offline.train.model import OFFSET, SCALE, build_backbone, preprocessing
+from services.bundle import Bundle
+from services.serving.errors import NotFound
+
+_AVERAGE: Final = "average/"
+_HEADS: Final = "heads/"
+_BATCH: Final = 128
+_MEAN: Final = "/moving_mean"
+_VARIANCE: Final = "/moving_variance"
+
+
+def export(
+    run: Path,
+    folder: Path,
+    *,
+    name: str,
+    statistics_from: Pictures,
+    metrics: Mapping[str, Any],
+    training: Mapping[str, Any],
+) -> Bundle:
+    """Write the bundle of a run's last checkpoint.
+
+    Its input has the size that the run has come to: a network that has only seen small pictures is of no use on
+    large ones.
+
+    Args:
+        run: the run's folder.
+        folder: the bundle's folder.
+        name: the bundle's name.
+        statistics_from: unaltered training pictures.
+        metrics: figures to keep in the bundle.
+        training: data and licence; the run's settings are added.
+
+    Raises:
+        NotFound: the run has no checkpoint.
+    """
+    config = TrainConfig.from_json((run / "config.json").read_text())
+    position, weights = averaged(run)
+    stage = config.stage(position.progress)
+    encoder = with_fresh_statistics(
+        {key: value for key, value in weights.items() if not key.startswith(_HEADS)},
+        statistics_from.resized(stage.height, stage.width),
+    )
+    return write_bundle(
+        folder,
+        name=name,
+        preprocessing=preprocessing(stage.height, stage.width),
+        encoder=encoder,
+        heads={head: weights[_HEADS + head] for head in HEADS},
+        labels=position.labels,
+        logit_scale=config.logit_scale,
+        metrics=metrics,
+        training={**training, **_recipe(config, position)},
+        split={"rule": "twin groups by hash", "salt": config.salt, "fractions": dict(config.fractions)},
+    )
+
+
+def averaged(run: Path) -> tuple[Position, dict[str, NDArray[np.float32]]]:
+    """The averaged weights of a run's last checkpoint, the heads' under "heads/".
+
+    Raises:
+        NotFound: the run has no checkpoint.
+    """
+    loaded = checkpoint.load(run)
+    if loaded is None:
+        raise NotFound(f"{run}: no checkpoint here", reason="CHECKPOINT_NOT_FOUND")
+    position, state = loaded
+    return position, {
+        key.removeprefix(_AVERAGE): value for key, value in state.items() if key.startswith(_AVERAGE)
+    }
+
+
+def with_fresh_statistics(
+    weights: Mapping[str, NDArray[np.float32]], pixels: NDArray[np.uint8]
+) -> dict[str, NDArray[np.float32]]:
+    """Replace the moving statistics of batch normalisation by those of given pictures under given weights.
+
+    Averaged weights never ran in training, so the averages of the statistics are not quite theirs
+    (Izmailov et al. 2018, stochastic weight averaging).
+
+    Args:
+        weights: of the backbone, by Keras's names.
+        pixels: (n, height, width, 3), uint8; at least one batch of them.
+
+    Returns:
+        All weights, the statistics replaced.
+    """
+    # Momentum 0: after each batch the moving statistics are that batch's.
+    backbone = build_backbone(bn_momentum=0.0)
+    for weight in backbone.weights:
+        weight.assign(weights[weight.path])
+    statistics = {w.path: w for w in backbone.weights if w.path.endswith((_MEAN, _VARIANCE))}
+    run = tf.function(lambda x: backbone(tf.cast(x, tf.float32) * SCALE + OFFSET, training=True))
+    sums = {path: np.zeros(weight.shape, dtype=np.float64) for path, weight in statistics.items()}
+    squares = {path: np.zeros(w.shape, dtype=np.float64) for path, w in statistics.items() if path.endswith(_MEAN)}
+    size = min(_BATCH, len(pixels))
+    batches = len(pixels) // size
+    for start in range(0, batches * size, size):
+        run(tf.constant(pixels[start : start + size]))
+        for path, weight in statistics.items():
+            value = np.asarray(weight.value, dtype=np.float64)
+            sums[path] += value
+            if path in squares:
+                squares[path] += value**2
+    fresh = {path: total / batches for path, total in sums.items()}
+    for path, square in squares.items():
+        # The variance over all is the mean within batches and that of the batches' means.
+        between = np.maximum(square / batches - fresh[path] ** 2, 0.0)
+        fresh[path.removesuffix(_MEAN) + _VARIANCE] += between
+    return {**weights, **{path: value.astype(np.float32) for path, value in fresh.items()}}
+
+
+def _recipe(config: TrainConfig, position: Position) -> dict[str, Any]:
+    settings = config.to_json()
+    for private in ("dataset", "run", "extra", "threads"):
+        # Where files lay on one machine is of no use to another.
+        settings.pop(private)
+    return {
+        "settings": settings,
+        "steps": position.step,
+        "pictures_seen": position.seen,
+        "minutes": round(position.spent_s / 60, 1),
+    }

@@ -1,0 +1,216 @@
+"""Reading a model's bundle: a folder whose files are checked against their hashes before anything parses them."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from services.serving.errors import InvalidInput, NotFound
+from services.vision.preprocess import Preprocessing
+
+FORMAT_VERSION: Final = 1
+DESCRIPTION_FILE: Final = "bundle.json"
+ENCODER_FILE: Final = "encoder.safetensors"
+HEADS_FILE: Final = "heads.safetensors"
+# Sixteen hexadecimal digits tell any two bundles apart that a shop will ever hold.
+_VERSION_DIGITS: Final = 16
+_MAX_DESCRIPTION_BYTES: Final = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """One trained classifier on embeddings: the softmax of `scale` times the cosines with each label's direction.
+
+    Attributes:
+        labels: the c labels, unique.
+        weights: (c, dimension), float32, L2-normalised rows.
+        scale: factor on the cosines, greater than 0.
+    """
+
+    labels: tuple[str, ...]
+    weights: NDArray[np.float32]
+    scale: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """A model as it is kept: what it expects, what it knows, and where its weights are.
+
+    Attributes:
+        path: the folder.
+        name: such as "fashion-resnet50".
+        model_version: content hash, 16 hexadecimal digits.
+        architecture: name of the network, such as "resnet50".
+        preprocessing: what the network expects of its input.
+        dimension: floats in an embedding.
+        labels: labels by head.
+        scales: factor on the cosines, by head.
+        description: the whole of `bundle.json`.
+    """
+
+    path: Path
+    name: str
+    model_version: str
+    architecture: str
+    preprocessing: Preprocessing
+    dimension: int
+    labels: Mapping[str, tuple[str, ...]]
+    scales: Mapping[str, float]
+    description: Mapping[str, Any]
+
+    @property
+    def input_height(self) -> int:
+        """Rows of the input, in pixels."""
+        return self.preprocessing.height
+
+    @property
+    def input_width(self) -> int:
+        """Columns of the input, in pixels."""
+        return self.preprocessing.width
+
+    def encoder_weights(self) -> dict[str, NDArray[np.float32]]:
+        """The network's weights in float32, by the names that Keras gives them.
+
+        Raises:
+            InvalidInput: the file is not what `bundle.json` says.
+        """
+        return self._tensors(ENCODER_FILE)
+
+    def heads(self, name: str) -> Head:
+        """One of the trained heads.
+
+        Args:
+            name: such as "subCategory"; `labels` has them all.
+
+        Raises:
+            NotFound: the bundle has no such head.
+            InvalidInput: the file is not what `bundle.json` says.
+        """
+        if name not in self.labels:
+            raise NotFound(
+                f"the bundle {self.name!r} has no head {name!r}, only {', '.join(self.labels)}",
+                reason="HEAD_NOT_FOUND",
+                metadata={"head": name},
+            )
+        weights = self._tensors(HEADS_FILE).get(name)
+        if weights is None or weights.shape != (len(self.labels[name]), self.dimension):
+            raise _invalid(self.path / HEADS_FILE, f"head {name!r} does not fit its labels")
+        norms = np.linalg.norm(weights, axis=1, keepdims=True)
+        return Head(self.labels[name], weights / np.maximum(norms, np.float32(1e-12)), self.scales[name])
+
+    def _tensors(self, file: str) -> dict[str, NDArray[np.float32]]:
+        # Checked again, and parsed from the very bytes that were checked.
+        content = _read_verified(self.path, file, self.description["files"].get(file))
+        try:
+            tensors = safetensors.numpy.load(content)
+        except (safetensors.SafetensorError, ValueError) as error:
+            raise _invalid(self.path / file, str(error)) from error
+        return {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
+
+
+def content_version(description: Mapping[str, Any]) -> str:
+    """The model version of a bundle: a hash of its description, which holds the hashes of its files.
+
+    Args:
+        description: the content of `bundle.json`; its own "model_version" does not count.
+    """
+    counted = {key: value for key, value in description.items() if key != "model_version"}
+    canonical = json.dumps(counted, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:_VERSION_DIGITS]
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Open a bundle and check all its files.
+
+    Args:
+        path: the folder.
+
+    Returns:
+        The bundle; weights are read when they are asked for.
+
+    Raises:
+        NotFound: there is no bundle at `path`.
+        InvalidInput: a file is missing, changed or not understood; the text names it.
+    """
+    path = Path(path)
+    description_file = path / DESCRIPTION_FILE
+    if not description_file.is_file():
+        raise NotFound(
+            f"{path}: no bundle here, {DESCRIPTION_FILE} is missing",
+            reason="BUNDLE_NOT_FOUND",
+            metadata={"path": str(path)},
+        )
+    if description_file.stat().st_size > _MAX_DESCRIPTION_BYTES:
+        raise _invalid(description_file, "far too long")
+    try:
+        description = json.loads(description_file.read_bytes())
+    except ValueError as error:
+        raise _invalid(description_file, f"no JSON: {error}") from error
+    if not isinstance(description, dict):
+        raise _invalid(description_file, "no JSON object")
+    if description.get("format_version") != FORMAT_VERSION:
+        raise _invalid(
+            description_file,
+            f"format version {description.get('format_version')}, this version reads {FORMAT_VERSION}",
+        )
+    version = content_version(description)
+    if description.get("model_version") != version:
+        raise _invalid(description_file, "its content does not match its own hash, so it was changed")
+    try:
+        bundle = _bundle(path, version, description)
+        files = dict(description["files"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _invalid(description_file, f"missing or malformed: {error}") from error
+    for required in (ENCODER_FILE, HEADS_FILE):
+        if required not in files:
+            raise _invalid(description_file, f"does not list {required}")
+    for name, facts in files.items():
+        _read_verified(path, name, facts)
+    return bundle
+
+
+def _bundle(path: Path, version: str, description: dict[str, Any]) -> Bundle:
+    labels = {head: tuple(map(str, names)) for head, names in description["labels"].items()}
+    return Bundle(
+        path=path,
+        name=str(description["name"]),
+        model_version=version,
+        architecture=str(description["architecture"]),
+        preprocessing=Preprocessing.from_json(
+            int(description["input"]["height"]),
+            int(description["input"]["width"]),
+            description["preprocessing"],
+        ),
+        dimension=int(description["dimension"]),
+        labels=labels,
+        scales={head: float(description["heads"][head]["scale"]) for head in labels},
+        description=description,
+    )
+
+
+def _read_verified(folder: Path, name: str, facts: Mapping[str, Any] | None) -> bytes:
+    file = folder / name
+    if Path(name).name != name:
+        raise _invalid(folder / DESCRIPTION_FILE, f"{name!r} is no plain file name")
+    if facts is None:
+        raise _invalid(folder / DESCRIPTION_FILE, f"does not list {name}")
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise _invalid(file, f"cannot be read: {error.strerror}") from error
+    if len(content) != facts.get("bytes"):
+        raise _invalid(file, f"{len(content)} bytes instead of {facts.get('bytes')}")
+    if hashlib.sha256(content).hexdigest() != facts.get("sha256"):
+        raise _invalid(file, "its SHA-256 is not the one in bundle.json, so it was changed or damaged")
+    return content
+
+
+def _invalid(file: Path, detail: str) -> InvalidInput:
+    return InvalidInput(f"{file}: {detail}", reason="BUNDLE_INVALID", metadata={"file": file.name})

@@ -1,0 +1,1 @@
+"""The embedder service: photographs in, embeddings out."""

@@ -1,0 +1,73 @@
+"""The seam between pixels and embeddings: what every runtime of a bundle's network has to fulfil."""
+
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.contract import ModelInfo
+from services.serving.errors import InvalidInput
+
+__all__ = ["Encoder", "ModelInfo", "check_batch", "normalise"]
+
+_TINY: Final = 1e-12
+
+
+class Encoder(Protocol):
+    """Turns pixels into embeddings; may be called from several threads at once."""
+
+    @property
+    def model(self) -> ModelInfo:
+        """Which model this is, and what it expects."""
+        ...
+
+    def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed pictures.
+
+        Args:
+            batch: (n, input_height, input_width, 3), uint8, RGB, as `services.vision.prepare` gives them; n may be 0.
+
+        Returns:
+            (n, dimension), float32, L2-normalised rows; a row depends on its picture alone.
+
+        Raises:
+            InvalidInput: the batch has another shape or type.
+        """
+        ...
+
+    def warm_up(self) -> None:
+        """Do what the first call would otherwise have to wait for, such as compiling."""
+        ...
+
+
+def normalise(activations: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale rows to L2 norm 1.
+
+    A row of nothing but zeros has no direction. It becomes the one vector that prefers none, all entries
+    1 / sqrt(dimension), so that every embedding has norm 1 and no similarity is ever NaN.
+
+    Args:
+        activations: (n, dimension), finite.
+
+    Returns:
+        The same shape, float32.
+    """
+    values = activations.astype(np.float32, copy=False)
+    norms = np.linalg.norm(values, axis=1, keepdims=True)
+    even = np.float32(values.shape[1] ** -0.5) if values.shape[1] else np.float32(0.0)
+    result: NDArray[np.float32] = np.where(norms > _TINY, values / np.maximum(norms, np.float32(_TINY)), even)
+    return result
+
+
+def check_batch(batch: NDArray[np.uint8], model: ModelInfo) -> None:
+    """Refuse what is no batch of this model's input.
+
+    Raises:
+        InvalidInput: the shape or the type is another.
+    """
+    expected = (model.input_height, model.input_width, 3)
+    if batch.ndim != 4 or batch.shape[1:] != expected or batch.dtype != np.uint8:
+        raise InvalidInput(
+            f"a batch of shape {batch.shape} and type {batch.dtype} is not (n, {expected[0]}, {expected[1]}, 3) uint8",
+            reason="BATCH_INVALID",
+        )

@@ -1,0 +1,1 @@
+"""What can run a bundle's network; each fulfils `services.embedder.encoder.Encoder`."""

@@ -1,0 +1,188 @@
+"""A bundle's network on TensorFlow: Keras's ResNet50 without its top, in float32; the reference for all runtimes."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Self
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from services.bundle import Bundle
+from services.contract import ModelInfo
+from services.embedder.encoder import check_batch, normalise
+from services.serving.errors import InvalidInput, NotReady
+from services.vision.preprocess import Preprocessing
+
+# What keras.applications calls "caffe": BGR, the means of ImageNet taken off.
+IMAGENET_PREPROCESSING: Final = Preprocessing(
+    height=224, width=224, channels="BGR", scale=1.0, offset=(-103.939, -116.779, -123.68)
+)
+_DIMENSION: Final = 2048
+
+
+class TensorflowEncoder:
+    """ResNet50 with global max pooling; thread-safe."""
+
+    def __init__(
+        self,
+        weights: Mapping[str, NDArray[np.float32]],
+        preprocessing: Preprocessing,
+        *,
+        name: str,
+        model_version: str,
+        threads: int | None = None,
+    ) -> None:
+        """Build the network.
+
+        Args:
+            weights: by the names that Keras gives them; exactly those of ResNet50 without its top.
+            preprocessing: what the network expects.
+            name: of the model.
+            model_version: of the model.
+            threads: that one picture or batch is computed with; all processors where not given. One number a process.
+
+        Raises:
+            InvalidInput: the weights are not those of a ResNet50.
+            NotReady: TensorFlow already runs in this process with another number of threads.
+        """
+        _set_threads(threads)
+        self._network = _build(preprocessing)
+        _assign(self._network, weights)
+        self._preprocessing = preprocessing
+        self._model = ModelInfo(
+            name=name,
+            model_version=model_version,
+            dimension=_DIMENSION,
+            input_height=preprocessing.height,
+            input_width=preprocessing.width,
+            runtime="tensorflow",
+            precision="float32",
+            reference_precision="float32",
+        )
+        shape = (None, preprocessing.height, preprocessing.width, 3)
+        self._run = tf.function(self._activations, input_signature=[tf.TensorSpec(shape, tf.uint8)])
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle, threads: int | None = None) -> Self:
+        """Run a bundle.
+
+        Raises:
+            InvalidInput: the bundle holds another network, or its file was changed.
+            NotReady: TensorFlow already runs in this process with another number of threads.
+        """
+        if bundle.architecture != "resnet50":
+            raise InvalidInput(
+                f"the bundle {bundle.name!r} holds a {bundle.architecture!r}, this runtime runs resnet50",
+                reason="BUNDLE_INVALID",
+                metadata={"field": "architecture"},
+            )
+        return cls(
+            bundle.encoder_weights(),
+            bundle.preprocessing,
+            name=bundle.name,
+            model_version=bundle.model_version,
+            threads=threads,
+        )
+
+    @classmethod
+    def imagenet(cls, weights: Path | None = None, threads: int | None = None) -> Self:
+        """Run the weights that keras.applications publishes, which know ImageNet and no fashion.
+
+        Args:
+            weights: `resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5`; downloaded (94 MB) where not given.
+            threads: see the constructor.
+
+        Raises:
+            NotReady: the weights can be had neither there nor from the network.
+        """
+        _set_threads(threads)
+        try:
+            network = keras.applications.ResNet50(
+                include_top=False, weights=str(weights) if weights else "imagenet", pooling="max"
+            )
+        # Keras lets whatever the network or the file system raised through.
+        except Exception as error:
+            raise NotReady(
+                f"the ImageNet weights of ResNet50 cannot be loaded ({error}). Without a network, set "
+                "EMBEDDER_BUNDLE to models/fashion-resnet50, which is shipped, or to the path of "
+                "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5 from the Keras releases",
+                reason="WEIGHTS_UNAVAILABLE",
+            ) from error
+        values = {weight.path: np.asarray(weight.value) for weight in network.weights}
+        digest = hashlib.sha256()
+        for path in sorted(values):
+            digest.update(path.encode())
+            digest.update(values[path].tobytes())
+        return cls(
+            values,
+            IMAGENET_PREPROCESSING,
+            name="imagenet-resnet50",
+            model_version=digest.hexdigest()[:16],
+            threads=threads,
+        )
+
+    @property
+    def model(self) -> ModelInfo:
+        """Which model this is."""
+        return self._model
+
+    def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed pictures; see `Encoder.encode`."""
+        check_batch(batch, self._model)
+        if not len(batch):
+            return np.zeros((0, self._model.dimension), dtype=np.float32)
+        return normalise(self._run(tf.constant(batch)).numpy())
+
+    def warm_up(self) -> None:
+        """Trace the graph, and let oneDNN lay out the weights for one picture and for a batch."""
+        height, width = self._model.input_height, self._model.input_width
+        for count in (1, 16):
+            self.encode(np.full((count, height, width, 3), 255, dtype=np.uint8))
+
+    def _activations(self, pixels: tf.Tensor) -> tf.Tensor:
+        scaled = tf.cast(pixels, tf.float32)
+        if self._preprocessing.channels == "BGR":
+            scaled = scaled[..., ::-1]
+        scaled = scaled * self._preprocessing.scale + tf.constant(self._preprocessing.offset, tf.float32)
+        return self._network(scaled, training=False)
+
+
+def _set_threads(threads: int | None) -> None:
+    wanted = threads or 0
+    if tf.config.threading.get_intra_op_parallelism_threads() == wanted:
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(wanted)
+        tf.config.threading.set_inter_op_parallelism_threads(1 if wanted == 1 else 0)
+    except RuntimeError as error:
+        raise NotReady(
+            "TensorFlow already runs in this process with another number of threads", reason="THREADS_FIXED"
+        ) from error
+
+
+def _build(preprocessing: Preprocessing) -> Any:
+    return keras.applications.ResNet50(
+        include_top=False,
+        weights=None,
+        pooling="max",
+        input_shape=(preprocessing.height, preprocessing.width, 3),
+    )
+
+
+def _assign(network: Any, weights: Mapping[str, NDArray[np.float32]]) -> None:
+    expected = {weight.path: weight for weight in network.weights}
+    wrong = sorted(
+        {name for name in expected if name not in weights or weights[name].shape != tuple(expected[name].shape)}
+        | (weights.keys() - expected.keys())
+    )
+    if wrong:
+        raise InvalidInput(
+            f"these are no weights of ResNet50 without its top: {', '.join(wrong[:3])} missing, unknown or misshaped",
+            reason="WEIGHTS_INVALID",
+            metadata={"weights": ",".join(wrong[:10])},
+        )
+    for name, weight in expected.items():
+        weight.assign(weights[name])
