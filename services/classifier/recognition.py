@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.bundle import Bundle
 from services.classifier import subcategory
 from services.classifier.candidates import (
     CandidateIndex,
@@ -23,6 +25,11 @@ from services.contract import (
     Gender,
     SubCategoryPrediction,
 )
+from services.embedding import EmbeddingSpace
+
+# The names of the heads in a bundle.
+SUB_CATEGORY_HEAD: Final = "subCategory"
+DERIVED_TYPE_HEAD: Final = "derivedType"
 
 # 1,024 embeddings against 1,000 candidates take 4 MiB a step.
 _ROWS_AT_A_TIME = 1024
@@ -64,6 +71,38 @@ class ClassifierModel:
         for head in (self.sub_category, self.derived_type):
             if head.weights.shape[1] != self.dimension:
                 raise ValueError(f"a head of dimension {head.weights.shape[1]} in a model of {self.dimension}")
+        if len(self.kinds) != len(self.derived_type.labels):
+            raise ValueError(f"{len(self.kinds)} kinds for {len(self.derived_type.labels)} derived types")
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Self:
+        """Takes the heads of a bundle; one that it lacks has no labels.
+
+        Raises:
+            InvalidInput: the file of the heads is not what the bundle says.
+            ValueError: a label of the head over derived types is none.
+        """
+        sub_category, derived_type = (
+            _label_head(bundle, name) if name in bundle.labels else _no_head(bundle.dimension)
+            for name in (SUB_CATEGORY_HEAD, DERIVED_TYPE_HEAD)
+        )
+        kinds = tuple(parse_derived_type(label) for label in derived_type.labels)
+        return cls(bundle.model_version, bundle.dimension, sub_category, derived_type, kinds)
+
+    @classmethod
+    def without_heads(cls, space: EmbeddingSpace) -> Self:
+        """Makes the model of an encoder that knows no labels: all is recognised by candidates alone."""
+        nothing = _no_head(space.dimension)
+        return cls(space.model_version, space.dimension, nothing, nothing, ())
+
+
+def _label_head(bundle: Bundle, name: str) -> LabelHead:
+    head = bundle.heads(name)
+    return LabelHead(head.labels, head.weights, head.scale)
+
+
+def _no_head(dimension: int) -> LabelHead:
+    return LabelHead((), np.zeros((0, dimension), dtype=np.float32), 1.0)
 
 
 def classify_batch(

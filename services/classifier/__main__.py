@@ -1,0 +1,104 @@
+"""Runs the classifier as a process of its own: `python -m services.classifier`."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import numpy as np
+import structlog
+
+from services.bundle import load_bundle
+from services.classifier.follow import CandidateFollower
+from services.classifier.local import LocalClassifier
+from services.classifier.recognition import ClassifierModel
+from services.classifier.servicer import CLASSIFIER, ClassifierServicer
+from services.classifier.settings import DEFAULT_PORT, IMAGENET, ClassifierSettings
+from services.clients.candidate_store import RedisCandidateStore
+from services.clients.channel import open_channel
+from services.clients.embedder import SERVICE as EMBEDDER_SERVICE
+from services.clients.embedder import EmbedderClient, EmbedderClientLimits
+from services.contract import Embedder
+from services.serving.errors import Unavailable
+from services.serving.run import ServeError, Server, run_process, serve
+from services.serving.settings import ServerSettings, read_settings
+from services.serving.telemetry import configure_logging
+
+_log = structlog.stdlib.get_logger(__name__)
+
+_EMBEDDER_POLL_S = 1.0
+
+
+async def main() -> None:
+    """Reads the settings and serves until SIGTERM."""
+    server_settings = read_settings(ServerSettings)
+    settings = read_settings(ClassifierSettings)
+    configure_logging(server_settings.log_level, server_settings.log_format)
+
+    async def start(server: Server, resources: AsyncExitStack) -> None:
+        channel = open_channel(
+            settings.embedder_target,
+            health_service=EMBEDDER_SERVICE,
+            max_message_bytes=server_settings.max_message_bytes,
+        )
+        resources.push_async_callback(channel.close)
+        embedder = EmbedderClient(
+            channel,
+            EmbedderClientLimits(
+                query_timeout_s=settings.embedder_timeout_s, max_message_bytes=server_settings.max_message_bytes
+            ),
+        )
+        model = await _model(settings, embedder)
+        classifier = LocalClassifier(model, threads=settings.threads, max_pending=settings.max_pending)
+        resources.callback(classifier.close)
+        if settings.redis_url.get_secret_value():
+            await _follow(settings, classifier, server, resources)
+        else:
+            _log.warning("REDIS_URL is not set: no candidates are followed, the bundle's own labels answer")
+        # What the first call would otherwise wait for.
+        classifier.classify_batch(np.eye(1, model.dimension, dtype=np.float32), 1)
+        await server.ready(CLASSIFIER, ClassifierServicer(classifier, embedder))
+
+    await serve(server_settings, [CLASSIFIER], start, default_port=DEFAULT_PORT)
+
+
+async def _model(settings: ClassifierSettings, embedder: Embedder) -> ClassifierModel:
+    if settings.bundle != IMAGENET:
+        return ClassifierModel.of(await asyncio.to_thread(load_bundle, Path(settings.bundle)))
+    # Weights without a bundle are known to the embedder alone.
+    try:
+        async with asyncio.timeout(settings.start_timeout_s):
+            while True:
+                try:
+                    return ClassifierModel.without_heads(await embedder.model())
+                except Unavailable as error:
+                    _log.info("waiting for the embedder", why=error.message)
+                    await asyncio.sleep(_EMBEDDER_POLL_S)
+    except TimeoutError:
+        raise ServeError(
+            f"the embedder at {settings.embedder_target} has not described its model "
+            f"within {settings.start_timeout_s:g} s"
+        ) from None
+
+
+async def _follow(
+    settings: ClassifierSettings, classifier: LocalClassifier, server: Server, resources: AsyncExitStack
+) -> None:
+    store = RedisCandidateStore.connect(settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s)
+    resources.push_async_callback(store.close)
+    follower = CandidateFollower(
+        store, classifier.model.model_version, classifier.use, period_s=settings.follow_period_s
+    )
+    # What is there already counts from the first call on; a Redis that is down keeps nobody waiting for long.
+    await follower.look()
+    following = asyncio.create_task(follower.run())
+
+    def ended(task: "asyncio.Task[None]") -> None:
+        if not task.cancelled():
+            server.stop(f"the candidates are no longer followed: {task.exception()!r}")
+
+    following.add_done_callback(ended)
+    resources.callback(following.cancel)
+
+
+if __name__ == "__main__":
+    run_process("classifier", main)
