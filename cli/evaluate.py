@@ -1,0 +1,351 @@
+"""`fashion evaluate`: measures retrieval and classification as the project report does, on any data set."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.serving.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from offline.evaluate.documents import Inputs
+    from offline.evaluate.model import EvaluatedModel
+    from offline.evaluate.run import EvaluationOptions, Prepared
+
+_DEFAULT_PLOTS = Path("out/evaluation")
+_DATASET = "a folder or a zip in Kaggle's layout: styles.csv and images/ID.jpg"
+_EXIT_CODES = "Exit codes: 0 done · 1 unexpected · 2 bad input · 3 no bundle there · 4 no weights · 130 interrupted"
+
+app = typer.Typer(
+    help="Measure retrieval and classification as the project report does, on any data set in Kaggle's layout.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    add_completion=False,
+)
+
+Catalogue = Annotated[
+    Path, typer.Option("--catalogue", metavar="PATH", help=f"What is searched: {_DATASET}.", show_default=False)
+]
+Queries = Annotated[Path, typer.Option("--queries", metavar="PATH", help=f"What is asked for: {_DATASET}.")]
+Json = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", dir_okay=False, help="Write all figures to this file.")
+]
+Plots = Annotated[
+    Path | None,
+    typer.Option(
+        "--plots",
+        metavar="DIR",
+        file_okay=False,
+        help=f"Where plots go. Default: beside the JSON, or {_DEFAULT_PLOTS}.",
+    ),
+]
+BundleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--bundle",
+        metavar="PATH",
+        help='The model: a folder, or "imagenet". Default: EMBEDDER_BUNDLE, or models/fashion-resnet50.',
+        show_default=False,
+    ),
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", metavar="N", min=1, help="Ask only N of the queries, drawn at random.")
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        metavar="DIR",
+        file_okay=False,
+        help="Where embeddings are kept, so that the next run is quick. Default: the user's cache folder.",
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of --limit and of the confidence intervals.")]
+
+
+@app.command(
+    epilog=(
+        "Examples:\n\nfashion evaluate retrieval --catalogue train.zip --queries test.zip --json retrieval.json\n\n"
+        "fashion evaluate retrieval --catalogue my-shop/ --limit 2000\n\n"
+        "performance is the share of queries whose ten results hold at most tolerance x 10 wrong ones. The path "
+        "inventory searches the whole catalogue, photograph the derived type that the classifier finds. types_500: "
+        f"only article types with at least 500 products, catalogue and queries together.\n\n{_EXIT_CODES}"
+    )
+)
+def retrieval(
+    catalogue: Catalogue,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            "--queries",
+            metavar="PATH",
+            help=f"What is asked for: {_DATASET}. Absent: each product of the catalogue, itself left out.",
+            show_default=False,
+        ),
+    ] = None,
+    json_file: Json = None,
+    plots: Plots = None,
+    bundle: BundleOption = None,
+    limit: Limit = None,
+    cache: Cache = None,
+    seed: Seed = 0,
+) -> None:
+    """Measure how often the ten most similar products are of the query's article type and gender."""
+    with _evaluation(catalogue, queries, bundle, limit, cache, seed, json_file) as run:
+        document = run.retrieval(json_file, _plots_folder(plots, json_file))
+    _show_retrieval(document)
+    _show_files(json_file, run.plots)
+
+
+@app.command(
+    epilog=(
+        "Example:\n\nfashion evaluate classification --catalogue train.zip --queries test.zip --json classes.json\n\n"
+        "subCategory is found by the trained head, the derived type by candidates of the catalogue, article type and "
+        f"gender by the first derived type: as the classifier answers users.\n\n{_EXIT_CODES}"
+    )
+)
+def classification(
+    catalogue: Catalogue,
+    queries: Queries,
+    json_file: Json = None,
+    plots: Plots = None,
+    bundle: BundleOption = None,
+    limit: Limit = None,
+    cache: Cache = None,
+    seed: Seed = 0,
+) -> None:
+    """Measure how often subCategory, article type, gender and derived type are recognised."""
+    with _evaluation(catalogue, queries, bundle, limit, cache, seed, json_file) as run:
+        document = run.classification(json_file, _plots_folder(plots, json_file))
+    _show_classification(document)
+    _show_files(json_file, run.plots)
+
+
+@app.command(
+    epilog=(
+        "Example:\n\nfashion evaluate report --catalogue train.zip --queries test.zip --output docs/evaluation.md\n\n"
+        f"{_EXIT_CODES}"
+    )
+)
+def report(
+    catalogue: Catalogue,
+    queries: Queries,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            metavar="FILE",
+            dir_okay=False,
+            help="The page to write; figures and plots go to a folder of the same name beside it.",
+        ),
+    ] = Path("docs/evaluation.md"),
+    source: Annotated[
+        str, typer.Option("--source", metavar="TEXT", help="Where both come from: a sentence for the page.")
+    ] = "",
+    bundle: BundleOption = None,
+    limit: Limit = None,
+    cache: Cache = None,
+    seed: Seed = 0,
+) -> None:
+    """Run both evaluations and write them up as a page, with plots, beside the figures of the project report."""
+    from offline.evaluate.page import page
+
+    folder = output.with_suffix("")
+    with _evaluation(catalogue, queries, bundle, limit, cache, seed, output) as run:
+        found = run.retrieval(folder / "retrieval.json", folder)
+        classes = run.classification(folder / "classification.json", folder)
+    _show_retrieval(found)
+    _show_classification(classes)
+    command = f"fashion evaluate report --catalogue {catalogue.name} --queries {queries.name} --output {output.name}"
+    plots = [f"{folder.name}/{path.name}" for path in run.plots]
+    _write(output, page(found, classes, command, source, plots))
+    _show_files(output, run.plots)
+
+
+class _Run:
+    """One evaluation under way: what was embedded, and which plots were drawn."""
+
+    def __init__(
+        self, prepared: "Prepared", model: "EvaluatedModel", options: "EvaluationOptions", progress: "_Bars"
+    ) -> None:
+        self._prepared = prepared
+        self._model = model
+        self._options = options
+        self._progress = progress
+        self.plots: list[Path] = []
+
+    @property
+    def inputs(self) -> "Inputs":
+        return self._prepared.inputs
+
+    def retrieval(self, json_file: Path | None, plots: Path) -> dict[str, Any]:
+        from offline.evaluate.documents import retrieval_document
+        from offline.evaluate.plots import draw_performance
+        from offline.evaluate.run import run_retrieval
+
+        found = run_retrieval(self._prepared, self._model, self._options, self._progress)
+        document = retrieval_document(found, self.inputs)
+        if json_file is not None:
+            _write(json_file, _json(document))
+        self.plots += draw_performance(found.figures, plots)
+        return document
+
+    def classification(self, json_file: Path | None, plots: Path) -> dict[str, Any]:
+        from offline.evaluate.documents import classification_document
+        from offline.evaluate.plots import draw_confusion
+        from offline.evaluate.run import run_classification
+
+        found = run_classification(self._prepared, self._model, self._options, self._progress)
+        document = classification_document(found, self.inputs)
+        if json_file is not None:
+            _write(json_file, _json(document))
+        for name, figures in (("subCategory", found.sub_category), ("gender", found.gender)):
+            title = f"{name}: {figures.accuracy * 100:.2f} % of {found.queries:,} queries right"
+            path = plots / f"confusion-{name}.png"
+            self.plots.append(draw_confusion(figures.confusion, figures.labels, title, path))
+        return document
+
+
+@contextmanager
+def _evaluation(
+    catalogue: Path,
+    queries: Path | None,
+    bundle: str | None,
+    limit: int | None,
+    cache: Path | None,
+    seed: int,
+    written: Path | None,
+) -> Iterator[_Run]:
+    """Loads the model, embeds both sides, and names what was dropped."""
+    # Threads that spin while they wait starve whatever else runs on the machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from cli.output import errors
+    from offline.evaluate.model import load_model
+    from offline.evaluate.run import EvaluationOptions, default_cache, prepare
+    from services.embedder.settings import EmbedderSettings, available_processors
+
+    for path in (catalogue, queries):
+        if path is not None and not path.exists():
+            raise InvalidInput(f"{path}: no such file or folder", reason="DATASET_NOT_FOUND")
+    if written is not None:
+        # Told now rather than after minutes of work.
+        _make_folder(written.parent)
+    settings = EmbedderSettings()
+    threads = settings.threads or available_processors()
+    options = EvaluationOptions(catalogue, queries, limit, seed, cache or default_cache(), threads)
+    model = load_model(bundle or settings.bundle, settings.runtime, threads)
+    with _Bars() as progress:
+        prepared = prepare(options, model, progress)
+        for side, dropped in (
+            ("catalogue", prepared.inputs.dropped_catalogue),
+            ("queries", prepared.inputs.dropped_queries),
+        ):
+            for product in dropped:
+                errors().print(f"{side}: left out {product.id or '(no id)'}: {product.reason}", markup=False)
+        yield _Run(prepared, model, options, progress)
+
+
+class _Bars:
+    """A progress bar for each stage, with the time that is left; fulfils `offline.evaluate.run.Progress`."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import TimeRemainingColumn as TimeLeft
+
+        from cli.output import errors
+
+        self._progress = Progress(
+            TextColumn("{task.description:<24}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeLeft(),
+            console=errors(),
+        )
+
+    def stage(self, name: str, total: int) -> Callable[[int], None]:
+        task = self._progress.add_task(name, total=total)
+        return lambda steps: self._progress.advance(task, steps)
+
+    def __enter__(self) -> "_Bars":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._progress.stop()
+
+
+def _plots_folder(plots: Path | None, json_file: Path | None) -> Path:
+    if plots is not None:
+        return plots
+    return _DEFAULT_PLOTS if json_file is None else json_file.parent
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"{folder}: {error.strerror or error}", reason="FILE_UNWRITABLE") from None
+
+
+def _json(document: dict[str, Any]) -> str:
+    return json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    _make_folder(path.parent)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"{path}: {error.strerror or error}", reason="FILE_UNWRITABLE") from None
+
+
+def _show_files(written: Path | None, plots: list[Path]) -> None:
+    from cli.output import errors
+
+    for path in [*([written] if written is not None else []), *plots]:
+        errors().print(f"wrote {path}", markup=False, soft_wrap=True)
+
+
+def _show_retrieval(document: dict[str, Any]) -> None:
+    from cli.output import console
+    from cli.output import plain_table as table
+    from offline.evaluate.page import figure_rows, percent, performance_rows
+
+    to = console()
+    side = "each left out of its own answer" if document["leave_one_out"] else f"{document['catalogue']:,} products"
+    to.print(f"\n[bold]Retrieval[/bold]: {document['queries']:,} queries, {side}, model {document['model_version']}")
+    to.print("share of queries whose ten results hold at most that many wrong ones, in %\n", style="dim")
+    right: dict[str, Any] = {"justify": "right"}
+    columns = [("path", {}), ("scope", {}), ("right by", {}), ("queries", right)]
+    columns += [(f"{wrong} wrong", right) for wrong in ("0", "1", "2")] + [("report", right)]
+    to.print(table(columns, performance_rows(document)))
+    to.print("\nThe report's figures were measured on queries seen in training.\n", style="dim")
+    columns = [("path", {}), ("scope", {}), *((name, right) for name in ("precision@10", "mAP@10", "nDCG@10"))]
+    columns += [("colour", right), ("colour family", right), ("short answers", right)]
+    to.print(table(columns, figure_rows(document)))
+    to.print(
+        "\nprecision@10 over the inventory: "
+        + ", ".join(f"{feature} {percent(value)}" for feature, value in document["precision_at_10"].items())
+        + f"; colour agreement {percent(document['colour_agreement_at_10'])}\n"
+    )
+
+
+def _show_classification(document: dict[str, Any]) -> None:
+    from cli.output import console
+    from cli.output import plain_table as table
+    from offline.evaluate.page import classification_rows
+
+    to = console()
+    to.print(f"\n[bold]Classification[/bold]: {document['queries']:,} queries, model {document['model_version']}\n")
+    right: dict[str, Any] = {"justify": "right"}
+    columns = [("label", {}), ("accuracy %", right), ("95 %", right), ("macro F1 %", right), ("classes", right)]
+    columns += [("report %", right), ("by method %", {"no_wrap": False})]
+    to.print(table(columns, classification_rows(document)))
+    to.print()

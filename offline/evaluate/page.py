@@ -1,0 +1,186 @@
+"""Writes an evaluation up for people: the rows of its tables, and the page docs/evaluation.md."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from offline.evaluate.reported import REPORTED_ACCURACY, REPORTED_PERFORMANCE
+from offline.evaluate.retrieval import FEATURES, PATHS, SCOPES, TOLERANCES
+
+_PERFORMANCE_TEXT: Final = """\
+*Performance* is the project report's measure: the share of queries whose ten results hold at most tolerance x 10 wrong
+ones, in per cent. `inventory` searches the whole catalogue; `photograph` searches the derived type that the classifier
+finds, as a shopper's photograph is served. `types_500` keeps article types with at least 500 products, catalogue and
+queries together, and restricts both to them. The report's own figures were measured on queries that its model had seen
+in training."""
+_FIGURES_TEXT: Final = """\
+Means over the queries, in per cent. Precision and mAP count a result as right by gender and article type; nDCG grades
+it 3 for the derived type in a colour of the same family, 2 for the derived type, 1 for the article type; colour
+agreement is the share of results of the query's own main colour, or of its family."""
+_CLASSIFICATION_TEXT: Final = """\
+The subCategory is found by the trained head, the derived type by candidates within the subCategory, article type and
+gender by the first derived type: what the classifier answers users. `by method` compares other ways: `head` is the
+model's own head for that label, `neighbours` the vote of the ten nearest products of the catalogue, `centroids` the
+candidates' rule with means in place of medoids. Macro F1 averages the classes that the queries hold; `classes` counts
+those of catalogue and queries together. The report distinguished 15 subCategories."""
+
+LABELS: Final = ("subCategory", "articleType", "gender", "derivedType")
+
+
+def percent(share: float | None) -> str:
+    """A share in per cent with one decimal; "-" for none."""
+    return "-" if share is None else f"{share * 100:.1f}"
+
+
+def performance_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Rows of path, scope, feature, queries, the performance for each tolerance, and what the report has for them."""
+    cells = {(row["path"], row["scope"], row["feature"], row["tolerance"]): row for row in document["rows"]}
+    rows: list[tuple[str, ...]] = []
+    for path in PATHS:
+        for scope in SCOPES:
+            for feature in FEATURES:
+                found = [cells.get((path, scope, feature, tolerance)) for tolerance in TOLERANCES]
+                if found[0] is None:
+                    continue
+                reported = [
+                    f"{value * 100:.2f}"
+                    for tolerance in TOLERANCES
+                    if (value := REPORTED_PERFORMANCE.get((path, scope, feature, tolerance))) is not None
+                ]
+                shown = [_with_interval(row["performance"], row) if row is not None else "-" for row in found]
+                rows.append((path, scope, feature, f"{found[0]['queries']:,}", *shown, " / ".join(reported) or "-"))
+    return rows
+
+
+def figure_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Rows of path, scope, precision@10, mAP@10, nDCG@10, colour agreements in per cent, and short answers."""
+    short = {(row["path"], row["scope"]): row["short_answers"] for row in document["rows"]}
+    return [
+        (
+            one["path"],
+            one["scope"],
+            percent(one["precision_at_10"]["both"]),
+            percent(one["map_at_10"]["both"]),
+            percent(one["ndcg_at_10"]),
+            percent(one["colour_agreement_at_10"]),
+            percent(one["colour_family_agreement_at_10"]),
+            f"{short[one['path'], one['scope']]:,}",
+        )
+        for one in document["figures"]
+    ]
+
+
+def classification_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Rows of label, accuracy, its interval, macro F1, classes, the report's accuracy, and each way's accuracy."""
+    rows: list[tuple[str, ...]] = []
+    for label in LABELS:
+        one = document[label]
+        reported = REPORTED_ACCURACY.get(label)
+        rows.append(
+            (
+                label,
+                f"{one['accuracy'] * 100:.2f}",
+                f"{percent(one['low'])}–{percent(one['high'])}",
+                percent(one["macro_f1"]),
+                f"{one['classes']}",
+                "-" if reported is None else f"{reported * 100:.2f}",
+                ", ".join(f"{name} {percent(value)}" for name, value in one["by_method"].items()),
+            )
+        )
+    return rows
+
+
+def _with_interval(value: float, row: Mapping[str, Any]) -> str:
+    half = max(row["high"] - value, value - row["low"]) * 100
+    return f"{value * 100:.1f}±{half:.1f}"
+
+
+def page(
+    retrieval: Mapping[str, Any], classification: Mapping[str, Any], command: str, source: str, plots: Sequence[str]
+) -> str:
+    """The page on both evaluations, in Markdown.
+
+    Args:
+        retrieval: its JSON document.
+        classification: its JSON document.
+        command: what gives the same page again.
+        source: one sentence or more on where queries and catalogue come from.
+        plots: paths of PNG files, relative to the page.
+    """
+    performance = performance_rows(retrieval)
+    short = max((row["short_answers"] for row in retrieval["rows"]), default=0)
+    strict = max((row["performance"] - row["performance_missing_wrong"] for row in retrieval["rows"]), default=0.0)
+    fell_back = sum(one["fell_back_to_inventory"] for one in retrieval["figures"])
+    dropped = {side: len(products) for side, products in retrieval["dropped"].items()}
+    lines = [
+        "# Evaluation",
+        "",
+        f"Model `{retrieval['model']}`, version `{retrieval['model_version']}`: {retrieval['queries']:,} queries in a "
+        f"catalogue of {retrieval['catalogue']:,} products. {source}",
+        f"Left out because their photographs or rows cannot be used: {dropped['catalogue']} products of the catalogue, "
+        f"{dropped['queries']} queries.",
+        "",
+        "This page, its figures and its plots are written by one command:",
+        "",
+        "```sh",
+        command,
+        "```",
+        "",
+        "Embeddings, index, candidates and classifier are those that serve users, run in one process. ± is the further "
+        "end of a 95 % confidence interval (percentile bootstrap over queries, 1,000 resamples).",
+        "",
+        "## Retrieval",
+        "",
+        _PERFORMANCE_TEXT,
+        "",
+        *_table(
+            ("path", "scope", "right by", "queries", "none wrong", "1 of 10 wrong", "2 of 10 wrong", "report"),
+            performance,
+            numbers_from=3,
+        ),
+        "",
+        f"A derived type may hold fewer than ten products. The measure speaks of what is shown: a place without result "
+        f"is no wrong result, but an empty answer is never right. {short:,} queries at most got fewer than ten results "
+        f"on a path; counting the missing ones as wrong would lower no figure by more than {strict * 100:.1f} points "
+        f"(`performance_missing_wrong` in the JSON). {fell_back:,} answers searched the whole inventory because the "
+        "catalogue has no other product of the type that was found.",
+        "",
+        _FIGURES_TEXT,
+        "",
+        *_table(
+            ("path", "scope", "precision@10", "mAP@10", "nDCG@10", "colour", "colour family", "short answers"),
+            figure_rows(retrieval),
+            numbers_from=2,
+        ),
+        "",
+        "## Classification",
+        "",
+        _CLASSIFICATION_TEXT,
+        "",
+        *_table(
+            ("label", "accuracy", "95 %", "macro F1", "classes", "report", "by method"),
+            classification_rows(classification),
+            numbers_from=1,
+            numbers_to=6,
+        ),
+        "",
+    ]
+    for label in ("subCategory", "articleType"):
+        worst = ", ".join(
+            f"{one['label']} {percent(one['f1'])} ({one['queries']})" for one in classification[label]["worst"]
+        )
+        if worst:
+            lines += [f"Lowest F1 by {label} (queries), of those with ten queries or more: {worst}.", ""]
+    if plots:
+        lines += ["## Plots", ""]
+        for plot in plots:
+            lines += [f"![{plot.rpartition('/')[2].removesuffix('.png')}]({plot})", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _table(
+    heading: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: int, numbers_to: int | None = None
+) -> list[str]:
+    """A Markdown table; columns from `numbers_from` to before `numbers_to` are aligned right."""
+    last = len(heading) if numbers_to is None else numbers_to
+    marks = ["---:" if numbers_from <= at < last else "---" for at in range(len(heading))]
+    return [f"| {' | '.join(cells)} |" for cells in (heading, marks, *rows)]
