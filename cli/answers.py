@@ -1,0 +1,167 @@
+"""Shows an answer of FindSimilar: as a table with what was applied, and as a section of a contact sheet."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from cli.contact_sheet import Mark, Section, Tile
+from cli.output import plain_table
+from fashion.v1 import search_pb2, types_pb2
+from services.contract import Box
+from services.serving.errors import NotFound
+
+if TYPE_CHECKING:
+    from services.clients.search import SearchClient
+
+# A contact sheet asks for this many photographs at the same time.
+_PHOTOGRAPHS_AT_ONCE = 8
+
+_DEGRADED = {
+    search_pb2.DEGRADED_REASON_PREFERENCES_UNAVAILABLE: "the user's dislikes could not be read and were not applied",
+    search_pb2.DEGRADED_REASON_CLASSIFIER_UNAVAILABLE: (
+        "the classifier did not answer: the whole inventory was searched"
+    ),
+    search_pb2.DEGRADED_REASON_PREDICTED_TYPE_NOT_IN_CATALOGUE: (
+        "the catalogue has no product of the predicted type: the whole inventory was searched"
+    ),
+}
+
+
+def print_products(
+    to: Console,
+    found: Sequence[search_pb2.SimilarProduct],
+    *,
+    marks: dict[str, Mark] | None = None,
+) -> None:
+    """Prints products with rank, id, name, derived type, colour and similarity; marked ones with a word."""
+    marks = marks or {}
+    columns: list[tuple[str, dict[str, object]]] = [
+        ("#", {"justify": "right"}),
+        ("id", {"max_width": 20}),
+        ("name", {"ratio": None, "max_width": 38, "min_width": 16}),
+        ("derived type", {"max_width": 22}),
+        ("colour", {"max_width": 16}),
+        ("similarity", {"justify": "right"}),
+    ]
+    if marks:
+        columns.append(("", {"min_width": 6}))
+    rows: list[list[str | Text]] = []
+    for rank, similar in enumerate(found, start=1):
+        product = similar.product
+        mark = marks.get(product.id)
+        row: list[str | Text] = [
+            str(rank),
+            product.id,
+            product.name or "–",
+            product.derived_type,
+            product.base_colour or "–",
+            f"{similar.similarity:.3f}",
+        ]
+        if marks:
+            row.append(Text(mark or "", style="green" if mark == "new" else "yellow"))
+        rows.append(row)
+    to.print(plain_table(columns, rows))
+
+
+def print_answer(
+    to: Console, response: search_pb2.FindSimilarResponse, *, marks: dict[str, Mark] | None = None
+) -> None:
+    """Prints what a photograph was recognised as, the products, and what was applied to find them."""
+    if response.HasField("classification"):
+        to.print(Text(describe_classification(response.classification)))
+    if response.products:
+        to.print()
+        print_products(to, response.products, marks=marks)
+        to.print()
+    else:
+        to.print("No product is eligible: widen the filter or the scope.")
+    to.print(Text(describe_applied(response), style="dim"))
+    for reason in response.applied.degraded:
+        to.print(Text(f"Note: {_DEGRADED.get(reason, search_pb2.DegradedReason.Name(reason))}.", style="yellow"))
+
+
+def describe_classification(classification: types_pb2.Classification) -> str:
+    """What a photograph was recognised as, in one line."""
+    parts: list[str] = []
+    if classification.sub_categories:
+        first = classification.sub_categories[0]
+        probability = f" ({first.probability:.0%})" if first.HasField("probability") else " (by candidates alone)"
+        parts.append(f"subCategory {first.label}{probability}")
+    if classification.derived_types:
+        best = classification.derived_types[0]
+        others = ", ".join(f"{other.label} {other.similarity:.2f}" for other in classification.derived_types[1:3])
+        then = f"; then {others}" if others else ""
+        parts.append(f"derived type {best.label} (similarity {best.similarity:.2f}{then})")
+    return "Predicted: " + (" · ".join(parts) or "nothing")
+
+
+def describe_applied(response: search_pb2.FindSimilarResponse) -> str:
+    """What was applied to a search, in one line."""
+    applied = response.applied
+    if applied.scope == search_pb2.SEARCH_SCOPE_INVENTORY or not applied.derived_types:
+        where = "the whole inventory"
+    else:
+        where = ", ".join(applied.derived_types)
+    parts = [f"{len(response.products)} of {applied.eligible_count:,} eligible products in {where}"]
+    if applied.excluded_colours:
+        parts.append(f"left out as disliked: {', '.join(applied.excluded_colours)}")
+    return " · ".join(parts)
+
+
+def describe_product(product: types_pb2.Product) -> str:
+    """A product in one line: id, name, derived type and colour, as far as they are known."""
+    parts = [product.id, product.name, product.derived_type, product.base_colour]
+    return " · ".join(part for part in parts if part)
+
+
+async def contact_section(
+    client: "SearchClient",
+    response: search_pb2.FindSimilarResponse,
+    *,
+    heading: str,
+    note: str,
+    query_picture: bytes | None,
+    query_caption: Sequence[str],
+    region: Box | None = None,
+    marks: dict[str, Mark] | None = None,
+) -> Section:
+    """Fetches the photographs of an answer and lays it out as a section of a contact sheet."""
+    ids = [similar.product.id for similar in response.products]
+    pictures = await photographs(client, ids)
+    marks = marks or {}
+    tiles = tuple(
+        Tile(
+            picture=pictures[similar.product.id],
+            caption=(
+                f"{similar.similarity:.3f}",
+                similar.product.name or similar.product.id,
+                similar.product.base_colour or "no colour known",
+            ),
+            mark=marks.get(similar.product.id),
+        )
+        for similar in response.products
+    )
+    caption = list(query_caption)
+    if response.HasField("classification"):
+        recognised = response.classification
+        caption += [f"subCategory: {first.label}" for first in recognised.sub_categories[:1]]
+        caption += [f"derived type: {best.label}" for best in recognised.derived_types[:1]]
+    return Section(heading, note, Tile(query_picture, tuple(caption), region=region), tiles)
+
+
+async def photographs(client: "SearchClient", product_ids: Collection[str]) -> dict[str, bytes | None]:
+    """The photographs of products by id; None for one that came as an embedding."""
+    turn = asyncio.Semaphore(_PHOTOGRAPHS_AT_ONCE)
+
+    async def photograph(product_id: str) -> bytes | None:
+        async with turn:
+            try:
+                return (await client.photograph(product_id)).content
+            except NotFound:
+                return None
+
+    found = await asyncio.gather(*(photograph(product_id) for product_id in product_ids))
+    return dict(zip(product_ids, found, strict=True))

@@ -1,0 +1,235 @@
+"""`fashion catalogue`: what the catalogue holds, one product or many, and deleting some."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import filters
+from cli.connection import DEFAULT_SERVER, AsJson, Server, with_client
+from services.serving.errors import FashionError, InvalidInput
+
+if TYPE_CHECKING:
+    from fashion.v1 import search_pb2, types_pb2
+    from services.clients.search import SearchClient
+
+app = typer.Typer(
+    help="Look into the catalogue.",
+    epilog="Example: fashion catalogue stats",
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+# The server takes this many ids in one call.
+_DELETE_AT_ONCE = 500
+_TYPES_SHOWN = 20
+
+
+@app.command(
+    epilog=(
+        "Example: fashion catalogue stats\n\n"
+        "--json prints fashion.v1.GetIndexResponse (protos/fashion/v1/search.proto)."
+    )
+)
+def stats(
+    all_types: Annotated[bool, typer.Option("--all", help="List every derived type.")] = False,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Show how many products there are, of which types, and how fresh the index is."""
+    from cli import output
+
+    index = with_client(server, lambda client: client.index())
+    if as_json:
+        output.print_json(output.message_document(index))
+        return
+    updated = f"{index.update_time.ToDatetime():%Y-%m-%d %H:%M:%S} UTC" if index.HasField("update_time") else "never"
+    facts = [
+        ("products", f"{index.product_count:,}"),
+        ("available", f"{index.available_count:,}"),
+        ("derived types", f"{len(index.derived_types):,}"),
+        ("last write", updated),
+        ("index version", str(index.index_version)),
+        ("model version", index.model_version),
+        ("candidates version", index.candidates_version or "none yet"),
+    ]
+    if index.outdated_count:
+        facts.append(("of another model", f"{index.outdated_count:,}: not found until they are ingested again"))
+    to = output.console()
+    to.print(output.plain_table([("Catalogue", {"style": "dim"}), ("", {"overflow": "fold", "no_wrap": False})], facts))
+    if not index.derived_types:
+        to.print("\nIt is empty. Fill it with: fashion ingest PATH")
+        return
+    largest = sorted(index.derived_types, key=lambda each: (-each.product_count, each.label))
+    shown = largest if all_types else largest[:_TYPES_SHOWN]
+    to.print()
+    to.print(
+        output.plain_table(
+            [("derived type", {}), ("products", {"justify": "right"})],
+            [(each.label, f"{each.product_count:,}") for each in shown],
+        )
+    )
+    if len(shown) < len(largest):
+        to.print(f"… and {len(largest) - len(shown)} more: --all lists them", style="dim")
+
+
+@app.command(
+    "list",
+    epilog=(
+        "Example: fashion catalogue list --article-type Tshirts --colour Blue --limit 20\n\n"
+        '--json prints {"products": [fashion.v1.Product, …], "total_size"} (protos/fashion/v1/types.proto).'
+    ),
+)
+def list_products(
+    gender: filters.Genders = None,
+    master_category: filters.MasterCategories = None,
+    sub_category: filters.SubCategories = None,
+    article_type: filters.ArticleTypes = None,
+    colour: filters.Colours = None,
+    colour_family: filters.ColourFamilies = None,
+    not_colour: filters.NotColours = None,
+    not_colour_family: filters.NotColourFamilies = None,
+    season: filters.Seasons = None,
+    usage: filters.Usages = None,
+    year_from: filters.YearFrom = None,
+    year_to: filters.YearTo = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many products to list.")] = 50,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """List products in the order of their ids."""
+    from cli import output
+
+    chosen = filters.build_filter(
+        genders=gender,
+        master_categories=master_category,
+        sub_categories=sub_category,
+        article_types=article_type,
+        colours=colour,
+        colour_families=colour_family,
+        not_colours=not_colour,
+        not_colour_families=not_colour_family,
+        seasons=season,
+        usages=usage,
+        year_from=year_from,
+        year_to=year_to,
+    )
+    products, total = with_client(server, lambda client: _first_products(client, chosen, limit))
+    if as_json:
+        documents = [output.message_document(product) for product in products]
+        output.print_json({"products": documents, "total_size": total})
+        return
+    to = output.console()
+    rows = [(product.id, product.name or "–", product.derived_type, product.base_colour or "–") for product in products]
+    columns: list[tuple[str, dict[str, object]]] = [("id", {}), ("name", {}), ("derived type", {}), ("colour", {})]
+    if rows:
+        to.print(output.plain_table(columns, rows))
+    to.print(f"{len(products):,} of {total:,} products", style="dim")
+
+
+@app.command(
+    epilog=(
+        "Examples:\n\nfashion catalogue get 1001\n\nfashion catalogue get 1001 --photograph 1001.jpg\n\n"
+        "--json prints fashion.v1.Product (protos/fashion/v1/types.proto).\n\nExit code 3: there is no such product."
+    )
+)
+def get(
+    product_id: Annotated[str, typer.Argument(metavar="ID", help="The product.")],
+    photograph: Annotated[
+        Path | None,
+        typer.Option("--photograph", metavar="FILE", dir_okay=False, help="Write its photograph to this file too."),
+    ] = None,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Show one product, and write its photograph to a file where asked."""
+    from cli import output
+
+    async def work(client: "SearchClient") -> "types_pb2.Product":
+        product = (await client.get_product(product_id)).product
+        if photograph is not None:
+            content = (await client.photograph(product_id)).content
+            try:
+                photograph.write_bytes(content)
+            except OSError as error:
+                raise InvalidInput(f"{photograph}: {error.strerror or error}", reason="FILE_UNWRITABLE") from None
+        return product
+
+    product = with_client(server, work)
+    document = output.message_document(product)
+    if as_json:
+        output.print_json(document)
+    else:
+        document["gender"] = document["gender"].removeprefix("GENDER_").capitalize()
+        if "price" in document:
+            document["price"] = f"{product.price.units + product.price.nanos / 1e9:.2f} {product.price.currency_code}"
+        facts = [(name, str(value)) for name, value in document.items() if value not in ("", None)]
+        output.console().print(
+            output.plain_table([("Product", {"style": "dim"}), ("", {"overflow": "fold", "no_wrap": False})], facts)
+        )
+    if photograph is not None:
+        output.errors().print(f"Photograph: {photograph}", markup=False, soft_wrap=True)
+
+
+@app.command(
+    epilog=(
+        "Example: fashion catalogue delete 1001 1002\n\n"
+        '--json prints {"deleted": [id, …], "failed": [{"product_id", "reason", "message"}], "index_version"}.\n\n'
+        "Exit code 3: at least one was not there; the others are deleted all the same."
+    )
+)
+def delete(
+    product_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The products.")],
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Delete products and their photographs."""
+    from cli import output
+    from services.serving.status import category_of
+
+    async def work(client: "SearchClient") -> "list[search_pb2.DeleteProductsResponse]":
+        return [
+            await client.delete_products(product_ids[at : at + _DELETE_AT_ONCE])
+            for at in range(0, len(product_ids), _DELETE_AT_ONCE)
+        ]
+
+    responses = with_client(server, work)
+    results = [result for response in responses for result in response.results]
+    deleted = [result.product_id for result in results if result.status.code == 0]
+    failed = [result for result in results if result.status.code != 0]
+    if as_json:
+        output.print_json(
+            {
+                "deleted": deleted,
+                "failed": [
+                    {
+                        "product_id": result.product_id,
+                        "reason": result.status.reason,
+                        "message": result.status.message,
+                    }
+                    for result in failed
+                ],
+                "index_version": responses[-1].index_version,
+            }
+        )
+    elif deleted:
+        output.console().print(f"Deleted {len(deleted):,} {'product' if len(deleted) == 1 else 'products'}.")
+    if failed:
+        first = failed[0].status
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        category = category_of(failed[0].status.code) or FashionError
+        raise category(f"{failed[0].product_id}: {first.message}{more}", reason=first.reason)
+
+
+async def _first_products(
+    client: "SearchClient", chosen: "search_pb2.Filter | None", limit: int
+) -> "tuple[list[types_pb2.Product], int]":
+    products: list[types_pb2.Product] = []
+    token = ""
+    while True:
+        page = await client.list_products(chosen, page_size=min(500, limit - len(products)), page_token=token)
+        products += page.products
+        token = page.next_page_token
+        if not token or len(products) >= limit:
+            return products, page.total_size

@@ -1,0 +1,145 @@
+"""`fashion demo`: the main job from end to end, on a drawn catalogue or on a data set of one's own."""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from services.serving.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cli.demo_catalogue import Material
+    from offline.dataset import Dataset, Row
+
+app = typer.Typer(rich_markup_mode="rich", add_completion=False)
+
+HOME = Path("var/demo")
+DEFAULT_OUT = Path("out/demo")
+
+
+@app.command(
+    epilog=(
+        "Examples:\n\nfashion demo\n\nfashion demo --dataset fashion-product-images-small.zip --limit 2000\n\n"
+        "It runs a stack of its own on a free port, with its data in var/demo, and leaves nothing running. Repeated, "
+        "it goes on where it was: only what is new is embedded."
+    )
+)
+def demo(
+    dataset: Annotated[
+        Path | None,
+        typer.Option("--dataset", metavar="PATH", help="A folder or zip in Kaggle's layout, instead of the drawings."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Where the contact sheet goes.")
+    ] = DEFAULT_OUT,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="The first N products of the data set only.")
+    ] = None,
+    keep_running: Annotated[
+        bool, typer.Option("--keep-running", help="Leave the stack answering until Ctrl-C.")
+    ] = False,
+) -> None:
+    """Show the main job: similar products for a product, for a photograph, and for a shopper with a dislike."""
+    from cli import demo_catalogue, output
+    from cli.serve import startup_errors
+    from offline.dataset import open_dataset
+
+    to = output.console()
+    if dataset is None:
+        path, home = demo_catalogue.drawn_catalogue(HOME, to), HOME / "drawn"
+    else:
+        path, home = dataset, HOME / demo_catalogue.demo_dataset_name(dataset)
+    with startup_errors(), open_dataset(path) as opened:
+        rows = opened.rows if limit is None else opened.rows[:limit]
+        if not rows:
+            raise InvalidInput(f"{path}: no row can become a product", reason="DATASET_EMPTY")
+        material = _material(opened, rows, drawn=dataset is None, to=to)
+        with _logging_to(home / "stack.log"):
+            asyncio.run(_run(opened, material, home, out / "contact-sheet.png", keep_running=keep_running, to=to))
+
+
+def _material(dataset: "Dataset", rows: "tuple[Row, ...]", *, drawn: bool, to: "Console") -> "Material":
+    """The rows of the catalogue, and photographs that are not in it."""
+    from cli import demo_catalogue
+
+    if drawn:
+        return demo_catalogue.Material(rows, (), demo_catalogue.drawn_photographs())
+    with to.status("Choosing photographs to hold out …"):
+        material = demo_catalogue.held_out_material(dataset, rows)
+    if material.held_out:
+        to.print(f"Held out of the catalogue, as photographs to search with: {len(material.held_out)} products.")
+    return material
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Sends what the stack logs to a file: the terminal belongs to the demo."""
+    from services.serving.telemetry import configure_logging
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with path.open("a", encoding="utf-8") as stream:
+        configure_logging("info", "json", stream=stream)
+        yield
+
+
+async def _run(
+    dataset: "Dataset", material: "Material", home: Path, sheet: Path, *, keep_running: bool, to: "Console"
+) -> None:
+    from services.stack import StackSettings, running_stack
+
+    from cli import ingesting
+    from cli.connection import connected
+    from cli.demo_story import Story
+
+    settings = StackSettings.load(data_dir=home / "data", host="127.0.0.1", port=0)
+    started = time.monotonic()
+    starting = to.status("Starting the stack: embedder, classifier, search and Redis …")
+    starting.start()
+    try:
+        async with running_stack(settings) as stack, connected(stack.target) as client:
+            starting.stop()
+            to.print(f"The stack is up after {time.monotonic() - started:.0f} s: all services on {stack.target}.")
+            report = await ingesting.run(client, dataset, rows=material.rows, to=to)
+            to.print(ingesting.summary(report), markup=False)
+            # An earlier demo with other rows may have ingested them.
+            if material.held_out:
+                await client.delete_products(material.held_out)
+            await Story(client, to).tell(material.photographs, sheet)
+            to.print(f"\nContact sheet: [bold]{sheet}[/bold]", soft_wrap=True)
+            if keep_running:
+                to.print(f"The stack answers at {stack.target} until you press Ctrl-C. Try:")
+                to.print(f"  fashion catalogue stats --server {stack.target}", soft_wrap=True)
+                await _until_interrupted()
+            else:
+                _what_next(to)
+    finally:
+        starting.stop()
+
+
+async def _until_interrupted() -> None:
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        # Ctrl-C is how this wait is meant to end; the stack drains now.
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+
+
+def _what_next(to: "Console") -> None:
+    to.print("\nNothing is left running. Go on with:", style="bold")
+    for command, meaning in (
+        ("make up", "leave the stack running with this catalogue (make down stops it)"),
+        ("fashion search --image photo.jpg", "search with a photograph of your own"),
+        ("fashion ingest PATH", "put your own products into it"),
+        ("fashion COMMAND --help", "each with an example"),
+    ):
+        to.print(f"  {command:<34}{meaning}", markup=False, soft_wrap=True)

@@ -1,0 +1,180 @@
+"""What the demo runs on: the drawn catalogue, or a data set of which a few products are held out."""
+
+import hashlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from cli import ingesting
+from offline.dataset import Dataset, Row, open_dataset
+from offline.split import twin_groups
+from services.contract import Gender, derived_type
+from services.serving.errors import FashionError
+
+if TYPE_CHECKING:
+    from services.clients.search import SearchClient
+
+SEED = 7
+PRODUCTS = 480
+HELD_OUT = 12
+DISLIKED = "Yellow"
+# A derived type with fewer products than a table has rows shows little.
+_MIN_OF_A_TYPE = 12
+_UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """A photograph that is not in the catalogue, and what it really shows.
+
+    Attributes:
+        name: for people, such as "product 1163 (held out)".
+        content: the encoded file.
+        derived_type: such as "Men Tshirts".
+        sub_category: such as "Topwear".
+        colour: the main colour, or None where it is unknown.
+    """
+
+    name: str
+    content: bytes
+    derived_type: str
+    sub_category: str
+    colour: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What the demo works with.
+
+    Attributes:
+        rows: of the catalogue.
+        held_out: ids of products that must not be in the catalogue.
+        photographs: to search with.
+    """
+
+    rows: tuple[Row, ...]
+    held_out: tuple[str, ...]
+    photographs: tuple[HeldOut, ...]
+
+
+def choose_held_out(rows: Sequence[Row], digests: Mapping[str, str], count: int = HELD_OUT) -> tuple[Row, ...]:
+    """Holds out some products: the same ones each time, and none that has a twin, which would give it away.
+
+    Half of them are of the colour that the demo's shopper dislikes, as far as there are any: their neighbours are.
+
+    Args:
+        rows: all products.
+        digests: a digest of each product's photograph, by id.
+        count: how many to hold out at most; never more than one in ten.
+    """
+    singles = {group[0] for group in twin_groups(rows, digests) if len(group) == 1 and digests[group[0]] != _UNREADABLE}
+    of_type: dict[str, int] = {}
+    for row in rows:
+        of_type[row.derived_type] = of_type.get(row.derived_type, 0) + 1
+    eligible = sorted(
+        (row for row in rows if row.id in singles and of_type[row.derived_type] >= _MIN_OF_A_TYPE),
+        key=lambda row: hashlib.sha256(row.id.encode()).digest(),
+    )
+    count = min(count, len(rows) // 10)
+    chosen: list[Row] = []
+    taken: set[str] = set()
+    disliked = [row for row in eligible if row.base_colour == DISLIKED]
+    for pool, wanted in ((disliked, count // 2), (eligible, count)):
+        for row in pool:
+            # One of a type is enough: the demo shows different things.
+            if len(chosen) < wanted and row.derived_type not in taken:
+                chosen.append(row)
+                taken.add(row.derived_type)
+    return tuple(chosen)
+
+
+def photograph_digests(dataset: Dataset, rows: Sequence[Row]) -> dict[str, str]:
+    """A digest of each row's photograph, by id; those that cannot be read share one, so none of them is held out."""
+    digests: dict[str, str] = {}
+    for row in rows:
+        try:
+            digests[row.id] = hashlib.sha256(dataset.photograph(row.id)).hexdigest()
+        except FashionError:
+            digests[row.id] = _UNREADABLE
+    return digests
+
+
+def held_out_material(dataset: Dataset, rows: Sequence[Row]) -> Material:
+    """Parts the rows of a data set into a catalogue and a few photographs to search it with."""
+    held_out = choose_held_out(rows, photograph_digests(dataset, rows))
+    ids = {row.id for row in held_out}
+    photographs = tuple(
+        HeldOut(
+            f"product {row.id} (held out)",
+            dataset.photograph(row.id),
+            row.derived_type,
+            row.sub_category,
+            row.base_colour,
+        )
+        for row in held_out
+    )
+    return Material(tuple(row for row in rows if row.id not in ids), tuple(sorted(ids)), photographs)
+
+
+def drawn_photographs() -> tuple[HeldOut, ...]:
+    """Drawn photographs of products that the drawn catalogue does not hold."""
+    from offline.drawn import held_out_photographs
+
+    return tuple(
+        HeldOut(
+            f"{held_out.name}.jpg",
+            held_out.photograph,
+            derived_type(Gender(held_out.spec.gender), held_out.spec.article_type),
+            held_out.spec.sub_category,
+            held_out.spec.base_colour,
+        )
+        for held_out in held_out_photographs(seed=SEED)
+    )
+
+
+def demo_dataset_name(path: Path) -> str:
+    """A directory name of its own for each data set, by its name and place."""
+    resolved = path.resolve()
+    return f"{resolved.stem}-{hashlib.sha256(str(resolved).encode()).hexdigest()[:8]}"
+
+
+def drawn_catalogue(folder: Path, to: Console) -> Path:
+    """The drawn demo catalogue in Kaggle's layout under `folder`; drawn once, the same each time."""
+    from offline.drawn import draw_catalogue
+
+    target = folder / f"drawn-{SEED}-{PRODUCTS}"
+    if not (target / "styles.csv").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        # Drawn beside its place and moved there, so that a drawing broken off never stands in the way.
+        with (
+            to.status(f"Drawing a demo catalogue of {PRODUCTS} products …"),
+            tempfile.TemporaryDirectory(prefix=".drawing-", dir=folder) as beside,
+        ):
+            drawing = Path(beside) / target.name
+            draw_catalogue(drawing, seed=SEED, products=PRODUCTS)
+            drawing.rename(target)
+    return target
+
+
+async def fill_if_empty(client: "SearchClient", folder: Path, to: Console) -> None:
+    """Puts the drawn catalogue into a catalogue that holds nothing else, going on where an earlier fill was broken off.
+
+    Raises:
+        FashionError: the server refused, or went away.
+    """
+    count = (await client.index()).product_count
+    if count:
+        first = (await client.list_products(page_size=1)).products[0]
+        with open_dataset(drawn_catalogue(folder, to)) as dataset:
+            drawn = {row.id: row for row in dataset.rows}
+        broken_off = count < len(drawn) and first.id in drawn and drawn[first.id].name == first.name
+        if not broken_off:
+            to.print(f"The catalogue holds {count:,} products already: nothing to fill.")
+            return
+    with open_dataset(drawn_catalogue(folder, to)) as dataset:
+        report = await ingesting.run(client, dataset, rows=dataset.rows, to=to)
+    to.print(ingesting.summary(report), markup=False)

@@ -1,0 +1,213 @@
+"""The demo's story: what is similar to a product, to a photograph, and what a dislike changes."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.rule import Rule
+from rich.text import Text
+
+from cli import answers
+from cli.contact_sheet import Mark, Section, write_contact_sheet
+from cli.demo_catalogue import DISLIKED, HeldOut
+from fashion.v1 import search_pb2, types_pb2
+from services.serving.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from services.clients.search import SearchClient
+
+SHOPPER = "demo-shopper"
+FILTER_COLOUR = "Blue"
+TOP_K = 10
+# How long the classifier may take to follow the catalogue that was just ingested.
+FOLLOW_TIMEOUT_S = 20.0
+_FOLLOW_POLL_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Dislike:
+    """A photograph's answers without and with the shopper's dislike."""
+
+    photograph: HeldOut
+    without: search_pb2.FindSimilarResponse
+    with_dislike: search_pb2.FindSimilarResponse
+
+    @property
+    def left(self) -> list[str]:
+        """Ids of the products that the dislike took out of the list, in their order."""
+        excluded = set(self.with_dislike.applied.excluded_colours)
+        return [each.product.id for each in self.without.products if each.product.base_colour in excluded]
+
+    @property
+    def came(self) -> list[str]:
+        """Ids of the products that came in instead, in their order."""
+        before = {each.product.id for each in self.without.products}
+        return [each.product.id for each in self.with_dislike.products if each.product.id not in before]
+
+
+class Story:
+    """Tells the three parts, and keeps what the contact sheet shows."""
+
+    def __init__(self, client: "SearchClient", to: Console) -> None:
+        self._client = client
+        self._to = to
+        self._sections: list[Section] = []
+
+    async def tell(self, photographs: Sequence[HeldOut], sheet: Path) -> None:
+        """Tells all parts and writes the contact sheet.
+
+        Raises:
+            FashionError: the server refused, or went away.
+            OSError: the sheet cannot be written.
+        """
+        await self._product()
+        if photographs:
+            await self._follow(photographs[0])
+            await self._photograph(await self._choose(photographs))
+        else:
+            self._to.print("\nThe data set is too small to hold a photograph out: the other parts are left out.")
+        write_contact_sheet(sheet, "Similar products", self._sections)
+
+    async def _product(self) -> None:
+        product = await self._example()
+        picture = (await answers.photographs(self._client, [product.id]))[product.id]
+        caption = [line for line in (product.id, product.name, product.derived_type, product.base_colour) if line]
+        title = f"Similar to product {answers.describe_product(product)}"
+        self._heading("1", title)
+        request = search_pb2.FindSimilarRequest(product_id=product.id, top_k=TOP_K)
+        plain = await self._client.find_similar(request)
+        answers.print_answer(self._to, plain)
+        self._sections.append(
+            await answers.contact_section(
+                self._client,
+                plain,
+                heading=f"1. {title}",
+                note=answers.describe_applied(plain),
+                query_picture=picture,
+                query_caption=caption,
+            )
+        )
+        self._to.print(f"\nThe same with the filter baseColour {FILTER_COLOUR}:", style="bold")
+        request.filter.base_colour.any_of.append(FILTER_COLOUR)
+        try:
+            blue = await self._client.find_similar(request)
+        except InvalidInput as error:
+            if error.reason != "FILTER_VALUE_UNKNOWN":
+                raise
+            self._to.print(f"No product of this catalogue is {FILTER_COLOUR}: {error.message}", markup=False)
+            return
+        answers.print_answer(self._to, blue)
+        self._sections.append(
+            await answers.contact_section(
+                self._client,
+                blue,
+                heading=f"1. The same with the filter baseColour {FILTER_COLOUR}",
+                note=answers.describe_applied(blue),
+                query_picture=picture,
+                query_caption=caption,
+            )
+        )
+
+    async def _example(self) -> types_pb2.Product:
+        """A product of the largest derived type, and not of the colour that the filter will ask for."""
+        index = await self._client.index()
+        largest = max(index.derived_types, key=lambda each: (each.product_count, each.label))
+        gender, _, article_type = largest.label.partition(" ")
+        only = search_pb2.Filter()
+        only.gender.any_of.append(types_pb2.Gender(types_pb2.Gender.Value(f"GENDER_{gender.upper()}")))
+        only.article_type.any_of.append(article_type)
+        page = await self._client.list_products(only, page_size=50)
+        return next(
+            (product for product in page.products if FILTER_COLOUR not in product.base_colour), page.products[0]
+        )
+
+    async def _follow(self, photograph: HeldOut) -> None:
+        """Waits until the classifier uses the candidates of the catalogue that was just written."""
+        version = (await self._client.index()).candidates_version
+        deadline = time.monotonic() + FOLLOW_TIMEOUT_S
+        while version and time.monotonic() < deadline:
+            answer = await self._client.find_similar(_by_photograph(photograph, user_id=""))
+            if answer.classification.candidates_version == version:
+                return
+            await asyncio.sleep(_FOLLOW_POLL_S)
+
+    async def _choose(self, photographs: Sequence[HeldOut]) -> Dislike:
+        """The first photograph for which the dislike changes something, and leaves most as it was."""
+        await self._client.forget_user(SHOPPER)
+        await self._client.add_disliked_colours(SHOPPER, [DISLIKED])
+        first: Dislike | None = None
+        some: Dislike | None = None
+        for photograph in photographs:
+            found = Dislike(
+                photograph,
+                await self._client.find_similar(_by_photograph(photograph, user_id="")),
+                await self._client.find_similar(_by_photograph(photograph, user_id=SHOPPER)),
+            )
+            first = first or found
+            if found.left:
+                some = some or found
+                if len(found.left) <= TOP_K // 2:
+                    return found
+        chosen = some or first
+        assert chosen is not None, "there is at least one photograph"
+        return chosen
+
+    async def _photograph(self, dislike: Dislike) -> None:
+        photograph = dislike.photograph
+        truth = f"really {photograph.derived_type} ({photograph.sub_category})"
+        if photograph.colour:
+            truth += f", {photograph.colour}"
+        self._heading("2", f"Similar to a photograph that is not in the catalogue: {photograph.name}")
+        self._to.print(Text(f"It is {truth}."))
+        marks: dict[str, Mark] = dict.fromkeys(dislike.left, "leaves")
+        answers.print_answer(self._to, dislike.without)
+        caption = [photograph.name, truth]
+        self._sections.append(
+            await answers.contact_section(
+                self._client,
+                dislike.without,
+                heading="2. Similar to a photograph that is not in the catalogue",
+                note=answers.describe_applied(dislike.without),
+                query_picture=photograph.content,
+                query_caption=caption,
+                marks=marks,
+            )
+        )
+        self._heading("3", f"The same for a shopper who dislikes {DISLIKED.lower()}")
+        if dislike.left:
+            self._to.print(Text("Left the list: " + self._names(dislike.without, dislike.left), style="yellow"))
+            if dislike.came:
+                self._to.print(Text("Came in:       " + self._names(dislike.with_dislike, dislike.came), style="green"))
+        else:
+            self._to.print(f"None of these photographs has a {DISLIKED.lower()} product in its list: nothing changes.")
+        new: dict[str, Mark] = dict.fromkeys(dislike.came, "new")
+        answers.print_answer(self._to, dislike.with_dislike, marks=new)
+        self._sections.append(
+            await answers.contact_section(
+                self._client,
+                dislike.with_dislike,
+                heading=f"3. The same for a shopper who dislikes {DISLIKED.lower()}",
+                note=answers.describe_applied(dislike.with_dislike),
+                query_picture=photograph.content,
+                query_caption=caption,
+                marks=new,
+            )
+        )
+
+    def _heading(self, number: str, text: str) -> None:
+        self._to.print()
+        self._to.print(Rule(Text(f"{number}. {text}", style="bold"), align="left", characters="─"))
+
+    def _names(self, response: search_pb2.FindSimilarResponse, ids: Sequence[str]) -> str:
+        found = {each.product.id: each.product for each in response.products}
+        return ", ".join(f"{found[each].name or each} ({found[each].base_colour})" for each in ids)
+
+
+def _by_photograph(photograph: HeldOut, *, user_id: str) -> search_pb2.FindSimilarRequest:
+    return search_pb2.FindSimilarRequest(
+        image=types_pb2.Image(content=photograph.content), top_k=TOP_K, user_id=user_id
+    )

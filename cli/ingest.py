@@ -1,0 +1,93 @@
+"""`fashion ingest`: puts a data set into the catalogue, with a progress bar and a report."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.connection import DEFAULT_SERVER, AsJson, Server, connected
+from services.serving.errors import FashionError, InvalidInput
+
+if TYPE_CHECKING:
+    from offline.ingest import IngestReport
+
+app = typer.Typer(rich_markup_mode="rich", add_completion=False)
+
+
+@app.command(
+    epilog=(
+        "Examples:\n\nfashion ingest fashion-product-images-small.zip\n\n"
+        "fashion ingest my-shop/ --report report.json\n\n"
+        "PATH is a folder or a zip with styles.csv (id, gender, masterCategory, subCategory, articleType, baseColour, "
+        "season, year, usage, productDisplayName) and images/ID.jpg. Run it again at any time: only what is new or "
+        "changed is embedded. Products that the data set does not name are left alone.\n\n"
+        "Exit codes: 0 done, also where rows were dropped or refused: the report names each · 1 no row became a "
+        "product · 2 bad input · 4 the server stayed unavailable: run it again to go on · 130 interrupted: the same"
+    )
+)
+def ingest(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The data set: a folder or a zip in Kaggle's layout.")],
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE", dir_okay=False, help="Write the whole report as JSON to this file."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="The first N products only.")] = None,
+    batch_rows: Annotated[
+        int, typer.Option("--batch-rows", metavar="N", min=1, max=500, help="Rows sent in one call at most.")
+    ] = 64,
+    in_flight: Annotated[
+        int, typer.Option("--in-flight", metavar="N", min=1, max=16, help="Calls at the same time.")
+    ] = 3,
+    show: Annotated[
+        int, typer.Option("--show", metavar="N", min=0, help="How many dropped and refused rows to print.")
+    ] = 10,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Put a data set into the catalogue: reads, repairs, sends, and names every row left out."""
+    from cli import ingesting, output
+    from offline.dataset import open_dataset
+    from offline.ingest import IngestLimits
+
+    limits = IngestLimits(batch_rows=batch_rows, in_flight=in_flight)
+    with open_dataset(path) as dataset:
+        rows = dataset.rows if limit is None else dataset.rows[:limit]
+        if not rows:
+            raise InvalidInput(f"{path}: no row can become a product", reason="DATASET_EMPTY")
+
+        done: list[IngestReport] = []
+
+        async def work() -> None:
+            async with connected(server) as client:
+                # Better to hear at once than after all retries that nobody is there.
+                await client.index()
+                await ingesting.run(client, dataset, rows=rows, limits=limits, to=output.errors(), keep=done.append)
+
+        try:
+            asyncio.run(work())
+        except (FashionError, KeyboardInterrupt):
+            if done:
+                _finish(done[-1], report, as_json, show)
+                output.errors().print("Not finished. The same command goes on where this one stopped.", style="yellow")
+            raise
+        _finish(done[-1], report, as_json, show)
+        if done[-1].rows_done == len(done[-1].failures):
+            raise typer.Exit(output.EXIT_ERROR)
+
+
+def _finish(done: "IngestReport", report: Path | None, as_json: bool, show: int) -> None:
+    from cli import ingesting, output
+
+    if report is not None:
+        try:
+            report.parent.mkdir(parents=True, exist_ok=True)
+            report.write_text(done.to_json() + "\n", encoding="utf-8")
+        except OSError as error:
+            raise InvalidInput(f"{report}: {error.strerror or error}", reason="FILE_UNWRITABLE") from None
+    if as_json:
+        output.print_json(ingesting.report_document(done))
+    else:
+        ingesting.print_report(output.console(), done, show=show)
+    if report is not None:
+        output.errors().print(f"Report: {report}", markup=False, soft_wrap=True)

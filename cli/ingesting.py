@@ -1,0 +1,217 @@
+"""Sends a data set to the search service under a progress bar, and prints what became of it."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from cli.output import plain_table
+from fashion.v1 import search_pb2, types_pb2
+from offline.dataset import Dataset, Row
+from offline.ingest import BatchOutcome, Ingest, IngestLimits, IngestReport, PhotographedRow, Written
+from services.serving.errors import FashionError
+from services.serving.status import category_of
+
+if TYPE_CHECKING:
+    from services.clients.search import SearchClient
+
+_OUTCOMES = {
+    search_pb2.UPSERT_OUTCOME_CREATED: Written.CREATED,
+    search_pb2.UPSERT_OUTCOME_UPDATED: Written.UPDATED,
+    search_pb2.UPSERT_OUTCOME_UNCHANGED: Written.UNCHANGED,
+}
+
+
+class SearchWriter:
+    """Writes rows with UpsertProducts."""
+
+    def __init__(self, client: "SearchClient") -> None:
+        self._client = client
+
+    async def write(self, rows: Sequence[PhotographedRow]) -> BatchOutcome:
+        """Creates or replaces products; see `offline.ingest.Writer`."""
+        upserted = await self._client.upsert_products([product_row(item) for item in rows])
+        return BatchOutcome(
+            rows=tuple(_result(result) for result in upserted.response.results),
+            index_version=upserted.response.index_version,
+            embedding_s=upserted.embedding_s,
+        )
+
+
+def product_row(item: PhotographedRow) -> search_pb2.ProductRow:
+    """A row as the search service takes it; what the data set does not say stays absent."""
+    row = item.row
+    product = types_pb2.Product(
+        id=row.id,
+        gender=types_pb2.Gender(types_pb2.Gender.Value(f"GENDER_{row.gender.upper()}")),
+        master_category=row.master_category,
+        sub_category=row.sub_category,
+        article_type=row.article_type,
+        base_colour=row.base_colour,
+        season=row.season,
+        year=row.year,
+        usage=row.usage,
+        name=row.name,
+    )
+    return search_pb2.ProductRow(product=product, image=types_pb2.Image(content=item.photograph))
+
+
+def _result(result: search_pb2.UpsertResult) -> Written | FashionError:
+    if result.status.code == 0:
+        return _OUTCOMES[result.outcome]
+    category = category_of(result.status.code) or FashionError
+    return category(result.status.message, reason=result.status.reason)
+
+
+async def run(
+    client: "SearchClient",
+    dataset: Dataset,
+    *,
+    rows: Sequence[Row],
+    limits: IngestLimits | None = None,
+    to: Console,
+    keep: Callable[[IngestReport], None] = lambda report: None,
+) -> IngestReport:
+    """Sends rows of a data set under a progress bar.
+
+    Args:
+        client: of the search service.
+        dataset: the rows' data set.
+        rows: those to send.
+        limits: how much is sent at once.
+        to: where the bar is drawn.
+        keep: is handed the report in the end, also of a run that failed or was interrupted.
+
+    Raises:
+        FashionError: the server refused a whole batch, or stayed away after all attempts.
+    """
+    with _progress(to) as progress:
+        task = progress.add_task("Ingesting", total=len(rows), hint="")
+
+        def on_progress(done: int) -> None:
+            progress.update(task, completed=done, hint="")
+
+        def on_retry(error: FashionError, delay_s: float) -> None:
+            progress.update(task, hint=f"{error.reason}: again in {delay_s:.0f} s")
+
+        work = Ingest(
+            dataset, SearchWriter(client), rows=rows, limits=limits, on_progress=on_progress, on_retry=on_retry
+        )
+        try:
+            return await work.run()
+        finally:
+            keep(work.report())
+
+
+class _RateColumn(ProgressColumn):
+    """Products per second, over the last half minute."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f}/s", style="progress.data.speed")
+
+
+def _progress(to: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=32),
+        MofNCompleteColumn(),
+        _RateColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[hint]}", style="yellow"),
+        console=to,
+        refresh_per_second=5,
+    )
+
+
+def report_document(report: IngestReport) -> dict[str, Any]:
+    """The report as a JSON document."""
+    document: dict[str, Any] = json.loads(report.to_json())
+    return document
+
+
+def summary(report: IngestReport) -> str:
+    """A report in one line."""
+    read = report.dataset
+    counts = [f"{report.created:,} created", f"{report.updated:,} updated", f"{report.unchanged:,} unchanged"]
+    if report.failures:
+        counts.append(f"{len(report.failures):,} refused")
+    if read.rows_repaired:
+        counts.append(f"{read.rows_repaired:,} repaired")
+    if read.rows_dropped:
+        counts.append(f"{read.rows_dropped:,} dropped")
+    return f"Ingested {report.rows_done:,} products ({', '.join(counts)}) in {_duration(report)}."
+
+
+def print_report(to: Console, report: IngestReport, *, show: int = 10) -> None:
+    """Prints the counts of a report, and the first rows that were left out with their reasons."""
+    read = report.dataset
+    facts: list[tuple[str, str]] = [
+        ("rows read", f"{read.rows_read:,} of {read.path}"),
+        ("  repaired", f"{read.rows_repaired:,}"),
+        ("  dropped", _with_reasons(read.rows_dropped, read.dropped_reasons)),
+        ("rows chosen", f"{report.rows_chosen:,}"),
+        ("  created", f"{report.created:,}"),
+        ("  updated", f"{report.updated:,}"),
+        ("  unchanged", f"{report.unchanged:,}"),
+        ("  refused", _with_reasons(len(report.failures), _counted(report))),
+        ("photographs", f"{read.photographs:,}, {read.photographs_without_row:,} of them named by no row"),
+        ("time", _duration(report)),
+    ]
+    if not report.complete:
+        facts.append(("not sent", f"{report.rows_chosen - report.rows_done:,}"))
+    to.print()
+    to.print(plain_table([("Ingest", {}), ("", {"no_wrap": False, "overflow": "fold"})], facts))
+    _print_findings(to, report, "dropped", "Dropped", show)
+    _print_findings(to, report, "repaired", "Repaired", show)
+    if report.failures and show:
+        to.print(f"\nRefused (first {min(show, len(report.failures))} of {len(report.failures):,}):")
+        for failure in report.failures[:show]:
+            to.print(f"  {failure.id}: {failure.message} ({failure.reason})", markup=False, soft_wrap=True)
+
+
+def _print_findings(to: Console, report: IngestReport, kind: str, heading: str, show: int) -> None:
+    findings = [finding for finding in report.dataset.findings if finding.kind == kind]
+    if not findings or not show:
+        return
+    to.print(f"\n{heading} (first {min(show, len(findings))} of {len(findings):,}):")
+    for finding in findings[:show]:
+        name = finding.id or "no id"
+        to.print(f"  line {finding.line}, {name}: {finding.reason}", markup=False, soft_wrap=True)
+
+
+def _with_reasons(count: int, reasons: Mapping[str, int]) -> str:
+    if not reasons:
+        return f"{count:,}"
+    return f"{count:,}: " + ", ".join(f"{number:,} {reason}" for reason, number in sorted(reasons.items()))
+
+
+def _counted(report: IngestReport) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for failure in report.failures:
+        counts[failure.reason] = counts.get(failure.reason, 0) + 1
+    return counts
+
+
+def _duration(report: IngestReport) -> str:
+    minutes, seconds = divmod(report.seconds, 60)
+    text = f"{int(minutes)} min {seconds:.0f} s" if minutes else f"{seconds:.1f} s"
+    if report.seconds and report.rows_done:
+        text += f", {report.rows_done / report.seconds:,.0f} rows/s"
+    if report.embedding_s is not None and report.seconds:
+        text += f"; {report.embedding_s / report.seconds:.0%} of it waiting for embeddings"
+    return text

@@ -1,0 +1,128 @@
+"""What the command line shows: consoles, tables of products, errors in one line, exit codes, JSON."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from services.serving.errors import (
+    DeadlineExceeded,
+    FashionError,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    Unavailable,
+)
+
+MAX_WIDTH = 100
+
+EXIT_OK = 0
+EXIT_ERROR = 1
+EXIT_BAD_INPUT = 2
+EXIT_NOT_FOUND = 3
+EXIT_UNAVAILABLE = 4
+EXIT_INTERRUPTED = 130
+
+# typer prints one line where there is a single line break; a blank line begins a new paragraph.
+EXIT_CODES_HELP = (
+    "Exit codes: 0 done · 1 unexpected, or the server failed · 2 bad usage or input · 3 not found · "
+    "4 unavailable, overloaded or out of time: try again · 130 interrupted"
+)
+
+_INTEGERS_SENT_AS_TEXT = frozenset(
+    {
+        FieldDescriptor.CPPTYPE_INT64,
+        FieldDescriptor.CPPTYPE_UINT64,
+    }
+)
+
+
+def console() -> Console:
+    """Where results go: standard output, at most 100 columns wide."""
+    return _console(stderr=False)
+
+
+def errors() -> Console:
+    """Where progress, hints and errors go: standard error, at most 100 columns wide."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    probe = Console(stderr=stderr)
+    # Rich takes 80 columns for a pipe; what is piped is read as it would be on a wide terminal.
+    width = min(probe.width, MAX_WIDTH) if probe.is_terminal or "COLUMNS" in os.environ else MAX_WIDTH
+    return Console(stderr=stderr, width=width, highlight=False)
+
+
+def exit_code(error: FashionError) -> int:
+    """The exit code that stands for a category of errors."""
+    match error:
+        case InvalidInput():
+            return EXIT_BAD_INPUT
+        case NotFound():
+            return EXIT_NOT_FOUND
+        case Unavailable() | Overloaded() | DeadlineExceeded():
+            return EXIT_UNAVAILABLE
+        case _:
+            return EXIT_ERROR
+
+
+def say_error(message: str, reason: str | None = None) -> None:
+    """Says in one line what went wrong."""
+    line = Text("error: ", style="bold red")
+    line.append(" ".join(message.split()), style="default")
+    if reason:
+        line.append(f" ({reason})", style="dim")
+    errors().print(line, soft_wrap=True)
+
+
+def print_json(document: object) -> None:
+    """Prints a JSON document to standard output, for programs."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+
+
+def message_document(message: Message) -> dict[str, Any]:
+    """A message as a JSON document: proto3 JSON with the protos' field names, but 64-bit integers as numbers.
+
+    Fields without a value are absent where they are optional; lists and plain values are always there.
+    """
+    document: dict[str, Any] = MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    _unquote_integers(message, document)
+    return document
+
+
+def _unquote_integers(message: Message, document: dict[str, Any]) -> None:
+    for field in message.DESCRIPTOR.fields:
+        if field.name not in document:
+            continue
+        value = getattr(message, field.name)
+        shown = document[field.name]
+        parts = list(zip(value, shown, strict=True)) if isinstance(shown, list) else [(value, shown)]
+        if field.cpp_type in _INTEGERS_SENT_AS_TEXT:
+            numbers = [int(text) for _, text in parts]
+            document[field.name] = numbers if isinstance(shown, list) else numbers[0]
+        elif field.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE:
+            for part, its_document in parts:
+                if isinstance(its_document, dict):
+                    _unquote_integers(part, its_document)
+
+
+def plain_table(columns: Sequence[tuple[str, dict[str, Any]]], rows: Iterable[Sequence[str | Text]]) -> Table:
+    """A table without vertical lines; each column is its heading and Rich's options for it."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", expand=False)
+    for heading, options in columns:
+        table.add_column(heading, **{"no_wrap": True, "overflow": "ellipsis", **options})
+    for row in rows:
+        # Texts of the catalogue are no markup.
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+    return table

@@ -1,0 +1,266 @@
+"""`fashion search`: products similar to a product or a photograph."""
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import filters
+from cli.connection import DEFAULT_SERVER, AsJson, Server, read_photograph, with_client
+from services.contract import Box
+from services.serving.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from fashion.v1 import search_pb2
+    from services.clients.search import SearchClient
+
+app = typer.Typer(rich_markup_mode="rich", add_completion=False)
+
+_QUERY = "What to find similar products for (one of the two)"
+_STEER = "Whom it is for, and where to look"
+
+
+class Scope(Enum):
+    """Where to search; AUTO is the whole inventory for a product, the predicted derived type for a photograph."""
+
+    AUTO = "auto"
+    PREDICTED_TYPE = "predicted-type"
+    INVENTORY = "inventory"
+
+
+@app.command(
+    epilog=(
+        "Examples:\n\n"
+        "fashion search --product-id 1001 --colour Blue\n\n"
+        "fashion search --image photo.jpg --user anna --top-k 5 --contact-sheet out.png\n\n"
+        "--json prints fashion.v1.FindSimilarResponse (protos/fashion/v1/search.proto) under that file's field "
+        "names, in proto3 JSON with 64-bit integers as numbers: products[].product, products[].similarity, applied, "
+        "classification (for a photograph).\n\n"
+        "Exit codes: 0 done, also where no product is eligible · 1 unexpected · 2 bad usage or input, such as an "
+        "unknown colour · 3 no such product · 4 unavailable, overloaded or out of time: try again"
+    )
+)
+def search(
+    product_id: Annotated[
+        str | None, typer.Option("--product-id", metavar="ID", help="A product.", rich_help_panel=_QUERY)
+    ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(
+            "--image",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="A photograph: JPEG, PNG or WebP.",
+            rich_help_panel=_QUERY,
+        ),
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            "--region",
+            metavar="L,T,R,B",
+            help="The part of the photograph that is meant: left, top, right, bottom as shares in 0..1.",
+            rich_help_panel=_QUERY,
+        ),
+    ] = None,
+    gender: filters.Genders = None,
+    master_category: filters.MasterCategories = None,
+    sub_category: filters.SubCategories = None,
+    article_type: filters.ArticleTypes = None,
+    colour: filters.Colours = None,
+    colour_family: filters.ColourFamilies = None,
+    not_colour: filters.NotColours = None,
+    not_colour_family: filters.NotColourFamilies = None,
+    season: filters.Seasons = None,
+    usage: filters.Usages = None,
+    year_from: filters.YearFrom = None,
+    year_to: filters.YearTo = None,
+    include_out_of_stock: Annotated[
+        bool,
+        typer.Option("--include-out-of-stock", help="Products out of stock too.", rich_help_panel=filters.PANEL),
+    ] = False,
+    user: Annotated[
+        str | None,
+        typer.Option(
+            "--user", metavar="USER", help="Leave out the colours that this user dislikes.", rich_help_panel=_STEER
+        ),
+    ] = None,
+    require_preferences: Annotated[
+        bool,
+        typer.Option(
+            "--require-preferences",
+            help="Fail, rather than answer without them, where the user's dislikes cannot be read.",
+            rich_help_panel=_STEER,
+        ),
+    ] = False,
+    liked: Annotated[
+        list[str] | None,
+        typer.Option("--liked", metavar="ID", help="Lean towards this product too.", rich_help_panel=_STEER),
+    ] = None,
+    disliked: Annotated[
+        list[str] | None,
+        typer.Option("--disliked", metavar="ID", help="Lean away from this product.", rich_help_panel=_STEER),
+    ] = None,
+    scope: Annotated[
+        Scope,
+        typer.Option(
+            "--scope",
+            metavar="SCOPE",
+            help="predicted-type, inventory, or auto: the whole inventory for a product, the predicted derived type for a photograph.",
+            rich_help_panel=_STEER,
+        ),
+    ] = Scope.AUTO,
+    derived_type: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--derived-type",
+            metavar="TYPE",
+            help='Search this derived type instead, such as "Men Tshirts".',
+            rich_help_panel=_STEER,
+        ),
+    ] = None,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", metavar="N", help="How many products, 1..100.")] = 10,
+    contact_sheet: Annotated[
+        Path | None,
+        typer.Option("--contact-sheet", metavar="PNG", dir_okay=False, help="Also draw the answer as a picture."),
+    ] = None,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Find products similar to a product or a photograph, the most similar first."""
+    from fashion.v1 import search_pb2
+
+    chosen = filters.build_filter(
+        genders=gender,
+        master_categories=master_category,
+        sub_categories=sub_category,
+        article_types=article_type,
+        colours=colour,
+        colour_families=colour_family,
+        not_colours=not_colour,
+        not_colour_families=not_colour_family,
+        seasons=season,
+        usages=usage,
+        year_from=year_from,
+        year_to=year_to,
+    )
+    request = search_pb2.FindSimilarRequest(
+        liked_product_ids=liked or [],
+        disliked_product_ids=disliked or [],
+        user_id=user or "",
+        filter=chosen,
+        top_k=top_k,
+        include_out_of_stock=include_out_of_stock,
+    )
+    if require_preferences:
+        request.preference_policy = search_pb2.PREFERENCE_POLICY_REQUIRED
+    _set_query(request, product_id, image, region)
+    _set_scope(request, scope, derived_type)
+
+    async def work(client: "SearchClient") -> None:
+        response = await client.find_similar(request)
+        await _show(client, request, response, image=image, as_json=as_json, contact_sheet=contact_sheet)
+
+    with_client(server, work)
+
+
+def parse_region(text: str) -> Box:
+    """Reads "left,top,right,bottom".
+
+    Raises:
+        InvalidInput: these are not four numbers; the server judges their values.
+    """
+    try:
+        left, top, right, bottom = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InvalidInput(
+            f"--region {text!r} is not four numbers left,top,right,bottom such as 0.1,0,0.9,0.5",
+            reason="REGION_INVALID",
+        ) from None
+    return Box(left, top, right, bottom)
+
+
+def _set_query(
+    request: "search_pb2.FindSimilarRequest", product_id: str | None, image: Path | None, region: str | None
+) -> None:
+    if (product_id is None) == (image is None):
+        raise InvalidInput("name either --product-id or --image", reason="QUERY_MISSING")
+    if product_id is not None:
+        if region is not None:
+            raise InvalidInput("--region belongs to --image", reason="REGION_INVALID")
+        request.product_id = product_id
+    if image is not None:
+        request.image.content = read_photograph(image)
+        if region is not None:
+            box = parse_region(region)
+            request.image.region.left, request.image.region.top = box.left, box.top
+            request.image.region.right, request.image.region.bottom = box.right, box.bottom
+
+
+def _set_scope(request: "search_pb2.FindSimilarRequest", scope: Scope, derived_types: list[str] | None) -> None:
+    from fashion.v1 import search_pb2
+
+    if derived_types:
+        if scope is not Scope.AUTO:
+            raise InvalidInput("--derived-type and --scope exclude each other", reason="SCOPE_INVALID")
+        request.scope = search_pb2.SEARCH_SCOPE_DERIVED_TYPES
+        request.derived_types.extend(derived_types)
+    elif scope is Scope.PREDICTED_TYPE:
+        request.scope = search_pb2.SEARCH_SCOPE_PREDICTED_TYPE
+    elif scope is Scope.INVENTORY:
+        request.scope = search_pb2.SEARCH_SCOPE_INVENTORY
+
+
+async def _show(
+    client: "SearchClient",
+    request: "search_pb2.FindSimilarRequest",
+    response: "search_pb2.FindSimilarResponse",
+    *,
+    image: Path | None,
+    as_json: bool,
+    contact_sheet: Path | None,
+) -> None:
+    from cli import answers, output
+    from cli.contact_sheet import write_contact_sheet
+
+    to = output.console()
+    if as_json:
+        output.print_json(output.message_document(response))
+    if image is not None:
+        caption = [image.name]
+        picture: bytes | None = request.image.content
+        title = f"Similar to {image.name}"
+    elif as_json and contact_sheet is None:
+        return
+    else:
+        product = (await client.get_product(request.product_id)).product
+        caption = [product.id, product.name, product.derived_type, product.base_colour]
+        picture = (await answers.photographs(client, [product.id]))[product.id]
+        title = f"Similar to {answers.describe_product(product)}"
+    narrowed = filters.describe_filter(request.filter if request.HasField("filter") else None)
+    if not as_json:
+        to.print(title, style="bold", markup=False, no_wrap=True, overflow="ellipsis")
+        if narrowed:
+            to.print(f"Filter: {narrowed}", markup=False)
+        answers.print_answer(to, response)
+    if contact_sheet is not None:
+        region = request.image.region if request.image.HasField("region") else None
+        section = await answers.contact_section(
+            client,
+            response,
+            heading=title,
+            note=" · ".join(part for part in (answers.describe_applied(response), narrowed) if part),
+            query_picture=picture,
+            query_caption=[line for line in caption if line],
+            region=Box(region.left, region.top, region.right, region.bottom) if region is not None else None,
+        )
+        try:
+            write_contact_sheet(contact_sheet, "Similar products", [section])
+        except OSError as error:
+            raise InvalidInput(
+                f"{contact_sheet}: cannot be written: {error.strerror or error}", reason="FILE_UNWRITABLE"
+            ) from None
+        output.errors().print(f"Contact sheet: {contact_sheet}", markup=False, soft_wrap=True)

@@ -1,0 +1,220 @@
+"""`fashion serve` and `fashion stop`: the stack with all services on one port, or one service alone."""
+
+import asyncio
+import importlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.connection import connected
+from services.serving.errors import FashionError, InvalidInput, Upstream
+
+serve_app = typer.Typer(rich_markup_mode="rich", add_completion=False)
+stop_app = typer.Typer(rich_markup_mode="rich", add_completion=False)
+
+DEFAULT_DATA_DIR = Path("var/stack")
+DEFAULT_PORT = 50050
+# Loading the model takes seconds; on a busy machine, many.
+START_TIMEOUT_S = 180.0
+STOP_TIMEOUT_S = 60.0
+
+
+class Service(Enum):
+    """A service that runs alone."""
+
+    EMBEDDER = "embedder"
+    CLASSIFIER = "classifier"
+    SEARCH = "search"
+
+
+DataDir = Annotated[
+    Path,
+    typer.Option(
+        "--data-dir", envvar="SEARCH_DATA_DIR", metavar="DIR", file_okay=False, help="Where the stack keeps its data."
+    ),
+]
+
+
+@serve_app.command(
+    epilog=(
+        "Examples:\n\nfashion serve\n\nfashion serve --demo-catalogue --detach\n\n"
+        "fashion serve --service embedder --port 50051\n\n"
+        "Everything else is set by environment variables, the same in containers: EMBEDDER_BUNDLE, REDIS_URL (empty: a "
+        "Redis of the stack's own), SERVER_LOG_FORMAT, SERVER_HOST, … (docs/operating.md). SIGTERM and Ctrl-C finish "
+        "what is in flight, then end it.\n\n"
+        "Exit codes: 0 ended as asked · 1 cannot start · 2 bad settings"
+    )
+)
+def serve(
+    service: Annotated[
+        Service | None,
+        typer.Option(
+            "--service",
+            metavar="embedder|classifier|search",
+            help="This service alone. Default: all of them, on one port.",
+        ),
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="HOST", help="Address to listen on. Default: 127.0.0.1.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port",
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="0: a free one. Default: 50050; a service alone: 50051, 50052, 50053.",
+        ),
+    ] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    demo_catalogue: Annotated[
+        bool, typer.Option("--demo-catalogue", help="Fill an empty catalogue with the drawn demo catalogue.")
+    ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Leave it running in the background; end it with: fashion stop")
+    ] = False,
+) -> None:
+    """Start the stack: all services on one port, with a Redis of its own. Or one service alone."""
+    if service is not None:
+        if demo_catalogue or detach:
+            raise InvalidInput(
+                "--demo-catalogue and --detach belong to the whole stack, not to --service", reason="OPTIONS_MIXED"
+            )
+        _serve_one(service, host, port, data_dir)
+    elif detach:
+        _serve_in_background(host, port, data_dir, demo_catalogue)
+    else:
+        _serve_here(host, port, data_dir, demo_catalogue)
+
+
+@stop_app.command(epilog="Example: fashion stop\n\nExit codes: 0 it has ended, or none was running · 4 it does not end")
+def stop(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+    """Stop the stack that `fashion serve --detach` left running."""
+    from cli import output
+    from cli.stack_process import StackHome
+
+    stopped = StackHome(data_dir).stop(STOP_TIMEOUT_S)
+    if stopped is None:
+        output.console().print(f"No stack is running on {data_dir}.", markup=False)
+    else:
+        output.console().print(f"Stopped the stack at {stopped.server}.", markup=False)
+
+
+@contextmanager
+def startup_errors() -> Iterator[None]:
+    """Turns what a server says about settings and its start into one line and an exit code."""
+    from services.serving.run import ServeError
+    from services.serving.settings import SettingsError
+
+    try:
+        yield
+    except SettingsError as error:
+        raise InvalidInput(str(error), reason="SETTINGS_INVALID") from error
+    except ServeError as error:
+        raise FashionError(str(error), reason="CANNOT_SERVE") from error
+
+
+def _serve_one(service: Service, host: str | None, port: int | None, data_dir: Path) -> None:
+    # The service reads its settings from the environment, as it does in its container.
+    if host is not None:
+        os.environ["SERVER_HOST"] = host
+    if port is not None:
+        os.environ["SERVER_PORT"] = str(port)
+    os.environ.setdefault("SEARCH_DATA_DIR", str(data_dir))
+    importlib.import_module(f"services.{service.value}.__main__").main()
+
+
+def _serve_here(host: str | None, port: int | None, data_dir: Path, demo_catalogue: bool) -> None:
+    from cli import output
+    from services.serving.telemetry import configure_logging
+
+    with startup_errors():
+        from services.stack import StackSettings, serve_stack
+
+        settings = StackSettings.load(**_given(host=host, port=port, data_dir=data_dir))
+        configure_logging(settings.server.log_level, settings.server.log_format)
+        if not demo_catalogue:
+            asyncio.run(serve_stack(settings))
+            return
+
+        async def serve_and_fill() -> None:
+            from cli.demo_catalogue import fill_if_empty
+
+            async def fill(server: str) -> None:
+                async with connected(server) as client:
+                    await client.wait_until_serving(START_TIMEOUT_S)
+                    await fill_if_empty(client, data_dir, output.errors())
+                    how_to_reach(server, data_dir, foreground=True)
+
+            await serve_stack(settings, on_ready=fill)
+
+        asyncio.run(serve_and_fill())
+
+
+def _serve_in_background(host: str | None, port: int | None, data_dir: Path, demo_catalogue: bool) -> None:
+    from cli import output
+    from cli.stack_process import StackHome
+
+    if port == 0:
+        raise InvalidInput("--detach needs a port that you can find again, not 0", reason="PORT_INVALID")
+    home = StackHome(data_dir)
+    to = output.errors()
+    stack = home.running()
+    if stack is None:
+        command = ["serve", "--data-dir", str(data_dir), "--port", str(port or DEFAULT_PORT)]
+        command += ["--host", host] if host is not None else []
+        reachable = host if host not in (None, "0.0.0.0", "[::]", "::") else "localhost"
+        stack = home.start(command, f"{reachable}:{port or DEFAULT_PORT}")
+
+    async def wait_and_fill() -> None:
+        async with connected(stack.server) as client:
+            with to.status("Starting the stack …"):
+                waiting = asyncio.create_task(client.wait_until_serving(START_TIMEOUT_S))
+                while not waiting.done():
+                    await asyncio.wait({waiting}, timeout=0.5)
+                    if not waiting.done() and home.running() is None:
+                        waiting.cancel()
+                        raise Upstream(
+                            f"the stack has ended at once. Its log, {home.log}, says: {home.last_log_lines()}",
+                            reason="CANNOT_SERVE",
+                        )
+                await waiting
+            if demo_catalogue:
+                from cli.demo_catalogue import fill_if_empty
+
+                await fill_if_empty(client, data_dir, to)
+
+    asyncio.run(wait_and_fill())
+    how_to_reach(stack.server, data_dir, foreground=False)
+
+
+def how_to_reach(server: str, data_dir: Path, *, foreground: bool) -> None:
+    """Prints how to use a stack that runs, and how to end it."""
+    from cli import output
+
+    to = output.console()
+    option = "" if server in ("localhost:50050", "127.0.0.1:50050") else f" --server {server}"
+    at = "" if data_dir == DEFAULT_DATA_DIR else f" --data-dir {data_dir}"
+    to.print(f"\nThe stack answers at [bold]{server}[/bold] (gRPC, reflection on). Try:")
+    for line in (
+        f"fashion catalogue stats{option}",
+        f"fashion catalogue list --limit 5{option}",
+        f"fashion search --product-id ID --colour Blue --contact-sheet out.png{option}",
+        f"grpcurl -plaintext {server} list",
+    ):
+        to.print(f"  {line}", markup=False, soft_wrap=True)
+    end = "Ctrl-C" if foreground else f"fashion stop{at}"
+    to.print(f"End it with: {end}", markup=False)
+    if not foreground:
+        to.print(f"Log: {data_dir / 'stack.log'}", markup=False, soft_wrap=True)
+
+
+def _given(**options: object) -> dict[str, object]:
+    """The options that were given; the environment decides the others."""
+    return {name: value for name, value in options.items() if value is not None}

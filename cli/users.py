@@ -1,0 +1,96 @@
+"""`fashion users`: the colours that a user dislikes, and forgetting all that is kept about them."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+
+from cli.connection import DEFAULT_SERVER, AsJson, Server, with_client
+
+if TYPE_CHECKING:
+    from fashion.v1 import search_pb2
+
+app = typer.Typer(
+    help="Colours that a user dislikes. Disliked colours are never shown to that user.",
+    epilog="Example: fashion users dislike anna Yellow",
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+User = Annotated[str, typer.Argument(metavar="USER", help="The user: 1 to 128 printable characters, no spaces.")]
+ColourNames = Annotated[list[str], typer.Argument(metavar="COLOUR...", help='Such as Yellow or "Navy Blue".')]
+
+
+class _WithColours(Protocol):
+    @property
+    def colours(self) -> "Sequence[search_pb2.DislikedColour]": ...
+
+
+@app.command(
+    epilog=(
+        "Examples:\n\nfashion users dislike anna Yellow\n\n"
+        'fashion users dislike anna "Navy Blue" --exact\n\n'
+        '--json prints {"user_id", "colours": [{"colour", "exact"}]}.'
+    )
+)
+def dislike(
+    user: User,
+    colours: ColourNames,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="This very colour only, not its family (Blue: Navy Blue, …).")
+    ] = False,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Remember colours that a user dislikes, with their families unless --exact is given."""
+    changed = with_client(server, lambda client: client.add_disliked_colours(user, colours, exact=exact))
+    _show(user, changed, as_json)
+
+
+@app.command(
+    epilog=(
+        'Example: fashion users undislike anna Yellow\n\n--json prints {"user_id", "colours": [{"colour", "exact"}]}.'
+    )
+)
+def undislike(user: User, colours: ColourNames, as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:
+    """Forget that a user dislikes some colours, named as they were added."""
+    changed = with_client(server, lambda client: client.remove_disliked_colours(user, colours))
+    _show(user, changed, as_json)
+
+
+@app.command(
+    "list", epilog='Example: fashion users list anna\n\n--json prints {"user_id", "colours": [{"colour", "exact"}]}.'
+)
+def list_colours(user: User, as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:
+    """List the colours that a user dislikes."""
+    _show(user, with_client(server, lambda client: client.list_disliked_colours(user)), as_json)
+
+
+@app.command(epilog='Example: fashion users forget anna\n\n--json prints {"user_id", "existed"}.')
+def forget(user: User, as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:
+    """Erase all that is kept about a user."""
+    from cli import output
+
+    existed = with_client(server, lambda client: client.forget_user(user)).existed
+    if as_json:
+        output.print_json({"user_id": user, "existed": existed})
+    else:
+        said = f"Forgot all about {user}." if existed else f"Nothing was known about {user}."
+        output.console().print(said, markup=False)
+
+
+def _show(user: str, response: _WithColours, as_json: bool) -> None:
+    from cli import output
+
+    if as_json:
+        colours = [{"colour": disliked.colour, "exact": disliked.exact} for disliked in response.colours]
+        output.print_json({"user_id": user, "colours": colours})
+        return
+    if not response.colours:
+        output.console().print(f"{user} dislikes no colour.", markup=False)
+        return
+    names = [
+        f"{disliked.colour} ({'exactly' if disliked.exact else 'and its family'})" for disliked in response.colours
+    ]
+    output.console().print(f"{user} dislikes {', '.join(names)}.", markup=False)
