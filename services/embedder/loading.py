@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Final
 
+from services.bundle import load_bundle
 from services.embedder.encoder import Encoder
 from services.embedder.settings import EmbedderSettings, available_processors
 
@@ -21,13 +22,13 @@ def load_encoder(settings: EmbedderSettings) -> Encoder:
         from services.embedder.runtimes.fake import FakeEncoder
 
         return FakeEncoder()
-    from services.bundle import load_bundle
-    from services.embedder.runtimes.tensorflow import TensorflowEncoder
-
     threads = settings.threads or available_processors()
     path = Path(settings.bundle)
-    if settings.bundle == IMAGENET:
-        return TensorflowEncoder.imagenet(threads=threads)
-    if path.suffix == ".h5":
-        return TensorflowEncoder.imagenet(path, threads=threads)
-    return TensorflowEncoder.from_bundle(load_bundle(path), threads=threads)
+    is_bundle = settings.bundle != IMAGENET and path.suffix != ".h5"
+    # Before TensorFlow is imported, which takes seconds: a wrong path is told at once.
+    bundle = load_bundle(path) if is_bundle else None
+    from services.embedder.runtimes.tensorflow import TensorflowEncoder
+
+    if bundle is not None:
+        return TensorflowEncoder.from_bundle(bundle, threads=threads)
+    return TensorflowEncoder.imagenet(None if settings.bundle == IMAGENET else path, threads=threads)
