@@ -205,13 +205,20 @@ def _wait_until_ready(url: str, guard: "subprocess.Popen[bytes]", directory: Pat
 def _stop(guard: "subprocess.Popen[bytes]", timeout_s: float) -> None:
     if guard.stdin is not None:
         guard.stdin.close()
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         guard.wait(timeout_s)
-    except subprocess.TimeoutExpired:
-        # The guard leads a group of its own: this ends the server too.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(guard.pid, signal.SIGKILL)
-        guard.wait()
+    if guard.returncode is not None and guard.returncode >= 0:
+        return
+    # The guard hangs or was killed, and may have left the server, which is in its process group.
+    deadline = time.monotonic() + timeout_s
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(guard.pid, signal.SIGTERM)
+        while time.monotonic() < deadline:
+            guard.poll()
+            os.killpg(guard.pid, 0)
+            time.sleep(_POLL_S)
+        os.killpg(guard.pid, signal.SIGKILL)
+    guard.wait()
 
 
 @contextlib.contextmanager
@@ -264,7 +271,7 @@ def embedded_redis(
         yield EmbeddedRedis(url, directory, guard.pid, server_pid)
     finally:
         # The guard gives the server that long, then kills it: leave it the time to do so.
-        _stop(guard, stop_timeout_s + 5.0)
+        _stop(guard, stop_timeout_s + 1.0)
 
 
 @contextlib.contextmanager

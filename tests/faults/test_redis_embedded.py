@@ -99,3 +99,22 @@ def test_redis_killed_under_the_stack_frees_the_directory(tmp_path: Path) -> Non
         _wait_until_gone(server.server_pid, server.guard_pid)
     with embedded_redis(tmp_path) as server, redis.Redis.from_url(server.url) as client:
         assert client.get("saved") == b"1"
+
+
+def test_a_killed_guard_leaves_nothing_behind(tmp_path: Path) -> None:
+    with embedded_redis(tmp_path) as server:
+        psutil.Process(server.guard_pid).kill()
+        with redis.Redis.from_url(server.url) as client:
+            client.set("saved", "1")
+    _wait_until_gone(server.server_pid)
+    with embedded_redis(tmp_path) as server, redis.Redis.from_url(server.url) as client:
+        assert client.get("saved") == b"1"
+
+
+@pytest.mark.parametrize("whole_group", [False, True], ids=["guard", "guard and server"])
+def test_what_hangs_is_killed_in_the_end(tmp_path: Path, whole_group: bool) -> None:
+    with embedded_redis(tmp_path, stop_timeout_s=0.1) as server:
+        psutil.Process(server.guard_pid).suspend()
+        if whole_group:
+            psutil.Process(server.server_pid).suspend()
+    _wait_until_gone(server.guard_pid, server.server_pid)
