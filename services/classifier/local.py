@@ -96,8 +96,8 @@ class LocalClassifier:
             raise Overloaded("The classifier has too much to do; try again a little later.", reason="QUEUE_FULL")
         until = deadline.current()
         future = self._executor.submit(self._classify_one, embedding.values, top_k, until)
-        # Counted until the thread is done with it, or it is cancelled before its turn: what waits is bounded by what
-        # callers have given up on as well.
+        # Counted until the thread is done with it, or until it is cancelled before its turn. What runs for a caller who
+        # has left still counts: it holds the thread.
         self._pending += 1
         loop = asyncio.get_running_loop()
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done))
