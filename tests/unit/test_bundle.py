@@ -1,0 +1,163 @@
+"""Writing a bundle, reading it back, and refusing one that was changed."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from offline.bundle import write_bundle
+from services.bundle import Bundle, content_version, load_bundle
+from services.serving.errors import InvalidInput, NotFound
+from services.vision import Preprocessing
+
+PREPROCESSING = Preprocessing(80, 60, "RGB", 1 / 127.5, (-2.0, -2.0, -2.0))
+LABELS = {"gender": ("Men", "Women"), "subCategory": ("Bags", "Shoes", "Überwurf")}
+
+
+def weights() -> dict[str, NDArray[np.float32]]:
+    random = np.random.default_rng(1)
+    return {
+        "conv1_conv/kernel": random.standard_normal((7, 7, 3, 4)).astype(np.float32),
+        "conv1_bn/moving_variance": np.array([1e-9, 1.0, 80_000.0], dtype=np.float32),
+    }
+
+
+def heads() -> dict[str, NDArray[np.float32]]:
+    random = np.random.default_rng(2)
+    return {head: random.standard_normal((16, len(names))).astype(np.float32) for head, names in LABELS.items()}
+
+
+def write(folder: Path, **changes: object) -> Bundle:
+    settings: dict[str, object] = {
+        "name": "small",
+        "preprocessing": PREPROCESSING,
+        "encoder": weights(),
+        "heads": heads(),
+        "labels": LABELS,
+        "logit_scale": 20.0,
+        "metrics": {"test": {"subCategory": 0.95}},
+        "training": {"licence": "MIT"},
+        "split": {"salt": "s"},
+    }
+    return write_bundle(folder, **(settings | changes))  # type: ignore[arg-type]
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    write(tmp_path)
+    bundle = load_bundle(tmp_path)
+    assert (bundle.name, bundle.architecture, bundle.dimension) == ("small", "resnet50", 16)
+    assert bundle.preprocessing == PREPROCESSING
+    assert dict(bundle.labels) == LABELS
+    assert bundle.description["metrics"] == {"test": {"subCategory": 0.95}}
+    read = bundle.encoder_weights()
+    kernel = weights()["conv1_conv/kernel"]
+    assert read["conv1_conv/kernel"] == pytest.approx(kernel, rel=1e-3, abs=1e-6)
+    # Half precision holds neither of these.
+    assert np.array_equal(read["conv1_bn/moving_variance"], weights()["conv1_bn/moving_variance"])
+
+
+def test_heads_are_directions(tmp_path: Path) -> None:
+    head = write(tmp_path).heads("subCategory")
+    assert head.labels == LABELS["subCategory"]
+    assert head.scale == 20.0
+    assert head.weights.shape == (3, 16)
+    assert head.weights.dtype == np.float32
+    original = heads()["subCategory"].T
+    cosines = (head.weights * original).sum(axis=1) / np.linalg.norm(original, axis=1)
+    assert cosines.min() > 0.9999
+    assert np.linalg.norm(head.weights, axis=1) == pytest.approx(np.ones(3), abs=1e-6)
+
+
+def test_an_unknown_head_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="season"):
+        write(tmp_path).heads("season")
+
+
+def test_the_version_follows_the_content(tmp_path: Path) -> None:
+    one, same = write(tmp_path / "a"), write(tmp_path / "b")
+    other = write(tmp_path / "c", encoder=weights() | {"conv1_bn/gamma": np.ones(3, dtype=np.float32)})
+    assert one.model_version == same.model_version
+    assert one.model_version != other.model_version
+    assert len(one.model_version) == 16
+
+
+@pytest.mark.parametrize("file", ["encoder.safetensors", "heads.safetensors"])
+@pytest.mark.parametrize("place", [0, 0.5, 1])
+def test_a_flipped_byte_is_refused_by_name(tmp_path: Path, file: str, place: float) -> None:
+    write(tmp_path)
+    content = bytearray((tmp_path / file).read_bytes())
+    content[int(place * (len(content) - 1))] ^= 1
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(InvalidInput, match=file) as refused:
+        load_bundle(tmp_path)
+    assert refused.value.reason == "BUNDLE_INVALID"
+    assert refused.value.metadata["file"] == file
+
+
+def test_a_file_changed_after_loading_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    bundle = write(tmp_path)
+    content = bytearray((tmp_path / "heads.safetensors").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "heads.safetensors").write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"heads\.safetensors"):
+        bundle.heads("gender")
+
+
+def test_a_changed_label_is_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    text = (tmp_path / "bundle.json").read_text()
+    (tmp_path / "bundle.json").write_text(text.replace('"Women"', '"Woman"'))
+    with pytest.raises(InvalidInput, match=r"bundle\.json"):
+        load_bundle(tmp_path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "encoder.safetensors").unlink()
+    with pytest.raises(InvalidInput, match=r"encoder\.safetensors"):
+        load_bundle(tmp_path)
+
+
+def test_no_bundle_at_all(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"bundle\.json"):
+        load_bundle(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"format_version": 1}', '{"format_version": 2}', "\xff"])
+def test_a_description_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bundle.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(InvalidInput, match=r"bundle\.json"):
+        load_bundle(tmp_path)
+
+
+def test_files_outside_the_folder_are_never_read(tmp_path: Path) -> None:
+    write(tmp_path)
+    description = json.loads((tmp_path / "bundle.json").read_text())
+    description["files"]["../secret"] = {"bytes": 1, "sha256": ""}
+    description["model_version"] = content_version(description)
+    (tmp_path / "bundle.json").write_text(json.dumps(description))
+    with pytest.raises(InvalidInput, match="plain file name"):
+        load_bundle(tmp_path)
+
+
+def test_writing_again_keeps_the_model_card(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "README.md").write_text("card")
+    write(tmp_path, name="newer")
+    assert (tmp_path / "README.md").read_text() == "card"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "README.md",
+        "bundle.json",
+        "encoder.safetensors",
+        "heads.safetensors",
+    ]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e6])
+def test_weights_that_half_precision_cannot_hold_are_refused(tmp_path: Path, value: float) -> None:
+    broken = weights()
+    broken["conv1_conv/kernel"][0, 0, 0, 0] = value
+    with pytest.raises(InvalidInput, match="conv1_conv/kernel"):
+        write(tmp_path, encoder=broken)

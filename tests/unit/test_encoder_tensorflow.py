@@ -1,0 +1,85 @@
+"""ResNet50 on TensorFlow, from a bundle of random weights: the arithmetic is the same, whatever they are."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from offline.bundle import write_bundle
+from services.bundle import Bundle, load_bundle
+from services.embedder.encoder import Encoder
+from services.serving.errors import InvalidInput, NotReady
+from services.vision import Preprocessing
+from tests.unit.encoder_conformance import EncoderConformance, drawing
+
+HEIGHT, WIDTH = 40, 32
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, NDArray[np.float32]]:
+    import keras
+
+    keras.utils.set_random_seed(3)
+    network = keras.applications.ResNet50(include_top=False, weights=None, pooling="max")
+    return {weight.path: np.asarray(weight.value) for weight in network.weights}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory, weights: dict[str, NDArray[np.float32]]) -> Bundle:
+    return write_bundle(
+        tmp_path_factory.mktemp("bundle"),
+        name="random",
+        preprocessing=Preprocessing(HEIGHT, WIDTH, "RGB", 1 / 127.5, (-2.0, -2.0, -2.0)),
+        encoder=weights,
+        heads={"gender": np.random.default_rng(0).standard_normal((2048, 2)).astype(np.float32)},
+        labels={"gender": ("Men", "Women")},
+        logit_scale=20.0,
+        metrics={},
+        training={},
+        split={},
+    )
+
+
+@pytest.fixture(scope="module")
+def tensorflow_encoder(bundle: Bundle) -> Encoder:
+    from services.embedder.runtimes.tensorflow import TensorflowEncoder
+
+    return TensorflowEncoder.from_bundle(bundle)
+
+
+class TestTensorflowEncoder(EncoderConformance):
+    """The suite, and what is TensorFlow's own."""
+
+    @pytest.fixture
+    def encoder(self, tensorflow_encoder: Encoder) -> Encoder:
+        return tensorflow_encoder
+
+    def test_half_precision_weights_give_nearly_the_same_embeddings(
+        self, encoder: Encoder, weights: dict[str, NDArray[np.float32]], bundle: Bundle
+    ) -> None:
+        from services.embedder.runtimes.tensorflow import TensorflowEncoder
+
+        exact = TensorflowEncoder(weights, bundle.preprocessing, name="exact", model_version="exact")
+        batch = np.stack([drawing(HEIGHT, WIDTH, (200, 20, 20)), drawing(HEIGHT, WIDTH, (20, 90, 20), 5)])
+        assert (encoder.encode(batch) * exact.encode(batch)).sum(axis=1).min() >= 0.9999
+
+    def test_the_model_is_the_bundles(self, encoder: Encoder, bundle: Bundle) -> None:
+        assert encoder.model.model_version == load_bundle(bundle.path).model_version
+        assert (encoder.model.input_height, encoder.model.input_width) == (HEIGHT, WIDTH)
+        assert encoder.model.dimension == 2048
+
+    def test_weights_of_another_network_are_refused(
+        self, weights: dict[str, NDArray[np.float32]], bundle: Bundle
+    ) -> None:
+        from services.embedder.runtimes.tensorflow import TensorflowEncoder
+
+        lacking = {name: value for name, value in weights.items() if name != "conv1_conv/kernel"}
+        with pytest.raises(InvalidInput, match="conv1_conv/kernel"):
+            TensorflowEncoder(lacking, bundle.preprocessing, name="x", model_version="x")
+
+    def test_imagenet_weights_that_are_not_there_say_what_to_do(self, tmp_path: Path) -> None:
+        from services.embedder.runtimes.tensorflow import TensorflowEncoder
+
+        with pytest.raises(NotReady, match="EMBEDDER_BUNDLE"):
+            TensorflowEncoder.imagenet(tmp_path / "none.h5")
