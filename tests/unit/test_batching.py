@@ -1,0 +1,250 @@
+"""Feeding one inference thread: order, bounds, and an answer for every caller whatever happens."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from services.embedder.batching import BatchingLimits, Lane, MicroBatcher, Pixels, ThreadDied, Vectors
+from services.serving import deadline
+from services.serving.errors import DeadlineExceeded, FashionError, NotReady, Overloaded
+
+LIMITS = BatchingLimits(query_places=8, batch_places=16, micro_batch=4, inference_timeout_s=30)
+
+
+def pixels(value: int) -> Pixels:
+    return np.full((2, 2, 3), value, dtype=np.uint8)
+
+
+def value_of(vector: Vectors) -> int:
+    return int(vector[0])
+
+
+class Gate:
+    """An encoder that tells pixels by their value, stops where it is told to, and remembers its batches."""
+
+    def __init__(self, on_batch: Callable[[list[int]], None] = lambda _: None) -> None:
+        self.batches: list[list[int]] = []
+        self.threads: set[str] = set()
+        self._open = threading.Event()
+        self._open.set()
+        self._inside = threading.Event()
+        self._on_batch = on_batch
+
+    def encode(self, batch: Pixels) -> Vectors:
+        values = [int(each[0, 0, 0]) for each in batch]
+        self.batches.append(values)
+        self.threads.add(threading.current_thread().name)
+        self._inside.set()
+        assert self._open.wait(20)
+        self._on_batch(values)
+        return np.array([[value, 0.0] for value in values], dtype=np.float32)
+
+    def close(self) -> None:
+        self._inside.clear()
+        self._open.clear()
+
+    def open(self) -> None:
+        self._open.set()
+
+    async def entered(self) -> None:
+        assert await asyncio.to_thread(self._inside.wait, 20)
+
+
+async def ask(batcher: MicroBatcher, value: int, lane: Lane = Lane.QUERY) -> int:
+    with batcher.admitted(lane, 1):
+        return value_of(await batcher.submit(pixels(value), lane))
+
+
+async def waiting(batcher: MicroBatcher, gate: Gate, *asked: tuple[int, Lane]) -> list["asyncio.Task[int]"]:
+    """Holds the thread in the inference of 0, then lets these wait, in this order."""
+    gate.close()
+    tasks = [asyncio.create_task(ask(batcher, 0))]
+    await gate.entered()
+    for value, lane in asked:
+        tasks.append(asyncio.create_task(ask(batcher, value, lane)))
+    # Each task runs up to its wait.
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def test_answers_belong_to_their_callers() -> None:
+    gate = Gate()
+    async with MicroBatcher(gate.encode, LIMITS) as batcher:
+        answers = await asyncio.gather(*(ask(batcher, value) for value in range(8)))
+
+    assert answers == list(range(8))
+    assert gate.threads == {"inference"}
+
+
+async def test_what_waits_goes_together_and_no_more_than_the_limit() -> None:
+    gate = Gate()
+    async with MicroBatcher(gate.encode, LIMITS) as batcher:
+        tasks = await waiting(batcher, gate, *((value, Lane.QUERY) for value in range(1, 7)))
+        gate.open()
+        await asyncio.gather(*tasks)
+
+    assert gate.batches == [[0], [1, 2, 3, 4], [5, 6]]
+
+
+async def test_queries_overtake_batches_which_are_not_starved() -> None:
+    gate = Gate()
+    async with MicroBatcher(gate.encode, LIMITS) as batcher:
+        batch = [(value, Lane.BATCH) for value in range(100, 106)]
+        queries = [(value, Lane.QUERY) for value in range(1, 6)]
+        tasks = await waiting(batcher, gate, *batch, *queries)
+        gate.open()
+        await asyncio.gather(*tasks)
+
+    assert gate.batches == [[0], [1, 2, 3, 100], [4, 5, 101], [102, 103, 104, 105]]
+
+
+async def test_a_full_lane_refuses_at_once_and_the_other_does_not() -> None:
+    gate = Gate()
+    async with MicroBatcher(gate.encode, LIMITS) as batcher:
+        tasks = await waiting(batcher, gate, *((value, Lane.QUERY) for value in range(1, 8)))
+        with pytest.raises(Overloaded) as caught:
+            await ask(batcher, 9)
+        assert caught.value.reason == "QUEUE_FULL"
+        other = asyncio.create_task(ask(batcher, 10, Lane.BATCH))
+        gate.open()
+        assert await asyncio.gather(*tasks, other) == [*range(8), 10]
+
+        assert await ask(batcher, 11) == 11
+
+
+async def test_any_number_is_admitted_where_nobody_waits() -> None:
+    async with MicroBatcher(Gate().encode, LIMITS) as batcher:
+        with batcher.admitted(Lane.BATCH, 500), pytest.raises(Overloaded), batcher.admitted(Lane.BATCH, 1):
+            pytest.fail("admitted")
+        with batcher.admitted(Lane.BATCH, 16):
+            pass
+
+
+async def test_those_who_have_gone_are_not_encoded() -> None:
+    gate = Gate()
+    async with MicroBatcher(gate.encode, LIMITS) as batcher:
+        tasks = await waiting(batcher, gate, (1, Lane.QUERY), (2, Lane.QUERY))
+        tasks[1].cancel()
+        await asyncio.wait({tasks[1]})
+        gate.open()
+        await asyncio.gather(tasks[0], tasks[2])
+
+    assert gate.batches == [[0], [2]]
+
+
+async def test_what_is_past_its_deadline_is_not_encoded() -> None:
+    gate = Gate()
+    async with MicroBatcher(gate.encode, LIMITS) as batcher:
+        with deadline.at_most(0.01):
+            tasks = await waiting(batcher, gate, (1, Lane.QUERY))
+            expires = deadline.current()
+        assert expires is not None
+        while time.monotonic() < expires:
+            await asyncio.sleep(0.001)
+        gate.open()
+        assert await tasks[0] == 0
+        with pytest.raises(DeadlineExceeded):
+            await tasks[1]
+
+    assert gate.batches == [[0]]
+
+
+async def test_a_failed_inference_answers_all_its_callers_and_the_next_one_works() -> None:
+    def fail_on_two(values: list[int]) -> None:
+        if 2 in values:
+            raise MemoryError("too much")
+
+    gate = Gate(fail_on_two)
+    async with MicroBatcher(gate.encode, LIMITS) as batcher:
+        tasks = await waiting(batcher, gate, *((value, Lane.QUERY) for value in range(1, 7)))
+        gate.open()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+
+        assert [type(answer) for answer in answers] == [int, *[MemoryError] * 4, int, int]
+        assert await ask(batcher, 9) == 9
+
+
+async def test_an_encoder_that_returns_too_few_rows_answers_nobody_with_anothers() -> None:
+    def encode(batch: Pixels) -> Vectors:
+        return np.zeros((len(batch) - 1, 2), dtype=np.float32)
+
+    async with MicroBatcher(encode, LIMITS) as batcher:
+        with pytest.raises(RuntimeError, match="0 embeddings of 1"):
+            await ask(batcher, 1)
+
+
+@pytest.mark.parametrize("how", [SystemExit, KeyboardInterrupt])
+async def test_a_dead_thread_is_noticed_and_everybody_is_told(how: type[BaseException]) -> None:
+    def die(values: list[int]) -> None:
+        raise how
+
+    gate = Gate(die)
+    async with MicroBatcher(gate.encode, LIMITS) as batcher:
+        asked = [(1, Lane.QUERY), (2, Lane.BATCH), *((value, Lane.QUERY) for value in range(3, 7))]
+        tasks = await waiting(batcher, gate, *asked)
+        gate.open()
+        async with asyncio.timeout(20):
+            answers = await asyncio.gather(*tasks, return_exceptions=True)
+            await batcher.died()
+
+        assert [type(answer) for answer in answers] == [NotReady] * 7
+        with pytest.raises(NotReady, match="stopped working"):
+            await ask(batcher, 9)
+
+
+async def test_a_thread_that_hangs_is_given_up_and_does_not_hold_up_the_end() -> None:
+    hanging = threading.Event()
+    limits = BatchingLimits(query_places=8, batch_places=16, micro_batch=4, inference_timeout_s=0.05)
+
+    def hang(batch: Pixels) -> Vectors:
+        hanging.wait(60)
+        raise AssertionError
+
+    async with asyncio.timeout(20), MicroBatcher(hang, limits) as batcher:
+        with pytest.raises(NotReady):
+            await ask(batcher, 1)
+        await batcher.died()
+        with pytest.raises(NotReady):
+            await ask(batcher, 2)
+    hanging.set()
+
+
+async def test_closing_refuses_what_waits() -> None:
+    gate = Gate()
+    async with MicroBatcher(gate.encode, LIMITS) as batcher:
+        tasks = await waiting(batcher, gate, (1, Lane.QUERY), (2, Lane.BATCH))
+        # The inference that is running may end.
+        gate.open()
+        closing = asyncio.create_task(batcher.__aexit__())
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        await closing
+
+        assert all(isinstance(answer, FashionError) for answer in answers[1:])
+        with pytest.raises(NotReady):
+            await ask(batcher, 3)
+    assert [1] not in gate.batches
+
+
+async def test_warming_up_runs_in_the_thread_and_its_error_is_told() -> None:
+    async with MicroBatcher(Gate().encode, LIMITS) as batcher:
+        assert await batcher.call(lambda: threading.current_thread().name, 20) == "inference"
+        with pytest.raises(ZeroDivisionError):
+            await batcher.call(lambda: 1 // 0, 20)
+        assert await ask(batcher, 1) == 1
+
+
+async def test_warming_up_for_ever_is_told() -> None:
+    never = threading.Event()
+    async with MicroBatcher(Gate().encode, LIMITS) as batcher:
+        with pytest.raises(ThreadDied, match=r"0\.01 s"):
+            await batcher.call(lambda: never.wait(60), 0.01)
+        never.set()
+
+
+def test_a_micro_batch_has_room_for_both_lanes() -> None:
+    with pytest.raises(ValueError, match="at least 2"):
+        BatchingLimits(query_places=1, batch_places=1, micro_batch=1, inference_timeout_s=1)
