@@ -1,0 +1,73 @@
+"""Runs search as a process of its own: `python -m services.search`."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from services.clients.candidate_store import RedisCandidateStore
+from services.clients.channel import open_channel
+from services.clients.classifier import SERVICE as CLASSIFIER_SERVICE
+from services.clients.classifier import ClassifierClient
+from services.clients.embedder import SERVICE as EMBEDDER_SERVICE
+from services.clients.embedder import EmbedderClient, EmbedderClientLimits
+from services.search.assembly import running_search
+from services.search.catalogue import Catalogue
+from services.search.preferences import RedisPreferences
+from services.search.servicer import SEARCH, SearchServicer
+from services.search.settings import DEFAULT_PORT, DEFAULT_REDIS_URL, SearchSettings
+from services.serving.run import Server, run_process, serve
+from services.serving.settings import ServerSettings, read_settings
+from services.serving.telemetry import configure_logging
+
+
+async def main() -> None:
+    """Serves until SIGTERM.
+
+    Raises:
+        SettingsError: a variable is bad.
+        ServeError: it cannot start.
+    """
+    settings, server_settings = read_settings(SearchSettings), read_settings(ServerSettings)
+    configure_logging(server_settings.log_level, server_settings.log_format)
+
+    async def start(server: Server, resources: AsyncExitStack) -> None:
+        catalogue = await asyncio.to_thread(Catalogue.open, settings.data_dir)
+        resources.callback(catalogue.close)
+        redis_url = settings.redis_url.get_secret_value() or DEFAULT_REDIS_URL
+        preferences = RedisPreferences.connect(redis_url, timeout_s=settings.preferences_timeout_s)
+        resources.push_async_callback(preferences.close)
+        candidate_store = RedisCandidateStore.connect(redis_url, timeout_s=settings.candidates_timeout_s)
+        resources.push_async_callback(candidate_store.close)
+        size = server_settings.max_message_bytes
+        embedder_channel = open_channel(
+            settings.embedder_target, health_service=EMBEDDER_SERVICE, max_message_bytes=size
+        )
+        resources.push_async_callback(embedder_channel.close)
+        classifier_channel = open_channel(
+            settings.classifier_target, health_service=CLASSIFIER_SERVICE, max_message_bytes=size
+        )
+        resources.push_async_callback(classifier_channel.close)
+        search = await resources.enter_async_context(
+            running_search(
+                settings,
+                catalogue=catalogue,
+                embedder=EmbedderClient(
+                    embedder_channel,
+                    EmbedderClientLimits(
+                        query_timeout_s=settings.embedder_timeout_s,
+                        batch_timeout_s=settings.write_timeout_s,
+                        max_message_bytes=size,
+                    ),
+                ),
+                classifier=ClassifierClient(classifier_channel, settings.classifier_timeout_s),
+                preferences=preferences,
+                candidate_store=candidate_store,
+                on_failure=server.stop,
+            )
+        )
+        await server.ready(SEARCH, SearchServicer(search))
+
+    await serve(server_settings, [SEARCH], start, default_port=DEFAULT_PORT)
+
+
+if __name__ == "__main__":
+    run_process("search", main)

@@ -1,0 +1,161 @@
+"""Puts search together from its parts, for a process of its own and for the stack alike."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import structlog
+
+from services.contract import CandidateStore, Classifier, Embedder, ModelInfo
+from services.search.candidates import CandidateKeeper, CandidatePublisher
+from services.search.catalogue import Catalogue
+from services.search.embedding_queue import WriteEmbedder
+from services.search.finding import SimilarFinder
+from services.search.indexes.faiss import FaissIndex
+from services.search.local import LocalSearch
+from services.search.preferences import PreferenceStore
+from services.search.renewing import renew
+from services.search.retrieval import Inventory
+from services.search.settings import SearchSettings
+from services.search.workers import Workers
+from services.search.writing import CatalogueWriter
+from services.serving.errors import Unavailable
+
+_log = structlog.stdlib.get_logger(__name__)
+
+_EMBEDDER_POLL_S = 1.0
+
+
+@asynccontextmanager
+async def running_search(
+    settings: SearchSettings,
+    *,
+    catalogue: Catalogue,
+    embedder: Embedder,
+    classifier: Classifier,
+    preferences: PreferenceStore,
+    candidate_store: CandidateStore,
+    on_failure: Callable[[str], None],
+) -> AsyncIterator[LocalSearch]:
+    """Runs search for as long as the context lasts, its index loaded and its candidates published.
+
+    Args:
+        settings: what it keeps and how much it does.
+        catalogue: opened before anything that takes long, so that a directory in use is refused at once; its owner
+            closes it.
+        embedder: waited for until it describes its model.
+        classifier: for photographs.
+        preferences: the dislikes; its owner closes it.
+        candidate_store: where candidates are published; its owner closes it.
+        on_failure: told in a sentence where something in the background has ended that never should.
+
+    Yields:
+        Search.
+
+    Raises:
+        TimeoutError: the embedder has not described its model in time.
+    """
+    async with AsyncExitStack() as resources:
+        model = await _model(embedder, settings.start_timeout_s)
+        index = FaissIndex(model.dimension, settings.index())
+        publisher = CandidatePublisher(
+            CandidateKeeper(index, model, settings.candidates_changed_share),
+            candidate_store,
+            model,
+            settings.candidates(),
+        )
+        writer = CatalogueWriter(
+            catalogue,
+            index,
+            model,
+            WriteEmbedder(
+                embedder,
+                model.model_version,
+                group_size=settings.embed_group,
+                groups_in_flight=settings.embed_groups_in_flight,
+            ),
+            limits=settings.writes(),
+            on_change=publisher.note,
+        )
+        resources.callback(writer.close)
+        workers = Workers("search", threads=settings.threads, max_pending=settings.max_pending)
+        resources.callback(workers.close)
+        outdated = await writer.load()
+        facts = index.facts()
+        _log.info(
+            "index loaded",
+            products=facts.product_count,
+            outdated=facts.outdated_count,
+            index_version=facts.index_version,
+            model_version=model.model_version,
+        )
+        await publisher.begin(index.searchable_types())
+        await resources.enter_async_context(_background(publisher.run, "publishing candidates", on_failure))
+
+        async def renewing() -> None:
+            await renew(
+                writer,
+                outdated,
+                group=settings.renew_group,
+                pause_s=settings.candidates_period_s,
+                after_group=publisher.after_write,
+            )
+
+        if outdated:
+            await resources.enter_async_context(_background(renewing, "embedding again", None))
+        yield LocalSearch(
+            finder=SimilarFinder(
+                Inventory(index, model.model_version),
+                model,
+                embedder,
+                classifier,
+                preferences,
+                workers,
+                settings.finding(),
+            ),
+            writer=writer,
+            catalogue=catalogue,
+            index=index,
+            space=model,
+            preferences=preferences,
+            candidates=publisher,
+            workers=workers,
+        )
+
+
+async def _model(embedder: Embedder, timeout_s: float) -> ModelInfo:
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                try:
+                    return await embedder.model()
+                except Unavailable as error:
+                    _log.info("waiting for the embedder", why=error.message)
+                    await asyncio.sleep(_EMBEDDER_POLL_S)
+    except TimeoutError:
+        raise TimeoutError(f"the embedder has not described its model within {timeout_s:g} s") from None
+
+
+@asynccontextmanager
+async def _background(
+    work: Callable[[], Coroutine[Any, Any, None]], what: str, on_failure: Callable[[str], None] | None
+) -> AsyncIterator[None]:
+    """Runs a task beside; one that ends with an error, or that should never end, is told of."""
+    task = asyncio.create_task(work())
+
+    def ended(done: "asyncio.Task[None]") -> None:
+        if done.cancelled():
+            return
+        error = done.exception()
+        if error is not None:
+            _log.error("background task has failed", what=what, exc_info=error)
+        if on_failure is not None:
+            on_failure(f"{what} has ended: {error!r}")
+
+    task.add_done_callback(ended)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})

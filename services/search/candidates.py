@@ -1,0 +1,228 @@
+"""Keeps the published candidates up with the catalogue: computes a derived type's again once it has changed enough."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from services.candidates import Candidate, candidate_set, medoids
+from services.contract import CandidateSet, CandidateStore
+from services.embedding import EmbeddingSpace
+from services.search.indexes.base import Index, TypeMembers
+from services.search.products import Product
+from services.search.writing import Change
+from services.serving.errors import Unavailable
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateSettings:
+    """When candidates are computed and published.
+
+    Attributes:
+        changed_share: a derived type's candidates are computed again once so large a share of its products was created,
+            changed or deleted since; always where a candidate itself changed, or a kind was not there before. The
+            medoid of many products hardly moves with a few.
+        period_s: how often to look whether the store still holds them, and to try again where that failed, in seconds.
+        pause_s: at least so long between two publications, in seconds; 0 publishes with every write that needs it,
+            which is for a store in this process.
+    """
+
+    changed_share: float = 0.1
+    period_s: float = 5.0
+    pause_s: float = 2.0
+
+
+@dataclass(slots=True)
+class _Type:
+    """A derived type's candidates, how many products they were computed of, and which have changed since."""
+
+    candidates: tuple[Candidate, ...] = ()
+    count: int = 0
+    changed: set[str] = field(default_factory=set)
+    due: bool = True
+
+
+class CandidateKeeper:
+    """The candidates of a catalogue, by derived type. May be told of changes in one thread and compute in another."""
+
+    def __init__(self, index: Index, space: EmbeddingSpace, changed_share: float) -> None:
+        """Knows of no products yet: `begin` names the derived types that are there."""
+        self._index = index
+        self._space = space
+        self._changed_share = changed_share
+        self._lock = threading.Lock()
+        self._types: dict[str, _Type] = {}
+
+    def begin(self, derived_types: Iterable[str]) -> None:
+        """Forgets everything, and has the candidates of these derived types computed."""
+        with self._lock:
+            self._types = {label: _Type() for label in derived_types}
+
+    def note(self, changes: Sequence[Change]) -> bool:
+        """Takes note of changes that the index has taken over; tells whether any candidates have to be computed."""
+        with self._lock:
+            for change in changes:
+                for product in {_kind(each): each for each in (change.before, change.after) if each}.values():
+                    self._note(product)
+            return any(each.due for each in self._types.values())
+
+    def _note(self, product: Product) -> None:
+        known = self._types.setdefault(product.derived_type, _Type())
+        known.changed.add(product.id)
+        known.due = (
+            known.due
+            or any(product.id == candidate.product_id for candidate in known.candidates)
+            or all(product.sub_category != candidate.sub_category for candidate in known.candidates)
+            or len(known.changed) >= self._changed_share * known.count
+        )
+
+    def compute(self) -> CandidateSet:
+        """Computes what is due, and returns all candidates."""
+        with self._lock:
+            due = [label for label, known in self._types.items() if known.due]
+            for label in due:
+                # What is noted from here on belongs to the next time.
+                self._types[label].due = False
+                self._types[label].changed = set()
+        try:
+            computed = {label: self._candidates(self._index.members(label)) for label in due}
+        except BaseException:
+            with self._lock:
+                for label in due:
+                    self._types[label].due = True
+            raise
+        with self._lock:
+            for label, (candidates, count) in computed.items():
+                known = self._types[label]
+                known.candidates, known.count = candidates, count
+                if not count and not known.due:
+                    del self._types[label]
+            return candidate_set(
+                self._space.model_version,
+                self._space.dimension,
+                (candidate for known in self._types.values() for candidate in known.candidates),
+            )
+
+    def _candidates(self, members: TypeMembers) -> tuple[tuple[Candidate, ...], int]:
+        found = medoids(
+            members.embeddings,
+            [product.id for product in members.products],
+            [product.sub_category for product in members.products],
+        )
+        return tuple(
+            Candidate(
+                sub_category,
+                members.products[row].gender,
+                members.products[row].article_type,
+                members.products[row].id,
+                members.embeddings[row],
+            )
+            for sub_category, row in found.items()
+        ), len(members.products)
+
+
+class CandidatePublisher:
+    """Publishes candidates when they are due, and again where the store has lost them.
+
+    A store that does not answer is tried again; that never disturbs a write.
+    """
+
+    def __init__(
+        self, keeper: CandidateKeeper, store: CandidateStore, space: EmbeddingSpace, settings: CandidateSettings
+    ) -> None:
+        """Takes what computes the candidates, where they go, the model that they are of, and when to publish."""
+        self._keeper = keeper
+        self._store = store
+        self._space = space
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._due = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._computed: CandidateSet | None = None
+        self._published: str | None = None
+        self._trouble = False
+
+    @property
+    def published_version(self) -> str:
+        """The version that was published last; "" where there are no candidates."""
+        return self._published or ""
+
+    def note(self, changes: Sequence[Change]) -> None:
+        """Takes note of a write; fulfils `writing.ChangeListener`, in any thread."""
+        if self._keeper.note(changes):
+            self._loop.call_soon_threadsafe(self._due.set)
+
+    async def begin(self, derived_types: Iterable[str]) -> None:
+        """Computes and publishes the candidates of these derived types."""
+        self._keeper.begin(derived_types)
+        self._due.set()
+        await self.publish()
+
+    async def after_write(self) -> None:
+        """Publishes at once what a write has made due, where settings say so; otherwise `run` does, a little later."""
+        if self._settings.pause_s == 0 and self._due.is_set():
+            await self.publish()
+
+    async def publish(self) -> bool:
+        """Computes what is due and brings the store up to date.
+
+        Returns:
+            Whether the store holds the candidates now. Why it does not is logged, once until that changes.
+        """
+        async with self._turn:
+            if self._due.is_set() or self._computed is None:
+                self._due.clear()
+                try:
+                    self._computed = await asyncio.to_thread(self._keeper.compute)
+                except BaseException:
+                    self._due.set()
+                    raise
+            return await self._bring(self._computed)
+
+    async def _bring(self, candidates: CandidateSet) -> bool:
+        try:
+            held = await self._store.version(self._space.model_version)
+            # An empty catalogue takes the place of candidates that are there, but is nothing to begin with.
+            wanted = bool(candidates.product_ids) or held is not None
+            if wanted and held != candidates.version:
+                await self._store.publish(candidates)
+                _log.info(
+                    "candidates published",
+                    candidates_version=candidates.version,
+                    count=len(candidates.product_ids),
+                    lost=held is None and self._published == candidates.version,
+                )
+        except Unavailable as error:
+            if not self._trouble:
+                _log.warning("candidates cannot be published; they will be tried again", why=error.message)
+            self._trouble = True
+            return False
+        if self._trouble:
+            _log.info("candidates can be published again")
+        self._trouble = False
+        self._published = candidates.version if candidates.product_ids else None
+        return True
+
+    async def run(self) -> None:
+        """Publishes what is due and looks after what is published, until it is cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.period_s):
+                    await self._due.wait()
+            try:
+                held = await self.publish()
+            except Exception:
+                _log.exception("candidates could not be computed")
+                held = False
+            await asyncio.sleep(
+                self._settings.pause_s if held else max(self._settings.pause_s, self._settings.period_s)
+            )
+
+
+def _kind(product: Product) -> tuple[str, str]:
+    return product.derived_type, product.sub_category

@@ -1,0 +1,291 @@
+"""Turns messages of fashion.v1.SearchService into the values of search's domain, and back."""
+
+from collections.abc import Iterable, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from fashion.v1 import search_pb2, types_pb2
+from services.contract import Embedding, Gender, Photograph
+from services.search.catalogue import UpsertOutcome
+from services.search.colours import DislikedColour
+from services.search.filters import ColourFilter, Filter, GenderFilter, LabelFilter, YearRange, unknown_value
+from services.search.finding import DEFAULT_TOP_K, Degraded, PreferencePolicy, Scope, SimilarAnswer, SimilarRequest
+from services.search.local import CatalogueFacts
+from services.search.products import Price, Product, validate_product
+from services.search.writing import DeleteReport, UpsertReport, UpsertRow
+from services.serving import conversion
+from services.serving.errors import FashionError, InvalidInput
+
+_SCOPES: Final = MappingProxyType(
+    {
+        search_pb2.SEARCH_SCOPE_UNSPECIFIED: None,
+        search_pb2.SEARCH_SCOPE_PREDICTED_TYPE: Scope.PREDICTED_TYPE,
+        search_pb2.SEARCH_SCOPE_INVENTORY: Scope.INVENTORY,
+        search_pb2.SEARCH_SCOPE_DERIVED_TYPES: Scope.DERIVED_TYPES,
+    }
+)
+_SCOPES_TO_PROTO: Final = MappingProxyType({scope: value for value, scope in _SCOPES.items() if scope is not None})
+
+_POLICIES: Final = MappingProxyType(
+    {
+        search_pb2.PREFERENCE_POLICY_UNSPECIFIED: PreferencePolicy.BEST_EFFORT,
+        search_pb2.PREFERENCE_POLICY_BEST_EFFORT: PreferencePolicy.BEST_EFFORT,
+        search_pb2.PREFERENCE_POLICY_REQUIRED: PreferencePolicy.REQUIRED,
+    }
+)
+_DEGRADED_TO_PROTO: Final = MappingProxyType(
+    {
+        Degraded.PREFERENCES_UNAVAILABLE: search_pb2.DEGRADED_REASON_PREFERENCES_UNAVAILABLE,
+        Degraded.CLASSIFIER_UNAVAILABLE: search_pb2.DEGRADED_REASON_CLASSIFIER_UNAVAILABLE,
+        Degraded.PREDICTED_TYPE_NOT_IN_CATALOGUE: search_pb2.DEGRADED_REASON_PREDICTED_TYPE_NOT_IN_CATALOGUE,
+    }
+)
+_OUTCOMES_TO_PROTO: Final = MappingProxyType(
+    {
+        UpsertOutcome.CREATED: search_pb2.UPSERT_OUTCOME_CREATED,
+        UpsertOutcome.UPDATED: search_pb2.UPSERT_OUTCOME_UPDATED,
+        UpsertOutcome.UNCHANGED: search_pb2.UPSERT_OUTCOME_UNCHANGED,
+    }
+)
+
+
+def similar_request(message: search_pb2.FindSimilarRequest) -> SimilarRequest:
+    """Unpacks what a caller asks for.
+
+    Raises:
+        InvalidInput: SCOPE_INVALID, PREFERENCE_POLICY_INVALID, FILTER_VALUE_UNKNOWN: an enumeration's value is unknown.
+    """
+    if message.scope not in _SCOPES:
+        raise InvalidInput(
+            f"The scope {message.scope} is unknown.", reason="SCOPE_INVALID", metadata={"field": "scope"}
+        )
+    if message.preference_policy not in _POLICIES:
+        # Taken for best effort, it might show what the caller wanted to be kept from being shown.
+        raise InvalidInput(
+            f"The preference policy {message.preference_policy} is unknown.",
+            reason="PREFERENCE_POLICY_INVALID",
+            metadata={"field": "preference_policy"},
+        )
+    query: str | Photograph | Embedding | None = None
+    match message.WhichOneof("query"):
+        case "product_id":
+            query = message.product_id
+        case "image":
+            query = conversion.photograph(message.image)
+        case "embedding":
+            query = conversion.embedding(message.embedding)
+    return SimilarRequest(
+        query=query,
+        liked_ids=tuple(message.liked_product_ids),
+        disliked_ids=tuple(message.disliked_product_ids),
+        user_id=message.user_id,
+        filter=filter_of(message.filter),
+        top_k=message.top_k if message.HasField("top_k") else DEFAULT_TOP_K,
+        scope=_SCOPES[message.scope],
+        derived_types=tuple(message.derived_types),
+        include_out_of_stock=message.include_out_of_stock,
+        preference_policy=_POLICIES[message.preference_policy],
+        excluded_ids=tuple(message.excluded_product_ids),
+    )
+
+
+def similar_response(answer: SimilarAnswer) -> search_pb2.FindSimilarResponse:
+    """Packs what was found."""
+    outcome = answer.outcome
+    return search_pb2.FindSimilarResponse(
+        products=[
+            search_pb2.SimilarProduct(product=product_to_proto(hit.product), similarity=hit.similarity)
+            for hit in outcome.hits
+        ],
+        applied=search_pb2.AppliedSearch(
+            scope=_SCOPES_TO_PROTO[answer.scope],
+            derived_types=outcome.derived_types,
+            excluded_colours=outcome.excluded_colours,
+            eligible_count=outcome.eligible_count,
+            model_version=outcome.model_version,
+            index_version=outcome.index_version,
+            degraded=[_DEGRADED_TO_PROTO[reason] for reason in answer.degraded],
+        ),
+        classification=(
+            None if answer.classification is None else conversion.classification_to_proto(answer.classification)
+        ),
+    )
+
+
+def filter_of(message: search_pb2.Filter) -> Filter:
+    """Unpacks a filter; labels are checked where it is evaluated.
+
+    Raises:
+        InvalidInput: FILTER_VALUE_UNKNOWN: a gender is not stated, or unknown.
+    """
+
+    def labels(name: str, part: search_pb2.LabelFilter) -> LabelFilter | None:
+        return LabelFilter(tuple(part.any_of), tuple(part.none_of)) if message.HasField(name) else None
+
+    gender = colour = year = None
+    if message.HasField("gender"):
+        gender = GenderFilter(_genders(message.gender.any_of), _genders(message.gender.none_of))
+    if message.HasField("base_colour"):
+        part = message.base_colour
+        colour = ColourFilter(tuple(part.any_of), tuple(part.none_of), part.by_family)
+    if message.HasField("year"):
+        year = YearRange(
+            message.year.first if message.year.HasField("first") else None,
+            message.year.last if message.year.HasField("last") else None,
+        )
+    return Filter(
+        gender=gender,
+        master_category=labels("master_category", message.master_category),
+        sub_category=labels("sub_category", message.sub_category),
+        article_type=labels("article_type", message.article_type),
+        base_colour=colour,
+        season=labels("season", message.season),
+        usage=labels("usage", message.usage),
+        year=year,
+    )
+
+
+def _genders(values: Iterable[types_pb2.Gender]) -> tuple[Gender, ...]:
+    genders: list[Gender] = []
+    for value in values:
+        gender = conversion.gender(value)
+        if gender is None:
+            name = types_pb2.Gender.Name(value) if value in types_pb2.Gender.values() else str(value)
+            raise unknown_value("gender", name, [types_pb2.Gender.Name(known) for known in _known_genders()])
+        genders.append(gender)
+    return tuple(genders)
+
+
+def _known_genders() -> Iterable[types_pb2.Gender]:
+    return (conversion.gender_to_proto(gender) for gender in Gender)
+
+
+def upsert_row(message: search_pb2.ProductRow) -> UpsertRow:
+    """Unpacks a row to be written; what is wrong with its product stands in it."""
+    content: Photograph | Embedding | None = None
+    match message.WhichOneof("content"):
+        case "image":
+            content = conversion.photograph(message.image)
+        case "embedding":
+            content = conversion.embedding(message.embedding)
+    try:
+        product: Product | InvalidInput = product_of(message.product)
+    except InvalidInput as error:
+        product = error
+    return UpsertRow(message.product.id, product, content)
+
+
+def product_of(message: types_pb2.Product) -> Product:
+    """Unpacks a product; `derived_type`, which is output only, is passed over.
+
+    Raises:
+        InvalidInput: as `validate_product`.
+    """
+
+    def optional(name: str) -> str | None:
+        return getattr(message, name) if message.HasField(name) else None
+
+    price = message.price
+    return validate_product(
+        id=message.id,
+        gender=conversion.gender(message.gender),
+        sub_category=message.sub_category,
+        article_type=message.article_type,
+        master_category=optional("master_category"),
+        base_colour=optional("base_colour"),
+        season=optional("season"),
+        year=message.year if message.HasField("year") else None,
+        usage=optional("usage"),
+        name=optional("name"),
+        url=optional("url"),
+        image_url=optional("image_url"),
+        price=Price(price.currency_code, price.units, price.nanos) if message.HasField("price") else None,
+        in_stock=message.in_stock if message.HasField("in_stock") else None,
+        parent_id=optional("parent_id"),
+    )
+
+
+def product_to_proto(product: Product) -> types_pb2.Product:
+    """Packs a product; what is unknown stays absent."""
+    price = product.price
+    return types_pb2.Product(
+        id=product.id,
+        gender=conversion.gender_to_proto(product.gender),
+        master_category=product.master_category,
+        sub_category=product.sub_category,
+        article_type=product.article_type,
+        base_colour=product.base_colour,
+        season=product.season,
+        year=product.year,
+        usage=product.usage,
+        name=product.name,
+        url=product.url,
+        image_url=product.image_url,
+        price=(
+            None
+            if price is None
+            else types_pb2.Price(currency_code=price.currency_code, units=price.units, nanos=price.nanos)
+        ),
+        in_stock=product.in_stock,
+        parent_id=product.parent_id,
+        derived_type=product.derived_type,
+    )
+
+
+def upsert_response(rows: Sequence[UpsertRow], report: UpsertReport) -> search_pb2.UpsertProductsResponse:
+    """Packs what became of the rows."""
+    results: list[search_pb2.UpsertResult] = []
+    for row, result in zip(rows, report.results, strict=True):
+        if isinstance(result, FashionError):
+            results.append(search_pb2.UpsertResult(product_id=row.product_id, status=conversion.row_status(result)))
+        else:
+            results.append(
+                search_pb2.UpsertResult(
+                    product_id=row.product_id, status=conversion.row_status(None), outcome=_OUTCOMES_TO_PROTO[result]
+                )
+            )
+    return search_pb2.UpsertProductsResponse(results=results, index_version=report.index_version)
+
+
+def delete_response(product_ids: Sequence[str], report: DeleteReport) -> search_pb2.DeleteProductsResponse:
+    """Packs what became of the ids."""
+    return search_pb2.DeleteProductsResponse(
+        results=[
+            search_pb2.DeleteResult(product_id=product_id, status=conversion.row_status(error))
+            for product_id, error in zip(product_ids, report.results, strict=True)
+        ],
+        index_version=report.index_version,
+    )
+
+
+def disliked_colour(message: search_pb2.DislikedColour) -> DislikedColour:
+    """Unpacks a disliked colour."""
+    return DislikedColour(message.colour, message.exact)
+
+
+def disliked_colours_to_proto(colours: Iterable[DislikedColour]) -> list[search_pb2.DislikedColour]:
+    """Packs disliked colours."""
+    return [search_pb2.DislikedColour(colour=each.colour, exact=each.exact) for each in colours]
+
+
+def index_response(facts: CatalogueFacts) -> search_pb2.GetIndexResponse:
+    """Packs facts about the index."""
+    update_time = None
+    if facts.update_time is not None:
+        update_time = Timestamp()
+        update_time.FromDatetime(facts.update_time)
+    return search_pb2.GetIndexResponse(
+        product_count=facts.index.product_count,
+        available_count=facts.index.available_count,
+        model_version=facts.model_version,
+        index_version=facts.index.index_version,
+        update_time=update_time,
+        candidates_version=facts.candidates_version,
+        derived_types=[
+            search_pb2.DerivedTypeCount(label=label, product_count=count)
+            for label, count in facts.index.derived_types.items()
+        ],
+        outdated_count=facts.index.outdated_count,
+    )

@@ -1,0 +1,321 @@
+"""Finds similar products: asks embedder and classifier while dislikes are read, and says what was applied."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+import structlog
+
+from services.contract import Classification, Classifier, Embedder, Embedding, Photograph
+from services.embedding import EmbeddingSpace, checked_embedding
+from services.search.colours import DislikedColour
+from services.search.embedding_queue import check_served_model
+from services.search.filters import Filter
+from services.search.preferences import PreferenceStore, validate_user_id
+from services.search.products import validate_product_id
+from services.search.retrieval import Inventory, SearchOutcome, SimilarQuery, check_query
+from services.search.workers import Workers
+from services.serving import deadline
+from services.serving.errors import DeadlineExceeded, InvalidInput, ModelMismatch, Overloaded, Unavailable, Upstream
+
+_log = structlog.stdlib.get_logger(__name__)
+
+DEFAULT_TOP_K = 10
+
+# What a classifier may answer with that is no reason to leave a shopper without similar products. A mismatch means that
+# it was given another bundle than the embedder, since the embedding was checked before.
+_CLASSIFIER_TROUBLE = (Unavailable, Overloaded, DeadlineExceeded, ModelMismatch)
+
+
+class Scope(Enum):
+    """Where to search."""
+
+    PREDICTED_TYPE = "predicted type"
+    INVENTORY = "inventory"
+    DERIVED_TYPES = "derived types"
+
+
+class PreferencePolicy(Enum):
+    """What to do where the user's dislikes cannot be read."""
+
+    BEST_EFFORT = "best effort"
+    REQUIRED = "required"
+
+
+class Degraded(Enum):
+    """Why an answer is less than it could be."""
+
+    PREFERENCES_UNAVAILABLE = "preferences unavailable"
+    CLASSIFIER_UNAVAILABLE = "classifier unavailable"
+    PREDICTED_TYPE_NOT_IN_CATALOGUE = "predicted type not in catalogue"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimilarRequest:
+    """What a caller asks for.
+
+    Attributes:
+        query: a product's id, a photograph, or an embedding as sent, unchecked; None where there is none.
+        liked_ids: products to lean towards.
+        disliked_ids: products to lean away from.
+        user_id: whose dislikes are left out; "" for nobody's.
+        filter: which products are eligible.
+        top_k: how many to return.
+        scope: None for the whole inventory for a product, the predicted derived type for anything else.
+        derived_types: for `Scope.DERIVED_TYPES`, and only for it.
+        include_out_of_stock: whether products that are out of stock are eligible too.
+        preference_policy: what to do where the dislikes cannot be read.
+        excluded_ids: further products to leave out.
+    """
+
+    query: str | Photograph | Embedding | None
+    liked_ids: tuple[str, ...] = ()
+    disliked_ids: tuple[str, ...] = ()
+    user_id: str = ""
+    filter: Filter = field(default_factory=Filter)
+    top_k: int = DEFAULT_TOP_K
+    scope: Scope | None = None
+    derived_types: tuple[str, ...] = ()
+    include_out_of_stock: bool = False
+    preference_policy: PreferencePolicy = PreferencePolicy.BEST_EFFORT
+    excluded_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarAnswer:
+    """What was found.
+
+    Attributes:
+        outcome: the products, and what was applied to find them.
+        scope: where it was searched.
+        classification: what the photograph was recognised as; None where the classifier was not asked or did not
+            answer.
+        degraded: whatever was left out of the normal way, in the order of the enumeration.
+    """
+
+    outcome: SearchOutcome
+    scope: Scope
+    classification: Classification | None
+    degraded: tuple[Degraded, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FindingSettings:
+    """How the parts are asked.
+
+    Attributes:
+        classifier_timeout_s: how long a classification may take before the answer does without, in seconds.
+        classifier_top_k: how many subCategories and derived types are asked for.
+    """
+
+    classifier_timeout_s: float = 1.0
+    classifier_top_k: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where to search: `derived_types` None is the whole inventory; `degraded` where that was not what was meant."""
+
+    scope: Scope
+    derived_types: frozenset[str] | None
+    degraded: Degraded | None = None
+
+
+class SimilarFinder:
+    """The way of a query: embedding, derived type, dislikes, search."""
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        space: EmbeddingSpace,
+        embedder: Embedder,
+        classifier: Classifier,
+        preferences: PreferenceStore,
+        workers: Workers,
+        settings: FindingSettings | None = None,
+    ) -> None:
+        """Puts the parts together.
+
+        Args:
+            inventory: what can be found.
+            space: the model whose embeddings it holds.
+            embedder: for photographs.
+            classifier: for photographs and embeddings.
+            preferences: the dislikes.
+            workers: where the search itself runs.
+            settings: how the parts are asked.
+        """
+        self._inventory = inventory
+        self._space = space
+        self._embedder = embedder
+        self._classifier = classifier
+        self._preferences = preferences
+        self._workers = workers
+        self._settings = settings or FindingSettings()
+
+    async def find(self, request: SimilarRequest) -> SimilarAnswer:
+        """Finds the products most similar to a product, a photograph or an embedding.
+
+        A classification belongs to every answer for a photograph or an embedding. Only where the predicted derived type
+        decides where to search is it waited for before the search.
+
+        Raises:
+            InvalidInput: QUERY_MISSING, SCOPE_INVALID, USER_ID_INVALID, DERIVED_TYPE_UNKNOWN, EMBEDDING_INVALID, those
+                of `Inventory.search`, and for a photograph those of the embedder.
+            NotFound: PRODUCT_NOT_FOUND.
+            ModelMismatch: MODEL_VERSION_MISMATCH.
+            Overloaded: QUEUE_FULL.
+            Unavailable: EMBEDDER_UNAVAILABLE, for a photograph; PREFERENCES_UNAVAILABLE, where they are required.
+        """
+        scope = _checked_scope(request)
+        _check(request)
+        if scope is Scope.DERIVED_TYPES:
+            # Before anything is embedded in vain.
+            await self._workers.run(self._inventory.require_derived_types, request.derived_types)
+        dislikes = asyncio.create_task(self._dislikes(request))
+        try:
+            return await self._find(request, scope, dislikes)
+        finally:
+            dislikes.cancel()
+
+    async def _find(
+        self, request: SimilarRequest, scope: Scope, dislikes: "asyncio.Task[tuple[DislikedColour, ...] | Upstream]"
+    ) -> SimilarAnswer:
+        query = await self._embedded(request.query)
+        if isinstance(query, str):
+            return await self._search(request, query, scope, None, dislikes)
+        classifying = asyncio.create_task(self._classify(query))
+        try:
+            classification = await classifying if scope is Scope.PREDICTED_TYPE else None
+            answer = await self._search(request, query, scope, classification, dislikes)
+            return replace(answer, classification=await classifying)
+        finally:
+            classifying.cancel()
+
+    async def _embedded(self, query: str | Photograph | Embedding | None) -> str | Embedding:
+        if isinstance(query, Photograph):
+            embedding = await self._embedder.embed(query)
+            check_served_model(embedding, self._space.model_version)
+            return embedding
+        if isinstance(query, Embedding):
+            return checked_embedding(query.values, query.model_version, expected=self._space)
+        return query or ""
+
+    async def _classify(self, embedding: Embedding) -> Classification | None:
+        try:
+            with deadline.at_most(self._settings.classifier_timeout_s):
+                async with deadline.enforced():
+                    return await self._classifier.classify(embedding, self._settings.classifier_top_k)
+        except _CLASSIFIER_TROUBLE as error:
+            _log.warning("query is answered without its classification", reason=error.reason, why=error.message)
+            return None
+
+    async def _dislikes(self, request: SimilarRequest) -> tuple[DislikedColour, ...] | Upstream:
+        if not request.user_id:
+            return ()
+        try:
+            return await self._preferences.disliked_colours(request.user_id)
+        except Upstream as error:
+            return error
+
+    async def _search(
+        self,
+        request: SimilarRequest,
+        query: str | Embedding,
+        scope: Scope,
+        classification: Classification | None,
+        dislikes: "asyncio.Task[tuple[DislikedColour, ...] | Upstream]",
+    ) -> SimilarAnswer:
+        degraded: tuple[Degraded, ...] = ()
+        colours = await dislikes
+        if isinstance(colours, Upstream):
+            if request.preference_policy is PreferencePolicy.REQUIRED:
+                raise colours
+            _log.warning("query is answered without the user's dislikes", reason=colours.reason)
+            degraded = (Degraded.PREFERENCES_UNAVAILABLE,)
+            colours = ()
+        answer = await self._workers.run(self._search_place, request, query, scope, classification, colours)
+        return replace(answer, degraded=degraded + answer.degraded)
+
+    # What follows runs in the workers: the index may have to be waited for.
+
+    def _search_place(
+        self,
+        request: SimilarRequest,
+        query: str | Embedding,
+        scope: Scope,
+        classification: Classification | None,
+        colours: tuple[DislikedColour, ...],
+    ) -> SimilarAnswer:
+        place = self._place(request, query, scope, classification)
+        outcome = self._inventory.search(_query(request, query, place.derived_types, colours))
+        degraded = () if place.degraded is None else (place.degraded,)
+        return SimilarAnswer(outcome, place.scope, None, degraded)
+
+    def _place(
+        self, request: SimilarRequest, query: str | Embedding, scope: Scope, classification: Classification | None
+    ) -> _Place:
+        match scope:
+            case Scope.INVENTORY:
+                return _Place(scope, None)
+            case Scope.DERIVED_TYPES:
+                return _Place(scope, frozenset(request.derived_types))
+            case Scope.PREDICTED_TYPE:
+                if isinstance(query, str):
+                    return _Place(scope, frozenset({self._inventory.product(query).derived_type}))
+                return self._predicted_place(classification)
+
+    def _predicted_place(self, classification: Classification | None) -> _Place:
+        if classification is None:
+            return _Place(Scope.INVENTORY, None, Degraded.CLASSIFIER_UNAVAILABLE)
+        predicted = classification.derived_types[0].label if classification.derived_types else None
+        if predicted is None or predicted not in self._inventory.index.searchable_types():
+            return _Place(Scope.INVENTORY, None, Degraded.PREDICTED_TYPE_NOT_IN_CATALOGUE)
+        return _Place(Scope.PREDICTED_TYPE, frozenset({predicted}))
+
+
+def _check(request: SimilarRequest) -> None:
+    """Refuses what can be refused before anything is asked."""
+    if request.query is None:
+        raise InvalidInput(
+            "The request has no query: name a product, or send an image or an embedding.",
+            reason="QUERY_MISSING",
+            metadata={"field": "query"},
+        )
+    check_query(_query(request, "", None, ()))
+    if isinstance(request.query, str):
+        validate_product_id(request.query, "product_id")
+    if request.user_id:
+        validate_user_id(request.user_id)
+
+
+def _query(
+    request: SimilarRequest,
+    query: str | Embedding,
+    derived_types: frozenset[str] | None,
+    disliked_colours: tuple[DislikedColour, ...],
+) -> SimilarQuery:
+    return SimilarQuery(
+        query=query,
+        top_k=request.top_k,
+        derived_types=derived_types,
+        filter=request.filter,
+        liked_ids=request.liked_ids,
+        disliked_ids=request.disliked_ids,
+        excluded_ids=request.excluded_ids,
+        disliked_colours=disliked_colours,
+        include_out_of_stock=request.include_out_of_stock,
+    )
+
+
+def _checked_scope(request: SimilarRequest) -> Scope:
+    scope = request.scope
+    if scope is None:
+        scope = Scope.INVENTORY if isinstance(request.query, str) else Scope.PREDICTED_TYPE
+    if request.derived_types and scope is not Scope.DERIVED_TYPES:
+        raise InvalidInput(
+            "derived_types are named, but the scope is another: set SEARCH_SCOPE_DERIVED_TYPES, or name none.",
+            reason="SCOPE_INVALID",
+            metadata={"field": "derived_types"},
+        )
+    return scope

@@ -1,0 +1,80 @@
+"""Makes and reads page tokens: opaque to callers, and good for the filter alone that they were made for."""
+
+import base64
+import binascii
+import dataclasses
+import hashlib
+import json
+from enum import Enum
+from typing import Any, Final
+
+from services.search.filters import Filter
+from services.search.products import is_identifier
+from services.serving.errors import InvalidInput
+
+DEFAULT_PAGE_SIZE: Final = 50
+MAX_PAGE_SIZE: Final = 500
+
+_FORMAT: Final = 1
+# Base64 of a product's id of 128 characters of up to 12 bytes each (as JSON), the digest and what holds them together.
+_LONGEST_TOKEN: Final = 4096
+
+
+def check_page_size(size: int) -> None:
+    """Refuses a page that holds nothing or too much.
+
+    Raises:
+        InvalidInput: PAGE_SIZE_OUT_OF_RANGE.
+    """
+    if not 1 <= size <= MAX_PAGE_SIZE:
+        raise InvalidInput(
+            f"page_size must be 1 to {MAX_PAGE_SIZE}, not {size}",
+            reason="PAGE_SIZE_OUT_OF_RANGE",
+            metadata={"field": "page_size"},
+        )
+
+
+def page_token(last_id: str, filter: Filter) -> str:
+    """Makes the token of the page that follows a product."""
+    content = json.dumps([_FORMAT, _digest(filter, last_id), last_id])
+    return base64.urlsafe_b64encode(content.encode()).decode().rstrip("=")
+
+
+def last_id(token: str, filter: Filter) -> str:
+    """Reads from a token which product the page follows.
+
+    Raises:
+        InvalidInput: PAGE_TOKEN_INVALID: it is none of ours, or of another filter.
+    """
+    try:
+        if len(token) > _LONGEST_TOKEN:
+            raise ValueError("too long")
+        padding = "=" * (-len(token) % 4)
+        content = json.loads(base64.b64decode(token + padding, altchars=b"-_", validate=True))
+        form, digest, product_id = content
+        if form != _FORMAT or not isinstance(product_id, str) or not is_identifier(product_id):
+            raise ValueError("another format")
+        if digest != _digest(filter, product_id):
+            raise ValueError("another filter")
+    except (ValueError, TypeError, binascii.Error, RecursionError) as error:
+        raise InvalidInput(
+            "page_token was not returned by this service for this filter; begin again without one",
+            reason="PAGE_TOKEN_INVALID",
+            metadata={"field": "page_token"},
+        ) from error
+    return product_id
+
+
+def _digest(filter: Filter, product_id: str) -> str:
+    asked = json.dumps(_asked(filter), sort_keys=True)
+    return hashlib.sha256(f"{asked}\n{product_id}".encode()).hexdigest()[:16]
+
+
+def _asked(part: Any) -> Any:
+    """Returns what a filter asks for as plain values; what asks for nothing leaves no trace, so it does not differ."""
+    if dataclasses.is_dataclass(part):
+        asked = {each.name: _asked(getattr(part, each.name)) for each in dataclasses.fields(part)}
+        return {name: value for name, value in asked.items() if value not in (None, [], {}, False)}
+    if isinstance(part, tuple):
+        return sorted(_asked(value) for value in part)
+    return part.value if isinstance(part, Enum) else part

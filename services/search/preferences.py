@@ -1,0 +1,181 @@
+"""Remembers which colours each user dislikes: in Redis, which keeps what it acknowledged, or in memory for tests."""
+
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, Final, Protocol, Self, TypeVar
+
+import redis.asyncio
+import redis.exceptions
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from services.search.colours import DislikedColour
+from services.search.products import MAX_IDENTIFIER_CHARACTERS, is_identifier
+from services.serving.errors import InvalidInput, Upstream
+
+T = TypeVar("T")
+
+UNAVAILABLE_REASON: Final = "PREFERENCES_UNAVAILABLE"
+
+_EXACT: Final = "exact"
+_FAMILY: Final = "family"
+
+
+def validate_user_id(user_id: str) -> str:
+    """Returns a user's id as it came.
+
+    Raises:
+        InvalidInput: USER_ID_INVALID.
+    """
+    if not is_identifier(user_id):
+        raise InvalidInput(
+            f"user_id must be 1 to {MAX_IDENTIFIER_CHARACTERS} printable characters without white space",
+            reason="USER_ID_INVALID",
+            metadata={"field": "user_id"},
+        )
+    return user_id
+
+
+def disliked_colours_key(user_id: str) -> str:
+    """Names the Redis key of a user's disliked colours."""
+    return f"fashion:user:{user_id}:disliked_colours"
+
+
+class PreferenceStore(Protocol):
+    """Where the disliked colours of users are kept. User ids and colours were checked before."""
+
+    async def disliked_colours(self, user_id: str) -> tuple[DislikedColour, ...]:
+        """Returns what a user dislikes, in alphabetical order; nothing for one who was never heard of.
+
+        Raises:
+            Upstream: the store does not answer (reason PREFERENCES_UNAVAILABLE); so for all methods.
+        """
+        ...
+
+    async def add(self, user_id: str, colours: Sequence[DislikedColour]) -> tuple[DislikedColour, ...]:
+        """Adds colours, at least one, and returns all that the user dislikes now; the last of equal names counts."""
+        ...
+
+    async def remove(self, user_id: str, colours: Sequence[str]) -> tuple[DislikedColour, ...]:
+        """Removes colours, at least one, and returns all that the user dislikes now."""
+        ...
+
+    async def forget(self, user_id: str) -> bool:
+        """Erases all that is kept about a user; tells whether there was anything."""
+        ...
+
+
+class MemoryPreferences:
+    """A `PreferenceStore` that forgets everything when the process ends: for tests."""
+
+    def __init__(self) -> None:
+        self._exact: dict[str, dict[str, bool]] = {}
+
+    async def disliked_colours(self, user_id: str) -> tuple[DislikedColour, ...]:
+        """Returns what a user dislikes, in alphabetical order."""
+        return tuple(DislikedColour(colour, exact) for colour, exact in sorted(self._exact.get(user_id, {}).items()))
+
+    async def add(self, user_id: str, colours: Sequence[DislikedColour]) -> tuple[DislikedColour, ...]:
+        """Adds colours and returns all that the user dislikes now."""
+        self._exact.setdefault(user_id, {}).update((each.colour, each.exact) for each in colours)
+        return await self.disliked_colours(user_id)
+
+    async def remove(self, user_id: str, colours: Sequence[str]) -> tuple[DislikedColour, ...]:
+        """Removes colours and returns all that the user dislikes now."""
+        known = self._exact.get(user_id, {})
+        for colour in colours:
+            known.pop(colour, None)
+        if not known:
+            self._exact.pop(user_id, None)
+        return await self.disliked_colours(user_id)
+
+    async def forget(self, user_id: str) -> bool:
+        """Erases all that is kept about a user; tells whether there was anything."""
+        return self._exact.pop(user_id, None) is not None
+
+
+class RedisPreferences:
+    """A `PreferenceStore` in Redis: one hash a user, colour -> "family" or "exact".
+
+    Redis itself removes a hash with its last field, so a user without dislikes leaves nothing behind.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis, *, timeout_s: float) -> None:
+        """Takes a client that decodes its answers, and what one call may last, in seconds."""
+        self._client = client
+        self._timeout_s = timeout_s
+
+    @classmethod
+    def connect(cls, url: str, *, timeout_s: float) -> Self:
+        """Makes a store of its own client; nothing is sent before the first call."""
+        client = redis.asyncio.Redis.from_url(
+            url,
+            decode_responses=True,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            # A connection that Redis closed by restarting is opened anew, at once and once.
+            retry=Retry(NoBackoff(), 1),
+        )
+        return cls(client, timeout_s=timeout_s)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.aclose()
+
+    async def disliked_colours(self, user_id: str) -> tuple[DislikedColour, ...]:
+        """Returns what a user dislikes, in alphabetical order; nothing for one who was never heard of.
+
+        Raises:
+            Upstream: PREFERENCES_UNAVAILABLE.
+        """
+        return _colours(await self._ask(self._client.hgetall(disliked_colours_key(user_id))))
+
+    async def add(self, user_id: str, colours: Sequence[DislikedColour]) -> tuple[DislikedColour, ...]:
+        """Adds colours, at least one, and returns all that the user dislikes now.
+
+        Raises:
+            Upstream: PREFERENCES_UNAVAILABLE.
+        """
+        key = disliked_colours_key(user_id)
+        async with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.hset(key, mapping={each.colour: _EXACT if each.exact else _FAMILY for each in colours})
+            pipeline.hgetall(key)
+            return _colours((await self._execute(pipeline))[-1])
+
+    async def remove(self, user_id: str, colours: Sequence[str]) -> tuple[DislikedColour, ...]:
+        """Removes colours, at least one, and returns all that the user dislikes now.
+
+        Raises:
+            Upstream: PREFERENCES_UNAVAILABLE.
+        """
+        key = disliked_colours_key(user_id)
+        async with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.hdel(key, *colours)
+            pipeline.hgetall(key)
+            return _colours((await self._execute(pipeline))[-1])
+
+    async def forget(self, user_id: str) -> bool:
+        """Erases all that is kept about a user; tells whether there was anything.
+
+        Raises:
+            Upstream: PREFERENCES_UNAVAILABLE.
+        """
+        return await self._ask(self._client.delete(disliked_colours_key(user_id))) > 0
+
+    async def _execute(self, pipeline: Any) -> list[Any]:
+        answer: Awaitable[list[Any]] = pipeline.execute()
+        return await self._ask(answer)
+
+    async def _ask(self, answer: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await answer
+        except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
+            raise Upstream(
+                "The store of disliked colours (Redis) does not answer; try again later.", reason=UNAVAILABLE_REASON
+            ) from error
+
+
+def _colours(kept: Mapping[Any, Any]) -> tuple[DislikedColour, ...]:
+    # Anything but "exact" means the family: a colour known to be disliked is rather left out than shown.
+    return tuple(DislikedColour(colour, extent == _EXACT) for colour, extent in sorted(kept.items()))

@@ -1,0 +1,121 @@
+"""Offers search over gRPC: unpacks, calls, packs."""
+
+from typing import Any, Final, TypeAlias
+
+import grpc
+
+from fashion.v1 import search_pb2, search_pb2_grpc
+from services.search import conversion
+from services.search.local import LocalSearch
+from services.search.paging import DEFAULT_PAGE_SIZE
+from services.serving.conversion import embedding_to_proto
+from services.serving.run import GrpcService
+
+SEARCH: Final = GrpcService(
+    name=search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name,
+    not_ready_reason="INDEX_NOT_READY",
+    add_to_server=search_pb2_grpc.add_SearchServiceServicer_to_server,
+)
+
+# Trailing metadata of UpsertProducts: how long the embedder was waited for, in milliseconds.
+EMBEDDING_MS_KEY: Final = "x-embedding-ms"
+
+_Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class SearchServicer(search_pb2_grpc.SearchServiceServicer):
+    """SearchService of fashion.v1; what each method does and refuses stands in search.proto."""
+
+    def __init__(self, search: LocalSearch) -> None:
+        self._search = search
+
+    async def FindSimilar(  # noqa: N802
+        self, request: search_pb2.FindSimilarRequest, context: _Context
+    ) -> search_pb2.FindSimilarResponse:
+        """Finds the products most similar to a product, a photograph or an embedding."""
+        return conversion.similar_response(await self._search.find_similar(conversion.similar_request(request)))
+
+    async def UpsertProducts(  # noqa: N802
+        self, request: search_pb2.UpsertProductsRequest, context: _Context
+    ) -> search_pb2.UpsertProductsResponse:
+        """Creates or replaces products."""
+        rows = [conversion.upsert_row(row) for row in request.rows]
+        report = await self._search.upsert(rows)
+        if report.embedding_s is not None:
+            waited = (EMBEDDING_MS_KEY, str(round(report.embedding_s * 1000)))
+            # What is set replaces what was set before, such as the request id.
+            context.set_trailing_metadata((*(context.trailing_metadata() or ()), waited))
+        return conversion.upsert_response(rows, report)
+
+    async def DeleteProducts(  # noqa: N802
+        self, request: search_pb2.DeleteProductsRequest, context: _Context
+    ) -> search_pb2.DeleteProductsResponse:
+        """Deletes products and their photographs."""
+        product_ids = tuple(request.product_ids)
+        return conversion.delete_response(product_ids, await self._search.delete(product_ids))
+
+    async def GetProduct(  # noqa: N802
+        self, request: search_pb2.GetProductRequest, context: _Context
+    ) -> search_pb2.GetProductResponse:
+        """Returns one product."""
+        found = await self._search.product(request.product_id, include_embedding=request.include_embedding)
+        return search_pb2.GetProductResponse(
+            product=conversion.product_to_proto(found.product),
+            embedding=None if found.embedding is None else embedding_to_proto(found.embedding),
+        )
+
+    async def GetPhotograph(  # noqa: N802
+        self, request: search_pb2.GetPhotographRequest, context: _Context
+    ) -> search_pb2.GetPhotographResponse:
+        """Returns the photograph of a product, as it was uploaded."""
+        kept = await self._search.photograph(request.product_id)
+        return search_pb2.GetPhotographResponse(content=kept.content, media_type=kept.media_type, sha256=kept.sha256)
+
+    async def ListProducts(  # noqa: N802
+        self, request: search_pb2.ListProductsRequest, context: _Context
+    ) -> search_pb2.ListProductsResponse:
+        """Lists products in the order of their ids, a page at a time."""
+        page = await self._search.products(
+            conversion.filter_of(request.filter),
+            page_size=request.page_size if request.HasField("page_size") else DEFAULT_PAGE_SIZE,
+            token=request.page_token,
+        )
+        return search_pb2.ListProductsResponse(
+            products=[conversion.product_to_proto(product) for product in page.products],
+            next_page_token=page.next_page_token,
+            total_size=page.total_count,
+        )
+
+    async def AddDislikedColours(  # noqa: N802
+        self, request: search_pb2.AddDislikedColoursRequest, context: _Context
+    ) -> search_pb2.AddDislikedColoursResponse:
+        """Remembers colours that a user dislikes."""
+        named = [conversion.disliked_colour(colour) for colour in request.colours]
+        colours = await self._search.dislike(request.user_id, named)
+        return search_pb2.AddDislikedColoursResponse(colours=conversion.disliked_colours_to_proto(colours))
+
+    async def RemoveDislikedColours(  # noqa: N802
+        self, request: search_pb2.RemoveDislikedColoursRequest, context: _Context
+    ) -> search_pb2.RemoveDislikedColoursResponse:
+        """Forgets that a user dislikes some colours."""
+        colours = await self._search.undislike(request.user_id, tuple(request.colours))
+        return search_pb2.RemoveDislikedColoursResponse(colours=conversion.disliked_colours_to_proto(colours))
+
+    async def ListDislikedColours(  # noqa: N802
+        self, request: search_pb2.ListDislikedColoursRequest, context: _Context
+    ) -> search_pb2.ListDislikedColoursResponse:
+        """Lists the colours that a user dislikes."""
+        colours = await self._search.dislikes(request.user_id)
+        return search_pb2.ListDislikedColoursResponse(colours=conversion.disliked_colours_to_proto(colours))
+
+    async def ForgetUser(  # noqa: N802
+        self, request: search_pb2.ForgetUserRequest, context: _Context
+    ) -> search_pb2.ForgetUserResponse:
+        """Erases all that is kept about a user."""
+        return search_pb2.ForgetUserResponse(existed=await self._search.forget(request.user_id))
+
+    async def GetIndex(  # noqa: N802
+        self, request: search_pb2.GetIndexRequest, context: _Context
+    ) -> search_pb2.GetIndexResponse:
+        """Returns facts about the index."""
+        return conversion.index_response(await self._search.facts())

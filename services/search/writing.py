@@ -1,0 +1,386 @@
+"""Writes the catalogue, one write after another: to disk, then into the index; what is acknowledged is found."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from services.contract import Embedding, Photograph
+from services.embedding import EmbeddingSpace, checked_embedding
+from services.search.catalogue import Catalogue, NewContent, StoredProduct, Upsert, UpsertOutcome
+from services.search.embedding_queue import WriteEmbedder
+from services.search.indexes.base import Index, IndexedProduct
+from services.search.photographs import PhotographDamaged
+from services.search.products import Product, validate_product_id
+from services.search.workers import Workers
+from services.serving.errors import FashionError, InvalidInput, NotFound, Overloaded
+
+_log = structlog.stdlib.get_logger(__name__)
+
+# A row has to be planned anew where another write changed its product while its photograph was being embedded. More
+# often than this in a row means two writers that fight for the same products.
+_MAX_ATTEMPTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertRow:
+    """A row to be written.
+
+    Attributes:
+        product_id: as sent.
+        product: its attributes, or what is wrong with them.
+        content: what it looks like: an embedding as sent, unchecked; None keeps what is known.
+    """
+
+    product_id: str
+    product: Product | InvalidInput
+    content: Photograph | Embedding | None
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertReport:
+    """What an upsert did.
+
+    Attributes:
+        results: what was done with each row, or what was wrong with it, in their order.
+        index_version: after the write.
+        embedding_s: how long the embedder was waited for, as `EmbeddedPhotographs.seconds`; None where it was not.
+    """
+
+    results: tuple[UpsertOutcome | FashionError, ...]
+    index_version: int
+    embedding_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteReport:
+    """What a delete did: each id's error, or None where it went; and the version after it."""
+
+    results: tuple[FashionError | None, ...]
+    index_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A product before and after a write; None where there was none, or is none any more."""
+
+    before: Product | None
+    after: Product | None
+
+
+class ChangeListener(Protocol):
+    """Who wants to know what changed; called in the writing thread, so quick, and safe to be called there."""
+
+    def __call__(self, changes: Sequence[Change]) -> None:
+        """Takes note of the changes of one write."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WriteLimits:
+    """What a write may be.
+
+    Attributes:
+        batch_rows: rows or ids at once.
+        max_pending: writes that may wait for their turn.
+    """
+
+    batch_rows: int = 500
+    max_pending: int = 32
+
+
+class CatalogueWriter:
+    """The one writer of a catalogue and of the index that is derived from it."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        index: Index,
+        space: EmbeddingSpace,
+        embedder: WriteEmbedder,
+        *,
+        limits: WriteLimits | None = None,
+        on_change: ChangeListener = lambda changes: None,
+    ) -> None:
+        """Puts the writer together; `load` fills the index.
+
+        Args:
+            catalogue: the truth.
+            index: follows it.
+            space: the model that is served.
+            embedder: for photographs.
+            limits: of a write.
+            on_change: told after each write that changed something.
+        """
+        self._catalogue = catalogue
+        self._index = index
+        self._space = space
+        self._embedder = embedder
+        self._limits = limits or WriteLimits()
+        self._on_change = on_change
+        # One thread: what it does is done in one piece, even where the caller has gone meanwhile.
+        self._lane = Workers("catalogue-writer", threads=1, max_pending=self._limits.max_pending)
+
+    async def load(self) -> tuple[str, ...]:
+        """Fills the index from the catalogue.
+
+        Returns:
+            The products of another model version whose photograph is kept, in no particular order: they can be
+            embedded again.
+        """
+        return await self._lane.run(self._load)
+
+    async def upsert(self, rows: Sequence[UpsertRow]) -> UpsertReport:
+        """Creates or replaces products; a bad row spoils only itself.
+
+        Args:
+            rows: of rows with the same id the first counts, the others are refused.
+
+        Raises:
+            InvalidInput: BATCH_EMPTY, BATCH_TOO_LARGE.
+            Unavailable: EMBEDDER_UNAVAILABLE; no row was written.
+            Overloaded: QUEUE_FULL; no row was written.
+        """
+        self._check_size(len(rows))
+        planned = _checked(rows, self._space)
+        embeddings: dict[int, Embedding | FashionError] = {}
+        embedding_s: float | None = None
+        for _ in range(_MAX_ATTEMPTS):
+            outcome = await self._lane.run(self._commit, planned, embeddings)
+            if isinstance(outcome, UpsertReport):
+                return UpsertReport(outcome.results, outcome.index_version, embedding_s)
+            embedded = await self._embedder.embed([photograph for _, photograph in outcome.missing])
+            embeddings.update(zip((row for row, _ in outcome.missing), embedded.results, strict=True))
+            embedding_s = (embedding_s or 0.0) + embedded.seconds
+        raise Overloaded("Other writes keep changing the same products; try again a little later.", reason="QUEUE_FULL")
+
+    async def delete(self, product_ids: Sequence[str]) -> DeleteReport:
+        """Deletes products and their photographs; naming one twice is the same as once.
+
+        Raises:
+            InvalidInput: BATCH_EMPTY, BATCH_TOO_LARGE.
+            Overloaded: QUEUE_FULL; nothing was deleted.
+        """
+        self._check_size(len(product_ids))
+        return await self._lane.run(self._delete, product_ids)
+
+    async def embed_again(self, product_ids: Sequence[str]) -> int:
+        """Embeds products of another model version from the photographs that are kept of them.
+
+        Args:
+            product_ids: a few of those that `load` named; one that was changed or deleted meanwhile is passed over.
+
+        Returns:
+            How many can be found again; the others are logged.
+
+        Raises:
+            Unavailable: EMBEDDER_UNAVAILABLE.
+            Overloaded: QUEUE_FULL.
+        """
+        kept = await self._lane.run(self._outdated, product_ids)
+        embedded = await self._embedder.embed([photograph for _, photograph in kept])
+        renewed: list[tuple[StoredProduct, NewContent]] = []
+        for (stored, photograph), result in zip(kept, embedded.results, strict=True):
+            if isinstance(result, FashionError):
+                _log.warning(
+                    "product cannot be embedded again",
+                    product_id=stored.product.id,
+                    reason=result.reason,
+                    why=str(result),
+                )
+            else:
+                renewed.append((stored, NewContent(result, photograph)))
+        return await self._lane.run(self._renew, renewed) if renewed else 0
+
+    def close(self) -> None:
+        """Waits for the write under way and ends."""
+        self._lane.close()
+
+    def _check_size(self, size: int) -> None:
+        if size == 0:
+            raise InvalidInput("The batch is empty.", reason="BATCH_EMPTY")
+        if size > self._limits.batch_rows:
+            raise InvalidInput(
+                f"The batch has {size} rows; at most {self._limits.batch_rows} are taken at once.",
+                reason="BATCH_TOO_LARGE",
+                metadata={"max_rows": str(self._limits.batch_rows)},
+            )
+
+    # What follows runs in the lane.
+
+    def _load(self) -> tuple[str, ...]:
+        outdated: list[str] = []
+
+        def batch(stored: Sequence[StoredProduct]) -> list[IndexedProduct]:
+            for each in stored:
+                content = each.content
+                if content.model_version != self._space.model_version and content.photograph_sha256 is not None:
+                    outdated.append(each.product.id)
+            return [self._indexed(each) for each in stored]
+
+        batches = (batch(stored) for stored in self._catalogue.by_derived_type())
+        self._index.load(batches, self._catalogue.index_version)
+        return tuple(outdated)
+
+    def _commit(
+        self, rows: Sequence["_Row"], embeddings: Mapping[int, Embedding | FashionError]
+    ) -> "UpsertReport | _Missing":
+        states = self._catalogue.states([row.product.id for row in rows if isinstance(row, _Planned)])
+        results: list[UpsertOutcome | FashionError | None] = []
+        upserts: list[Upsert] = []
+        missing: list[tuple[int, Photograph]] = []
+        for number, row in enumerate(rows):
+            if not isinstance(row, _Planned):
+                results.append(row)
+                continue
+            state = states.get(row.product.id)
+            content: NewContent | None = None
+            if row.content is None:
+                if state is None:
+                    results.append(_photograph_missing(row.product.id))
+                    continue
+            elif isinstance(row.content, Embedding):
+                content = NewContent(row.content, None)
+            elif state is None or not state.is_of(row.content, self._space.model_version):
+                embedding = embeddings.get(number)
+                if embedding is None:
+                    missing.append((number, row.content))
+                    continue
+                if isinstance(embedding, FashionError):
+                    results.append(embedding)
+                    continue
+                content = NewContent(embedding, row.content)
+            results.append(None)
+            upserts.append(Upsert(row.product, content))
+        if missing:
+            return _Missing(tuple(missing))
+        index_version, outcomes = self._write(upserts)
+        done = iter(outcomes)
+        return UpsertReport(tuple(next(done) if each is None else each for each in results), index_version, None)
+
+    def _delete(self, product_ids: Sequence[str]) -> DeleteReport:
+        results: list[FashionError | None] = []
+        wanted: set[str] = set()
+        for product_id in product_ids:
+            try:
+                validate_product_id(product_id, "product_id")
+            except InvalidInput as error:
+                results.append(error)
+                continue
+            known = self._index.product(product_id) is not None
+            results.append(None if known else product_not_found(product_id))
+            if known:
+                wanted.add(product_id)
+        index_version, _ = self._write((), wanted)
+        return DeleteReport(tuple(results), index_version)
+
+    def _outdated(self, product_ids: Sequence[str]) -> list[tuple[StoredProduct, Photograph]]:
+        found: list[tuple[StoredProduct, Photograph]] = []
+        for product_id in product_ids:
+            stored = self._catalogue.get(product_id)
+            if stored is None or stored.content.model_version == self._space.model_version:
+                continue
+            try:
+                kept = self._catalogue.photograph(product_id)
+            except PhotographDamaged:
+                _log.exception("product cannot be embedded again", product_id=product_id)
+                continue
+            if kept is not None:
+                found.append((stored, Photograph(kept.content, stored.content.region)))
+        return found
+
+    def _renew(self, renewed: Sequence[tuple[StoredProduct, NewContent]]) -> int:
+        upserts: list[Upsert] = []
+        for before, content in renewed:
+            now = self._catalogue.get(before.product.id)
+            # A write that came between knows better than we do.
+            if now is not None and now.content == before.content:
+                upserts.append(Upsert(now.product, content))
+        self._write(upserts)
+        return len(upserts)
+
+    def _write(
+        self, upserts: Sequence[Upsert], deletes: set[str] | frozenset[str] = frozenset()
+    ) -> tuple[int, Sequence[UpsertOutcome]]:
+        result = self._catalogue.write(upserts, deletes)
+        if not result.changed and not result.deleted:
+            return result.index_version, result.outcomes
+        changes = [
+            *(Change(self._index.product(each.product.id), each.product) for each in result.changed),
+            *(Change(self._index.product(product_id), None) for product_id in result.deleted),
+        ]
+        try:
+            self._index.apply([self._indexed(each) for each in result.changed], result.deleted, result.index_version)
+        except Exception:
+            # The write is on disk, so it must be found: build the index anew rather than leave it behind.
+            _log.exception("index could not follow a write; it is built anew", index_version=result.index_version)
+            self._load()
+        self._on_change(changes)
+        return result.index_version, result.outcomes
+
+    def _indexed(self, stored: StoredProduct) -> IndexedProduct:
+        current = stored.content.model_version == self._space.model_version
+        return IndexedProduct(stored.product, stored.embedding if current else None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A row that may be written, its embedding, where it has one, checked."""
+
+    product: Product
+    content: Photograph | Embedding | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Missing:
+    """Nothing was written yet: these rows' photographs have to be embedded first."""
+
+    missing: tuple[tuple[int, Photograph], ...]
+
+
+_Row = _Planned | FashionError
+
+
+def _checked(rows: Sequence[UpsertRow], space: EmbeddingSpace) -> tuple[_Row, ...]:
+    first: dict[str, int] = {}
+    checked: list[_Row] = []
+    for number, row in enumerate(rows):
+        before = first.setdefault(row.product_id, number)
+        if isinstance(row.product, InvalidInput):
+            checked.append(row.product)
+        elif before != number:
+            checked.append(_duplicate(row.product_id, before))
+        elif isinstance(row.content, Embedding):
+            try:
+                embedding = checked_embedding(row.content.values, row.content.model_version, expected=space)
+            except FashionError as error:
+                checked.append(error)
+            else:
+                checked.append(_Planned(row.product, embedding))
+        else:
+            checked.append(_Planned(row.product, row.content))
+    return tuple(checked)
+
+
+def product_not_found(product_id: str) -> NotFound:
+    """Describes a product that the catalogue does not have."""
+    return NotFound(
+        f'the catalogue has no product "{product_id}"', reason="PRODUCT_NOT_FOUND", metadata={"product_id": product_id}
+    )
+
+
+def _duplicate(product_id: str, first: int) -> InvalidInput:
+    return InvalidInput(
+        f'row {first} of this batch has the id "{product_id}" already; only that row counts',
+        reason="PRODUCT_ID_DUPLICATE",
+        metadata={"field": "id", "first_row": str(first)},
+    )
+
+
+def _photograph_missing(product_id: str) -> InvalidInput:
+    return InvalidInput(
+        f'product "{product_id}" is new, so it needs a photograph or an embedding',
+        reason="PHOTOGRAPH_MISSING",
+        metadata={"field": "content"},
+    )

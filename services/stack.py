@@ -1,0 +1,280 @@
+"""Runs all services in one process on one port: `python -m services.stack`, `fashion serve`, and the demo."""
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+import structlog
+
+from services.bundle import load_bundle
+from services.classifier.local import LocalClassifier
+from services.classifier.recognition import ClassifierModel
+from services.classifier.servicer import CLASSIFIER, ClassifierServicer
+from services.classifier.settings import ClassifierSettings
+from services.clients.candidate_store import MemoryCandidateStore
+from services.contract import CandidateSet, ModelInfo
+from services.embedder.loading import load_encoder
+from services.embedder.local import LocalEmbedder, local_embedder
+from services.embedder.servicer import EMBEDDER, EmbedderServicer
+from services.embedder.settings import EmbedderSettings
+from services.redis_server import redis_url_or_embedded
+from services.search.assembly import running_search
+from services.search.catalogue import Catalogue
+from services.search.preferences import RedisPreferences
+from services.search.servicer import SEARCH, SearchServicer
+from services.search.settings import SearchSettings
+from services.serving.run import ServeError, Server, run_process, running, serve
+from services.serving.settings import ServerSettings, read_settings
+from services.serving.telemetry import configure_logging
+
+_log = structlog.stdlib.get_logger(__name__)
+
+T = TypeVar("T")
+
+DEFAULT_PORT: Final = 50050
+SERVICES: Final = (EMBEDDER, CLASSIFIER, SEARCH)
+
+_ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "[::]": "[::1]"}
+
+
+@dataclass(frozen=True, slots=True)
+class StackSettings:
+    """The settings of all that runs in the stack.
+
+    Attributes:
+        server: of the one port.
+        embedder: its bundle is the classifier's too.
+        classifier: only how much it does at a time; the rest is given by who is beside it.
+        search: its data directory holds the embedded Redis too; the targets of others do not count.
+    """
+
+    server: ServerSettings
+    embedder: EmbedderSettings
+    classifier: ClassifierSettings
+    search: SearchSettings
+
+    @classmethod
+    def load(
+        cls,
+        *,
+        data_dir: Path | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        bundle: str | Path | None = None,
+        runtime: str | None = None,
+    ) -> Self:
+        """Reads the settings from the environment; what is given comes before it.
+
+        Args:
+            data_dir: of the catalogue, the photographs and Redis.
+            host: to listen on.
+            port: to listen on; 0 for a free one.
+            bundle: the model's folder, or "imagenet".
+            runtime: what runs the model.
+
+        Raises:
+            SettingsError: a variable is bad; the text names it.
+        """
+        embedder = read_settings(EmbedderSettings, **_given(bundle=bundle and str(bundle), runtime=runtime))
+        return cls(
+            server=read_settings(ServerSettings, **_given(host=host, port=port)),
+            embedder=embedder,
+            classifier=read_settings(ClassifierSettings, bundle=embedder.bundle),
+            search=read_settings(SearchSettings, **_given(data_dir=data_dir)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunningStack:
+    """A stack all of whose services are SERVING.
+
+    Attributes:
+        port: that it listens on.
+        target: of a client in this machine, such as "127.0.0.1:50050".
+    """
+
+    port: int
+    target: str
+
+
+class HandedOverCandidates(MemoryCandidateStore):
+    """A `contract.CandidateStore` that hands what is published straight to the classifier beside it."""
+
+    def __init__(self, use: Callable[[CandidateSet], None]) -> None:
+        super().__init__()
+        self._use = use
+
+    async def publish(self, candidates: CandidateSet) -> None:
+        """Replaces the candidates; the next classification compares with these."""
+        self._use(candidates)
+        await super().publish(candidates)
+
+
+@asynccontextmanager
+async def running_stack(settings: StackSettings) -> AsyncIterator[RunningStack]:
+    """Runs the stack for as long as the context lasts; drains when it is left, and ends Redis.
+
+    Raises:
+        ServeError: the port cannot be had.
+        CatalogueUnusable: the data directory is in use, or holds something else.
+        RedisStartError: the embedded Redis cannot be started.
+        FashionError: the model cannot be loaded.
+    """
+    start = functools.partial(_start, settings)
+    async with running(settings.server, SERVICES, start, default_port=DEFAULT_PORT) as server:
+        yield _running_stack(settings, server)
+
+
+async def serve_stack(
+    settings: StackSettings, on_ready: Callable[[RunningStack], Awaitable[None]] | None = None
+) -> None:
+    """Runs the stack until SIGTERM or SIGINT, then drains.
+
+    Args:
+        settings: of the stack.
+        on_ready: run beside the services once all are SERVING, until it is done or the drain begins; its error ends the
+            stack.
+
+    Raises:
+        ServeError: it cannot start, or has failed.
+        Exception: what `on_ready` raised.
+    """
+    failure: list[Exception] = []
+
+    async def start(server: Server, resources: AsyncExitStack) -> None:
+        await _start(settings, server, resources)
+        if on_ready is not None:
+            await resources.enter_async_context(
+                _beside(on_ready(_running_stack(settings, server)), functools.partial(_ended, server, failure))
+            )
+
+    try:
+        await serve(settings.server, SERVICES, start, default_port=DEFAULT_PORT)
+    except ServeError:
+        if failure:
+            raise failure[0] from None
+        raise
+
+
+def _ended(server: Server, failure: list[Exception], error: Exception) -> None:
+    failure.append(error)
+    server.stop(f"what ran beside the stack has failed: {error}")
+
+
+async def _start(settings: StackSettings, server: Server, resources: AsyncExitStack) -> None:
+    # What can refuse goes before what takes long.
+    data_dir = settings.search.data_dir
+    catalogue = await asyncio.to_thread(Catalogue.open, data_dir)
+    resources.callback(catalogue.close)
+    redis = redis_url_or_embedded(settings.search.redis_url.get_secret_value(), data_dir / "redis")
+    redis_url = await _entered(resources, redis)
+    preferences = RedisPreferences.connect(redis_url, timeout_s=settings.search.preferences_timeout_s)
+    resources.push_async_callback(preferences.close)
+
+    embedder = await _start_embedder(settings.embedder, server, resources)
+    classifier = await _start_classifier(settings, await embedder.model(), server, embedder, resources)
+    search = await resources.enter_async_context(
+        running_search(
+            # With the classifier beside it, candidates cost nothing to hand over: it follows every write at once.
+            settings.search.model_copy(update={"candidates_pause_s": 0.0}),
+            catalogue=catalogue,
+            embedder=embedder,
+            classifier=classifier,
+            preferences=preferences,
+            candidate_store=HandedOverCandidates(classifier.use),
+            on_failure=server.stop,
+        )
+    )
+    await server.ready(SEARCH, SearchServicer(search))
+
+
+async def _start_embedder(settings: EmbedderSettings, server: Server, resources: AsyncExitStack) -> LocalEmbedder:
+    encoder = await asyncio.to_thread(load_encoder, settings)
+    embedder = await resources.enter_async_context(
+        local_embedder(encoder, settings.limits(), warm_up_timeout_s=settings.warm_up_timeout_s)
+    )
+    await resources.enter_async_context(
+        server.watched(EMBEDDER, embedder.died, why="the encoder has stopped working", stop=True)
+    )
+    await server.ready(EMBEDDER, EmbedderServicer(embedder, settings.max_batch))
+    return embedder
+
+
+async def _start_classifier(
+    settings: StackSettings, model: ModelInfo, server: Server, embedder: LocalEmbedder, resources: AsyncExitStack
+) -> LocalClassifier:
+    bundle = Path(settings.embedder.bundle)
+    # The fake runtime and the plain weights of ImageNet know no labels.
+    if settings.embedder.runtime != "fake" and bundle.is_dir():
+        heads = ClassifierModel.of(await asyncio.to_thread(load_bundle, bundle))
+    else:
+        heads = ClassifierModel.without_heads(model)
+    classifier = LocalClassifier(
+        heads, threads=settings.classifier.threads, max_pending=settings.classifier.max_pending
+    )
+    resources.callback(classifier.close)
+    await server.ready(CLASSIFIER, ClassifierServicer(classifier, embedder))
+    return classifier
+
+
+async def _entered(resources: AsyncExitStack, context: AbstractContextManager[T]) -> T:
+    """Enters a context that takes its time, off the event loop; one that was cancelled meanwhile is left again."""
+    entering = asyncio.ensure_future(asyncio.to_thread(context.__enter__))
+    try:
+        value = await asyncio.shield(entering)
+    except asyncio.CancelledError:
+        with suppress(Exception):
+            await entering
+            await asyncio.to_thread(context.__exit__, None, None, None)
+        raise
+
+    async def leave() -> None:
+        await asyncio.to_thread(context.__exit__, None, None, None)
+
+    resources.push_async_callback(leave)
+    return value
+
+
+@asynccontextmanager
+async def _beside(work: Awaitable[None], on_error: Callable[[Exception], None]) -> AsyncIterator[None]:
+    async def watched() -> None:
+        try:
+            await work
+        except Exception as error:
+            on_error(error)
+
+    task = asyncio.create_task(watched())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+def _running_stack(settings: StackSettings, server: Server) -> RunningStack:
+    host = settings.server.host
+    return RunningStack(server.port, f"{_ANY_ADDRESS.get(host, f'[{host}]' if ':' in host else host)}:{server.port}")
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+async def main() -> None:
+    """Reads the settings and serves until SIGTERM.
+
+    Raises:
+        SettingsError: a variable is bad.
+        ServeError: it cannot start.
+    """
+    settings = StackSettings.load()
+    configure_logging(settings.server.log_level, settings.server.log_format)
+    await serve_stack(settings)
+
+
+if __name__ == "__main__":
+    run_process("stack", main)
