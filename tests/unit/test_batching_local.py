@@ -164,15 +164,16 @@ async def test_an_unexpected_error_in_decoding_spoils_only_its_own_row(embedder:
 async def test_a_query_does_not_wait_for_the_whole_of_a_large_batch(encoder: GatedEncoder) -> None:
     async with embedding_with(encoder, limits(batch_places=1000)) as embedder:
         encoder.gate.clear()
-        batch = asyncio.create_task(embedder.embed_batch([Photograph(picture(1)) for _ in range(300)]))
+        many = [Photograph(picture(1))] * 300
+        under_way = asyncio.create_task(embedder.embed_batch(many))
         assert await asyncio.to_thread(encoder.inside.wait, 20)
         query = asyncio.create_task(embedder.embed(Photograph(picture(2))))
         encoder.gate.set()
         await query
 
         assert encoder.encoded < 150
-        assert not batch.done()
-        results = await batch
+        assert not under_way.done()
+        results = await under_way
         assert len(results) == 300
 
 
