@@ -26,7 +26,7 @@ def medoids_without_each(
     sums the smallest id.
 
     Args:
-        embeddings: any floating type, shape (n, dimension), L2-normalised rows.
+        embeddings: any floating type, shape (n, dimension); rows are normalised here.
         product_ids: shape (n,).
         groups: shape (n,), what each product belongs to.
         medoids: the row of each group's medoid with all products there.
@@ -53,6 +53,8 @@ def medoids_without_each(
 def _medoids_without(embeddings: NDArray[np.floating]) -> list[int]:
     """For each row the medoid of the others; of equal sums the first. At least two rows."""
     rows = embeddings.astype(np.float64)
+    # What float16 left of the norms would decide between equals otherwise.
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     sums = rows @ rows.sum(axis=0)
     found: list[int] = []
     for start in range(0, len(rows), _ROWS_AT_A_TIME):

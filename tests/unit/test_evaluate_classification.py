@@ -1,0 +1,99 @@
+"""How often labels are found, by each way, on a few products."""
+
+import numpy as np
+import pytest
+
+from offline.evaluate.classification import evaluate_classification, label_figures
+from offline.evaluate.documents import Inputs, classification_document
+from offline.evaluate.metrics import MISSING, vote
+from services.classifier.subcategory import LabelHead
+from tests.unit.evaluated_shop import DIMENSION, product, table
+from tests.unit.test_evaluate_served import CATALOGUE, service
+
+
+def head(*labels: str) -> LabelHead:
+    """A head whose labels lie on the axes, in their order."""
+    return LabelHead(labels, np.eye(len(labels), DIMENSION, dtype=np.float32), 20.0)
+
+
+HEADS = {
+    "subCategory": head("Topwear", "Bottomwear"),
+    "gender": head("Women", "Men"),
+    "derivedType": head("Men Shirts", "Men Jeans"),
+}
+QUERIES = table(
+    [product("q0", "Men Shirts"), product("q1", "Women Shirts"), product("q2", "Men Jeans", "Bottomwear")],
+    [[1.0, 0.0, 0.1], [1.0, 0.0, 0.2], [0.1, 1.0]],
+)
+
+
+def evaluate(queries=QUERIES):
+    return evaluate_classification(queries, CATALOGUE, service(CATALOGUE), HEADS, 0, lambda steps: None)
+
+
+def test_each_label_is_found_as_users_are_told_it() -> None:
+    found = evaluate()
+
+    # The blouse among the shirts is told to be a shirt for men: right in subCategory and article type alone.
+    assert found.queries == 3
+    assert found.sub_category.accuracy == 1.0
+    assert found.article_type.accuracy == 1.0
+    assert found.gender.accuracy == pytest.approx(2 / 3)
+    assert found.derived_type.accuracy == pytest.approx(2 / 3)
+
+
+def test_other_ways_are_compared_where_there_are_any() -> None:
+    found = evaluate()
+
+    assert found.derived_type.method == "candidates"
+    assert found.derived_type.by_method.keys() == {"candidates", "centroids", "head", "neighbours"}
+    assert found.derived_type.by_method["head"] == pytest.approx(2 / 3)
+    # The head takes what points up the first axis for women.
+    assert found.gender.by_method["head"] == pytest.approx(2 / 3)
+    assert "head" not in found.article_type.by_method
+    # Of eight products in the catalogue, all of them neighbours, most are shirts for men.
+    assert found.derived_type.by_method["neighbours"] == pytest.approx(1 / 3)
+
+
+def test_no_centroid_is_asked_about_a_product_that_it_is_made_of() -> None:
+    assert "centroids" not in evaluate(CATALOGUE.take([0, 7])).derived_type.by_method
+
+
+def test_classes_and_macro_f1() -> None:
+    figures = label_figures(["a", "a", "b"], ["a", "b", "c"], {"served": ["a", "b", "b"], "other": ["a", None, "b"]}, 0)
+
+    assert figures.classes == 3
+    assert figures.classes_of_queries == 2
+    # a: precision 1, recall 1/2; b: precision 1/2, recall 1.
+    assert figures.macro_f1 == pytest.approx(2 / 3)
+    assert figures.by_method == pytest.approx({"served": 2 / 3, "other": 2 / 3})
+    assert figures.labels == ("a", "b")
+    assert figures.confusion.tolist() == [[1, 1], [0, 1]]
+
+
+def test_the_worst_labels_are_those_with_the_lowest_f1_and_enough_queries() -> None:
+    truth = ["good"] * 3 + ["bad"] * 3 + ["rare"]
+    figures = label_figures(truth, [], {"served": ["good"] * 3 + ["good", "bad", "bad"] + ["good"]}, 0)
+
+    assert [label for label, _, _ in figures.worst(5, at_least=3)] == ["good", "bad"]
+    assert [label for label, _, _ in figures.worst(1, at_least=1)] == ["rare"]
+
+
+def test_the_vote_goes_to_the_most_frequent_then_to_the_nearest() -> None:
+    labels = np.array([0, 1, 1, 2])
+    results = np.array([[0, 1, 2, 3], [3, 0, MISSING, MISSING], [MISSING] * 4])
+
+    assert vote(labels, results).tolist() == [1, 2, MISSING]
+
+
+def test_the_document_holds_the_contract() -> None:
+    document = classification_document(evaluate(), Inputs.of(QUERIES, CATALOGUE, False, ("fake", "v1"), seed=0))
+
+    assert (document["queries"], document["model_version"]) == (3, "v1")
+    assert document["subCategory"]["accuracy"] == 1.0
+    for label in ("subCategory", "articleType", "gender", "derivedType"):
+        assert {"accuracy", "macro_f1", "classes", "low", "high", "by_method"} <= document[label].keys()
+    assert document["derivedType"]["method"] == "candidates"
+    assert document["derivedType"]["by_method"]["candidates"] == document["derivedType"]["accuracy"]
+    confused = [cell for cell in document["gender"]["confusion"] if cell["truth"] != cell["found"]]
+    assert confused == [{"truth": "Women", "found": "Men", "queries": 1}]
