@@ -1,13 +1,17 @@
 """`fashion train`: a network of one's own from a data set in Kaggle's layout."""
 
 import os
+import re
 import signal
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from offline.train import Stage
 
 app = typer.Typer(add_completion=False)
 
@@ -20,6 +24,9 @@ def train(
     passes: Annotated[float | None, typer.Option(help="Length of the schedule in passes.")] = None,
     extra: Annotated[list[Path] | None, typer.Option(help="A further data set, mixed in. Repeatable.")] = None,
     peak: Annotated[float, typer.Option(help="Highest learning rate.")] = 0.1,
+    sizes: Annotated[
+        str, typer.Option(help="Picture sizes (height x width), each from which share of the schedule on.")
+    ] = "0:48x36,0.25:64x48,0.5:80x60",
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 1,
 ) -> None:
     """Train, or go on where RUN was stopped.
@@ -49,10 +56,23 @@ def train(
             minutes=minutes,
             passes=passes,
             peak=peak,
+            stages=_stages(sizes),
             seed=seed,
         ),
         stop=stop,
     )
+
+
+def _stages(text: str) -> "tuple[Stage, ...]":
+    from offline.train import Stage
+
+    stages = []
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*([0-9.]+):([0-9]+)x([0-9]+)\s*", part)
+        if found is None:
+            raise typer.BadParameter(f"{part!r} is not like 0.5:80x60", param_hint="--sizes")
+        stages.append(Stage(float(found[1]), int(found[2]), int(found[3])))
+    return tuple(stages)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,9 +58,7 @@ def write_bundle(
     """
     folder.mkdir(parents=True, exist_ok=True)
     dimension = next(iter(heads.values())).shape[0]
-    directions = {
-        head: (weights / np.linalg.norm(weights, axis=0, keepdims=True)).T for head, weights in heads.items()
-    }
+    directions = {head: (weights / np.linalg.norm(weights, axis=0, keepdims=True)).T for head, weights in heads.items()}
     contents = {
         ENCODER_FILE: safetensors.numpy.save({key: _stored(key, value) for key, value in encoder.items()}),
         HEADS_FILE: safetensors.numpy.save({key: _stored(key, value) for key, value in directions.items()}),
@@ -113,4 +110,4 @@ def _stored(name: str, value: NDArray[np.float32]) -> NDArray[Any]:
 def _replace(file: Path, content: bytes) -> None:
     fresh = file.with_name(f".{file.name}.new")
     fresh.write_bytes(content)
-    os.replace(fresh, file)
+    fresh.replace(file)

@@ -10,9 +10,7 @@ from offline.train.config import HEADS, Stage, TrainConfig
 __all__ = ["HEADS", "Position", "Stage", "TrainConfig", "train"]
 
 
-def train(
-    config: TrainConfig, *, stop: threading.Event | None = None, console: Console | None = None
-) -> Position:
+def train(config: TrainConfig, *, stop: threading.Event | None = None, console: Console | None = None) -> Position:
     """Train until the schedule is over, patience is at its end or `stop` is set; resume where there is a checkpoint.
 
     Args:

@@ -47,9 +47,7 @@ def augment(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[
     if random.random() < COARSEN:
         factor = float(random.uniform(0.4, 0.8))
         small = (max(4, int(width * factor)), max(4, int(height * factor)))
-        image = image.resize(small, Image.Resampling.BICUBIC).resize(
-            (width, height), Image.Resampling.BICUBIC
-        )
+        image = image.resize(small, Image.Resampling.BICUBIC).resize((width, height), Image.Resampling.BICUBIC)
     if random.random() < JPEG:
         file = io.BytesIO()
         image.save(file, "JPEG", quality=int(random.integers(25, 85)))
@@ -66,11 +64,10 @@ def _move(image: Image.Image, random: np.random.Generator, backdrop: Colour) -> 
     width, height = image.size
     if random.random() < SHIFT_ALONE:
         # By whole pixels, so that half of the pictures stay as sharp as those that are served.
-        right, down = random.integers(-(width // 15), width // 15 + 1), random.integers(
-            -(height // 15), height // 15 + 1
-        )
         shifted = Image.new("RGB", image.size, backdrop)
-        shifted.paste(image, (int(right), int(down)))
+        reach_x, reach_y = width // 15, height // 15
+        at = (int(random.integers(-reach_x, reach_x + 1)), int(random.integers(-reach_y, reach_y + 1)))
+        shifted.paste(image, at)
         return shifted
     zoom = float(np.exp(random.uniform(-0.12, 0.12)))
     stretch = float(np.exp(random.uniform(-0.05, 0.05)))
@@ -89,9 +86,7 @@ def _move(image: Image.Image, random: np.random.Generator, backdrop: Colour) -> 
     )
 
 
-def _recolour_background(
-    picture: NDArray[np.uint8], random: np.random.Generator
-) -> tuple[NDArray[np.uint8], Colour]:
+def _recolour_background(picture: NDArray[np.uint8], random: np.random.Generator) -> tuple[NDArray[np.uint8], Colour]:
     """Lay another plain colour behind the product, where the white reaches the border in a straight line."""
     white = picture.min(axis=2) >= _NEARLY_WHITE
     behind = (

@@ -1,7 +1,6 @@
 """Checkpoints of a run: whole or not there, without pickle, enough to go on to the same schedule."""
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -49,8 +48,8 @@ def save(run: Path, position: Position, state: Mapping[str, NDArray[np.float32]]
     save_file({name: np.ascontiguousarray(value) for name, value in state.items()}, fresh / "state.safetensors")
     (fresh / "position.json").write_text(json.dumps(asdict(position), indent=1))
     if place.exists():
-        os.replace(place, old)
-    os.replace(fresh, place)
+        place.replace(old)
+    fresh.replace(place)
     if old.exists():
         shutil.rmtree(old)
 

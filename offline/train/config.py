@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from offline.split import DEFAULT_FRACTIONS, DEFAULT_SALT
+from offline.split import DEFAULT_FRACTIONS, DEFAULT_SALT, Part
 from services.serving.errors import InvalidInput
 
 HEADS = ("derivedType", "articleType", "gender", "subCategory", "baseColour")
@@ -95,7 +95,7 @@ class TrainConfig:
     patience: int | None = None
     seed: int = 1
     salt: str = DEFAULT_SALT
-    fractions: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_FRACTIONS))
+    fractions: Mapping[Part, float] = field(default_factory=lambda: dict(DEFAULT_FRACTIONS))
     validation_queries: int = 2000
     validation_catalogue: int = 4000
     threads: int = 0

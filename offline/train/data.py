@@ -18,7 +18,6 @@ from services.serving.errors import InvalidInput
 from services.vision import prepare
 
 UNKNOWN = -1
-# Fetched photographs are only decoded here; what training reads is as trustworthy as the data set itself.
 _MIN_TRAINING_ROWS = 2
 
 
@@ -101,10 +100,8 @@ def load(
                 continue
             rows.append(row)
             digests[row.id] = hashlib.sha256(content).hexdigest()
-    parts: dict[str, Part]
-    if salt is None:
-        parts = {row.id: "train" for row in rows}
-    else:
+    parts: dict[str, Part] = dict.fromkeys((row.id for row in rows), "train")
+    if salt is not None:
         parts = split(rows, digests, salt, fractions or {})
     stacked = np.stack(pixels) if pixels else np.zeros((0, height, width, 3), dtype=np.uint8)
     return LoadedDataset(Pictures(tuple(rows), stacked), parts, unreadable)
@@ -125,8 +122,7 @@ def label_of(row: Row, head: str) -> str | None:
 def label_names(rows: Sequence[Row]) -> dict[str, tuple[str, ...]]:
     """The labels that occur, by head, in alphabetical order."""
     return {
-        head: tuple(sorted({label for row in rows if (label := label_of(row, head)) is not None}))
-        for head in HEADS
+        head: tuple(sorted({label for row in rows if (label := label_of(row, head)) is not None})) for head in HEADS
     }
 
 

@@ -80,9 +80,7 @@ def averaged(run: Path) -> tuple[Position, dict[str, NDArray[np.float32]]]:
     if loaded is None:
         raise NotFound(f"{run}: no checkpoint here", reason="CHECKPOINT_NOT_FOUND")
     position, state = loaded
-    return position, {
-        key.removeprefix(_AVERAGE): value for key, value in state.items() if key.startswith(_AVERAGE)
-    }
+    return position, {key.removeprefix(_AVERAGE): value for key, value in state.items() if key.startswith(_AVERAGE)}
 
 
 def with_fresh_statistics(

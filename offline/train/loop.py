@@ -54,10 +54,8 @@ def run_training(config: TrainConfig, stop: threading.Event, console: Console) -
         extra = _load_extra(config)
         train = dataset.part("train")
         earlier = checkpoint.load(config.run)
-        if earlier is None:
-            position = Position(0, 0, 0.0, 0.0, None, 0, label_names(train.rows))
-        else:
-            position = earlier[0]
+        beginning = Position(0, 0, 0.0, 0.0, None, 0, label_names(train.rows))
+        position = earlier[0] if earlier is not None else beginning
         network = _build(config, position)
         if earlier is not None:
             network.restore(earlier[1])
@@ -176,9 +174,7 @@ class _Run:
                     since_validation = []
                     now = time.monotonic()
                     clock.advance(batch.seen / self._train_size, now - last)
-                    self._position = replace(
-                        self._position, progress=clock.progress, spent_s=clock.spent_s
-                    )
+                    self._position = replace(self._position, progress=clock.progress, spent_s=clock.spent_s)
                     last = told = now
                     self._save()
                     if stale:
@@ -211,9 +207,7 @@ class _Run:
         heads = {head: variable.numpy() for head, variable in network.heads.items()}
         stage = self._config.stage(self._position.progress)
         size = (stage.height, stage.width)
-        figures = validate(
-            network.embed, self._queries, self._catalogue, heads, self._position.labels, size
-        )
+        figures = validate(network.embed, self._queries, self._catalogue, heads, self._position.labels, size)
         network.set_weights(trained)
         means = np.mean(window, axis=0)
         self._history.validation(

@@ -25,7 +25,7 @@ def preprocessing(height: int, width: int) -> Preprocessing:
     return Preprocessing(height, width, "RGB", SCALE, (OFFSET, OFFSET, OFFSET))
 
 
-class FusedBatchNormalization(keras.layers.BatchNormalization):
+class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
     """Batch normalisation that trains by TensorFlow's one fused operation.
 
     The same arithmetic as Keras's own, which takes a dozen operations for it: a step of ResNet50 on a CPU is a
@@ -117,9 +117,7 @@ class Network:
         self._blend = tf.function(self._blend_average)
         self._steps_blended = 0
 
-    def train_step(
-        self, pixels: NDArray[np.uint8], labels: NDArray[np.int32], rate: float
-    ) -> NDArray[np.float32]:
+    def train_step(self, pixels: NDArray[np.uint8], labels: NDArray[np.int32], rate: float) -> NDArray[np.float32]:
         """One step of SGD with Nesterov momentum.
 
         Args:
@@ -189,9 +187,7 @@ class Network:
                 loss, hit = self._head_loss(embedding, self.heads[head], labels[:, column])
                 losses.append(loss)
                 hits.append(hit)
-            total = tf.add_n(
-                [loss * self._head_weights[head] for loss, head in zip(losses, HEADS, strict=True)]
-            )
+            total = tf.add_n([loss * self._head_weights[head] for loss, head in zip(losses, HEADS, strict=True)])
         gradients = tape.gradient(total, variables)
         for name, variable, gradient in zip(names, variables, gradients, strict=True):
             if len(variable.shape) == 4:
@@ -206,9 +202,7 @@ class Network:
             )
         return tf.stack(losses + hits)
 
-    def _head_loss(
-        self, embedding: tf.Tensor, weights: tf.Variable, labels: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def _head_loss(self, embedding: tf.Tensor, weights: tf.Variable, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Smoothed cross entropy of a cosine softmax, over the products that have a label."""
         directions = tf.math.l2_normalize(tf.convert_to_tensor(weights), axis=0)
         logits = self._logit_scale * tf.linalg.matmul(embedding, directions)

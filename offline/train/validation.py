@@ -33,9 +33,7 @@ def embed_all(embed: Embed, pixels: NDArray[np.uint8], batch: int = 128) -> NDAr
     return np.concatenate(rows)
 
 
-def nearest(
-    queries: NDArray[np.float32], catalogue: NDArray[np.float32], k: int = TOP_K
-) -> NDArray[np.int64]:
+def nearest(queries: NDArray[np.float32], catalogue: NDArray[np.float32], k: int = TOP_K) -> NDArray[np.int64]:
     """Indices (queries, k) of the catalogue's most similar embeddings, most similar first."""
     found = []
     for start in range(0, len(queries), 512):
@@ -63,9 +61,7 @@ def retrieval(queries: Sequence[Row], catalogue: Sequence[Row], found: NDArray[n
     return {
         "all_top_10_right": float(right.all(axis=1).mean()),
         "precision_at_10": float(right.mean()),
-        "colour_agreement_at_10": float((colours[found] == asked[:, None])[coloured].mean())
-        if coloured.any()
-        else 0.0,
+        "colour_agreement_at_10": float((colours[found] == asked[:, None])[coloured].mean()) if coloured.any() else 0.0,
     }
 
 

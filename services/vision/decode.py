@@ -79,13 +79,9 @@ def _open(content: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise InvalidInput(
-            "the image has more pixels than are accepted", reason="IMAGE_TOO_MANY_PIXELS"
-        ) from error
+        raise InvalidInput("the image has more pixels than are accepted", reason="IMAGE_TOO_MANY_PIXELS") from error
     except UnidentifiedImageError as error:
-        raise InvalidInput(
-            "the content is no JPEG, PNG or WebP image", reason="IMAGE_FORMAT_UNSUPPORTED"
-        ) from error
+        raise InvalidInput("the content is no JPEG, PNG or WebP image", reason="IMAGE_FORMAT_UNSUPPORTED") from error
     except _BROKEN as error:
         raise InvalidInput(f"the image's header is broken: {error}", reason="IMAGE_UNREADABLE") from error
 
@@ -94,8 +90,7 @@ def _check_pixels(picture: Image.Image, limits: ImageLimits) -> None:
     width, height = picture.size
     if width * height > limits.max_pixels:
         raise InvalidInput(
-            f"the image has {width} x {height} = {width * height} pixels, "
-            f"at most {limits.max_pixels} are accepted",
+            f"the image has {width} x {height} = {width * height} pixels, at most {limits.max_pixels} are accepted",
             reason="IMAGE_TOO_MANY_PIXELS",
             metadata={"width": str(width), "height": str(height), "max_pixels": str(limits.max_pixels)},
         )

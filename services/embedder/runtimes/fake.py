@@ -1,4 +1,4 @@
-"""An encoder without weights: deterministic, quick, and alike for alike pictures; for tests of all that is around one."""
+"""An encoder without weights: deterministic, and alike for alike pictures; for tests of what is around one."""
 
 from typing import Final
 

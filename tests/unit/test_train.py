@@ -1,0 +1,212 @@
+"""Training on drawings: it learns, stops, resumes, and what comes out is a bundle that embeds."""
+
+import threading
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from offline.dataset import Row
+from offline.drawn import draw_catalogue
+from offline.train.augment import augment
+from offline.train.config import HEADS, Stage, TrainConfig
+from offline.train.data import UNKNOWN, Batches, Pictures, encode_labels, label_names
+from offline.train.schedule import Clock, one_cycle
+from services.serving.errors import InvalidInput
+
+
+def row(number: int, gender: str = "Men", article_type: str = "Tshirts", colour: str | None = "Blue") -> Row:
+    return Row(str(number), gender, "Apparel", "Topwear", article_type, colour, None, None, None, None)
+
+
+def pictures(count: int = 50) -> Pictures:
+    rows = tuple(row(i, article_type="Ties" if i % 10 == 0 else "Tshirts") for i in range(count))
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 16, 12, 3), dtype=np.uint8)
+    return Pictures(rows, pixels)
+
+
+def batches(train: Pictures, extra: Pictures | None = None, rebalance: float = 0.0) -> Batches:
+    names = label_names(train.rows)
+    return Batches(train, extra, names, batch=10, extra_share=0.2, rebalance=rebalance, seed=4)
+
+
+class TestBatches:
+    """What is drawn when."""
+
+    def test_a_position_always_gives_the_same_batch(self) -> None:
+        one, other = batches(pictures()), batches(pictures())
+        for seen in (0, 10, 20):
+            one.at(seen, 16, 12)
+        late, fresh = one.at(30, 16, 12), other.at(30, 16, 12)
+        assert np.array_equal(late.pixels, fresh.pixels)
+        assert np.array_equal(late.labels, fresh.labels)
+
+    def test_a_pass_shows_every_product_once_where_nothing_is_rebalanced(self) -> None:
+        train = Pictures(tuple(row(i, article_type=f"Type {i}") for i in range(50)), pictures().pixels)
+        source = batches(train)
+        shown = np.concatenate([source.at(seen, 16, 12).labels[:, 0] for seen in range(0, 50, 10)])
+        assert sorted(shown) == list(range(50))
+
+    def test_rebalancing_shows_rare_types_more_often(self) -> None:
+        def share(rebalance: float) -> float:
+            source = batches(pictures(), rebalance=rebalance)
+            shown = np.concatenate([source.at(seen, 16, 12).labels[:, 0] for seen in range(0, 500, 10)])
+            return float((shown == 0).mean())
+
+        assert share(0.0) == pytest.approx(0.1, abs=0.005)
+        # Nine to one becomes three to one.
+        assert share(0.5) == pytest.approx(0.25, abs=0.02)
+
+    def test_extra_pictures_take_their_share(self) -> None:
+        extra = Pictures((row(1, article_type="Ties"),), np.zeros((1, 16, 12, 3), dtype=np.uint8))
+        batch = batches(pictures(), extra).at(0, 16, 12)
+        assert len(batch.pixels) == 10
+        assert batch.seen == 8
+
+    def test_pictures_come_in_the_size_that_is_asked_for(self) -> None:
+        assert batches(pictures()).at(0, 8, 6).pixels.shape == (10, 8, 6, 3)
+
+
+def test_labels_that_a_head_does_not_know_are_unknown() -> None:
+    names = label_names([row(1), row(2, colour="Red")])
+    labels = encode_labels([row(3), row(4, colour=None), row(5, article_type="Ties")], names)
+    assert labels.shape == (3, len(HEADS))
+    assert labels[:, HEADS.index("baseColour")].tolist() == [0, UNKNOWN, 0]
+    assert labels[:, HEADS.index("derivedType")].tolist() == [0, 0, UNKNOWN]
+
+
+def test_augmentation_is_repeatable_and_keeps_the_hue() -> None:
+    red = np.full((80, 60, 3), 255, dtype=np.uint8)
+    red[20:60, 15:45] = (200, 20, 20)
+    for seed in range(200):
+        one, other = (augment(red, np.random.default_rng(seed)) for _ in range(2))
+        assert np.array_equal(one, other)
+        assert one.shape == red.shape
+        assert one.dtype == np.uint8
+        middle = one[30:50, 22:38].reshape(-1, 3).mean(axis=0)
+        assert middle[0] > 120
+        assert middle[1:].max() < 90
+
+
+class TestSchedule:
+    """The learning rate, and where a run stands."""
+
+    def test_one_cycle_rises_to_its_peak_and_falls_to_nothing(self) -> None:
+        rates = [one_cycle(progress / 1000, 0.1, 0.15) for progress in range(1001)]
+        assert rates[0] == pytest.approx(0.005)
+        assert max(rates) == pytest.approx(0.1)
+        assert int(np.argmax(rates)) == 150
+        assert rates[-1] == pytest.approx(0.0, abs=1e-12)
+        assert all(a >= b for a, b in pairwise(rates[150:]))
+
+    def test_passes_decide_where_they_are_given(self) -> None:
+        clock = Clock(passes=2.0, seconds=None)
+        clock.advance(0.5, 1000.0)
+        assert clock.progress == 0.25
+        assert clock.left_s == pytest.approx(3000.0)
+        clock.advance(2.0, 1.0)
+        assert clock.finished
+
+    def test_minutes_end_in_time_however_slow_it_becomes(self) -> None:
+        clock = Clock(passes=None, seconds=100.0)
+        for elapsed in (1.0, 1.0, 30.0, 50.0):
+            clock.advance(0.0, elapsed)
+        assert clock.progress == pytest.approx(0.82)
+        clock.advance(0.0, 40.0)
+        assert clock.finished
+
+    def test_a_longer_schedule_may_be_given_on_resuming(self) -> None:
+        clock = Clock(passes=None, seconds=200.0, progress=0.5, spent_s=50.0)
+        clock.advance(0.0, 75.0)
+        assert clock.progress == pytest.approx(0.75)
+        clock.advance(0.0, 75.0)
+        assert clock.finished
+
+
+class TestConfig:
+    """What can be asked for."""
+
+    def test_it_comes_back_from_json(self, tmp_path: Path) -> None:
+        import json
+
+        config = TrainConfig(dataset=tmp_path, run=tmp_path / "run", extra=(tmp_path / "x",), minutes=5.0)
+        assert TrainConfig.from_json(json.dumps(config.to_json())) == config
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {},
+            {"passes": 1.0, "minutes": 1.0},
+            {"passes": 0.0},
+            {"passes": 1.0, "stages": (Stage(0.1, 80, 60),)},
+            {"passes": 1.0, "stages": ()},
+            {"passes": 1.0, "batch": 1},
+            {"passes": 1.0, "extra_share": 1.0},
+        ],
+    )
+    def test_nonsense_is_refused(self, tmp_path: Path, changes: dict[str, object]) -> None:
+        with pytest.raises(InvalidInput):
+            TrainConfig(dataset=tmp_path, run=tmp_path, **changes)  # type: ignore[arg-type]
+
+
+class StopAfter(threading.Event):
+    """A stop that comes by itself once it has been looked at so many times."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self._looks = looks
+
+    def is_set(self) -> bool:
+        self._looks -= 1
+        return self._looks < 0
+
+
+@pytest.mark.timeout(900)
+def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -> None:
+    from offline.train import train
+    from offline.train.data import load
+    from offline.train.export import export
+    from services.embedder.runtimes.tensorflow import TensorflowEncoder
+
+    draw_catalogue(tmp_path / "drawn", seed=31, products=48)
+    config = TrainConfig(
+        dataset=tmp_path / "drawn",
+        run=tmp_path / "run",
+        passes=12.0,
+        stages=(Stage(0.0, 24, 18), Stage(0.5, 32, 24)),
+        batch=12,
+        peak=0.05,
+        precision="float32",
+        fractions={"train": 0.7, "validation": 0.3},
+        seed=2,
+    )
+    quiet = Console(quiet=True)
+    stopped = train(config, stop=StopAfter(7), console=quiet)
+    assert stopped.step == 7
+    assert 0.0 < stopped.progress < 1.0
+
+    finished = train(config, console=quiet)
+    assert finished.progress == 1.0
+    history = (config.run / "history.csv").read_text().splitlines()
+    losses = [float(line.split(",")[history[0].split(",").index("derivedType_loss")]) for line in history[1:]]
+    assert losses[-1] < 0.7 * losses[0]
+    assert (config.run / "history.png").stat().st_size > 10_000
+
+    pictures_of_training = load(config.dataset, 32, 24, config.salt, config.fractions).part("train")
+    bundle = export(
+        config.run,
+        tmp_path / "bundle",
+        name="drawings",
+        statistics_from=pictures_of_training,
+        metrics={},
+        training={"data": "drawn"},
+    )
+    encoder = TensorflowEncoder.from_bundle(bundle)
+    embeddings = encoder.encode(pictures_of_training.pixels)
+    head = bundle.heads("articleType")
+    answers = [head.labels[i] for i in np.argmax(embeddings @ head.weights.T, axis=1)]
+    right = [answer == row.article_type for answer, row in zip(answers, pictures_of_training.rows, strict=True)]
+    # Chance is one in twenty or so.
+    assert np.mean(right) > 0.5
