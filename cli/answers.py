@@ -67,10 +67,21 @@ def print_products(
 
 
 def print_answer(
-    to: Console, response: search_pb2.FindSimilarResponse, *, marks: dict[str, Mark] | None = None
+    to: Console,
+    response: search_pb2.FindSimilarResponse,
+    *,
+    marks: dict[str, Mark] | None = None,
+    classification: bool = True,
 ) -> None:
-    """Prints what a photograph was recognised as, the products, and what was applied to find them."""
-    if response.HasField("classification"):
+    """Prints what a photograph was recognised as, the products, and what was applied to find them.
+
+    Args:
+        to: where.
+        response: the answer.
+        marks: words beside products, by id.
+        classification: whether to say what the photograph was recognised as.
+    """
+    if classification and response.HasField("classification"):
         to.print(Text(describe_classification(response.classification)))
     if response.products:
         to.print()
@@ -92,9 +103,8 @@ def describe_classification(classification: types_pb2.Classification) -> str:
         parts.append(f"subCategory {first.label}{probability}")
     if classification.derived_types:
         best = classification.derived_types[0]
-        others = ", ".join(f"{other.label} {other.similarity:.2f}" for other in classification.derived_types[1:3])
-        then = f"; then {others}" if others else ""
-        parts.append(f"derived type {best.label} (similarity {best.similarity:.2f}{then})")
+        then = "".join(f", then {other.label} {other.similarity:.2f}" for other in classification.derived_types[1:2])
+        parts.append(f"derived type {best.label} ({best.similarity:.2f}{then})")
     return "Predicted: " + (" · ".join(parts) or "nothing")
 
 
@@ -136,9 +146,8 @@ async def contact_section(
         Tile(
             picture=pictures[similar.product.id],
             caption=(
-                f"{similar.similarity:.3f}",
+                f"{similar.similarity:.3f} · {similar.product.base_colour or 'no colour known'}",
                 similar.product.name or similar.product.id,
-                similar.product.base_colour or "no colour known",
             ),
             mark=marks.get(similar.product.id),
         )
@@ -147,8 +156,8 @@ async def contact_section(
     caption = list(query_caption)
     if response.HasField("classification"):
         recognised = response.classification
-        caption += [f"subCategory: {first.label}" for first in recognised.sub_categories[:1]]
-        caption += [f"derived type: {best.label}" for best in recognised.derived_types[:1]]
+        caption += [f"predicted subCategory: {first.label}" for first in recognised.sub_categories[:1]]
+        caption += [f"predicted type: {best.label}" for best in recognised.derived_types[:1]]
     return Section(heading, note, Tile(query_picture, tuple(caption), region=region), tiles)
 
 

@@ -39,7 +39,7 @@ class Tile:
 
     Attributes:
         picture: an encoded photograph, or None where there is none to show.
-        caption: lines of text below it, the first in bold ink; shortened to the picture's width.
+        caption: texts below it, the first in darker ink; the last is wrapped into what lines are left.
         mark: a tag in the picture's corner: "new" in this list, or "leaves" the list in the next one.
         region: the part of the photograph that was meant, framed.
     """
@@ -141,9 +141,16 @@ def _draw_tile(
     draw.rectangle((left, top, left + width - 1, top + height - 1), outline=border, width=thick)
     if tile.mark:
         _tag(draw, (left, top), tile.mark, border)
-    for number, line in enumerate(tile.caption):
+    for number, line in enumerate(_caption(tile, width)):
         size_of, colour = (_TEXT_SIZE, _INK) if number == 0 else (_SMALL_SIZE, _GREY)
         _text(draw, (left, top + height + 6 + number * _LINE), line, size_of, colour, width)
+
+
+def _caption(tile: Tile, width: int) -> list[str]:
+    lines = list(tile.caption)
+    if 1 < len(lines) < CAPTION_LINES:
+        lines[-1:] = wrap(printable(lines[-1]), _font(_SMALL_SIZE), width, CAPTION_LINES + 1 - len(lines))
+    return lines
 
 
 def _frame_region(draw: ImageDraw.ImageDraw, region: Box, corner: tuple[int, int], size: tuple[int, int]) -> None:
@@ -193,6 +200,19 @@ def shorten(text: str, font: ImageFont.FreeTypeFont, max_width: int) -> str:
     while end and font.getlength(text[:end].rstrip() + "…") > max_width:
         end -= 1
     return text[:end].rstrip() + "…"
+
+
+def wrap(text: str, font: ImageFont.FreeTypeFont, max_width: int, max_lines: int) -> list[str]:
+    """Breaks a text between words into lines at most `max_width` pixels wide; the last one holds all the rest."""
+    lines: list[str] = []
+    words = text.split()
+    while words and len(lines) < max_lines - 1:
+        count = 1
+        while count < len(words) and font.getlength(" ".join(words[: count + 1])) <= max_width:
+            count += 1
+        lines.append(" ".join(words[:count]))
+        words = words[count:]
+    return [*lines, " ".join(words)] if words else lines
 
 
 def printable(text: str) -> str:

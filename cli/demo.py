@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
-HOME = Path("var/demo")
 DEFAULT_OUT = Path("out/demo")
 
 
@@ -53,9 +53,9 @@ def demo(
 
     to = output.console()
     if dataset is None:
-        path, home = demo_catalogue.drawn_catalogue(HOME, to), HOME / "drawn"
+        path, home = demo_catalogue.drawn_catalogue(demo_catalogue.DEMO_HOME, to), demo_catalogue.DEMO_HOME / "drawn"
     else:
-        path, home = dataset, HOME / demo_catalogue.demo_dataset_name(dataset)
+        path, home = dataset, demo_catalogue.DEMO_HOME / demo_catalogue.demo_dataset_name(dataset)
     with startup_errors(), open_dataset(path) as opened:
         rows = opened.rows if limit is None else opened.rows[:limit]
         if not rows:
@@ -80,24 +80,31 @@ def _material(dataset: "Dataset", rows: "tuple[Row, ...]", *, drawn: bool, to: "
 
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
-    """Sends what the stack logs to a file: the terminal belongs to the demo."""
+    """Sends what the stack and its libraries log to a file: the terminal belongs to the demo."""
     from services.serving.telemetry import configure_logging
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with path.open("a", encoding="utf-8") as stream:
-        configure_logging("info", "json", stream=stream)
-        yield
+    with path.open("a", encoding="utf-8") as log:
+        configure_logging("info", "json", stream=log)
+        # Libraries written in C++ know no other way out than the file descriptor.
+        sys.stderr.flush()
+        terminal = os.dup(2)
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 async def _run(
     dataset: "Dataset", material: "Material", home: Path, sheet: Path, *, keep_running: bool, to: "Console"
 ) -> None:
-    from services.stack import StackSettings, running_stack
-
     from cli import ingesting
     from cli.connection import connected
     from cli.demo_story import Story
+    from services.stack import StackSettings, running_stack
 
     settings = StackSettings.load(data_dir=home / "data", host="127.0.0.1", port=0)
     started = time.monotonic()

@@ -18,6 +18,7 @@ from services.serving.errors import FashionError
 if TYPE_CHECKING:
     from services.clients.search import SearchClient
 
+DEMO_HOME = Path("var/demo")
 SEED = 7
 PRODUCTS = 480
 HELD_OUT = 12

@@ -15,6 +15,8 @@ from cli import answers
 from cli.contact_sheet import Mark, Section, write_contact_sheet
 from cli.demo_catalogue import DISLIKED, HeldOut
 from fashion.v1 import search_pb2, types_pb2
+from services.contract import Gender
+from services.serving.conversion import gender_to_proto
 from services.serving.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -118,7 +120,7 @@ class Story:
         largest = max(index.derived_types, key=lambda each: (each.product_count, each.label))
         gender, _, article_type = largest.label.partition(" ")
         only = search_pb2.Filter()
-        only.gender.any_of.append(types_pb2.Gender(types_pb2.Gender.Value(f"GENDER_{gender.upper()}")))
+        only.gender.any_of.append(gender_to_proto(Gender(gender)))
         only.article_type.any_of.append(article_type)
         page = await self._client.list_products(only, page_size=50)
         return next(
@@ -185,7 +187,7 @@ class Story:
         else:
             self._to.print(f"None of these photographs has a {DISLIKED.lower()} product in its list: nothing changes.")
         new: dict[str, Mark] = dict.fromkeys(dislike.came, "new")
-        answers.print_answer(self._to, dislike.with_dislike, marks=new)
+        answers.print_answer(self._to, dislike.with_dislike, marks=new, classification=False)
         self._sections.append(
             await answers.contact_section(
                 self._client,

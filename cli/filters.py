@@ -8,7 +8,7 @@ from services.contract import Gender
 from services.serving.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from fashion.v1 import search_pb2, types_pb2
+    from fashion.v1 import search_pb2
 
 PANEL = "Which products are eligible (repeat an option for several values)"
 
@@ -69,6 +69,7 @@ def build_filter(
         InvalidInput: exact colours and families were both named, which one filter cannot hold.
     """
     from fashion.v1 import search_pb2
+    from services.serving.conversion import gender_to_proto
 
     if (colours or not_colours) and (colour_families or not_colour_families):
         raise InvalidInput(
@@ -78,7 +79,7 @@ def build_filter(
         )
     made = search_pb2.Filter()
     if genders:
-        made.gender.any_of.extend(gender_number(gender) for gender in genders)
+        made.gender.any_of.extend(gender_to_proto(gender) for gender in genders)
     for condition, values in (
         (made.master_category, master_categories),
         (made.sub_category, sub_categories),
@@ -99,13 +100,6 @@ def build_filter(
     if year_to is not None:
         made.year.last = year_to
     return made if made.ByteSize() else None
-
-
-def gender_number(gender: Gender) -> "types_pb2.Gender":
-    """The stubs' value for a gender."""
-    from fashion.v1 import types_pb2
-
-    return types_pb2.Gender(types_pb2.Gender.Value(f"GENDER_{gender.name}"))
 
 
 def describe_filter(chosen: "search_pb2.Filter | None") -> str:

@@ -21,6 +21,8 @@ from cli.output import plain_table
 from fashion.v1 import search_pb2, types_pb2
 from offline.dataset import Dataset, Row
 from offline.ingest import BatchOutcome, Ingest, IngestLimits, IngestReport, PhotographedRow, Written
+from services.contract import Gender
+from services.serving.conversion import gender_to_proto
 from services.serving.errors import FashionError
 from services.serving.status import category_of
 
@@ -55,7 +57,7 @@ def product_row(item: PhotographedRow) -> search_pb2.ProductRow:
     row = item.row
     product = types_pb2.Product(
         id=row.id,
-        gender=types_pb2.Gender(types_pb2.Gender.Value(f"GENDER_{row.gender.upper()}")),
+        gender=gender_to_proto(Gender(row.gender)),
         master_category=row.master_category,
         sub_category=row.sub_category,
         article_type=row.article_type,
@@ -213,5 +215,5 @@ def _duration(report: IngestReport) -> str:
     if report.seconds and report.rows_done:
         text += f", {report.rows_done / report.seconds:,.0f} rows/s"
     if report.embedding_s is not None and report.seconds:
-        text += f"; {report.embedding_s / report.seconds:.0%} of it waiting for embeddings"
+        text += f", {report.embedding_s / report.seconds:.0%} of it embedding"
     return text

@@ -20,6 +20,9 @@ _HELP = """Visual recommendation for fashion shops: a product or a photograph in
 Start with [bold]fashion demo[/bold]; it needs nothing else running.
 """
 
+# What a person can do, where the error itself cannot know that a person reads it.
+_HINTS = {"SEARCH_UNAVAILABLE": "start it with `fashion serve`, or name another with --server"}
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -108,7 +111,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except FashionError as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
-        output.say_error(error.message, error.reason)
+        hint = _HINTS.get(error.reason)
+        output.say_error(f"{error.message}; {hint}" if hint else error.message, error.reason)
         return output.exit_code(error)
     except KeyboardInterrupt:
         return output.EXIT_INTERRUPTED

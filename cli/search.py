@@ -109,7 +109,7 @@ def search(
         typer.Option(
             "--scope",
             metavar="SCOPE",
-            help="predicted-type, inventory, or auto: the whole inventory for a product, the predicted derived type for a photograph.",
+            help="predicted-type, inventory, or auto: the inventory for a product, the predicted type for an image.",
             rich_help_panel=_STEER,
         ),
     ] = Scope.AUTO,

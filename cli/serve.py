@@ -17,7 +17,7 @@ from services.serving.errors import FashionError, InvalidInput, Upstream
 serve_app = typer.Typer(rich_markup_mode="rich", add_completion=False)
 stop_app = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
-DEFAULT_DATA_DIR = Path("var/stack")
+DEFAULT_DATA_DIR = Path("var/data")
 DEFAULT_PORT = 50050
 # Loading the model takes seconds; on a busy machine, many.
 START_TIMEOUT_S = 180.0
@@ -109,11 +109,14 @@ def stop(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
 @contextmanager
 def startup_errors() -> Iterator[None]:
     """Turns what a server says about settings and its start into one line and an exit code."""
+    from services.search.catalogue import CatalogueUnusable
     from services.serving.run import ServeError
     from services.serving.settings import SettingsError
 
     try:
         yield
+    except CatalogueUnusable as error:
+        raise FashionError(str(error), reason="CATALOGUE_UNUSABLE") from error
     except SettingsError as error:
         raise InvalidInput(str(error), reason="SETTINGS_INVALID") from error
     except ServeError as error:
@@ -132,29 +135,21 @@ def _serve_one(service: Service, host: str | None, port: int | None, data_dir: P
 
 def _serve_here(host: str | None, port: int | None, data_dir: Path, demo_catalogue: bool) -> None:
     from cli import output
+    from cli.demo_catalogue import DEMO_HOME, fill_if_empty
     from services.serving.telemetry import configure_logging
+    from services.stack import RunningStack, StackSettings, serve_stack
 
     with startup_errors():
-        from services.stack import StackSettings, serve_stack
-
-        settings = StackSettings.load(**_given(host=host, port=port, data_dir=data_dir))
+        settings = StackSettings.load(host=host, port=port, data_dir=data_dir)
         configure_logging(settings.server.log_level, settings.server.log_format)
-        if not demo_catalogue:
-            asyncio.run(serve_stack(settings))
-            return
 
-        async def serve_and_fill() -> None:
-            from cli.demo_catalogue import fill_if_empty
+        async def on_ready(stack: RunningStack) -> None:
+            if demo_catalogue:
+                async with connected(stack.target) as client:
+                    await fill_if_empty(client, DEMO_HOME, output.errors())
+            how_to_reach(stack.target, data_dir, foreground=True)
 
-            async def fill(server: str) -> None:
-                async with connected(server) as client:
-                    await client.wait_until_serving(START_TIMEOUT_S)
-                    await fill_if_empty(client, data_dir, output.errors())
-                    how_to_reach(server, data_dir, foreground=True)
-
-            await serve_stack(settings, on_ready=fill)
-
-        asyncio.run(serve_and_fill())
+        asyncio.run(serve_stack(settings, on_ready))
 
 
 def _serve_in_background(host: str | None, port: int | None, data_dir: Path, demo_catalogue: bool) -> None:
@@ -186,9 +181,9 @@ def _serve_in_background(host: str | None, port: int | None, data_dir: Path, dem
                         )
                 await waiting
             if demo_catalogue:
-                from cli.demo_catalogue import fill_if_empty
+                from cli.demo_catalogue import DEMO_HOME, fill_if_empty
 
-                await fill_if_empty(client, data_dir, to)
+                await fill_if_empty(client, DEMO_HOME, to)
 
     asyncio.run(wait_and_fill())
     how_to_reach(stack.server, data_dir, foreground=False)
@@ -213,8 +208,3 @@ def how_to_reach(server: str, data_dir: Path, *, foreground: bool) -> None:
     to.print(f"End it with: {end}", markup=False)
     if not foreground:
         to.print(f"Log: {data_dir / 'stack.log'}", markup=False, soft_wrap=True)
-
-
-def _given(**options: object) -> dict[str, object]:
-    """The options that were given; the environment decides the others."""
-    return {name: value for name, value in options.items() if value is not None}

@@ -1,0 +1,66 @@
+"""The note of a stack in the background: who runs, who does not, and whom a stop may end."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.stack_process import StackHome
+from services.serving.errors import NotReady
+
+
+def test_nothing_runs_where_nothing_was_started(tmp_path: Path) -> None:
+    home = StackHome(tmp_path / "not-there")
+    assert home.running() is None
+    assert home.stop(1.0) is None
+    assert home.last_log_lines() == ""
+
+
+def test_a_note_left_by_a_crash_stops_nobody(tmp_path: Path) -> None:
+    # This very process has the number on the note; a stop that believed it would end the tests.
+    (tmp_path / "stack.json").write_text(json.dumps({"pid": os.getpid(), "server": "localhost:1"}))
+    home = StackHome(tmp_path)
+    assert home.running() is None
+    assert home.stop(1.0) is None
+
+
+def test_a_command_that_ends_is_not_running_and_its_output_is_in_the_log(tmp_path: Path) -> None:
+    home = StackHome(tmp_path)
+    started = home.start(["nonsense"], "localhost:1")
+    os.waitpid(started.pid, 0)
+    assert home.running() is None
+    assert "No such command" in home.last_log_lines()
+
+
+def test_a_second_start_on_the_directory_is_refused_and_stop_ends_the_first(tmp_path: Path) -> None:
+    home = StackHome(tmp_path)
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import fcntl, json, os, sys, time\n"
+            f"note = open({str(tmp_path / 'stack.json')!r}, 'a+')\n"
+            "fcntl.flock(note, fcntl.LOCK_EX)\n"
+            "note.write(json.dumps({'pid': os.getpid(), 'server': 'localhost:50050'})); note.flush()\n"
+            "print('held', flush=True)\n"
+            "time.sleep(60)\n",
+        ],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        running = home.running()
+        assert running is not None and (running.pid, running.server) == (holder.pid, "localhost:50050")
+        with pytest.raises(NotReady):
+            home.start(["serve"], "localhost:50050")
+        assert home.stop(30.0) == running
+        assert holder.wait(30) != 0
+        assert home.running() is None
+    finally:
+        holder.kill()
+        holder.wait()
+        if holder.stdout is not None:
+            holder.stdout.close()
