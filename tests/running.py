@@ -1,0 +1,108 @@
+"""Runs stacks for tests: with the fake encoder, a port of their own, and a real Redis."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+from pydantic import SecretStr
+
+from fashion.v1 import search_pb2, search_pb2_grpc
+from services.classifier.settings import ClassifierSettings
+from services.embedder.settings import EmbedderSettings
+from services.search.settings import SearchSettings
+from services.serving.settings import ServerSettings
+from services.serving.status import error_info
+from services.stack import RunningStack, StackSettings, running_stack
+
+MAX_MESSAGE = [("grpc.max_send_message_length", 64 << 20), ("grpc.max_receive_message_length", 64 << 20)]
+
+
+def stack_settings(data_dir: Path, *, redis_url: str = "", **search: object) -> StackSettings:
+    """Settings that no variable of the environment changes in what counts; an embedded Redis without `redis_url`."""
+    return StackSettings(
+        server=ServerSettings(host="127.0.0.1", port=0, grace_s=5.0, query_deadline_s=20.0),
+        embedder=EmbedderSettings(runtime="fake"),
+        classifier=ClassifierSettings(redis_url=SecretStr("")),
+        search=SearchSettings(data_dir=data_dir, redis_url=SecretStr(redis_url), **search),
+    )
+
+
+@contextmanager
+def stack_in_thread(settings: StackSettings) -> Iterator[RunningStack]:
+    """Runs a stack on an event loop of its own for as long as the context lasts."""
+    ready = threading.Event()
+    found: list[RunningStack | BaseException] = []
+    stop: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    async def run() -> None:
+        ended = asyncio.Event()
+        stop.append((asyncio.get_running_loop(), ended))
+        try:
+            async with running_stack(settings) as stack:
+                found.append(stack)
+                ready.set()
+                await ended.wait()
+        except BaseException as error:
+            found.append(error)
+            raise
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()), name="stack")
+    thread.start()
+    try:
+        assert ready.wait(60)
+        if isinstance(found[0], BaseException):
+            raise found[0]
+        yield found[0]
+    finally:
+        loop, ended = stop[0]
+        if thread.is_alive():
+            loop.call_soon_threadsafe(ended.set)
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+class Caller:
+    """A caller of a search service who sees what any caller sees: statuses and details."""
+
+    def __init__(self, target: str) -> None:
+        self.channel = grpc.insecure_channel(target, options=MAX_MESSAGE)
+        self.search = search_pb2_grpc.SearchServiceStub(self.channel)
+
+    def find(self, **request: object) -> search_pb2.FindSimilarResponse:
+        """Calls FindSimilar."""
+        return self.search.FindSimilar(search_pb2.FindSimilarRequest(**request), timeout=20)
+
+    def upsert(self, rows: list[search_pb2.ProductRow]) -> search_pb2.UpsertProductsResponse:
+        """Calls UpsertProducts."""
+        return self.search.UpsertProducts(search_pb2.UpsertProductsRequest(rows=rows), timeout=60)
+
+    def dislike(self, user_id: str, *colours: str, exact: bool = False) -> search_pb2.AddDislikedColoursResponse:
+        """Calls AddDislikedColours."""
+        disliked = [search_pb2.DislikedColour(colour=colour, exact=exact) for colour in colours]
+        return self.search.AddDislikedColours(
+            search_pb2.AddDislikedColoursRequest(user_id=user_id, colours=disliked), timeout=20
+        )
+
+    def index(self) -> search_pb2.GetIndexResponse:
+        """Calls GetIndex."""
+        return self.search.GetIndex(search_pb2.GetIndexRequest(), timeout=20)
+
+
+@contextmanager
+def calling(target: str) -> Iterator[Caller]:
+    """Connects a caller for as long as the context lasts."""
+    caller = Caller(target)
+    with caller.channel:
+        yield caller
+
+
+def refusal(error: grpc.RpcError) -> tuple[grpc.StatusCode, str, str, dict[str, str]]:
+    """Takes a refusal apart: code, reason, text and metadata."""
+    info = error_info(error.trailing_metadata())
+    assert info is not None, f"no ErrorInfo: {error.code()} {error.details()}"
+    return error.code(), info.reason, error.details(), dict(info.metadata)
