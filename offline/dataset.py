@@ -314,9 +314,7 @@ def _row(
     if product_id is None:
         raise _DroppedError(None, "no id")
     if product_id in earlier:
-        raise _DroppedError(
-            product_id, "duplicate id", f"duplicate id {product_id}: the first row with it is kept"
-        )
+        raise _DroppedError(product_id, "duplicate id", f"duplicate id {product_id}: the first row with it is kept")
     labels: dict[str, str] = {}
     for column in _REQUIRED:
         value = values[column]
@@ -325,13 +323,9 @@ def _row(
         labels[column] = value
     if labels["gender"] not in GENDERS:
         known = ", ".join(GENDERS)
-        raise _DroppedError(
-            product_id, "unknown gender", f"unknown gender {labels['gender']!r}: not one of {known}"
-        )
+        raise _DroppedError(product_id, "unknown gender", f"unknown gender {labels['gender']!r}: not one of {known}")
     if product_id not in photographs:
-        raise _DroppedError(
-            product_id, "no photograph", f"no photograph {PHOTOGRAPHS_FOLDER}/{product_id}.jpg"
-        )
+        raise _DroppedError(product_id, "no photograph", f"no photograph {PHOTOGRAPHS_FOLDER}/{product_id}.jpg")
     return Row(
         id=product_id,
         gender=labels["gender"],
@@ -383,9 +377,7 @@ def _records(lines: list[bytes]) -> Iterator[_Record]:
             more, more_repairs = _decode(lines[end])
             joined, joined_repairs, end = f"{joined}\n{more}", joined_repairs or more_repairs, end + 1
         if _quote_is_open(joined):
-            yield _Record(
-                first + 1, text.split(","), (*repairs, "a quote is never closed: taken as a character")
-            )
+            yield _Record(first + 1, text.split(","), (*repairs, "a quote is never closed: taken as a character"))
             continue
         at = end
         # Newlines inside quotes have to reach the reader as lines of their own.
@@ -397,9 +389,7 @@ def _decode(line: bytes) -> tuple[str, tuple[str, ...]]:
     try:
         return line.decode("utf-8"), ()
     except UnicodeDecodeError:
-        return line.decode("utf-8", errors="replace"), (
-            "bytes that are not UTF-8: shown as \N{REPLACEMENT CHARACTER}",
-        )
+        return line.decode("utf-8", errors="replace"), ("bytes that are not UTF-8: shown as \N{REPLACEMENT CHARACTER}",)
 
 
 def _quote_is_open(text: str) -> bool:

@@ -151,9 +151,7 @@ def _is_safe(path: Path, info: zipfile.ZipInfo) -> bool:
 
 def _only_root(path: str, found: list[_Root]) -> _Root:
     if not found:
-        raise InvalidInput(
-            f"{path}: no {STYLES_FILE}, at its root or one folder down", reason="DATASET_STYLES_MISSING"
-        )
+        raise InvalidInput(f"{path}: no {STYLES_FILE}, at its root or one folder down", reason="DATASET_STYLES_MISSING")
     if len(found) > 1:
         where = ", ".join(str(root) for root in found)
         raise InvalidInput(f"{path}: several data sets, name one: {where}", reason="DATASET_AMBIGUOUS")

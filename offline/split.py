@@ -96,20 +96,34 @@ def split(
     Raises:
         InvalidInput: the fractions are no shares of 1, or a product has no digest.
     """
+    groups = twin_groups(rows, photograph_digests)
+    part_of = {
+        product_id: part
+        for group, part in zip(groups, part_of_groups(groups, salt, fractions), strict=True)
+        for product_id in group
+    }
+    return {row.id: part_of[row.id] for row in rows}
+
+
+def part_of_groups(
+    groups: Sequence[tuple[str, ...]], salt: str = DEFAULT_SALT, fractions: Mapping[Part, float] = DEFAULT_FRACTIONS
+) -> list[Part]:
+    """The part of each group of twins; its smallest id and the salt alone decide.
+
+    Args:
+        groups: as `twin_groups` gives them.
+        salt: another salt gives another split.
+        fractions: expected share of groups by part, each in [0, 1], together 1; a part left out gets none.
+
+    Raises:
+        InvalidInput: the fractions are no shares of 1.
+    """
     shares = [fractions.get(part, 0.0) for part in PARTS]
-    if (
-        any(share < 0 for share in shares)
-        or abs(sum(shares) - 1) > 1e-9
-        or not fractions.keys() <= set(PARTS)
-    ):
+    if min(shares) < 0 or abs(sum(shares) - 1) > 1e-9 or not fractions.keys() <= set(PARTS):
         raise InvalidInput(
-            f"fractions {dict(fractions)} are no shares of 1 of {PARTS}", reason="FRACTIONS_INVALID"
+            f"fractions {dict(fractions)} are no shares of 1 for {', '.join(PARTS)}", reason="FRACTIONS_INVALID"
         )
-    parts: dict[str, Part] = {}
-    for group in twin_groups(rows, photograph_digests):
-        part = _part(group[0], salt, shares)
-        parts.update(dict.fromkeys(group, part))
-    return {row.id: parts[row.id] for row in rows}
+    return [_part(group[0], salt, shares) for group in groups]
 
 
 def _part(group: str, salt: str, shares: Sequence[float]) -> Part:
@@ -150,14 +164,16 @@ def write_subset(dataset: Dataset, ids: Collection[str], path: Path) -> None:
     try:
         with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
             _add(archive, STYLES_FILE, styles_csv(rows), zipfile.ZIP_DEFLATED)
+            # So that even a part without products is a data set.
+            _add(archive, f"{PHOTOGRAPHS_FOLDER}/", b"", zipfile.ZIP_STORED)
             for row in rows:
                 suffix = Path(dataset.photograph_name(row.id)).suffix.lower()
                 content = dataset.photograph(row.id)
                 _add(archive, f"{PHOTOGRAPHS_FOLDER}/{row.id}{suffix}", content, zipfile.ZIP_STORED)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
     except BaseException:
-        os.unlink(temporary)
+        Path(temporary).unlink()
         raise
 
 

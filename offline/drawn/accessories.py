@@ -8,7 +8,6 @@ from PIL import Image
 from offline.drawn.canvas import Canvas, Cloth, Frame, Knot, ellipse, limb, mirrored, rounded, smooth
 from offline.drawn.garments import leading_colour, product_cloth
 from offline.drawn.palette import (
-    BASE_COLOURS,
     DARK,
     STEEL,
     WHITE,
@@ -72,18 +71,12 @@ def watch(spec: ProductSpec, draw: random.Random) -> Image.Image:
             canvas.fill(rounded(radius - 14, y - 7, radius + 3, y + 7, 3), darker(case, 0.2), depth=0.2)
     else:
         canvas.fill(rounded(radius - 3, -5, radius + 7, 5, 2), darker(case, 0.15), depth=0.2)
-    dial = (
-        draw.choice((WHITE, (238, 226, 204), DARK))
-        if women
-        else draw.choice((DARK, WHITE, (34, 50, 92), DARK))
-    )
+    dial = draw.choice((WHITE, (238, 226, 204), DARK)) if women else draw.choice((DARK, WHITE, (34, 50, 92), DARK))
     _dial(canvas, spec, radius, case, dial, draw)
     return canvas.finish()
 
 
-def _dial(
-    canvas: Canvas, spec: ProductSpec, radius: float, case: Colour, dial: Colour, draw: random.Random
-) -> None:
+def _dial(canvas: Canvas, spec: ProductSpec, radius: float, case: Colour, dial: Colour, draw: random.Random) -> None:
     mark, square = contrast(dial), "square" in spec.cut
 
     def face(share: float) -> list[tuple[float, float]]:
@@ -94,14 +87,10 @@ def _dial(
     if spec.gender == "Women" and not square and draw.random() < 0.5:
         for step in range(28):
             angle = step / 28 * math.tau
-            canvas.dot(
-                radius * 0.91 * math.cos(angle), radius * 0.91 * math.sin(angle), 2.6, lighter(case, 0.7)
-            )
+            canvas.dot(radius * 0.91 * math.cos(angle), radius * 0.91 * math.sin(angle), 2.6, lighter(case, 0.7))
     canvas.fill(face(0.82), dial, depth=0.16, edge=1.2)
     if "digital" in spec.cut:
-        canvas.fill(
-            rounded(-radius * 0.6, -radius * 0.32, radius * 0.6, radius * 0.3, 4), (186, 198, 176), depth=0.1
-        )
+        canvas.fill(rounded(-radius * 0.6, -radius * 0.32, radius * 0.6, radius * 0.3, 4), (186, 198, 176), depth=0.1)
         for x in (-0.42, -0.2, 0.12, 0.34):
             low = rounded(radius * x, -radius * 0.2, radius * (x + 0.13), radius * 0.18, 2)
             canvas.stroke(low, DARK, 3, closed=True)
@@ -109,15 +98,11 @@ def _dial(
     for step in range(12):
         angle = step / 12 * math.tau
         inner = 0.6 if step % 3 == 0 else 0.67
-        ends: list[Knot] = [
-            (radius * r * math.sin(angle), -radius * r * math.cos(angle), 1) for r in (inner, 0.74)
-        ]
+        ends: list[Knot] = [(radius * r * math.sin(angle), -radius * r * math.cos(angle), 1) for r in (inner, 0.74)]
         canvas.stroke(ends, mark, 3.4 if step % 3 == 0 else 1.8)
     if "chronograph" in spec.cut:
         for x, y in ((-0.34, 0.0), (0.34, 0.0), (0.0, 0.34)):
-            canvas.fill(
-                ellipse(x * radius, y * radius, radius * 0.17, radius * 0.17), mix(dial, mark, 0.16), depth=0
-            )
+            canvas.fill(ellipse(x * radius, y * radius, radius * 0.17, radius * 0.17), mix(dial, mark, 0.16), depth=0)
     thick = 4.2 if radius > 60 else 3
     canvas.stroke([(0, 0, 1), (-radius * 0.34, -radius * 0.26, 1)], mark, thick)
     canvas.stroke([(0, 0, 1), (radius * 0.36, -radius * 0.46, 1)], mark, thick * 0.8)
@@ -156,10 +141,7 @@ def sunglasses(spec: ProductSpec, draw: random.Random) -> Image.Image:
     for side in (1, -1):
         outer: list[Knot] = [(side * k[0], k[1]) if len(k) == 2 else (side * k[0], k[1], 1) for k in lens]
         canvas.fill(smooth(outer), colour, depth=0.2, edge=1.2)
-        inner = [
-            (side * (middle[0] + (k[0] - middle[0]) * rim), middle[1] + (k[1] - middle[1]) * rim)
-            for k in lens
-        ]
+        inner = [(side * (middle[0] + (k[0] - middle[0]) * rim), middle[1] + (k[1] - middle[1]) * rim) for k in lens]
         knots: list[Knot] = [(x, y) for x, y in inner]
         canvas.fill(smooth(knots), tint, depth=0, edge=0.8)
         canvas.folds([[(-140, 30), (0, 34), (140, 30)]], 46, 0.5, lighter(tint, 0.6))
@@ -244,9 +226,7 @@ def belt(spec: ProductSpec, draw: random.Random) -> Image.Image:
     for edge in (-0.74, 0.74):
         canvas.stroke([(x * 0.99, y + wide * edge) for x, y, *_ in front], thread, 1.0, dash=4)
     metal = (
-        draw.choice(((212, 172, 90), _ROSE, STEEL))
-        if women
-        else draw.choice((STEEL, (120, 112, 96), (190, 160, 96)))
+        draw.choice(((212, 172, 90), _ROSE, STEEL)) if women else draw.choice((STEEL, (120, 112, 96), (190, 160, 96)))
     )
     canvas.fill(limb([(30, 42), (54, 41)], (wide + 3,)), darker(colour, 0.2), depth=0.2)
     high = wide + 8
@@ -308,8 +288,7 @@ def socks(spec: ProductSpec, draw: random.Random) -> Image.Image:
             (20, 128),
         ]
         knots: list[Knot] = [
-            (k[0] + shift, k[1]) if len(k) == 2 else (k[0] + shift, k[1], 1)
-            for k in [*leg, (-20, 104), (-40, 64)]
+            (k[0] + shift, k[1]) if len(k) == 2 else (k[0] + shift, k[1], 1) for k in [*leg, (-20, 104), (-40, 64)]
         ]
         canvas.fill(smooth(knots), cloth, depth=0.34)
         for part in (
@@ -327,8 +306,3 @@ def socks(spec: ProductSpec, draw: random.Random) -> Image.Image:
             canvas.stroke([(shift + x, tall + 2, 1), (shift + x, tall + 23, 1)], ink(accent), 0.8)
         canvas.folds([[(shift - 24, 58), (shift + 10, 66)], [(shift - 20, 46), (shift + 6, 50)]], 4, 0.26)
     return canvas.finish()
-
-
-def known_colours() -> tuple[str, ...]:
-    """Names of all colours that can be drawn."""
-    return (*BASE_COLOURS, "Multi")

@@ -35,17 +35,11 @@ def handbag(spec: ProductSpec, draw: random.Random) -> Image.Image:
         tall = {"tote": -46, "satchel": -22, "bowling": -30}[kind]
         reach = -150 if kind == "tote" else -118
         canvas.fill(
-            limb(
-                [(-48, tall + 10), (-44, reach + 30), (0, reach), (44, reach + 30), (48, tall + 10)], (5.5,)
-            ),
+            limb([(-48, tall + 10), (-44, reach + 30), (0, reach), (44, reach + 30), (48, tall + 10)], (5.5,)),
             darker(trim, 0.25),
             depth=0.2,
         )
-        half = (
-            [(0, tall, 1), (top, tall, 1)]
-            if kind == "tote"
-            else [(0, tall), (top - 22, tall), (top, tall + 26)]
-        )
+        half = [(0, tall, 1), (top, tall, 1)] if kind == "tote" else [(0, tall), (top - 22, tall), (top, tall + 26)]
         half += [(bottom, 70), (bottom - 6, 102, 1), (0, 104)]
         canvas.fill(smooth(mirrored(half)), fabric, depth=0.34)
         canvas.folds([[(-60, tall + 20), (-72, 80)]], 14, 0.22, WHITE)
@@ -95,9 +89,7 @@ def backpack(spec: ProductSpec, draw: random.Random) -> Image.Image:
             dark,
             depth=0.3,
         )
-        canvas.fill(
-            smooth([(side * 70, 56), (side * 104, 66), (side * 104, 118), (side * 76, 132)]), dark, depth=0.3
-        )
+        canvas.fill(smooth([(side * 70, 56), (side * 104, 66), (side * 104, 118), (side * 76, 132)]), dark, depth=0.3)
     canvas.fill(limb([(-22, -128), (-16, -152), (16, -152), (22, -128)], (5,)), dark, depth=0.2)
     half: list[Knot] = [(0, -138), (44, -132), (80, -92), (90, 0), (92, 110), (76, 140), (0, 142)]
     canvas.fill(smooth(mirrored(half)), fabric, depth=0.36)
@@ -116,14 +108,10 @@ def backpack(spec: ProductSpec, draw: random.Random) -> Image.Image:
         canvas.stroke([(-58, 44), (0, 38), (58, 44)], STEEL, 1.2)
         canvas.fill(rounded(40, 41, 46, 58, 2), accent, depth=0, edge=0.8)
         if kind == "panel":
-            canvas.fill(
-                smooth([(-66, -84, 1), (-20, -60), (66, -84, 1), (68, 0, 1), (-68, 0, 1)]), accent, depth=0.2
-            )
+            canvas.fill(smooth([(-66, -84, 1), (-20, -60), (66, -84, 1), (68, 0, 1), (-68, 0, 1)]), accent, depth=0.2)
         else:
             for row in range(3):
-                canvas.stroke(
-                    [(-72, -50 + row * 16, 1), (72, -50 + row * 16, 1)], accent if row == 1 else dark, 2.2
-                )
+                canvas.stroke([(-72, -50 + row * 16, 1), (72, -50 + row * 16, 1)], accent if row == 1 else dark, 2.2)
     canvas.fill(rounded(-20, 68, 20, 84, 3), accent, depth=0, edge=0.8)
     return canvas.finish()
 

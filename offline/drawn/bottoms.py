@@ -41,18 +41,14 @@ def draw_legs(canvas: Canvas, body: Body, cut: Legs, cloth: Cloth, draw: random.
         for side in (1, -1):
             x = side * body.stance
             canvas.stroke([(x, high + 30), (x + side, 340), (x, cut.length - 4)], line, 0.7)
-            canvas.stroke(
-                [(side * (body.waist - 8), high + 13, 1), (side * (body.hip - 2), high + 42, 1)], line, 0.9
-            )
+            canvas.stroke([(side * (body.waist - 8), high + 13, 1), (side * (body.hip - 2), high + 42, 1)], line, 0.9)
     else:
         _side_stripes(canvas, body, cut, cloth, high)
     _waistband(canvas, body, cut, cloth, high)
     for side in (1, -1):
         wide = _width_at_end(body, cut)
         x = side * _stance_at(body, cut.length)
-        canvas.stroke(
-            [(x - wide, cut.length - 5), (x, cut.length - 3), (x + wide, cut.length - 5)], line, 0.8
-        )
+        canvas.stroke([(x - wide, cut.length - 5), (x, cut.length - 3), (x + wide, cut.length - 5)], line, 0.8)
 
 
 def _stance_at(body: Body, y: float) -> float:
@@ -62,9 +58,7 @@ def _stance_at(body: Body, y: float) -> float:
 def _width_at_end(body: Body, cut: Legs) -> float:
     share = (cut.length - body.crotch_y) / (448 - body.crotch_y)
     if share > 0.5:
-        return (
-            body.knee + cut.ease[1] + (body.ankle + cut.ease[2] - body.knee - cut.ease[1]) * (share - 0.5) * 2
-        )
+        return body.knee + cut.ease[1] + (body.ankle + cut.ease[2] - body.knee - cut.ease[1]) * (share - 0.5) * 2
     return body.thigh + cut.ease[0] + (body.knee + cut.ease[1] - body.thigh - cut.ease[0]) * share * 2
 
 
@@ -104,9 +98,7 @@ def _fade(canvas: Canvas, body: Body, cloth: Cloth) -> None:
         return
     for side in (1, -1):
         x = side * (body.stance + 1)
-        canvas.folds(
-            [[(x, body.hip_y + 12), (x, 318), (x, 380)]], body.knee * 0.9, 0.3, lighter(cloth.colour, 0.55)
-        )
+        canvas.folds([[(x, body.hip_y + 12), (x, 318), (x, 380)]], body.knee * 0.9, 0.3, lighter(cloth.colour, 0.55))
 
 
 def _jeans_seams(canvas: Canvas, body: Body, cut: Legs, thread: Colour, line: Colour, high: float) -> None:
@@ -121,9 +113,7 @@ def _jeans_seams(canvas: Canvas, body: Body, cut: Legs, thread: Colour, line: Co
             line,
             0.6,
         )
-    canvas.stroke(
-        [(7, high + 12, 1), (7, body.crotch_y - 18), (0, body.crotch_y - 8, 1)], thread, 0.9, dash=2.2
-    )
+    canvas.stroke([(7, high + 12, 1), (7, body.crotch_y - 18), (0, body.crotch_y - 8, 1)], thread, 0.9, dash=2.2)
 
 
 def _side_stripes(canvas: Canvas, body: Body, cut: Legs, cloth: Cloth, high: float) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 
@@ -105,9 +106,7 @@ def limb(
         dx, dy = _direction(line[max(0, at - 1)], line[min(len(line) - 1, at + 1)], 1.0)
         place = at / (len(line) - 1) * (len(widths) - 1)
         low = min(int(place), len(widths) - 2) if len(widths) > 1 else 0
-        width = (
-            widths[0] if len(widths) == 1 else widths[low] + (widths[low + 1] - widths[low]) * (place - low)
-        )
+        width = widths[0] if len(widths) == 1 else widths[low] + (widths[low + 1] - widths[low]) * (place - low)
         left.append((x - dy * width, y + dx * width))
         right.append((x + dy * width, y - dx * width))
     if round_start:
@@ -161,9 +160,7 @@ class Canvas:
         self._box = (0, 0, 1, 1)
         self._mask = Image.new("L", (1, 1), 0)
 
-    def fill(
-        self, outline: Sequence[Point], cloth: Cloth | Colour, *, depth: float = 0.3, edge: float = 1.0
-    ) -> None:
+    def fill(self, outline: Sequence[Point], cloth: Cloth | Colour, *, depth: float = 0.3, edge: float = 1.0) -> None:
         """Fill a shape, darker towards its edges.
 
         Args:
@@ -223,9 +220,7 @@ class Canvas:
         draw = ImageDraw.Draw(small)
         thick = max(1, round(width * self.frame.scale * OVERSAMPLING / _SOFT))
         for line in lines:
-            points = [
-                ((x - left) / _SOFT, (y - top) / _SOFT) for x, y in self._place(smooth(line, closed=False))
-            ]
+            points = [((x - left) / _SOFT, (y - top) / _SOFT) for x, y in self._place(smooth(line, closed=False))]
             draw.line(points, fill=round(255 * strength), width=thick, joint="curve")
         soft = small.filter(ImageFilter.GaussianBlur(max(0.8, thick * 0.6)))
         soft = soft.resize(self._mask.size, Image.Resampling.BILINEAR)
@@ -258,7 +253,7 @@ class Canvas:
             self._line(self._place(points), colour, width)
             return
         travelled = 0.0
-        for one, two in zip(points, points[1:], strict=False):
+        for one, two in pairwise(points):
             length = math.hypot(two[0] - one[0], two[1] - one[1])
             pieces = max(1, math.ceil(length / (dash / 2)))
             for piece in range(pieces):
@@ -291,11 +286,11 @@ class Canvas:
         cast.paste(small.point([round(v * shadow) for v in range(256)]), (1, 2))
         if self._floor is not None:
             cast = ImageChops.lighter(cast, self._floor)
-        cast = cast.filter(ImageFilter.GaussianBlur(3.2)).resize(self._cover.size, Image.Resampling.BILINEAR)
-        paper = Image.new("RGB", self._image.size, (255, 255, 255))
-        paper.paste((70, 70, 84), (0, 0), cast)
-        paper.paste(self._image, (0, 0), self._cover)
-        return paper.reduce(OVERSAMPLING)
+        cast = cast.filter(ImageFilter.GaussianBlur(3.2)).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
+        # The drawing's edges are mixed with white already: where paper shows, only the shadow is to be taken away.
+        bare = ImageChops.multiply(cast, ImageChops.invert(self._cover.reduce(OVERSAMPLING)))
+        darkening = [bare.point([round(v * (255 - tone) / 255) for v in range(256)]) for tone in (70, 70, 84)]
+        return ImageChops.subtract(self._image.reduce(OVERSAMPLING), Image.merge("RGB", darkening))
 
     def _line(self, points: Sequence[Point], colour: Colour, width: float) -> None:
         thick = max(1, round(width * OVERSAMPLING))

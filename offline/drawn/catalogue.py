@@ -13,7 +13,7 @@ from offline.dataset import COLUMNS
 from offline.dataset_files import PHOTOGRAPHS_FOLDER, STYLES_FILE
 from offline.drawn.assortment import ARTISTS, LINES, Line
 from offline.drawn.spec import ProductSpec
-from services.serving.errors import AlreadyExists, InvalidInput
+from services.serving.errors import InvalidInput
 
 DEFAULT_SEED = 7
 DEFAULT_PRODUCTS = 480
@@ -196,9 +196,7 @@ def _families(line: Line, draw: Random, taken: set[tuple[str, str]]) -> Iterator
         ]
 
 
-def _name(
-    line: Line, cut: str, pattern: str, colours: list[str], draw: Random, taken: set[tuple[str, str]]
-) -> str:
+def _name(line: Line, cut: str, pattern: str, colours: list[str], draw: Random, taken: set[tuple[str, str]]) -> str:
     """A name of its own; colourways share theirs, so it leaves out the colour."""
     words = [line.gender]
     if pattern not in _PLAIN:
@@ -236,14 +234,13 @@ def draw_catalogue(folder: Path, *, seed: int = DEFAULT_SEED, products: int = DE
         products: how many, in [1, 5000].
 
     Raises:
-        InvalidInput: `products` is out of range, or `folder` is a file.
-        AlreadyExists: the folder is not empty.
+        InvalidInput: `products` is out of range, or `folder` is a file or not empty.
     """
     specs = catalogue_specs(seed, products)
     if folder.exists() and not folder.is_dir():
         raise InvalidInput(f"{folder} is a file, not a folder", reason="NOT_A_FOLDER")
     if folder.exists() and any(folder.iterdir()):
-        raise AlreadyExists(f"{folder} is not empty", reason="FOLDER_NOT_EMPTY")
+        raise InvalidInput(f"{folder} is not empty", reason="FOLDER_NOT_EMPTY")
     photographs = folder / PHOTOGRAPHS_FOLDER
     photographs.mkdir(parents=True, exist_ok=True)
     for spec in specs:

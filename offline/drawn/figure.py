@@ -1,4 +1,7 @@
-"""The faceless people who wear the drawn garments, in one set of coordinates: head to foot is y 14 to 468, x 0 the middle."""
+"""The faceless people who wear the drawn garments, in one set of coordinates.
+
+Head to foot is y 14 to 468; x = 0 is the middle.
+"""
 
 import random
 from dataclasses import dataclass, replace
@@ -301,9 +304,7 @@ def jeans_below(canvas: Canvas, body: Body, colour: Colour = DENIM) -> None:
     ]
     half += [(3, 300, 1), (2, body.crotch_y + 4, 1), (0, body.crotch_y, 1)]
     canvas.fill(smooth(mirrored(half)), colour, depth=0.3)
-    canvas.folds(
-        [[(0, body.hip_y), (0, body.crotch_y)], [(4, body.crotch_y), (18, body.crotch_y - 6)]], 3, 0.3
-    )
+    canvas.folds([[(0, body.hip_y), (0, body.crotch_y)], [(4, body.crotch_y), (18, body.crotch_y - 6)]], 3, 0.3)
 
 
 def top_above(canvas: Canvas, body: Body, cloth: Cloth | Colour) -> None:

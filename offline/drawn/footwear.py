@@ -80,9 +80,7 @@ def casual_shoes(spec: ProductSpec, draw: random.Random) -> Image.Image:
     canvas.folds([[(44, 4), (38, 20)], [(60, 6), (56, 24)]], 4, 0.22)
     if kind in ("sneaker", "hightop"):
         cap: list[Knot] = [(84, 8 + slim), (80, 28), (92, 50)]
-        canvas.clipped(
-            [*smooth(cap, closed=False), (140, 60), (140, 0)], WHITE if draw.random() < 0.6 else trim
-        )
+        canvas.clipped([*smooth(cap, closed=False), (140, 60), (140, 0)], WHITE if draw.random() < 0.6 else trim)
         canvas.stroke(cap, line, 1.0)
     if kind == "slipon":
         gore: list[Knot] = [(-40, -30, 1), (-14, -22, 1), (-22, 10, 1), (-34, 8, 1)]
@@ -98,9 +96,7 @@ def casual_shoes(spec: ProductSpec, draw: random.Random) -> Image.Image:
                 (11,),
             )
             canvas.fill(strap, trim, depth=0.2)
-            canvas.stroke(
-                [(-34 + shift, 2 + shift * 0.4), (-24 + shift, 14 + shift * 0.3)], ink(trim), 0.8, dash=3
-            )
+            canvas.stroke([(-34 + shift, 2 + shift * 0.4), (-24 + shift, 14 + shift * 0.3)], ink(trim), 0.8, dash=3)
     else:
         stay: list[Knot] = [(-52, -32 + high, 1), (-40, -6), (0, 16), (40, 18), (34, 0, 1)]
         canvas.stroke(stay, line, 1.2)
@@ -118,17 +114,14 @@ def casual_shoes(spec: ProductSpec, draw: random.Random) -> Image.Image:
             for shift in (0, 14, 28):
                 canvas.stroke([(-64 + shift, 34, 1), (-50 + shift, 0, 1)], trim, 6)
         elif motif == "wave":
-            canvas.fill(
-                smooth([(-92, 10, 1), (-60, 30), (-10, 22), (6, 16, 1), (-30, 36), (-66, 40)]), trim, depth=0
-            )
+            canvas.fill(smooth([(-92, 10, 1), (-60, 30), (-10, 22), (6, 16, 1), (-30, 36), (-66, 40)]), trim, depth=0)
     if kind == "hightop":
         canvas.fill(ellipse(-70, -28, 13, 13), trim, depth=0, edge=1)
-    heel: list[Knot] = [(-128, 2, 1), (-121, -30 + high, 1), (-106, -30 + high, 1), (-112, 6, 1)]
-    canvas.fill(smooth(heel), trim, depth=0.1)
+    if kind != "slipon":
+        heel: list[Knot] = [(-128, 2, 1), (-121, -30 + high, 1), (-106, -30 + high, 1), (-112, 6, 1)]
+        canvas.fill(smooth(heel), trim, depth=0.1)
     canvas.stroke([(-114, -37 + high), (-84, -21 + high), (-50, -32 + high)], line, 2.2)
-    base = smooth(
-        [(-132, 42, 1), (-134, 58), (-126, 64), (120, 64), (138, 56), (136, 40, 1), (60, 46), (-60, 46)]
-    )
+    base = smooth([(-132, 42, 1), (-134, 58), (-126, 64), (120, 64), (138, 56), (136, 40, 1), (60, 46), (-60, 46)])
     canvas.fill(base, sole, depth=0.2)
     canvas.stroke([(-131, 54), (0, 56), (135, 51)], trim if luminance(sole) > 200 else ink(sole), 1.6)
     return canvas.finish()
@@ -148,14 +141,12 @@ def _loafer(canvas: Canvas, colour: Colour, fabric: Cloth) -> Image.Image:
         (104, 14),
     ]
     canvas.fill(smooth([*upper, (134, 46, 1)]), fabric, depth=0.4)
-    canvas.stroke([(6, -18), (30, 4), (80, 22), (124, 28)], ink(colour), 1.6)
+    canvas.stroke([(6, -18), (30, 4), (76, 20), (106, 24)], ink(colour), 1.6)
     strap: list[Knot] = [(-22, -4, 1), (4, -24, 1), (30, -20, 1), (10, 14, 1), (-14, 16, 1)]
     canvas.fill(smooth(strap), darker(colour, 0.16), depth=0.2)
     canvas.fill(rounded(-2, -10, 14, -4, 2), darker(colour, 0.6), depth=0, edge=0)
     canvas.stroke([(-114, -28), (-70, -4), (-14, 0)], ink(colour), 2)
-    base = smooth(
-        [(-131, 44, 1), (-131, 62), (-70, 62, 1), (-64, 56, 1), (120, 58), (137, 50), (134, 42, 1), (0, 48)]
-    )
+    base = smooth([(-131, 44, 1), (-131, 62), (-70, 62, 1), (-64, 56, 1), (120, 58), (137, 50), (134, 42, 1), (0, 43)])
     canvas.fill(base, (64, 46, 36), depth=0.2)
     return canvas.finish()
 
@@ -164,11 +155,7 @@ def sports_shoes(spec: ProductSpec, draw: random.Random) -> Image.Image:
     """A running shoe: a mesh upper, overlays and a thick, sculpted sole."""
     canvas, colour = _canvas(spec, draw), leading_colour(spec)
     fabric = Cloth(colour)
-    accent = (
-        draw.choice(MULTI)
-        if luminance(colour) > 190 or luminance(colour) < 70
-        else draw.choice((WHITE, DARK))
-    )
+    accent = draw.choice(MULTI) if luminance(colour) > 190 or luminance(colour) < 70 else draw.choice((WHITE, DARK))
     far: list[Knot] = [(-112, -36, 1), (-80, -52), (-40, -54, 1), (-20, -10, 1), (-108, 0, 1)]
     canvas.fill(smooth(far), darker(accent, 0.3), depth=0.1)
     tongue: list[Knot] = [(-46, -44, 1), (-40, -72), (-20, -66, 1), (44, -8, 1), (0, 4, 1)]
@@ -204,9 +191,7 @@ def sports_shoes(spec: ProductSpec, draw: random.Random) -> Image.Image:
                 depth=0,
             )
     elif swoop == "flash":
-        canvas.fill(
-            smooth([(-104, 30, 1), (-60, 26), (20, -2, 1), (6, 14), (-40, 36), (-84, 42)]), accent, depth=0.1
-        )
+        canvas.fill(smooth([(-104, 30, 1), (-60, 26), (20, -2, 1), (6, 14), (-40, 36), (-84, 42)]), accent, depth=0.1)
     else:
         for shift in (0, 9, 18):
             canvas.stroke([(-110, -4 + shift), (-60, 22 + shift), (10, 10 + shift)], accent, 3.4)
@@ -278,9 +263,7 @@ def formal_shoes(spec: ProductSpec, draw: random.Random) -> Image.Image:
             x, y = -40 + at * 14, -26 + at * 8
             canvas.stroke([(x - 3, y + 10), (x + 5, y), (x + 13, y - 5)], darker(colour, 0.65), 3.2)
     else:
-        canvas.fill(
-            smooth([(-40, -28, 1), (-22, -22, 1), (-18, 8, 1), (-32, 4, 1)]), darker(colour, 0.35), depth=0
-        )
+        canvas.fill(smooth([(-40, -28, 1), (-22, -22, 1), (-18, 8, 1), (-32, 4, 1)]), darker(colour, 0.35), depth=0)
         canvas.fill(limb([(-16, -22, 1), (-2, 14, 1)], (5,)), darker(colour, 0.15), depth=0.1)
         canvas.fill(rounded(-14, -6, 0, 6, 2), STEEL, depth=0)
     canvas.stroke([(-111, -38), (-78, -16), (-50, -28)], line, 2)
@@ -292,8 +275,8 @@ def formal_shoes(spec: ProductSpec, draw: random.Random) -> Image.Image:
             (-70, 54, 1),
             (30, 58),
             (140, 54),
-            (148, 46, 1),
-            (30, 48),
+            (148, 44, 1),
+            (30, 42),
         ]
     )
     canvas.fill(base, (40, 30, 26), depth=0.2)
@@ -320,8 +303,10 @@ def flats(spec: ProductSpec, draw: random.Random) -> Image.Image:
     canvas.folds([[(80, 18), (112, 28)]], 5, 0.45, lighter(colour, 0.6))
     trim = darker(colour, 0.2)
     if "bow" in spec.cut:
-        for knots in ([(62, 12, 1), (40, 0), (40, 18)], [(62, 12, 1), (82, -2), (86, 14)]):
-            canvas.fill(smooth(knots), trim, depth=0.25)
+        left: list[Knot] = [(62, 12, 1), (40, 0), (40, 18)]
+        right: list[Knot] = [(62, 12, 1), (82, -2), (86, 14)]
+        for wing in (left, right):
+            canvas.fill(smooth(wing), trim, depth=0.25)
         canvas.fill(ellipse(62, 11, 5, 5), trim, depth=0.2)
     else:
         canvas.fill(limb([(-34, 24), (-24, -2), (-2, -8)], (4.5,)), trim, depth=0.2)
@@ -367,11 +352,11 @@ def heels(spec: ProductSpec, draw: random.Random) -> Image.Image:
     canvas.fill(smooth([*sole, (-40, 36), (-100, 10), (-122, -10, 1)]), dark, depth=0.1)
     if kind in ("strappy", "wedge"):
         straps: tuple[list[Knot], ...] = (
-            [(30, 52), (50, 30), (76, 34), (92, 58)],
-            [(64, 58), (84, 38), (108, 42), (124, 58)],
+            [(34, 54), (50, 36), (70, 36), (84, 58)],
+            [(84, 60), (94, 44), (112, 45), (124, 60)],
         )
         for strap in straps:
-            canvas.fill(limb(strap, (8, 10, 10, 8)), fabric, depth=0.3)
+            canvas.fill(limb(strap, (8, 9, 9, 8)), fabric, depth=0.3)
         canvas.fill(limb([(-122, -18), (-112, -62), (-70, -66), (-40, -56)], (9, 6, 5, 5)), fabric, depth=0.3)
         canvas.fill(limb([(-110, -18), (-60, -26), (-44, -54)], (6, 5, 5)), fabric, depth=0.3)
         canvas.fill(rounded(-62, -70, -48, -56, 2), (206, 176, 100), depth=0.1)
@@ -389,9 +374,7 @@ def heels(spec: ProductSpec, draw: random.Random) -> Image.Image:
         upper += [(124, 42), (138, 57, 1), (80, 58), (20, 50), (-30, 28), (-90, 0)]
         canvas.fill(smooth(upper), fabric, depth=0.44)
         canvas.stroke([(-113, -58), (-96, -34), (-50, -2), (0, 24), (44, 18)], ink(colour), 1.6)
-        canvas.folds(
-            [[(60, 26), (104, 38), (124, 48)], [(-112, -30), (-88, -12)]], 5, 0.5, lighter(colour, 0.65)
-        )
+        canvas.folds([[(60, 26), (104, 38), (124, 48)], [(-112, -30), (-88, -12)]], 5, 0.5, lighter(colour, 0.65))
         if kind == "peep":
             canvas.fill(ellipse(128, 50, 11, 7, 25), (60, 40, 36), depth=0, edge=1)
         if kind == "maryjane":
@@ -412,23 +395,20 @@ def sandals(spec: ProductSpec, draw: random.Random) -> Image.Image:
     canvas.fill([(x, y + 22) for x, y in outline], tread, depth=0.2)
     canvas.fill([(x, y + 13) for x, y in outline], lighter(tread, 0.16), depth=0.1)
     canvas.fill(outline, mix(colour, _LINING, 0.62), depth=0.25)
-    canvas.stroke(
-        [(x * 0.92, y * 0.84) for x, y, *_ in _footbed(slim)], ink(_LINING), 0.9, dash=4, closed=True
-    )
+    canvas.stroke([(x * 0.92, y * 0.84) for x, y, *_ in _footbed(slim)], ink(_LINING), 0.9, dash=4, closed=True)
     canvas.folds([[(96, -20), (110, 4), (92, 36)], [(34, -24), (46, 4), (24, 34)]], 14, 0.35)
     if "slide" not in spec.cut:
         heel: list[Knot] = [(-36, -28 * slim), (-92, -66), (-138, -52), (-142, -8), (-116, 26 * slim)]
         canvas.fill(limb(heel, (8, 9, 9, 10, 9)), dark, depth=0.3)
-        canvas.fill(
-            limb([(-36, -28), (-60, -6), (-96, 6), (-116, 26 * slim)], (7, 6, 6, 8)), leather, depth=0.3
-        )
-    front: list[Knot] = [(92, -38 * slim), (114, -22), (110, 12), (84, 42 * slim)]
-    middle: list[Knot] = [(16, -34 * slim), (44, -38), (46, 2), (18, 36 * slim)]
+        canvas.fill(limb([(-36, -28), (-60, -6), (-96, 6), (-116, 26 * slim)], (7, 6, 6, 8)), leather, depth=0.3)
+    front: list[Knot] = [(96, -27 * slim), (114, -20), (110, 12), (84, 42 * slim)]
+    middle: list[Knot] = [(20, -21 * slim), (44, -30), (46, 2), (18, 36 * slim)]
     for strap, wide in ((front, 15), (middle, 19)):
         canvas.fill(limb(strap, (wide * 0.8, wide, wide, wide * 0.9)), leather, depth=0.42)
         thread = lighter(colour, 0.5) if luminance(colour) < 150 else darker(colour, 0.4)
-        for shift in (-0.72, 0.72):
-            canvas.stroke([(x + wide * shift, y) for x, y, *_ in strap], thread, 1.0, dash=4)
+        for inset in (-0.66, 0.66):
+            line = [(knot[0] + wide * inset, knot[1] * 0.72) for knot in strap]
+            canvas.stroke([(x, y) for x, y in line], thread, 1.0, dash=4)
     if "slide" not in spec.cut:
         canvas.fill(limb([(52, -14), (78, -18), (104, -8)], (7,)), leather, depth=0.3)
         canvas.fill(rounded(26, 10, 46, 28, 3), STEEL, depth=0.2)

@@ -236,9 +236,7 @@ def jacket(spec: ProductSpec, draw: random.Random) -> Image.Image:
     kind = spec.cut.split()[0]
     colour = leading_colour(spec)
     men = spec.gender == "Men"
-    accent = (
-        draw.choice((darker(colour, 0.25), contrast(colour))) if kind == "bomber" else darker(colour, 0.15)
-    )
+    accent = draw.choice((darker(colour, 0.25), contrast(colour))) if kind == "bomber" else darker(colour, 0.15)
     cut = Upper(
         neck="shirt" if kind == "denim" else "stand",
         sleeve=0.97,
@@ -261,12 +259,8 @@ def jacket(spec: ProductSpec, draw: random.Random) -> Image.Image:
             canvas.stroke([(0, 84, 1), (0, cut.hem + 4, 1)], (186, 190, 196), 2.4)
         elif kind == "denim":
             for side in (1, -1):
-                canvas.stroke(
-                    [(side * 6, 120, 1), (side * (body.chest - 2), 117, 1)], (214, 160, 92), 1.0, dash=2.4
-                )
-                canvas.stroke(
-                    [(side * 18, 122, 1), (side * 12, cut.hem - 8, 1)], (214, 160, 92), 1.0, dash=2.4
-                )
+                canvas.stroke([(side * 6, 120, 1), (side * (body.chest - 2), 117, 1)], (214, 160, 92), 1.0, dash=2.4)
+                canvas.stroke([(side * 18, 122, 1), (side * 12, cut.hem - 8, 1)], (214, 160, 92), 1.0, dash=2.4)
             chest_pocket(canvas, body, fabric, flap=True)
         elif kind == "leather":
             for side in (1, -1):
@@ -279,9 +273,7 @@ def jacket(spec: ProductSpec, draw: random.Random) -> Image.Image:
     return _wear_upper(spec, draw, cut, finish)
 
 
-def _full_length(
-    spec: ProductSpec, draw: random.Random, cut: Upper, *, covered: Colour | None
-) -> Image.Image:
+def _full_length(spec: ProductSpec, draw: random.Random, cut: Upper, *, covered: Colour | None) -> Image.Image:
     """Someone from head to foot in one long garment; legs bare, or in trousers of a colour."""
     woman = spec.gender in ("Women", "Girls")
     if spec.gender == "Girls":
@@ -339,9 +331,7 @@ def _yoke(canvas: Canvas, spec: ProductSpec, body: Body, fabric: Cloth, cut: Upp
             canvas.stroke([(x, 92, 1), (x, 150, 1)], trim, 1.6, dash=2.2)
         hem = body.hip + cut.flare
         canvas.stroke([(-hem + 1, cut.hem - 7), (0, cut.hem - 1), (hem - 1, cut.hem - 7)], trim, 3.2)
-        canvas.stroke(
-            [(-hem + 1, cut.hem - 14), (0, cut.hem - 8), (hem - 1, cut.hem - 14)], trim, 1.2, dash=3
-        )
+        canvas.stroke([(-hem + 1, cut.hem - 14), (0, cut.hem - 8), (hem - 1, cut.hem - 14)], trim, 1.2, dash=3)
     for side in (1, -1):
         x = side * (body.hip + cut.flare * 0.55)
         canvas.stroke(
@@ -400,9 +390,7 @@ def _lower(
         person.legs(canvas)
         shoe = draw.choice((DARK, LEATHER, (226, 226, 228)))
         person.shoes(canvas, shoe)
-        shirt_colour = draw.choice(
-            [c for c in _NEUTRALS if abs(luminance(c) - luminance(fabric.colour)) > 45]
-        )
+        shirt_colour = draw.choice([c for c in _NEUTRALS if abs(luminance(c) - luminance(fabric.colour)) > 45])
         put(canvas, body, fabric)
         top_above(canvas, body, shirt_colour)
     else:
@@ -437,9 +425,7 @@ def shorts(spec: ProductSpec, draw: random.Random) -> Image.Image:
     """Shorts: tailored, sporting or with cargo pockets."""
     kind = {"chino": "shorts", "sport": "sport shorts", "cargo": "cargo shorts"}[spec.cut.split()[0]]
     long = {"Men": 322, "Women": 276, "Boys": 306, "Girls": 278}[spec.gender]
-    cut = Legs(
-        kind, long + draw.uniform(-6, 6), (4.0, 7.0, 7.0) if spec.gender != "Women" else (2.5, 6.0, 6.0)
-    )
+    cut = Legs(kind, long + draw.uniform(-6, 6), (4.0, 7.0, 7.0) if spec.gender != "Women" else (2.5, 6.0, 6.0))
 
     def put(canvas: Canvas, body: Body, fabric: Cloth) -> None:
         draw_legs(canvas, body, cut, fabric, draw)

@@ -32,9 +32,7 @@ PATTERNS = (
 )
 
 
-def cloth(
-    pattern: str, colour: Colour, draw: random.Random, *, scale: float = 1.0, multi: bool = False
-) -> Cloth:
+def cloth(pattern: str, colour: Colour, draw: random.Random, *, scale: float = 1.0, multi: bool = False) -> Cloth:
     """Cloth of a pattern.
 
     Args:
@@ -60,15 +58,18 @@ def cloth(
 
 def denim(colour: Colour, draw: random.Random) -> Cloth:
     """Twill: a fine diagonal weave."""
+    side, step = 80 * OVERSAMPLING, OVERSAMPLING
+    tile = Image.new("RGB", (side, side), colour)
+    pen = ImageDraw.Draw(tile)
+    light, dark = lighter(colour, 0.04), darker(colour, 0.05)
+    for at in range(0, side, step):
+        thread = draw.choice((light, dark))
+        for begin in (at, at - side):
+            pen.line((begin, side, begin + side, 0), fill=thread, width=OVERSAMPLING // 2 + 1)
     image = Image.new("RGB", (WIDTH * OVERSAMPLING, HEIGHT * OVERSAMPLING), colour)
-    pen = ImageDraw.Draw(image)
-    step, light, dark = OVERSAMPLING, lighter(colour, 0.05), darker(colour, 0.05)
-    for at in range(-image.height, image.width, step):
-        pen.line(
-            (at, image.height, at + image.height, 0),
-            fill=draw.choice((light, dark)),
-            width=OVERSAMPLING // 2 + 1,
-        )
+    for y in range(0, image.height, side):
+        for x in range(0, image.width, side):
+            image.paste(tile, (x, y))
     return Cloth(colour, image)
 
 
@@ -79,34 +80,24 @@ def _inks(colour: Colour, draw: random.Random) -> list[Colour]:
     return [light, contrast(colour) if luminance(colour) < 90 else mix(light, WHITE, 0.3), turned]
 
 
-def _striped(
-    image: Image.Image, colour: Colour, inks: list[Colour], draw: random.Random, unit: float
-) -> None:
+def _striped(image: Image.Image, colour: Colour, inks: list[Colour], draw: random.Random, unit: float) -> None:
     pen = ImageDraw.Draw(image)
     period, share = draw.choice((14, 18, 24, 30)) * unit, draw.choice((0.22, 0.32, 0.4))
     at, count = draw.uniform(-period, 0), 0
     while at < image.height:
-        pen.rectangle(
-            (0, at, image.width, at + period * share), fill=inks[count % len(inks) if len(inks) > 3 else 0]
-        )
+        pen.rectangle((0, at, image.width, at + period * share), fill=inks[count % len(inks) if len(inks) > 3 else 0])
         at, count = at + period, count + 1
 
 
-def _pinstriped(
-    image: Image.Image, colour: Colour, inks: list[Colour], draw: random.Random, unit: float
-) -> None:
+def _pinstriped(image: Image.Image, colour: Colour, inks: list[Colour], draw: random.Random, unit: float) -> None:
     pen = ImageDraw.Draw(image)
     period, at, count = draw.choice((8, 11, 15)) * unit, 0.0, 0
     while at < image.width:
-        pen.rectangle(
-            (at, 0, at + 1.5 * unit, image.height), fill=inks[count % len(inks) if len(inks) > 3 else 0]
-        )
+        pen.rectangle((at, 0, at + 1.5 * unit, image.height), fill=inks[count % len(inks) if len(inks) > 3 else 0])
         at, count = at + period, count + 1
 
 
-def _checked(
-    image: Image.Image, colour: Colour, inks: list[Colour], draw: random.Random, unit: float
-) -> None:
+def _checked(image: Image.Image, colour: Colour, inks: list[Colour], draw: random.Random, unit: float) -> None:
     """A tartan: bands that cross half transparent, and thin lines between."""
     period = draw.choice((28, 36, 44)) * unit
     if len(inks) < 4:
@@ -131,9 +122,7 @@ def _checked(
         pen.rectangle((0, y, image.width, y + 1.4 * unit), fill=inks[2])
 
 
-def _gingham(
-    image: Image.Image, colour: Colour, inks: list[Colour], draw: random.Random, unit: float
-) -> None:
+def _gingham(image: Image.Image, colour: Colour, inks: list[Colour], draw: random.Random, unit: float) -> None:
     """Small checks on white; the colour leads because it takes three of four squares."""
     period = draw.choice((9, 12)) * unit
     image.paste(colour, (0, 0, image.width, image.height))
@@ -179,9 +168,7 @@ def _floral(image: Image.Image, colour: Colour, inks: list[Colour], draw: random
             pen.ellipse((cx - r, cy - r, cx + r, cy + r), fill=(246, 206, 80))
 
 
-def _geometric(
-    image: Image.Image, colour: Colour, inks: list[Colour], draw: random.Random, unit: float
-) -> None:
+def _geometric(image: Image.Image, colour: Colour, inks: list[Colour], draw: random.Random, unit: float) -> None:
     pen = ImageDraw.Draw(image)
     period = draw.choice((20, 26)) * unit
     kind = draw.choice(("diamond", "chevron"))
@@ -196,9 +183,7 @@ def _geometric(
                 pen.polygon([(x, y - r * 1.3), (x + r, y), (x, y + r * 1.3), (x - r, y)], fill=fill)
 
 
-def _melange(
-    image: Image.Image, colour: Colour, inks: list[Colour], draw: random.Random, unit: float
-) -> None:
+def _melange(image: Image.Image, colour: Colour, inks: list[Colour], draw: random.Random, unit: float) -> None:
     pen = ImageDraw.Draw(image)
     shades = (lighter(colour, 0.2), darker(colour, 0.14), lighter(colour, 0.1))
     for _ in range(2600):

@@ -34,14 +34,12 @@ def chest_print(canvas: Canvas, kind: str, cloth: Colour, draw: random.Random, *
         canvas.fill(at([(-11, -7), (-7, -14), (-3, -7), (-7, -4)]), second, depth=0, edge=0)
     elif kind == "slogan":
         for row, width in enumerate(draw.sample((22, 17, 20, 13), 3)):
-            left = -width
+            left = -float(width)
             for _ in range(draw.choice((3, 4))):
                 right = min(width, left + draw.uniform(7, 13))
                 if right - left > 3:
                     fill = bright if row == 1 else main
-                    canvas.fill(
-                        at(rounded(left, -12 + row * 9, right, -6 + row * 9, 1)), fill, depth=0, edge=0
-                    )
+                    canvas.fill(at(rounded(left, -12 + row * 9, right, -6 + row * 9, 1)), fill, depth=0, edge=0)
                 left = right + 2
     elif kind == "wave":
         for row, colour in enumerate((main, bright, second)):
@@ -121,17 +119,11 @@ def chest_print(canvas: Canvas, kind: str, cloth: Colour, draw: random.Random, *
         canvas.fill(at(ellipse(0, 0, 6, 6)), (250, 214, 90), depth=0, edge=0)
     elif kind == "butterfly":
         for side in (1, -1):
-            canvas.fill(
-                curve((0, 0, 1), (side * 8, -16), (side * 20, -14), (side * 16, 0)), bright, depth=0, edge=0
-            )
-            canvas.fill(
-                curve((0, 2, 1), (side * 13, 2), (side * 15, 13), (side * 6, 14)), second, depth=0, edge=0
-            )
+            canvas.fill(curve((0, 0, 1), (side * 8, -16), (side * 20, -14), (side * 16, 0)), bright, depth=0, edge=0)
+            canvas.fill(curve((0, 2, 1), (side * 13, 2), (side * 15, 13), (side * 6, 14)), second, depth=0, edge=0)
         canvas.fill(at(ellipse(0, 0, 1.8, 12)), darker(cloth, 0.7), depth=0, edge=0)
     elif kind == "cat":
-        canvas.fill(
-            at([(-15, -4), (-14, -20), (-4, -11), (4, -11), (14, -20), (15, -4)]), main, depth=0, edge=0
-        )
+        canvas.fill(at([(-15, -4), (-14, -20), (-4, -11), (4, -11), (14, -20), (15, -4)]), main, depth=0, edge=0)
         canvas.fill(at(ellipse(0, 0, 17, 14)), main, depth=0, edge=0)
         for eye in (-6, 6):
             canvas.fill(at(ellipse(eye, -2, 2, 2.6)), cloth, depth=0, edge=0)

@@ -90,8 +90,8 @@ def _torso(body: Body, cut: Upper, neck: float) -> list[Point]:
         ]
     else:
         half += [
-            (body.shoulder, body.shoulder_y + 1),
-            (body.shoulder - 5, 108),
+            (body.shoulder - 5, body.shoulder_y, 1),
+            (body.shoulder - 8, 106),
             (body.chest + 1, body.chest_y + 4, 1),
         ]
     waist = body.waist + cut.ease
@@ -112,9 +112,11 @@ def _sleeves(canvas: Canvas, body: Body, cut: Upper, cloth: Cloth | Colour, trim
     for side, spine in zip((1, -1), body.arms, strict=True):
         pad = cut.puff if body.worn else cut.puff - 4
         widths = [width + pad * (1.0 if at < 2 else 0.7) for at, width in enumerate(body.arm_widths)]
+        # Narrower at the shoulder than below it, or the shoulder would look padded.
+        widths[0] *= 0.84
         reach = cut.sleeve
         # The shoulder's roundness: the sleeve's own width, ending where the torso's shoulder does.
-        joint = (side * (body.shoulder + 1.5 - widths[0]), body.shoulder_y + widths[0] * 0.93)
+        joint = (side * (body.shoulder + 0.5 - widths[0]), body.shoulder_y + widths[0] * 0.93)
         spine = (joint, *spine[1:])
         canvas.fill(limb(spine, widths, upto=reach, round_start=True), cloth, depth=0.36)
         (x0, y0), (x1, y1) = spine[1][:2], spine[2][:2]
@@ -124,17 +126,13 @@ def _sleeves(canvas: Canvas, body: Body, cut: Upper, cloth: Cloth | Colour, trim
             0.3,
         )
         if reach > 0.8:
-            canvas.fill(
-                limb(spine, [w - 0.6 for w in widths], upto=reach, start=reach - 0.09), trim, depth=0.2
-            )
+            canvas.fill(limb(spine, [w - 0.6 for w in widths], upto=reach, start=reach - 0.09), trim, depth=0.2)
         elif reach > 0.12:
             edge = limb(spine, widths, upto=reach, start=reach - 0.045)
             if cut.accent is not None:
                 canvas.fill(edge, trim, depth=0.15, edge=0.6)
             else:
-                canvas.stroke(
-                    [edge[0], edge[-1]], ink(cloth.colour if isinstance(cloth, Cloth) else cloth), 0.8
-                )
+                canvas.stroke([edge[0], edge[-1]], ink(cloth.colour if isinstance(cloth, Cloth) else cloth), 0.8)
 
 
 def _torso_folds(canvas: Canvas, body: Body, cut: Upper, draw: random.Random) -> None:
@@ -196,7 +194,8 @@ def _neck(canvas: Canvas, body: Body, cut: Upper, cloth: Cloth, trim: Colour, ne
     if cut.neck in ("crew", "scoop", "boat"):
         depth = _DEPTHS[cut.neck]
         right: list[Knot] = [(neck * 0.6, depth - 2), (neck * 0.9, depth - 6), (neck, top)]
-        band: list[Knot] = [(-x, y) for x, y, *_ in reversed(right)] + [(0, depth), *right]
+        left: list[Knot] = [(-knot[0], knot[1]) for knot in reversed(right)]
+        band: list[Knot] = [*left, (0, depth), *right]
         canvas.fill(limb(band, (2.4,)), trim, depth=0.1, edge=0.7)
     elif cut.neck == "v":
         for side in (1, -1):
@@ -261,7 +260,5 @@ def chest_pocket(canvas: Canvas, body: Body, cloth: Cloth, *, flap: bool = False
 def welt_pockets(canvas: Canvas, body: Body, colour: Colour, hem: float) -> None:
     """The slanted pockets of a jacket."""
     for side in (1, -1):
-        slit = limb(
-            [(side * body.waist * 0.82, hem - 44, 1), (side * body.waist * 0.62, hem - 22, 1)], (1.8,)
-        )
+        slit = limb([(side * body.waist * 0.82, hem - 44, 1), (side * body.waist * 0.62, hem - 22, 1)], (1.8,))
         canvas.fill(slit, darker(colour, 0.25), depth=0, edge=0.8)

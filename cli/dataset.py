@@ -1,0 +1,200 @@
+"""`fashion dataset`: gets, draws, splits and checks data sets in Kaggle's layout."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from services.serving.errors import InvalidInput, Upstream
+
+if TYPE_CHECKING:
+    from offline.dataset import DatasetReport
+
+SMALL = "paramaggarwal/fashion-product-images-small"
+LARGE = "paramaggarwal/fashion-product-images-dataset"
+
+app = typer.Typer(
+    rich_markup_mode="rich",
+    add_completion=False,
+    no_args_is_help=True,
+    help="Data sets in Kaggle's layout (styles.csv and images/ID.jpg): download, draw, split, check.",
+    epilog="Example: fashion dataset draw demo-catalogue",
+)
+
+DatasetPath = Annotated[
+    Path, typer.Argument(metavar="PATH", help="The data set: a folder or a zip in Kaggle's layout.")
+]
+
+
+@app.command(
+    epilog=(
+        "Examples:\n\nfashion dataset download\n\nfashion dataset download --full\n\n"
+        "Exit codes: 0 done · 4 no network, no credentials or not allowed"
+    )
+)
+def download(
+    full: Annotated[
+        bool, typer.Option("--full", help=f"The large photographs ({LARGE}, about 25 GB) instead of 60 x 80 pixels.")
+    ] = False,
+) -> None:
+    """Download the public data set from Kaggle and print the folder that it is in."""
+    import kagglehub
+
+    handle = LARGE if full else SMALL
+    try:
+        folder = kagglehub.dataset_download(handle)
+    except Exception as error:  # kagglehub lets errors of all its libraries through
+        raise _download_error(handle, error) from error
+    typer.echo(folder)
+
+
+def _download_error(handle: str, error: Exception) -> Upstream:
+    """What to do about a download that failed, told from the kind of failure."""
+    import requests
+    from kagglehub.exceptions import CredentialError, UnauthenticatedError
+
+    status = (
+        error.response.status_code if isinstance(error, requests.HTTPError) and error.response is not None else None
+    )
+    if isinstance(error, (CredentialError, UnauthenticatedError)) or status in (401, 403):
+        return Upstream(
+            f"Kaggle refused {handle}: put a token in ~/.kaggle/kaggle.json, or set KAGGLE_USERNAME and KAGGLE_KEY",
+            reason="KAGGLE_REFUSED",
+        )
+    if isinstance(error, (requests.ConnectionError, requests.Timeout)):
+        return Upstream(
+            f"Kaggle cannot be reached to download {handle}: without a network, "
+            "`fashion dataset draw FOLDER` makes a catalogue of its own",
+            reason="KAGGLE_UNREACHABLE",
+        )
+    text = " ".join(str(error).split()) or type(error).__name__
+    return Upstream(f"downloading {handle} failed: {text}", reason="KAGGLE_FAILED")
+
+
+@app.command(
+    epilog=(
+        "Example: fashion dataset draw demo-catalogue --products 480\n\n"
+        "The same seed gives the same files. OUT must be new or empty.\n\nExit codes: 0 done · 2 bad input, "
+        "or OUT is not empty"
+    )
+)
+def draw(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to draw into; made if missing.")],
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Another seed gives other products.")] = 7,
+    products: Annotated[
+        int, typer.Option("--products", metavar="N", min=1, max=5000, help="How many products to draw.")
+    ] = 480,
+) -> None:
+    """Draw a demo catalogue: products that do not exist, in Kaggle's layout."""
+    from cli import output
+    from offline.dataset import open_dataset
+    from offline.drawn import draw_catalogue
+
+    with output.errors().status(f"drawing {products} products"):
+        draw_catalogue(out, seed=seed, products=products)
+    with open_dataset(out) as dataset:
+        types = len({row.derived_type for row in dataset.rows})
+        typer.echo(f"{out}: {len(dataset.rows)} products of {types} derived types")
+
+
+@app.command(
+    epilog=(
+        "Example: fashion dataset split fashion-product-images-small.zip parts\n\n"
+        "Products with the same name and colour, or with the same photograph, come into the same part. "
+        "The same salt gives the same split.\n\nExit codes: 0 done · 2 bad input"
+    )
+)
+def split(
+    path: DatasetPath,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder for train, validation and test .zip.")],
+    salt: Annotated[
+        str | None, typer.Option("--salt", metavar="TEXT", help="Another salt gives another split.")
+    ] = None,
+) -> None:
+    """Split a data set into train.zip, validation.zip and test.zip: 85, 5 and 10 percent of its groups of twins."""
+    from cli import output
+    from offline.dataset import open_dataset
+    from offline.split import DEFAULT_SALT, PARTS, part_of_groups, photograph_digests, twin_groups, write_subset
+
+    if out.exists() and not out.is_dir():
+        raise InvalidInput(f"{out} is a file, not a folder", reason="NOT_A_FOLDER")
+    with open_dataset(path) as dataset, output.errors().status("comparing photographs") as status:
+        groups = twin_groups(dataset.rows, photograph_digests(dataset))
+        parts = part_of_groups(groups, salt or DEFAULT_SALT)
+        rows = []
+        for part in PARTS:
+            status.update(f"writing {part}.zip")
+            mine = [group for group, its_part in zip(groups, parts, strict=True) if its_part == part]
+            ids = {product for group in mine for product in group}
+            file = out / f"{part}.zip"
+            write_subset(dataset, ids, file)
+            types = len({row.derived_type for row in dataset.rows if row.id in ids})
+            rows.append((part, f"{len(ids):,}", f"{len(mine):,}", f"{types:,}", str(file)))
+    right = {"justify": "right"}
+    columns = [("part", {}), ("products", right), ("groups", right), ("derived types", right), ("file", {})]
+    output.console().print(output.plain_table([(name, dict(options)) for name, options in columns], rows))
+
+
+@app.command(
+    epilog=(
+        "Examples:\n\nfashion dataset check fashion-product-images-small.zip\n\n"
+        "fashion dataset check my-shop/ --json report.json\n\n"
+        "Exit codes: 0 readable, also where rows were repaired or dropped · 2 no data set, or a broken one"
+    )
+)
+def check(
+    path: DatasetPath,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", dir_okay=False, help="Write the whole report as JSON to this file."),
+    ] = None,
+    show: Annotated[int, typer.Option("--show", metavar="N", min=0, help="How many findings to print.")] = 20,
+) -> None:
+    """Read a data set and say what is wrong with it: every row repaired or dropped, and why."""
+    from offline.dataset import open_dataset
+
+    with open_dataset(path) as dataset:
+        report = dataset.report
+    if json_file is not None:
+        try:
+            json_file.write_text(report.to_json() + "\n", encoding="utf-8")
+        except OSError as error:
+            raise InvalidInput(f"{json_file}: {error.strerror}", reason="FILE_NOT_WRITABLE") from error
+    _print_report(report, show)
+
+
+def _print_report(report: "DatasetReport", show: int) -> None:
+    from cli import output
+
+    console = output.console()
+    right = {"justify": "right"}
+    facts = [
+        ("rows read", report.rows_read),
+        ("products", report.rows_kept),
+        ("repaired", report.rows_repaired),
+        ("dropped", report.rows_dropped),
+        *((f"  {reason}", count) for reason, count in sorted(report.dropped_reasons.items())),
+        ("photographs", report.photographs),
+        ("photographs without a row", report.photographs_without_row),
+        *((f"products without {column}", count) for column, count in sorted(report.missing.items())),
+    ]
+    console.print(
+        output.plain_table([(report.path, {"overflow": "fold"}), ("", right)], [(name, f"{n:,}") for name, n in facts])
+    )
+    if not report.findings or show == 0:
+        return
+    # What was lost before what was mended.
+    order = {"dropped": 0, "repaired": 1, "note": 2}
+    findings = sorted(report.findings, key=lambda finding: (order[finding.kind], finding.line))
+    console.print()
+    console.print(
+        output.plain_table(
+            [("line", right), ("id", {}), ("what", {}), ("why", {"no_wrap": False, "overflow": "fold"})],
+            [
+                (str(finding.line) if finding.line else "–", finding.id, finding.kind, finding.reason)
+                for finding in findings[:show]
+            ],
+        )
+    )
+    if len(findings) > show:
+        console.print(f"… and {len(findings) - show:,} more; --show N prints more, --json FILE writes all", style="dim")

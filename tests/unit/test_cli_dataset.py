@@ -1,0 +1,133 @@
+"""`fashion dataset`: what is printed, what is written, how it ends."""
+
+import json
+from pathlib import Path
+
+import kagglehub
+import pytest
+import requests
+from kagglehub.exceptions import CredentialError
+
+from cli import dataset as commands
+from cli.main import run
+from offline.dataset import open_dataset
+from offline.drawn import draw_catalogue
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("catalogue") / "set"
+    draw_catalogue(folder, products=30)
+    return folder
+
+
+def _error(capsys: pytest.CaptureFixture[str]) -> str:
+    text = capsys.readouterr().err
+    assert "Traceback" not in text
+    assert len(text.strip().splitlines()) == 1
+    return text
+
+
+@pytest.mark.parametrize("command", ["download", "draw", "split", "check"])
+def test_every_command_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["dataset", command, "--help"]) == 0
+    assert f"fashion dataset {command}" in capsys.readouterr().out
+
+
+def test_draw_makes_a_data_set_and_refuses_a_full_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "drawn"
+    assert run(["dataset", "draw", str(out), "--products", "4", "--seed", "5"]) == 0
+    assert "4 products" in capsys.readouterr().out
+    with open_dataset(out) as dataset:
+        assert len(dataset.rows) == 4
+    assert run(["dataset", "draw", str(out)]) == 2
+    assert "not empty" in _error(capsys)
+
+
+def test_split_writes_three_data_sets_that_make_up_the_whole(
+    catalogue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["dataset", "split", str(catalogue), str(tmp_path / "parts"), "--salt", "tests"]) == 0
+    assert "train.zip" in capsys.readouterr().out
+    ids: list[str] = []
+    for part in ("train", "validation", "test"):
+        with open_dataset(tmp_path / "parts" / f"{part}.zip") as dataset:
+            ids += [row.id for row in dataset.rows]
+    with open_dataset(catalogue) as dataset:
+        assert sorted(ids) == sorted(row.id for row in dataset.rows)
+
+
+def test_split_into_a_file_is_refused(catalogue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert run(["dataset", "split", str(catalogue), str(tmp_path / "file")]) == 2
+    assert "not a folder" in _error(capsys)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_check_names_what_is_wrong_and_writes_the_report(
+    catalogue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_dataset(catalogue) as dataset:
+        lost = dataset.rows[3].id
+    copy = tmp_path / "set"
+    (copy / "images").mkdir(parents=True)
+    (copy / "styles.csv").write_bytes((catalogue / "styles.csv").read_bytes())
+    for photograph in (catalogue / "images").iterdir():
+        if photograph.stem != lost:
+            (copy / "images" / photograph.name).write_bytes(b"jpeg")
+    report = tmp_path / "report.json"
+    assert run(["dataset", "check", str(copy), "--json", str(report)]) == 0
+    shown = capsys.readouterr().out
+    assert lost in shown
+    assert "no photograph" in shown
+    document = json.loads(report.read_text())
+    assert (document["rows_read"], document["rows_kept"], document["rows_dropped"]) == (30, 29, 1)
+    assert document["findings"][0]["id"] == lost
+
+
+def test_check_of_no_data_set_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["dataset", "check", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere" in _error(capsys)
+
+
+def test_check_that_cannot_write_its_report_says_so(
+    catalogue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["dataset", "check", str(catalogue), "--json", str(tmp_path / "no" / "report.json")]) == 2
+    assert "report.json" in _error(capsys)
+
+
+@pytest.mark.parametrize(
+    ("failure", "advice"),
+    [
+        (requests.ConnectionError("name resolution"), "fashion dataset draw"),
+        (CredentialError("none"), "KAGGLE_KEY"),
+        (OSError("disk\nfull"), "disk full"),
+    ],
+)
+def test_a_download_that_fails_says_what_to_do(
+    failure: Exception, advice: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Kaggle itself is the one part that cannot be run here.
+    def fail(handle: str) -> str:
+        raise failure
+
+    monkeypatch.setattr(kagglehub, "dataset_download", fail)
+    assert run(["dataset", "download"]) == 4
+    assert advice in _error(capsys)
+
+
+def test_download_prints_where_the_data_set_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    def answer(handle: str) -> str:
+        asked.append(handle)
+        return str(tmp_path)
+
+    monkeypatch.setattr(kagglehub, "dataset_download", answer)
+    assert run(["dataset", "download"]) == 0
+    assert run(["dataset", "download", "--full"]) == 0
+    assert asked == [commands.SMALL, commands.LARGE]
+    assert capsys.readouterr().out.split() == [str(tmp_path)] * 2
