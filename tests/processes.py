@@ -1,0 +1,154 @@
+"""Runs services as processes of their own, as compose does, and ends them one way or another."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+ROOT = Path(__file__).parents[1]
+
+
+def free_port() -> int:
+    """Finds a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Service:
+    """A service that can be started, stopped, killed and started again on the same port."""
+
+    module: str
+    grpc_name: str
+    port: int
+    environment: Mapping[str, str]
+    log: Path
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def target(self) -> str:
+        """Where it listens."""
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Starts the process and does not wait."""
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("SERVER_", "EMBEDDER_", "CLASSIFIER_", "SEARCH_", "REDIS_"))
+        }
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", self.module],
+                cwd=ROOT,
+                env={**inherited, "SERVER_PORT": str(self.port), "OMP_WAIT_POLICY": "PASSIVE", **self.environment},
+                stdout=log,
+                stderr=log,
+            )
+
+    def wait_until_serving(self, timeout_s: float = 60) -> None:
+        """Waits until its health says SERVING."""
+        with grpc.insecure_channel(self.target) as channel:
+            watch = health_pb2_grpc.HealthStub(channel).Watch(
+                health_pb2.HealthCheckRequest(service=self.grpc_name), timeout=timeout_s, wait_for_ready=True
+            )
+            for answer in watch:
+                if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                    return
+        raise AssertionError(f"{self.module} ended: {self.log.read_text()}")
+
+    def kill(self) -> None:
+        """Kills it, as a crash would."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(20)
+
+    def terminate(self) -> int:
+        """Asks it to drain; returns its exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+    def output(self) -> str:
+        """Returns all that it logged."""
+        return self.log.read_text()
+
+
+@dataclass
+class Services:
+    """Three services as processes of their own."""
+
+    embedder: Service
+    classifier: Service
+    search: Service
+
+    def all(self) -> tuple[Service, ...]:
+        """Lists them, in the order in which they need one another."""
+        return self.embedder, self.classifier, self.search
+
+
+@contextlib.contextmanager
+def services(directory: Path, redis_url: str, **search: str) -> Iterator[Services]:
+    """Runs embedder (with the fake encoder), classifier and search, all SERVING, for as long as the context lasts."""
+    embedder_port, classifier_port, search_port = free_port(), free_port(), free_port()
+    shared = {
+        "REDIS_URL": redis_url,
+        "SERVER_QUERY_DEADLINE_S": "20",
+        "SERVER_GRACE_S": "5",
+    }
+    embedder_target = f"127.0.0.1:{embedder_port}"
+    made = Services(
+        Service(
+            "services.embedder",
+            "fashion.v1.EmbedderService",
+            embedder_port,
+            {**shared, "EMBEDDER_RUNTIME": "fake"},
+            directory / "embedder.log",
+        ),
+        Service(
+            "services.classifier",
+            "fashion.v1.ClassifierService",
+            classifier_port,
+            {
+                **shared,
+                "CLASSIFIER_BUNDLE": "imagenet",
+                "CLASSIFIER_EMBEDDER_TARGET": embedder_target,
+                "CLASSIFIER_FOLLOW_PERIOD_S": "0.1",
+            },
+            directory / "classifier.log",
+        ),
+        Service(
+            "services.search",
+            "fashion.v1.SearchService",
+            search_port,
+            {
+                **shared,
+                "SEARCH_DATA_DIR": str(directory / "data"),
+                "SEARCH_EMBEDDER_TARGET": embedder_target,
+                "SEARCH_CLASSIFIER_TARGET": f"127.0.0.1:{classifier_port}",
+                "SEARCH_CANDIDATES_PAUSE_S": "0.1",
+                "SEARCH_CANDIDATES_PERIOD_S": "0.2",
+                **search,
+            },
+            directory / "search.log",
+        ),
+    )
+    try:
+        for service in made.all():
+            service.start()
+        for service in made.all():
+            service.wait_until_serving()
+        yield made
+    finally:
+        for service in made.all():
+            if service.process is not None and service.process.poll() is None:
+                service.kill()
