@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.connection import connected
 from services.serving.errors import FashionError, InvalidInput, Upstream
+
+if TYPE_CHECKING:
+    from services.clients.search import SearchClient
 
 serve_app = typer.Typer(rich_markup_mode="rich", add_completion=False)
 stop_app = typer.Typer(rich_markup_mode="rich", add_completion=False)
@@ -144,10 +147,11 @@ def _serve_here(host: str | None, port: int | None, data_dir: Path, demo_catalog
         configure_logging(settings.server.log_level, settings.server.log_format)
 
         async def on_ready(stack: RunningStack) -> None:
-            if demo_catalogue:
-                async with connected(stack.target) as client:
+            async with connected(stack.target) as client:
+                if demo_catalogue:
                     await fill_if_empty(client, DEMO_HOME, output.errors())
-            how_to_reach(stack.target, data_dir, foreground=True)
+                example = await _example(client)
+            how_to_reach(stack.target, data_dir, example, foreground=True)
 
         asyncio.run(serve_stack(settings, on_ready))
 
@@ -167,7 +171,7 @@ def _serve_in_background(host: str | None, port: int | None, data_dir: Path, dem
         reachable = host if host not in (None, "0.0.0.0", "[::]", "::") else "localhost"
         stack = home.start(command, f"{reachable}:{port or DEFAULT_PORT}")
 
-    async def wait_and_fill() -> None:
+    async def wait_and_fill() -> str | None:
         async with connected(stack.server) as client:
             with to.status("Starting the stack …"):
                 waiting = asyncio.create_task(client.wait_until_serving(START_TIMEOUT_S))
@@ -184,25 +188,42 @@ def _serve_in_background(host: str | None, port: int | None, data_dir: Path, dem
                 from cli.demo_catalogue import DEMO_HOME, fill_if_empty
 
                 await fill_if_empty(client, DEMO_HOME, to)
+            return await _example(client)
 
-    asyncio.run(wait_and_fill())
-    how_to_reach(stack.server, data_dir, foreground=False)
+    example = asyncio.run(wait_and_fill())
+    how_to_reach(stack.server, data_dir, example, foreground=False)
 
 
-def how_to_reach(server: str, data_dir: Path, *, foreground: bool) -> None:
-    """Prints how to use a stack that runs, and how to end it."""
+async def _example(client: "SearchClient") -> str | None:
+    """The id of a product to try things with; None where there is none."""
+    return next((product.id for product in (await client.list_products(page_size=1)).products), None)
+
+
+def how_to_reach(server: str, data_dir: Path, example: str | None, *, foreground: bool) -> None:
+    """Prints how to use a stack that runs, and how to end it.
+
+    Args:
+        server: where it listens.
+        data_dir: of its data.
+        example: the id of a product in its catalogue; None where that is empty.
+        foreground: whether it runs in this very process.
+    """
     from cli import output
 
     to = output.console()
     option = "" if server in ("localhost:50050", "127.0.0.1:50050") else f" --server {server}"
     at = "" if data_dir == DEFAULT_DATA_DIR else f" --data-dir {data_dir}"
     to.print(f"\nThe stack answers at [bold]{server}[/bold] (gRPC, reflection on). Try:")
-    for line in (
-        f"fashion catalogue stats{option}",
-        f"fashion catalogue list --limit 5{option}",
-        f"fashion search --product-id ID --colour Blue --contact-sheet out.png{option}",
-        f"grpcurl -plaintext {server} list",
-    ):
+    first = (
+        [f"fashion ingest PATH{option}"]
+        if example is None
+        else [
+            f"fashion catalogue stats{option}",
+            f"fashion search --product-id {example} --contact-sheet out.png{option}",
+            f"fashion search --image photo.jpg{option}",
+        ]
+    )
+    for line in (*first, f"grpcurl -plaintext {server} list"):
         to.print(f"  {line}", markup=False, soft_wrap=True)
     end = "Ctrl-C" if foreground else f"fashion stop{at}"
     to.print(f"End it with: {end}", markup=False)
