@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from services.contract import ModelInfo
 from services.serving.errors import InvalidInput
 
-# One embedding of 2048 floats fits into a page of this size with its key: no overflow pages.
-_PAGE_BYTES = 16384
 _KEYS_A_QUERY = 500
 
 
@@ -32,7 +30,6 @@ class EmbeddingCache:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(self.path, timeout=60)
-            self._database.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
             self._database.execute("PRAGMA journal_mode = WAL")
             # A lost cache costs time alone; a torn one cannot happen in WAL mode.
             self._database.execute("PRAGMA synchronous = NORMAL")
