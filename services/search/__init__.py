@@ -1,0 +1,1 @@
+"""Search: the one entrance for recommendations, and the keeper of the catalogue."""

@@ -1,0 +1,235 @@
+"""The catalogue's SQLite file: its lock, its schema, and how a product stands in a row."""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from services.contract import Box, Gender
+from services.search.products import Price, Product
+
+
+class CatalogueUnusable(Exception):
+    """A data directory cannot be opened; the text says why and what to do."""
+
+
+# "fash": tells a catalogue from any other SQLite file.
+APPLICATION_ID: Final = 0x66617368
+SCHEMA_VERSION: Final = 1
+
+# The embedding comes last, so that reading the attributes alone touches no page that an embedding spills over to.
+_SCHEMA: Final = (
+    """
+    CREATE TABLE products (
+        id TEXT PRIMARY KEY NOT NULL,
+        gender TEXT NOT NULL,
+        sub_category TEXT NOT NULL,
+        article_type TEXT NOT NULL,
+        master_category TEXT,
+        base_colour TEXT,
+        season TEXT,
+        year INTEGER,
+        usage TEXT,
+        name TEXT,
+        url TEXT,
+        image_url TEXT,
+        price_currency_code TEXT,
+        price_units INTEGER,
+        price_nanos INTEGER,
+        in_stock INTEGER,
+        parent_id TEXT,
+        model_version TEXT NOT NULL,
+        photograph_sha256 TEXT,
+        region_left REAL,
+        region_top REAL,
+        region_right REAL,
+        region_bottom REAL,
+        embedding BLOB NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX products_derived_type ON products (gender, article_type, id)",
+    "CREATE INDEX products_photograph ON products (photograph_sha256) WHERE photograph_sha256 IS NOT NULL",
+    """
+    CREATE TABLE state (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        index_version INTEGER NOT NULL,
+        update_time TEXT
+    ) STRICT
+    """,
+    "INSERT INTO state (id, index_version, update_time) VALUES (1, 0, NULL)",
+)
+
+PRODUCT_COLUMNS: Final = (
+    "id",
+    "gender",
+    "sub_category",
+    "article_type",
+    "master_category",
+    "base_colour",
+    "season",
+    "year",
+    "usage",
+    "name",
+    "url",
+    "image_url",
+    "price_currency_code",
+    "price_units",
+    "price_nanos",
+    "in_stock",
+    "parent_id",
+)
+CONTENT_COLUMNS: Final = (
+    "model_version",
+    "photograph_sha256",
+    "region_left",
+    "region_top",
+    "region_right",
+    "region_bottom",
+)
+
+SqlValue = str | int | float | bytes | None
+
+
+def product_values(product: Product) -> tuple[SqlValue, ...]:
+    """Returns a product's values in the order of `PRODUCT_COLUMNS`."""
+    price = product.price
+    return (
+        product.id,
+        product.gender.value,
+        product.sub_category,
+        product.article_type,
+        product.master_category,
+        product.base_colour,
+        product.season,
+        product.year,
+        product.usage,
+        product.name,
+        product.url,
+        product.image_url,
+        None if price is None else price.currency_code,
+        None if price is None else price.units,
+        None if price is None else price.nanos,
+        None if product.in_stock is None else int(product.in_stock),
+        product.parent_id,
+    )
+
+
+def product_of(row: sqlite3.Row) -> Product:
+    """Makes a product of a row that holds `PRODUCT_COLUMNS`."""
+    currency = row["price_currency_code"]
+    return Product(
+        id=row["id"],
+        gender=Gender(row["gender"]),
+        sub_category=row["sub_category"],
+        article_type=row["article_type"],
+        master_category=row["master_category"],
+        base_colour=row["base_colour"],
+        season=row["season"],
+        year=row["year"],
+        usage=row["usage"],
+        name=row["name"],
+        url=row["url"],
+        image_url=row["image_url"],
+        price=None if currency is None else Price(currency, row["price_units"], row["price_nanos"]),
+        in_stock=None if row["in_stock"] is None else bool(row["in_stock"]),
+        parent_id=row["parent_id"],
+    )
+
+
+def region_of(row: sqlite3.Row) -> Box | None:
+    """Makes a region of a row that holds `CONTENT_COLUMNS`."""
+    if row["region_left"] is None:
+        return None
+    return Box(row["region_left"], row["region_top"], row["region_right"], row["region_bottom"])
+
+
+class DirectoryLock:
+    """Keeps a second process from a data directory for as long as this one lives; a crash gives it free."""
+
+    def __init__(self, path: Path) -> None:
+        """Takes the lock.
+
+        Raises:
+            CatalogueUnusable: another process has it.
+        """
+        # Append mode: opening must not erase the process id that the owner wrote.
+        self._file: BinaryIO = path.open("a+b")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.seek(0)
+            owner = self._file.read(32).decode("ascii", "replace").strip() or "unknown"
+            self._file.close()
+            raise CatalogueUnusable(
+                f"the data directory {path.parent} is in use by another server (process {owner}); "
+                "stop that one, or choose another directory"
+            ) from error
+        self._file.truncate(0)
+        self._file.write(str(os.getpid()).encode("ascii"))
+        self._file.flush()
+
+    def release(self) -> None:
+        """Gives the directory free."""
+        self._file.close()
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Opens the database of a catalogue, and makes it where there is none.
+
+    Every transaction is on disk when it is committed. Transactions are begun by hand. May be used by several threads,
+    one at a time.
+
+    Raises:
+        CatalogueUnusable: it is no catalogue, or one of a schema that this version does not know.
+    """
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    try:
+        _check_schema(connection, path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise CatalogueUnusable(f"{path} cannot be read as a catalogue: {error}") from error
+    except CatalogueUnusable:
+        connection.close()
+        raise
+    return connection
+
+
+def in_transaction(connection: sqlite3.Connection, work: Callable[[], None]) -> None:
+    """Does all of some work, or none of it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        work()
+        connection.execute("COMMIT")
+    except BaseException:
+        # A failed commit may have rolled back by itself; the error that matters is the one under way.
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (schema_version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if (application_id, schema_version, tables) == (0, 0, 0):
+
+        def create() -> None:
+            for statement in _SCHEMA:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+        in_transaction(connection, create)
+    elif application_id != APPLICATION_ID:
+        raise CatalogueUnusable(f"{path} is a database, but none of a catalogue; choose another data directory")
+    elif schema_version != SCHEMA_VERSION:
+        raise CatalogueUnusable(
+            f"{path} has schema version {schema_version}; this version of the program reads version {SCHEMA_VERSION}: "
+            "run the version that wrote it, or choose another data directory and ingest again"
+        )

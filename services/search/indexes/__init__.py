@@ -1,0 +1,1 @@
+"""Where embeddings are searched: the Protocol of an index, and its implementations."""

@@ -1,0 +1,218 @@
+"""The attributes of the catalogue's products as columns in memory, so that a filter is a few vector operations."""
+
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.search import colours, filters
+from services.search.filters import NO_CODE, NO_YEAR, Attribute
+from services.search.indexes.base import Eligibility
+from services.search.products import Product
+
+_MIN_CAPACITY = 256
+
+ScalarT = TypeVar("ScalarT", bound=np.generic)
+
+
+class _Labels:
+    """The labels of one attribute, as long as a product has them, and a code for each."""
+
+    def __init__(self) -> None:
+        self.codes: dict[str, int] = {}
+        self._labels: list[str] = []
+        self._counts: list[int] = []
+        self._free: list[int] = []
+
+    def take(self, label: str | None) -> int:
+        """Counts one more product with a label, and returns its code."""
+        if label is None:
+            return NO_CODE
+        code = self.codes.get(label)
+        if code is None:
+            if self._free:
+                code = self._free.pop()
+                self._labels[code] = label
+            else:
+                code = len(self._labels)
+                self._labels.append(label)
+                self._counts.append(0)
+            self.codes[label] = code
+        self._counts[code] += 1
+        return code
+
+    def give(self, code: int) -> None:
+        """Counts one product less; a label that nobody has any more is forgotten, and its code used again."""
+        if code == NO_CODE:
+            return
+        self._counts[code] -= 1
+        if self._counts[code] == 0:
+            del self.codes[self._labels[code]]
+            self._free.append(code)
+
+    def counts(self) -> dict[str, int]:
+        """Returns how many products have each label, in alphabetical order."""
+        return {label: self._counts[code] for label, code in sorted(self.codes.items())}
+
+
+class Columns:
+    """The products in rows 0..n-1, without gaps; fulfils `filters.AttributeColumns`. Not safe for threads by itself."""
+
+    def __init__(self) -> None:
+        self._products: list[Product] = []
+        self._row_of: dict[str, int] = {}
+        self._labels = {attribute: _Labels() for attribute in Attribute}
+        self._codes = np.empty((len(Attribute), _MIN_CAPACITY), dtype=np.int32)
+        self._place = {attribute: place for place, attribute in enumerate(Attribute)}
+        self._years = np.empty(_MIN_CAPACITY, dtype=np.int32)
+        self._available = np.empty(_MIN_CAPACITY, dtype=np.bool_)
+        self._searchable = np.empty(_MIN_CAPACITY, dtype=np.bool_)
+
+    def __len__(self) -> int:
+        return len(self._products)
+
+    def row_of(self, product_id: str) -> int | None:
+        """Returns the row of a product, or None where there is none of that id."""
+        return self._row_of.get(product_id)
+
+    def product(self, row: int) -> Product:
+        """Returns the product of a row."""
+        return self._products[row]
+
+    def labels(self, attribute: Attribute) -> Mapping[str, int]:
+        """See `filters.AttributeColumns`."""
+        return self._labels[attribute].codes
+
+    def codes(self, attribute: Attribute) -> NDArray[np.int32]:
+        """See `filters.AttributeColumns`."""
+        return self._codes[self._place[attribute], : len(self)]
+
+    def years(self) -> NDArray[np.int32]:
+        """See `filters.AttributeColumns`."""
+        return self._years[: len(self)]
+
+    def available(self) -> NDArray[np.bool_]:
+        """Tells which products are not marked as out of stock: bool, shape (n,)."""
+        return self._available[: len(self)]
+
+    def searchable(self) -> NDArray[np.bool_]:
+        """Tells which products can be found: bool, shape (n,)."""
+        return self._searchable[: len(self)]
+
+    def counts(self, attribute: Attribute) -> dict[str, int]:
+        """Returns how many products have each label, in alphabetical order."""
+        return self._labels[attribute].counts()
+
+    def append(self, product: Product, searchable: bool) -> int:
+        """Adds a product of an id that is not there, and returns its row."""
+        row = len(self)
+        self._fit(row + 1)
+        self._row_of[product.id] = row
+        self._products.append(product)
+        self._write(row, product, searchable)
+        return row
+
+    def replace(self, row: int, product: Product, searchable: bool) -> None:
+        """Replaces a product by one of the same id."""
+        old_codes = self._codes[:, row].tolist()
+        self._write(row, product, searchable)
+        # Given after the new ones were taken, so that a label that stays is not forgotten in between.
+        self._give(old_codes)
+
+    def remove(self, rows: Collection[int]) -> list[tuple[int, int]]:
+        """Removes rows and closes the gaps with the last ones.
+
+        Returns:
+            (new row, old row) of each product that was moved; every old row lies at or after the new length.
+        """
+        for row in rows:
+            self._give(self._codes[:, row].tolist())
+            del self._row_of[self._products[row].id]
+        removed = set(rows)
+        length = len(self) - len(removed)
+        holes = sorted(row for row in removed if row < length)
+        movers = [row for row in range(length, len(self)) if row not in removed]
+        for hole, mover in zip(holes, movers, strict=True):
+            self._products[hole] = self._products[mover]
+            self._row_of[self._products[hole].id] = hole
+        for column in (self._codes, self._years, self._available, self._searchable):
+            column[..., holes] = column[..., movers]
+        del self._products[length:]
+        self._fit(length)
+        return list(zip(holes, movers, strict=True))
+
+    def eligible(self, eligibility: Eligibility) -> tuple[NDArray[np.bool_], frozenset[str]]:
+        """Tells which products a search may return.
+
+        Returns:
+            bool, shape (n,); and the colours that the dislikes stand for.
+
+        Raises:
+            InvalidInput: see `filters.evaluate`.
+        """
+        mask = filters.evaluate(eligibility.filter, self)
+        mask &= self.searchable()
+        if not eligibility.include_out_of_stock:
+            mask &= self.available()
+        if eligibility.derived_types is not None:
+            mask &= filters.has_label(self, Attribute.DERIVED_TYPE, eligibility.derived_types)
+        excluded_colours: frozenset[str] = frozenset()
+        if eligibility.disliked_colours:
+            excluded_colours = colours.expand(eligibility.disliked_colours, self.labels(Attribute.BASE_COLOUR).keys())
+            mask &= ~filters.has_label(self, Attribute.BASE_COLOUR, excluded_colours)
+        rows = (self._row_of.get(product_id) for product_id in eligibility.excluded_ids)
+        mask[[row for row in rows if row is not None]] = False
+        return mask, excluded_colours
+
+    def _write(self, row: int, product: Product, searchable: bool) -> None:
+        self._products[row] = _interned(product)
+        for attribute, place in self._place.items():
+            label = product.gender.value if attribute is Attribute.GENDER else getattr(product, attribute.value)
+            self._codes[place, row] = self._labels[attribute].take(label)
+        self._years[row] = NO_YEAR if product.year is None else product.year
+        self._available[row] = product.available
+        self._searchable[row] = searchable
+
+    def _give(self, codes: list[int]) -> None:
+        for attribute, code in zip(Attribute, codes, strict=True):
+            self._labels[attribute].give(code)
+
+    def _fit(self, length: int) -> None:
+        capacity = self._years.shape[0]
+        if length > capacity:
+            wanted = max(length, capacity + capacity // 2)
+        elif length < capacity // 4:
+            wanted = max(length, _MIN_CAPACITY)
+        else:
+            return
+        kept = min(length, capacity)
+        self._codes = _resized(self._codes, kept, wanted)
+        self._years = _resized(self._years, kept, wanted)
+        self._available = _resized(self._available, kept, wanted)
+        self._searchable = _resized(self._searchable, kept, wanted)
+
+
+def _resized(column: NDArray[ScalarT], kept: int, capacity: int) -> NDArray[ScalarT]:
+    resized = np.empty((*column.shape[:-1], capacity), dtype=column.dtype)
+    resized[..., :kept] = column[..., :kept]
+    return resized
+
+
+def _interned(product: Product) -> Product:
+    """Lets tens of thousands of products share the text of their few labels."""
+    return replace(
+        product,
+        sub_category=sys.intern(product.sub_category),
+        article_type=sys.intern(product.article_type),
+        master_category=_shared(product.master_category),
+        base_colour=_shared(product.base_colour),
+        season=_shared(product.season),
+        usage=_shared(product.usage),
+    )
+
+
+def _shared(label: str | None) -> str | None:
+    return None if label is None else sys.intern(label)

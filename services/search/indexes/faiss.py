@@ -1,0 +1,398 @@
+"""The index in this process: FAISS, one exact inner-product index a derived type, and a reduced one over all."""
+
+import heapq
+import threading
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from services.search import filters
+from services.search.filters import Attribute, Filter
+from services.search.indexes.base import (
+    Eligibility,
+    Hit,
+    IndexAnswer,
+    IndexedProduct,
+    IndexFacts,
+    ProductPage,
+    TypeMembers,
+)
+from services.search.indexes.columns import Columns
+from services.search.indexes.locking import ReadersWriterLock
+from services.search.indexes.shards import ReducedIndex, Shard, train_reduction
+from services.search.products import Product
+
+# Fetched beyond what is wanted, since most often that settles which equals belong to the answer.
+_SLACK = 32
+# The reduction is trained on at most so many products (seeded), and again once there are this many times as many.
+_SAMPLE = 8192
+_SEED = 20190301
+_GROWTH = 2
+
+
+@dataclass(frozen=True, slots=True)
+class FaissSettings:
+    """How the index searches.
+
+    Attributes:
+        threads: of FAISS, for one search.
+        exact_limit: up to so many eligible products all are compared exactly; above, and over the whole inventory,
+            the reduced index chooses whom to compare exactly.
+        components: dimension of the reduced index.
+        candidates_per_hit: how many of the reduced index's products are compared exactly for each one wanted.
+        min_candidates: and how many at least.
+
+    Raises:
+        ValueError: one is below 1.
+    """
+
+    threads: int = 1
+    exact_limit: int = 5000
+    components: int = 256
+    candidates_per_hit: int = 10
+    min_candidates: int = 100
+
+    def __post_init__(self) -> None:
+        least = min(self.threads, self.exact_limit, self.components, self.candidates_per_hit, self.min_candidates)
+        if least < 1:
+            raise ValueError(f"every setting of the index must be at least 1: {self}")
+
+
+class FaissIndex:
+    """Fulfils `services.search.indexes.base.Index` in memory, with one copy of the embeddings, in float16.
+
+    Within derived types, and wherever at most `exact_limit` products are eligible, the answer is what comparing with
+    every product gives, equals at the end of it included. Above that over the whole inventory, products are compared
+    exactly once the reduced index has chosen them.
+    """
+
+    def __init__(self, dimension: int, settings: FaissSettings | None = None) -> None:
+        self._dimension = dimension
+        self._settings = settings if settings is not None else FaissSettings()
+        # A sum of `dimension` products of float32 numbers, of vectors of norm 1, is off by less than this, in whatever
+        # order it is formed (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1).
+        self._rounding = 1.01 * dimension * 2.0**-24
+        self._lock = ReadersWriterLock()
+        # Held through a whole write, of which readers notice but the short part under `_lock`.
+        self._write_lock = threading.Lock()
+        self._state = _State(dimension)
+        self._index_version = 0
+
+    def load(self, batches: Iterable[Sequence[IndexedProduct]], index_version: int) -> None:
+        """See `Index.load`. What is there is served until all is loaded."""
+        with self._write_lock:
+            state = _State(self._dimension)
+            for batch in batches:
+                self._check(batch)
+                if any(state.columns.row_of(row.product.id) is not None for row in batch):
+                    raise ValueError("an id comes twice among the products")
+                state.upsert(batch, None)
+            state.reduced = self._trained(state)
+            with self._lock.writing():
+                self._state = state
+                self._index_version = index_version
+
+    def apply(self, upserts: Sequence[IndexedProduct], deletes: Collection[str], index_version: int) -> None:
+        """See `Index.apply`."""
+        self._check(upserts)
+        if len({row.product.id for row in upserts}.union(deletes)) < len(upserts) + len(deletes):
+            raise ValueError("an id comes twice in one write")
+        with self._write_lock:
+            projections = self._state.project(upserts)
+            with self._lock.writing():
+                self._state.delete(deletes)
+                self._state.upsert(upserts, projections)
+                self._index_version = index_version
+            # Takes seconds, and changes no answer but by being faster: readers need not wait for it.
+            reduced = self._trained(self._state)
+            if reduced is not self._state.reduced:
+                with self._lock.writing():
+                    self._state.reduced = reduced
+
+    def search(self, query: NDArray[np.float32], k: int, eligibility: Eligibility) -> IndexAnswer:
+        """See `Index.search`; a similarity is the float64 inner product with the stored embedding, in [-1, 1]."""
+        if query.shape != (self._dimension,) or not np.isfinite(query).all():
+            raise ValueError(f"the query must be {self._dimension} finite numbers")
+        if k < 1:
+            raise ValueError("k must be at least 1")
+        query = np.ascontiguousarray(query, dtype=np.float32)
+        # OpenMP keeps this number for each thread that calls, so that it must be set in the one that searches.
+        faiss.omp_set_num_threads(self._settings.threads)
+        with self._lock.reading():
+            state = self._state
+            mask, excluded_colours = state.columns.eligible(eligibility)
+            eligible_count = int(np.count_nonzero(mask))
+            everywhere = eligibility.derived_types is None
+            if everywhere and eligible_count > self._settings.exact_limit and state.reduced is not None:
+                wanted = max(self._settings.min_candidates, self._settings.candidates_per_hit * k)
+                rows = state.reduced.nearest(query, min(wanted, eligible_count), mask)
+            else:
+                rows = self._nearest(state, query, k, mask)
+            return IndexAnswer(
+                hits=self._ranked(state, query, k, rows),
+                eligible_count=eligible_count,
+                excluded_colours=tuple(sorted(excluded_colours)),
+                index_version=self._index_version,
+            )
+
+    def product(self, product_id: str) -> Product | None:
+        """See `Index.product`."""
+        with self._lock.reading():
+            row = self._state.columns.row_of(product_id)
+            return None if row is None else self._state.columns.product(row)
+
+    def embedding(self, product_id: str) -> NDArray[np.float16] | None:
+        """See `Index.embedding`."""
+        with self._lock.reading():
+            row = self._state.columns.row_of(product_id)
+            if row is None or not self._state.columns.searchable()[row]:
+                return None
+            values: NDArray[np.float16] = self._state.embeddings(np.array([row]))[0]
+            return values
+
+    def page(self, filter: Filter, after: str | None, size: int) -> ProductPage:
+        """See `Index.page`."""
+        with self._lock.reading():
+            columns = self._state.columns
+            rows = np.flatnonzero(filters.evaluate(filter, columns)).tolist()
+            products = (columns.product(row) for row in rows)
+            later = (product for product in products if after is None or product.id > after)
+            page = heapq.nsmallest(size + 1, later, key=lambda product: product.id)
+            return ProductPage(tuple(page[:size]), total_count=len(rows), more=len(page) > size)
+
+    def members(self, derived_type: str) -> TypeMembers:
+        """See `Index.members`."""
+        with self._lock.reading():
+            shard = self._state.shards.get(derived_type, Shard(self._dimension))
+            products = [self._state.columns.product(row) for row in shard.members.tolist()]
+            order = sorted(range(len(products)), key=lambda position: products[position].id)
+            return TypeMembers(
+                products=tuple(products[position] for position in order),
+                embeddings=shard.embeddings.rows()[np.array(order, dtype=np.int64)],
+                index_version=self._index_version,
+            )
+
+    def searchable_types(self) -> Mapping[str, int]:
+        """See `Index.searchable_types`."""
+        with self._lock.reading():
+            return {label: len(shard) for label, shard in sorted(self._state.shards.items())}
+
+    def colours(self) -> frozenset[str]:
+        """See `Index.colours`."""
+        with self._lock.reading():
+            return frozenset(self._state.columns.labels(Attribute.BASE_COLOUR))
+
+    def facts(self) -> IndexFacts:
+        """See `Index.facts`."""
+        with self._lock.reading():
+            columns = self._state.columns
+            return IndexFacts(
+                product_count=len(columns),
+                available_count=int(np.count_nonzero(columns.available())),
+                outdated_count=len(columns) - int(np.count_nonzero(columns.searchable())),
+                derived_types=columns.counts(Attribute.DERIVED_TYPE),
+                index_version=self._index_version,
+            )
+
+    def _nearest(
+        self, state: "_State", query: NDArray[np.float32], k: int, mask: NDArray[np.bool_]
+    ) -> NDArray[np.int64]:
+        """Compares with every eligible product; returns the rows that may be the `k` nearest: int64, shape (n,)."""
+        searches = [
+            search
+            for label in state.labels_of(mask)
+            if (search := _ShardSearch(state.shards[label], query, mask)).fetch(k + _SLACK)
+        ]
+        if not searches:
+            return np.empty(0, dtype=np.int64)
+        similarities = np.concatenate([search.similarities for search in searches])
+        if len(similarities) > k:
+            # Whoever is less similar than this cannot equal the k-th: its similarity may be too low by rounding, the
+            # k-th's too high, and both are rounded once more to float32.
+            floor = np.partition(similarities, -k)[-k] - 2 * self._rounding - 2.0**-23
+            for search in searches:
+                search.fetch_down_to(float(floor))
+            return np.concatenate([search.rows[search.similarities >= floor] for search in searches])
+        return np.concatenate([search.rows for search in searches])
+
+    def _ranked(self, state: "_State", query: NDArray[np.float32], k: int, rows: NDArray[np.int64]) -> tuple[Hit, ...]:
+        embeddings = state.embeddings(rows)
+        if len(rows) > k:
+            rough = embeddings.astype(np.float32) @ query
+            near = rough >= np.partition(rough, -k)[-k] - 2 * self._rounding - 2.0**-23
+            rows, embeddings = rows[near], embeddings[near]
+        # Summed row by row, unlike a matrix product, so that equal embeddings have equal similarities to the last bit.
+        exact = (embeddings.astype(np.float64) * query).sum(axis=1)
+        similarities = np.clip(exact, -1.0, 1.0).astype(np.float32).tolist()
+        products = [state.columns.product(row) for row in rows.tolist()]
+        ranked = sorted(zip(similarities, products, strict=True), key=lambda pair: (-pair[0], pair[1].id))
+        return tuple(Hit(product, similarity) for similarity, product in ranked[:k])
+
+    def _trained(self, state: "_State") -> ReducedIndex | None:
+        """Returns the reduced index that a state should have: its own, or a new one where it lacks or outgrew it."""
+        count = sum(len(shard) for shard in state.shards.values())
+        trained_on = 0 if state.reduced is None else state.reduced.reduction.trained_on
+        if count <= self._settings.exact_limit or count < _GROWTH * trained_on:
+            return state.reduced
+        members = np.concatenate([shard.members for shard in state.shards.values()])
+        chosen = np.random.default_rng(_SEED).choice(members, size=min(_SAMPLE, count), replace=False)
+        sample = state.embeddings(chosen)
+        reduction = train_reduction(sample, self._settings.components, trained_on=count, seed=_SEED)
+        reduced = ReducedIndex(reduction, len(state.columns))
+        for shard in state.shards.values():
+            embeddings = shard.embeddings.rows()
+            for start in range(0, len(shard), _SAMPLE):
+                part = slice(start, start + _SAMPLE)
+                reduced.write(shard.members[part], reduction.project(embeddings[part]))
+        return reduced
+
+    def _check(self, rows: Sequence[IndexedProduct]) -> None:
+        for row in rows:
+            embedding = row.embedding
+            if embedding is not None and (
+                embedding.dtype != np.float16
+                or embedding.shape != (self._dimension,)
+                or not np.isfinite(embedding).all()
+            ):
+                raise ValueError(f"an embedding must be {self._dimension} finite float16 numbers: {row.product.id}")
+
+
+class _ShardSearch:
+    """A search of one shard, which can be carried on to less similar products."""
+
+    def __init__(self, shard: Shard, query: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
+        self._shard = shard
+        self._query = query
+        self._eligible = mask[shard.members]
+        self._count = int(np.count_nonzero(self._eligible))
+        self.similarities: NDArray[np.float32] = np.empty(0, dtype=np.float32)
+        self.rows: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+
+    def fetch(self, k: int) -> int:
+        """Fetches the `k` most similar products, or all that are eligible; returns how many."""
+        k = min(k, self._count)
+        if k:
+            self.similarities, positions = self._shard.embeddings.nearest(self._query, k, self._eligible)
+            self.rows = self._shard.members[positions]
+        return k
+
+    def fetch_down_to(self, floor: float) -> None:
+        """Fetches all products of a similarity of at least `floor`."""
+        while len(self.rows) < self._count and self.similarities[-1] >= floor:
+            self.fetch(2 * len(self.rows))
+
+
+class _State:
+    """Products in the rows of the columns; embeddings in one shard a derived type. Not safe for threads by itself."""
+
+    def __init__(self, dimension: int) -> None:
+        self._dimension = dimension
+        self.columns = Columns()
+        self.shards: dict[str, Shard] = {}
+        self.reduced: ReducedIndex | None = None
+        # Of each row: where in the shard of its derived type its embedding is.
+        self._positions: list[int] = []
+
+    def labels_of(self, mask: NDArray[np.bool_]) -> list[str]:
+        """Returns the derived types of some products that have embeddings: those of `mask`, bool, shape (n,)."""
+        wanted = np.bincount(self.columns.codes(Attribute.DERIVED_TYPE)[mask])
+        codes = self.columns.labels(Attribute.DERIVED_TYPE)
+        return [label for label, code in codes.items() if code < len(wanted) and wanted[code]]
+
+    def embeddings(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
+        """Copies the embeddings of rows that have one: float16, shape (n, dimension)."""
+        copied = np.empty((len(rows), self._dimension), dtype=np.float16)
+        by_type: dict[str, list[tuple[int, int]]] = {}
+        for place, row in enumerate(rows.tolist()):
+            by_type.setdefault(self.columns.product(row).derived_type, []).append((place, self._positions[row]))
+        for label, pairs in by_type.items():
+            places, positions = zip(*pairs, strict=True)
+            copied[list(places)] = self.shards[label].embeddings.rows()[list(positions)]
+        return copied
+
+    def delete(self, product_ids: Iterable[str]) -> None:
+        """Deletes products; one that is not there is no error."""
+        rows = [row for product_id in product_ids if (row := self.columns.row_of(product_id)) is not None]
+        if not rows:
+            return
+        self._drop([row for row in rows if self.columns.searchable()[row]])
+        moves = self.columns.remove(rows)
+        for new, old in moves:
+            self._positions[new] = self._positions[old]
+            if self.columns.searchable()[new]:
+                self.shards[self.columns.product(new).derived_type].members[self._positions[new]] = new
+        del self._positions[len(self.columns) :]
+        if self.reduced is not None:
+            self.reduced.move(moves, len(self.columns))
+
+    def project(self, products: Sequence[IndexedProduct]) -> NDArray[np.float16] | None:
+        """Projects the embeddings of those products that have one, in their order; None without a reduced index."""
+        embeddings = [product.embedding for product in products if product.embedding is not None]
+        if self.reduced is None or not embeddings:
+            return None
+        return self.reduced.reduction.project(np.stack(embeddings))
+
+    def upsert(self, products: Sequence[IndexedProduct], projections: NDArray[np.float16] | None) -> None:
+        """Creates or replaces products, no id twice; `projections` is what `project` made of them."""
+        rows_before = len(self.columns)
+        known = [self.columns.row_of(product.product.id) for product in products]
+        # A product that stays in its derived type is overwritten where it lies; others leave before any comes.
+        staying = {
+            row for row, product in zip(known, products, strict=True) if row is not None and self._stays(row, product)
+        }
+        self._drop(row for row in known if row is not None and row not in staying and self.columns.searchable()[row])
+        rows: list[int] = []
+        added: dict[str, list[tuple[int, NDArray[np.float16]]]] = {}
+        for known_row, product in zip(known, products, strict=True):
+            row = self._write(known_row, product)
+            if product.embedding is not None:
+                rows.append(row)
+                label = product.product.derived_type
+                if row in staying:
+                    self.shards[label].embeddings.rows()[self._positions[row]] = product.embedding
+                else:
+                    added.setdefault(label, []).append((row, product.embedding))
+        for label, pairs in added.items():
+            shard = self.shards.setdefault(label, Shard(self._dimension))
+            for position, (row, _) in enumerate(pairs, start=len(shard)):
+                self._positions[row] = position
+            shard.append([row for row, _ in pairs], np.stack([embedding for _, embedding in pairs]))
+        if self.reduced is not None:
+            self.reduced.extend(len(self.columns) - rows_before)
+            if projections is not None:
+                self.reduced.write(rows, projections)
+
+    def _stays(self, row: int, product: IndexedProduct) -> bool:
+        """Tells whether a product of a row, replaced by another, keeps its place in its shard."""
+        return (
+            product.embedding is not None
+            and bool(self.columns.searchable()[row])
+            and self.columns.product(row).derived_type == product.product.derived_type
+        )
+
+    def _write(self, row: int | None, product: IndexedProduct) -> int:
+        """Writes the attributes of a product to its row, or to a new one; returns the row."""
+        searchable = product.embedding is not None
+        if row is None:
+            self._positions.append(0)
+            return self.columns.append(product.product, searchable)
+        self.columns.replace(row, product.product, searchable)
+        return row
+
+    def _drop(self, rows: Iterable[int]) -> None:
+        """Removes the embeddings of rows from their shards."""
+        by_type: dict[str, list[int]] = {}
+        for row in rows:
+            by_type.setdefault(self.columns.product(row).derived_type, []).append(self._positions[row])
+        for label, positions in by_type.items():
+            shard = self.shards[label]
+            shard.remove(positions)
+            if not len(shard):
+                del self.shards[label]
+                continue
+            first = min(positions)
+            for position, row in enumerate(shard.members[first:].tolist(), start=first):
+                self._positions[row] = position
