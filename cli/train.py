@@ -1,4 +1,4 @@
-"""`fashion train`: a network of one's own from a data set in Kaggle's layout."""
+"""`fashion train`: trains a network on a data set in Kaggle's layout and writes its bundle."""
 
 import os
 import re
@@ -13,32 +13,58 @@ import typer
 if TYPE_CHECKING:
     from offline.train import Stage
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 
-@app.command()
+@app.command(
+    epilog=(
+        "Examples:\n\nfashion train fashion-product-images-small.zip --minutes 90\n\n"
+        "fashion train my-shop/ --passes 20 --drawn 1500 --bundle models/my-shop\n\n"
+        "Ctrl-C or SIGTERM writes a checkpoint; the same command goes on from there. Products are divided into "
+        "training, validation and test part by design: those with the same name and colour, or the same photograph, "
+        "are never in two of them.\n\n"
+        "Exit codes: 0 done, or stopped and resumable · 2 bad input"
+    )
+)
 def train(
-    dataset: Annotated[Path, typer.Argument(help="Folder or zip in Kaggle's layout.")],
-    run: Annotated[Path, typer.Option(help="Folder of checkpoints and logs.")] = Path("var/train"),
-    minutes: Annotated[float | None, typer.Option(help="Length of the schedule in minutes.")] = None,
-    passes: Annotated[float | None, typer.Option(help="Length of the schedule in passes.")] = None,
-    extra: Annotated[list[Path] | None, typer.Option(help="A further data set, mixed in. Repeatable.")] = None,
-    peak: Annotated[float, typer.Option(help="Highest learning rate.")] = 0.1,
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder or zip in Kaggle's layout.")],
+    run: Annotated[Path, typer.Option(metavar="DIR", help="Checkpoints and logs.")] = Path("var/train"),
+    bundle: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the bundle is written; RUN/bundle where not given.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Length of the schedule in minutes of training, however busy the machine.")
+    ] = None,
+    passes: Annotated[
+        float | None, typer.Option(help="Length of the schedule in passes; 12 where neither is given.")
+    ] = None,
     sizes: Annotated[
         str, typer.Option(help="Picture sizes (height x width), each from which share of the schedule on.")
-    ] = "0:48x36,0.25:64x48,0.5:80x60",
+    ] = "0:48x36,0.42:64x48,0.66:80x60",
+    peak: Annotated[float, typer.Option(help="Highest learning rate of the one cycle.")] = 0.1,
+    extra: Annotated[
+        list[Path] | None, typer.Option(metavar="PATH", help="A further data set, mixed in. Repeatable.")
+    ] = None,
+    drawn: Annotated[int, typer.Option(metavar="N", min=0, help="Mix in N drawn products of the demo's kind.")] = 0,
+    patience: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Stop early after N validations that were no better.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 1,
+    data: Annotated[str, typer.Option(help="Name of the data set, for the model card.")] = "",
+    data_url: Annotated[str, typer.Option(help="Where it is published, for the model card.")] = "",
+    licence: Annotated[str, typer.Option(help="Its licence, for the model card.")] = "not stated",
 ) -> None:
-    """Train, or go on where RUN was stopped.
-
-    Example: fashion train fashion-product-images-small.zip --minutes 90 --run var/train
-    """
+    """Train a network, or go on where the run was stopped, and write its bundle with a model card."""
     # Threads that spin while they wait starve whatever else runs on the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from rich.console import Console
+
     from offline.train import TrainConfig
     from offline.train import train as run_training
+    from offline.train.drawings import draw_for_training
 
+    console = Console()
     stop = threading.Event()
 
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
@@ -48,19 +74,42 @@ def train(
         signal.signal(number, ask_to_stop)
     if minutes is None and passes is None:
         passes = 12.0
-    run_training(
-        TrainConfig(
-            dataset=dataset,
-            run=run,
-            extra=tuple(extra or ()),
-            minutes=minutes,
-            passes=passes,
-            peak=peak,
-            stages=_stages(sizes),
-            seed=seed,
-        ),
-        stop=stop,
+    others = tuple(extra or ())
+    if drawn:
+        console.print(f"drawing {drawn} products", highlight=False)
+        others += draw_for_training(run / "drawn", drawn)
+    config = TrainConfig(
+        dataset=dataset,
+        run=run,
+        extra=others,
+        minutes=minutes,
+        passes=passes,
+        peak=peak,
+        stages=_stages(sizes),
+        patience=patience,
+        seed=seed,
     )
+    position = run_training(config, stop=stop, console=console)
+    if stop.is_set():
+        console.print(f"stopped at {position.progress:.1%}; the same command goes on from there")
+        return
+    from offline.train.card import model_card
+    from offline.train.finish import Source, finish
+    from services.embedder.runtimes.tensorflow import TensorflowEncoder
+
+    place = bundle or run / "bundle"
+    mixed = [f"{drawn} drawn products"] if drawn else []
+    mixed += [path.name for path in extra or ()]
+    written = finish(
+        run,
+        place,
+        name=place.name,
+        source=Source(data or dataset.name, data_url, licence, drawn, " and ".join(mixed)),
+        runtime=TensorflowEncoder.from_bundle,
+        say=lambda text: console.print(text, highlight=False),
+    )
+    (place / "README.md").write_text(model_card(written))
+    console.print(f"{place}: model version {written.model_version}", highlight=False)
 
 
 def _stages(text: str) -> "tuple[Stage, ...]":

@@ -1,0 +1,1 @@
+"""Offline work on data and models: data sets, drawings, training, evaluation."""

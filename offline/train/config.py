@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from offline.split import DEFAULT_FRACTIONS, DEFAULT_SALT, Part
-from services.serving.errors import InvalidInput
+from services.serving.errors import InvalidInput, NotFound
 
+CONFIG_FILE = "config.json"
 HEADS = ("derivedType", "articleType", "gender", "subCategory", "baseColour")
 
 
@@ -135,6 +136,18 @@ class TrainConfig:
         described["run"] = str(self.run)
         described["extra"] = [str(path) for path in self.extra]
         return described
+
+    @classmethod
+    def of_run(cls, run: Path) -> Self:
+        """The settings that a run was last started with.
+
+        Raises:
+            NotFound: nothing was ever started there.
+        """
+        file = run / CONFIG_FILE
+        if not file.is_file():
+            raise NotFound(f"{run}: no training run here", reason="RUN_NOT_FOUND")
+        return cls.from_json(file.read_text())
 
     @classmethod
     def from_json(cls, text: str) -> Self:

@@ -49,7 +49,7 @@ def export(
     Raises:
         NotFound: the run has no checkpoint.
     """
-    config = TrainConfig.from_json((run / "config.json").read_text())
+    config = TrainConfig.of_run(run)
     position, weights = averaged(run)
     stage = config.stage(position.progress)
     encoder = with_fresh_statistics(

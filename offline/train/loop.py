@@ -1,14 +1,12 @@
 """The training run: batches in, checkpoints out, resumed where it was stopped."""
 
 import json
-import math
 import queue
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -17,7 +15,7 @@ from rich.console import Console
 
 from offline.train import checkpoint
 from offline.train.checkpoint import Position
-from offline.train.config import HEADS, TrainConfig
+from offline.train.config import CONFIG_FILE, HEADS, TrainConfig
 from offline.train.data import Batch, Batches, LoadedDataset, Pictures, label_names, load
 from offline.train.history import History, plot_history
 from offline.train.model import Network
@@ -60,7 +58,7 @@ def run_training(config: TrainConfig, stop: threading.Event, console: Console) -
         if earlier is not None:
             network.restore(earlier[1])
             del earlier
-        (config.run / "config.json").write_text(json.dumps(config.to_json(), indent=1))
+        (config.run / CONFIG_FILE).write_text(json.dumps(config.to_json(), indent=1))
         history.say(
             f"{len(train)} products to learn from, {len(extra) if extra else 0} more mixed in, "
             f"{len(dataset.unreadable)} photographs unreadable, step {position.step}"
@@ -279,15 +277,3 @@ def _sample(pictures: Pictures, count: int, seed: int) -> Pictures:
         return pictures
     chosen = np.random.default_rng((seed, 4)).choice(len(pictures), count, replace=False)
     return pictures.take(np.sort(chosen))
-
-
-def estimate_steps(config: TrainConfig, products: int) -> int | None:
-    """Steps of a run by passes; None where time decides."""
-    if config.passes is None:
-        return None
-    return math.ceil(config.passes * products / config.batch)
-
-
-def read_config(run: Path) -> TrainConfig:
-    """The settings that a run was last started with."""
-    return TrainConfig.from_json((run / "config.json").read_text())

@@ -1,0 +1,166 @@
+"""The model card of a bundle, written from what the bundle says of itself, so that the two never disagree."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from offline.train.config import HEADS
+from offline.train.finish import worst
+from services.bundle import Bundle
+
+
+def model_card(bundle: Bundle) -> str:
+    """The card as Markdown.
+
+    Args:
+        bundle: a bundle that was written with its figures.
+
+    Raises:
+        KeyError: the bundle has no figures.
+    """
+    described = bundle.description
+    figures = described["metrics"]["test"]
+    training = described["training"]
+    settings = training["settings"]
+    url = training["url"]
+    sections = [
+        f"# {bundle.name}",
+        f"A ResNet50 that knows fashion: a picture of {bundle.input_width} x {bundle.input_height} pixels in, an "
+        f"embedding of {bundle.dimension} floats with norm 1 out; pictures of like products lie close together.",
+        _table(
+            ("", ""),
+            [
+                ("model version", f"`{bundle.model_version}`"),
+                ("architecture", "`keras.applications.ResNet50` without its top, global max pooling, L2-normalised"),
+                ("parameters", f"{described['parameters']:,}"),
+                ("heads", ", ".join(f"{head} ({len(bundle.labels[head])} labels)" for head in HEADS)),
+                (
+                    "weights",
+                    f"{sum(entry['bytes'] for entry in described['files'].values()) / 1e6:.1f} MB, half precision",
+                ),
+                ("input", "RGB, whole picture, aspect kept, padded with white; pixel / 127.5 - 2"),
+            ],
+        ),
+        "## Data",
+        (f"[{training['data']}]({url})" if url else training["data"])
+        + f", licence {training['licence']}. "
+        + (f"Mixed in: {training['extra']}. " if training["extra"] else "")
+        + "Products with the same name and colour, or the same photograph, form a group; a hash of the group puts all "
+        f"of it into the training, validation or test part ({_shares(settings['fractions'])}, salt "
+        f"`{settings['salt']}`). Nothing was learned from the validation and test parts.",
+        "## Recipe",
+        _recipe(training, settings),
+        "## Figures",
+        f"On the {figures['products']:,} products of the test part, searched in the {figures['catalogue']:,} of the "
+        "training part, in float32. *Performance* is the share of queries whose first ten results hold at most "
+        "tolerance x 10 wrong ones.",
+        _performance(figures),
+        _table(("head", "accuracy"), [(head, _percent(figures["accuracy"][head])) for head in HEADS]),
+        "Derived type, by gender:",
+        _groups("gender", figures["by_gender"]),
+        "Article type, the ten worst with at least 20 products:",
+        _table(
+            ("articleType", "accuracy", "products"),
+            [(name, _percent(share), str(count)) for name, share, count in worst(figures["by_article_type"])],
+        ),
+        "## What it is bad at",
+        _weak_points(figures),
+        "## Training it again",
+        "One command, from the root of the repository; a run that was stopped goes on when it is given again:",
+        f"```sh\n{_command(bundle, training, settings)}\n```",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _recipe(training: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    sizes = ", then ".join(
+        f"{stage['width']} x {stage['height']} from {stage['start']:.0%}" for stage in settings["stages"]
+    )
+    weights = ", ".join(f"{head} {weight:g}" for head, weight in settings["head_weights"].items())
+    start = "From random weights" if settings["initial"] == "scratch" else f"From {settings['initial']} weights"
+    return (
+        f"{start}, {training['steps']:,} steps of {settings['batch']} pictures ({training['pictures_seen']:,} "
+        f"photographs in {training['minutes']:g} minutes), SGD with Nesterov momentum {settings['momentum']:g}, "
+        f"one cycle with a peak of {settings['peak']:g} after {settings['warm_up']:.0%}, weight decay "
+        f"{settings['weight_decay']:g}, convolutions in {settings['precision']}. Picture sizes by share of the "
+        f"schedule: {sizes}. Heads trained together on the embedding by a cosine softmax with scale "
+        f"{settings['logit_scale']:g} and label smoothing {settings['label_smoothing']:g}; weights of their losses: "
+        f"{weights}. A product of a derived type with n products is drawn with weight n^-{settings['rebalance']:g}. "
+        "Flips, shifts, small turns and scalings, light, and now and then another background, blur, coarse pixels or "
+        "JPEG. Weights averaged over the last steps, batch statistics computed afresh for them."
+    )
+
+
+def _performance(figures: Mapping[str, Any]) -> str:
+    rows = []
+    for scope, title in (("all_types", "all"), ("types_500", "with at least 500 products")):
+        part = figures[scope]
+        if part is None:
+            continue
+        for feature in ("articleType", "gender", "both"):
+            entry = part[feature]
+            rows.append(
+                (
+                    title,
+                    feature,
+                    *(_percent(entry[f"tolerance_{tolerance}"]) for tolerance in ("0", "0.1", "0.2")),
+                    _percent(entry["precision_at_10"]),
+                )
+            )
+    colour = _percent(figures["all_types"]["colour_agreement_at_10"])
+    table = _table(
+        ("article types", "feature", "tolerance 0", "0.1", "0.2", "precision@10"),
+        rows,
+    )
+    return f"{table}\n\nOf the first ten results, {colour} have the query's base colour."
+
+
+def _weak_points(figures: Mapping[str, Any]) -> str:
+    low = [name for name, _, _ in worst(figures["by_gender"], 2)]
+    types = [name for name, _, _ in worst(figures["by_article_type"], 4)]
+    return "\n".join(
+        (
+            f"- Whom a product is for, where the picture hardly tells: {' and '.join(low)} are recognised worst.",
+            f"- Article types that look like others: {', '.join(types)}.",
+            "- Rare derived types: of those with a handful of products it knows little, and those it never saw have no "
+            "label at all; candidates of the catalogue stand in for them.",
+            "- Neighbouring base colours (Navy Blue and Blue, Grey and Grey Melange), as people labelled them "
+            "differently too.",
+            "- Photographs unlike a studio shot on a plain background: a cluttered room, several products at once, a "
+            "product half out of the picture. Cut the product out with a region.",
+        )
+    )
+
+
+def _command(bundle: Bundle, training: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    sizes = ",".join(f"{s['start']:g}:{s['height']}x{s['width']}" for s in settings["stages"])
+    length = (
+        f"--minutes {settings['minutes']:g}" if settings["minutes"] is not None else f"--passes {settings['passes']:g}"
+    )
+    drawn = f" --drawn {training['drawn']}" if training["drawn"] else ""
+    return (
+        f"fashion train DATASET {length}{drawn} --sizes {sizes} \\\n"
+        f"    --peak {settings['peak']:g} --seed {settings['seed']} --run var/train --bundle models/{bundle.name} \\\n"
+        f"    --data {shlex.quote(training['data'])} --data-url {shlex.quote(training['url'])} "
+        f"--licence {shlex.quote(training['licence'])}"
+    )
+
+
+def _groups(title: str, groups: Mapping[str, Mapping[str, float]]) -> str:
+    return _table(
+        (title, "accuracy", "products"),
+        [(name, _percent(entry["accuracy"]), str(int(entry["products"]))) for name, entry in groups.items()],
+    )
+
+
+def _shares(fractions: Mapping[str, float]) -> str:
+    return ", ".join(f"{part} {share:.0%}" for part, share in fractions.items())
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,210 @@
+"""The end of a run: its bundle, measured on products that it has not learned from, and the card that describes it."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offline.dataset import Row
+from offline.train.config import HEADS, TrainConfig
+from offline.train.data import LoadedDataset, Pictures, label_of, load
+from offline.train.export import export
+from offline.train.validation import embed_all, nearest
+from services.bundle import Bundle
+from services.embedder.encoder import Encoder
+
+STATISTICS_PICTURES: Final = 6000
+# The report's: an article type counts as frequent from so many products on.
+FREQUENT: Final = 500
+_TOP_K: Final = 10
+_WORST: Final = 10
+_WORST_AT_LEAST: Final = 20
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a bundle was trained on, for people.
+
+    Attributes:
+        data: the data set's name.
+        url: where it is published.
+        licence: of the data set.
+        drawn: drawn products mixed in.
+        extra: all that was mixed in, as one phrase; empty where nothing was.
+    """
+
+    data: str
+    url: str
+    licence: str
+    drawn: int = 0
+    extra: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As `bundle.json` keeps it."""
+        return {"data": self.data, "url": self.url, "licence": self.licence, "drawn": self.drawn, "extra": self.extra}
+
+
+def finish(
+    run: Path,
+    folder: Path,
+    *,
+    name: str,
+    source: Source,
+    runtime: Callable[[Bundle], Encoder],
+    say: Say,
+    dataset: LoadedDataset | None = None,
+) -> Bundle:
+    """Write a run's bundle with its figures on the test part.
+
+    Args:
+        run: the run's folder.
+        folder: the bundle's folder; other files in it are kept.
+        name: the bundle's name.
+        source: what it was trained on.
+        runtime: makes an encoder of a bundle.
+        say: told what is being done.
+        dataset: the data set, where it is loaded already.
+
+    Raises:
+        NotFound: the run has no checkpoint.
+        InvalidInput: the data set cannot be read.
+    """
+    config = TrainConfig.of_run(run)
+    if dataset is None:
+        dataset = load(config.dataset, config.height, config.width, config.salt, config.fractions)
+    train = dataset.part("train")
+    count = min(STATISTICS_PICTURES, len(train))
+    chosen = np.random.default_rng((config.seed, 5)).choice(len(train), count, replace=False)
+
+    def write(metrics: Mapping[str, Any]) -> Bundle:
+        return export(
+            run,
+            folder,
+            name=name,
+            statistics_from=train.take(chosen),
+            metrics=metrics,
+            training=source.to_json(),
+        )
+
+    say("batch statistics of the averaged weights")
+    bundle = write({})
+    encoder = runtime(bundle)
+    say(f"embedding {len(train)} products of the training part and {len(dataset.part('test'))} of the test part")
+    metrics = {"test": measure(bundle, encoder, dataset.part("test"), train)}
+    return write(metrics)
+
+
+def measure(bundle: Bundle, encoder: Encoder, queries: Pictures, catalogue: Pictures) -> dict[str, Any]:
+    """Figures of unseen products: every head's accuracy, and what a search over the catalogue finds.
+
+    Args:
+        bundle: the model.
+        encoder: it, running.
+        queries: products that it has not learned from.
+        catalogue: products to be found.
+
+    Returns:
+        Shares in [0, 1], for `bundle.json`.
+    """
+    size = (bundle.input_height, bundle.input_width)
+    asked = embed_all(encoder.encode, queries.resized(*size))
+    answered = embed_all(encoder.encode, catalogue.resized(*size))
+    answers = {head: _answers(asked, bundle, head) for head in HEADS}
+    return {
+        "products": len(queries),
+        "catalogue": len(catalogue),
+        "accuracy": {head: _accuracy(answers[head], queries.rows, head) for head in HEADS},
+        "all_types": _performance(asked, answered, queries.rows, catalogue.rows),
+        "types_500": _frequent_performance(asked, answered, queries.rows, catalogue.rows),
+        "by_gender": _by(queries.rows, answers["derivedType"], lambda row: row.gender, 1),
+        "by_article_type": _by(queries.rows, answers["articleType"], lambda row: row.article_type, _WORST_AT_LEAST),
+    }
+
+
+def _answers(embeddings: NDArray[np.float32], bundle: Bundle, head: str) -> list[str]:
+    trained = bundle.heads(head)
+    return [trained.labels[i] for i in np.argmax(embeddings @ trained.weights.T, axis=1)]
+
+
+def _accuracy(answers: Sequence[str], rows: Sequence[Row], head: str) -> float:
+    pairs = [(answer, label_of(row, head)) for answer, row in zip(answers, rows, strict=True)]
+    known = [answer == label for answer, label in pairs if label is not None]
+    return round(float(np.mean(known)), 4) if known else 0.0
+
+
+def _performance(
+    asked: NDArray[np.float32],
+    answered: NDArray[np.float32],
+    queries: Sequence[Row],
+    catalogue: Sequence[Row],
+) -> dict[str, Any]:
+    """The report's: the share of queries whose first ten hold at most tolerance x 10 wrong ones."""
+    found = nearest(asked, answered, _TOP_K)
+    figures: dict[str, Any] = {"queries": len(queries)}
+    features: dict[str, Callable[[Row], str]] = {
+        "articleType": lambda row: row.article_type,
+        "gender": lambda row: row.gender,
+        "both": lambda row: row.derived_type,
+    }
+    for feature, of in features.items():
+        theirs = np.array([of(row) for row in catalogue])[found]
+        wrong = (theirs != np.array([of(row) for row in queries])[:, None]).sum(axis=1)
+        figures[feature] = {
+            "tolerance_0": round(float((wrong == 0).mean()), 4),
+            "tolerance_0.1": round(float((wrong <= 1).mean()), 4),
+            "tolerance_0.2": round(float((wrong <= 2).mean()), 4),
+            "precision_at_10": round(float(1.0 - wrong.mean() / _TOP_K), 4),
+        }
+    coloured = np.array([row.base_colour is not None for row in queries])
+    colours = np.array([row.base_colour or "" for row in catalogue])[found]
+    same = colours == np.array([row.base_colour or "" for row in queries])[:, None]
+    figures["colour_agreement_at_10"] = round(float(same[coloured].mean()), 4) if coloured.any() else 0.0
+    return figures
+
+
+def _frequent_performance(
+    asked: NDArray[np.float32],
+    answered: NDArray[np.float32],
+    queries: Sequence[Row],
+    catalogue: Sequence[Row],
+) -> dict[str, Any] | None:
+    """The same among article types with at least `FREQUENT` products; None where there are none."""
+    counts: dict[str, int] = defaultdict(int)
+    for row in (*queries, *catalogue):
+        counts[row.article_type] += 1
+    of_queries = [i for i, row in enumerate(queries) if counts[row.article_type] >= FREQUENT]
+    of_catalogue = [i for i, row in enumerate(catalogue) if counts[row.article_type] >= FREQUENT]
+    if not of_queries or len(of_catalogue) < _TOP_K:
+        return None
+    return _performance(
+        asked[of_queries],
+        answered[of_catalogue],
+        [queries[i] for i in of_queries],
+        [catalogue[i] for i in of_catalogue],
+    )
+
+
+def _by(
+    rows: Sequence[Row], answers: Sequence[str], group: Callable[[Row], str], at_least: int
+) -> dict[str, dict[str, float]]:
+    """Accuracy within groups of at least so many products; of derived types by gender, else of article types."""
+    right: dict[str, list[bool]] = defaultdict(list)
+    for row, answer in zip(rows, answers, strict=True):
+        right[group(row)].append(answer in (row.derived_type, row.article_type))
+    return {
+        name: {"accuracy": round(float(np.mean(hits)), 4), "products": len(hits)}
+        for name, hits in sorted(right.items(), key=lambda entry: (np.mean(entry[1]), entry[0]))
+        if len(hits) >= at_least
+    }
+
+
+def worst(figures: Mapping[str, Mapping[str, float]], count: int = _WORST) -> list[tuple[str, float, int]]:
+    """The groups with the lowest accuracy: name, accuracy, products."""
+    ranked = sorted(figures.items(), key=lambda entry: (entry[1]["accuracy"], entry[0]))
+    return [(name, entry["accuracy"], int(entry["products"])) for name, entry in ranked[:count]]
