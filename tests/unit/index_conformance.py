@@ -1,0 +1,376 @@
+"""What every index must do: a suite that each implementation joins, against an oracle that compares with everything."""
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from services.contract import Gender
+from services.search.colours import FAMILIES, DislikedColour
+from services.search.filters import ColourFilter, Filter, GenderFilter, LabelFilter, YearRange
+from services.search.indexes.base import Eligibility, Index, IndexedProduct
+from services.search.products import Product
+from services.serving.errors import InvalidInput
+
+DIMENSION = 8
+IDS = tuple(f"p{number}" for number in (1, 10, 11, 2, 20, 3, 4, 5, 6, 7, 8, 9))
+COLOURS = ("Blue", "Navy Blue", "Royal Blue", "Red", "Maroon", "Yellow", "Multi")
+ARTICLE_TYPES = ("Tshirts", "Shirts", "Heels")
+
+SETTINGS = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.differing_executors])
+
+
+def embedding(seed: int, dimension: int = DIMENSION) -> NDArray[np.float16]:
+    """A unit vector: equal seeds give equal vectors."""
+    vector = np.random.default_rng(seed).normal(size=dimension)
+    return (vector / np.linalg.norm(vector)).astype(np.float16)
+
+
+def query_vector(seed: int, dimension: int = DIMENSION) -> NDArray[np.float32]:
+    vector = np.random.default_rng(seed).normal(size=dimension)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def product(product_id: str, **attributes: object) -> Product:
+    values: dict[str, object] = {"gender": Gender.MEN, "sub_category": "Topwear", "article_type": "Tshirts"}
+    return Product(id=product_id, **{**values, **attributes})  # type: ignore[arg-type]
+
+
+# Few embeddings and few labels, so that ties, moves between derived types and vanishing labels are common.
+indexed_products = st.builds(
+    lambda product, seed: IndexedProduct(product, None if seed is None else embedding(seed)),
+    st.builds(
+        Product,
+        id=st.sampled_from(IDS),
+        gender=st.sampled_from(list(Gender)),
+        sub_category=st.sampled_from(("Topwear", "Shoes")),
+        article_type=st.sampled_from(ARTICLE_TYPES),
+        master_category=st.sampled_from((None, "Apparel")),
+        base_colour=st.sampled_from((None, *COLOURS)),
+        season=st.sampled_from((None, "Summer", "Winter")),
+        year=st.sampled_from((None, 2011, 2012, 2013)),
+        usage=st.sampled_from((None, "Casual")),
+        in_stock=st.sampled_from((None, True, False)),
+    ),
+    st.one_of(st.integers(0, 4), st.none(), st.integers(0, 4)),
+)
+writes = st.tuples(
+    st.lists(indexed_products, max_size=8, unique_by=lambda row: row.product.id),
+    st.sets(st.sampled_from(IDS), max_size=4),
+)
+few_colours = st.lists(st.sampled_from(COLOURS), max_size=2, unique=True).map(tuple)
+eligibilities = st.builds(
+    Eligibility,
+    derived_types=st.none()
+    | st.frozensets(st.sampled_from([f"{g.value} {a}" for g in Gender for a in ARTICLE_TYPES]), min_size=1, max_size=4),
+    filter=st.builds(
+        Filter,
+        gender=st.none()
+        | st.builds(
+            GenderFilter,
+            any_of=st.lists(st.sampled_from(list(Gender)), max_size=3).map(tuple),
+            none_of=st.lists(st.sampled_from(list(Gender)), max_size=1).map(tuple),
+        ),
+        base_colour=st.none() | st.builds(ColourFilter, few_colours, few_colours, st.booleans()),
+        season=st.none() | st.builds(LabelFilter, st.just(("Summer",)), st.just(())),
+        usage=st.none() | st.builds(LabelFilter, st.just(()), st.just(("Casual",))),
+        year=st.none() | st.builds(YearRange, st.none() | st.just(2012), st.none() | st.just(2012)),
+    ),
+    disliked_colours=st.lists(st.builds(DislikedColour, st.sampled_from(COLOURS), st.booleans()), max_size=2).map(
+        tuple
+    ),
+    excluded_ids=st.frozensets(st.sampled_from((*IDS, "nobody")), max_size=3),
+    include_out_of_stock=st.booleans(),
+)
+
+
+class Oracle:
+    """The same answers by comparing with every product, one at a time."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, IndexedProduct] = {}
+
+    def apply(self, upserts: Sequence[IndexedProduct], deletes: Collection[str]) -> None:
+        for product_id in deletes:
+            self.rows.pop(product_id, None)
+        self.rows.update({row.product.id: row for row in upserts})
+
+    def search(
+        self, query: NDArray[np.float32], k: int, eligibility: Eligibility
+    ) -> tuple[list[str], list[float], int]:
+        eligible = [row for row in self.rows.values() if _is_eligible(row, eligibility)]
+        ranked = sorted((-_similarity(row.embedding, query), row.product.id) for row in eligible)[:k]
+        return [product_id for _, product_id in ranked], [-negative for negative, _ in ranked], len(eligible)
+
+    def knows(self, filter: Filter) -> bool:
+        """Whether every label of a filter is one of the catalogue, or for colours of the table."""
+        products = [row.product for row in self.rows.values()]
+        table = {*FAMILIES, *(member for members in FAMILIES.values() for member in members)}
+        return (
+            (filter.season is None or any(p.season == "Summer" for p in products))
+            and (filter.usage is None or any(p.usage == "Casual" for p in products))
+            and (
+                filter.base_colour is None
+                or {*filter.base_colour.any_of, *filter.base_colour.none_of}
+                <= table | {p.base_colour for p in products if p.base_colour}
+            )
+        )
+
+
+def _similarity(row: NDArray[np.float16] | None, query: NDArray[np.float32]) -> float:
+    assert row is not None
+    exact = (row.astype(np.float64)[np.newaxis] * query).sum(axis=1)
+    return float(np.clip(exact, -1, 1).astype(np.float32)[0])
+
+
+def _family(colour: str) -> str:
+    if colour == "Royal Blue":
+        return "Blue"
+    return next((family for family, members in FAMILIES.items() if colour in members), colour)
+
+
+def _is_eligible(row: IndexedProduct, eligibility: Eligibility) -> bool:
+    p, f = row.product, eligibility.filter
+    disliked = any(
+        p.base_colour is not None
+        and (p.base_colour == d.colour or (not d.exact and _family(p.base_colour) == d.colour))
+        for d in eligibility.disliked_colours
+    )
+
+    def passes(value: str | None, any_of: Collection[str], none_of: Collection[str], by_family: bool = False) -> bool:
+        names = {value, _family(value)} if by_family and value is not None else {value}
+        return (not any_of or bool(names & set(any_of))) and not names & set(none_of)
+
+    return (
+        row.embedding is not None
+        and not disliked
+        and p.id not in eligibility.excluded_ids
+        and (eligibility.include_out_of_stock or p.in_stock is not False)
+        and (eligibility.derived_types is None or p.derived_type in eligibility.derived_types)
+        and (
+            f.gender is None
+            or passes(p.gender.value, *([g.value for g in x] for x in (f.gender.any_of, f.gender.none_of)))
+        )
+        and (
+            f.base_colour is None
+            or passes(p.base_colour, f.base_colour.any_of, f.base_colour.none_of, f.base_colour.by_family)
+        )
+        and (f.season is None or passes(p.season, f.season.any_of, f.season.none_of))
+        and (f.usage is None or passes(p.usage, f.usage.any_of, f.usage.none_of))
+        and (
+            f.year is None
+            or (
+                p.year is not None
+                and (f.year.first is None or p.year >= f.year.first)
+                and (f.year.last is None or p.year <= f.year.last)
+            )
+        )
+    )
+
+
+class IndexConformance(ABC):
+    """Inherit from it as `Test…`, and say how an empty index is made."""
+
+    @abstractmethod
+    def make_index(self, dimension: int = DIMENSION) -> Index:
+        """Makes an empty index."""
+
+    @SETTINGS
+    @given(
+        st.lists(writes, min_size=1, max_size=6),
+        st.lists(st.tuples(eligibilities, st.integers(1, 14)), min_size=1, max_size=6),
+    )
+    def test_answers_as_comparing_with_every_product_does(
+        self, history: list[tuple[list[IndexedProduct], set[str]]], searches: list[tuple[Eligibility, int]]
+    ) -> None:
+        index, oracle = self.make_index(), Oracle()
+        for version, (upserts, deletes) in enumerate(history, start=1):
+            deletes = deletes - {row.product.id for row in upserts}
+            index.apply(upserts, deletes, version)
+            oracle.apply(upserts, deletes)
+        for seed, (eligibility, k) in enumerate(searches):
+            query = query_vector(seed)
+            if not oracle.knows(eligibility.filter):
+                with pytest.raises(InvalidInput, match="no product has") as refused:
+                    index.search(query, k, eligibility)
+                assert refused.value.reason == "FILTER_VALUE_UNKNOWN"
+                continue
+            answer = index.search(query, k, eligibility)
+            ids, similarities, eligible_count = oracle.search(query, k, eligibility)
+            assert [hit.product.id for hit in answer.hits] == ids
+            assert [hit.similarity for hit in answer.hits] == pytest.approx(similarities, abs=1e-6)
+            assert answer.eligible_count == eligible_count
+            assert answer.index_version == len(history)
+            assert all(hit.product == oracle.rows[hit.product.id].product for hit in answer.hits)
+
+    @SETTINGS
+    @given(st.lists(writes, min_size=1, max_size=6))
+    def test_tells_what_is_there(self, history: list[tuple[list[IndexedProduct], set[str]]]) -> None:
+        index, oracle = self.make_index(), Oracle()
+        for version, (upserts, deletes) in enumerate(history, start=1):
+            deletes = deletes - {row.product.id for row in upserts}
+            index.apply(upserts, deletes, version)
+            oracle.apply(upserts, deletes)
+        products = {product_id: row.product for product_id, row in oracle.rows.items()}
+        facts = index.facts()
+        assert facts.product_count == len(products)
+        assert facts.available_count == sum(p.in_stock is not False for p in products.values())
+        assert facts.outdated_count == sum(row.embedding is None for row in oracle.rows.values())
+        assert facts.derived_types == _counts(p.derived_type for p in products.values())
+        assert facts.index_version == len(history)
+        searchable = [row.product for row in oracle.rows.values() if row.embedding is not None]
+        assert index.searchable_types() == _counts(p.derived_type for p in searchable)
+        assert index.colours() == {p.base_colour for p in products.values()} - {None}
+        for product_id in IDS:
+            assert index.product(product_id) == products.get(product_id)
+            stored = index.embedding(product_id)
+            expected = oracle.rows[product_id].embedding if product_id in products else None
+            assert (stored is None) == (expected is None)
+            assert stored is None or expected is None or np.array_equal(stored, expected)
+        for label in {p.derived_type for p in products.values()} | {"Nobody's"}:
+            members = index.members(label)
+            assert members.products == tuple(
+                sorted((p for p in searchable if p.derived_type == label), key=lambda p: p.id)
+            )
+            for row, p in zip(members.embeddings, members.products, strict=True):
+                assert np.array_equal(row, oracle.rows[p.id].embedding)  # type: ignore[arg-type]
+
+    @SETTINGS
+    @given(writes, st.integers(1, 5))
+    def test_pages_hold_every_product_once_in_the_order_of_ids(
+        self, write: tuple[list[IndexedProduct], set[str]], size: int
+    ) -> None:
+        index = self.make_index()
+        index.apply(write[0], (), 1)
+        listed: list[Product] = []
+        more = True
+        while more:
+            page = index.page(Filter(), listed[-1].id if listed else None, size)
+            assert page.total_count == len(write[0])
+            assert len(page.products) == min(size, len(write[0]) - len(listed))
+            listed += page.products
+            more = page.more
+        assert listed == sorted((row.product for row in write[0]), key=lambda p: p.id)
+
+    def test_a_page_keeps_to_its_filter(self) -> None:
+        index = self.make_index()
+        rows = [
+            product("a", season="Summer"),
+            product("b", season="Winter"),
+            product("c", season="Summer", in_stock=False),
+        ]
+        index.apply([IndexedProduct(p, embedding(0)) for p in rows], (), 1)
+        page = index.page(Filter(season=LabelFilter(any_of=("Summer",))), None, 1)
+        assert ([p.id for p in page.products], page.total_count, page.more) == (["a"], 2, True)
+        page = index.page(Filter(season=LabelFilter(any_of=("Summer",))), "a", 1)
+        assert ([p.id for p in page.products], page.total_count, page.more) == (["c"], 2, False)
+
+    def test_equals_beyond_any_slack_come_in_the_order_of_ids(self) -> None:
+        index = self.make_index()
+        names = [f"{number:03}" for number in range(300)]
+        twins = [IndexedProduct(product(name), embedding(1)) for name in reversed(names)]
+        nearer = IndexedProduct(product("zz"), embedding(2))
+        index.apply([*twins, nearer], (), 1)
+        answer = index.search(embedding(2).astype(np.float32), 5, Eligibility())
+        assert [hit.product.id for hit in answer.hits] == ["zz", *names[:4]]
+        answer = index.search(embedding(1).astype(np.float32), 100, Eligibility())
+        assert [hit.product.id for hit in answer.hits] == names[:100]
+        assert len({hit.similarity for hit in answer.hits}) == 1
+
+    def test_a_similarity_stays_within_its_range(self) -> None:
+        index = self.make_index(2)
+        # Rounded to float16 its norm is a little over 1.
+        longer = np.array([0.6, 0.8003], dtype=np.float16)
+        assert float((longer.astype(np.float64) ** 2).sum()) > 1
+        index.apply([IndexedProduct(product("a"), longer), IndexedProduct(product("b"), -longer)], (), 1)
+        query = longer.astype(np.float32) / np.linalg.norm(longer.astype(np.float32))
+        assert [hit.similarity for hit in index.search(query, 2, Eligibility()).hits] == [1.0, -1.0]
+
+    def test_loading_replaces_everything(self) -> None:
+        index = self.make_index()
+        index.apply([IndexedProduct(product("old"), embedding(0))], (), 1)
+        index.load([[IndexedProduct(product("a"), embedding(1))], [IndexedProduct(product("b"), embedding(2))]], 7)
+        answer = index.search(embedding(1).astype(np.float32), 5, Eligibility())
+        assert [hit.product.id for hit in answer.hits] == ["a", "b"]
+        assert (answer.index_version, index.product("old")) == (7, None)
+
+    def test_an_empty_index_answers_with_nothing(self) -> None:
+        index = self.make_index()
+        answer = index.search(query_vector(0), 10, Eligibility(disliked_colours=(DislikedColour("Red"),)))
+        assert (answer.hits, answer.eligible_count, answer.excluded_colours) == ((), 0, ("Red",))
+        assert index.facts().product_count == 0
+
+    def test_a_dislike_is_spelt_out_against_the_catalogue(self) -> None:
+        index = self.make_index()
+        rows = [
+            product(str(i), base_colour=colour) for i, colour in enumerate(("Navy Blue", "royal blue", "Red", None))
+        ]
+        index.apply([IndexedProduct(p, embedding(0)) for p in rows], (), 1)
+        answer = index.search(query_vector(0), 10, Eligibility(disliked_colours=(DislikedColour("Blue"),)))
+        assert answer.excluded_colours == ("Blue", "Navy Blue", "royal blue")
+        assert {hit.product.id for hit in answer.hits} == {"2", "3"}
+
+    def test_refuses_what_is_no_embedding_and_changes_nothing(self) -> None:
+        index = self.make_index()
+        good = IndexedProduct(product("good"), embedding(0))
+        for bad in (
+            embedding(0, DIMENSION + 1),
+            embedding(0).astype(np.float32),
+            np.full(DIMENSION, np.nan, dtype=np.float16),
+        ):
+            with pytest.raises(ValueError, match="bad"):
+                index.apply([good, IndexedProduct(product("bad"), bad)], (), 1)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="twice"):
+            index.apply([good, good], (), 1)
+        with pytest.raises(ValueError, match="twice"):
+            index.apply([good], ["good"], 1)
+        with pytest.raises(ValueError, match="finite"):
+            index.search(np.full(DIMENSION, np.nan, dtype=np.float32), 1, Eligibility())
+        assert index.facts().product_count == 0
+        assert index.facts().index_version == 0
+
+    def test_every_answer_under_writes_is_that_of_one_snapshot(self) -> None:
+        """Each version v holds v % 7 + 1 products, all of the colour "v": an answer must agree with its version."""
+        index = self.make_index()
+        stop, wrong, answered = threading.Event(), list[str](), [0]
+
+        def read() -> None:
+            while not stop.is_set():
+                answer = index.search(query_vector(3), 50, Eligibility())
+                colours = {hit.product.base_colour for hit in answer.hits}
+                count = answer.index_version % 7 + 1 if answer.index_version else 0
+                if len(answer.hits) != count or colours != ({str(answer.index_version)} if count else set()):
+                    wrong.append(f"{answer.index_version}: {len(answer.hits)} hits of {colours}")
+                answered[0] += 1
+
+        readers = [threading.Thread(target=read) for _ in range(3)]
+        for reader in readers:
+            reader.start()
+        for version in range(1, 200):
+            ids = [f"p{number}" for number in range(version % 7 + 1)]
+            rows = [
+                IndexedProduct(
+                    product(name, base_colour=str(version), article_type=ARTICLE_TYPES[(version + i) % 3]),
+                    embedding(version + i),
+                )
+                for i, name in enumerate(ids)
+            ]
+            index.apply(rows, [f"p{number}" for number in range(len(ids), 8)], version)
+        stop.set()
+        for reader in readers:
+            reader.join(timeout=30)
+        assert not any(reader.is_alive() for reader in readers)
+        assert not wrong
+        assert answered[0] > 0
+
+
+def _counts(labels: object) -> Mapping[str, int]:
+    counted: dict[str, int] = {}
+    for label in labels:  # type: ignore[attr-defined]
+        counted[label] = counted.get(label, 0) + 1
+    return dict(sorted(counted.items()))

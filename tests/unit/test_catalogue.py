@@ -1,0 +1,388 @@
+"""The catalogue on disk: what a write does, what it leaves behind, what a crash may not take."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.contract import Box, Embedding, Gender, Photograph
+from services.search.catalogue import (
+    Catalogue,
+    CatalogueUnusable,
+    ContentState,
+    NewContent,
+    Upsert,
+    UpsertOutcome,
+)
+from services.search.photographs import PhotographDamaged
+from services.search.products import Price, Product
+from services.serving.errors import InvalidInput
+
+CREATED, UPDATED, UNCHANGED = UpsertOutcome.CREATED, UpsertOutcome.UPDATED, UpsertOutcome.UNCHANGED
+
+
+def product(product_id: str = "a", **attributes: Any) -> Product:
+    values: dict[str, Any] = {"gender": Gender.MEN, "sub_category": "Topwear", "article_type": "Shirts"}
+    return Product(id=product_id, **{**values, **attributes})
+
+
+def embedding(seed: int, model_version: str = "m1") -> Embedding:
+    values = np.random.default_rng(seed).normal(size=16)
+    return Embedding((values / np.linalg.norm(values)).astype(np.float32), model_version)
+
+
+def jpeg(name: str) -> bytes:
+    return b"\xff\xd8\xff" + name.encode()
+
+
+def upsert(
+    product_id: str = "a", seed: int = 1, photo: str | None = None, region: Box | None = None, **attributes: Any
+) -> Upsert:
+    photograph = None if photo is None else Photograph(jpeg(photo), region)
+    return Upsert(product(product_id, **attributes), NewContent(embedding(seed), photograph))
+
+
+def photographs(directory: Path) -> int:
+    return sum(path.is_file() for path in (directory / "photographs").rglob("*"))
+
+
+def test_everything_that_is_written_is_there_after_reopening(tmp_path: Path) -> None:
+    full = product(
+        "ä-1",
+        master_category="Apparel",
+        base_colour="Navy Blue",
+        season="Fall",
+        year=2011,
+        usage="Casual",
+        name="A “shirt”, blue",
+        url="https://shop.example/1",
+        image_url="https://cdn.example/1.jpg",
+        price=Price("EUR", 2**62, 1),
+        in_stock=False,
+        parent_id="p",
+    )
+    region = Box(0.1, 0.2, 0.30000001192092896, 1.0)
+    moment = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+    with Catalogue.open(tmp_path, lambda: moment) as catalogue:
+        assert (len(catalogue), catalogue.index_version, catalogue.update_time) == (0, 0, None)
+        result = catalogue.write(
+            [Upsert(full, NewContent(embedding(1), Photograph(jpeg("x"), region))), upsert("plain", 2)]
+        )
+        assert (result.outcomes, result.index_version) == ((CREATED, CREATED), 1)
+    with Catalogue.open(tmp_path) as catalogue:
+        stored = catalogue.get("ä-1")
+        assert stored is not None
+        assert stored.product == full
+        assert np.array_equal(stored.embedding, embedding(1).values.astype(np.float16))
+        assert stored.content.region == region
+        assert stored.content.is_of(Photograph(jpeg("x"), region), "m1")
+        kept = catalogue.photograph("ä-1")
+        assert kept is not None
+        assert (kept.content, kept.media_type) == (jpeg("x"), "image/jpeg")
+        plain = catalogue.get("plain")
+        assert plain is not None
+        assert plain.product == product("plain")
+        assert plain.content == ContentState("m1", None, None)
+        assert catalogue.photograph("plain") is None
+        assert catalogue.photograph("nobody") is None
+        assert catalogue.get("nobody") is None
+        assert set(catalogue.states(["ä-1", "nobody", "plain"])) == {"ä-1", "plain"}
+        assert (len(catalogue), catalogue.index_version, catalogue.update_time) == (2, 1, moment)
+
+
+def test_what_is_stored_already_leaves_no_trace(tmp_path: Path) -> None:
+    times = iter(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in range(9))
+    with Catalogue.open(tmp_path, lambda: next(times)) as catalogue:
+        rows = [upsert("a", 1, "x"), upsert("b", 2)]
+        catalogue.write(rows)
+        written = catalogue.update_time
+        # The same photograph embedded again may differ in its last bits.
+        again = [upsert("a", 3, "x"), upsert("b", 2), Upsert(product("b"), None)]
+        assert catalogue.write(again[:2]).outcomes == (UNCHANGED, UNCHANGED)
+        result = catalogue.write([again[2]])
+        assert (result.outcomes, result.changed, result.index_version) == ((UNCHANGED,), (), 1)
+        assert catalogue.write(deletes=["nobody"]).deleted == ()
+        assert catalogue.write().index_version == 1
+        assert (catalogue.index_version, catalogue.update_time) == (1, written)
+        stored = catalogue.get("a")
+        assert stored is not None
+        assert np.array_equal(stored.embedding, embedding(1).values.astype(np.float16))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        upsert("a", 1, "x", season="Fall"),
+        upsert("a", 1, "y"),
+        upsert("a", 1, "x", Box(0, 0, 1, 0.5)),
+        upsert("a", 1),
+        Upsert(product("a"), NewContent(embedding(1, "m2"), Photograph(jpeg("x")))),
+        Upsert(product("a", in_stock=True), None),
+    ],
+)
+def test_whatever_changes_makes_an_update(tmp_path: Path, changed: Upsert) -> None:
+    with Catalogue.open(tmp_path) as catalogue:
+        catalogue.write([upsert("a", 1, "x")])
+        result = catalogue.write([changed])
+        assert (result.outcomes, result.index_version) == ((UPDATED,), 2)
+        (row,) = result.changed
+        stored = catalogue.get("a")
+        assert stored is not None
+        assert (stored.product, stored.content) == (row.product, row.content) == (changed.product, row.content)
+        assert catalogue.write([changed]).outcomes == (UNCHANGED,)
+
+
+def test_attributes_alone_keep_photograph_and_embedding(tmp_path: Path) -> None:
+    with Catalogue.open(tmp_path) as catalogue:
+        catalogue.write([upsert("a", 1, "x")])
+        (row,) = catalogue.write([Upsert(product("a", name="New"), None)]).changed
+        assert np.array_equal(row.embedding, embedding(1).values.astype(np.float16))
+        kept = catalogue.photograph("a")
+        assert kept is not None
+        assert kept.content == jpeg("x")
+
+
+def test_photographs_go_with_the_last_product_that_shows_them(tmp_path: Path) -> None:
+    with Catalogue.open(tmp_path) as catalogue:
+        catalogue.write([upsert("a", 1, "x"), upsert("b", 1, "x"), upsert("c", 2, "y")])
+        assert photographs(tmp_path) == 2
+        assert catalogue.write(deletes=["a", "nobody"]).deleted == ("a",)
+        assert photographs(tmp_path) == 2
+        catalogue.write([upsert("b", 3, "z")], ["c"])
+        assert photographs(tmp_path) == 1
+        # A photograph that changes hands within one write stays.
+        catalogue.write([upsert("d", 3, "z")], ["b"])
+        assert catalogue.photograph("d") is not None
+        catalogue.write([upsert("d", 3)])
+        assert photographs(tmp_path) == 0
+
+
+def test_a_write_is_refused_whole(tmp_path: Path) -> None:
+    with Catalogue.open(tmp_path) as catalogue:
+        with pytest.raises(InvalidInput) as refused:
+            catalogue.write([upsert("a", 1, "x"), Upsert(product("new"), None)])
+        assert refused.value.reason == "PHOTOGRAPH_MISSING"
+        for upserts, deletes in (([upsert("a"), upsert("a")], []), ([upsert("a")], ["a"]), ([], ["a", "a"])):
+            with pytest.raises(ValueError, match="twice"):
+                catalogue.write(upserts, deletes)
+        assert (len(catalogue), catalogue.index_version, photographs(tmp_path)) == (0, 0, 0)
+
+
+def test_a_transaction_that_fails_leaves_neither_rows_nor_photographs(tmp_path: Path) -> None:
+    def broken_clock() -> datetime:
+        raise OSError("no clock")
+
+    with Catalogue.open(tmp_path, broken_clock) as catalogue:
+        with pytest.raises(OSError, match="no clock"):
+            catalogue.write([upsert("a", 1, "x")])
+        assert (len(catalogue), catalogue.index_version, photographs(tmp_path)) == (0, 0, 0)
+
+
+def test_yields_the_products_of_a_derived_type_together(tmp_path: Path) -> None:
+    with Catalogue.open(tmp_path) as catalogue:
+        catalogue.write([upsert("b"), upsert("a"), upsert("c", gender=Gender.WOMEN), upsert("d", article_type="Heels")])
+        groups = [[row.product.id for row in group] for group in catalogue.by_derived_type()]
+    assert sorted(groups) == [["a", "b"], ["c"], ["d"]]
+
+
+def test_a_photograph_that_the_disk_lost_is_told(tmp_path: Path) -> None:
+    with Catalogue.open(tmp_path) as catalogue:
+        catalogue.write([upsert("a", 1, "x")])
+        next(path for path in (tmp_path / "photographs").rglob("*") if path.is_file()).unlink()
+        with pytest.raises(PhotographDamaged, match="gone"):
+            catalogue.photograph("a")
+
+
+def test_orphans_of_a_crash_are_swept_when_it_opens(tmp_path: Path) -> None:
+    with Catalogue.open(tmp_path) as catalogue:
+        catalogue.write([upsert("a", 1, "x")])
+        orphan = tmp_path / "photographs" / "ab" / ("c" * 62)
+        orphan.parent.mkdir(exist_ok=True)
+        orphan.write_bytes(jpeg("orphan"))
+    with Catalogue.open(tmp_path) as catalogue:
+        assert not orphan.exists()
+        assert catalogue.photograph("a") is not None
+
+
+def test_two_servers_cannot_share_a_directory(tmp_path: Path) -> None:
+    with Catalogue.open(tmp_path), pytest.raises(CatalogueUnusable, match=rf"in use by .*process {os.getpid()}"):
+        Catalogue.open(tmp_path)
+    Catalogue.open(tmp_path).close()
+
+
+def test_an_unknown_schema_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    Catalogue.open(tmp_path).close()
+    database = tmp_path / "catalogue.sqlite3"
+    with sqlite3.connect(database) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    for _ in range(2):  # the first refusal must have given the lock free
+        with pytest.raises(CatalogueUnusable, match=r"schema version 99.*reads version 1"):
+            Catalogue.open(tmp_path)
+    database.unlink()
+    with sqlite3.connect(database) as connection:
+        connection.execute("CREATE TABLE other (id)")
+    connection.close()
+    with pytest.raises(CatalogueUnusable, match="none of a catalogue"):
+        Catalogue.open(tmp_path)
+    database.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(CatalogueUnusable, match="cannot be read"):
+        Catalogue.open(tmp_path)
+
+
+def test_readers_are_served_while_others_write(tmp_path: Path) -> None:
+    with Catalogue.open(tmp_path) as catalogue:
+        catalogue.write([upsert(str(i), i, f"p{i}") for i in range(20)])
+        stop, failed = threading.Event(), list[BaseException]()
+
+        def read() -> None:
+            try:
+                while not stop.is_set():
+                    assert len(catalogue) == 20
+                    assert catalogue.photograph("3") is not None
+                    assert len(catalogue.states([str(i) for i in range(20)])) == 20
+            except BaseException as error:
+                failed.append(error)
+
+        readers = [threading.Thread(target=read) for _ in range(3)]
+        writers = [
+            threading.Thread(
+                target=lambda n: [catalogue.write([upsert("3", n, f"r{n}-{i}")]) for i in range(20)], args=(n,)
+            )
+            for n in range(2)
+        ]
+        for thread in readers + writers:
+            thread.start()
+        for thread in writers:
+            thread.join(timeout=60)
+        stop.set()
+        for thread in readers:
+            thread.join(timeout=60)
+        assert not failed
+        assert catalogue.index_version == 41
+        assert photographs(tmp_path) == 20
+
+
+writes = st.lists(
+    st.tuples(
+        st.dictionaries(
+            st.sampled_from("abc"),
+            st.tuples(st.integers(0, 2), st.none() | st.sampled_from("xy"), st.sampled_from((None, "Fall"))),
+        ),
+        st.sets(st.sampled_from("abc")),
+    ),
+    max_size=6,
+)
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(writes)
+def test_agrees_with_a_dictionary(
+    tmp_path_factory: pytest.TempPathFactory, history: list[tuple[dict[str, Any], set[str]]]
+) -> None:
+    directory = tmp_path_factory.mktemp("catalogue")
+    expected: dict[str, tuple[int, str | None, str | None]] = {}
+    version = 0
+    with Catalogue.open(directory) as catalogue:
+        for upserts, wanted_deletes in history:
+            deletes = sorted(wanted_deletes - upserts.keys())
+            result = catalogue.write(
+                [upsert(name, seed, photo, season=season) for name, (seed, photo, season) in upserts.items()], deletes
+            )
+            outcomes = []
+            for name, (seed, photo, season) in upserts.items():
+                before = expected.get(name)
+                # With a photograph the first embedding of it stays.
+                if before is not None and photo is not None and before[1] == photo:
+                    seed = before[0]
+                after = (seed, photo, season)
+                outcomes.append(CREATED if before is None else UNCHANGED if before == after else UPDATED)
+                expected[name] = after
+            gone = [name for name in deletes if expected.pop(name, None) is not None]
+            version += bool(gone) or any(outcome is not UNCHANGED for outcome in outcomes)
+            assert list(result.outcomes) == outcomes
+            assert list(result.deleted) == gone
+            assert result.index_version == version
+    with Catalogue.open(directory) as catalogue:
+        assert catalogue.index_version == version
+        stored = {row.product.id: row for group in catalogue.by_derived_type() for row in group}
+        assert stored.keys() == expected.keys()
+        for name, (seed, photo, season) in expected.items():
+            assert stored[name].product.season == season
+            assert np.array_equal(stored[name].embedding, embedding(seed).values.astype(np.float16))
+            kept = catalogue.photograph(name)
+            assert (None if kept is None else kept.content) == (None if photo is None else jpeg(photo))
+        assert photographs(directory) == len({photo for _, photo, _ in expected.values()} - {None})
+
+
+WRITER = textwrap.dedent(
+    """
+    import sys
+    from pathlib import Path
+    import numpy as np
+    from services.contract import Embedding, Gender, Photograph
+    from services.search.catalogue import Catalogue, NewContent, Upsert
+    from services.search.products import Product
+
+    catalogue = Catalogue.open(Path(sys.argv[1]))
+    number = len(catalogue)
+    while True:
+        upserts = []
+        for number in range(number, number + 5):
+            vector = np.zeros(16, dtype=np.float32)
+            vector[number % 16] = 1
+            name = f"{number:06}"
+            product = Product(id=name, gender=Gender.MEN, sub_category="T", article_type="S", year=number % 300)
+            photograph = Photograph(b"\\xff\\xd8\\xff" + str(number).encode() * 500)
+            upserts.append(Upsert(product, NewContent(Embedding(vector, "m"), photograph)))
+        number += 1
+        # Every other write also replaces a photograph, so that files are removed while the process may die.
+        result = catalogue.write(upserts)
+        print(number, result.index_version, flush=True)
+        replaced = Photograph(b"\\xff\\xd8\\xff again" + str(number).encode() * 500)
+        result = catalogue.write([Upsert(upserts[0].product, NewContent(upserts[0].content.embedding, replaced))])
+        print(number, result.index_version, flush=True)
+    """
+)
+
+
+def test_a_killed_server_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
+    acknowledged = version = 0
+    for acknowledgements in (1, 4, 9, 16):
+        with subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            try:
+                for _ in range(acknowledgements):
+                    acknowledged, version = map(int, process.stdout.readline().split())
+            finally:
+                process.send_signal(signal.SIGKILL)
+            # What it still had said before it was killed counts too.
+            for line in process.stdout:
+                if line.endswith("\n"):
+                    acknowledged, version = map(int, line.split())
+        with Catalogue.open(tmp_path) as catalogue:
+            assert catalogue.index_version in (version, version + 1)
+            # Nothing but whole writes of five.
+            assert len(catalogue) in (acknowledged, acknowledged + 5)
+            for number in range(len(catalogue)):
+                stored = catalogue.get(f"{number:06}")
+                assert stored is not None
+                assert stored.product.year == number % 300
+                assert stored.embedding[number % 16] == 1
+                kept = catalogue.photograph(f"{number:06}")
+                assert kept is not None
+                assert kept.content.endswith(str(number).encode()) or kept.content.startswith(b"\xff\xd8\xff again")
+            assert photographs(tmp_path) == len(catalogue)

@@ -1,0 +1,69 @@
+"""Photographs by the hash of their content: whole, once, and none left behind."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from services.search.photographs import PhotographDamaged, PhotographStore
+
+JPEG = b"\xff\xd8\xff\xe0 a photograph"
+PNG = b"\x89PNG\r\n\x1a\n a photograph"
+WEBP = b"RIFF\x10\x00\x00\x00WEBPVP8 a photograph"
+
+
+def files(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.rglob("*") if path.is_file())
+
+
+def test_gives_back_every_byte_and_the_media_type(tmp_path: Path) -> None:
+    store = PhotographStore(tmp_path)
+    for content, media_type in ((JPEG, "image/jpeg"), (PNG, "image/png"), (WEBP, "image/webp")):
+        (sha256,) = store.put([content])
+        assert sha256 == hashlib.sha256(content).hexdigest()
+        stored = store.read(sha256)
+        assert stored is not None
+        assert (stored.content, stored.media_type, stored.sha256) == (content, media_type, sha256)
+
+
+def test_keeps_one_file_of_equal_photographs(tmp_path: Path) -> None:
+    store = PhotographStore(tmp_path)
+    first, second, third = store.put([JPEG, PNG, JPEG])
+    assert first == third != second
+    store.put([JPEG])
+    assert len(files(tmp_path)) == 2
+    assert files(tmp_path) == sorted(tmp_path / sha256[:2] / sha256[2:] for sha256 in (first, second))
+
+
+def test_a_damaged_file_is_told_and_put_right_by_the_same_upload(tmp_path: Path) -> None:
+    store = PhotographStore(tmp_path)
+    (sha256,) = store.put([JPEG])
+    files(tmp_path)[0].write_bytes(JPEG[:-1])
+    with pytest.raises(PhotographDamaged, match=sha256):
+        store.read(sha256)
+    store.put([JPEG])
+    stored = store.read(sha256)
+    assert stored is not None
+    assert stored.content == JPEG
+
+
+def test_what_was_never_there_is_none_and_its_removal_no_error(tmp_path: Path) -> None:
+    store = PhotographStore(tmp_path)
+    sha256 = hashlib.sha256(JPEG).hexdigest()
+    assert store.read(sha256) is None
+    store.remove([sha256])
+
+
+def test_sweeps_what_a_crash_left_and_nothing_else(tmp_path: Path) -> None:
+    store = PhotographStore(tmp_path)
+    kept, orphan = store.put([JPEG, PNG])
+    (tmp_path / "incoming" / hashlib.sha256(WEBP).hexdigest()).write_bytes(WEBP[:5])
+    (tmp_path / "README").write_text("not ours")
+    (tmp_path / "ab").mkdir(exist_ok=True)
+    (tmp_path / "ab" / "notes.txt").write_text("not ours")
+    assert PhotographStore(tmp_path).sweep(frozenset({kept})) == 2
+    assert store.read(kept) is not None
+    assert store.read(orphan) is None
+    assert (tmp_path / "README").exists()
+    assert (tmp_path / "ab" / "notes.txt").exists()
+    assert not list((tmp_path / "incoming").iterdir())
