@@ -1,0 +1,114 @@
+"""What users dislike: the same in Redis and in memory, and told apart from nothing when Redis is down."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from services.search.colours import DislikedColour
+from services.search.preferences import (
+    MemoryPreferences,
+    PreferenceStore,
+    RedisPreferences,
+    disliked_colours_key,
+    validate_user_id,
+)
+from services.serving.errors import InvalidInput, Upstream
+
+
+@pytest.fixture(params=["redis", "memory"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[PreferenceStore]:
+    if request.param == "memory":
+        yield MemoryPreferences()
+        return
+    connected = RedisPreferences.connect(request.getfixturevalue("redis_url"), timeout_s=5)
+    yield connected
+    await connected.close()
+
+
+async def test_who_was_never_heard_of_dislikes_nothing(store: PreferenceStore) -> None:
+    assert await store.disliked_colours("ann") == ()
+    assert await store.remove("ann", ["Red"]) == ()
+    assert await store.forget("ann") is False
+
+
+async def test_dislikes_add_up_in_alphabetical_order(store: PreferenceStore) -> None:
+    await store.add("ann", [DislikedColour("Red"), DislikedColour("Blue", exact=True)])
+    added = await store.add("ann", [DislikedColour("Black")])
+    assert added == (DislikedColour("Black"), DislikedColour("Blue", exact=True), DislikedColour("Red"))
+    assert await store.disliked_colours("ann") == added
+    assert await store.disliked_colours("bob") == ()
+
+
+async def test_naming_a_colour_again_replaces_whether_it_is_exact(store: PreferenceStore) -> None:
+    await store.add("ann", [DislikedColour("Blue", exact=True)])
+    assert await store.add("ann", [DislikedColour("Blue")]) == (DislikedColour("Blue"),)
+    both = [DislikedColour("Blue"), DislikedColour("Blue", exact=True)]
+    assert await store.add("ann", both) == (DislikedColour("Blue", exact=True),)
+
+
+async def test_removing_leaves_the_others(store: PreferenceStore) -> None:
+    await store.add("ann", [DislikedColour("Red"), DislikedColour("Blue")])
+    assert await store.remove("ann", ["Red", "Never named"]) == (DislikedColour("Blue"),)
+
+
+async def test_forgetting_erases_everything_once(store: PreferenceStore) -> None:
+    await store.add("ann", [DislikedColour("Red")])
+    assert await store.forget("ann") is True
+    assert await store.disliked_colours("ann") == ()
+    assert await store.forget("ann") is False
+
+
+async def test_a_user_whose_last_dislike_is_removed_leaves_no_trace(store: PreferenceStore) -> None:
+    await store.add("ann", [DislikedColour("Red")])
+    await store.remove("ann", ["Red"])
+    assert await store.forget("ann") is False
+
+
+async def test_redis_holds_a_hash_of_colour_to_family_or_exact(redis_url: str) -> None:
+    store = RedisPreferences.connect(redis_url, timeout_s=5)
+    await store.add("ann", [DislikedColour("Red"), DislikedColour("Blue", exact=True)])
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        assert client.keys() == ["fashion:user:ann:disliked_colours"]
+        assert client.hgetall(disliked_colours_key("ann")) == {"Red": "family", "Blue": "exact"}
+        assert client.ttl(disliked_colours_key("ann")) == -1
+        # What this version does not know counts as the family: rather left out than shown.
+        client.hset(disliked_colours_key("ann"), "Blue", "somehow")
+    assert await store.disliked_colours("ann") == (DislikedColour("Blue"), DislikedColour("Red"))
+    await store.close()
+
+
+async def test_a_key_of_another_type_is_told_as_unavailable(redis_url: str) -> None:
+    store = RedisPreferences.connect(redis_url, timeout_s=5)
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(disliked_colours_key("ann"), "no hash")
+    with pytest.raises(Upstream):
+        await store.disliked_colours("ann")
+    await store.close()
+
+
+async def test_without_redis_every_method_says_so(tmp_path: Path) -> None:
+    store = RedisPreferences.connect(f"unix://{tmp_path}/nobody.sock", timeout_s=1)
+    for call in (
+        lambda: store.disliked_colours("ann"),
+        lambda: store.add("ann", [DislikedColour("Red")]),
+        lambda: store.remove("ann", ["Red"]),
+        lambda: store.forget("ann"),
+    ):
+        with pytest.raises(Upstream) as error:
+            await call()
+        assert error.value.reason == "PREFERENCES_UNAVAILABLE"
+    await store.close()
+
+
+@pytest.mark.parametrize("user_id", ["", "a b", "a\nb", "x" * 129, "a\x00"])
+def test_a_user_id_is_printable_without_white_space(user_id: str) -> None:
+    with pytest.raises(InvalidInput) as error:
+        validate_user_id(user_id)
+    assert error.value.reason == "USER_ID_INVALID"
+
+
+@pytest.mark.parametrize("user_id", ["a", "x" * 128, "ann@example.org", "žofie", "a:b"])
+def test_a_good_user_id_stays_as_it_is(user_id: str) -> None:
+    assert validate_user_id(user_id) == user_id

@@ -1,0 +1,108 @@
+"""Photographs of writes on their way to the embedder: in groups, a few at a time, each second counted once."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from services.contract import Embedding, ModelInfo, Photograph
+from services.search.embedding_queue import WriteEmbedder
+from services.serving.errors import DeadlineExceeded, FashionError, InvalidInput, Upstream
+
+VECTOR = np.array([1.0, 0.0], dtype=np.float32)
+
+
+class ScriptedEmbedder:
+    """Answers by content; counts what is under way; waits for its gate."""
+
+    def __init__(self, answer: Callable[[Photograph], Embedding | FashionError]) -> None:
+        self._answer = answer
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.groups: list[int] = []
+        self.under_way = 0
+        self.most_under_way = 0
+
+    async def embed(self, photograph: Photograph) -> Embedding:
+        raise AssertionError("writes come in batches")
+
+    async def model(self) -> ModelInfo:
+        raise AssertionError("not asked here")
+
+    async def embed_batch(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
+        self.groups.append(len(photographs))
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        await self.gate.wait()
+        await asyncio.sleep(0)
+        self.under_way -= 1
+        return [self._answer(photograph) for photograph in photographs]
+
+
+def _fine(photograph: Photograph) -> Embedding:
+    return Embedding(VECTOR, "m1")
+
+
+def _photographs(count: int) -> list[Photograph]:
+    return [Photograph(bytes([number])) for number in range(count)]
+
+
+async def test_a_write_goes_in_groups() -> None:
+    embedder = ScriptedEmbedder(_fine)
+    queue = WriteEmbedder(embedder, "m1", group_size=4, groups_in_flight=2)
+    assert len((await queue.embed(_photographs(10))).results) == 10
+    assert embedder.groups == [4, 4, 2]
+
+
+async def test_all_writes_together_have_few_groups_in_flight() -> None:
+    embedder = ScriptedEmbedder(_fine)
+    queue = WriteEmbedder(embedder, "m1", group_size=1, groups_in_flight=2)
+    await asyncio.gather(*(queue.embed(_photographs(3)) for _ in range(4)))
+    assert len(embedder.groups) == 12
+    assert embedder.most_under_way == 2
+
+
+async def test_what_is_wrong_with_a_photograph_stays_its_own() -> None:
+    bad = InvalidInput("broken", reason="IMAGE_UNREADABLE")
+    embedder = ScriptedEmbedder(lambda photograph: bad if photograph.content == b"\x01" else _fine(photograph))
+    queue = WriteEmbedder(embedder, "m1", group_size=2, groups_in_flight=1)
+    results = (await queue.embed(_photographs(3))).results
+    assert results[1] is bad
+    assert isinstance(results[0], Embedding)
+    assert isinstance(results[2], Embedding)
+
+
+@pytest.mark.parametrize(
+    "error", [Upstream("gone", reason="EMBEDDER_UNAVAILABLE"), DeadlineExceeded("late", reason="DEADLINE_EXCEEDED")]
+)
+async def test_what_says_nothing_about_the_photograph_fails_the_write(error: FashionError) -> None:
+    queue = WriteEmbedder(ScriptedEmbedder(lambda photograph: error), "m1", group_size=2, groups_in_flight=1)
+    with pytest.raises(type(error)):
+        await queue.embed(_photographs(1))
+
+
+async def test_an_embedder_of_another_model_is_as_good_as_none() -> None:
+    embedder = ScriptedEmbedder(lambda photograph: Embedding(VECTOR, "m2"))
+    queue = WriteEmbedder(embedder, "m1", group_size=2, groups_in_flight=1)
+    with pytest.raises(Upstream) as error:
+        await queue.embed(_photographs(1))
+    assert error.value.reason == "EMBEDDER_UNAVAILABLE"
+    assert "m2" in error.value.message
+
+
+async def test_calls_that_wait_together_share_the_time() -> None:
+    now = 0.0
+    embedder = ScriptedEmbedder(_fine)
+    embedder.gate.clear()
+    queue = WriteEmbedder(embedder, "m1", group_size=2, groups_in_flight=2, clock=lambda: now)
+    first = asyncio.create_task(queue.embed(_photographs(1)))
+    await asyncio.sleep(0)
+    now = 10.0
+    second = asyncio.create_task(queue.embed(_photographs(1)))
+    await asyncio.sleep(0)
+    now = 16.0
+    embedder.gate.set()
+    seconds = (await first).seconds, (await second).seconds
+    assert sum(seconds) == pytest.approx(16.0)
+    assert seconds == (pytest.approx(13.0), pytest.approx(3.0))
