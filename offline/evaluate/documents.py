@@ -76,6 +76,7 @@ def retrieval_document(evaluation: RetrievalEvaluation, inputs: Inputs) -> dict[
                 "queries": row.queries,
                 **_ends(row.interval),
                 "short_answers": row.short_answers,
+                "performance_of_shown": row.performance_of_shown,
                 "performance_missing_wrong": row.performance_missing_wrong,
             }
             for row in evaluation.rows

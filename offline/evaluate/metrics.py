@@ -5,6 +5,7 @@ positions in the catalogue, the most similar first; -1 fills the places of a row
 """
 
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,24 +58,38 @@ def agreement(queries: Codes, catalogue: Codes, results: Codes) -> Flags:
     return np.asarray((found == queries[:, None]) & (found != MISSING))
 
 
-def within_tolerance(right: Flags, results: Codes, tolerance: float, missing_is_wrong: bool = False) -> Flags:
+class ShortAnswer(Enum):
+    """How an answer of fewer than k results is held against the tolerance.
+
+    Attributes:
+        PLACES: at most tolerance x k wrong results, however few are shown: the report's measure to the letter. One
+            wrong result on its own passes from tolerance 1 / k on.
+        SHOWN: at most tolerance x the number shown: the share of wrong ones among what a user sees.
+        MISSING_WRONG: at most tolerance x k wrong results, a place without result being one.
+    """
+
+    PLACES = "places"
+    SHOWN = "shown"
+    MISSING_WRONG = "missing wrong"
+
+
+def within_tolerance(right: Flags, results: Codes, tolerance: float, short: ShortAnswer = ShortAnswer.PLACES) -> Flags:
     """Tells for which queries the report's measure holds: at most tolerance x k of the results are wrong.
 
     Args:
         right: bool, shape (n, k), which results are right.
         results: int64, shape (n, k), MISSING where there are fewer.
-        tolerance: share of k in [0, 1] that may be wrong.
-        missing_is_wrong: whether a place without a result counts as a wrong one. The report's measure speaks of the
-            results that are shown, so by default it does not, as long as anything is shown at all.
+        tolerance: share in [0, 1] that may be wrong.
+        short: what to make of answers of fewer than k results.
 
     Returns:
         bool, shape (n,). A query without any result is never within.
     """
     shown = results != MISSING
-    wrong = ~right if missing_is_wrong else shown & ~right
-    # Rounded: 0.3 x 10 is a hair below 3.
-    allowed = int(np.floor(tolerance * right.shape[1] + 1e-9))
-    return np.asarray((wrong.sum(axis=1) <= allowed) & shown.any(axis=1))
+    wrong = (~right if short is ShortAnswer.MISSING_WRONG else shown & ~right).sum(axis=1)
+    places = shown.sum(axis=1) if short is ShortAnswer.SHOWN else right.shape[1]
+    # A hair more: 0.3 x 10 is a hair below 3.
+    return np.asarray((wrong <= tolerance * places + 1e-9) & shown.any(axis=1))
 
 
 def precision(right: Flags, results: Codes) -> Values:

@@ -12,6 +12,12 @@ ones, in per cent. `inventory` searches the whole catalogue; `photograph` search
 finds, as a shopper's photograph is served. `types_500` keeps article types with at least 500 products, catalogue and
 queries together, and restricts both to them. The report's own figures were measured on queries that its model had seen
 in training."""
+_SHORT_ANSWERS_TEXT: Final = """\
+Where the derived type holds fewer than ten products, fewer are shown. A place without result is no wrong result, so
+to the letter of the measure one wrong product on its own is within a tolerance of 1 in 10. The figure in brackets,
+where it differs, is the honest one then: the share of queries with at most that share of wrong results *among those
+shown*. The JSON has both, and `performance_missing_wrong`, where a missing result counts as a wrong one; the plots go
+by those shown."""
 _FIGURES_TEXT: Final = """\
 Means over the queries, in per cent. Precision and mAP count a result as right by gender and article type; nDCG grades
 it 3 for the derived type in a colour of the same family, 2 for the derived type, 1 for the article type; colour
@@ -31,8 +37,13 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{share * 100:.1f}"
 
 
-def performance_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Rows of path, scope, feature, queries, the performance for each tolerance, and what the report has for them."""
+def performance_rows(document: Mapping[str, Any], brackets: bool) -> list[tuple[str, ...]]:
+    """Rows of path, scope, feature, queries, the performance for each tolerance, and what the report has for them.
+
+    Args:
+        document: of an evaluation of retrieval.
+        brackets: whether to add `performance_of_shown` in brackets where it is another figure.
+    """
     cells = {(row["path"], row["scope"], row["feature"], row["tolerance"]): row for row in document["rows"]}
     rows: list[tuple[str, ...]] = []
     for path in PATHS:
@@ -46,7 +57,7 @@ def performance_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
                     for tolerance in TOLERANCES
                     if (value := REPORTED_PERFORMANCE.get((path, scope, feature, tolerance))) is not None
                 ]
-                shown = [_with_interval(row["performance"], row) if row is not None else "-" for row in found]
+                shown = [_performance(row, brackets) if row is not None else "-" for row in found]
                 rows.append((path, scope, feature, f"{found[0]['queries']:,}", *shown, " / ".join(reported) or "-"))
     return rows
 
@@ -89,9 +100,18 @@ def classification_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return rows
 
 
-def _with_interval(value: float, row: Mapping[str, Any]) -> str:
-    half = max(row["high"] - value, value - row["low"]) * 100
-    return f"{value * 100:.1f}±{half:.1f}"
+def short_answer_gap(document: Mapping[str, Any]) -> float:
+    """By how many points short answers that are wrong raise a performance at most, above that of what is shown."""
+    gaps = [row["performance"] - row["performance_of_shown"] for row in document["rows"]]
+    return max(gaps, default=0.0) * 100
+
+
+def _performance(row: Mapping[str, Any], brackets: bool) -> str:
+    value = row["performance"]
+    half = max(row["high"] - value, value - row["low"])
+    text = f"{percent(value)}±{percent(half)}"
+    of_shown = percent(row["performance_of_shown"])
+    return f"{text} [{of_shown}]" if brackets and of_shown != percent(value) else text
 
 
 def page(
@@ -106,9 +126,8 @@ def page(
         source: one sentence or more on where queries and catalogue come from.
         plots: paths of PNG files, relative to the page.
     """
-    performance = performance_rows(retrieval)
+    performance = performance_rows(retrieval, brackets=True)
     short = max((row["short_answers"] for row in retrieval["rows"]), default=0)
-    strict = max((row["performance"] - row["performance_missing_wrong"] for row in retrieval["rows"]), default=0.0)
     fell_back = sum(one["fell_back_to_inventory"] for one in retrieval["figures"])
     dropped = {side: len(products) for side, products in retrieval["dropped"].items()}
     lines = [
@@ -138,11 +157,9 @@ def page(
             numbers_from=3,
         ),
         "",
-        f"A derived type may hold fewer than ten products. The measure speaks of what is shown: a place without result "
-        f"is no wrong result, but an empty answer is never right. {short:,} queries at most got fewer than ten results "
-        f"on a path; counting the missing ones as wrong would lower no figure by more than {strict * 100:.1f} points "
-        f"(`performance_missing_wrong` in the JSON). {fell_back:,} answers searched the whole inventory because the "
-        "catalogue has no other product of the type that was found.",
+        _SHORT_ANSWERS_TEXT,
+        f"On a path, {short:,} queries at most were answered so. {fell_back:,} answers searched the whole inventory, "
+        "because the catalogue has no other product of the type that was found.",
         "",
         _FIGURES_TEXT,
         "",

@@ -12,6 +12,7 @@ from offline.evaluate.metrics import (
     Codes,
     Flags,
     Interval,
+    ShortAnswer,
     Values,
     agreement,
     average_precision,
@@ -74,9 +75,11 @@ class PerformanceRow:
         scope: all products, or article types with at least 500.
         feature: what makes a result right.
         tolerance: share of the results that may be wrong.
-        performance: share of queries, in [0, 1]; a place without result is no wrong result.
+        performance: share of queries, in [0, 1], to the letter: a place without result is no wrong result.
         interval: 95 % confidence interval of it.
-        performance_missing_wrong: the same where a place without result counts as a wrong one.
+        performance_of_shown: the share of queries with at most tolerance x the number of results shown wrong. Lower
+            where short answers are wrong: a single wrong product is within a tolerance of 0.1, but is all there is.
+        performance_missing_wrong: the share of queries where a place without result counts as a wrong one.
         queries: how many there were.
         short_answers: how many of them got fewer than k results.
     """
@@ -87,6 +90,7 @@ class PerformanceRow:
     tolerance: float
     performance: float
     interval: Interval
+    performance_of_shown: float
     performance_missing_wrong: float
     queries: int
     short_answers: int
@@ -104,7 +108,7 @@ class Figures:
         fell_back: queries that searched the whole inventory on the path "photograph".
         precision: by feature, the share of right results among those shown.
         mean_average_precision: by feature.
-        curves: by feature, the performance for tolerances 0, 0.1, …, 1.
+        curves: by feature, `performance_of_shown` for tolerances 0, 0.1, …, 1.
         ndcg: graded: 3 for derived type and colour family, 2 for the derived type, 1 for the article type.
         colour_agreement: the share of results of the query's main colour, over queries whose colour is known.
         colour_family_agreement: the same for the colour's family.
@@ -238,6 +242,10 @@ class _Judge:
             [within_tolerance(right[feature], served.results, tolerance) for feature, tolerance in cells], axis=1
         )
         short = int((served.results == MISSING).any(axis=1).sum())
+
+        def within(feature: Feature, tolerance: float, reading: ShortAnswer) -> float:
+            return float(within_tolerance(right[feature], served.results, tolerance, reading).mean())
+
         return [
             PerformanceRow(
                 path=path,
@@ -246,9 +254,8 @@ class _Judge:
                 tolerance=tolerance,
                 performance=float(outcomes[:, at].mean()),
                 interval=interval,
-                performance_missing_wrong=float(
-                    within_tolerance(right[feature], served.results, tolerance, missing_is_wrong=True).mean()
-                ),
+                performance_of_shown=within(feature, tolerance, ShortAnswer.SHOWN),
+                performance_missing_wrong=within(feature, tolerance, ShortAnswer.MISSING_WRONG),
                 queries=self._queries,
                 short_answers=short,
             )
@@ -282,7 +289,9 @@ class _Judge:
             precision={feature: float(values.mean()) for feature, values in precisions.items()},
             mean_average_precision={feature: float(values.mean()) for feature, values in averages.items()},
             curves={
-                feature: tuple(float(within_tolerance(flags, results, step).mean()) for step in _CURVE)
+                feature: tuple(
+                    float(within_tolerance(flags, results, step, ShortAnswer.SHOWN).mean()) for step in _CURVE
+                )
                 for feature, flags in right.items()
             },
             ndcg=float(gains.mean()),

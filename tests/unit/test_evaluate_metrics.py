@@ -7,6 +7,7 @@ import pytest
 
 from offline.evaluate.metrics import (
     MISSING,
+    ShortAnswer,
     agreement,
     average_precision,
     bootstrap_interval,
@@ -57,18 +58,35 @@ def test_tolerance_counts_wrong_results_out_of_ten() -> None:
     assert within_tolerance(right, results, 0.3).tolist() == [True, True, True, True]
 
 
-def test_a_place_without_result_is_no_wrong_result_unless_asked_to_be() -> None:
-    results = np.array([[5, 6] + [MISSING] * 8])
-    right = np.array([[True, True] + [False] * 8])
+@pytest.mark.parametrize(
+    ("right", "tolerance", "short", "within"),
+    [
+        # Two shown, both right.
+        ([True, True], 0.0, ShortAnswer.PLACES, True),
+        ([True, True], 0.0, ShortAnswer.SHOWN, True),
+        ([True, True], 0.2, ShortAnswer.MISSING_WRONG, False),
+        # Two shown, both wrong: two of ten places, but all that there is.
+        ([False, False], 0.1, ShortAnswer.PLACES, False),
+        ([False, False], 0.2, ShortAnswer.PLACES, True),
+        ([False, False], 0.2, ShortAnswer.SHOWN, False),
+        # Five shown, one wrong: a fifth.
+        ([True, False, True, True, True], 0.1, ShortAnswer.PLACES, True),
+        ([True, False, True, True, True], 0.1, ShortAnswer.SHOWN, False),
+        ([True, False, True, True, True], 0.2, ShortAnswer.SHOWN, True),
+    ],
+)
+def test_answers_of_fewer_than_ten(right: list[bool], tolerance: float, short: ShortAnswer, within: bool) -> None:
+    missing = 10 - len(right)
+    results = np.array([[5] * len(right) + [MISSING] * missing])
 
-    assert within_tolerance(right, results, 0.0).tolist() == [True]
-    assert within_tolerance(right, results, 0.2, missing_is_wrong=True).tolist() == [False]
+    assert within_tolerance(np.array([right + [False] * missing]), results, tolerance, short).tolist() == [within]
 
 
 def test_an_empty_answer_is_never_a_right_one() -> None:
     results = np.full((1, 10), MISSING)
 
-    assert within_tolerance(np.zeros((1, 10), dtype=bool), results, 0.2).tolist() == [False]
+    for short in ShortAnswer:
+        assert within_tolerance(np.zeros((1, 10), dtype=bool), results, 1.0, short).tolist() == [False]
 
 
 def test_precision_is_a_share_of_what_is_shown() -> None:
