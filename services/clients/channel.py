@@ -47,7 +47,9 @@ def open_channel(
                     "initialBackoff": "0.05s",
                     "maxBackoff": "0.5s",
                     "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
+                    # A server that begins to end answers CANCELLED to what it has received and not begun. All calls of
+                    # fashion.v1 may be made twice; whoever cancels a call of his own does not make it again.
+                    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
                 },
             }
         ],

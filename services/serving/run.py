@@ -66,6 +66,32 @@ class Server:
         _log.critical("service has failed", service=service.name, why=why)
         await self._health.not_serving(service.name)
 
+    @asynccontextmanager
+    async def watched(
+        self, service: GrpcService, died: Callable[[], Awaitable[None]], *, why: str, stop: bool
+    ) -> AsyncIterator[None]:
+        """Reports NOT_SERVING once a part of the service has died.
+
+        Args:
+            service: that cannot do without the part.
+            died: waits for its death.
+            why: one sentence for the log.
+            stop: whether the whole server drains then, for one that offers nothing else.
+        """
+
+        async def watch() -> None:
+            await died()
+            await self.failed(service, why)
+            if stop:
+                self.stop(why)
+
+        watching = asyncio.create_task(watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await asyncio.wait({watching})
+
     def stop(self, failure: str | None = None) -> None:
         """Begins the drain, as SIGTERM does; with a failure, `serve` then raises it."""
         self._failure = self._failure or failure
@@ -124,6 +150,7 @@ async def running(
     except RuntimeError as error:
         raise ServeError(f"cannot listen on {address}: is the port taken, or the host another machine's?") from error
     async with AsyncExitStack() as resources:
+        resources.callback(_log.info, "stopped")
         # Unwound from the bottom: health turns first, then the calls in flight end, then the parts are closed.
         await grpc_server.start()
         try:
@@ -137,7 +164,6 @@ async def running(
             # Those who watch the health may take this long to turn away before new calls are refused.
             await asyncio.sleep(settings.drain_delay_s)
             await grpc_server.stop(settings.grace_s)
-    _log.info("stopped")
 
 
 async def serve(settings: ServerSettings, services: Sequence[GrpcService], start: Start, *, default_port: int) -> None:

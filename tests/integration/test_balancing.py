@@ -1,0 +1,234 @@
+"""Several embedders behind one channel: the load spreads, and survives one that dies, drains or still loads."""
+
+import asyncio
+import io
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from services.clients.channel import open_channel
+from services.clients.embedder import SERVICE, EmbedderClient, EmbedderClientLimits
+from services.contract import Embedding, ModelInfo, Photograph
+from services.embedder.batching import BatchingLimits
+from services.embedder.local import EmbedderLimits, LocalEmbedder, local_embedder
+from services.embedder.runtimes.fake import FakeEncoder
+from services.embedder.servicer import EMBEDDER, EmbedderServicer
+from services.serving.errors import FashionError
+from services.serving.run import Server, running
+from services.serving.settings import ServerSettings
+from services.vision.decode import ImageLimits
+
+LIMITS = EmbedderLimits(ImageLimits(), BatchingLimits(64, 1024, micro_batch=8, inference_timeout_s=30), 2)
+CLIENT_LIMITS = EmbedderClientLimits(query_timeout_s=20, batch_timeout_s=20, max_batch=8, concurrent_batches=6)
+
+
+def photograph() -> Photograph:
+    content = io.BytesIO()
+    Image.new("RGB", (60, 80), (200, 30, 40)).save(content, "PNG")
+    return Photograph(content.getvalue())
+
+
+class Replica:
+    """One embedder on a server of its own, which counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.port = 0
+        self.may_be_ready = asyncio.Event()
+        self.may_be_ready.set()
+        self.listening = asyncio.Event()
+        self._end = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._inner: LocalEmbedder | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        self._end.set()
+        self.may_be_ready.set()
+        if self._task is not None:
+            await self._task
+
+    async def embed(self, photograph: Photograph) -> Embedding:
+        self.calls += 1
+        assert self._inner is not None
+        return await self._inner.embed(photograph)
+
+    async def embed_batch(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
+        self.calls += 1
+        assert self._inner is not None
+        return await self._inner.embed_batch(photographs)
+
+    async def model(self) -> ModelInfo:
+        assert self._inner is not None
+        return await self._inner.model()
+
+    async def _run(self) -> None:
+        async def start(server: Server, resources: AsyncExitStack) -> None:
+            self.port = server.port
+            self.listening.set()
+            await self.may_be_ready.wait()
+            self._inner = await resources.enter_async_context(local_embedder(FakeEncoder(dimension=16), LIMITS))
+            await server.ready(EMBEDDER, EmbedderServicer(self, 64))
+
+        # Without a delay: callers have not turned away yet when new calls are refused.
+        settings = ServerSettings(host="127.0.0.1", port=0, grace_s=5, drain_delay_s=0)
+        async with running(settings, [EMBEDDER], start, default_port=1):
+            await self._end.wait()
+
+
+@asynccontextmanager
+async def replicas(count: int, *, loading: int = 0) -> AsyncIterator[list[Replica]]:
+    started = [Replica() for _ in range(count)]
+    for replica in started[count - loading :]:
+        replica.may_be_ready.clear()
+    for replica in started:
+        replica.start()
+        await replica.listening.wait()
+    try:
+        yield started
+    finally:
+        await asyncio.gather(*(replica.stop() for replica in started))
+
+
+def target(replicas: Sequence[Replica]) -> str:
+    return "ipv4:" + ",".join(f"127.0.0.1:{replica.port}" for replica in replicas)
+
+
+async def all_serve(client: EmbedderClient, replicas: Sequence[Replica]) -> None:
+    """Asks until each has been asked: connections come up one after another."""
+    ends = time.monotonic() + 30
+    while not all(replica.calls for replica in replicas):
+        assert time.monotonic() < ends, [replica.calls for replica in replicas]
+        await client.embed(photograph())
+    for replica in replicas:
+        replica.calls = 0
+
+
+async def test_queries_are_spread_evenly() -> None:
+    async with asyncio.timeout(60), replicas(3) as each, open_channel(target(each), health_service=SERVICE) as channel:
+        client = EmbedderClient(channel, CLIENT_LIMITS)
+        await all_serve(client, each)
+
+        for _ in range(60):
+            await client.embed(photograph())
+
+        assert sum(replica.calls for replica in each) == 60
+        assert all(15 <= replica.calls <= 25 for replica in each), [replica.calls for replica in each]
+
+
+async def test_one_large_batch_is_spread() -> None:
+    async with asyncio.timeout(60), replicas(3) as each, open_channel(target(each), health_service=SERVICE) as channel:
+        client = EmbedderClient(channel, CLIENT_LIMITS)
+        await all_serve(client, each)
+
+        results = await client.embed_batch([photograph()] * 240)
+
+        assert all(isinstance(result, Embedding) for result in results)
+        assert sum(replica.calls for replica in each) == 30
+        assert all(replica.calls >= 5 for replica in each), [replica.calls for replica in each]
+
+
+async def test_no_call_fails_while_one_replica_drains_and_ends() -> None:
+    async with asyncio.timeout(60), replicas(3) as each, open_channel(target(each), health_service=SERVICE) as channel:
+        client = EmbedderClient(channel, CLIENT_LIMITS)
+        await all_serve(client, each)
+        going, *staying = each
+        enough = asyncio.Event()
+
+        async def load() -> int:
+            asked = 0
+            while not enough.is_set() or asked < 50:
+                await client.embed(photograph())
+                asked += 1
+            return asked
+
+        callers = [asyncio.create_task(load()) for _ in range(4)]
+        await going.stop()
+        before = going.calls
+        enough.set()
+        # A caller that failed raises here.
+        assert sum(await asyncio.gather(*callers)) >= 200
+        for _ in range(20):
+            await client.embed(photograph())
+
+        assert going.calls == before
+        assert all(replica.calls for replica in staying)
+
+
+@asynccontextmanager
+async def process() -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+    """An embedder in a process of its own, and its port."""
+    embedder = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services.embedder",
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "SERVER_PORT": "0", "EMBEDDER_RUNTIME": "fake"},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert embedder.stderr is not None
+        port = 0
+        while (line := json.loads(await embedder.stderr.readline()))["event"] != "service is ready":
+            port = line.get("port", port)
+        yield embedder, port
+    finally:
+        if embedder.returncode is None:
+            embedder.kill()
+        # Reads what it has logged, too: a full pipe would have stopped it.
+        await embedder.communicate()
+
+
+async def test_no_call_fails_when_one_replica_is_killed() -> None:
+    async with asyncio.timeout(90), process() as (doomed, port), process() as (_, other_port):
+        both = f"ipv4:127.0.0.1:{port},127.0.0.1:{other_port}"
+        async with open_channel(both, health_service=SERVICE) as channel:
+            client = EmbedderClient(channel, CLIENT_LIMITS)
+            killed = asyncio.Event()
+
+            async def load() -> None:
+                asked = asked_after = 0
+                while asked_after < 20:
+                    await client.embed(photograph())
+                    asked += 1
+                    asked_after += killed.is_set()
+                    if asked == 20 and not killed.is_set():
+                        doomed.kill()
+                        killed.set()
+
+            # A caller that failed raises here.
+            await asyncio.gather(*(load() for _ in range(4)))
+            assert await doomed.wait() == -signal.SIGKILL
+
+
+async def test_a_replica_that_still_loads_gets_nothing_until_it_is_ready() -> None:
+    async with (
+        asyncio.timeout(60),
+        replicas(2, loading=1) as each,
+        open_channel(target(each), health_service=SERVICE) as channel,
+    ):
+        client = EmbedderClient(channel, CLIENT_LIMITS)
+        for _ in range(40):
+            await client.embed(photograph())
+        assert [replica.calls for replica in each] == [40, 0]
+
+        each[1].may_be_ready.set()
+        await all_serve(client, each)
+
+
+@pytest.mark.parametrize("scheme", ["ipv4:127.0.0.1:{port}", "dns:///localhost:{port}", "localhost:{port}"])
+async def test_targets_may_have_a_scheme(scheme: str) -> None:
+    async with asyncio.timeout(60), replicas(1) as [replica]:
+        async with open_channel(scheme.format(port=replica.port), health_service=SERVICE) as channel:
+            await EmbedderClient(channel, CLIENT_LIMITS).embed(photograph())
+        assert replica.calls == 1
