@@ -8,7 +8,7 @@ import random
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 
 from fashion.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
-from services.embedder.servicer import EMBEDDER
+from services.embedder.servicer import EMBEDDER, EmbedderServicer
+from services.serving.run import ServeError, Server, serve
+from services.serving.settings import ServerSettings
 
 ROOT = Path(__file__).parents[2]
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -153,3 +155,54 @@ async def test_an_idle_server_ends_at_once_and_well(number: signal.Signals) -> N
         embedder.process.send_signal(number)
         await embedder.logged("stopped")
         assert await embedder.process.wait() == 0
+
+
+def settings() -> ServerSettings:
+    return ServerSettings(host="127.0.0.1", port=0, grace_s=1)
+
+
+async def test_a_signal_while_it_starts_ends_it_and_closes_what_was_opened() -> None:
+    closed: list[str] = []
+
+    async def start(server: Server, resources: AsyncExitStack) -> None:
+        resources.callback(closed.append, "first")
+        resources.callback(closed.append, "second")
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(30):
+        await serve(settings(), [EMBEDDER], start, default_port=1)
+
+    assert closed == ["second", "first"]
+
+
+async def test_a_failed_start_is_one_line_and_closes_what_was_opened() -> None:
+    closed: list[str] = []
+
+    async def start(server: Server, resources: AsyncExitStack) -> None:
+        resources.callback(closed.append, "opened")
+        raise ValueError("no such file:\n  weights")
+
+    async with asyncio.timeout(30):
+        with pytest.raises(ServeError, match=r"^cannot start: no such file: weights$"):
+            await serve(settings(), [EMBEDDER], start, default_port=1)
+
+    assert closed == ["opened"]
+
+
+async def test_the_death_of_a_part_ends_a_process_that_offers_nothing_else() -> None:
+    died = asyncio.Event()
+
+    async def wait_for_death() -> None:
+        await died.wait()
+
+    async def start(server: Server, resources: AsyncExitStack) -> None:
+        await resources.enter_async_context(
+            server.watched(EMBEDDER, wait_for_death, why="the encoder has stopped working", stop=True)
+        )
+        await server.ready(EMBEDDER, EmbedderServicer(None, 64))  # type: ignore[arg-type]
+        died.set()
+
+    async with asyncio.timeout(30):
+        with pytest.raises(ServeError, match="the encoder has stopped working"):
+            await serve(settings(), [EMBEDDER], start, default_port=1)
