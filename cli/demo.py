@@ -63,6 +63,8 @@ def demo(
         material = _material(opened, rows, drawn=dataset is None, to=to)
         with _logging_to(home / "stack.log"):
             asyncio.run(_run(opened, material, home, out / "contact-sheet.png", keep_running=keep_running, to=to))
+        if not keep_running:
+            _what_next(to, None if dataset is None else home / "data")
 
 
 def _material(dataset: "Dataset", rows: "tuple[Row, ...]", *, drawn: bool, to: "Console") -> "Material":
@@ -104,6 +106,7 @@ async def _run(
     from cli import ingesting
     from cli.connection import connected
     from cli.demo_story import Story
+    from cli.output import command_name
     from services.stack import StackSettings, running_stack
 
     settings = StackSettings.load(data_dir=home / "data", host="127.0.0.1", port=0)
@@ -116,6 +119,8 @@ async def _run(
             to.print(f"The stack is up after {time.monotonic() - started:.0f} s: all services on {stack.target}.")
             report = await ingesting.run(client, dataset, rows=material.rows, to=to)
             to.print(ingesting.summary(report), markup=False)
+            if report.dataset.findings:
+                to.print(ingesting.findings_summary(report), markup=False)
             # An earlier demo with other rows may have ingested them.
             if material.held_out:
                 await client.delete_products(material.held_out)
@@ -123,10 +128,8 @@ async def _run(
             to.print(f"\nContact sheet: [bold]{sheet}[/bold]", soft_wrap=True)
             if keep_running:
                 to.print(f"The stack answers at {stack.target} until you press Ctrl-C. Try:")
-                to.print(f"  fashion catalogue stats --server {stack.target}", soft_wrap=True)
+                to.print(f"  {command_name()} catalogue stats --server {stack.target}", soft_wrap=True)
                 await _until_interrupted()
-            else:
-                _what_next(to)
     finally:
         starting.stop()
 
@@ -141,12 +144,20 @@ async def _until_interrupted() -> None:
             task.uncancel()
 
 
-def _what_next(to: "Console") -> None:
+def _what_next(to: "Console", data_dir: Path | None) -> None:
+    """Suggests how to go on; with the catalogue in `data_dir`, or the drawn one where None."""
+    from cli.output import command_name
+
+    fashion = command_name()
+    if data_dir is None:
+        stay = ("make up", "leave the stack running with the drawn catalogue; make down stops it")
+    else:
+        stay = (f"{fashion} serve --data-dir {data_dir}", "run a stack on this very catalogue")
     to.print("\nNothing is left running. Go on with:", style="bold")
     for command, meaning in (
-        ("make up", "leave the stack running with this catalogue (make down stops it)"),
-        ("fashion search --image photo.jpg", "search with a photograph of your own"),
-        ("fashion ingest PATH", "put your own products into it"),
-        ("fashion COMMAND --help", "each with an example"),
+        stay,
+        (f"{fashion} search --image photo.jpg", "then search with a photograph of your own"),
+        (f"{fashion} ingest PATH", "or put your own products into it"),
+        (f"{fashion} COMMAND --help", "each command has an example"),
     ):
-        to.print(f"  {command:<34}{meaning}", markup=False, soft_wrap=True)
+        to.print(f"  {command:<40}  {meaning}", markup=False, soft_wrap=True)

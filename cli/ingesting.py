@@ -148,15 +148,19 @@ def report_document(report: IngestReport) -> dict[str, Any]:
 
 def summary(report: IngestReport) -> str:
     """A report in one line."""
-    read = report.dataset
     counts = [f"{report.created:,} created", f"{report.updated:,} updated", f"{report.unchanged:,} unchanged"]
     if report.failures:
         counts.append(f"{len(report.failures):,} refused")
-    if read.rows_repaired:
-        counts.append(f"{read.rows_repaired:,} repaired")
-    if read.rows_dropped:
-        counts.append(f"{read.rows_dropped:,} dropped")
     return f"Ingested {report.rows_done:,} products ({', '.join(counts)}) in {_duration(report)}."
+
+
+def findings_summary(report: IngestReport) -> str:
+    """What was wrong with the data set, in one line."""
+    read = report.dataset
+    return (
+        f"Its table has {read.rows_read:,} rows: {read.rows_repaired:,} repaired, {read.rows_dropped:,} dropped, each "
+        "named by `ingest --report FILE`."
+    )
 
 
 def print_report(to: Console, report: IngestReport, *, show: int = 10) -> None:

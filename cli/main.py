@@ -21,7 +21,7 @@ Start with [bold]fashion demo[/bold]; it needs nothing else running.
 """
 
 # What a person can do, where the error itself cannot know that a person reads it.
-_HINTS = {"SEARCH_UNAVAILABLE": "start it with `fashion serve`, or name another with --server"}
+_HINTS = {"SEARCH_UNAVAILABLE": "start it with `{fashion} serve`, or name another with --server"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except FashionError as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
-        hint = _HINTS.get(error.reason)
+        hint = _HINTS.get(error.reason, "").format(fashion=output.command_name())
         output.say_error(f"{error.message}; {hint}" if hint else error.message, error.reason)
         return output.exit_code(error)
     except KeyboardInterrupt:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -60,6 +62,15 @@ def _console(*, stderr: bool) -> Console:
     # Rich takes 80 columns for a pipe; what is piped is read as it would be on a wide terminal.
     width = min(probe.width, MAX_WIDTH) if probe.is_terminal or "COLUMNS" in os.environ else MAX_WIDTH
     return Console(stderr=stderr, width=width, highlight=False)
+
+
+def command_name() -> str:
+    """How this program was called, so that what it suggests can be typed as it stands: such as ".venv/bin/fashion"."""
+    called = Path(sys.argv[0])
+    found = shutil.which("fashion")
+    if called.name != "fashion" or (found is not None and Path(found).resolve() == called.resolve()):
+        return "fashion"
+    return str(called)
 
 
 def exit_code(error: FashionError) -> int:

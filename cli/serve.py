@@ -211,21 +211,20 @@ def how_to_reach(server: str, data_dir: Path, example: str | None, *, foreground
     from cli import output
 
     to = output.console()
+    fashion = output.command_name()
     option = "" if server in ("localhost:50050", "127.0.0.1:50050") else f" --server {server}"
     at = "" if data_dir == DEFAULT_DATA_DIR else f" --data-dir {data_dir}"
-    to.print(f"\nThe stack answers at [bold]{server}[/bold] (gRPC, reflection on). Try:")
-    first = (
-        [f"fashion ingest PATH{option}"]
-        if example is None
-        else [
-            f"fashion catalogue stats{option}",
-            f"fashion search --product-id {example} --contact-sheet out.png{option}",
-            f"fashion search --image photo.jpg{option}",
+    if example is None:
+        suggestions = [f"{fashion} ingest PATH{option}"]
+    else:
+        suggestions = [
+            f"{fashion} catalogue stats{option}",
+            f"{fashion} search --product-id {example} --contact-sheet out.png{option}",
+            f"{fashion} search --image photo.jpg{option}",
         ]
-    )
-    for line in (*first, f"grpcurl -plaintext {server} list"):
+    to.print(f"\nThe stack answers at [bold]{server}[/bold] (gRPC, reflection on). Try:")
+    for line in (*suggestions, f"grpcurl -plaintext {server} list"):
         to.print(f"  {line}", markup=False, soft_wrap=True)
-    end = "Ctrl-C" if foreground else f"fashion stop{at}"
-    to.print(f"End it with: {end}", markup=False)
+    to.print(f"End it with: {'Ctrl-C' if foreground else f'{fashion} stop{at}'}", markup=False)
     if not foreground:
         to.print(f"Log: {data_dir / 'stack.log'}", markup=False, soft_wrap=True)
