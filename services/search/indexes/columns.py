@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from services.contract import Gender
 from services.search import colours, filters
 from services.search.filters import NO_CODE, NO_YEAR, Attribute
 from services.search.indexes.base import Eligibility
@@ -67,6 +68,7 @@ class Columns:
         self._labels = {attribute: _Labels() for attribute in Attribute}
         self._codes = np.empty((len(Attribute), _MIN_CAPACITY), dtype=np.int32)
         self._place = {attribute: place for place, attribute in enumerate(Attribute)}
+        self._of_product = tuple((attribute.value, labels) for attribute, labels in self._labels.items())
         self._years = np.empty(_MIN_CAPACITY, dtype=np.int32)
         self._available = np.empty(_MIN_CAPACITY, dtype=np.bool_)
         self._searchable = np.empty(_MIN_CAPACITY, dtype=np.bool_)
@@ -169,16 +171,14 @@ class Columns:
 
     def _write(self, row: int, product: Product, searchable: bool) -> None:
         self._products[row] = _interned(product)
-        for attribute, place in self._place.items():
-            label = product.gender.value if attribute is Attribute.GENDER else getattr(product, attribute.value)
-            self._codes[place, row] = self._labels[attribute].take(label)
+        self._codes[:, row] = [labels.take(_label(product, name)) for name, labels in self._of_product]
         self._years[row] = NO_YEAR if product.year is None else product.year
         self._available[row] = product.available
         self._searchable[row] = searchable
 
     def _give(self, codes: list[int]) -> None:
-        for attribute, code in zip(Attribute, codes, strict=True):
-            self._labels[attribute].give(code)
+        for (_, labels), code in zip(self._of_product, codes, strict=True):
+            labels.give(code)
 
     def _fit(self, length: int) -> None:
         capacity = self._years.shape[0]
@@ -212,6 +212,11 @@ def _interned(product: Product) -> Product:
         season=_shared(product.season),
         usage=_shared(product.usage),
     )
+
+
+def _label(product: Product, attribute: str) -> str | None:
+    label = getattr(product, attribute)
+    return label.value if isinstance(label, Gender) else label
 
 
 def _shared(label: str | None) -> str | None:

@@ -1,6 +1,5 @@
 """The index in this process: FAISS, one exact inner-product index a derived type, and a reduced one over all."""
 
-import heapq
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -128,11 +127,11 @@ class FaissIndex:
             everywhere = eligibility.derived_types is None
             if everywhere and eligible_count > self._settings.exact_limit and state.reduced is not None:
                 wanted = max(self._settings.min_candidates, self._settings.candidates_per_hit * k)
-                rows = state.reduced.nearest(query, min(wanted, eligible_count), mask)
-            else:
-                rows = self._nearest(state, query, k, mask)
+                chosen = state.reduced.nearest(query, min(wanted, eligible_count), mask)
+                mask = np.zeros_like(mask)
+                mask[chosen] = True
             return IndexAnswer(
-                hits=self._ranked(state, query, k, rows),
+                hits=_ranked(state, query, k, self._nearest(state, query, k, mask)),
                 eligible_count=eligible_count,
                 excluded_colours=tuple(sorted(excluded_colours)),
                 index_version=self._index_version,
@@ -158,10 +157,10 @@ class FaissIndex:
         with self._lock.reading():
             columns = self._state.columns
             rows = np.flatnonzero(filters.evaluate(filter, columns)).tolist()
-            products = (columns.product(row) for row in rows)
-            later = (product for product in products if after is None or product.id > after)
-            page = heapq.nsmallest(size + 1, later, key=lambda product: product.id)
-            return ProductPage(tuple(page[:size]), total_count=len(rows), more=len(page) > size)
+            ids = {columns.product(row).id: row for row in rows}
+            later = sorted(ids if after is None else (product_id for product_id in ids if product_id > after))
+            products = tuple(columns.product(ids[product_id]) for product_id in later[:size])
+            return ProductPage(products, total_count=len(rows), more=len(later) > size)
 
     def members(self, derived_type: str) -> TypeMembers:
         """See `Index.members`."""
@@ -200,7 +199,7 @@ class FaissIndex:
     def _nearest(
         self, state: "_State", query: NDArray[np.float32], k: int, mask: NDArray[np.bool_]
     ) -> NDArray[np.int64]:
-        """Compares with every eligible product; returns the rows that may be the `k` nearest: int64, shape (n,)."""
+        """Compares with every product of a mask; returns the rows that may be the `k` nearest: int64, shape (n,)."""
         searches = [
             search
             for label in state.labels_of(mask)
@@ -217,19 +216,6 @@ class FaissIndex:
                 search.fetch_down_to(float(floor))
             return np.concatenate([search.rows[search.similarities >= floor] for search in searches])
         return np.concatenate([search.rows for search in searches])
-
-    def _ranked(self, state: "_State", query: NDArray[np.float32], k: int, rows: NDArray[np.int64]) -> tuple[Hit, ...]:
-        embeddings = state.embeddings(rows)
-        if len(rows) > k:
-            rough = embeddings.astype(np.float32) @ query
-            near = rough >= np.partition(rough, -k)[-k] - 2 * self._rounding - 2.0**-23
-            rows, embeddings = rows[near], embeddings[near]
-        # Summed row by row, unlike a matrix product, so that equal embeddings have equal similarities to the last bit.
-        exact = (embeddings.astype(np.float64) * query).sum(axis=1)
-        similarities = np.clip(exact, -1.0, 1.0).astype(np.float32).tolist()
-        products = [state.columns.product(row) for row in rows.tolist()]
-        ranked = sorted(zip(similarities, products, strict=True), key=lambda pair: (-pair[0], pair[1].id))
-        return tuple(Hit(product, similarity) for similarity, product in ranked[:k])
 
     def _trained(self, state: "_State") -> ReducedIndex | None:
         """Returns the reduced index that a state should have: its own, or a new one where it lacks or outgrew it."""
@@ -258,6 +244,16 @@ class FaissIndex:
                 or not np.isfinite(embedding).all()
             ):
                 raise ValueError(f"an embedding must be {self._dimension} finite float16 numbers: {row.product.id}")
+
+
+def _ranked(state: "_State", query: NDArray[np.float32], k: int, rows: NDArray[np.int64]) -> tuple[Hit, ...]:
+    """Orders products, int64, shape (n,), by their exact similarity, and keeps the first `k`."""
+    # Summed row by row, unlike a matrix product, so that equal embeddings have equal similarities to the last bit.
+    exact = (state.embeddings(rows).astype(np.float64) * query).sum(axis=1)
+    similarities = np.clip(exact, -1.0, 1.0).astype(np.float32).tolist()
+    products = [state.columns.product(row) for row in rows.tolist()]
+    ranked = sorted(zip(similarities, products, strict=True), key=lambda pair: (-pair[0], pair[1].id))
+    return tuple(Hit(product, similarity) for similarity, product in ranked[:k])
 
 
 class _ShardSearch:
