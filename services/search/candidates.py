@@ -165,7 +165,8 @@ class CandidatePublisher:
 
     async def after_write(self) -> None:
         """Publishes at once what a write has made due, where settings say so; otherwise `run` does, a little later."""
-        if self._settings.pause_s == 0 and self._due.is_set():
+        # What `run` is publishing at this moment is waited for too.
+        if self._settings.pause_s == 0 and (self._due.is_set() or self._turn.locked()):
             await self.publish()
 
     async def publish(self) -> bool:

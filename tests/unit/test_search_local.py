@@ -1,0 +1,369 @@
+"""The use cases of search in one process: scopes, what is degraded, what is left out, and what is asked of whom."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from services.classifier.local import LocalClassifier
+from services.classifier.recognition import ClassifierModel
+from services.contract import (
+    Classification,
+    ClassificationMethod,
+    DerivedTypePrediction,
+    Embedding,
+    Gender,
+    ModelInfo,
+    Photograph,
+)
+from services.embedder.local import LocalEmbedder, local_embedder
+from services.embedder.runtimes.fake import FakeEncoder
+from services.embedder.settings import EmbedderSettings
+from services.search.assembly import running_search
+from services.search.catalogue import Catalogue
+from services.search.colours import DislikedColour
+from services.search.conversion import upsert_row
+from services.search.filters import ColourFilter, Filter
+from services.search.finding import Degraded, PreferencePolicy, Scope, SimilarAnswer, SimilarRequest
+from services.search.local import LocalSearch
+from services.search.preferences import MemoryPreferences
+from services.search.settings import SearchSettings
+from services.serving import deadline
+from services.serving.errors import FashionError, InvalidInput, ModelMismatch, NotFound, Overloaded, Upstream
+from services.stack import HandedOverCandidates
+from tests.small_shop import items, photograph, rows
+
+SHOT = Photograph(photograph("Women Dresses", "Red", 10))
+KNOWN = "women-dresses-red-0"
+
+
+class Embedder:
+    """The local embedder, counted; it can be replaced by another model's."""
+
+    def __init__(self, local: LocalEmbedder) -> None:
+        self.local = local
+        self.asked = 0
+        self.version: str | None = None
+
+    async def embed(self, photograph: Photograph) -> Embedding:
+        self.asked += 1
+        embedding = await self.local.embed(photograph)
+        return embedding if self.version is None else Embedding(embedding.values, self.version)
+
+    async def embed_batch(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
+        return await self.local.embed_batch(photographs)
+
+    async def model(self) -> ModelInfo:
+        return await self.local.model()
+
+
+class Classifier:
+    """The local classifier, counted; it can fail, hang, or say something else."""
+
+    def __init__(self, local: LocalClassifier) -> None:
+        self.local = local
+        self.asked = 0
+        self.failure: FashionError | None = None
+        self.hangs = False
+        self.says: Classification | None = None
+
+    async def classify(self, embedding: Embedding, top_k: int) -> Classification:
+        self.asked += 1
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.failure is not None:
+            raise self.failure
+        return self.says or await self.local.classify(embedding, top_k)
+
+
+class Preferences(MemoryPreferences):
+    """Dislikes that can be out of reach."""
+
+    down = False
+    asked = 0
+
+    async def disliked_colours(self, user_id: str) -> tuple[DislikedColour, ...]:
+        self.asked += 1
+        if self.down:
+            raise Upstream("down", reason="PREFERENCES_UNAVAILABLE")
+        return await super().disliked_colours(user_id)
+
+
+class Shop:
+    """Search with the small shop in it, and all whom it asks."""
+
+    def __init__(
+        self, search: LocalSearch, embedder: Embedder, classifier: Classifier, preferences: Preferences
+    ) -> None:
+        self.search = search
+        self.embedder = embedder
+        self.classifier = classifier
+        self.preferences = preferences
+
+    async def find(self, query: str | Photograph | Embedding | None, **request: object) -> SimilarAnswer:
+        return await self.search.find_similar(SimilarRequest(query=query, **request))
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+    async with AsyncExitStack() as resources:
+        encoder = FakeEncoder()
+        embedder = Embedder(
+            await resources.enter_async_context(local_embedder(encoder, EmbedderSettings(runtime="fake").limits()))
+        )
+        classifier = Classifier(LocalClassifier(ClassifierModel.without_heads(encoder.model)))
+        resources.callback(classifier.local.close)
+        preferences = Preferences()
+        catalogue = resources.enter_context(Catalogue.open(tmp_path))
+        settings = SearchSettings(
+            data_dir=tmp_path, redis_url=SecretStr(""), classifier_timeout_s=0.5, candidates_pause_s=0.0
+        )
+        search = await resources.enter_async_context(
+            running_search(
+                settings,
+                catalogue=catalogue,
+                embedder=embedder,
+                classifier=classifier,
+                preferences=preferences,
+                candidate_store=HandedOverCandidates(classifier.local.use),
+                on_failure=pytest.fail,
+            )
+        )
+        await search.upsert([upsert_row(row) for row in rows()])
+        yield Shop(search, embedder, classifier, preferences)
+
+
+def _ids(answer: SimilarAnswer) -> list[str]:
+    return [hit.product.id for hit in answer.outcome.hits]
+
+
+def _types(answer: SimilarAnswer) -> set[str]:
+    return {hit.product.derived_type for hit in answer.outcome.hits}
+
+
+async def test_a_product_searches_the_whole_inventory_and_asks_nobody(shop: Shop) -> None:
+    answer = await shop.find(KNOWN, top_k=100)
+    assert answer.scope is Scope.INVENTORY
+    assert (answer.outcome.derived_types, answer.classification, answer.degraded) == ((), None, ())
+    assert set(_ids(answer)) == {item.id for item in items()} - {KNOWN}
+    assert answer.outcome.eligible_count == len(items()) - 1
+    similarities = [hit.similarity for hit in answer.outcome.hits]
+    assert similarities == sorted(similarities, reverse=True)
+    assert (shop.embedder.asked, shop.classifier.asked, shop.preferences.asked) == (0, 0, 0)
+
+
+async def test_a_product_can_search_its_own_type(shop: Shop) -> None:
+    answer = await shop.find(KNOWN, scope=Scope.PREDICTED_TYPE, top_k=100)
+    assert answer.outcome.derived_types == ("Women Dresses",)
+    assert (len(_ids(answer)), _types(answer)) == (9, {"Women Dresses"})
+    assert shop.classifier.asked == 0
+
+
+async def test_a_photograph_is_embedded_once_and_searches_its_predicted_type(shop: Shop) -> None:
+    answer = await shop.find(SHOT, top_k=3)
+    assert (answer.scope, answer.outcome.derived_types) == (Scope.PREDICTED_TYPE, ("Women Dresses",))
+    assert set(_ids(answer)[:2]) == {"women-dresses-red-0", "women-dresses-red-25"}
+    assert answer.classification is not None
+    assert answer.classification.derived_types[0].label == "Women Dresses"
+    assert (shop.embedder.asked, shop.classifier.asked) == (1, 1)
+
+
+async def test_an_embedding_goes_the_same_way_without_the_embedder(shop: Shop) -> None:
+    embedding = await shop.embedder.local.embed(SHOT)
+    answer, photograph = await shop.find(embedding), await shop.find(SHOT)
+    assert answer.outcome == photograph.outcome
+    assert shop.embedder.asked == 1
+
+
+async def test_a_photograph_may_search_elsewhere_and_is_classified_all_the_same(shop: Shop) -> None:
+    everywhere = await shop.find(SHOT, scope=Scope.INVENTORY, top_k=100)
+    assert (everywhere.scope, len(_ids(everywhere))) == (Scope.INVENTORY, len(items()))
+    named = await shop.find(SHOT, scope=Scope.DERIVED_TYPES, derived_types=("Women Handbags", "Men Tshirts"), top_k=100)
+    assert named.outcome.derived_types == ("Men Tshirts", "Women Handbags")
+    assert _types(named) == {"Men Tshirts", "Women Handbags"}
+    assert everywhere.classification == named.classification is not None
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        Upstream("down", reason="CLASSIFIER_UNAVAILABLE"),
+        Overloaded("busy", reason="QUEUE_FULL"),
+        ModelMismatch("another bundle", reason="MODEL_VERSION_MISMATCH"),
+    ],
+)
+async def test_without_a_classification_the_inventory_is_searched(shop: Shop, failure: FashionError) -> None:
+    shop.classifier.failure = failure
+    answer = await shop.find(SHOT, top_k=100)
+    assert (answer.scope, answer.degraded) == (Scope.INVENTORY, (Degraded.CLASSIFIER_UNAVAILABLE,))
+    assert (answer.classification, answer.outcome.eligible_count) == (None, len(items()))
+    # Where it does not decide, nothing is missing.
+    assert (await shop.find(SHOT, scope=Scope.INVENTORY)).degraded == ()
+
+
+async def test_a_classifier_that_hangs_is_not_waited_for(shop: Shop) -> None:
+    shop.classifier.hangs = True
+    with deadline.at_most(60):
+        answer = await shop.find(SHOT)
+    assert answer.degraded == (Degraded.CLASSIFIER_UNAVAILABLE,)
+
+
+async def test_a_predicted_type_that_the_catalogue_has_not_is_said(shop: Shop) -> None:
+    sari = DerivedTypePrediction(Gender.WOMEN, "Sarees", None, 0.9, None)
+    shop.classifier.says = Classification((), (sari,), ClassificationMethod.MODEL_LABELS, "fake", "")
+    answer = await shop.find(SHOT)
+    assert (answer.scope, answer.degraded) == (Scope.INVENTORY, (Degraded.PREDICTED_TYPE_NOT_IN_CATALOGUE,))
+    assert answer.classification is shop.classifier.says
+
+
+async def test_disliked_colours_are_left_out_with_their_families_in_every_scope(shop: Shop) -> None:
+    await shop.search.dislike("ann", [DislikedColour("Blue"), DislikedColour("Yellow")])
+    shop.classifier.failure = Upstream("down", reason="CLASSIFIER_UNAVAILABLE")
+    for query, scope in ((KNOWN, None), (KNOWN, Scope.PREDICTED_TYPE), (SHOT, None), (SHOT, Scope.INVENTORY)):
+        answer = await shop.find(query, scope=scope, user_id="ann", top_k=100)
+        assert {"Blue", "Navy Blue", "Yellow"} <= set(answer.outcome.excluded_colours)
+        assert {hit.product.base_colour for hit in answer.outcome.hits} == {"Red", "Black"}
+        assert len(answer.outcome.hits) == answer.outcome.eligible_count
+
+
+async def test_an_exact_dislike_leaves_its_family(shop: Shop) -> None:
+    await shop.search.dislike("ann", [DislikedColour("Blue", exact=True)])
+    answer = await shop.find(KNOWN, user_id="ann", top_k=100)
+    assert answer.outcome.excluded_colours == ("Blue",)
+    assert "Navy Blue" in {hit.product.base_colour for hit in answer.outcome.hits}
+
+
+async def test_dislikes_out_of_reach_are_said_or_required(shop: Shop) -> None:
+    shop.preferences.down = True
+    for query in (KNOWN, SHOT):
+        answer = await shop.find(query, user_id="ann")
+        assert answer.degraded == (Degraded.PREFERENCES_UNAVAILABLE,)
+        with pytest.raises(Upstream) as error:
+            await shop.find(query, user_id="ann", preference_policy=PreferencePolicy.REQUIRED)
+        assert error.value.reason == "PREFERENCES_UNAVAILABLE"
+        assert (await shop.find(query, preference_policy=PreferencePolicy.REQUIRED)).degraded == ()
+
+
+async def test_everything_that_is_missing_is_said(shop: Shop) -> None:
+    shop.preferences.down = True
+    shop.classifier.failure = Upstream("down", reason="CLASSIFIER_UNAVAILABLE")
+    answer = await shop.find(SHOT, user_id="ann")
+    assert answer.degraded == (Degraded.PREFERENCES_UNAVAILABLE, Degraded.CLASSIFIER_UNAVAILABLE)
+
+
+async def test_liked_and_disliked_products_steer_and_stay_out(shop: Shop) -> None:
+    plain = await shop.find("men-tshirts-red-0", top_k=100)
+    steered = await shop.find(
+        "men-tshirts-red-0",
+        liked_ids=("women-handbags-yellow-0",),
+        disliked_ids=("men-tshirts-black-0",),
+        excluded_ids=("men-tshirts-blue-0", "no-such"),
+        top_k=100,
+    )
+    gone = {"women-handbags-yellow-0", "men-tshirts-black-0", "men-tshirts-blue-0"}
+    assert set(_ids(plain)) - set(_ids(steered)) == gone
+    bag = "women-handbags-yellow-25"
+    assert _ids(steered).index(bag) < _ids(plain).index(bag)
+
+
+async def test_what_is_out_of_stock_is_left_out_unless_asked_for(shop: Shop) -> None:
+    (sold,) = [item for item in items() if item.id == "women-dresses-red-25"]
+    await shop.search.upsert([upsert_row(sold.row(in_stock=False))])
+    assert sold.id not in _ids(await shop.find(KNOWN, top_k=100))
+    assert sold.id in _ids(await shop.find(KNOWN, include_out_of_stock=True, top_k=100))
+    facts = (await shop.search.facts()).index
+    assert (facts.product_count, facts.available_count) == (len(items()), len(items()) - 1)
+
+
+async def test_bad_requests_are_refused_before_anybody_is_asked(shop: Shop) -> None:
+    for query, request, reason in (
+        (None, {}, "QUERY_MISSING"),
+        (SHOT, {"top_k": 0}, "TOP_K_OUT_OF_RANGE"),
+        (SHOT, {"top_k": 101}, "TOP_K_OUT_OF_RANGE"),
+        (SHOT, {"user_id": "a b"}, "USER_ID_INVALID"),
+        (SHOT, {"derived_types": ("Men Tshirts",)}, "SCOPE_INVALID"),
+        (SHOT, {"scope": Scope.DERIVED_TYPES}, "SCOPE_INVALID"),
+        (SHOT, {"scope": Scope.DERIVED_TYPES, "derived_types": ("Men Tshirt",)}, "DERIVED_TYPE_UNKNOWN"),
+        (SHOT, {"liked_ids": tuple(map(str, range(21)))}, "TOO_MANY_PRODUCTS"),
+    ):
+        with pytest.raises(InvalidInput) as error:
+            await shop.find(query, **request)
+        assert error.value.reason == reason
+    assert (shop.embedder.asked, shop.classifier.asked, shop.preferences.asked) == (0, 0, 0)
+
+
+async def test_an_unknown_product_is_named(shop: Shop) -> None:
+    for request in (
+        {"query": "gone"},
+        {"query": KNOWN, "liked_ids": ("gone",)},
+        {"query": SHOT, "disliked_ids": ("gone",)},
+    ):
+        with pytest.raises(NotFound) as error:
+            await shop.find(**request)
+        assert error.value.metadata["product_id"] == "gone"
+
+
+async def test_an_embedder_of_another_model_is_as_good_as_none(shop: Shop) -> None:
+    shop.embedder.version = "newer"
+    with pytest.raises(Upstream) as error:
+        await shop.find(SHOT)
+    assert error.value.reason == "EMBEDDER_UNAVAILABLE"
+
+
+async def test_a_new_type_is_recognised_by_the_query_after_its_write(shop: Shop) -> None:
+    stripes = Photograph(photograph("Unisex Backpacks", "Red", 5))
+    assert (await shop.find(stripes)).outcome.derived_types == ("Unisex Backpacks",)
+    await shop.search.delete([item.id for item in items() if item.derived_type == "Unisex Backpacks"])
+    gone = await shop.find(stripes)
+    assert "Unisex Backpacks" not in gone.outcome.derived_types
+    assert gone.degraded == ()
+    await shop.search.upsert([upsert_row(row) for row in rows() if row.product.article_type == "Backpacks"])
+    assert (await shop.find(stripes)).outcome.derived_types == ("Unisex Backpacks",)
+
+
+async def test_pages_lead_through_the_whole_catalogue_in_the_order_of_ids(shop: Shop) -> None:
+    red = Filter(base_colour=ColourFilter(any_of=("Red",)))
+    seen: list[str] = []
+    token = ""
+    while True:
+        page = await shop.search.products(red, page_size=3, token=token)
+        seen += [product.id for product in page.products]
+        assert page.total_count == 8
+        if not page.next_page_token:
+            break
+        token = page.next_page_token
+    assert seen == [item.id for item in items() if item.colour == "Red"]
+
+
+async def test_a_page_that_ends_with_the_last_product_is_the_last(shop: Shop) -> None:
+    page = await shop.search.products(Filter(), page_size=len(items()))
+    assert (len(page.products), page.next_page_token) == (len(items()), "")
+
+
+async def test_a_product_comes_with_its_embedding_where_asked_for(shop: Shop) -> None:
+    assert (await shop.search.product(KNOWN, include_embedding=False)).embedding is None
+    found = await shop.search.product(KNOWN, include_embedding=True)
+    assert found.embedding is not None
+    # What was sent back as a query finds the product itself.
+    assert _ids(await shop.find(found.embedding, scope=Scope.INVENTORY, top_k=1)) == [KNOWN]
+
+
+async def test_a_product_that_came_as_an_embedding_has_no_photograph(shop: Shop) -> None:
+    embedding = await shop.embedder.local.embed(SHOT)
+    known = upsert_row(items()[0].row(id="bare"))
+    await shop.search.upsert([type(known)("bare", known.product, embedding)])
+    with pytest.raises(NotFound) as error:
+        await shop.search.photograph("bare")
+    assert error.value.reason == "PHOTOGRAPH_NOT_FOUND"
+    assert (await shop.search.photograph(KNOWN)).media_type == "image/png"
+
+
+async def test_dislikes_come_and_go(shop: Shop) -> None:
+    await shop.search.dislike("ann", [DislikedColour("Red"), DislikedColour("Mustard", exact=True)])
+    assert await shop.search.undislike("ann", ["Red", "Puce"]) == (DislikedColour("Mustard", exact=True),)
+    assert await shop.search.dislikes("ann") == (DislikedColour("Mustard", exact=True),)
+    assert await shop.search.forget("ann")
+    assert await shop.search.dislikes("ann") == ()

@@ -1,0 +1,337 @@
+"""The one writer: row by row, embedded only where needed, on disk and in the index, whatever happens in between."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.contract import Box, Embedding, Gender, ModelInfo, Photograph
+from services.search.catalogue import Catalogue, UpsertOutcome
+from services.search.embedding_queue import WriteEmbedder
+from services.search.indexes.base import Eligibility
+from services.search.indexes.faiss import FaissIndex
+from services.search.products import Product
+from services.search.renewing import renew
+from services.search.writing import CatalogueWriter, Change, UpsertRow, WriteLimits
+from services.serving.errors import FashionError, InvalidInput, Overloaded, Upstream
+from tests.small_shop import photograph
+
+SIZE = 16
+CREATED, UPDATED, UNCHANGED = UpsertOutcome.CREATED, UpsertOutcome.UPDATED, UpsertOutcome.UNCHANGED
+
+
+def model(version: str = "m1") -> ModelInfo:
+    return ModelInfo("tiny", version, SIZE, 8, 8, "none", "float32", "float32")
+
+
+class HashEmbedder:
+    """Embeds by content; counts what it is asked; fails, or does something else first, where it is told to."""
+
+    def __init__(self, version: str = "m1") -> None:
+        self.version = version
+        self.asked = 0
+        self.failure: FashionError | None = None
+        self.first: Callable[[], object] | None = None
+
+    async def embed(self, photograph: Photograph) -> Embedding:
+        raise AssertionError("writes come in batches")
+
+    async def model(self) -> ModelInfo:
+        return model(self.version)
+
+    async def embed_batch(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
+        if self.first is not None:
+            first, self.first = self.first, None
+            await first()
+        if self.failure is not None:
+            raise self.failure
+        self.asked += len(photographs)
+        return [self._embed(each) for each in photographs]
+
+    def _embed(self, photograph: Photograph) -> Embedding | FashionError:
+        if not photograph.content:
+            return InvalidInput("the image is empty", reason="IMAGE_EMPTY")
+        seed = hash((photograph.content, photograph.region, self.version)) % 2**32
+        values = np.random.default_rng(seed).standard_normal(SIZE)
+        return Embedding((values / np.linalg.norm(values)).astype(np.float32), self.version)
+
+
+class Shop:
+    """A writer with all that it writes to."""
+
+    def __init__(self, directory: Path, version: str = "m1", max_pending: int = 8) -> None:
+        self.catalogue = Catalogue.open(directory)
+        self.index = FaissIndex(SIZE)
+        self.embedder = HashEmbedder(version)
+        self.changes: list[Change] = []
+        self.writer = CatalogueWriter(
+            self.catalogue,
+            self.index,
+            model(version),
+            WriteEmbedder(self.embedder, version, group_size=4, groups_in_flight=2),
+            limits=WriteLimits(batch_rows=10, max_pending=max_pending),
+            on_change=self.changes.extend,
+        )
+
+    def close(self) -> None:
+        self.writer.close()
+        self.catalogue.close()
+
+    def findable(self) -> set[str]:
+        """The products that a search over everything finds."""
+        query = np.full(SIZE, SIZE**-0.5, dtype=np.float32)
+        return {hit.product.id for hit in self.index.search(query, 100, Eligibility()).hits}
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    made = Shop(tmp_path)
+    yield made
+    made.close()
+
+
+def product(product_id: str, **attributes: object) -> Product:
+    known = {"gender": Gender.MEN, "sub_category": "Topwear", "article_type": "Tshirts"}
+    return Product(id=product_id, **{**known, **attributes})
+
+
+def row(product_id: str, content: Photograph | Embedding | None = None, **attributes: object) -> UpsertRow:
+    return UpsertRow(product_id, product(product_id, **attributes), content)
+
+
+def shot(shade: int = 0, region: Box | None = None) -> Photograph:
+    return Photograph(photograph("Men Tshirts", "Red", shade), region)
+
+
+async def test_what_is_acknowledged_is_on_disk_and_found(shop: Shop) -> None:
+    report = await shop.writer.upsert([row("a", shot(0)), row("b", shot(1))])
+    assert report.results == (CREATED, CREATED)
+    assert report.index_version == shop.catalogue.index_version == shop.index.facts().index_version == 1
+    assert shop.findable() == {"a", "b"}
+    kept = shop.catalogue.photograph("a")
+    assert kept is not None
+    assert kept.content == shot(0).content
+    assert report.embedding_s is not None
+    assert [(each.before, each.after) for each in shop.changes] == [(None, product("a")), (None, product("b"))]
+
+
+async def test_the_same_row_again_changes_and_embeds_nothing(shop: Shop) -> None:
+    rows = [row("a", shot(0)), row("b", shot(1))]
+    await shop.writer.upsert(rows)
+    report = await shop.writer.upsert(rows)
+    assert report.results == (UNCHANGED, UNCHANGED)
+    assert (report.index_version, report.embedding_s, shop.embedder.asked) == (1, None, 2)
+    assert len(shop.changes) == 2
+
+
+async def test_attributes_alone_keep_photograph_and_embedding(shop: Shop) -> None:
+    await shop.writer.upsert([row("a", shot())])
+    before = shop.index.embedding("a")
+    report = await shop.writer.upsert([row("a", base_colour="Red")])
+    assert report.results == (UPDATED,)
+    assert shop.embedder.asked == 1
+    found = shop.index.product("a")
+    assert found is not None
+    assert found.base_colour == "Red"
+    assert np.array_equal(shop.index.embedding("a"), before)
+    assert shop.catalogue.photograph("a") is not None
+
+
+async def test_another_photograph_or_part_of_it_is_embedded(shop: Shop) -> None:
+    await shop.writer.upsert([row("a", shot(0))])
+    report = await shop.writer.upsert([row("a", shot(0, Box(0.0, 0.0, 0.5, 0.5)))])
+    assert (report.results, shop.embedder.asked) == ((UPDATED,), 2)
+    report = await shop.writer.upsert([row("a", shot(1))])
+    assert (report.results, shop.embedder.asked) == ((UPDATED,), 3)
+
+
+async def test_a_bad_row_spoils_only_itself(shop: Shop) -> None:
+    bad = InvalidInput("gender is missing", reason="GENDER_MISSING")
+    other = Embedding(np.ones(SIZE, dtype=np.float32) * SIZE**-0.5, "other")
+    long = Embedding(np.ones(SIZE, dtype=np.float32), "m1")
+    report = await shop.writer.upsert(
+        [
+            row("a", shot(0)),
+            UpsertRow("b", bad, shot(1)),
+            row("c"),
+            row("d", Photograph(b"")),
+            row("e", other),
+            row("f", long),
+            row("a", shot(2)),
+            row("g", shot(3)),
+        ]
+    )
+    reasons = [result.reason if isinstance(result, FashionError) else result for result in report.results]
+    assert reasons == [
+        CREATED,
+        "GENDER_MISSING",
+        "PHOTOGRAPH_MISSING",
+        "IMAGE_EMPTY",
+        "MODEL_VERSION_MISMATCH",
+        "EMBEDDING_INVALID",
+        "PRODUCT_ID_DUPLICATE",
+        CREATED,
+    ]
+    assert shop.findable() == {"a", "g"}
+    # "a", "d" and "g": what cannot be written is not embedded either.
+    assert shop.embedder.asked == 3
+
+
+async def test_an_embedder_that_is_down_leaves_everything_as_it_was(shop: Shop) -> None:
+    await shop.writer.upsert([row("a", shot(0))])
+    shop.embedder.failure = Upstream("down", reason="EMBEDDER_UNAVAILABLE")
+    with pytest.raises(Upstream):
+        await shop.writer.upsert([row("a", base_colour="Red"), row("b", shot(1))])
+    found = shop.index.product("a")
+    assert found is not None
+    assert found.base_colour is None
+    assert shop.findable() == {"a"}
+
+
+@pytest.mark.parametrize("size", [0, 11])
+async def test_a_batch_has_some_rows_and_not_too_many(shop: Shop, size: int) -> None:
+    for call in (
+        shop.writer.upsert([row(str(number)) for number in range(size)]),
+        shop.writer.delete([str(number) for number in range(size)]),
+    ):
+        with pytest.raises(InvalidInput) as error:
+            await call
+        assert error.value.reason == ("BATCH_EMPTY" if size == 0 else "BATCH_TOO_LARGE")
+
+
+async def test_deleting_takes_product_and_photograph(shop: Shop) -> None:
+    await shop.writer.upsert([row("a", shot(0)), row("b", shot(1))])
+    report = await shop.writer.delete(["a", "x", "a b", "a"])
+    reasons = [result and result.reason for result in report.results]
+    assert reasons == [None, "PRODUCT_NOT_FOUND", "PRODUCT_ID_INVALID", None]
+    assert report.index_version == 2
+    assert shop.findable() == {"b"}
+    assert shop.catalogue.photograph("a") is None
+    assert shop.changes[-1] == Change(product("a"), None)
+
+
+async def test_a_product_that_is_deleted_while_its_row_is_embedded_is_planned_anew(shop: Shop) -> None:
+    await shop.writer.upsert([row("a", shot(0)), row("b", shot(1))])
+    # "a" needs no embedding when the write begins; it does once somebody has deleted it meanwhile.
+    shop.embedder.first = lambda: shop.writer.delete(["a"])
+    report = await shop.writer.upsert([row("a", shot(0), base_colour="Red"), row("c", shot(2))])
+    assert report.results == (CREATED, CREATED)
+    assert shop.findable() == {"a", "b", "c"}
+
+
+async def test_a_caller_that_gives_up_leaves_disk_and_index_agreed(shop: Shop) -> None:
+    task = asyncio.create_task(shop.writer.upsert([row("a", shot(0))]))
+    for _ in range(200):
+        await asyncio.sleep(0)
+        if shop.embedder.asked:
+            break
+    task.cancel()
+    await asyncio.wait({task})
+    # The lane has done what it began before it takes the next write.
+    await shop.writer.upsert([row("b", shot(1))])
+    assert shop.findable() == {"b"} | ({"a"} if shop.catalogue.get("a") else set())
+
+
+async def test_an_index_that_cannot_follow_is_built_anew(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    await shop.writer.upsert([row("a", shot(0))])
+    # An index that is out of step: it refuses the next write once.
+    apply, refused = shop.index.apply, []
+
+    def refuse_once(*arguments: object) -> None:
+        if not refused:
+            refused.append(arguments)
+            raise ValueError("out of step")
+        apply(*arguments)
+
+    shop.index.apply = refuse_once  # type: ignore[method-assign, assignment]
+    report = await shop.writer.upsert([row("b", shot(1))])
+    assert (refused != [], report.results) == (True, (CREATED,))
+    assert shop.findable() == {"a", "b"}
+    assert shop.index.facts().index_version == report.index_version
+
+
+async def test_writes_beyond_the_queue_are_refused_and_none_is_half_done(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, max_pending=1)
+    results = await asyncio.gather(
+        *(shop.writer.upsert([row(f"p{number}", shot(number))]) for number in range(6)), return_exceptions=True
+    )
+    refused = [result for result in results if isinstance(result, Overloaded)]
+    assert refused
+    assert all(error.reason == "QUEUE_FULL" for error in refused)
+    assert len(shop.findable()) == len(results) - len(refused)
+    shop.close()
+
+
+async def test_what_another_model_embedded_is_embedded_again_from_the_photographs(tmp_path: Path) -> None:
+    old = Shop(tmp_path)
+    vector = Embedding(np.ones(SIZE, dtype=np.float32) * SIZE**-0.5, "m1")
+    await old.writer.upsert([row("a", shot(0)), row("b", shot(1, Box(0.0, 0.0, 1.0, 0.5))), row("v", vector)])
+    old.close()
+
+    new = Shop(tmp_path, version="m2")
+    outdated = await new.writer.load()
+    assert sorted(outdated) == ["a", "b"]
+    facts = new.index.facts()
+    assert (facts.product_count, facts.outdated_count, new.findable()) == (3, 3, set())
+
+    assert await new.writer.embed_again(outdated) == 2
+    assert new.findable() == {"a", "b"}
+    # "v" came as an embedding of the other model: its shop has to send it again.
+    assert new.index.facts().outdated_count == 1
+    stored = new.catalogue.get("b")
+    assert stored is not None
+    assert (stored.content.model_version, stored.content.region) == ("m2", Box(0.0, 0.0, 1.0, 0.5))
+    assert await new.writer.embed_again(outdated) == 0
+    new.close()
+
+
+async def test_an_embedder_that_is_away_only_delays_embedding_again(tmp_path: Path) -> None:
+    old = Shop(tmp_path)
+    await old.writer.upsert([row(str(number), shot(number)) for number in range(5)])
+    old.close()
+    new = Shop(tmp_path, version="m2")
+    outdated = await new.writer.load()
+    new.embedder.failure = Upstream("down", reason="EMBEDDER_UNAVAILABLE")
+    groups: list[int] = []
+
+    async def after_group() -> None:
+        groups.append(len(new.findable()))
+
+    async def comes_back() -> None:
+        while True:
+            await asyncio.sleep(0)
+            if new.embedder.first is None:
+                new.embedder.failure = None
+                return
+
+    async def nothing() -> None:
+        pass
+
+    new.embedder.first = nothing
+    async with asyncio.timeout(20):
+        await asyncio.gather(renew(new.writer, outdated, group=2, pause_s=0.0, after_group=after_group), comes_back())
+    assert groups == [2, 4, 5]
+    assert new.index.facts().outdated_count == 0
+    new.close()
+
+
+async def test_a_write_that_comes_between_goes_before_embedding_again(tmp_path: Path) -> None:
+    old = Shop(tmp_path)
+    await old.writer.upsert([row("a", shot(0)), row("b", shot(1))])
+    old.close()
+    new = Shop(tmp_path, version="m2")
+    outdated = await new.writer.load()
+
+    async def meanwhile() -> None:
+        await new.writer.delete(["a"])
+        await new.writer.upsert([row("b", base_colour="Red")])
+
+    new.embedder.first = meanwhile
+    assert await new.writer.embed_again(outdated) == 1
+    assert new.findable() == {"b"}
+    found = new.index.product("b")
+    assert found is not None
+    assert found.base_colour == "Red"
+    new.close()
