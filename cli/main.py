@@ -21,7 +21,10 @@ Start with [bold]fashion demo[/bold]; it needs nothing else running.
 """
 
 # What a person can do, where the error itself cannot know that a person reads it.
-_HINTS = {"SEARCH_UNAVAILABLE": "start it with `{fashion} serve`, or name another with --server"}
+_HINTS = {
+    "SEARCH_UNAVAILABLE": "start it with `{fashion} serve`, or name another with --server",
+    "BUNDLE_NOT_FOUND": "name a model's folder with EMBEDDER_BUNDLE, or run this in the project's folder",
+}
 
 
 @dataclass(frozen=True, slots=True)

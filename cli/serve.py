@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.connection import connected
-from services.serving.errors import FashionError, InvalidInput, Upstream
+from services.serving.errors import FashionError, InvalidInput
 
 if TYPE_CHECKING:
     from services.clients.search import SearchClient
@@ -25,6 +26,7 @@ DEFAULT_PORT = 50050
 # Loading the model takes seconds; on a busy machine, many.
 START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 60.0
+_CANNOT_SERVE = "CANNOT_SERVE"
 
 
 class Service(Enum):
@@ -123,17 +125,19 @@ def startup_errors() -> Iterator[None]:
     except SettingsError as error:
         raise InvalidInput(str(error), reason="SETTINGS_INVALID") from error
     except ServeError as error:
-        raise FashionError(str(error), reason="CANNOT_SERVE") from error
+        raise FashionError(str(error), reason=_CANNOT_SERVE) from error
 
 
 def _serve_one(service: Service, host: str | None, port: int | None, data_dir: Path) -> None:
+    from services.serving.run import run_process
+
     # The service reads its settings from the environment, as it does in its container.
     if host is not None:
         os.environ["SERVER_HOST"] = host
     if port is not None:
         os.environ["SERVER_PORT"] = str(port)
-    os.environ.setdefault("SEARCH_DATA_DIR", str(data_dir))
-    importlib.import_module(f"services.{service.value}.__main__").main()
+    os.environ["SEARCH_DATA_DIR"] = str(data_dir)
+    run_process(service.value, importlib.import_module(f"services.{service.value}.__main__").main)
 
 
 def _serve_here(host: str | None, port: int | None, data_dir: Path, demo_catalogue: bool) -> None:
@@ -144,7 +148,9 @@ def _serve_here(host: str | None, port: int | None, data_dir: Path, demo_catalog
 
     with startup_errors():
         settings = StackSettings.load(host=host, port=port, data_dir=data_dir)
-        configure_logging(settings.server.log_level, settings.server.log_format)
+        # Whoever starts it by hand reads along; whoever collects logs has no terminal, or has said what they look like.
+        by_hand = sys.stderr.isatty() and "SERVER_LOG_FORMAT" not in os.environ
+        configure_logging(settings.server.log_level, "console" if by_hand else settings.server.log_format)
 
         async def on_ready(stack: RunningStack) -> None:
             async with connected(stack.target) as client:
@@ -179,10 +185,8 @@ def _serve_in_background(host: str | None, port: int | None, data_dir: Path, dem
                     await asyncio.wait({waiting}, timeout=0.5)
                     if not waiting.done() and home.running() is None:
                         waiting.cancel()
-                        raise Upstream(
-                            f"the stack has ended at once. Its log, {home.log}, says: {home.last_log_lines()}",
-                            reason="CANNOT_SERVE",
-                        )
+                        why = home.last_words().removeprefix("error: ").removesuffix(f" ({_CANNOT_SERVE})")
+                        raise FashionError(f"the stack has ended; {home.log} says: {why}", reason=_CANNOT_SERVE)
                 await waiting
             if demo_catalogue:
                 from cli.demo_catalogue import DEMO_HOME, fill_if_empty

@@ -14,7 +14,6 @@ from pathlib import Path
 from services.serving.errors import NotReady, Upstream
 
 _POLL_S = 0.1
-_LOG_LINES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +111,11 @@ class StackHome:
         self._note.unlink(missing_ok=True)
         return found
 
-    def last_log_lines(self) -> str:
-        """The end of the log, for somebody who has to know why the stack did not start."""
+    def last_words(self) -> str:
+        """The last line of the log that is meant for people: why the stack has ended, where it says so."""
         try:
             lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return ""
-        return "\n".join(lines[-_LOG_LINES_SHOWN:])
+        # Events are JSON; what a process says as it ends is plain text.
+        return next((line for line in reversed(lines) if line and not line.startswith("{")), "")

@@ -16,7 +16,7 @@ def test_nothing_runs_where_nothing_was_started(tmp_path: Path) -> None:
     home = StackHome(tmp_path / "not-there")
     assert home.running() is None
     assert home.stop(1.0) is None
-    assert home.last_log_lines() == ""
+    assert home.last_words() == ""
 
 
 def test_a_note_left_by_a_crash_stops_nobody(tmp_path: Path) -> None:
@@ -32,7 +32,15 @@ def test_a_command_that_ends_is_not_running_and_its_output_is_in_the_log(tmp_pat
     started = home.start(["nonsense"], "localhost:1")
     os.waitpid(started.pid, 0)
     assert home.running() is None
-    assert "No such command" in home.last_log_lines()
+    assert "No such command" in home.log.read_text()
+
+
+def test_what_people_should_read_of_a_log_is_found_among_the_events(tmp_path: Path) -> None:
+    home = StackHome(tmp_path)
+    home.log.write_text('{"event": "listening"}\nerror: no bundle here (CANNOT_SERVE)\n{"event": "stopped"}\n')
+    assert home.last_words() == "error: no bundle here (CANNOT_SERVE)"
+    home.log.write_text('{"event": "listening"}\n')
+    assert home.last_words() == ""
 
 
 def test_a_second_start_on_the_directory_is_refused_and_stop_ends_the_first(tmp_path: Path) -> None:
