@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -162,7 +163,10 @@ def report(
         classes = run.classification(folder / "classification.json", folder)
     _show_retrieval(found)
     _show_classification(classes)
-    command = f"fashion evaluate report --catalogue {catalogue.name} --queries {queries.name} --output {output.name}"
+    # As typed, but for where things lie on this very machine.
+    typed = [path.name if path.is_absolute() else str(path) for path in (catalogue, queries, output)]
+    command = shlex.join(["fashion", "evaluate", "report", "--catalogue", typed[0], "--queries", typed[1]])
+    command += f" --output {shlex.quote(typed[2])}" + (f" --limit {limit}" if limit is not None else "")
     plots = [f"{folder.name}/{path.name}" for path in run.plots]
     _write(output, page(found, classes, command, source, plots))
     _show_files(output, run.plots)

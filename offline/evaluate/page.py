@@ -29,6 +29,15 @@ model's own head for that label, `neighbours` the vote of the ten nearest produc
 candidates' rule with means in place of medoids. Macro F1 averages the classes that the queries hold; `classes` counts
 those of catalogue and queries together. The report distinguished 15 subCategories."""
 
+# What each plot shows, for readers who cannot see it.
+_PLOTS: Final = {
+    "performance-articleType": "Performance against tolerance, by article type",
+    "performance-gender": "Performance against tolerance, by gender",
+    "performance-both": "Performance against tolerance, by gender and article type",
+    "confusion-subCategory": "Which subCategories are taken for which",
+    "confusion-gender": "Which genders are taken for which",
+}
+
 LABELS: Final = ("subCategory", "articleType", "gender", "derivedType")
 
 
@@ -134,7 +143,8 @@ def page(
         "# Evaluation",
         "",
         f"Model `{retrieval['model']}`, version `{retrieval['model_version']}`: {retrieval['queries']:,} queries in a "
-        f"catalogue of {retrieval['catalogue']:,} products. {source}",
+        f"catalogue of {retrieval['catalogue']:,} products.",
+        *([source] if source else []),
         f"Left out because their photographs or rows cannot be used: {dropped['catalogue']} products of the catalogue, "
         f"{dropped['queries']} queries.",
         "",
@@ -190,7 +200,8 @@ def page(
     if plots:
         lines += ["## Plots", ""]
         for plot in plots:
-            lines += [f"![{plot.rpartition('/')[2].removesuffix('.png')}]({plot})", ""]
+            name = plot.rpartition("/")[2].removesuffix(".png")
+            lines += [f"![{_PLOTS.get(name, name)}]({plot})", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

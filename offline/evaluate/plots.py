@@ -26,6 +26,7 @@ _SCOPES: Final = {"all": "all products", "types_500": "article types with 500 or
 # Cells below this share stay without a number: they would hide the others.
 _SHOWN_FROM: Final = 0.005
 _DARK_FROM: Final = 0.55
+_MOST_LABELS: Final = 60
 
 
 def draw_performance(figures: Sequence[Figures], folder: Path) -> list[Path]:
@@ -83,19 +84,17 @@ def draw_confusion(confusion: NDArray[np.int64], labels: Sequence[str], title: s
 
     Args:
         confusion: int64, shape (c, c), rows are the truth.
-        labels: shape (c,).
+        labels: shape (c,); of more than 60 the rarest are taken together.
         title: what stands above it.
         path: the PNG to write.
 
     Returns:
         `path`.
     """
-    support = confusion.sum(axis=1)
-    # By how many queries they have: the large classes, which matter most, come together in a corner.
-    order = sorted(range(len(labels)), key=lambda at: (-support[at], labels[at]))
-    counts = confusion[np.ix_(order, order)]
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    count = len(labels)
+    counts, names = _by_frequency(confusion, labels)
+    support = counts.sum(axis=1)
+    shares = counts / np.maximum(support[:, None], 1)
+    count = len(names)
     side = max(4.8, 0.30 * count + 2.6)
     figure = _figure(side + 0.6, side)
     axes = figure.add_subplot()
@@ -113,11 +112,8 @@ def draw_confusion(confusion: NDArray[np.int64], labels: Sequence[str], title: s
                     fontsize=size,
                     color="white" if shares[row, column] > _DARK_FROM else "#1a1a1a",
                 )
-    names = [labels[at] for at in order]
     axes.set_xticks(range(count), names, rotation=90, fontsize=8)
-    axes.set_yticks(
-        range(count), [f"{name} ({support[at]})" for name, at in zip(names, order, strict=True)], fontsize=8
-    )
+    axes.set_yticks(range(count), [f"{name} ({n})" for name, n in zip(names, support, strict=True)], fontsize=8)
     axes.set_xticks(np.arange(-0.5, count), minor=True)
     axes.set_yticks(np.arange(-0.5, count), minor=True)
     axes.grid(which="minor", color="#e6e6e6", linewidth=0.5)
@@ -128,6 +124,20 @@ def draw_confusion(confusion: NDArray[np.int64], labels: Sequence[str], title: s
     bar = figure.colorbar(image, ax=axes, fraction=0.035, pad=0.02)
     bar.set_label("share of the row's queries")
     return _save(figure, path)
+
+
+def _by_frequency(confusion: NDArray[np.int64], labels: Sequence[str]) -> tuple[NDArray[np.int64], list[str]]:
+    """Puts the labels with the most queries first, and takes the rarest together where a matrix would be unreadable."""
+    support = confusion.sum(axis=1)
+    order = sorted(range(len(labels)), key=lambda at: (-support[at], labels[at]))
+    names = [labels[at] for at in order]
+    counts = confusion[np.ix_(order, order)]
+    if len(names) <= _MOST_LABELS:
+        return counts, names
+    kept = _MOST_LABELS - 1
+    merge = np.zeros((_MOST_LABELS, len(names)), dtype=np.int64)
+    merge[np.minimum(np.arange(len(names)), kept), np.arange(len(names))] = 1
+    return merge @ counts @ merge.T, [*names[:kept], f"({len(names) - kept} others)"]
 
 
 def _figure(width: float, height: float) -> "Figure":
