@@ -46,8 +46,8 @@ def stack_in_thread(settings: StackSettings) -> Iterator[RunningStack]:
                 ready.set()
                 await ended.wait()
         except BaseException as error:
+            # Raised where the stack is wanted, which is in another thread.
             found.append(error)
-            raise
         finally:
             ready.set()
 

@@ -1,0 +1,228 @@
+"""SearchService over gRPC: what goes in comes out, unknown stays absent, and every answer says what was applied."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from fashion.v1 import classifier_pb2, classifier_pb2_grpc, embedder_pb2, embedder_pb2_grpc, search_pb2, types_pb2
+from tests.running import Caller, calling, refusal, stack_in_thread, stack_settings
+from tests.small_shop import items, photograph, rows
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with stack_in_thread(stack_settings(tmp_path_factory.mktemp("shop"))) as stack, calling(stack.target) as caller:
+        caller.upsert(rows())
+        yield stack.target
+
+
+@pytest.fixture
+def caller(target: str) -> Iterator[Caller]:
+    with calling(target) as connected:
+        yield connected
+
+
+FULL = types_pb2.Product(
+    id="full/№1",
+    gender=types_pb2.GENDER_GIRLS,
+    master_category="Apparel",
+    sub_category="Topwear",
+    article_type="Tops",
+    base_colour="Sea Green",
+    season="Summer",
+    year=2012,
+    usage="Casual",
+    name='Top "Méduse", 7–8 years',
+    url="https://shop.example/p/1?colour=sea%20green",
+    image_url="http://cdn.example/1.jpg",
+    price=types_pb2.Price(currency_code="EUR", units=19, nanos=990_000_000),
+    in_stock=False,
+    parent_id="full",
+)
+BARE = types_pb2.Product(id="bare", gender=types_pb2.GENDER_BOYS, sub_category="Topwear", article_type="Tshirts")
+
+
+def _get(caller: Caller, product_id: str, *, include_embedding: bool = False) -> search_pb2.GetProductResponse:
+    request = search_pb2.GetProductRequest(product_id=product_id, include_embedding=include_embedding)
+    return caller.search.GetProduct(request, timeout=20)
+
+
+def _delete(caller: Caller, *product_ids: str) -> search_pb2.DeleteProductsResponse:
+    return caller.search.DeleteProducts(search_pb2.DeleteProductsRequest(product_ids=product_ids), timeout=20)
+
+
+def test_a_product_comes_back_as_it_was_sent_and_what_is_unknown_stays_absent(caller: Caller) -> None:
+    content = photograph("Men Tshirts", "Blue", 3, form="JPEG")
+    image = types_pb2.Image(content=content)
+    written = caller.upsert([search_pb2.ProductRow(product=each, image=image) for each in (FULL, BARE)])
+    assert [each.outcome for each in written.results] == [search_pb2.UPSERT_OUTCOME_CREATED] * 2
+    try:
+        for sent, derived_type in ((FULL, "Girls Tops"), (BARE, "Boys Tshirts")):
+            expected = types_pb2.Product()
+            expected.CopyFrom(sent)
+            expected.derived_type = derived_type
+            answer = _get(caller, sent.id)
+            assert answer.product == expected
+            assert not answer.HasField("embedding")
+        kept = caller.search.GetPhotograph(search_pb2.GetPhotographRequest(product_id="bare"), timeout=20)
+        assert (kept.content, kept.media_type) == (content, "image/jpeg")
+        assert kept.sha256 == hashlib.sha256(content).hexdigest()
+    finally:
+        assert not any(each.status.code for each in _delete(caller, FULL.id, BARE.id).results)
+
+
+def test_defaults_are_those_of_the_contract(caller: Caller) -> None:
+    found = caller.find(product_id=items()[0].id)
+    assert len(found.products) == 10
+    assert found.applied.scope == search_pb2.SEARCH_SCOPE_INVENTORY
+    assert not found.HasField("classification")
+    assert found.applied.eligible_count == len(items()) - 1
+    page = caller.search.ListProducts(search_pb2.ListProductsRequest(), timeout=20)
+    assert (len(page.products), page.total_size, page.next_page_token) == (40, 40, "")
+
+
+def test_an_answer_says_what_was_applied(caller: Caller) -> None:
+    caller.dislike("ann", "Blue")
+    found = caller.find(image=types_pb2.Image(content=photograph("Women Handbags", "Red", 4)), user_id="ann", top_k=100)
+    facts = caller.index()
+    assert found.applied == search_pb2.AppliedSearch(
+        scope=search_pb2.SEARCH_SCOPE_PREDICTED_TYPE,
+        derived_types=["Women Handbags"],
+        excluded_colours=["Blue", "Navy Blue"],
+        eligible_count=6,
+        model_version=facts.model_version,
+        index_version=facts.index_version,
+    )
+    assert found.classification.candidates_version == facts.candidates_version
+    assert all(-1 <= each.similarity <= 1 for each in found.products)
+    assert [each.product.derived_type for each in found.products] == ["Women Handbags"] * 6
+
+
+def test_equal_similarities_are_ordered_by_product_id(caller: Caller) -> None:
+    twins = [items()[0].row(id=name) for name in ("zz", "aa", "mm")]
+    caller.upsert(twins)
+    try:
+        found = caller.find(product_id=items()[0].id, top_k=3)
+        assert [each.product.id for each in found.products] == ["aa", "mm", "zz"]
+        assert len({each.similarity for each in found.products}) == 1
+    finally:
+        _delete(caller, "aa", "mm", "zz")
+
+
+def test_filters_leave_min_of_top_k_and_eligible(caller: Caller) -> None:
+    blue = search_pb2.Filter(base_colour=search_pb2.ColourFilter(any_of=["Blue"], by_family=True))
+    found = caller.find(product_id=items()[0].id, filter=blue, top_k=100)
+    assert {each.product.base_colour for each in found.products} == {"Blue", "Navy Blue"}
+    assert len(found.products) == found.applied.eligible_count == 16
+    assert len(caller.find(product_id=items()[0].id, filter=blue, top_k=7).products) == 7
+
+
+def test_pages_cover_the_catalogue(caller: Caller) -> None:
+    seen: list[str] = []
+    token = ""
+    while True:
+        request = search_pb2.ListProductsRequest(page_size=7, page_token=token)
+        page = caller.search.ListProducts(request, timeout=20)
+        seen += [each.id for each in page.products]
+        token = page.next_page_token
+        if not token:
+            break
+    assert seen == [item.id for item in items()]
+
+
+def test_an_embedding_that_is_read_can_be_sent_as_query_and_as_row(caller: Caller) -> None:
+    read = _get(caller, items()[0].id, include_embedding=True).embedding
+    found = caller.find(embedding=read, scope=search_pb2.SEARCH_SCOPE_INVENTORY, top_k=1)
+    assert found.products[0].product.id == items()[0].id
+    assert found.products[0].similarity == pytest.approx(1.0, abs=1e-3)
+    row = search_pb2.ProductRow(product=items()[0].product(id="by-embedding"), embedding=read)
+    try:
+        assert caller.upsert([row]).results[0].outcome == search_pb2.UPSERT_OUTCOME_CREATED
+        assert caller.upsert([row]).results[0].outcome == search_pb2.UPSERT_OUTCOME_UNCHANGED
+        with pytest.raises(grpc.RpcError) as error:
+            caller.search.GetPhotograph(search_pb2.GetPhotographRequest(product_id="by-embedding"), timeout=20)
+        assert refusal(error.value)[:2] == (grpc.StatusCode.NOT_FOUND, "PHOTOGRAPH_NOT_FOUND")
+    finally:
+        _delete(caller, "by-embedding")
+
+
+def test_dislikes_are_kept_listed_removed_and_forgotten(caller: Caller) -> None:
+    search = caller.search
+    caller.dislike("bea", "Yellow")
+    added = caller.dislike("bea", "Blue", exact=True)
+    assert [(each.colour, each.exact) for each in added.colours] == [("Blue", True), ("Yellow", False)]
+    left = search.RemoveDislikedColours(
+        search_pb2.RemoveDislikedColoursRequest(user_id="bea", colours=["Yellow", "Pink"]), timeout=20
+    )
+    listed = search.ListDislikedColours(search_pb2.ListDislikedColoursRequest(user_id="bea"), timeout=20)
+    assert left.colours == listed.colours == [search_pb2.DislikedColour(colour="Blue", exact=True)]
+    assert search.ForgetUser(search_pb2.ForgetUserRequest(user_id="bea"), timeout=20).existed
+    assert not search.ForgetUser(search_pb2.ForgetUserRequest(user_id="bea"), timeout=20).existed
+
+
+def test_the_facts_grow_with_every_write(caller: Caller) -> None:
+    before = caller.index()
+    assert (before.product_count, before.available_count, before.outdated_count) == (40, 40, 0)
+    assert [(each.label, each.product_count) for each in before.derived_types] == [
+        ("Men Tshirts", 10),
+        ("Unisex Backpacks", 10),
+        ("Women Dresses", 10),
+        ("Women Handbags", 10),
+    ]
+    written = caller.upsert([items()[0].row(id="one-more", in_stock=False)])
+    after = caller.index()
+    assert after.index_version == written.index_version == before.index_version + 1
+    assert (after.product_count, after.available_count) == (41, 40)
+    assert after.update_time.ToDatetime() >= before.update_time.ToDatetime()
+    deleted = _delete(caller, "one-more")
+    assert deleted.index_version == written.index_version + 1
+
+
+def test_the_request_id_comes_back_and_the_embedders_share_of_a_write_with_it(caller: Caller) -> None:
+    request = search_pb2.UpsertProductsRequest(rows=[items()[0].row(id="timed")])
+    metadata = (("x-request-id", "r-1"),)
+    try:
+        _, first = caller.search.UpsertProducts.with_call(request, timeout=20, metadata=metadata)
+        _, second = caller.search.UpsertProducts.with_call(request, timeout=20, metadata=metadata)
+        assert dict(first.trailing_metadata())["x-request-id"] == "r-1"
+        assert int(dict(first.trailing_metadata())["x-embedding-ms"]) >= 0
+        # Nothing was embedded, so nothing was waited for.
+        assert "x-embedding-ms" not in dict(second.trailing_metadata())
+    finally:
+        _delete(caller, "timed")
+
+
+def test_a_deadline_that_has_passed_is_told(caller: Caller) -> None:
+    with pytest.raises(grpc.RpcError) as error:
+        caller.search.FindSimilar(search_pb2.FindSimilarRequest(product_id=items()[0].id), timeout=0.000001)
+    assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert caller.find(product_id=items()[0].id).products
+
+
+def test_all_three_services_answer_on_the_one_port_and_describe_themselves(caller: Caller) -> None:
+    image = types_pb2.Image(content=photograph("Women Dresses"))
+    embedded = embedder_pb2_grpc.EmbedderServiceStub(caller.channel).Embed(
+        embedder_pb2.EmbedRequest(image=image), timeout=20
+    )
+    classified = classifier_pb2_grpc.ClassifierServiceStub(caller.channel).Classify(
+        classifier_pb2.ClassifyRequest(embedding=embedded.embedding), timeout=20
+    )
+    assert classified.classification.derived_types[0].label == "Women Dresses"
+    described = set(ProtoReflectionDescriptorDatabase(caller.channel).get_services())
+    assert {f"fashion.v1.{name}Service" for name in ("Embedder", "Classifier", "Search")} <= described
+
+
+def test_a_stack_that_starts_again_knows_everything(tmp_path: Path) -> None:
+    settings = stack_settings(tmp_path)
+    with stack_in_thread(settings) as stack, calling(stack.target) as caller:
+        caller.upsert(rows())
+        caller.dislike("ann", "Red")
+        before = caller.find(product_id=items()[0].id, user_id="ann", top_k=100)
+        facts = caller.index()
+    with stack_in_thread(settings) as stack, calling(stack.target) as caller:
+        assert caller.find(product_id=items()[0].id, user_id="ann", top_k=100) == before
+        assert caller.index() == facts
