@@ -171,3 +171,22 @@ def test_a_draw_is_repeatable_without_repetition_and_in_order() -> None:
     assert some == drawn(100, 10, seed=3) == sorted(set(some))
     assert len(some) == 10
     assert some != drawn(100, 10, seed=4)
+
+
+def test_large_pictures_are_encoded_a_few_at_a_time(
+    tmp_path: Path, shades: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = write_shop(tmp_path / "shop", shades)
+    expected = embed(shop, CountingEncoder(), tmp_path / "first")
+    sizes: list[int] = []
+
+    class Watched(CountingEncoder):
+        def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+            sizes.append(len(batch))
+            return super().encode(batch)
+
+    monkeypatch.setattr("offline.evaluate.products._PIXELS_AT_A_TIME", 2 * 80 * 60)
+    found = embed(shop, Watched(), tmp_path / "second")
+
+    assert sizes == [2, 2, 1]
+    np.testing.assert_array_equal(found.embeddings, expected.embeddings)
