@@ -148,10 +148,14 @@ def report_document(report: IngestReport) -> dict[str, Any]:
 
 def summary(report: IngestReport) -> str:
     """A report in one line."""
-    counts = [f"{report.created:,} created", f"{report.updated:,} updated", f"{report.unchanged:,} unchanged"]
-    if report.failures:
-        counts.append(f"{len(report.failures):,} refused")
-    return f"Ingested {report.rows_done:,} products ({', '.join(counts)}) in {_duration(report)}."
+    counts = (
+        (report.created, "created"),
+        (report.updated, "updated"),
+        (report.unchanged, "unchanged"),
+        (len(report.failures), "refused"),
+    )
+    what = ", ".join(f"{count:,} {name}" for count, name in counts if count)
+    return f"Ingested {report.rows_done:,} products in {_duration(report)}: {what}."
 
 
 def findings_summary(report: IngestReport) -> str:
