@@ -45,7 +45,7 @@ ENTRIES = (
     Entry("search", "cli.search", "app", "Find products similar to a product or a photograph."),
     Entry("catalogue", "cli.catalogue", "app", "Look into the catalogue: stats, list, get, delete."),
     Entry("users", "cli.users", "app", "Colours that a user dislikes: dislike, undislike, list, forget."),
-    Entry("dataset", "cli.dataset", "app", "Data sets: inspect, split, download, draw."),
+    Entry("dataset", "cli.dataset", "app", "Data sets: download, draw, split, check."),
     Entry("train", "cli.train", "app", "Train a model and write its bundle."),
     Entry("evaluate", "cli.evaluate", "app", "Measure retrieval and classification on any data set."),
 )
@@ -86,7 +86,13 @@ app = typer.Typer(
 )
 
 
-@app.callback(epilog="Every command has an example: fashion COMMAND --help")
+@app.callback(
+    epilog=(
+        "Every command has an example: fashion COMMAND --help\n\n"
+        "Exit codes: 0 done · 1 unexpected, or the server failed · 2 bad usage or input · 3 not found · 4 unavailable, "
+        "overloaded or out of time: try again · 130 interrupted"
+    )
+)
 def _root() -> None:
     # Typer builds a group only around a callback.
     pass

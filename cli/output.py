@@ -33,12 +33,6 @@ EXIT_NOT_FOUND = 3
 EXIT_UNAVAILABLE = 4
 EXIT_INTERRUPTED = 130
 
-# typer prints one line where there is a single line break; a blank line begins a new paragraph.
-EXIT_CODES_HELP = (
-    "Exit codes: 0 done · 1 unexpected, or the server failed · 2 bad usage or input · 3 not found · "
-    "4 unavailable, overloaded or out of time: try again · 130 interrupted"
-)
-
 _INTEGERS_SENT_AS_TEXT = frozenset(
     {
         FieldDescriptor.CPPTYPE_INT64,
