@@ -107,8 +107,8 @@ class SearchServiceServicer:
 
         Possible errors:
         - INVALID_ARGUMENT: QUERY_MISSING, TOP_K_OUT_OF_RANGE, FILTER_VALUE_UNKNOWN (names the nearest known ones),
-        YEAR_RANGE_INVALID, SCOPE_INVALID, DERIVED_TYPE_UNKNOWN, TOO_MANY_PRODUCTS, USER_ID_INVALID, PRODUCT_ID_INVALID,
-        EMBEDDING_INVALID, and for an image those of EmbedderService.Embed.
+        TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, SCOPE_INVALID, DERIVED_TYPE_UNKNOWN, TOO_MANY_PRODUCTS,
+        PRODUCT_ID_DUPLICATE, USER_ID_INVALID, PRODUCT_ID_INVALID, EMBEDDING_INVALID, and for an image those of EmbedderService.Embed.
         - NOT_FOUND: PRODUCT_NOT_FOUND, for the product of the query, a liked or a disliked one.
         - FAILED_PRECONDITION: MODEL_VERSION_MISMATCH.
         - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
@@ -169,7 +169,8 @@ class SearchServiceServicer:
         """Lists products in the order of their ids, a page at a time (AIP-158).
 
         Possible errors:
-        - INVALID_ARGUMENT: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, FILTER_VALUE_UNKNOWN, YEAR_RANGE_INVALID.
+        - INVALID_ARGUMENT: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, FILTER_VALUE_UNKNOWN,
+        TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,8 +43,8 @@ class SearchServiceStub:
 
     Possible errors:
     - INVALID_ARGUMENT: QUERY_MISSING, TOP_K_OUT_OF_RANGE, FILTER_VALUE_UNKNOWN (names the nearest known ones),
-      YEAR_RANGE_INVALID, SCOPE_INVALID, DERIVED_TYPE_UNKNOWN, TOO_MANY_PRODUCTS, USER_ID_INVALID, PRODUCT_ID_INVALID,
-      EMBEDDING_INVALID, and for an image those of EmbedderService.Embed.
+      TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, SCOPE_INVALID, DERIVED_TYPE_UNKNOWN, TOO_MANY_PRODUCTS,
+      PRODUCT_ID_DUPLICATE, USER_ID_INVALID, PRODUCT_ID_INVALID, EMBEDDING_INVALID, and for an image those of EmbedderService.Embed.
     - NOT_FOUND: PRODUCT_NOT_FOUND, for the product of the query, a liked or a disliked one.
     - FAILED_PRECONDITION: MODEL_VERSION_MISMATCH.
     - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
@@ -85,7 +85,8 @@ class SearchServiceStub:
     """Lists products in the order of their ids, a page at a time (AIP-158).
 
     Possible errors:
-    - INVALID_ARGUMENT: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, FILTER_VALUE_UNKNOWN, YEAR_RANGE_INVALID.
+    - INVALID_ARGUMENT: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, FILTER_VALUE_UNKNOWN,
+      TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID.
     """
     AddDislikedColours: _grpc.UnaryUnaryMultiCallable[_search_pb2.AddDislikedColoursRequest, _search_pb2.AddDislikedColoursResponse]
     """Remembers colours that a user dislikes, in addition to those known. Naming one again replaces its `exact`.
@@ -136,8 +137,8 @@ class SearchServiceAsyncStub(SearchServiceStub):
 
     Possible errors:
     - INVALID_ARGUMENT: QUERY_MISSING, TOP_K_OUT_OF_RANGE, FILTER_VALUE_UNKNOWN (names the nearest known ones),
-      YEAR_RANGE_INVALID, SCOPE_INVALID, DERIVED_TYPE_UNKNOWN, TOO_MANY_PRODUCTS, USER_ID_INVALID, PRODUCT_ID_INVALID,
-      EMBEDDING_INVALID, and for an image those of EmbedderService.Embed.
+      TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, SCOPE_INVALID, DERIVED_TYPE_UNKNOWN, TOO_MANY_PRODUCTS,
+      PRODUCT_ID_DUPLICATE, USER_ID_INVALID, PRODUCT_ID_INVALID, EMBEDDING_INVALID, and for an image those of EmbedderService.Embed.
     - NOT_FOUND: PRODUCT_NOT_FOUND, for the product of the query, a liked or a disliked one.
     - FAILED_PRECONDITION: MODEL_VERSION_MISMATCH.
     - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
@@ -178,7 +179,8 @@ class SearchServiceAsyncStub(SearchServiceStub):
     """Lists products in the order of their ids, a page at a time (AIP-158).
 
     Possible errors:
-    - INVALID_ARGUMENT: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, FILTER_VALUE_UNKNOWN, YEAR_RANGE_INVALID.
+    - INVALID_ARGUMENT: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, FILTER_VALUE_UNKNOWN,
+      TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID.
     """
     AddDislikedColours: _aio.UnaryUnaryMultiCallable[_search_pb2.AddDislikedColoursRequest, _search_pb2.AddDislikedColoursResponse]  # type: ignore[assignment]
     """Remembers colours that a user dislikes, in addition to those known. Naming one again replaces its `exact`.
@@ -232,8 +234,8 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Possible errors:
         - INVALID_ARGUMENT: QUERY_MISSING, TOP_K_OUT_OF_RANGE, FILTER_VALUE_UNKNOWN (names the nearest known ones),
-          YEAR_RANGE_INVALID, SCOPE_INVALID, DERIVED_TYPE_UNKNOWN, TOO_MANY_PRODUCTS, USER_ID_INVALID, PRODUCT_ID_INVALID,
-          EMBEDDING_INVALID, and for an image those of EmbedderService.Embed.
+          TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, SCOPE_INVALID, DERIVED_TYPE_UNKNOWN, TOO_MANY_PRODUCTS,
+          PRODUCT_ID_DUPLICATE, USER_ID_INVALID, PRODUCT_ID_INVALID, EMBEDDING_INVALID, and for an image those of EmbedderService.Embed.
         - NOT_FOUND: PRODUCT_NOT_FOUND, for the product of the query, a liked or a disliked one.
         - FAILED_PRECONDITION: MODEL_VERSION_MISMATCH.
         - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
@@ -304,7 +306,8 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists products in the order of their ids, a page at a time (AIP-158).
 
         Possible errors:
-        - INVALID_ARGUMENT: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, FILTER_VALUE_UNKNOWN, YEAR_RANGE_INVALID.
+        - INVALID_ARGUMENT: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, FILTER_VALUE_UNKNOWN,
+          TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID.
         """
 
     @_abc_1.abstractmethod
