@@ -1,12 +1,15 @@
 """Runs stacks for tests: with the fake encoder, a port of their own, and a real Redis."""
 
 import asyncio
+import io
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
+import structlog
 from pydantic import SecretStr
 
 from fashion.v1 import search_pb2, search_pb2_grpc
@@ -15,6 +18,7 @@ from services.embedder.settings import EmbedderSettings
 from services.search.settings import SearchSettings
 from services.serving.settings import ServerSettings
 from services.serving.status import error_info
+from services.serving.telemetry import configure_logging
 from services.stack import RunningStack, StackSettings, running_stack
 
 MAX_MESSAGE = [("grpc.max_send_message_length", 64 << 20), ("grpc.max_receive_message_length", 64 << 20)]
@@ -31,8 +35,28 @@ def stack_settings(data_dir: Path, *, redis_url: str = "", **search: object) -> 
 
 
 @contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what a stack logs out of the output of tests, which it would interleave with."""
+    root, known = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    configure_logging("info", "json", stream=io.StringIO())
+    try:
+        yield
+    finally:
+        structlog.configure(**known)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+@contextmanager
 def stack_in_thread(settings: StackSettings) -> Iterator[RunningStack]:
     """Runs a stack on an event loop of its own for as long as the context lasts."""
+    with _quiet(), _in_thread(settings) as stack:
+        yield stack
+
+
+@contextmanager
+def _in_thread(settings: StackSettings) -> Iterator[RunningStack]:
     ready = threading.Event()
     found: list[RunningStack | BaseException] = []
     stop: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []

@@ -234,7 +234,7 @@ async def test_a_caller_that_gives_up_leaves_disk_and_index_agreed(shop: Shop) -
     assert shop.findable() == {"b"} | ({"a"} if shop.catalogue.get("a") else set())
 
 
-async def test_an_index_that_cannot_follow_is_built_anew(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_index_that_cannot_follow_is_built_anew(shop: Shop) -> None:
     await shop.writer.upsert([row("a", shot(0))])
     # An index that is out of step: it refuses the next write once.
     apply, refused = shop.index.apply, []
