@@ -125,9 +125,10 @@ class SearchServiceServicer:
 
         Possible errors:
         - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE. (What is wrong with a row stands in its status:
-        PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, GENDER_MISSING, SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
+        PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, GENDER_MISSING (unknown too), SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
         YEAR_INVALID, URL_INVALID, PRICE_INVALID, PHOTOGRAPH_MISSING, EMBEDDING_INVALID, MODEL_VERSION_MISMATCH, and those of
         EmbedderService.Embed.)
+        - RESOURCE_EXHAUSTED: QUEUE_FULL; no row was written, try again later.
         - UNAVAILABLE: EMBEDDER_UNAVAILABLE; no row was written.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -139,6 +140,7 @@ class SearchServiceServicer:
 
         Possible errors:
         - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE. (A row's own: PRODUCT_ID_INVALID, PRODUCT_NOT_FOUND.)
+        - RESOURCE_EXHAUSTED: QUEUE_FULL; nothing was deleted, try again later.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -57,9 +57,10 @@ class SearchServiceStub:
 
     Possible errors:
     - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE. (What is wrong with a row stands in its status:
-      PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, GENDER_MISSING, SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
+      PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, GENDER_MISSING (unknown too), SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
       YEAR_INVALID, URL_INVALID, PRICE_INVALID, PHOTOGRAPH_MISSING, EMBEDDING_INVALID, MODEL_VERSION_MISMATCH, and those of
       EmbedderService.Embed.)
+    - RESOURCE_EXHAUSTED: QUEUE_FULL; no row was written, try again later.
     - UNAVAILABLE: EMBEDDER_UNAVAILABLE; no row was written.
     """
     DeleteProducts: _grpc.UnaryUnaryMultiCallable[_search_pb2.DeleteProductsRequest, _search_pb2.DeleteProductsResponse]
@@ -67,6 +68,7 @@ class SearchServiceStub:
 
     Possible errors:
     - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE. (A row's own: PRODUCT_ID_INVALID, PRODUCT_NOT_FOUND.)
+    - RESOURCE_EXHAUSTED: QUEUE_FULL; nothing was deleted, try again later.
     """
     GetProduct: _grpc.UnaryUnaryMultiCallable[_search_pb2.GetProductRequest, _search_pb2.GetProductResponse]
     """Returns one product.
@@ -152,9 +154,10 @@ class SearchServiceAsyncStub(SearchServiceStub):
 
     Possible errors:
     - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE. (What is wrong with a row stands in its status:
-      PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, GENDER_MISSING, SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
+      PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, GENDER_MISSING (unknown too), SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
       YEAR_INVALID, URL_INVALID, PRICE_INVALID, PHOTOGRAPH_MISSING, EMBEDDING_INVALID, MODEL_VERSION_MISMATCH, and those of
       EmbedderService.Embed.)
+    - RESOURCE_EXHAUSTED: QUEUE_FULL; no row was written, try again later.
     - UNAVAILABLE: EMBEDDER_UNAVAILABLE; no row was written.
     """
     DeleteProducts: _aio.UnaryUnaryMultiCallable[_search_pb2.DeleteProductsRequest, _search_pb2.DeleteProductsResponse]  # type: ignore[assignment]
@@ -162,6 +165,7 @@ class SearchServiceAsyncStub(SearchServiceStub):
 
     Possible errors:
     - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE. (A row's own: PRODUCT_ID_INVALID, PRODUCT_NOT_FOUND.)
+    - RESOURCE_EXHAUSTED: QUEUE_FULL; nothing was deleted, try again later.
     """
     GetProduct: _aio.UnaryUnaryMultiCallable[_search_pb2.GetProductRequest, _search_pb2.GetProductResponse]  # type: ignore[assignment]
     """Returns one product.
@@ -256,9 +260,10 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Possible errors:
         - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE. (What is wrong with a row stands in its status:
-          PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, GENDER_MISSING, SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
+          PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, GENDER_MISSING (unknown too), SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
           YEAR_INVALID, URL_INVALID, PRICE_INVALID, PHOTOGRAPH_MISSING, EMBEDDING_INVALID, MODEL_VERSION_MISMATCH, and those of
           EmbedderService.Embed.)
+        - RESOURCE_EXHAUSTED: QUEUE_FULL; no row was written, try again later.
         - UNAVAILABLE: EMBEDDER_UNAVAILABLE; no row was written.
         """
 
@@ -272,6 +277,7 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Possible errors:
         - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE. (A row's own: PRODUCT_ID_INVALID, PRODUCT_NOT_FOUND.)
+        - RESOURCE_EXHAUSTED: QUEUE_FULL; nothing was deleted, try again later.
         """
 
     @_abc_1.abstractmethod
