@@ -160,4 +160,4 @@ def _what_next(to: "Console", data_dir: Path | None) -> None:
         (f"{fashion} ingest PATH", "or put your own products into it"),
         (f"{fashion} COMMAND --help", "each command has an example"),
     ):
-        to.print(f"  {command:<40}  {meaning}", markup=False, soft_wrap=True)
+        to.print(f"  {command}\n      {meaning}", markup=False, soft_wrap=True)

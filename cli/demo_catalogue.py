@@ -23,8 +23,9 @@ SEED = 7
 PRODUCTS = 480
 HELD_OUT = 12
 DISLIKED = "Yellow"
-# A derived type with fewer products than a table has rows shows little.
+# A derived type with few products shows little: fewer than this, or than this share of the catalogue where that is more.
 _MIN_OF_A_TYPE = 12
+_MIN_SHARE_OF_A_TYPE = 1 / 400
 _UNREADABLE = "unreadable"
 
 
@@ -76,8 +77,9 @@ def choose_held_out(rows: Sequence[Row], digests: Mapping[str, str], count: int 
     of_type: dict[str, int] = {}
     for row in rows:
         of_type[row.derived_type] = of_type.get(row.derived_type, 0) + 1
+    enough = max(_MIN_OF_A_TYPE, len(rows) * _MIN_SHARE_OF_A_TYPE)
     eligible = sorted(
-        (row for row in rows if row.id in singles and of_type[row.derived_type] >= _MIN_OF_A_TYPE),
+        (row for row in rows if row.id in singles and of_type[row.derived_type] >= enough),
         key=lambda row: hashlib.sha256(row.id.encode()).digest(),
     )
     count = min(count, len(rows) // 10)
