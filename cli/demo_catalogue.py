@@ -23,7 +23,7 @@ SEED = 7
 PRODUCTS = 480
 HELD_OUT = 12
 DISLIKED = "Yellow"
-# A derived type with few products shows little: fewer than this, or than this share of the catalogue where that is more.
+# A derived type with few products shows little: fewer than this, or than this share of a large catalogue.
 _MIN_OF_A_TYPE = 12
 _MIN_SHARE_OF_A_TYPE = 1 / 400
 _UNREADABLE = "unreadable"
