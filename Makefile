@@ -48,6 +48,7 @@ check: setup ## Linters, types, import rules, protos, generated code, deployment
 		echo "$(BIN)/buf breaking --against .git#ref=HEAD~1"; $(BIN)/buf breaking --against ".git#ref=$$(git rev-parse HEAD~1)"; fi
 	$(BIN)/buf format --diff --exit-code
 	$(BIN)/python deploy/generate_stubs.py --check
+	$(BIN)/python deploy/document_settings.py --check
 	$(BIN)/hadolint deploy/Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 

@@ -1,0 +1,71 @@
+"""Writes docs/settings.md from the settings classes, or checks that it is up to date.
+
+python deploy/document_settings.py [--check]
+"""
+
+import argparse
+import inspect
+import re
+import sys
+from pathlib import Path
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings
+
+from services.classifier.settings import ClassifierSettings
+from services.embedder.settings import EmbedderSettings
+from services.search.settings import SearchSettings
+from services.serving.settings import ServerSettings
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "settings.md"
+HEADING = """# Settings
+
+Every setting is an environment variable, read once at the start; a bad one ends the start with a line that names it.
+Made by `python deploy/document_settings.py` from the settings classes.
+"""
+SECTIONS = (
+    ("Every server", ServerSettings),
+    ("Embedder", EmbedderSettings),
+    ("Classifier", ClassifierSettings),
+    ("Search", SearchSettings),
+)
+
+
+def attributes(settings: type[BaseSettings]) -> dict[str, str]:
+    """Returns what the class's docstring says of each field."""
+    _, _, listed = inspect.getdoc(settings).partition("Attributes:\n")
+    entries = re.split(r"\n(?=    \w)", listed)
+    return {name.strip(): " ".join(text.split()) for name, _, text in (entry.partition(":") for entry in entries)}
+
+
+def shown(value: object) -> str:
+    """Returns a default as a table shows it."""
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    return "" if value in (None, "") else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def table(settings: type[BaseSettings]) -> str:
+    """Returns the Markdown table of a class."""
+    meanings = attributes(settings)
+    lines = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in settings.model_fields.items():
+        variable = field.validation_alias or (settings.model_config["env_prefix"] + name).upper()
+        lines.append(f"| `{variable}` | {shown(field.default)} | {meanings[name]} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="change nothing; fail where the page is out of date")
+    check = parser.parse_args().check
+    page = "\n".join([HEADING, *(f"## {title}\n\n{table(settings)}\n" for title, settings in SECTIONS)])
+    if check and page != PAGE.read_text():
+        sys.exit("docs/settings.md is out of date; run: python deploy/document_settings.py")
+    PAGE.write_text(page)
+
+
+if __name__ == "__main__":
+    main()
