@@ -41,6 +41,9 @@ def train(
     sizes: Annotated[
         str, typer.Option(help="Picture sizes (height x width), each from which share of the schedule on.")
     ] = "0:48x36,0.42:64x48,0.66:80x60",
+    initial: Annotated[
+        str, typer.Option(metavar="scratch|imagenet|DIR", help="Weights to begin with; DIR is a bundle.")
+    ] = "scratch",
     peak: Annotated[float, typer.Option(help="Highest learning rate of the one cycle.")] = 0.1,
     extra: Annotated[
         list[Path] | None, typer.Option(metavar="PATH", help="A further data set, mixed in. Repeatable.")
@@ -84,6 +87,7 @@ def train(
         extra=others,
         minutes=minutes,
         passes=passes,
+        initial=initial,
         peak=peak,
         stages=_stages(sizes),
         patience=patience,

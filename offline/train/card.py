@@ -118,18 +118,18 @@ def _performance(figures: Mapping[str, Any]) -> str:
 def _weak_points(figures: Mapping[str, Any]) -> str:
     low = [name for name, _, _ in worst(figures["by_gender"], 2)]
     types = [name for name, _, _ in worst(figures["by_article_type"], 4)]
-    return "\n".join(
-        (
-            f"- Whom a product is for, where the picture hardly tells: {' and '.join(low)} are recognised worst.",
-            f"- Article types that look like others: {', '.join(types)}.",
-            "- Rare derived types: of those with a handful of products it knows little, and those it never saw have no "
-            "label at all; candidates of the catalogue stand in for them.",
-            "- Neighbouring base colours (Navy Blue and Blue, Grey and Grey Melange), as people labelled them "
-            "differently too.",
-            "- Photographs unlike a studio shot on a plain background: a cluttered room, several products at once, a "
-            "product half out of the picture. Cut the product out with a region.",
-        )
+    points = [f"Whom a product is for, where the picture hardly tells: {' and '.join(low)} are recognised worst."]
+    if types:
+        points.append(f"Article types that look like others: {', '.join(types)}.")
+    points += (
+        "Rare derived types: of those with a handful of products it knows little, and those it never saw have no label "
+        "at all; candidates of the catalogue stand in for them.",
+        "Neighbouring base colours (Navy Blue and Blue, Grey and Grey Melange), as people labelled them differently "
+        "too.",
+        "Photographs unlike a studio shot on a plain background: a cluttered room, several products at once, a product "
+        "half out of the picture. Cut the product out with a region.",
     )
+    return "\n".join(f"- {point}" for point in points)
 
 
 def _command(bundle: Bundle, training: Mapping[str, Any], settings: Mapping[str, Any]) -> str:

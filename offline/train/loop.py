@@ -18,6 +18,7 @@ from offline.train.checkpoint import Position
 from offline.train.config import CONFIG_FILE, HEADS, TrainConfig
 from offline.train.data import Batch, Batches, LoadedDataset, Pictures, label_names, load
 from offline.train.history import History, plot_history
+from offline.train.initial import initial_weights
 from offline.train.model import Network
 from offline.train.schedule import Clock, one_cycle
 from offline.train.validation import validate
@@ -55,7 +56,9 @@ def run_training(config: TrainConfig, stop: threading.Event, console: Console) -
         beginning = Position(0, 0, 0.0, 0.0, None, 0, label_names(train.rows))
         position = earlier[0] if earlier is not None else beginning
         network = _build(config, position)
-        if earlier is not None:
+        if earlier is None:
+            network.begin_with(*initial_weights(config.initial, position.labels))
+        else:
             network.restore(earlier[1])
             del earlier
         (config.run / CONFIG_FILE).write_text(json.dumps(config.to_json(), indent=1))

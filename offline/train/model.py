@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from offline.train.config import HEADS
 from offline.train.data import UNKNOWN
+from services.serving.errors import NotReady
 from services.vision import Preprocessing
 
 DIMENSION: Final = 2048
@@ -64,6 +65,23 @@ def build_backbone(bn_momentum: float = 0.97) -> keras.Model:
         return type(layer).from_config(layer.get_config())
 
     return keras.models.clone_model(original, clone_function=fused)
+
+
+def build_imagenet() -> dict[str, NDArray[np.float32]]:
+    """The weights of ImageNet for the same architecture, by Keras's names; downloaded where they are not cached.
+
+    Raises:
+        NotReady: they can neither be found nor downloaded.
+    """
+    try:
+        network = keras.applications.ResNet50(include_top=False, weights="imagenet", pooling="max")
+    # Keras lets whatever the network or the file system raised through.
+    except Exception as error:
+        raise NotReady(
+            f"the ImageNet weights of ResNet50 cannot be downloaded ({error}); begin from scratch or from a bundle",
+            reason="WEIGHTS_UNAVAILABLE",
+        ) from error
+    return {weight.path: np.asarray(weight.value) for weight in network.weights}
 
 
 class Network:
@@ -157,6 +175,21 @@ class Network:
     def average(self) -> dict[str, NDArray[np.float32]]:
         """The averaged weights, by name."""
         return {name: variable.numpy() for name, variable in self._average.items()}
+
+    def begin_with(self, backbone: Mapping[str, NDArray[np.float32]], heads: Mapping[str, NDArray[np.float32]]) -> None:
+        """Start from given weights instead of chance; the average starts from them, too.
+
+        Args:
+            backbone: by Keras's names, all or none.
+            heads: directions (labels, 2048), NaN rows where there is none.
+        """
+        values = self.weights() | dict(backbone)
+        for head, rows in heads.items():
+            known = np.isfinite(rows).all(axis=1)
+            values[f"heads/{head}"][:, known] = rows[known].T
+        self.set_weights(values)
+        for name, variable in self._average.items():
+            variable.assign(values[name])
 
     def state(self) -> dict[str, NDArray[np.float32]]:
         """All that a resumed run needs, by name."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from rich.console import Console
 
 from offline.dataset import Row
@@ -166,8 +167,9 @@ class StopAfter(threading.Event):
 @pytest.mark.timeout(900)
 def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -> None:
     from offline.train import train
+    from offline.train.card import model_card
     from offline.train.data import load
-    from offline.train.export import export
+    from offline.train.finish import Source, finish
     from services.embedder.runtimes.tensorflow import TensorflowEncoder
 
     draw_catalogue(tmp_path / "drawn", seed=31, products=48)
@@ -179,7 +181,7 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
         batch=12,
         peak=0.05,
         precision="float32",
-        fractions={"train": 0.7, "validation": 0.3},
+        fractions={"train": 0.6, "validation": 0.2, "test": 0.2},
         seed=2,
     )
     quiet = Console(quiet=True)
@@ -194,15 +196,26 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
     assert losses[-1] < 0.7 * losses[0]
     assert (config.run / "history.png").stat().st_size > 10_000
 
-    pictures_of_training = load(config.dataset, 32, 24, config.salt, config.fractions).part("train")
-    bundle = export(
+    loaded = load(config.dataset, 32, 24, config.salt, config.fractions)
+    pictures_of_training = loaded.part("train")
+    said: list[str] = []
+    bundle = finish(
         config.run,
         tmp_path / "bundle",
         name="drawings",
-        statistics_from=pictures_of_training,
-        metrics={},
-        training={"data": "drawn"},
+        source=Source("Drawings", "", "MIT"),
+        runtime=TensorflowEncoder.from_bundle,
+        say=said.append,
+        dataset=loaded,
     )
+    assert said
+    figures = bundle.description["metrics"]["test"]
+    assert figures["products"] == len(loaded.part("test"))
+    assert figures["catalogue"] == len(pictures_of_training)
+    card = model_card(bundle)
+    assert bundle.model_version in card
+    assert "--passes 12" in card
+
     encoder = TensorflowEncoder.from_bundle(bundle)
     embeddings = encoder.encode(pictures_of_training.pixels)
     head = bundle.heads("articleType")
@@ -210,3 +223,23 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
     right = [answer == row.article_type for answer, row in zip(answers, pictures_of_training.rows, strict=True)]
     # Chance is one in twenty or so.
     assert np.mean(right) > 0.5
+
+
+def test_imagenet_weights_see_the_same_picture_through_another_scaling() -> None:
+    from offline.train.initial import fit_imagenet
+    from offline.train.model import preprocessing
+    from services.embedder.runtimes.tensorflow import IMAGENET_PREPROCESSING
+    from services.vision import scale
+
+    random = np.random.default_rng(1)
+    kernel = random.standard_normal((7, 7, 3, 4)).astype(np.float32)
+    bias = random.standard_normal(4).astype(np.float32)
+    picture = random.integers(0, 256, (7, 7, 3), dtype=np.uint8)
+    fitted = fit_imagenet({"conv1_conv/kernel": kernel, "conv1_conv/bias": bias})
+
+    def response(scaled: NDArray[np.float32], weights: NDArray[np.float32], shift: NDArray[np.float32]) -> object:
+        return np.einsum("hwi,hwio->o", scaled.astype(float), weights.astype(float)) + shift
+
+    expected = response(scale(picture, IMAGENET_PREPROCESSING), kernel, bias)
+    found = response(scale(picture, preprocessing(7, 7)), fitted["conv1_conv/kernel"], fitted["conv1_conv/bias"])
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-2)

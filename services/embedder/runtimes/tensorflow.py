@@ -21,6 +21,7 @@ IMAGENET_PREPROCESSING: Final = Preprocessing(
     height=224, width=224, channels="BGR", scale=1.0, offset=(-103.939, -116.779, -123.68)
 )
 _DIMENSION: Final = 2048
+_WARM_BATCH: Final = 8
 
 
 class TensorflowEncoder:
@@ -137,9 +138,9 @@ class TensorflowEncoder:
         return normalise(self._run(tf.constant(batch)).numpy())
 
     def warm_up(self) -> None:
-        """Trace the graph, and let oneDNN lay out the weights for one picture and for a batch."""
+        """Trace the graph, and let oneDNN plan its convolutions for each of the small batches that a service forms."""
         height, width = self._model.input_height, self._model.input_width
-        for count in (1, 16):
+        for count in range(1, _WARM_BATCH + 1):
             self.encode(np.full((count, height, width, 3), 255, dtype=np.uint8))
 
     def _activations(self, pixels: tf.Tensor) -> tf.Tensor:
