@@ -89,9 +89,32 @@ def write_bundle(
     description["model_version"] = content_version(description)
     for file, content in contents.items():
         _replace(folder / file, content)
-    text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
-    _replace(folder / DESCRIPTION_FILE, text.encode())
+    _replace(folder / DESCRIPTION_FILE, _text(description))
     return load_bundle(folder)
+
+
+def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> Bundle:
+    """Put figures into a bundle; its weights stay as they are, its model version changes with its description.
+
+    Args:
+        folder: the bundle.
+        metrics: figures, by part of the data; they replace what was there.
+
+    Returns:
+        The bundle as it is read back.
+
+    Raises:
+        NotFound: there is no bundle.
+        InvalidInput: the bundle is broken.
+    """
+    description = json.loads(json.dumps({**load_bundle(folder).description, "metrics": metrics}))
+    description["model_version"] = content_version(description)
+    _replace(folder / DESCRIPTION_FILE, _text(description))
+    return load_bundle(folder)
+
+
+def _text(description: Mapping[str, Any]) -> bytes:
+    return (json.dumps(description, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def _stored(name: str, value: NDArray[np.float32]) -> NDArray[Any]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from offline.bundle import write_metrics
 from offline.dataset import Row
 from offline.train.config import HEADS, TrainConfig
 from offline.train.data import LoadedDataset, Pictures, label_of, load
@@ -82,22 +83,11 @@ def finish(
     count = min(STATISTICS_PICTURES, len(train))
     chosen = np.random.default_rng((config.seed, 5)).choice(len(train), count, replace=False)
 
-    def write(metrics: Mapping[str, Any]) -> Bundle:
-        return export(
-            run,
-            folder,
-            name=name,
-            statistics_from=train.take(chosen),
-            metrics=metrics,
-            training=source.to_json(),
-        )
-
     say("batch statistics of the averaged weights")
-    bundle = write({})
+    bundle = export(run, folder, name=name, statistics_from=train.take(chosen), metrics={}, training=source.to_json())
     encoder = runtime(bundle)
     say(f"embedding {len(train)} products of the training part and {len(dataset.part('test'))} of the test part")
-    metrics = {"test": measure(bundle, encoder, dataset.part("test"), train)}
-    return write(metrics)
+    return write_metrics(folder, {"test": measure(bundle, encoder, dataset.part("test"), train)})
 
 
 def measure(bundle: Bundle, encoder: Encoder, queries: Pictures, catalogue: Pictures) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from offline.bundle import write_bundle
+from offline.bundle import write_bundle, write_metrics
 from services.bundle import Bundle, content_version, load_bundle
 from services.serving.errors import InvalidInput, NotFound
 from services.vision import Preprocessing
@@ -161,3 +161,13 @@ def test_weights_that_half_precision_cannot_hold_are_refused(tmp_path: Path, val
     broken["conv1_conv/kernel"][0, 0, 0, 0] = value
     with pytest.raises(InvalidInput, match="conv1_conv/kernel"):
         write(tmp_path, encoder=broken)
+
+
+def test_figures_can_be_added_without_touching_the_weights(tmp_path: Path) -> None:
+    before = write(tmp_path, metrics={})
+    stamps = {file: (tmp_path / file).stat().st_mtime_ns for file in before.description["files"]}
+    after = write_metrics(tmp_path, {"test": {"gender": 0.9}})
+    assert after.description["metrics"] == {"test": {"gender": 0.9}}
+    assert after.model_version != before.model_version
+    assert {file: (tmp_path / file).stat().st_mtime_ns for file in stamps} == stamps
+    assert load_bundle(tmp_path).model_version == after.model_version
