@@ -148,7 +148,8 @@ def page(
         f"Left out because their photographs or rows cannot be used: {dropped['catalogue']} products of the catalogue, "
         f"{dropped['queries']} queries.",
         "",
-        "This page, its figures and its plots are written by one command:",
+        "This page, its figures and its plots are written by one command"
+        + (" (`--source` gives it what it says of the data):" if source else ":"),
         "",
         "```sh",
         command,
