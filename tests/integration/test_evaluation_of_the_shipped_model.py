@@ -10,6 +10,9 @@ from cli.main import run
 from offline.dataset import Dataset, open_dataset
 from offline.split import Part, photograph_digests, split, write_subset
 
+# 1,900 embeddings take a quarter of a minute on two idle cores, and far longer on busy ones.
+pytestmark = pytest.mark.timeout(600)
+
 CATALOGUE = 1500
 QUERIES = 400
 
