@@ -10,6 +10,8 @@ from offline.split import DEFAULT_FRACTIONS, DEFAULT_SALT, Part
 from services.serving.errors import InvalidInput, NotFound
 
 CONFIG_FILE = "config.json"
+# What keras.applications accepts for a ResNet50 of fixed size.
+_SMALLEST_SIDE = 32
 HEADS = ("derivedType", "articleType", "gender", "subCategory", "baseColour")
 
 
@@ -110,6 +112,10 @@ class TrainConfig:
         starts = [stage.start for stage in self.stages]
         if not starts or starts[0] != 0.0 or starts != sorted(starts) or starts[-1] >= 1.0:
             raise InvalidInput("stages have to begin at 0 and rise towards 1", reason="CONFIG_INVALID")
+        if min(self.height, self.width) < _SMALLEST_SIDE:
+            raise InvalidInput(
+                f"the last stage has to be at least {_SMALLEST_SIDE} x {_SMALLEST_SIDE} pixels", reason="CONFIG_INVALID"
+            )
         if set(self.head_weights) != set(HEADS):
             raise InvalidInput(f"head_weights have to name {', '.join(HEADS)}", reason="CONFIG_INVALID")
         if self.batch < 2 or not 0.0 <= self.extra_share < 1.0:

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from rich.console import Console
 
-from offline.dataset import Row
-from offline.drawn import draw_catalogue
+from offline.dataset import COLUMNS, Row
+from offline.drawn import catalogue_specs, draw_product
 from offline.train.augment import augment
 from offline.train.config import HEADS, Stage, TrainConfig
 from offline.train.data import UNKNOWN, Batches, Pictures, encode_labels, label_names
@@ -144,12 +144,30 @@ class TestConfig:
             {"passes": 1.0, "stages": (Stage(0.1, 80, 60),)},
             {"passes": 1.0, "stages": ()},
             {"passes": 1.0, "batch": 1},
+            {"passes": 1.0, "stages": (Stage(0.0, 40, 30),)},
             {"passes": 1.0, "extra_share": 1.0},
         ],
     )
     def test_nonsense_is_refused(self, tmp_path: Path, changes: dict[str, object]) -> None:
         with pytest.raises(InvalidInput):
             TrainConfig(dataset=tmp_path, run=tmp_path, **changes)  # type: ignore[arg-type]
+
+
+def draw_few_types(folder: Path) -> None:
+    """A data set of fifteen products of each of four types."""
+    specs = catalogue_specs(31, 1500)
+    chosen = [
+        spec
+        for kind in ("Handbags", "Shirts", "Sports Shoes", "Watches")
+        for spec in [spec for spec in specs if spec.article_type == kind][:15]
+    ]
+    (folder / "images").mkdir(parents=True)
+    lines = [",".join(COLUMNS)]
+    for spec in chosen:
+        draw_product(spec).save(folder / "images" / f"{spec.id}.jpg")
+        labels = (spec.gender, spec.master_category, spec.sub_category, spec.article_type, spec.base_colour)
+        lines.append(",".join((spec.id, *labels, "", "", "", spec.id)))
+    (folder / "styles.csv").write_text("\n".join(lines))
 
 
 class StopAfter(threading.Event):
@@ -172,14 +190,14 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
     from offline.train.finish import Source, finish
     from services.embedder.runtimes.tensorflow import TensorflowEncoder
 
-    draw_catalogue(tmp_path / "drawn", seed=31, products=48)
+    draw_few_types(tmp_path / "drawn")
     config = TrainConfig(
         dataset=tmp_path / "drawn",
         run=tmp_path / "run",
-        passes=12.0,
-        stages=(Stage(0.0, 24, 18), Stage(0.5, 32, 24)),
+        passes=20.0,
+        stages=(Stage(0.0, 24, 18), Stage(0.2, 40, 32)),
         batch=12,
-        peak=0.05,
+        peak=0.02,
         precision="float32",
         fractions={"train": 0.6, "validation": 0.2, "test": 0.2},
         seed=2,
@@ -192,11 +210,11 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
     finished = train(config, console=quiet)
     assert finished.progress == 1.0
     history = (config.run / "history.csv").read_text().splitlines()
-    losses = [float(line.split(",")[history[0].split(",").index("derivedType_loss")]) for line in history[1:]]
-    assert losses[-1] < 0.7 * losses[0]
+    losses = [float(line.split(",")[history[0].split(",").index("articleType_loss")]) for line in history[1:]]
+    assert losses[-1] < 0.75 * losses[0]
     assert (config.run / "history.png").stat().st_size > 10_000
 
-    loaded = load(config.dataset, 32, 24, config.salt, config.fractions)
+    loaded = load(config.dataset, 40, 32, config.salt, config.fractions)
     pictures_of_training = loaded.part("train")
     said: list[str] = []
     bundle = finish(
@@ -214,15 +232,15 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
     assert figures["catalogue"] == len(pictures_of_training)
     card = model_card(bundle)
     assert bundle.model_version in card
-    assert "--passes 12" in card
+    assert "--passes 20" in card
 
     encoder = TensorflowEncoder.from_bundle(bundle)
     embeddings = encoder.encode(pictures_of_training.pixels)
     head = bundle.heads("articleType")
     answers = [head.labels[i] for i in np.argmax(embeddings @ head.weights.T, axis=1)]
     right = [answer == row.article_type for answer, row in zip(answers, pictures_of_training.rows, strict=True)]
-    # Chance is one in twenty or so.
-    assert np.mean(right) > 0.5
+    # Chance is one in four.
+    assert np.mean(right) > 0.8
 
 
 def test_imagenet_weights_see_the_same_picture_through_another_scaling() -> None:
