@@ -43,7 +43,7 @@ class EmbedderSettings(BaseSettings):
     decode_threads: int = Field(default=2, ge=1, le=256)
     queue_size: int = Field(default=64, ge=1)
     batch_queue_size: int = Field(default=1024, ge=1)
-    micro_batch: int = Field(default=8, ge=2, le=256)
+    micro_batch: int = Field(default=16, ge=2, le=256)
     max_batch: int = Field(default=64, ge=1)
     max_image_bytes: int = Field(default=10 * 1024 * 1024, ge=1)
     max_image_pixels: int = Field(default=25_000_000, ge=1)
