@@ -20,9 +20,7 @@ ASKED = 60
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Service]:
     environment = {"SEARCH_DATA_DIR": str(tmp_path / "data")}
-    service = Service(
-        "services.stack", "fashion.v1.SearchService", free_port(), environment, tmp_path / "stack.log"
-    )
+    service = Service("services.stack", "fashion.v1.SearchService", free_port(), environment, tmp_path / "stack.log")
     service.start()
     try:
         service.wait_until_serving(120)
