@@ -2,15 +2,15 @@
 
 from typing import Final
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.serving.settings import RedisUrl
 
 DEFAULT_PORT: Final = 50052
 
 # What EMBEDDER_BUNDLE may be as well: weights that come without any head.
 IMAGENET: Final = "imagenet"
-
-_REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 
 
 class ClassifierSettings(BaseSettings):
@@ -39,14 +39,6 @@ class ClassifierSettings(BaseSettings):
     start_timeout_s: float = Field(default=300.0, gt=0, le=3600)
     threads: int = Field(default=1, ge=1, le=64)
     max_pending: int = Field(default=256, ge=1)
-    # A URL may hold a password.
-    redis_url: SecretStr = Field(default=SecretStr(""), validation_alias="REDIS_URL")
+    redis_url: RedisUrl = Field(default=SecretStr(""), validation_alias="REDIS_URL")
     redis_timeout_s: float = Field(default=2.0, gt=0, le=60)
     follow_period_s: float = Field(default=2.0, gt=0, le=3600)
-
-    @field_validator("redis_url")
-    @classmethod
-    def _is_redis_url(cls, url: SecretStr) -> SecretStr:
-        if url.get_secret_value() and not url.get_secret_value().startswith(_REDIS_SCHEMES):
-            raise ValueError(f"should begin with {', '.join(_REDIS_SCHEMES)}")
-        return url

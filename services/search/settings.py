@@ -3,18 +3,17 @@
 from pathlib import Path
 from typing import Final
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.search.candidates import CandidateSettings
 from services.search.finding import FindingSettings
 from services.search.indexes.faiss import FaissSettings
 from services.search.writing import WriteLimits
+from services.serving.settings import RedisUrl
 
 DEFAULT_PORT: Final = 50053
 DEFAULT_REDIS_URL: Final = "redis://localhost:6379/0"
-
-_REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 
 
 class SearchSettings(BaseSettings):
@@ -53,8 +52,7 @@ class SearchSettings(BaseSettings):
     data_dir: Path = Path("var/data")
     embedder_target: str = Field(default="localhost:50051", min_length=1)
     classifier_target: str = Field(default="localhost:50052", min_length=1)
-    # A URL may hold a password.
-    redis_url: SecretStr = Field(default=SecretStr(""), validation_alias="REDIS_URL")
+    redis_url: RedisUrl = Field(default=SecretStr(""), validation_alias="REDIS_URL")
     start_timeout_s: float = Field(default=300.0, gt=0, le=3600)
     embedder_timeout_s: float = Field(default=2.0, gt=0, le=3600)
     write_timeout_s: float = Field(default=60.0, gt=0, le=3600)
@@ -73,13 +71,6 @@ class SearchSettings(BaseSettings):
     embed_group: int = Field(default=64, ge=1)
     embed_groups_in_flight: int = Field(default=4, ge=1)
     renew_group: int = Field(default=16, ge=1)
-
-    @field_validator("redis_url")
-    @classmethod
-    def _is_redis_url(cls, url: SecretStr) -> SecretStr:
-        if url.get_secret_value() and not url.get_secret_value().startswith(_REDIS_SCHEMES):
-            raise ValueError(f"should begin with {', '.join(_REDIS_SCHEMES)}")
-        return url
 
     def finding(self) -> FindingSettings:
         """Returns how the classifier is asked."""

@@ -1,8 +1,8 @@
 """The settings that all servers share, and how settings are read from the environment."""
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import AliasChoices, AliasPath, Field, ValidationError
+from pydantic import AfterValidator, AliasChoices, AliasPath, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
@@ -11,6 +11,17 @@ from services.serving.telemetry import LogFormat, LogLevel
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 
 _LONGEST_VALUE_SHOWN = 80
+_REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
+
+
+def _check_redis_url(url: SecretStr) -> SecretStr:
+    if url.get_secret_value() and not url.get_secret_value().startswith(_REDIS_SCHEMES):
+        raise ValueError(f"should begin with {', '.join(_REDIS_SCHEMES)}")
+    return url
+
+
+# Where a Redis is, or nothing; secret, because a URL may hold a password.
+RedisUrl = Annotated[SecretStr, AfterValidator(_check_redis_url)]
 
 
 class SettingsError(Exception):
