@@ -66,10 +66,13 @@ stubs: setup ## Build a small wheel with the stubs alone, for backend teams, in 
 	@$(BIN)/python -m build --quiet --wheel --no-isolation --outdir dist build/stubs
 	@ls dist/fashion_stubs-*.whl
 
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
 lock: setup ## Pin the dependencies of pyproject.toml anew, with hashes.
 	@$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--extra dev --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra dev --extra train --output-file requirements.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock --output-file requirements-serve.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock --extra bench --output-file requirements-bench.lock pyproject.toml
 
 clean: ## Remove what can be made again, the environment too.
 	rm -rf $(VENV) build dist out .mypy_cache .pytest_cache .ruff_cache
