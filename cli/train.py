@@ -20,6 +20,7 @@ app = typer.Typer(rich_markup_mode="rich", add_completion=False)
     epilog=(
         "Examples:\n\nfashion train fashion-product-images-small.zip --minutes 90\n\n"
         "fashion train my-shop/ --passes 20 --drawn 1500 --bundle models/my-shop\n\n"
+        "fashion train fashion-product-images-small.zip --preset report --passes 10\n\n"
         "Ctrl-C or SIGTERM writes a checkpoint; the same command goes on from there. Products are divided into "
         "training, validation and test part by design: those with the same name and colour, or the same photograph, "
         "are never in two of them.\n\n"
@@ -32,6 +33,10 @@ def train(
     bundle: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the bundle is written; RUN/bundle where not given.")
     ] = None,
+    preset: Annotated[
+        str,
+        typer.Option(metavar="fashion|report", help="Recipe; `report` is the project report's. Options come first."),
+    ] = "fashion",
     minutes: Annotated[
         float | None, typer.Option(help="Length of the schedule in minutes of training, however busy the machine.")
     ] = None,
@@ -39,12 +44,19 @@ def train(
         float | None, typer.Option(help="Length of the schedule in passes; 12 where neither is given.")
     ] = None,
     sizes: Annotated[
-        str, typer.Option(help="Picture sizes (height x width), each from which share of the schedule on.")
-    ] = "0:48x36,0.42:64x48,0.66:80x60",
+        str | None,
+        typer.Option(
+            help="Picture sizes (height x width), each from which share of the schedule on, as "
+            "0:48x36,0.25:64x48,0.5:80x60, which is also the default."
+        ),
+    ] = None,
     initial: Annotated[
-        str, typer.Option(metavar="scratch|imagenet|DIR", help="Weights to begin with; DIR is a bundle.")
-    ] = "scratch",
-    peak: Annotated[float, typer.Option(help="Highest learning rate of the one cycle.")] = 0.1,
+        str | None,
+        typer.Option(
+            metavar="scratch|imagenet|DIR", help="Weights to begin with, scratch by default; DIR is a bundle."
+        ),
+    ] = None,
+    peak: Annotated[float | None, typer.Option(help="Highest learning rate; 0.1 by default.")] = None,
     extra: Annotated[
         list[Path] | None, typer.Option(metavar="PATH", help="A further data set, mixed in. Repeatable.")
     ] = None,
@@ -65,6 +77,7 @@ def train(
 
     from offline.train import TrainConfig
     from offline.train import train as run_training
+    from offline.train.config import PRESETS
     from offline.train.drawings import draw_for_training
 
     console = Console()
@@ -81,17 +94,19 @@ def train(
     if drawn:
         console.print(f"drawing {drawn} products", highlight=False)
         others += draw_for_training(run / "drawn", drawn)
+    if preset not in PRESETS:
+        raise typer.BadParameter(f"{preset!r} is none of {', '.join(PRESETS)}", param_hint="--preset")
+    given = {"initial": initial, "peak": peak, "stages": _stages(sizes) if sizes else None}
+    recipe = {**PRESETS[preset], **{name: value for name, value in given.items() if value is not None}}
     config = TrainConfig(
         dataset=dataset,
         run=run,
         extra=others,
         minutes=minutes,
         passes=passes,
-        initial=initial,
-        peak=peak,
-        stages=_stages(sizes),
         patience=patience,
         seed=seed,
+        **recipe,
     )
     position = run_training(config, stop=stop, console=console)
     if stop.is_set():

@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Self
+from types import MappingProxyType
+from typing import Any, Final, Literal, Self
 
 from offline.split import DEFAULT_FRACTIONS, DEFAULT_SALT, Part
 from services.serving.errors import InvalidInput, NotFound
@@ -13,6 +14,8 @@ CONFIG_FILE = "config.json"
 # What keras.applications accepts for a ResNet50 of fixed size.
 _SMALLEST_SIDE = 32
 HEADS = ("derivedType", "articleType", "gender", "subCategory", "baseColour")
+# Whose labels decide whether a neighbour is right.
+MARGIN_HEAD = "derivedType"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +58,15 @@ class TrainConfig:
         weight_decay: L2 on convolution kernels.
         label_smoothing: of every head.
         logit_scale: factor on the cosines before the softmax.
+        margin: taken off the right derived type's cosine in the softmax of that head.
         head_weights: weight of each head's loss.
         rebalance: exponent e; a product of a derived type with n products is drawn with weight n ** -e.
         ema_decay: of the averaged weights, a step.
         precision: arithmetic of the convolutions; weights are always kept in float32.
+        softmax: "cosine", of normalised embedding and normalised directions times `logit_scale`; "linear", of the
+            activations themselves and free directions.
+        schedule: of the learning rate; "constant" is `peak` throughout.
+        frozen_layers: so many of the network's first layers keep their initial weights and statistics.
         patience: stop after so many validations without a better one; None never stops early.
         seed: of everything random.
         salt: of the split.
@@ -83,18 +91,22 @@ class TrainConfig:
     weight_decay: float = 5e-4
     label_smoothing: float = 0.1
     logit_scale: float = 20.0
+    margin: float = 0.15
     head_weights: Mapping[str, float] = field(
         default_factory=lambda: {
             "derivedType": 1.0,
             "articleType": 0.5,
             "gender": 0.5,
             "subCategory": 0.3,
-            "baseColour": 0.5,
+            "baseColour": 0.8,
         }
     )
     rebalance: float = 0.25
     ema_decay: float = 0.997
     precision: Literal["float32", "bfloat16"] = "bfloat16"
+    softmax: Literal["cosine", "linear"] = "cosine"
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    frozen_layers: int = 0
     patience: int | None = None
     seed: int = 1
     salt: str = DEFAULT_SALT
@@ -118,6 +130,8 @@ class TrainConfig:
             )
         if set(self.head_weights) != set(HEADS):
             raise InvalidInput(f"head_weights have to name {', '.join(HEADS)}", reason="CONFIG_INVALID")
+        if self.frozen_layers and self.initial == "scratch":
+            raise InvalidInput("frozen layers need weights to begin with, not scratch", reason="CONFIG_INVALID")
         if self.batch < 2 or not 0.0 <= self.extra_share < 1.0:
             raise InvalidInput("batch has to be at least 2, extra_share in [0, 1)", reason="CONFIG_INVALID")
 
@@ -167,3 +181,26 @@ class TrainConfig:
         values["extra"] = tuple(Path(path) for path in values["extra"])
         values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
         return cls(**values)
+
+
+# Settings that differ from the defaults, by name.
+PRESETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "fashion": {},
+        # The project report's: ImageNet's ResNet50 at 224 x 224, its first 170 layers frozen, a softmax on the
+        # subCategory, SGD at 5e-5, pictures as they are drawn from the data set.
+        "report": {
+            "initial": "imagenet",
+            "frozen_layers": 170,
+            "stages": (Stage(0.0, 224, 224),),
+            "peak": 5e-5,
+            "schedule": "constant",
+            "softmax": "linear",
+            "label_smoothing": 0.0,
+            "margin": 0.0,
+            "weight_decay": 0.0,
+            "rebalance": 0.0,
+            "head_weights": {head: float(head == "subCategory") for head in HEADS},
+        },
+    }
+)

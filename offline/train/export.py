@@ -12,9 +12,11 @@ from offline.bundle import write_bundle
 from offline.train import checkpoint
 from offline.train.checkpoint import Position
 from offline.train.config import HEADS, TrainConfig
-from offline.train.data import Pictures
+from offline.train.data import UNKNOWN, Pictures, encode_labels
 from offline.train.model import OFFSET, SCALE, build_backbone, preprocessing
+from offline.train.validation import Embed, embed_all
 from services.bundle import Bundle
+from services.embedder.encoder import normalise
 from services.serving.errors import NotFound
 
 _AVERAGE: Final = "average/"
@@ -52,16 +54,23 @@ def export(
     config = TrainConfig.of_run(run)
     position, weights = averaged(run)
     stage = config.stage(position.progress)
-    encoder = with_fresh_statistics(
-        {key: value for key, value in weights.items() if not key.startswith(_HEADS)},
-        statistics_from.resized(stage.height, stage.width),
-    )
+    encoder = {key: value for key, value in weights.items() if not key.startswith(_HEADS)}
+    pixels = statistics_from.resized(stage.height, stage.width)
+    if not config.frozen_layers:
+        encoder = with_fresh_statistics(encoder, pixels)
+    heads = {head: weights[_HEADS + head] for head in HEADS}
+    untrained = [head for head in HEADS if not config.head_weights[head]]
+    if untrained:
+        embeddings = embed_all(_embed_with(encoder), pixels)
+        labels = encode_labels(statistics_from.rows, position.labels)
+        for head in untrained:
+            heads[head] = _with_centroids(heads[head], embeddings, labels[:, HEADS.index(head)])
     return write_bundle(
         folder,
         name=name,
         preprocessing=preprocessing(stage.height, stage.width),
         encoder=encoder,
-        heads={head: weights[_HEADS + head] for head in HEADS},
+        heads=heads,
         labels=position.labels,
         logit_scale=config.logit_scale,
         metrics=metrics,
@@ -121,6 +130,24 @@ def with_fresh_statistics(
         between = np.maximum(square / batches - fresh[path] ** 2, 0.0)
         fresh[path.removesuffix(_MEAN) + _VARIANCE] += between
     return {**weights, **{path: value.astype(np.float32) for path, value in fresh.items()}}
+
+
+def _embed_with(weights: Mapping[str, NDArray[np.float32]]) -> Embed:
+    backbone = build_backbone()
+    for weight in backbone.weights:
+        weight.assign(weights[weight.path])
+    run = tf.function(lambda x: backbone(tf.cast(x, tf.float32) * SCALE + OFFSET, training=False))
+    return lambda pixels: normalise(run(tf.constant(pixels)).numpy())
+
+
+def _with_centroids(
+    directions: NDArray[np.float32], embeddings: NDArray[np.float32], labels: NDArray[np.int32]
+) -> NDArray[np.float32]:
+    """A head whose loss had no weight points to the mean embedding of each label, where there is one."""
+    pointed = directions.copy()
+    for label in np.unique(labels[labels != UNKNOWN]):
+        pointed[:, label] = embeddings[labels == label].mean(axis=0)
+    return pointed
 
 
 def _recipe(config: TrainConfig, position: Position) -> dict[str, Any]:

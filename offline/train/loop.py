@@ -93,10 +93,13 @@ def _build(config: TrainConfig, position: Position) -> Network:
         position.labels,
         logit_scale=config.logit_scale,
         label_smoothing=config.label_smoothing,
+        margin=config.margin,
         head_weights=config.head_weights,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         ema_decay=config.ema_decay,
+        softmax=config.softmax,
+        frozen_layers=config.frozen_layers,
         seed=config.seed,
     )
 
@@ -145,7 +148,9 @@ class _Run:
                 batch = batches.get(timeout=_WAIT_S)
                 if isinstance(batch, BaseException):
                     raise batch
-                rate = one_cycle(clock.progress, config.peak, config.warm_up)
+                rate = config.peak
+                if config.schedule == "one-cycle":
+                    rate = one_cycle(clock.progress, config.peak, config.warm_up)
                 figures = self._network.train_step(batch.pixels, batch.labels, rate)
                 if not np.isfinite(figures).all():
                     raise ArithmeticError(

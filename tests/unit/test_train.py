@@ -1,8 +1,10 @@
 """Training on drawings: it learns, stops, resumes, and what comes out is a bundle that embeds."""
 
 import threading
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from rich.console import Console
 from offline.dataset import COLUMNS, Row
 from offline.drawn import catalogue_specs, draw_product
 from offline.train.augment import augment
-from offline.train.config import HEADS, Stage, TrainConfig
+from offline.train.config import HEADS, PRESETS, Stage, TrainConfig
 from offline.train.data import UNKNOWN, Batches, Pictures, encode_labels, label_names
 from offline.train.schedule import Clock, one_cycle
 from services.serving.errors import InvalidInput
@@ -146,6 +148,7 @@ class TestConfig:
             {"passes": 1.0, "batch": 1},
             {"passes": 1.0, "stages": (Stage(0.0, 40, 30),)},
             {"passes": 1.0, "extra_share": 1.0},
+            {"passes": 1.0, "frozen_layers": 170},
         ],
     )
     def test_nonsense_is_refused(self, tmp_path: Path, changes: dict[str, object]) -> None:
@@ -241,6 +244,46 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
     right = [answer == row.article_type for answer, row in zip(answers, pictures_of_training.rows, strict=True)]
     # Chance is one in four.
     assert np.mean(right) > 0.8
+
+
+def few_steps(**changes: Any) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
+    """A network's weights before and after three steps on one batch."""
+    from offline.train.model import Network
+
+    shown = pictures(12)
+    rows = tuple(replace(row, sub_category=f"Kind {i % 3}") for i, row in enumerate(shown.rows))
+    train = Pictures(rows, shown.pixels)
+    names = label_names(train.rows)
+    settings = {**PRESETS["report"], **changes}
+    network = Network(
+        names,
+        logit_scale=20.0,
+        label_smoothing=settings["label_smoothing"],
+        margin=settings["margin"],
+        head_weights=settings["head_weights"],
+        momentum=0.9,
+        weight_decay=settings["weight_decay"],
+        ema_decay=0.9,
+        softmax=settings["softmax"],
+        frozen_layers=settings["frozen_layers"],
+        seed=1,
+    )
+    before = network.weights()
+    for _ in range(3):
+        network.train_step(train.resized(40, 32), encode_labels(train.rows, names), settings["peak"])
+    return before, network.weights()
+
+
+def test_the_reports_recipe_changes_the_last_layers_and_the_sub_category_alone() -> None:
+    before, after = few_steps()
+    changed = {name for name, value in before.items() if not np.array_equal(value, after[name])}
+    assert "heads/subCategory" in changed
+    # Layer 170 of ResNet50 without its top is the last block's second normalisation; what follows is trained.
+    assert any(name.startswith("conv5_block3_3_conv/") for name in changed)
+    assert not any(
+        name.startswith(("conv1", "conv2", "conv3", "conv4", "conv5_block1", "conv5_block2")) for name in changed
+    )
+    assert not any(name.startswith("heads/") for name in changed - {"heads/subCategory"})
 
 
 def test_imagenet_weights_see_the_same_picture_through_another_scaling() -> None:
