@@ -1,36 +1,34 @@
-"""Computes candidates: for each derived type within each subCategory, the product most like the others of its kind."""
+"""Computes candidates: what the products of each derived type within each subCategory look like, group by group."""
 
 import hashlib
+import math
 import struct
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.contract import CandidateSet, Gender, derived_type
 
-GroupT = TypeVar("GroupT", bound=Hashable)
-
-# Sums of similarities that differ by less than this share of their number are equal: twins of one photograph differ by
-# rounding alone, and the answer must not depend on the order of the rows.
-_EQUAL_WITHIN = 1e-9
-
-# Rows converted to float64 at a time: 2048 of them with 2048 dimensions are 32 MiB.
-_ROWS_AT_A_TIME = 2048
+# More groups of a kind were no better recognised (docs/decisions/0004), and each costs time with every photograph.
+MOST_CLUSTERS: Final = 32
+_ROUNDS: Final = 6
+# Distances that sum up to less than this share of their number are rounding: all rows are twins.
+_EQUAL_WITHIN: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """The medoid of a derived type within a subCategory.
+    """A group of alike products of a derived type within a subCategory.
 
     Attributes:
         sub_category: such as "Topwear".
         gender: of the derived type.
         article_type: of the derived type.
-        product_id: the product that it is.
-        embedding: floating, shape (dimension,), L2 norm 1 but for rounding.
+        product_id: the product that is most like the group's mean.
+        embedding: floating, shape (dimension,), the mean, L2 norm 1 but for rounding.
     """
 
     sub_category: str
@@ -45,8 +43,8 @@ class Candidate:
         return derived_type(self.gender, self.article_type)
 
 
-def _unit_rows(embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
-    rows = embeddings.astype(np.float64)
+def _unit_rows(embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
+    rows = embeddings.astype(np.float32)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     if not (norms > 0).all():  # false for NaN too
         raise ValueError("an embedding is zero or not a number: it has no direction")
@@ -54,18 +52,31 @@ def _unit_rows(embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
     return rows
 
 
-def medoid(embeddings: NDArray[np.floating], product_ids: Sequence[str]) -> int:
-    """Finds the product with the highest sum of cosine similarities to the others.
+@dataclass(frozen=True, slots=True, eq=False)
+class Cluster:
+    """Products of one kind that look alike.
 
-    That sum is the inner product with the sum of all, less the product's similarity to itself, which is 1: the work
-    grows with n, not with n².
+    Attributes:
+        row: of the product closest to their mean.
+        direction: float32, shape (dimension,), their normalised mean.
+    """
+
+    row: int
+    direction: NDArray[np.float32]
+
+
+def clusters(embeddings: NDArray[np.floating], product_ids: Sequence[str]) -> list[Cluster]:
+    """Groups products of one kind by spherical k-means (Dhillon and Modha 2001), about the root of n groups of n.
+
+    A kind is seldom one cloud: shirts are white or checked, folded or worn. One mean, or one medoid, stands for none of
+    them. The same products give the same groups, in whatever order they come.
 
     Args:
         embeddings: any floating type, shape (n, dimension), n at least 1; rows are normalised here.
-        product_ids: shape (n,); of equal sums, the smallest id wins.
+        product_ids: shape (n,), unique.
 
     Returns:
-        The row, 0..n-1.
+        1 to `MOST_CLUSTERS` groups.
 
     Raises:
         ValueError: there are no rows, the lengths differ, or a row has no direction.
@@ -73,39 +84,75 @@ def medoid(embeddings: NDArray[np.floating], product_ids: Sequence[str]) -> int:
     n = len(product_ids)
     if embeddings.ndim != 2 or embeddings.shape[0] != n or n == 0:
         raise ValueError(f"expected {n} > 0 embeddings, one a product, got an array of shape {embeddings.shape}")
-    starts = range(0, n, _ROWS_AT_A_TIME)
-    total = np.zeros(embeddings.shape[1])
-    for start in starts:
-        total += _unit_rows(embeddings[start : start + _ROWS_AT_A_TIME]).sum(axis=0)
-    sums = np.concatenate([_unit_rows(embeddings[start : start + _ROWS_AT_A_TIME]) @ total for start in starts])
-    best = np.flatnonzero(sums >= sums.max() - _EQUAL_WITHIN * n)
-    return min(best.tolist(), key=lambda row: product_ids[row])
+    order = sorted(range(n), key=lambda row: product_ids[row])
+    rows = _unit_rows(embeddings[order])
+    means = _first_means(rows, min(MOST_CLUSTERS, math.isqrt(n)))
+    for _ in range(_ROUNDS):
+        means = _means(rows, (rows @ means.T).argmax(axis=1), means)
+    similar = rows @ means.T
+    nearest = similar.argmax(axis=1)
+    found = []
+    for group in range(len(means)):
+        members = np.flatnonzero(nearest == group)
+        if len(members):
+            found.append(Cluster(order[members[similar[members, group].argmax()]], means[group]))
+    return found
 
 
-def medoids(
-    embeddings: NDArray[np.floating], product_ids: Sequence[str], groups: Sequence[GroupT]
-) -> Mapping[GroupT, int]:
-    """Finds the medoid of each group.
+def _first_means(rows: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Rows far from one another, drawn as k-means++ does (Arthur and Vassilvitskii 2007)."""
+    random = np.random.default_rng(0)
+    chosen = [int(random.integers(len(rows)))]
+    distance = 1.0 - rows @ rows[chosen[0]]
+    while len(chosen) < count:
+        weight = np.maximum(distance.astype(np.float64), 0.0)
+        if weight.sum() <= _EQUAL_WITHIN * len(rows):
+            break
+        chosen.append(int(random.choice(len(rows), p=weight / weight.sum())))
+        distance = np.minimum(distance, 1.0 - rows @ rows[chosen[-1]])
+    return rows[chosen].copy()
+
+
+def _means(rows: NDArray[np.float32], nearest: NDArray[np.int64], before: NDArray[np.float32]) -> NDArray[np.float32]:
+    means = before.copy()
+    for group in range(len(before)):
+        total = rows[nearest == group].sum(axis=0)
+        norm = np.linalg.norm(total)
+        # A group that nothing is nearest to, or whose members cancel out, stays where it was.
+        if norm > 0:
+            means[group] = total / norm
+    return means
+
+
+def candidates_of(
+    embeddings: NDArray[np.floating],
+    product_ids: Sequence[str],
+    sub_categories: Sequence[str],
+    genders: Sequence[Gender],
+    article_types: Sequence[str],
+) -> list[Candidate]:
+    """Computes the candidates of products, each kind's by itself.
 
     Args:
         embeddings: any floating type, shape (n, dimension); n may be 0.
         product_ids: shape (n,).
-        groups: shape (n,), what each product belongs to, such as (subCategory, gender, article type).
-
-    Returns:
-        The row of each group's medoid, in the order in which the groups first occur.
+        sub_categories: shape (n,).
+        genders: shape (n,).
+        article_types: shape (n,).
 
     Raises:
-        ValueError: the lengths differ, or a row has no direction.
+        ValueError: the lengths differ, or an embedding has no direction.
     """
-    if not len(embeddings) == len(product_ids) == len(groups):
-        raise ValueError(f"{len(embeddings)} embeddings, {len(product_ids)} products and {len(groups)} groups")
-    rows_of: dict[GroupT, list[int]] = {}
-    for row, group in enumerate(groups):
-        rows_of.setdefault(group, []).append(row)
-    return {
-        group: rows[medoid(embeddings[rows], [product_ids[row] for row in rows])] for group, rows in rows_of.items()
-    }
+    if len(embeddings) != len(product_ids):
+        raise ValueError(f"{len(embeddings)} embeddings and {len(product_ids)} products")
+    rows_of: dict[tuple[str, Gender, str], list[int]] = {}
+    for row, kind in enumerate(zip(sub_categories, genders, article_types, strict=True)):
+        rows_of.setdefault(kind, []).append(row)
+    return [
+        Candidate(*kind, product_ids[rows[cluster.row]], cluster.direction)
+        for kind, rows in rows_of.items()
+        for cluster in clusters(embeddings[rows], [product_ids[row] for row in rows])
+    ]
 
 
 def candidate_set(model_version: str, dimension: int, candidates: Iterable[Candidate]) -> CandidateSet:
@@ -114,17 +161,16 @@ def candidate_set(model_version: str, dimension: int, candidates: Iterable[Candi
     Args:
         model_version: of the embeddings.
         dimension: floats in an embedding; it shapes the array where there are no candidates.
-        candidates: at most one for each derived type within a subCategory.
+        candidates: one or more for each derived type within a subCategory.
 
     Raises:
-        ValueError: two candidates are of the same derived type and subCategory, or an embedding has no direction.
+        ValueError: two candidates have the same product, or an embedding has no direction.
     """
-    ordered = sorted(candidates, key=lambda candidate: (candidate.sub_category, candidate.derived_type))
-    kinds = {(candidate.sub_category, candidate.derived_type) for candidate in ordered}
-    if len(kinds) != len(ordered):
-        raise ValueError("two candidates are of the same derived type within a subCategory")
+    ordered = sorted(candidates, key=lambda each: (each.sub_category, each.derived_type, each.product_id))
+    if len({candidate.product_id for candidate in ordered}) != len(ordered):
+        raise ValueError("two candidates have the same product")
     rows = np.array([candidate.embedding for candidate in ordered], dtype=np.float32).reshape(len(ordered), dimension)
-    embeddings = _unit_rows(rows).astype(np.float32) if ordered else rows
+    embeddings = _unit_rows(rows) if ordered else rows
     digest = hashlib.sha256()
     for text in (model_version, *(text for candidate in ordered for text in _texts(candidate))):
         content = text.encode()
@@ -167,12 +213,8 @@ def compute_candidates(
     Raises:
         ValueError: the lengths differ, or an embedding has no direction.
     """
-    kinds = list(zip(sub_categories, genders, article_types, strict=True))
     return candidate_set(
         model_version,
         embeddings.shape[1],
-        (
-            Candidate(sub_category, gender, article_type, product_ids[row], embeddings[row])
-            for (sub_category, gender, article_type), row in medoids(embeddings, product_ids, kinds).items()
-        ),
+        candidates_of(embeddings, product_ids, sub_categories, genders, article_types),
     )

@@ -138,7 +138,7 @@ class Classification:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CandidateSet:
-    """The candidates of a catalogue: for each derived type within each subCategory, its medoid.
+    """The candidates of a catalogue: for each derived type within each subCategory, the means of its groups.
 
     Attributes:
         version: changes whenever the candidates do.
@@ -146,7 +146,7 @@ class CandidateSet:
         sub_categories: shape (n,), one a candidate.
         genders: shape (n,).
         article_types: shape (n,).
-        product_ids: shape (n,), the medoids.
+        product_ids: shape (n,), unique, the product most like each mean.
         embeddings: float32, shape (n, dimension), L2-normalised rows.
     """
 

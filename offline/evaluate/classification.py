@@ -22,7 +22,7 @@ from services.classifier.subcategory import LabelHead, cosines, ranking
 
 NEIGHBOURS: Final = 10
 # How the services find derived types, and with them article type and gender.
-SERVED_METHOD: Final = "candidates"
+SERVED_METHOD: Final = "service"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +68,7 @@ class ClassificationEvaluation:
         sub_category: by the trained head.
         article_type: by the first derived type that users are told.
         gender: by the first derived type that users are told.
-        derived_type: by candidates, the service's way.
+        derived_type: the service's way.
     """
 
     queries: int
@@ -121,8 +121,8 @@ def evaluate_classification(
         SERVED_METHOD: [None if found is None else found.label for found in first]
     }
     if not set(queries.ids) & set(catalogue.ids):
-        # A centroid that a query is part of would recognise it by itself.
-        derived_types["centroids"] = service.derived_types_by_centroids(queries)
+        # A mean that a query is part of would recognise it by itself.
+        derived_types["candidates"] = service.derived_types_by_candidates(queries)
     return ClassificationEvaluation(
         queries=len(queries),
         sub_category=figures(

@@ -23,11 +23,12 @@ Means over the queries, in per cent. Precision and mAP count a result as right b
 it 3 for the derived type in a colour of the same family, 2 for the derived type, 1 for the article type; colour
 agreement is the share of results of the query's own main colour, or of its family."""
 _CLASSIFICATION_TEXT: Final = """\
-The subCategory is found by the trained head, the derived type by candidates within the subCategory, article type and
-gender by the first derived type: what the classifier answers users. `by method` compares other ways: `head` is the
-model's own head for that label, `neighbours` the vote of the ten nearest products of the catalogue, `centroids` the
-candidates' rule with means in place of medoids. Macro F1 averages the classes that the queries hold; `classes` counts
-those of catalogue and queries together. The report distinguished 15 subCategories."""
+`service` is what the classifier answers users: the subCategory by the trained head, the derived type by the head that
+was trained on derived types, restricted to those of the catalogue, article type and gender by the first derived type.
+`by method` compares other ways: `head` is the model's own head for that label, `neighbours` the vote of the ten nearest
+products of the catalogue, `candidates` the most similar candidate of the catalogue within the subCategory, as types are
+found that the model was not trained on. Macro F1 averages the classes that the queries hold; `classes` counts those of
+catalogue and queries together. The report distinguished 15 subCategories."""
 
 # What each plot shows, for readers who cannot see it.
 _PLOTS: Final = {

@@ -1,13 +1,13 @@
 """Puts the parts that serve users over a catalogue, and asks them what users would be shown."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from offline.evaluate.leave_one_out import medoids_without_each
 from offline.evaluate.metrics import MISSING
 from offline.evaluate.products import ProductTable
 from offline.evaluate.reported import Path
@@ -15,6 +15,7 @@ from offline.evaluate.retrieval import Served
 from services.candidates import compute_candidates
 from services.classifier.candidates import CandidateIndex
 from services.classifier.recognition import ClassifierModel, classify_batch
+from services.classifier.subcategory import LabelHead
 from services.contract import CandidateSet, Classification, Gender
 from services.search.indexes.base import Eligibility, Index, IndexedProduct
 from services.search.products import Product
@@ -30,8 +31,7 @@ Kind = tuple[str, Gender, str]
 class LocalService:
     """The index, the candidates and the classifier of one catalogue, as the services put them together.
 
-    A product that is asked about is left out of everything: of the results, and of the candidates too, where it is one
-    or where another would be one without it.
+    A product that is asked about is left out of everything: of the results, and of the candidates too.
     """
 
     def __init__(self, catalogue: ProductTable, model: ClassifierModel, index: Index, threads: int) -> None:
@@ -93,28 +93,24 @@ class LocalService:
     def classify(self, queries: ProductTable) -> list[Classification]:
         """Classifies queries as if the query's own product were not in the catalogue."""
         found = self._classify(self.candidates, queries.embeddings)
-        own = {self._row_of[product_id]: at for at, product_id in enumerate(queries.ids) if product_id in self._row_of}
-        if not own:
-            return found
-        for (kind, medoid), rows in self._changes().items():
-            asked = [own[row] for row in rows if row in own]
-            if asked:
-                without = self._replaced(kind, medoid)
-                for at, classification in zip(asked, self._classify(without, queries.embeddings[asked]), strict=True):
-                    found[at] = classification
+        counts = Counter(map(_kind, self._products))
+        unknown = {*self.candidate_index().unknown} if self.candidates.product_ids else set()
+        for at, product_id in enumerate(queries.ids):
+            row = self._row_of.get(product_id)
+            # The head ranks the catalogue's types; only where candidates are asked, or a kind goes, does one count.
+            if row is not None and (unknown or counts[_kind(self._products[row])] == 1):
+                (found[at],) = self._classify(self._without(row), queries.embeddings[[at]])
         return found
 
-    def derived_types_by_centroids(self, queries: ProductTable) -> list[str | None]:
-        """The derived type by the service's rule, but with each kind's mean embedding in place of its medoid.
+    def candidate_index(self) -> CandidateIndex:
+        """The candidates, ready to be compared with; there has to be one."""
+        return self._model.index(self.candidates)
 
-        Args:
-            queries: products that the catalogue does not hold.
-        """
-        sums = {kind: np.zeros(self._embeddings.shape[1]) for kind in _kinds(self.candidates)}
-        for product, embedding in zip(self._products, self._embeddings, strict=True):
-            sums[_kind(product)] += embedding
-        means = np.stack([total / np.linalg.norm(total) for total in sums.values()]).astype(np.float32)
-        found = self._classify(replace(self.candidates, embeddings=means), queries.embeddings)
+    def derived_types_by_candidates(self, queries: ProductTable) -> list[str | None]:
+        """The derived type by candidates alone within the most probable subCategory, as if no head knew any."""
+        nothing = LabelHead((), np.zeros((0, self._model.dimension), dtype=np.float32), 1.0)
+        alone = replace(self._model, derived_type=nothing, kinds=())
+        found = self._classify(self.candidates, queries.embeddings, alone)
         return [one.derived_types[0].label if one.derived_types else None for one in found]
 
     def _search(
@@ -131,41 +127,39 @@ class LocalService:
                 answer = self._index.search(query, k, everything)
         return [self._row_of[hit.product.id] for hit in answer.hits], widened
 
-    def _classify(self, candidates: CandidateSet, embeddings: NDArray[np.floating]) -> list[Classification]:
-        index = None
-        if candidates.product_ids:
-            index = CandidateIndex.of(candidates, self._model.sub_category.labels)
+    def _classify(
+        self, candidates: CandidateSet, embeddings: NDArray[np.floating], model: ClassifierModel | None = None
+    ) -> list[Classification]:
+        model = model or self._model
+        index = model.index(candidates) if candidates.product_ids else None
         found: list[Classification] = []
         for start in range(0, len(embeddings), _ROWS_AT_A_TIME):
             rows = unit(embeddings[start : start + _ROWS_AT_A_TIME])
-            found += classify_batch(self._model, index, rows, top_k=1)
+            found += classify_batch(model, index, rows, top_k=1)
         return found
 
-    def _changes(self) -> Mapping[tuple[Kind, int | None], tuple[int, ...]]:
-        kinds = [_kind(product) for product in self._products]
-        medoids = {
-            kind: self._row_of[product_id]
-            for kind, product_id in zip(_kinds(self.candidates), self.candidates.product_ids, strict=True)
-        }
-        return medoids_without_each(self._embeddings, [product.id for product in self._products], kinds, medoids)
-
-    def _replaced(self, kind: Kind, medoid: int | None) -> CandidateSet:
-        """The candidates with another medoid of a kind, or without any of it."""
-        place = _kinds(self.candidates).index(kind)
-        kept = [at for at in range(len(self.candidates.product_ids)) if at != place or medoid is not None]
-        embeddings = self.candidates.embeddings[kept]
-        product_ids = list(self.candidates.product_ids)
-        if medoid is not None:
-            embeddings[place] = unit(self._embeddings[medoid])
-            product_ids[place] = self._products[medoid].id
+    def _without(self, row: int) -> CandidateSet:
+        """The candidates as they would be without one product: those of its kind computed again."""
+        kind = _kind(self._products[row])
+        rest = [at for at, product in enumerate(self._products) if at != row and _kind(product) == kind]
+        again = compute_candidates(
+            self._model.model_version,
+            embeddings=self._embeddings[rest],
+            product_ids=[self._products[at].id for at in rest],
+            sub_categories=[kind[0]] * len(rest),
+            genders=[kind[1]] * len(rest),
+            article_types=[kind[2]] * len(rest),
+        )
+        kept = [at for at, other in enumerate(_kinds(self.candidates)) if other != kind]
+        sets = [(self.candidates, kept), (again, range(len(again.product_ids)))]
         return CandidateSet(
             version=f"{self.candidates.version} without one",
             model_version=self.candidates.model_version,
-            sub_categories=tuple(self.candidates.sub_categories[at] for at in kept),
-            genders=tuple(self.candidates.genders[at] for at in kept),
-            article_types=tuple(self.candidates.article_types[at] for at in kept),
-            product_ids=tuple(product_ids[at] for at in kept),
-            embeddings=embeddings,
+            sub_categories=tuple(one.sub_categories[at] for one, places in sets for at in places),
+            genders=tuple(one.genders[at] for one, places in sets for at in places),
+            article_types=tuple(one.article_types[at] for one, places in sets for at in places),
+            product_ids=tuple(one.product_ids[at] for one, places in sets for at in places),
+            embeddings=np.concatenate([self.candidates.embeddings[kept], again.embeddings]),
         )
 
     def _batches(self) -> Iterator[list[IndexedProduct]]:

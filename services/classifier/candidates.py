@@ -1,6 +1,6 @@
 """Ranks derived types by the similarity of embeddings to the candidates of the catalogue."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -22,6 +22,9 @@ class CandidateIndex:
         sub_categories: the distinct subCategories in alphabetical order.
         codes: int64, shape (m,), each one's subCategory as a position in `sub_categories`.
         untrained: bool, shape (m,), whether the classifier's head was never trained on its subCategory.
+        known: int64, shape (k,), ascending: which of the head's derived types the catalogue has.
+        unknown: the catalogue's derived types that the head was never trained on.
+        places: the subCategories in which the catalogue has each derived type, in alphabetical order.
     """
 
     candidates: CandidateSet
@@ -29,18 +32,25 @@ class CandidateIndex:
     sub_categories: tuple[str, ...]
     codes: NDArray[np.int64]
     untrained: NDArray[np.bool_]
+    known: NDArray[np.int64]
+    unknown: frozenset[str]
+    places: Mapping[str, tuple[str, ...]]
 
     @classmethod
-    def of(cls, candidates: CandidateSet, trained: Collection[str]) -> Self:
+    def of(cls, candidates: CandidateSet, trained: Collection[str], trained_types: Sequence[str]) -> Self:
         """Prepares candidates.
 
         Args:
             candidates: at least one.
             trained: the subCategories that the head was trained on.
+            trained_types: the derived types that the other head was trained on, in its order.
         """
         labels = [derived_type(*kind) for kind in zip(candidates.genders, candidates.article_types, strict=True)]
         # Equal similarities are ranked in this order, so that the answer does not depend on that of the publisher.
-        order = sorted(range(len(labels)), key=lambda row: (labels[row], candidates.sub_categories[row]))
+        order = sorted(
+            range(len(labels)),
+            key=lambda row: (labels[row], candidates.sub_categories[row], candidates.product_ids[row]),
+        )
         ordered = CandidateSet(
             version=candidates.version,
             model_version=candidates.model_version,
@@ -52,12 +62,18 @@ class CandidateIndex:
         )
         sub_categories = tuple(sorted(set(ordered.sub_categories)))
         position = {label: code for code, label in enumerate(sub_categories)}
+        places: dict[str, set[str]] = {}
+        for row, label in enumerate(labels):
+            places.setdefault(label, set()).add(candidates.sub_categories[row])
         return cls(
             candidates=ordered,
             labels=tuple(labels[row] for row in order),
             sub_categories=sub_categories,
             codes=np.array([position[label] for label in ordered.sub_categories], dtype=np.int64),
             untrained=np.array([label not in trained for label in ordered.sub_categories], dtype=np.bool_),
+            known=np.array([at for at, label in enumerate(trained_types) if label in places], dtype=np.int64),
+            unknown=frozenset(places) - set(trained_types),
+            places={label: tuple(sorted(found)) for label, found in places.items()},
         )
 
 
@@ -123,21 +139,3 @@ def ranking(similarities: NDArray[np.float32], compared: NDArray[np.bool_]) -> N
         int64, shape (n, m), the rows of `index.candidates`, the most similar first.
     """
     return np.argsort(np.where(compared, -similarities, np.inf), axis=1, kind="stable")
-
-
-def best_derived_types(
-    similarities: NDArray[np.float32], compared: NDArray[np.bool_], index: CandidateIndex
-) -> list[str | None]:
-    """Names the most similar derived type of each row.
-
-    Args:
-        similarities: float32, shape (n, m).
-        compared: bool, shape (n, m).
-        index: m > 0 candidates.
-
-    Returns:
-        n derived types; None where a row is compared with nothing.
-    """
-    # The first of equal ones, as in `ranking`: argmax takes the first.
-    best = np.where(compared, similarities, -np.inf).argmax(axis=1)
-    return [index.labels[place] if row[place] else None for place, row in zip(best.tolist(), compared, strict=True)]

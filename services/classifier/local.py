@@ -75,7 +75,7 @@ class LocalClassifier:
         if candidates.embeddings.shape[1] != self._model.dimension:
             raise ValueError(f"the candidates have {candidates.embeddings.shape[1]} dimensions")
         # One assignment: a classification under way keeps the index that it began with.
-        self._index = CandidateIndex.of(candidates, self._model.sub_category.labels)
+        self._index = self._model.index(candidates)
 
     def taxonomy(self) -> Taxonomy:
         """Lists what can be recognised now."""

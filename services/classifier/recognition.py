@@ -19,6 +19,7 @@ from services.classifier.candidates import (
 )
 from services.classifier.subcategory import LabelHead, cosines, probabilities
 from services.contract import (
+    CandidateSet,
     Classification,
     ClassificationMethod,
     DerivedTypePrediction,
@@ -95,6 +96,10 @@ class ClassifierModel:
         nothing = _no_head(space.dimension)
         return cls(space.model_version, space.dimension, nothing, nothing, ())
 
+    def index(self, candidates: CandidateSet) -> CandidateIndex:
+        """Makes candidates ready to be compared with, beside these heads."""
+        return CandidateIndex.of(candidates, self.sub_category.labels, self.derived_type.labels)
+
 
 def _label_head(bundle: Bundle, name: str) -> LabelHead:
     head = bundle.heads(name)
@@ -110,9 +115,11 @@ def classify_batch(
 ) -> list[Classification]:
     """Classifies embeddings.
 
-    The subCategory is the head's. The derived type is that of the most similar candidate among those of the most
-    probable subCategory that has any, and those of subCategories that the head was never trained on: if one of the
-    latter wins, its subCategory goes first. Without candidates, derived types are the model's own labels.
+    The subCategory is the head's. The derived type is the head's too, the most similar of its labels that the catalogue
+    has. A type that the head was never trained on is found by the candidates: those of the most probable subCategory
+    that has any, and those of subCategories that no head knows. Where the most similar of these is of such a type, the
+    candidates decide; its subCategory goes first where no head knows it. Without candidates, all the head's labels
+    may answer.
 
     Args:
         model: the heads.
@@ -127,22 +134,18 @@ def classify_batch(
     for start in range(0, len(embeddings), _ROWS_AT_A_TIME):
         rows = embeddings[start : start + _ROWS_AT_A_TIME]
         probable = probabilities(rows, model.sub_category)
-        if index is None:
-            derived_types = _by_labels(model, rows, top_k)
-        else:
-            derived_types = _by_candidates(model, index, rows, probable, top_k)
-        classifications += [
-            Classification(
-                sub_categories=_sub_categories(model, row, order, found[:1], top_k),
-                derived_types=found,
-                method=ClassificationMethod.MODEL_LABELS if index is None else ClassificationMethod.CANDIDATES,
-                model_version=model.model_version,
-                candidates_version="" if index is None else index.candidates.version,
+        found = _derived_types(model, index, rows, probable, top_k)
+        order = subcategory.ranking(probable, model.sub_category)
+        for row, places, (method, derived_types) in zip(probable, order, found, strict=True):
+            classifications.append(
+                Classification(
+                    sub_categories=_sub_categories(model, row, places, derived_types[:1], top_k),
+                    derived_types=derived_types,
+                    method=method,
+                    model_version=model.model_version,
+                    candidates_version="" if index is None else index.candidates.version,
+                )
             )
-            for row, order, found in zip(
-                probable, subcategory.ranking(probable, model.sub_category), derived_types, strict=True
-            )
-        ]
     return classifications
 
 
@@ -161,13 +164,55 @@ def _sub_categories(
     return tuple(found[:top_k])
 
 
-def _by_labels(
-    model: ClassifierModel, embeddings: NDArray[np.float32], top_k: int
+def _derived_types(
+    model: ClassifierModel,
+    index: CandidateIndex | None,
+    embeddings: NDArray[np.float32],
+    probable: NDArray[np.float32],
+    top_k: int,
+) -> list[tuple[ClassificationMethod, tuple[DerivedTypePrediction, ...]]]:
+    by_head = ClassificationMethod.MODEL_LABELS
+    if index is None:
+        every = np.arange(len(model.derived_type.labels))
+        return [(by_head, found) for found in _by_head(model, None, every, embeddings, probable, top_k)]
+    if not index.unknown:
+        return [(by_head, found) for found in _by_head(model, index, index.known, embeddings, probable, top_k)]
+    compared_with = _by_candidates(model, index, embeddings, probable, top_k)
+    chosen = [(ClassificationMethod.CANDIDATES, found) for found in compared_with]
+    familiar = [row for row, found in enumerate(compared_with) if found and found[0].label not in index.unknown]
+    heads = _by_head(model, index, index.known, embeddings[familiar], probable[familiar], top_k)
+    for row, found in zip(familiar, heads, strict=True):
+        chosen[row] = (by_head, found)
+    return chosen
+
+
+def _by_head(
+    model: ClassifierModel,
+    index: CandidateIndex | None,
+    eligible: NDArray[np.int64],
+    embeddings: NDArray[np.float32],
+    probable: NDArray[np.float32],
+    top_k: int,
 ) -> list[tuple[DerivedTypePrediction, ...]]:
-    similar = cosines(embeddings, model.derived_type)
+    """Ranks those labels of the head that are eligible; in which subCategory the catalogue has them, where it does."""
+    head = model.derived_type
+    similar = cosines(embeddings, head)[:, eligible]
+    probability = {label: column for column, label in enumerate(model.sub_category.labels)}
+    # The alphabet decides between equals, so columns have to be in its order.
+    alphabetical = sorted(range(len(eligible)), key=lambda at: head.labels[eligible[at]])
+    order = np.array(alphabetical, dtype=np.int64)[np.argsort(-similar[:, alphabetical], axis=1, kind="stable")]
     found = []
-    for row, order in zip(similar, subcategory.ranking(similar, model.derived_type), strict=True):
-        best = [(*model.kinds[column], None, float(row[column])) for column in order[: top_k + 1].tolist()]
+    for row, places, likely in zip(similar, order, probable, strict=True):
+        best: list[tuple[Gender, str, str | None, float]] = []
+        for place in places[: top_k + 1].tolist():
+            column = int(eligible[place])
+            within = None
+            if index is not None:
+                within = max(
+                    index.places[head.labels[column]],
+                    key=lambda label: likely[probability[label]] if label in probability else 0.0,
+                )
+            best.append((*model.kinds[column], within, float(row[place])))
         found.append(_with_margins(best, top_k))
     return found
 

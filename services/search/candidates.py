@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from services.candidates import Candidate, candidate_set, medoids
+from services.candidates import Candidate, candidate_set, candidates_of
 from services.contract import CandidateSet, CandidateStore
 from services.embedding import EmbeddingSpace
 from services.search.indexes.base import Index, TypeMembers
@@ -25,8 +25,8 @@ class CandidateSettings:
 
     Attributes:
         changed_share: a derived type's candidates are computed again once so large a share of its products was created,
-            changed or deleted since; always where a candidate itself changed, or a kind was not there before. The
-            medoid of many products hardly moves with a few.
+            changed or deleted since; always where a candidate's product changed, or a kind was not there before. The
+            means of many products hardly move with a few.
         period_s: how often to look whether the store still holds them, and to try again where that failed, in seconds.
         pause_s: at least so long between two publications, in seconds; 0 publishes with every write that needs it,
             which is for a store in this process.
@@ -109,21 +109,15 @@ class CandidateKeeper:
             )
 
     def _candidates(self, members: TypeMembers) -> tuple[tuple[Candidate, ...], int]:
-        found = medoids(
+        products = members.products
+        found = candidates_of(
             members.embeddings,
-            [product.id for product in members.products],
-            [product.sub_category for product in members.products],
+            [product.id for product in products],
+            [product.sub_category for product in products],
+            [product.gender for product in products],
+            [product.article_type for product in products],
         )
-        return tuple(
-            Candidate(
-                sub_category,
-                members.products[row].gender,
-                members.products[row].article_type,
-                members.products[row].id,
-                members.embeddings[row],
-            )
-            for sub_category, row in found.items()
-        ), len(members.products)
+        return tuple(found), len(products)
 
 
 class CandidatePublisher:

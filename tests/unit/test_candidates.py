@@ -1,4 +1,6 @@
-"""Medoids: the definition against brute force, ties, and a version that follows the content."""
+"""Candidates: groups of alike products, and a version that follows the content."""
+
+import math
 
 import numpy as np
 import pytest
@@ -6,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services import candidates as module
-from services.candidates import Candidate, candidate_set, compute_candidates, medoid, medoids
+from services.candidates import MOST_CLUSTERS, Candidate, candidate_set, clusters, compute_candidates
 from services.contract import Gender
 
 
@@ -16,40 +17,48 @@ def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @settings(deadline=None, max_examples=60)
-@given(n=st.integers(1, 40), dimension=st.integers(1, 8), seed=st.integers(0, 2**32 - 1))
-def test_the_medoid_is_the_product_most_like_all_others(n: int, dimension: int, seed: int) -> None:
+@given(n=st.integers(1, 60), dimension=st.integers(1, 8), seed=st.integers(0, 2**32 - 1))
+def test_groups_are_means_of_the_products_nearest_to_them(n: int, dimension: int, seed: int) -> None:
     rows = np.random.default_rng(seed).normal(size=(n, dimension))
-    similarities = _unit(rows) @ _unit(rows).T
-    np.fill_diagonal(similarities, 0.0)
-    sums = similarities.sum(axis=1)
-    found = medoid(rows, [f"{row:03}" for row in range(n)])
-    assert sums[found] >= sums.max() - 1e-9 * n
+    found = clusters(rows, [f"{row:03}" for row in range(n)])
+    assert 1 <= len(found) <= min(MOST_CLUSTERS, math.isqrt(n))
+    directions = np.stack([cluster.direction for cluster in found])
+    np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1, atol=1e-5)
+    nearest = (_unit(rows) @ directions.T).argmax(axis=1)
+    for group, cluster in enumerate(found):
+        members = np.flatnonzero(nearest == group)
+        best = (_unit(rows)[members] @ cluster.direction).max()
+        assert _unit(rows)[cluster.row] @ cluster.direction >= best - 1e-5
 
 
-def test_the_length_of_a_row_does_not_count() -> None:
+def test_few_products_are_one_group_around_their_mean() -> None:
     rows = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
-    ids = ["a", "b", "c"]
-    scaled = rows * np.array([[100.0], [0.01], [1.0]])
-    assert medoid(rows, ids) == medoid(scaled, ids) == 1
+    (found,) = clusters(rows, ["a", "b", "c"])
+    np.testing.assert_allclose(found.direction, _unit(_unit(rows).sum(axis=0)[None])[0], atol=1e-6)
+    assert found.row == 1
 
 
-def test_twins_are_told_apart_by_their_ids_wherever_they_stand() -> None:
+def test_clouds_apart_are_groups_apart() -> None:
+    rng = np.random.default_rng(5)
+    centres = np.eye(16)[:4]
+    rows = np.repeat(centres, 25, axis=0) + rng.normal(size=(100, 16)) * 0.03
+    directions = np.stack([cluster.direction for cluster in clusters(rows, [f"{row:03}" for row in range(100)])])
+    assert ((directions @ centres.T).max(axis=0) > 0.99).all()
+
+
+def test_neither_the_length_of_a_row_nor_the_order_of_rows_counts() -> None:
     rng = np.random.default_rng(1)
-    twin, others = rng.normal(size=64), rng.normal(size=(5, 64)) * 0.05
-    rows = np.concatenate([others + twin, [twin] * 7]).astype(np.float32)
-    ids = [f"z{row}" for row in range(5)] + ["k", "m", "b", "x", "c", "l", "d"]
-    order = rng.permutation(len(ids))
-    for permutation in (np.arange(len(ids)), order, order[::-1]):
-        found = medoid(rows[permutation], [ids[row] for row in permutation])
-        assert ids[permutation[found]] == "b"
+    rows, ids = rng.normal(size=(40, 8)), [f"p{row}" for row in range(40)]
+    whole = clusters(rows, ids)
+    order = rng.permutation(40)
+    other = clusters((rows * rng.uniform(0.1, 10, (40, 1)))[order], [ids[row] for row in order])
+    assert [ids[one.row] for one in whole] == [ids[order[one.row]] for one in other]
+    for one, another in zip(whole, other, strict=True):
+        np.testing.assert_allclose(one.direction, another.direction, atol=1e-5)
 
 
-def test_more_rows_than_fit_one_step_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = np.random.default_rng(2).normal(size=(50, 16)).astype(np.float16)
-    ids = [str(row) for row in range(50)]
-    whole = medoid(rows, ids)
-    monkeypatch.setattr(module, "_ROWS_AT_A_TIME", 7)
-    assert medoid(rows, ids) == whole
+def test_twins_are_one_group() -> None:
+    assert len(clusters(np.ones((50, 4)), [f"{row:02}" for row in range(50)])) == 1
 
 
 @pytest.mark.parametrize(
@@ -62,16 +71,9 @@ def test_more_rows_than_fit_one_step_give_the_same(monkeypatch: pytest.MonkeyPat
         (np.array([[1.0, 0.0], [np.nan, 0.0]]), ["a", "b"]),
     ],
 )
-def test_what_has_no_medoid_is_refused(rows: NDArray[np.float64], ids: list[str]) -> None:
+def test_what_has_no_groups_is_refused(rows: NDArray[np.float64], ids: list[str]) -> None:
     with pytest.raises(ValueError):
-        medoid(rows, ids)
-
-
-def test_each_group_has_its_own_medoid() -> None:
-    rows = np.array([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1], [0.1, 0.9], [0.8, 0.2]])
-    found = medoids(rows, list("abcde"), ["x", "y", "x", "y", "x"])
-    assert found == {"x": 2, "y": 1}
-    assert list(found) == ["x", "y"]
+        clusters(rows, ids)
 
 
 def _catalogue(seed: int = 3, n: int = 60) -> dict[str, list[str] | list[Gender] | NDArray[np.float32]]:
@@ -87,18 +89,23 @@ def _catalogue(seed: int = 3, n: int = 60) -> dict[str, list[str] | list[Gender]
     }
 
 
-def test_a_catalogue_has_a_candidate_for_each_derived_type_in_each_sub_category() -> None:
+def test_a_catalogue_has_candidates_for_each_derived_type_in_each_sub_category() -> None:
     catalogue = _catalogue()
     found = compute_candidates("v1", **catalogue)  # type: ignore[arg-type]
-    kinds = set(zip(catalogue["sub_categories"], catalogue["genders"], catalogue["article_types"], strict=True))
+    kind_of = dict(
+        zip(
+            catalogue["product_ids"],
+            zip(catalogue["sub_categories"], catalogue["genders"], catalogue["article_types"], strict=True),
+            strict=True,
+        )
+    )
     rows = list(zip(found.sub_categories, found.genders, found.article_types, strict=True))
-    assert set(rows) == kinds and len(rows) == len(kinds)
-    assert rows == sorted(rows, key=lambda row: (row[0], f"{row[1].value} {row[2]}"))
+    assert set(rows) == set(kind_of.values())
+    assert [kind_of[product] for product in found.product_ids] == rows
+    keys = [(*row, product) for row, product in zip(rows, found.product_ids, strict=True)]
+    assert keys == sorted(keys, key=lambda key: (key[0], f"{key[1].value} {key[2]}", key[3]))
     assert found.embeddings.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(found.embeddings, axis=1), 1, atol=1e-6)
-    position = {product: row for row, product in enumerate(catalogue["product_ids"])}
-    rows_of_medoids = np.asarray(catalogue["embeddings"])[[position[product] for product in found.product_ids]]
-    np.testing.assert_allclose(found.embeddings, _unit(rows_of_medoids), atol=1e-6)
 
 
 def test_the_version_is_the_contents() -> None:
@@ -128,7 +135,7 @@ def test_an_empty_catalogue_has_no_candidates() -> None:
     assert found.embeddings.shape == (0, 8) and found.product_ids == ()
 
 
-def test_two_candidates_of_one_kind_are_refused() -> None:
+def test_two_candidates_of_one_product_are_refused() -> None:
     one = Candidate("Topwear", Gender.MEN, "Tshirts", "1", np.array([1.0, 0.0]))
-    with pytest.raises(ValueError, match="same derived type"):
+    with pytest.raises(ValueError, match="same product"):
         candidate_set("v1", 2, [one, one])

@@ -10,14 +10,7 @@ from numpy.typing import NDArray
 
 from services.candidates import Candidate, candidate_set
 from services.classifier import recognition
-from services.classifier.candidates import (
-    NO_SUB_CATEGORY,
-    CandidateIndex,
-    best_derived_types,
-    compared,
-    predicted_sub_categories,
-    similarities,
-)
+from services.classifier.candidates import CandidateIndex
 from services.classifier.recognition import ClassifierModel, classify_batch, parse_derived_type
 from services.classifier.subcategory import LabelHead, probabilities
 from services.contract import Classification, ClassificationMethod, Gender
@@ -45,12 +38,18 @@ def _model(sub_categories: tuple[str, ...] = ("Topwear", "Bottomwear", "Bags"), 
     )
 
 
-def _candidate(sub_category: str, label: str, embedding: NDArray[np.float32], product_id: str = "1") -> Candidate:
+def _candidate(sub_category: str, label: str, embedding: NDArray[np.float32]) -> Candidate:
+    product_id = f"{sub_category} {label} {embedding.tolist()}"
     return Candidate(sub_category, *parse_derived_type(label), product_id, embedding)
 
 
+def _stranger(sub_categories: tuple[str, ...] = ("Topwear", "Bottomwear", "Bags")) -> ClassifierModel:
+    """A model that was trained on none of the shop's derived types."""
+    return _model(sub_categories, "Unisex Nothing")
+
+
 def _index(model: ClassifierModel, *candidates: Candidate) -> CandidateIndex:
-    return CandidateIndex.of(candidate_set("v1", _SIZE, candidates), model.sub_category.labels)
+    return model.index(candidate_set("v1", _SIZE, candidates))
 
 
 def _classify(model: ClassifierModel, index: CandidateIndex | None, *parts: tuple[int, float]) -> Classification:
@@ -85,7 +84,7 @@ def test_without_candidates_the_models_labels_answer() -> None:
 
 
 def test_types_are_compared_within_the_predicted_sub_category() -> None:
-    model = _model()
+    model = _stranger()
     index = _index(
         model,
         _candidate("Topwear", "Men Tshirts", _axis((0, 1), (3, 1))),
@@ -104,7 +103,7 @@ def test_types_are_compared_within_the_predicted_sub_category() -> None:
 
 
 def test_a_sub_category_without_candidates_gives_way_to_the_next() -> None:
-    model = _model()
+    model = _stranger()
     index = _index(
         model,
         _candidate("Bags", "Unisex Backpacks", _axis((2, 1))),
@@ -116,7 +115,7 @@ def test_a_sub_category_without_candidates_gives_way_to_the_next() -> None:
 
 
 def test_a_shops_own_sub_category_wins_by_its_candidates_alone() -> None:
-    model = _model()
+    model = _stranger()
     index = _index(
         model,
         _candidate("Topwear", "Men Tshirts", _axis((0, 1))),
@@ -134,6 +133,45 @@ def test_a_shops_own_sub_category_wins_by_its_candidates_alone() -> None:
     found = _classify(model, index, (0, 1))
     assert found.sub_categories[0].label == "Topwear"
     assert _labels(found) == ["Men Tshirts", "Men Lederhosen"]
+
+
+def test_the_head_ranks_the_types_that_it_knows_of_those_that_the_catalogue_has() -> None:
+    model = _model()
+    index = _index(
+        model,
+        # Candidates that would say otherwise are not asked.
+        _candidate("Bottomwear", "Women Tops", _axis((0, 1))),
+        _candidate("Topwear", "Women Tops", _axis((3, 1))),
+        _candidate("Bags", "Unisex Backpacks", _axis((5, 1))),
+    )
+    found = _classify(model, index, (0, 0.9), (1, 0.5), (2, 0.1))
+    assert found.method is ClassificationMethod.MODEL_LABELS
+    assert found.candidates_version == index.candidates.version
+    # Men Tshirts would be nearest, but the catalogue has none.
+    assert _labels(found) == ["Women Tops", "Unisex Backpacks"]
+    first = found.derived_types[0]
+    assert first.similarity == pytest.approx(_axis((0, 0.9), (1, 0.5), (2, 0.1))[1])
+    assert first.margin == pytest.approx(first.similarity - found.derived_types[1].similarity)
+    # Of the two subCategories that the catalogue has it in, the more probable.
+    assert first.sub_category == "Topwear"
+
+
+def test_candidates_decide_where_the_nearest_is_of_a_type_that_the_head_does_not_know() -> None:
+    model = _model()
+    index = _index(
+        model,
+        _candidate("Topwear", "Men Tshirts", _axis((0, 1))),
+        _candidate("Topwear", "Women Tops", _axis((1, 1))),
+        _candidate("Topwear", "Men Ponchos", _axis((0, 1), (4, 1))),
+        _candidate("Topwear", "Men Ponchos", _axis((0, 1), (5, 1))),
+    )
+    found = _classify(model, index, (0, 1), (5, 0.8))
+    assert found.method is ClassificationMethod.CANDIDATES
+    assert _labels(found) == ["Men Ponchos", "Men Tshirts", "Women Tops"]
+    # Where it is another's, the head decides among those that it knows, even if a candidate sees it otherwise.
+    found = _classify(model, index, (0, 1), (1, 0.9), (4, 0.1))
+    assert found.method is ClassificationMethod.MODEL_LABELS
+    assert _labels(found) == ["Men Tshirts", "Women Tops"]
 
 
 def test_a_shop_with_nothing_but_its_own_is_classified() -> None:
@@ -161,7 +199,7 @@ def test_a_type_in_several_sub_categories_counts_once_with_its_nearest() -> None
 
 
 def test_equal_similarities_are_ordered_by_label() -> None:
-    model = _model()
+    model = _stranger()
     same = _axis((0, 1), (3, 1))
     labels = ["Women Tops", "Men Shirts", "Boys Tshirts", "Men Tshirts"]
     index = _index(model, *(_candidate("Topwear", label, same) for label in labels))
@@ -171,10 +209,13 @@ def test_equal_similarities_are_ordered_by_label() -> None:
 
 
 @pytest.mark.parametrize("top_k", [1, 2, 3])
-def test_no_more_than_top_k_come_back_and_the_last_knows_its_margin(top_k: int) -> None:
-    model = _model()
+@pytest.mark.parametrize("known", ["nothing", "some"])
+def test_no_more_than_top_k_come_back_and_the_last_knows_its_margin(top_k: int, known: str) -> None:
+    model = _stranger() if known == "nothing" else _model()
     candidates = [_candidate("Topwear", f"Men Type{n}", _axis((0, 1), (3, n + 1))) for n in range(4)]
     for index in (None, _index(model, *candidates)):
+        if index is None and known == "nothing":
+            continue
         (found,) = classify_batch(model, index, _axis((0, 1))[None, :], top_k)
         (whole,) = classify_batch(model, index, _axis((0, 1))[None, :], 100)
         assert found.sub_categories == whole.sub_categories[:top_k]
@@ -194,10 +235,10 @@ def _random(seed: int) -> tuple[ClassifierModel, CandidateIndex, NDArray[np.floa
     model = ClassifierModel(
         "v1", _SIZE, LabelHead(tuple(trained), unit(len(trained)), 5.0), LabelHead((), unit(0), 1.0), ()
     )
-    kinds = {
+    kinds = [
         (shops[int(rng.integers(len(shops)))], list(Gender)[int(rng.integers(5))], f"T{rng.integers(3)}")
         for _ in range(int(rng.integers(1, 25)))
-    }
+    ]
     rows = unit(len(kinds))
     index = _index(model, *(Candidate(*kind, f"p{row}", rows[row]) for row, kind in enumerate(sorted(kinds, key=str))))
     return model, index, unit(9)
@@ -238,20 +279,6 @@ def test_a_batch_in_several_steps_is_the_same(monkeypatch: pytest.MonkeyPatch) -
     for one, other in zip(classify_batch(model, index, embeddings, 3), whole, strict=True):
         assert [p.label for p in one.derived_types] == [p.label for p in other.derived_types]
     assert classify_batch(model, index, embeddings[:0], 3) == []
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_the_evaluators_functions_agree_with_what_is_served(seed: int) -> None:
-    model, index, embeddings = _random(seed)
-    similar = similarities(embeddings, index)
-    codes = predicted_sub_categories(probabilities(embeddings, model.sub_category), model.sub_category.labels, index)
-    served = classify_batch(model, index, embeddings, 1)
-    assert best_derived_types(similar, compared(codes, index), index) == [
-        found.derived_types[0].label if found.derived_types else None for found in served
-    ]
-    nowhere = np.full(len(embeddings), NO_SUB_CATEGORY, np.int64)
-    if not index.untrained.any():
-        assert best_derived_types(similar, compared(nowhere, index), index) == [None] * len(embeddings)
 
 
 def test_heads_of_another_dimension_are_refused() -> None:

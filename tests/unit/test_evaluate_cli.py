@@ -79,7 +79,7 @@ def test_classification_writes_its_figures_and_confusion_matrices(shop: Path) ->
 
     found = json.loads((shop / "classes.json").read_text())
     assert found["queries"] == 9
-    assert found["derivedType"]["method"] == "candidates"
+    assert found["derivedType"]["method"] == "service"
     with Image.open(shop / "plots/confusion-subCategory.png") as picture:
         assert min(picture.size) >= 400
 

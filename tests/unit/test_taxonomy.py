@@ -3,7 +3,6 @@
 import numpy as np
 
 from services.candidates import Candidate, candidate_set
-from services.classifier.candidates import CandidateIndex
 from services.classifier.recognition import ClassifierModel, parse_derived_type
 from services.classifier.subcategory import LabelHead
 from services.classifier.taxonomy import RecognisedSubCategory, taxonomy
@@ -46,7 +45,7 @@ def test_candidates_bring_the_catalogues_types_and_sub_categories() -> None:
             Candidate("Dirndl", *parse_derived_type("Girls Dirndl"), "3", row),
         ],
     )
-    found = taxonomy(model, CandidateIndex.of(candidates, model.sub_category.labels))
+    found = taxonomy(model, model.index(candidates))
     assert found.sub_categories == (
         RecognisedSubCategory("Bags", True, ()),
         RecognisedSubCategory("Dirndl", False, ("Girls Dirndl",)),
