@@ -241,10 +241,10 @@ def _evaluation(
     if written is not None:
         # Told now rather than after minutes of work.
         _make_folder(written.parent)
-    settings = EmbedderSettings()
+    settings = EmbedderSettings(bundle=bundle) if bundle else EmbedderSettings()
     threads = settings.threads or available_processors()
     options = EvaluationOptions(catalogue, queries, limit, seed, cache or default_cache(), threads)
-    model = load_model(bundle or settings.bundle, settings.runtime, threads)
+    model = load_model(settings)
     with _Bars() as progress:
         prepared = prepare(options, model, progress)
         for side, dropped in (

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
 
 import numpy as np
 
@@ -12,9 +11,8 @@ from services.classifier.recognition import ClassifierModel, parse_derived_type
 from services.classifier.subcategory import LabelHead
 from services.contract import ModelInfo
 from services.embedder.encoder import Encoder
-
-IMAGENET: Final = "imagenet"
-Runtime = Literal["tensorflow", "fake"]
+from services.embedder.loading import load_encoder
+from services.embedder.settings import EmbedderSettings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,34 +35,21 @@ class EvaluatedModel:
         return self.encoder.model
 
 
-def load_model(bundle: str, runtime: Runtime, threads: int) -> EvaluatedModel:
+def load_model(settings: EmbedderSettings) -> EvaluatedModel:
     """Loads a model as the services do.
 
     Args:
-        bundle: a bundle's folder, or "imagenet": embeddings without any head, so that candidates alone classify.
-        runtime: what runs the network; "fake" makes repeatable embeddings of no meaning, and has no heads.
-        threads: that one inference uses.
+        settings: of the embedder; of the bundle "imagenet" there are embeddings without any head, so that candidates
+            alone classify.
 
     Raises:
         NotFound: there is no bundle.
         InvalidInput: the bundle is damaged, or not understood.
         NotReady: the weights of "imagenet" cannot be had.
     """
-    if runtime == "fake":
-        from services.embedder.runtimes.fake import FakeEncoder
-
-        return EvaluatedModel(fake := FakeEncoder(), classifier_model(fake.model, {}), {})
-    if bundle == IMAGENET:
-        # TensorFlow takes seconds to import: only once the bundle is known to be usable.
-        from services.embedder.runtimes.tensorflow import TensorflowEncoder
-
-        imagenet = TensorflowEncoder.imagenet(threads=threads)
-        return EvaluatedModel(imagenet, classifier_model(imagenet.model, {}), {})
-    loaded = load_bundle(Path(bundle))
-    from services.embedder.runtimes.tensorflow import TensorflowEncoder
-
-    encoder = TensorflowEncoder.from_bundle(loaded, threads=threads)
-    heads = bundle_heads(loaded)
+    encoder = load_encoder(settings)
+    known = settings.runtime != "fake" and Path(settings.bundle).is_dir()
+    heads = bundle_heads(load_bundle(Path(settings.bundle))) if known else {}
     return EvaluatedModel(encoder, classifier_model(encoder.model, heads), heads)
 
 

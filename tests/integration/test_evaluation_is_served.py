@@ -11,6 +11,7 @@ from offline.evaluate.model import load_model
 from offline.evaluate.products import ProductTable
 from offline.evaluate.served import LocalService
 from services.contract import Gender
+from services.embedder.settings import EmbedderSettings
 from services.search.indexes.faiss import FaissIndex
 from services.search.products import Product
 from services.vision.preprocess import prepare
@@ -48,7 +49,7 @@ def test_photographs_and_products_get_the_answers_that_were_measured(tmp_path: P
         for kind in ("Men Tshirts", "Women Dresses", "Women Handbags", "Unisex Backpacks")
         for colour in ("Blue", "Yellow", "Black")
     }
-    model = load_model("unused", "fake", threads=1)
+    model = load_model(EmbedderSettings(runtime="fake"))
     catalogue = table(
         {item.id: item.photograph() for item in items()}, {item.id: item.derived_type for item in items()}, model
     )

@@ -6,39 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from offline.bundle import write_bundle
 from services.bundle import Bundle, load_bundle
 from services.embedder.encoder import Encoder
 from services.serving.errors import InvalidInput, NotReady
-from services.vision import Preprocessing
 from tests.unit.encoder_conformance import EncoderConformance, drawing
-
-HEIGHT, WIDTH = 40, 32
-
-
-@pytest.fixture(scope="module")
-def weights() -> dict[str, NDArray[np.float32]]:
-    import keras
-
-    keras.utils.set_random_seed(3)
-    network = keras.applications.ResNet50(include_top=False, weights=None, pooling="max")
-    return {weight.path: np.asarray(weight.value) for weight in network.weights}
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory, weights: dict[str, NDArray[np.float32]]) -> Bundle:
-    return write_bundle(
-        tmp_path_factory.mktemp("bundle"),
-        name="random",
-        preprocessing=Preprocessing(HEIGHT, WIDTH, "RGB", 1 / 127.5, (-2.0, -2.0, -2.0)),
-        encoder=weights,
-        heads={"gender": np.random.default_rng(0).standard_normal((2048, 2)).astype(np.float32)},
-        labels={"gender": ("Men", "Women")},
-        logit_scale=20.0,
-        metrics={},
-        training={},
-        split={},
-    )
+from tests.unit.random_resnet import HEIGHT, WIDTH
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,146 @@
+"""A bundle's network on OpenVINO: the runtime that serves, in bfloat16 where the processor computes in it."""
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+import numpy as np
+import openvino as ov
+import structlog
+from numpy.typing import NDArray
+
+from services.bundle import Bundle
+from services.contract import ModelInfo
+from services.embedder.encoder import check_batch, normalise
+from services.embedder.runtimes.resnet50 import build_resnet50
+from services.serving.errors import InvalidInput
+from services.vision.preprocess import Preprocessing
+
+_log = structlog.stdlib.get_logger(__name__)
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+_DIMENSION: Final = 2048
+_WARM_BATCH: Final = 8
+_DEVICE: Final = "CPU"
+_NATIVE_BFLOAT16: Final = "BF16"
+_TYPES: Final = {"float32": ov.Type.f32, "bfloat16": ov.Type.bf16}
+
+
+class OpenvinoEncoder:
+    """ResNet50 with global max pooling; thread-safe."""
+
+    def __init__(
+        self,
+        weights: Mapping[str, NDArray[np.float32]],
+        preprocessing: Preprocessing,
+        *,
+        name: str,
+        model_version: str,
+        threads: int = 0,
+        precision: Precision = "auto",
+        cache_dir: Path | None = None,
+    ) -> None:
+        """Build and compile the network.
+
+        Args:
+            weights: by the names that Keras gives them; exactly those of ResNet50 without its top.
+            preprocessing: what the network expects.
+            name: of the model.
+            model_version: of the model.
+            threads: that one picture or batch is computed with; 0 lets OpenVINO choose.
+            precision: of the arithmetic; "auto" is bfloat16 where the processor has instructions for it.
+            cache_dir: where the compiled network is kept for the next start; None keeps it nowhere.
+
+        Raises:
+            InvalidInput: the weights are not those of a ResNet50.
+        """
+        core = ov.Core()
+        if precision == "auto":
+            native = _NATIVE_BFLOAT16 in core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+            precision = "bfloat16" if native else "float32"
+        self._model = ModelInfo(
+            name=name,
+            model_version=model_version,
+            dimension=_DIMENSION,
+            input_height=preprocessing.height,
+            input_width=preprocessing.width,
+            runtime="openvino",
+            precision=precision,
+            reference_precision="float32",
+        )
+        settings: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": "1",
+            "INFERENCE_NUM_THREADS": str(threads),
+            # Always said: left alone, OpenVINO takes bfloat16 wherever it can.
+            "INFERENCE_PRECISION_HINT": _TYPES[precision],
+        }
+        self._network = _compile(core, build_resnet50(weights, preprocessing), settings, cache_dir)
+        self._requests = threading.local()
+        _log.info("network compiled", runtime="openvino", precision=precision, threads=threads)
+
+    @classmethod
+    def from_bundle(
+        cls,
+        bundle: Bundle,
+        threads: int = 0,
+        precision: Precision = "auto",
+        cache_dir: Path | None = None,
+    ) -> Self:
+        """Run a bundle.
+
+        Raises:
+            InvalidInput: the bundle holds another network, or its file was changed.
+        """
+        if bundle.architecture != "resnet50":
+            raise InvalidInput(
+                f"the bundle {bundle.name!r} holds a {bundle.architecture!r}, this runtime runs resnet50",
+                reason="BUNDLE_INVALID",
+                metadata={"field": "architecture"},
+            )
+        return cls(
+            bundle.encoder_weights(),
+            bundle.preprocessing,
+            name=bundle.name,
+            model_version=bundle.model_version,
+            threads=threads,
+            precision=precision,
+            cache_dir=cache_dir / bundle.model_version if cache_dir is not None else None,
+        )
+
+    @property
+    def model(self) -> ModelInfo:
+        """Which model this is."""
+        return self._model
+
+    def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed pictures; see `Encoder.encode`."""
+        check_batch(batch, self._model)
+        if not len(batch):
+            return np.zeros((0, self._model.dimension), dtype=np.float32)
+        request = getattr(self._requests, "one", None)
+        if request is None:
+            # A request keeps the memory of its last shape, and may serve one caller at a time.
+            request = self._requests.one = self._network.create_infer_request()
+        activations = request.infer([np.ascontiguousarray(batch)], share_inputs=True)[0]
+        return normalise(activations)
+
+    def warm_up(self) -> None:
+        """Have the kernels made for each of the small batches that a service forms."""
+        height, width = self._model.input_height, self._model.input_width
+        for count in range(1, _WARM_BATCH + 1):
+            self.encode(np.full((count, height, width, 3), 255, dtype=np.uint8))
+
+
+def _compile(core: ov.Core, model: ov.Model, settings: dict[str, Any], cache_dir: Path | None) -> ov.CompiledModel:
+    if cache_dir is None:
+        return core.compile_model(model, _DEVICE, settings)
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        return core.compile_model(model, _DEVICE, {**settings, "CACHE_DIR": str(cache_dir)})
+    # A cache that cannot be written, or was damaged, costs a second and nothing else.
+    except (OSError, RuntimeError) as error:
+        _log.warning("compiled without the cache", cache_dir=str(cache_dir), why=str(error))
+        return core.compile_model(model, _DEVICE, settings)

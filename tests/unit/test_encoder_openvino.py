@@ -1,0 +1,142 @@
+"""ResNet50 on OpenVINO, beside the reference: float32 to the letter, bfloat16 within the design's tolerance."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from offline.dataset import open_dataset
+from offline.drawn import catalogue_specs, draw_product
+from services.bundle import Bundle, load_bundle
+from services.embedder.encoder import Encoder
+from services.embedder.loading import load_encoder
+from services.embedder.runtimes.openvino import OpenvinoEncoder, Precision
+from services.embedder.settings import EmbedderSettings
+from services.serving.errors import InvalidInput
+from services.vision import fit, prepare
+from tests.unit.encoder_conformance import EncoderConformance
+from tests.unit.random_resnet import HEIGHT, WIDTH, random_bundle
+
+SHIPPED = Path(__file__).parents[2] / "models" / "fashion-resnet50"
+
+
+@pytest.fixture(scope="module", params=["float32", "bfloat16"])
+def openvino_encoder(bundle: Bundle, request: pytest.FixtureRequest) -> Encoder:
+    return OpenvinoEncoder.from_bundle(bundle, precision=request.param)
+
+
+class TestOpenvinoEncoder(EncoderConformance):
+    """The suite, in both precisions."""
+
+    @pytest.fixture
+    def encoder(self, openvino_encoder: Encoder) -> Encoder:
+        return openvino_encoder
+
+    def test_the_model_is_the_bundles_whatever_it_is_computed_in(self, encoder: Encoder, bundle: Bundle) -> None:
+        assert encoder.model.model_version == bundle.model_version
+        assert (encoder.model.input_height, encoder.model.input_width) == (HEIGHT, WIDTH)
+        assert (encoder.model.runtime, encoder.model.reference_precision) == ("openvino", "float32")
+        assert encoder.model.precision in ("float32", "bfloat16")
+
+
+@pytest.mark.parametrize("channels", ["RGB", "BGR"])
+def test_float32_is_the_reference_to_the_letter(
+    tmp_path: Path, weights: dict[str, NDArray[np.float32]], channels: str
+) -> None:
+    from services.embedder.runtimes.tensorflow import TensorflowEncoder
+
+    bundle = random_bundle(tmp_path, weights, channels)
+    batch = np.random.default_rng(1).integers(0, 256, (6, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    reference = TensorflowEncoder.from_bundle(bundle).encode(batch)
+    found = OpenvinoEncoder.from_bundle(bundle, precision="float32").encode(batch)
+    np.testing.assert_allclose(found, reference, atol=2e-5)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Bundle:
+    return load_bundle(SHIPPED)
+
+
+@pytest.fixture(scope="module")
+def drawings(shipped: Bundle) -> NDArray[np.uint8]:
+    specs = catalogue_specs(77, 120)
+    return np.stack([fit(draw_product(spec), shipped.input_height, shipped.input_width) for spec in specs])
+
+
+def overlap_at_10(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Mean share of each row's ten nearest others that both sides agree on."""
+
+    def nearest(rows: NDArray[np.float32]) -> NDArray[np.int64]:
+        similar = rows @ rows.T
+        np.fill_diagonal(similar, -2.0)
+        return np.argsort(-similar, axis=1)[:, :10]
+
+    pairs = zip(nearest(one), nearest(other), strict=True)
+    return float(np.mean([len({*a.tolist()} & {*b.tolist()}) / 10 for a, b in pairs]))
+
+
+def check_within_tolerance(shipped: Bundle, pictures: NDArray[np.uint8], precision: Precision, cosine: float) -> None:
+    from services.embedder.runtimes.tensorflow import TensorflowEncoder
+
+    reference = TensorflowEncoder.from_bundle(shipped).encode(pictures)
+    found = OpenvinoEncoder.from_bundle(shipped, precision=precision).encode(pictures)
+    assert (found * reference).sum(axis=1).min() >= cosine
+    assert overlap_at_10(found, reference) >= 0.98
+
+
+@pytest.mark.parametrize(("precision", "cosine"), [("float32", 0.9995), ("bfloat16", 0.999)])
+def test_the_shipped_model_is_within_tolerance_on_drawings(
+    shipped: Bundle, drawings: NDArray[np.uint8], precision: Precision, cosine: float
+) -> None:
+    check_within_tolerance(shipped, drawings, precision, cosine)
+
+
+@pytest.mark.skipif("FASHION_DATASET" not in os.environ, reason="FASHION_DATASET is unset")
+@pytest.mark.parametrize(("precision", "cosine"), [("float32", 0.9995), ("bfloat16", 0.999)])
+def test_the_shipped_model_is_within_tolerance_on_photographs(
+    shipped: Bundle, precision: Precision, cosine: float
+) -> None:
+    with open_dataset(Path(os.environ["FASHION_DATASET"])) as dataset:
+        contents = [dataset.photograph(row.id) for row in dataset.rows[:6000:20]]
+    size = (shipped.input_height, shipped.input_width)
+    check_within_tolerance(shipped, np.stack([prepare(content, *size) for content in contents]), precision, cosine)
+
+
+def test_precision_is_always_said(bundle: Bundle) -> None:
+    import openvino
+
+    native = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    assert OpenvinoEncoder.from_bundle(bundle).model.precision == ("bfloat16" if native else "float32")
+
+
+def test_the_compiled_network_is_kept_and_a_broken_cache_is_no_error(bundle: Bundle, tmp_path: Path) -> None:
+    batch = np.random.default_rng(1).integers(0, 256, (2, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    fresh = OpenvinoEncoder.from_bundle(bundle, cache_dir=tmp_path).encode(batch)
+    kept = [path for path in (tmp_path / bundle.model_version).iterdir() if path.is_file()]
+    assert kept
+    assert np.array_equal(OpenvinoEncoder.from_bundle(bundle, cache_dir=tmp_path).encode(batch), fresh)
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:1000] + bytes(1000))
+    assert np.array_equal(OpenvinoEncoder.from_bundle(bundle, cache_dir=tmp_path).encode(batch), fresh)
+    (tmp_path / "file").write_text("not a folder")
+    assert np.array_equal(OpenvinoEncoder.from_bundle(bundle, cache_dir=tmp_path / "file").encode(batch), fresh)
+
+
+def test_weights_of_another_network_are_refused(weights: dict[str, NDArray[np.float32]], bundle: Bundle) -> None:
+    lacking = {name: value for name, value in weights.items() if name != "conv1_conv/kernel"}
+    misshaped = {**weights, "conv3_block2_1_conv/kernel": np.zeros((1, 1, 7, 128), np.float32)}
+    unknown = {**weights, "conv9_conv/kernel": np.zeros((1, 1, 1, 1), np.float32)}
+    for wrong, name in (
+        (lacking, "conv1_conv/kernel"),
+        (misshaped, "conv3_block2_1"),
+        (unknown, "conv9_conv/kernel"),
+    ):
+        with pytest.raises(InvalidInput, match=name):
+            OpenvinoEncoder(wrong, bundle.preprocessing, name="x", model_version="x")
+
+
+def test_it_is_what_serves_unless_told_otherwise(bundle: Bundle) -> None:
+    encoder = load_encoder(EmbedderSettings(bundle=str(bundle.path), cache_dir=""))
+    assert encoder.model.runtime == "openvino"
