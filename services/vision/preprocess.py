@@ -71,6 +71,11 @@ class Preprocessing:
         return cls(height, width, described["channels"], float(described["scale"]), offset)
 
 
+# A JPEG is decoded at no less than so many times the size that it is then reduced to; at twice, embeddings begin to
+# differ (docs/decisions/0007).
+_OVERSAMPLED: Final = 3.0
+
+
 def prepare(
     content: bytes,
     height: int,
@@ -95,7 +100,12 @@ def prepare(
     """
     if region is not None:
         check_region(region)
-    return fit(decode(content, limits), height, width, region)
+    across, down = (region.right - region.left, region.bottom - region.top) if region is not None else (1.0, 1.0)
+
+    def enough(picture_width: int, picture_height: int) -> float:
+        return _OVERSAMPLED * min(width / (picture_width * across), height / (picture_height * down))
+
+    return fit(decode(content, limits, enough), height, width, region)
 
 
 def check_region(region: Box) -> None:

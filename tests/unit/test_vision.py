@@ -11,7 +11,7 @@ from PIL import Image
 
 from services.contract import Box
 from services.serving.errors import InvalidInput
-from services.vision import ImageLimits, decode, prepare
+from services.vision import ImageLimits, decode, fit, prepare
 
 RED = (200, 30, 40)
 
@@ -182,3 +182,59 @@ def test_an_impossible_region_is_refused(box: Box) -> None:
 def test_a_tiny_region_still_shows_a_pixel() -> None:
     pixels = prepare(encode(halves()), 8, 8, Box(0.999, 0.999, 1.0, 1.0))
     assert near(pixels[4, 4], (20, 40, 210), 0)
+
+
+def large_photograph(seed: int = 3, orientation: int = 1, size: tuple[int, int] = (1800, 2400)) -> bytes:
+    """A drawn product as a camera would store it, with the noise of a sensor."""
+    from offline.drawn import catalogue_specs, draw_product
+
+    picture = draw_product(catalogue_specs(seed, 40)[seed]).resize(size, Image.Resampling.BICUBIC)
+    noise = np.random.default_rng(seed).normal(0, 4, (size[1], size[0], 3))
+    picture = Image.fromarray(np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encode(picture, "JPEG", quality=92, exif=exif)
+
+
+@pytest.mark.parametrize("region", [None, Box(0.3, 0.25, 0.7, 0.6), Box(0.5, 0.5, 0.53, 0.55)])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_is_decoded_small_and_looks_the_same(region: Box | None, orientation: int) -> None:
+    content = large_photograph(orientation=orientation)
+    whole = fit(decode(content), 80, 60, region)
+    # A region's edges fall on whole pixels of the reduced picture, a sixth of an input pixel off at most.
+    assert np.abs(prepare(content, 80, 60, region).astype(int) - whole.astype(int)).mean() < 2.5
+
+
+def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size() -> None:
+    content = large_photograph()
+    assert decode(content, enough=lambda width, height: 240 / height).size == (225, 300)
+    assert decode(content, enough=lambda width, height: 0.6).size == (1800, 2400)
+    lying = large_photograph(orientation=6)
+    assert decode(lying, enough=lambda width, height: 240 / width).size == (300, 225)
+    assert decode(lying, enough=lambda width, height: 1.2).size == (2400, 1800)
+
+
+def test_a_small_part_of_a_large_jpeg_keeps_its_detail() -> None:
+    content = large_photograph()
+    sizes: list[float] = []
+    decode(content, enough=lambda width, height: sizes.append(width) or 2.0)
+    assert sizes == [1800]
+    small = Box(0.4, 0.4, 0.45, 0.45)
+    assert np.array_equal(prepare(content, 80, 60, small), fit(decode(content), 80, 60, small))
+
+
+def test_embeddings_of_reduced_decoding_are_those_of_full_decoding() -> None:
+    from pathlib import Path
+
+    from services.bundle import load_bundle
+    from services.embedder.runtimes.openvino import OpenvinoEncoder
+
+    bundle = load_bundle(Path(__file__).parents[2] / "models" / "fashion-resnet50")
+    encoder = OpenvinoEncoder.from_bundle(bundle, precision="float32")
+    size = bundle.input_height, bundle.input_width
+    contents = [
+        large_photograph(seed, size=pixels) for seed in range(8) for pixels in ((1800, 2400), (1080, 1440), (600, 800))
+    ]
+    reduced = encoder.encode(np.stack([prepare(content, *size) for content in contents]))
+    whole = encoder.encode(np.stack([fit(decode(content), *size) for content in contents]))
+    assert (reduced * whole).sum(axis=1).min() >= 0.999
