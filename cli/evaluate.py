@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ _DEFAULT_PLOTS = Path("out/evaluation")
 # Points from which on the two readings of short answers are told apart.
 _GAP_TOLD = 0.1
 _DATASET = "a folder or a zip in Kaggle's layout: styles.csv and images/ID.jpg"
+_SHEET_ROWS = 8
 _EXIT_CODES = "Exit codes: 0 done · 1 unexpected · 2 bad input · 3 no bundle there · 4 no weights · 130 interrupted"
 
 app = typer.Typer(
@@ -146,6 +148,15 @@ def report(
             help="The page to write; figures and plots go to a folder of the same name beside it.",
         ),
     ] = Path("docs/evaluation.md"),
+    sheets: Annotated[
+        Path,
+        typer.Option(
+            "--sheets",
+            metavar="DIR",
+            file_okay=False,
+            help="Where pictures of queries with their results go. They hold the data set's photographs.",
+        ),
+    ] = Path("out/evaluation"),
     source: Annotated[
         str, typer.Option("--source", metavar="TEXT", help="Where both come from: a sentence for the page.")
     ] = "",
@@ -154,34 +165,75 @@ def report(
     cache: Cache = None,
     seed: Seed = 0,
 ) -> None:
-    """Run both evaluations and write them up as a page, with plots, beside the figures of the project report."""
+    """Run all evaluations and write them up as a page, with plots, beside the figures of the project report."""
     from offline.evaluate.page import page
 
     folder = output.with_suffix("")
     with _evaluation(catalogue, queries, bundle, limit, cache, seed, output) as run:
         found = run.retrieval(folder / "retrieval.json", folder)
         classes = run.classification(folder / "classification.json", folder)
+        altered = run.robustness(folder / "robustness.json")
+        run.training_history(folder)
+        looked_at = run.sheets(sheets)
     _show_retrieval(found)
     _show_classification(classes)
+    _show_robustness(altered)
     # As typed, but for where things lie on this very machine.
     typed = [path.name if path.is_absolute() else str(path) for path in (catalogue, queries, output)]
     command = shlex.join(["fashion", "evaluate", "report", "--catalogue", typed[0], "--queries", typed[1]])
     command += f" --output {shlex.quote(typed[2])}" + (f" --limit {limit}" if limit is not None else "")
     plots = [f"{folder.name}/{path.name}" for path in run.plots]
-    _write(output, page(found, classes, command, source, plots))
-    _show_files(output, run.plots)
+    _write(output, page(found, classes, altered, command, source, plots))
+    _show_files(output, [*run.plots, *looked_at])
+
+
+@app.command(
+    epilog=(
+        "Example:\n\nfashion evaluate robustness --catalogue train.zip --queries test.zip --sheet out/altered.png\n\n"
+        "Backgrounds, crops, distance, blur, JPEG, perspective, light, clutter, and a mixture of them.\n\n"
+        f"{_EXIT_CODES}"
+    )
+)
+def robustness(
+    catalogue: Catalogue,
+    queries: Queries,
+    json_file: Json = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(
+            "--sheet", metavar="FILE", dir_okay=False, help="Draw some of the altered photographs."
+        ),
+    ] = None,
+    bundle: BundleOption = None,
+    limit: Limit = None,
+    cache: Cache = None,
+    seed: Seed = 0,
+) -> None:
+    """Measure what remains where photographs are altered the way shoppers' uploads differ from studio shots."""
+    with _evaluation(catalogue, queries, bundle, limit, cache, seed, json_file) as run:
+        if sheet is not None:
+            run.altered_sheet(sheet)
+        document = run.robustness(json_file)
+    _show_robustness(document)
+    _show_files(json_file, [sheet] if sheet is not None else [])
 
 
 class _Run:
     """One evaluation under way: what was embedded, and which plots were drawn."""
 
     def __init__(
-        self, prepared: "Prepared", model: "EvaluatedModel", options: "EvaluationOptions", progress: "_Bars"
+        self,
+        prepared: "Prepared",
+        model: "EvaluatedModel",
+        options: "EvaluationOptions",
+        progress: "_Bars",
+        bundle: Path,
     ) -> None:
         self._prepared = prepared
         self._model = model
         self._options = options
         self._progress = progress
+        self._bundle = bundle
         self.plots: list[Path] = []
 
     @property
@@ -214,6 +266,36 @@ class _Run:
             path = plots / f"confusion-{name}.png"
             self.plots.append(draw_confusion(figures.confusion, figures.labels, title, path))
         return document
+
+    def robustness(self, json_file: Path | None) -> dict[str, Any]:
+        from offline.evaluate.documents import robustness_document
+        from offline.evaluate.run import run_robustness
+
+        rows = run_robustness(self._prepared, self._model, self._options, self._progress)
+        document = robustness_document(rows, self.inputs)
+        if json_file is not None:
+            _write(json_file, _json(document))
+        return document
+
+    def altered_sheet(self, path: Path) -> None:
+        from offline.dataset import open_dataset
+        from offline.evaluate.robustness import robustness_sheet
+
+        _make_folder(path.parent)
+        with open_dataset(self._options.queries or self._options.catalogue) as dataset:
+            robustness_sheet(dataset, self._prepared.queries.ids[:_SHEET_ROWS], self._options.seed).save(path)
+
+    def sheets(self, folder: Path) -> list[Path]:
+        from offline.evaluate.run import draw_sheets
+
+        return draw_sheets(self._prepared, self._model, self._options, folder, self._progress)
+
+    def training_history(self, plots: Path) -> None:
+        """The bundle's own plot of its training, where it has one."""
+        plot = self._bundle / "training.png"
+        if plot.is_file():
+            _make_folder(plots)
+            self.plots.append(Path(shutil.copy(plot, plots / plot.name)))
 
 
 @contextmanager
@@ -253,7 +335,7 @@ def _evaluation(
         ):
             for product in dropped:
                 errors().print(f"{side}: left out {product.id or '(no id)'}: {product.reason}", markup=False)
-        yield _Run(prepared, model, options, progress)
+        yield _Run(prepared, model, options, progress, Path(settings.bundle))
 
 
 class _Bars:
@@ -360,4 +442,18 @@ def _show_classification(document: dict[str, Any]) -> None:
     columns = [("label", {}), ("accuracy %", right), ("95 %", right), ("macro F1 %", right), ("classes", right)]
     columns += [("report %", right), ("by method %", {"no_wrap": False})]
     to.print(table(columns, classification_rows(document)))
+    to.print()
+
+
+def _show_robustness(document: dict[str, Any]) -> None:
+    from cli.output import console
+    from cli.output import plain_table as table
+    from offline.evaluate.page import robustness_rows
+
+    to = console()
+    to.print("\n[bold]Photographs altered as uploads are[/bold], in per cent\n")
+    right: dict[str, Any] = {"justify": "right"}
+    columns: list[tuple[str, dict[str, Any]]] = [("altered", {}), ("subCategory", right), ("derivedType", right)]
+    columns += [("all 10, inventory", right), ("all 10, photograph", right)]
+    to.print(table(columns, [(row[0], *row[2:]) for row in robustness_rows(document)]))
     to.print()

@@ -23,6 +23,10 @@ from services.classifier.subcategory import LabelHead, cosines, ranking
 NEIGHBOURS: Final = 10
 # How the services find derived types, and with them article type and gender.
 SERVED_METHOD: Final = "service"
+# Of the types that the head is made to forget.
+_DRAWS: Final = 5
+_FORGOTTEN: Final = 0.2
+_FEWEST_TYPES: Final = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +63,32 @@ class LabelFigures:
         return sorted(frequent, key=lambda row: (row[1], row[0]))[:count]
 
 
+@dataclass(frozen=True, slots=True)
+class UnknownTypes:
+    """How derived types are found that the classifier's head does not know: means over several draws of them.
+
+    The head forgets the drawn types; the network below it was trained on them all the same, so that types which are
+    new to it as well may be found less often.
+
+    Attributes:
+        draws: how often types were drawn.
+        share: of the derived types that are drawn.
+        unknown: accuracy for queries of the drawn types, found by candidates.
+        unknown_with_head: accuracy for the same queries where the head knows their types.
+        known: accuracy for all other queries.
+        known_with_head: accuracy for the others where the head knows all types.
+        taken_for_unknown: share of the others that are taken for a drawn type.
+    """
+
+    draws: int
+    share: float
+    unknown: float
+    unknown_with_head: float
+    known: float
+    known_with_head: float
+    taken_for_unknown: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassificationEvaluation:
     """All figures of one run.
@@ -69,6 +99,7 @@ class ClassificationEvaluation:
         article_type: by the first derived type that users are told.
         gender: by the first derived type that users are told.
         derived_type: the service's way.
+        unknown_types: None where no head knows types, or queries are of the catalogue.
     """
 
     queries: int
@@ -76,6 +107,7 @@ class ClassificationEvaluation:
     article_type: LabelFigures
     gender: LabelFigures
     derived_type: LabelFigures
+    unknown_types: UnknownTypes | None
 
 
 def evaluate_classification(
@@ -120,9 +152,11 @@ def evaluate_classification(
     derived_types: dict[str, Sequence[str | None]] = {
         SERVED_METHOD: [None if found is None else found.label for found in first]
     }
+    unknown_types = None
     if not set(queries.ids) & set(catalogue.ids):
         # A mean that a query is part of would recognise it by itself.
-        derived_types["candidates"] = service.derived_types_by_candidates(queries)
+        derived_types["candidates"] = service.derived_types(queries, trained=())
+        unknown_types = evaluate_unknown_types(queries, catalogue, service, heads, seed)
     return ClassificationEvaluation(
         queries=len(queries),
         sub_category=figures(
@@ -147,7 +181,45 @@ def evaluate_classification(
             catalogue.derived_types,
             derived_types | by_head("derivedType"),
         ),
+        unknown_types=unknown_types,
     )
+
+
+def evaluate_unknown_types(
+    queries: ProductTable, catalogue: ProductTable, service: LocalService, heads: Mapping[str, LabelHead], seed: int
+) -> UnknownTypes | None:
+    """Has the head forget a fifth of the catalogue's derived types, several times, and asks for all of them.
+
+    Args:
+        queries: products that the catalogue does not hold.
+        catalogue: what `service` is over.
+        service: the services.
+        heads: the bundle's heads.
+        seed: of the draws.
+
+    Returns:
+        The figures; None where the head knows fewer than two of the catalogue's types, or no draw holds a query.
+    """
+    head = heads.get("derivedType")
+    types = sorted(set(catalogue.derived_types) & set(head.labels if head is not None else ()))
+    if len(types) < _FEWEST_TYPES:
+        return None
+    truth = np.array(queries.derived_types, dtype=object)
+    with_head = np.array(service.derived_types(queries, trained=types), dtype=object)
+    random = np.random.default_rng(seed)
+    rows = []
+    for _ in range(_DRAWS):
+        forgotten = set(random.choice(types, round(_FORGOTTEN * len(types)), replace=False).tolist())
+        found = np.array(service.derived_types(queries, trained=set(types) - forgotten), dtype=object)
+        unknown = np.array([label in forgotten for label in truth])
+        if unknown.any() and not unknown.all():
+            taken = np.array([label in forgotten for label in found])
+            right, right_with_head = found == truth, with_head == truth
+            columns = (right[unknown], right_with_head[unknown], right[~unknown], right_with_head[~unknown])
+            rows.append([*(float(column.mean()) for column in columns), float(taken[~unknown].mean())])
+    if not rows:
+        return None
+    return UnknownTypes(len(rows), _FORGOTTEN, *np.mean(rows, axis=0).tolist())
 
 
 def head_labels(embeddings: NDArray[np.float32], head: LabelHead) -> list[str | None]:

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from offline.evaluate.classification import ClassificationEvaluation, LabelFigures
 from offline.evaluate.metrics import Interval
 from offline.evaluate.products import DroppedProduct, ProductTable
 from offline.evaluate.retrieval import TOP_K, Figures, RetrievalEvaluation
+from offline.evaluate.robustness import RobustnessRow
 
 # Labels with fewer queries than this are no worst ones: one query decides too much.
 _WORST_NEED = 10
@@ -95,7 +96,13 @@ def classification_document(evaluation: ClassificationEvaluation, inputs: Inputs
         "articleType": _label_figures(evaluation.article_type),
         "gender": _label_figures(evaluation.gender),
         "derivedType": _label_figures(evaluation.derived_type),
+        "unknownTypes": None if evaluation.unknown_types is None else asdict(evaluation.unknown_types),
     }
+
+
+def robustness_document(rows: Sequence[RobustnessRow], inputs: Inputs) -> dict[str, Any]:
+    """How much remains of each figure where photographs are altered, as JSON values."""
+    return {**_inputs(inputs), "rows": [asdict(row) for row in rows]}
 
 
 def _inputs(inputs: Inputs) -> dict[str, Any]:

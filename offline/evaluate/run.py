@@ -5,20 +5,27 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
 from offline.dataset import Dataset, open_dataset
+from offline.evaluate.alterations import ALTERATIONS
 from offline.evaluate.cache import EmbeddingCache
 from offline.evaluate.classification import ClassificationEvaluation, evaluate_classification
 from offline.evaluate.documents import Inputs
 from offline.evaluate.model import EvaluatedModel
 from offline.evaluate.products import ProductTable, drawn, embed_dataset
-from offline.evaluate.retrieval import RetrievalEvaluation, evaluate_retrieval, work
+from offline.evaluate.retrieval import TOP_K, RetrievalEvaluation, evaluate_retrieval, work
+from offline.evaluate.robustness import RobustnessRow, evaluate_robustness
 from offline.evaluate.served import LocalService
+from offline.evaluate.sheets import write_sheets
 from services.search.colours import family_of
 from services.search.indexes.faiss import FaissIndex
+from services.serving.errors import InvalidInput
+
+# Each is embedded once for every alteration.
+ROBUSTNESS_QUERIES: Final = 1000
 
 
 class Progress(Protocol):
@@ -138,6 +145,43 @@ def run_classification(
         options.seed,
         progress.stage("classifying", len(prepared.queries)),
     )
+
+
+def run_robustness(
+    prepared: Prepared, model: EvaluatedModel, options: EvaluationOptions, progress: Progress
+) -> list[RobustnessRow]:
+    """Measures what remains where the queries' photographs are altered; of at most `ROBUSTNESS_QUERIES`, by chance.
+
+    Raises:
+        InvalidInput: the data set of the queries cannot be used, or the queries are the catalogue's own.
+    """
+    if options.queries is None:
+        raise InvalidInput("robustness needs queries of their own", reason="QUERIES_MISSING")
+    queries = prepared.queries.take(drawn(len(prepared.queries), ROBUSTNESS_QUERIES, options.seed))
+    with open_dataset(options.queries) as dataset:
+        return evaluate_robustness(
+            dataset,
+            queries,
+            prepared.catalogue,
+            _service(prepared.catalogue, model, options),
+            model.encoder,
+            options.seed,
+            progress.stage("altering photographs", len(queries) * len(ALTERATIONS)),
+        )
+
+
+def draw_sheets(
+    prepared: Prepared, model: EvaluatedModel, options: EvaluationOptions, folder: Path, progress: Progress
+) -> list[Path]:
+    """Draws queries with their results in the inventory: some by chance, and the worst.
+
+    They hold the data set's photographs, so they are for looking at, not for publishing.
+    """
+    queries, catalogue = prepared.queries, prepared.catalogue
+    service = _service(catalogue, model, options)
+    results = service.serve("inventory", queries, TOP_K, progress.stage("searching", len(queries))).results
+    with open_dataset(options.catalogue) as shop, open_dataset(options.queries or options.catalogue) as asked:
+        return write_sheets(asked, shop, queries, catalogue, results, options.seed, folder)
 
 
 def _service(catalogue: ProductTable, model: EvaluatedModel, options: EvaluationOptions) -> LocalService:

@@ -1,7 +1,7 @@
 """Puts the parts that serve users over a catalogue, and asks them what users would be shown."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -106,11 +106,18 @@ class LocalService:
         """The candidates, ready to be compared with; there has to be one."""
         return self._model.index(self.candidates)
 
-    def derived_types_by_candidates(self, queries: ProductTable) -> list[str | None]:
-        """The derived type by candidates alone within the most probable subCategory, as if no head knew any."""
-        nothing = LabelHead((), np.zeros((0, self._model.dimension), dtype=np.float32), 1.0)
-        alone = replace(self._model, derived_type=nothing, kinds=())
-        found = self._classify(self.candidates, queries.embeddings, alone)
+    def derived_types(self, queries: ProductTable, trained: Collection[str]) -> list[str | None]:
+        """The derived type as it would be found if the head knew these types alone; if it knew none, by candidates.
+
+        Args:
+            queries: products that the catalogue does not hold.
+            trained: those of the head's labels that it keeps.
+        """
+        head, kinds = self._model.derived_type, self._model.kinds
+        kept = [at for at, label in enumerate(head.labels) if label in trained]
+        rest = LabelHead(tuple(head.labels[at] for at in kept), head.weights[kept], head.scale)
+        model = replace(self._model, derived_type=rest, kinds=tuple(kinds[at] for at in kept))
+        found = self._classify(self.candidates, queries.embeddings, model)
         return [one.derived_types[0].label if one.derived_types else None for one in found]
 
     def _search(

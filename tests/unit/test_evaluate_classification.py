@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 
-from offline.evaluate.classification import evaluate_classification, label_figures
+from offline.evaluate.classification import evaluate_classification, evaluate_unknown_types, label_figures
 from offline.evaluate.documents import Inputs, classification_document
 from offline.evaluate.metrics import MISSING, vote
+from offline.evaluate.products import ProductTable
+from offline.evaluate.served import LocalService
+from services.classifier.recognition import ClassifierModel, parse_derived_type
 from services.classifier.subcategory import LabelHead
+from services.search.indexes.faiss import FaissIndex
 from tests.unit.evaluated_shop import DIMENSION, product, table
 from tests.unit.test_evaluate_served import CATALOGUE, service
 
@@ -53,6 +57,26 @@ def test_other_ways_are_compared_where_there_are_any() -> None:
     assert "head" not in found.article_type.by_method
     # Of eight products in the catalogue, all of them neighbours, most are shirts for men.
     assert found.derived_type.by_method["neighbours"] == pytest.approx(1 / 3)
+
+
+def test_types_that_the_head_forgets_are_found_by_candidates() -> None:
+    kinds = [f"Men Kind{at}" for at in range(10)]
+    rows = np.eye(10, 16)
+    catalogue = ProductTable(tuple(product(f"c{at}", kind) for at, kind in enumerate(kinds)), rows.astype(np.float32))
+    queries = ProductTable(tuple(product(f"q{at}", kind) for at, kind in enumerate(kinds)), rows.astype(np.float32))
+    # A head that is always wrong, where it is asked; candidates that are always right.
+    wrong = LabelHead(tuple(kinds), np.roll(rows, 1, axis=0).astype(np.float32), 20.0)
+    nothing = LabelHead((), np.zeros((0, 16), np.float32), 1.0)
+    model = ClassifierModel("v1", 16, nothing, wrong, tuple(parse_derived_type(kind) for kind in kinds))
+    whole = LocalService(catalogue, model, FaissIndex(16), threads=1)
+
+    found = evaluate_unknown_types(queries, catalogue, whole, {"derivedType": wrong}, 0)
+
+    assert found is not None
+    assert (found.draws, found.share) == (5, 0.2)
+    assert (found.unknown, found.unknown_with_head) == (1.0, 0.0)
+    assert found.known_with_head == 0.0
+    assert found.taken_for_unknown == 0.0
 
 
 def test_no_centroid_is_asked_about_a_product_that_it_is_made_of() -> None:

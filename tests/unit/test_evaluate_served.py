@@ -127,4 +127,4 @@ def test_candidates_alone_answer_as_if_no_head_knew_the_types() -> None:
     queries = table([product("q", "Men Shirts")], [[1.0, 0.0, 0.9]])
 
     assert whole.classify(queries)[0].derived_types[0].label == "Men Shirts"
-    assert whole.derived_types_by_candidates(queries) == ["Women Shirts"]
+    assert whole.derived_types(queries, trained=()) == ["Women Shirts"]

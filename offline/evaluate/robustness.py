@@ -1,0 +1,138 @@
+"""How much of what a model finds remains where photographs are altered as shoppers' uploads are."""
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image
+
+from offline.dataset import Dataset
+from offline.evaluate.alterations import ALTERATIONS, Alteration
+from offline.evaluate.products import ProductTable
+from offline.evaluate.served import LocalService
+from services.embedder.encoder import Encoder
+from services.vision import decode, prepare
+
+UNALTERED = "unaltered"
+_TOP_K = 10
+_AT_A_TIME = 64
+
+
+@dataclass(frozen=True, slots=True)
+class RobustnessRow:
+    """What users would be shown for photographs altered in one way.
+
+    Attributes:
+        alteration: its name; `UNALTERED` for the photographs as they are.
+        description: what is done.
+        sub_category: share of queries whose subCategory is recognised.
+        derived_type: share of queries whose derived type is recognised.
+        inventory: share of queries all of whose results in the whole inventory are of the derived type.
+        photograph: the same in the predicted derived type, as a photograph is served.
+    """
+
+    alteration: str
+    description: str
+    sub_category: float
+    derived_type: float
+    inventory: float
+    photograph: float
+
+
+def evaluate_robustness(
+    dataset: Dataset,
+    queries: ProductTable,
+    catalogue: ProductTable,
+    service: LocalService,
+    encoder: Encoder,
+    seed: int,
+    advance: Callable[[int], None],
+) -> list[RobustnessRow]:
+    """Alters the queries' photographs in every way, embeds them, and asks as users would.
+
+    Args:
+        dataset: where the photographs are.
+        queries: which to alter; their embeddings are those of the photographs as they are.
+        catalogue: what `service` is over.
+        service: the services.
+        encoder: makes the embeddings.
+        seed: of all chance; a photograph is altered the same way every time.
+        advance: told how many more photographs are done.
+    """
+    rows = [_row(UNALTERED, "as they are", queries, catalogue, service)]
+    for name, alteration in ALTERATIONS.items():
+        altered = _altered(dataset, queries, encoder, name, alteration, seed, advance)
+        description = (alteration.__doc__ or "").rstrip(".")
+        rows.append(_row(name, description, altered, catalogue, service))
+    return rows
+
+
+def alter(content: bytes, name: str, alteration: Alteration, product_id: str, seed: int) -> bytes:
+    """A photograph altered, as a PNG; by chance that depends on seed, alteration and product alone."""
+    digest = hashlib.sha256(f"{seed} {name} {product_id}".encode()).digest()
+    random = np.random.default_rng(list(digest))
+    file = io.BytesIO()
+    alteration(decode(content), random).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def _altered(
+    dataset: Dataset,
+    queries: ProductTable,
+    encoder: Encoder,
+    name: str,
+    alteration: Alteration,
+    seed: int,
+    advance: Callable[[int], None],
+) -> ProductTable:
+    size = encoder.model.input_height, encoder.model.input_width
+    embeddings = []
+    for start in range(0, len(queries), _AT_A_TIME):
+        ids = queries.ids[start : start + _AT_A_TIME]
+        pixels = [prepare(alter(dataset.photograph(one), name, alteration, one, seed), *size) for one in ids]
+        embeddings.append(encoder.encode(np.stack(pixels)))
+        advance(len(ids))
+    return replace(queries, embeddings=np.concatenate(embeddings))
+
+
+def _row(
+    name: str, description: str, queries: ProductTable, catalogue: ProductTable, service: LocalService
+) -> RobustnessRow:
+    found = service.classify(queries)
+    sub_categories = [one.sub_categories[0].label if one.sub_categories else None for one in found]
+    derived_types = [one.derived_types[0].label if one.derived_types else None for one in found]
+    shares = []
+    for path in ("inventory", "photograph"):
+        results = service.serve(path, queries, _TOP_K, lambda steps: None).results
+        labels = np.array([*catalogue.derived_types, ""], dtype=object)[results]
+        shares.append(float(((labels == np.array(queries.derived_types)[:, None]) | (results < 0)).all(axis=1).mean()))
+    return RobustnessRow(
+        name,
+        description,
+        _share(sub_categories, queries.sub_categories),
+        _share(derived_types, queries.derived_types),
+        *shares,
+    )
+
+
+def _share(found: Sequence[str | None], truth: Sequence[str]) -> float:
+    return float(np.mean([one == other for one, other in zip(found, truth, strict=True)]))
+
+
+def robustness_sheet(dataset: Dataset, product_ids: Sequence[str], seed: int, scale: int = 2) -> Image.Image:
+    """A row of altered photographs for each product, unaltered first: to see what is measured."""
+    columns = [None, *ALTERATIONS.items()]
+    rows = []
+    for one in product_ids:
+        content = dataset.photograph(one)
+        rows.append([decode(content if c is None else alter(content, *c, one, seed)) for c in columns])
+    width, height = 60 * scale, 80 * scale
+    sheet = Image.new("RGB", (width * len(columns), height * len(rows)), (255, 255, 255))
+    for down, row in enumerate(rows):
+        for across, picture in enumerate(row):
+            picture.thumbnail((width, height))
+            picture = picture.resize((width, round(picture.height * width / picture.width)))
+            sheet.paste(picture.crop((0, 0, width, height)), (across * width, down * height))
+    return sheet

@@ -1,0 +1,91 @@
+"""Draws queries with their results, to see what figures do not tell."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from offline.dataset import Dataset
+from offline.evaluate.products import ProductTable
+from services.search.products import Product
+
+_ROWS: Final = 20
+_WIDTH, _HEIGHT, _TEXT, _GAP = 90, 120, 26, 6
+_RIGHT, _WRONG, _PLAIN = (40, 140, 70), (200, 40, 40), (120, 120, 120)
+
+
+def write_sheets(
+    asked: Dataset,
+    shop: Dataset,
+    queries: ProductTable,
+    catalogue: ProductTable,
+    results: NDArray[np.int64],
+    seed: int,
+    folder: Path,
+) -> list[Path]:
+    """Draws twenty queries by chance, and the twenty with the most wrong results among the most alike.
+
+    Args:
+        asked: where the queries' photographs are.
+        shop: where the catalogue's photographs are.
+        queries: n of them.
+        catalogue: what was searched.
+        results: int64, shape (n, k), rows of the catalogue, -1 for none.
+        seed: of chance.
+        folder: where `random.png` and `worst.png` go.
+
+    Returns:
+        Their paths.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    types = np.array([*catalogue.derived_types, ""], dtype=object)
+    wrong = ((types[results] != np.array(queries.derived_types, dtype=object)[:, None]) & (results >= 0)).sum(axis=1)
+    random = np.random.default_rng(seed)
+    # Of equally bad ones, some by chance.
+    shuffled = random.permutation(len(queries))
+    chosen = {
+        "random": np.sort(shuffled[:_ROWS]),
+        "worst": shuffled[np.argsort(-wrong[shuffled], kind="stable")][:_ROWS],
+    }
+    paths = []
+    for name, rows in chosen.items():
+        path = folder / f"{name}.png"
+        _sheet(asked, shop, queries, catalogue, results, rows.tolist()).save(path)
+        paths.append(path)
+    return paths
+
+
+def _sheet(
+    asked: Dataset,
+    shop: Dataset,
+    queries: ProductTable,
+    catalogue: ProductTable,
+    results: NDArray[np.int64],
+    rows: Sequence[int],
+) -> Image.Image:
+    columns = results.shape[1] + 1
+    across, down = _WIDTH + _GAP, _HEIGHT + _TEXT + _GAP
+    sheet = Image.new("RGB", (columns * across + 2 * _GAP, len(rows) * down + _GAP), (255, 255, 255))
+    for at, row in enumerate(rows):
+        query, top = queries.products[row], _GAP + at * down
+        _cell(sheet, asked, query, (_GAP, top), _PLAIN)
+        for place, found in enumerate(results[row].tolist()):
+            if found >= 0:
+                product = catalogue.products[found]
+                colour = _RIGHT if product.derived_type == query.derived_type else _WRONG
+                _cell(sheet, shop, product, (2 * _GAP + (place + 1) * across, top), colour)
+    return sheet
+
+
+def _cell(sheet: Image.Image, dataset: Dataset, product: Product, at: tuple[int, int], colour: tuple[int, ...]) -> None:
+    picture = Image.open(io.BytesIO(dataset.photograph(product.id))).convert("RGB")
+    picture = picture.resize((_WIDTH, _HEIGHT), Image.Resampling.BICUBIC)
+    sheet.paste(picture, at)
+    draw = ImageDraw.Draw(sheet)
+    draw.rectangle((at[0] - 1, at[1] - 1, at[0] + _WIDTH, at[1] + _HEIGHT), outline=colour, width=2)
+    text = f"{product.derived_type[:17]}\n{(product.base_colour or '')[:17]}"
+    draw.text((at[0], at[1] + _HEIGHT + 1), text, fill=colour, font=ImageFont.load_default(9), spacing=1)
