@@ -200,9 +200,7 @@ def robustness(
     json_file: Json = None,
     sheet: Annotated[
         Path | None,
-        typer.Option(
-            "--sheet", metavar="FILE", dir_okay=False, help="Draw some of the altered photographs."
-        ),
+        typer.Option("--sheet", metavar="FILE", dir_okay=False, help="Draw some of the altered photographs."),
     ] = None,
     bundle: BundleOption = None,
     limit: Limit = None,
@@ -216,6 +214,35 @@ def robustness(
         document = run.robustness(json_file)
     _show_robustness(document)
     _show_files(json_file, [sheet] if sheet is not None else [])
+
+
+@app.command(
+    epilog=(
+        "Example:\n\nfashion evaluate backbones --catalogue train.zip --queries test.zip --limit 500\n\n"
+        "Where weights cannot be downloaded, the row says so and has no result.\n\n" + _EXIT_CODES
+    )
+)
+def backbones(
+    catalogue: Catalogue,
+    queries: Queries,
+    names: Annotated[
+        list[str] | None, typer.Option("--network", metavar="NAME", help="Of keras.applications; repeatable.")
+    ] = None,
+    json_file: Json = None,
+    bundle: BundleOption = None,
+    limit: Limit = 500,
+    catalogue_limit: Annotated[
+        int, typer.Option("--catalogue-limit", metavar="N", min=10, help="Search only N products, drawn at random.")
+    ] = 4000,
+    cache: Cache = None,
+    seed: Seed = 0,
+) -> None:
+    """Compare the model with networks of keras.applications and ImageNet's weights, as the report chose its own."""
+    with _evaluation(catalogue, queries, bundle, limit, cache, seed, json_file) as run:
+        rows = run.backbones(names, catalogue_limit)
+    if json_file is not None:
+        _write(json_file, _json({"rows": rows}))
+    _show_backbones(rows)
 
 
 class _Run:
@@ -276,6 +303,26 @@ class _Run:
         if json_file is not None:
             _write(json_file, _json(document))
         return document
+
+    def backbones(self, names: list[str] | None, catalogue_limit: int) -> list[dict[str, Any]]:
+        from dataclasses import asdict
+
+        from offline.dataset import open_dataset
+        from offline.evaluate.backbones import BACKBONES, compare_backbones, measure_bundle
+        from offline.evaluate.products import drawn
+
+        unknown = sorted(set(names or ()) - set(BACKBONES))
+        if unknown:
+            raise InvalidInput(f"{', '.join(unknown)}: not among {', '.join(BACKBONES)}", reason="NETWORK_UNKNOWN")
+        queries, options = self._prepared.queries, self._options
+        catalogue = self._prepared.catalogue.take(drawn(len(self._prepared.catalogue), catalogue_limit, options.seed))
+        advance = self._progress.stage("networks", len(names or BACKBONES))
+        with open_dataset(options.catalogue) as sold, open_dataset(options.queries or options.catalogue) as asked:
+            rows = [measure_bundle(self._model.encoder, queries, catalogue)]
+            rows += compare_backbones(
+                names or list(BACKBONES), (asked, queries), (sold, catalogue), lambda row: advance(1)
+            )
+        return [asdict(row) for row in rows]
 
     def altered_sheet(self, path: Path) -> None:
         from offline.dataset import open_dataset
@@ -457,3 +504,26 @@ def _show_robustness(document: dict[str, Any]) -> None:
     columns += [("all 10, inventory", right), ("all 10, photograph", right)]
     to.print(table(columns, [(row[0], *row[2:]) for row in robustness_rows(document)]))
     to.print()
+
+
+def _show_backbones(rows: list[dict[str, Any]]) -> None:
+    from cli.output import console
+    from cli.output import plain_table as table
+    from offline.evaluate.page import percent
+
+    right: dict[str, Any] = {"justify": "right"}
+    columns: list[tuple[str, dict[str, Any]]] = [("network", {}), ("side", right), ("parameters", right)]
+    columns += [("floats", right), ("ms a picture", right), ("all 10 right %", right), ("", {"no_wrap": False})]
+    cells = [
+        (
+            row["name"],
+            str(row["side"]),
+            f"{row['parameters'] / 1e6:.1f} M",
+            str(row["dimension"]),
+            f"{row['milliseconds']:.1f}",
+            percent(row["all_right"]),
+            row["unavailable"],
+        )
+        for row in rows
+    ]
+    console().print(table(columns, cells))

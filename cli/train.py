@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -128,6 +129,10 @@ def train(
         say=lambda text: console.print(text, highlight=False),
     )
     (place / "README.md").write_text(model_card(written))
+    for suffix in (".csv", ".png"):
+        # How training went belongs to the model; `fashion evaluate report` shows it.
+        if (history := run / f"history{suffix}").is_file():
+            shutil.copy(history, place / f"training{suffix}")
     console.print(f"{place}: model version {written.model_version}", highlight=False)
 
 

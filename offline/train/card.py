@@ -68,8 +68,18 @@ def model_card(bundle: Bundle) -> str:
         "## Training it again",
         "One command, from the root of the repository; a run that was stopped goes on when it is given again:",
         f"```sh\n{_command(bundle, training, settings)}\n```",
+        *_initial_note(settings["initial"]),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _initial_note(initial: str) -> list[str]:
+    if initial in ("scratch", "imagenet"):
+        return []
+    return [
+        f"INITIAL_BUNDLE is `{initial}`, an earlier state of this folder in the history of the repository; "
+        "`git log -- models` names the commit. From random weights, leave --initial out and train longer."
+    ]
 
 
 def _recipe(training: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
@@ -77,15 +87,27 @@ def _recipe(training: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         f"{stage['width']} x {stage['height']} from {stage['start']:.0%}" for stage in settings["stages"]
     )
     weights = ", ".join(f"{head} {weight:g}" for head, weight in settings["head_weights"].items())
-    start = "From random weights" if settings["initial"] == "scratch" else f"From {settings['initial']} weights"
+    start = {"scratch": "From random weights", "imagenet": "From ImageNet's weights"}.get(
+        settings["initial"], f"From the weights of the bundle `{settings['initial']}`"
+    )
+    margin = settings.get("margin", 0.0)
+    sharpened = f", a margin of {margin:g} on the derived type" if margin else ""
+    rate = (
+        f"one cycle with a peak of {settings['peak']:g} after {settings['warm_up']:.0%}"
+        if settings.get("schedule", "one-cycle") == "one-cycle"
+        else f"a constant learning rate of {settings['peak']:g}"
+    )
+    frozen = settings.get("frozen_layers", 0)
+    kept = f"The first {frozen} layers stay as they were. " if frozen else ""
+    softmax = settings.get("softmax", "cosine")
+    scale = f" with scale {settings['logit_scale']:g}" if softmax == "cosine" else ""
     return (
         f"{start}, {training['steps']:,} steps of {settings['batch']} pictures ({training['pictures_seen']:,} "
         f"photographs in {training['minutes']:g} minutes), SGD with Nesterov momentum {settings['momentum']:g}, "
-        f"one cycle with a peak of {settings['peak']:g} after {settings['warm_up']:.0%}, weight decay "
-        f"{settings['weight_decay']:g}, convolutions in {settings['precision']}. Picture sizes by share of the "
-        f"schedule: {sizes}. Heads trained together on the embedding by a cosine softmax with scale "
-        f"{settings['logit_scale']:g} and label smoothing {settings['label_smoothing']:g}; weights of their losses: "
-        f"{weights}. A product of a derived type with n products is drawn with weight n^-{settings['rebalance']:g}. "
+        f"{rate}, weight decay {settings['weight_decay']:g}, convolutions in {settings['precision']}. Picture sizes by "
+        f"share of the schedule: {sizes}. {kept}Heads trained together on the embedding by a {softmax} softmax"
+        f"{scale}{sharpened} and label smoothing {settings['label_smoothing']:g}; weights of their losses: {weights}. "
+        f"A product of a derived type with n products is drawn with weight n^-{settings['rebalance']:g}. "
         "Flips, shifts, small turns and scalings, light, and now and then another background, blur, coarse pixels or "
         "JPEG. Weights averaged over the last steps, batch statistics computed afresh for them."
     )
@@ -138,6 +160,9 @@ def _command(bundle: Bundle, training: Mapping[str, Any], settings: Mapping[str,
         f"--minutes {settings['minutes']:g}" if settings["minutes"] is not None else f"--passes {settings['passes']:g}"
     )
     drawn = f" --drawn {training['drawn']}" if training["drawn"] else ""
+    if settings["initial"] != "scratch":
+        # Of a bundle its folder is to be named, which lies wherever it was unpacked.
+        drawn += f" --initial {settings['initial'] if settings['initial'] == 'imagenet' else 'INITIAL_BUNDLE'}"
     return (
         f"fashion train DATASET {length}{drawn} --sizes {sizes} \\\n"
         f"    --peak {settings['peak']:g} --seed {settings['seed']} --run var/train --bundle models/{bundle.name} \\\n"

@@ -13,9 +13,10 @@ from offline.train import checkpoint
 from offline.train.checkpoint import Position
 from offline.train.config import HEADS, TrainConfig
 from offline.train.data import UNKNOWN, Pictures, encode_labels
+from offline.train.initial import IMAGENET, SCRATCH
 from offline.train.model import OFFSET, SCALE, build_backbone, preprocessing
 from offline.train.validation import Embed, embed_all
-from services.bundle import Bundle
+from services.bundle import Bundle, load_bundle
 from services.embedder.encoder import normalise
 from services.serving.errors import NotFound
 
@@ -155,6 +156,9 @@ def _recipe(config: TrainConfig, position: Position) -> dict[str, Any]:
     for private in ("dataset", "run", "extra", "threads"):
         # Where files lay on one machine is of no use to another.
         settings.pop(private)
+    if config.initial not in (SCRATCH, IMAGENET):
+        initial = load_bundle(Path(config.initial))
+        settings["initial"] = f"{initial.name} {initial.model_version}"
     return {
         "settings": settings,
         "steps": position.step,
