@@ -173,6 +173,8 @@ def report(
         found = run.retrieval(folder / "retrieval.json", folder)
         classes = run.classification(folder / "classification.json", folder)
         altered = run.robustness(folder / "robustness.json")
+        networks = folder / "backbones.json"
+        compared = json.loads(networks.read_text())["rows"] if networks.is_file() else None
         run.training_history(folder)
         looked_at = run.sheets(sheets)
     _show_retrieval(found)
@@ -183,7 +185,7 @@ def report(
     command = shlex.join(["fashion", "evaluate", "report", "--catalogue", typed[0], "--queries", typed[1]])
     command += f" --output {shlex.quote(typed[2])}" + (f" --limit {limit}" if limit is not None else "")
     plots = [f"{folder.name}/{path.name}" for path in run.plots]
-    _write(output, page(found, classes, altered, command, source, plots))
+    _write(output, page(found, classes, altered, compared, command, source, plots))
     _show_files(output, [*run.plots, *looked_at])
 
 
@@ -509,21 +511,13 @@ def _show_robustness(document: dict[str, Any]) -> None:
 def _show_backbones(rows: list[dict[str, Any]]) -> None:
     from cli.output import console
     from cli.output import plain_table as table
-    from offline.evaluate.page import percent
+    from offline.evaluate.page import backbone_rows
 
+    to = console()
     right: dict[str, Any] = {"justify": "right"}
     columns: list[tuple[str, dict[str, Any]]] = [("network", {}), ("side", right), ("parameters", right)]
-    columns += [("floats", right), ("ms a picture", right), ("all 10 right %", right), ("", {"no_wrap": False})]
-    cells = [
-        (
-            row["name"],
-            str(row["side"]),
-            f"{row['parameters'] / 1e6:.1f} M",
-            str(row["dimension"]),
-            f"{row['milliseconds']:.1f}",
-            percent(row["all_right"]),
-            row["unavailable"],
-        )
-        for row in rows
-    ]
-    console().print(table(columns, cells))
+    columns += [("floats", right), ("ms a picture", right), ("all 10 right %", right)]
+    to.print(table(columns, backbone_rows(rows)))
+    for row in rows:
+        if row["unavailable"]:
+            to.print(f"{row['name']}: {row['unavailable']}", markup=False, highlight=False, soft_wrap=True)

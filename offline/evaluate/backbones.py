@@ -1,4 +1,4 @@
-"""Compares networks of keras.applications, with ImageNet's weights and without any training, as the report chose its own."""
+"""Compares networks of keras.applications, with ImageNet's weights and untrained, as the report chose its own."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -117,14 +117,15 @@ def _measure(
         unavailable = f"weights cannot be downloaded: {str(error).splitlines()[0][:80]}"
         network = make(include_top=False, weights=None, pooling="max", input_shape=shape)
     run = tf.function(lambda pixels: network(pixels, training=False))
+    picture = tf.zeros((1, *shape))
     row = BackboneRow(
-        name,
-        side,
-        network.count_params(),
-        int(network.output_shape[1]),
-        _median_ms(lambda: run(tf.zeros((1, side, side, 3))).numpy()),
-        None,
-        unavailable,
+        name=name,
+        side=side,
+        parameters=network.count_params(),
+        dimension=int(network.output_shape[1]),
+        milliseconds=_median_ms(lambda: run(picture).numpy()),
+        all_right=None,
+        unavailable=unavailable,
     )
     if unavailable:
         # What an untrained network finds is nobody's result.

@@ -38,6 +38,11 @@ _ROBUSTNESS_TEXT: Final = """\
 parameters than training uses (`offline/evaluate/alterations.py`). In per cent; `all 10 right` by gender and article
 type, of all products."""
 
+_BACKBONES_TEXT: Final = """\
+By `fashion evaluate backbones`: networks of keras.applications with ImageNet's weights, global max pooling, untrained, as
+the report chose its own, beside the shipped model; one picture at a time, median of seven, in TensorFlow float32 for the
+others. Where weights could not be downloaded there is no result, only size and time."""
+
 # What each plot shows, for readers who cannot see it.
 _PLOTS: Final = {
     "performance-articleType": "Performance against tolerance, by article type",
@@ -159,6 +164,7 @@ def page(
     retrieval: Mapping[str, Any],
     classification: Mapping[str, Any],
     robustness: Mapping[str, Any] | None,
+    backbones: Sequence[Mapping[str, Any]] | None,
     command: str,
     source: str,
     plots: Sequence[str],
@@ -169,6 +175,7 @@ def page(
         retrieval: its JSON document.
         classification: its JSON document.
         robustness: its JSON document; None where it was not measured.
+        backbones: the rows of `fashion evaluate backbones`; None where it was not run.
         command: what gives the same page again.
         source: one sentence or more on where queries and catalogue come from.
         plots: paths of PNG files, relative to the page.
@@ -263,6 +270,14 @@ def page(
             ),
             "",
         ]
+    if backbones is not None:
+        lines += ["## Other networks", "", _BACKBONES_TEXT, ""]
+        lines += _table(
+            ("network", "side", "parameters", "floats", "ms a picture", "all 10 right"),
+            backbone_rows(backbones),
+            numbers_from=1,
+        )
+        lines += ["", *(f"{row['name']}: {row['unavailable']}." for row in backbones if row["unavailable"]), ""]
     if plots:
         lines += ["## Plots", ""]
         for plot in plots:
@@ -277,6 +292,21 @@ def robustness_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return [
         (row["alteration"], row["description"], *(percent(row[figure]) for figure in figures))
         for row in document["rows"]
+    ]
+
+
+def backbone_rows(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Rows of network, side, parameters, floats, milliseconds, and the share of queries whose ten are all right."""
+    return [
+        (
+            row["name"],
+            str(row["side"]),
+            f"{row['parameters'] / 1e6:.1f} M",
+            f"{row['dimension']:,}",
+            f"{row['milliseconds']:.1f}",
+            percent(row["all_right"]),
+        )
+        for row in rows
     ]
 
 
