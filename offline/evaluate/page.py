@@ -39,9 +39,9 @@ parameters than training uses (`offline/evaluate/alterations.py`). In per cent; 
 type, of all products."""
 
 _BACKBONES_TEXT: Final = """\
-By `fashion evaluate backbones`: networks of keras.applications with ImageNet's weights, global max pooling, untrained, as
-the report chose its own, beside the shipped model; one picture at a time, median of seven, in TensorFlow float32 for the
-others. Where weights could not be downloaded there is no result, only size and time."""
+By `fashion evaluate backbones`: networks of keras.applications with ImageNet's weights, global max pooling, untrained,
+as the report chose its own, beside the shipped model; one picture at a time, median of seven, in TensorFlow float32 for
+the others. Where weights could not be downloaded there is no result, only size and time."""
 
 # What each plot shows, for readers who cannot see it.
 _PLOTS: Final = {
