@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= PASSIVE
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup demo up down test check format protos stubs lock clean
+.PHONY: help setup demo up down test check format protos stubs lock bench clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -73,6 +73,11 @@ lock: setup ## Pin the dependencies of pyproject.toml anew, with hashes.
 	$(COMPILE) --extra dev --extra train --output-file requirements.lock pyproject.toml
 	$(COMPILE) --constraint requirements.lock --output-file requirements-serve.lock pyproject.toml
 	$(COMPILE) --constraint requirements.lock --extra bench --output-file requirements-bench.lock pyproject.toml
+
+bench: setup ## Measure speed and memory beside what others use; DATASET=path, on an otherwise idle machine.
+	@test -n "$(DATASET)" || { echo "name a data set: make bench DATASET=path" >&2; exit 2; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@$(BIN)/fashion bench all "$(DATASET)"
 
 clean: ## Remove what can be made again, the environment too.
 	rm -rf $(VENV) build dist out .mypy_cache .pytest_cache .ruff_cache

@@ -48,6 +48,7 @@ ENTRIES = (
     Entry("dataset", "cli.dataset", "app", "Data sets: download, draw, split, check."),
     Entry("train", "cli.train", "app", "Train a model and write its bundle."),
     Entry("evaluate", "cli.evaluate", "app", "Measure retrieval and classification on any data set."),
+    Entry("bench", "cli.bench", "app", "Measure speed and memory, beside the floor and what others use."),
 )
 
 

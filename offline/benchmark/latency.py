@@ -1,0 +1,145 @@
+"""How long one caller waits: the product in one process and in three, beside the floor and a bare echo."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+
+from fashion.v1 import search_pb2, search_pb2_grpc, types_pb2
+from offline.benchmark.echo import METHOD
+from offline.benchmark.processes import ServerProcess, running, running_echo
+from offline.benchmark.timing import Series, interleaved
+from services.embedder.encoder import Encoder
+from services.redis_server import redis_url_or_embedded
+from services.vision import prepare
+
+_TOP_K = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Photographs:
+    """What is asked with.
+
+    Attributes:
+        contents: files of photographs.
+        product_ids: products of the catalogue.
+    """
+
+    contents: tuple[bytes, ...]
+    product_ids: tuple[str, ...]
+
+
+class _Turns:
+    """Hands things out in turn, so that no cache answers for them."""
+
+    def __init__(self, things: tuple[Any, ...]) -> None:
+        self._things, self._at = things, 0
+
+    def next(self) -> Any:
+        self._at = (self._at + 1) % len(self._things)
+        return self._things[self._at]
+
+
+def floor(encoder: Encoder, contents: tuple[bytes, ...], type_embeddings: NDArray[np.float32]) -> Callable[[], object]:
+    """Bare decoding, inference and FAISS over one derived type, and nothing else."""
+    index = faiss.IndexFlatIP(type_embeddings.shape[1])
+    index.add(np.ascontiguousarray(type_embeddings))
+    size = encoder.model.input_height, encoder.model.input_width
+    turns = _Turns(contents)
+
+    def work() -> object:
+        faiss.omp_set_num_threads(1)
+        return index.search(encoder.encode(prepare(turns.next(), *size)[None]), _TOP_K)
+
+    return work
+
+
+def photograph_query(channel: grpc.Channel, contents: tuple[bytes, ...]) -> Callable[[], object]:
+    """FindSimilar of a photograph."""
+    stub = search_pb2_grpc.SearchServiceStub(channel)
+    turns = _Turns(contents)
+
+    def work() -> object:
+        image = types_pb2.Image(content=turns.next())
+        return stub.FindSimilar(search_pb2.FindSimilarRequest(image=image, top_k=_TOP_K), timeout=20)
+
+    return work
+
+
+def product_query(channel: grpc.Channel, product_ids: tuple[str, ...]) -> Callable[[], object]:
+    """FindSimilar of a product, over the whole inventory."""
+    stub = search_pb2_grpc.SearchServiceStub(channel)
+    turns = _Turns(product_ids)
+
+    def work() -> object:
+        request = search_pb2.FindSimilarRequest(product_id=turns.next(), top_k=_TOP_K)
+        return stub.FindSimilar(request, timeout=20)
+
+    return work
+
+
+def echo(channel: grpc.Channel, contents: tuple[bytes, ...]) -> Callable[[], object]:
+    """A bare call with the bytes of a photograph."""
+    call: Any = channel.unary_unary(METHOD)
+    turns = _Turns(contents)
+    return lambda: call(turns.next(), timeout=20)
+
+
+@contextlib.contextmanager
+def separate_services(data_dir: Path, folder: Path) -> Iterator[ServerProcess]:
+    """Embedder, classifier and search as processes of their own with a real Redis; yields search."""
+    with contextlib.ExitStack() as stack:
+        redis = stack.enter_context(redis_url_or_embedded("", folder / "redis"))
+        embedder = stack.enter_context(running("services.embedder", {}, folder / "embedder.log"))
+        shared = {"REDIS_URL": redis, "CLASSIFIER_EMBEDDER_TARGET": embedder.target}
+        classifier = stack.enter_context(running("services.classifier", shared, folder / "classifier.log"))
+        settings = {
+            "REDIS_URL": redis,
+            "SEARCH_DATA_DIR": str(data_dir),
+            "SEARCH_EMBEDDER_TARGET": embedder.target,
+            "SEARCH_CLASSIFIER_TARGET": classifier.target,
+        }
+        yield stack.enter_context(running("services.search", settings, folder / "search.log"))
+
+
+def measure_latency(
+    encoder: Encoder,
+    asked: Photographs,
+    type_embeddings: NDArray[np.float32],
+    search_target: str,
+    rounds: int,
+    calls: int,
+    name: str,
+) -> dict[str, Series]:
+    """Times queries against one deployment, interleaved with the floor and the echo.
+
+    Args:
+        encoder: of the floor.
+        asked: what is asked with.
+        type_embeddings: float32, shape (n, dimension), what the floor searches.
+        search_target: where the deployment answers.
+        rounds: of the interleaving.
+        calls: of each workload in a round.
+        name: of the deployment, in the names of its series.
+    """
+    with contextlib.ExitStack() as stack:
+        channel = stack.enter_context(grpc.insecure_channel(search_target))
+        answer = photograph_query(channel, asked.contents)()
+        size = answer.ByteSize() if isinstance(answer, search_pb2.FindSimilarResponse) else 0
+        echoing = stack.enter_context(grpc.insecure_channel(stack.enter_context(running_echo(size))))
+        return interleaved(
+            {
+                "floor": floor(encoder, asked.contents, type_embeddings),
+                "echo": echo(echoing, asked.contents),
+                f"{name}, photograph": photograph_query(channel, asked.contents),
+                f"{name}, product": product_query(channel, asked.product_ids),
+            },
+            rounds,
+            calls,
+        )

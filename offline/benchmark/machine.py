@@ -1,0 +1,47 @@
+"""Tells what machine a benchmark ran on, and whether something else was running."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.embedder.settings import available_processors
+
+_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+# Of one core: a shell and a benchmark that waits stay below.
+_IDLE_LOAD = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a benchmark ran on.
+
+    Attributes:
+        processor: its name, as the system gives it.
+        processors: how many this process may use.
+        flags: what it can compute with.
+        load: mean number of running processes over the minute before.
+    """
+
+    processor: str
+    processors: int
+    flags: tuple[str, ...]
+    load: float
+
+    @property
+    def busy(self) -> bool:
+        """Whether something else was running."""
+        return self.load > _IDLE_LOAD
+
+    @classmethod
+    def this(cls) -> "Machine":
+        """This machine, now."""
+        name = "unknown"
+        flags: tuple[str, ...] = ()
+        cpuinfo = Path("/proc/cpuinfo")
+        if cpuinfo.is_file():
+            facts = dict(line.split(":", 1) for line in cpuinfo.read_text().splitlines() if ":" in line)
+            facts = {key.strip(): value.strip() for key, value in facts.items()}
+            name = facts.get("model name", name)
+            have = facts.get("flags", "").split()
+            flags = tuple(flag for flag in _FLAGS if flag in have)
+        return cls(name, available_processors(), flags, os.getloadavg()[0])

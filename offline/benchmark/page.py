@@ -1,0 +1,188 @@
+"""Writes docs/performance.md from the figures of the benchmarks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+Figures = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A figure that is to be reached.
+
+    Attributes:
+        name: for people.
+        part: the benchmark that measures it.
+        value: takes it from that part's figures.
+        reach: the bound.
+        at_most: whether that is an upper bound.
+        unit: of the figure; empty for a ratio.
+        spread: takes the smallest and the largest of the rounds; None where there are none.
+    """
+
+    name: str
+    part: str
+    value: Callable[[Mapping[str, Any]], float]
+    reach: float
+    at_most: bool
+    unit: str = ""
+    spread: Callable[[Mapping[str, Any]], Mapping[str, float]] | None = None
+
+
+_ONE: Final = "one process, photograph / (floor + 1 echo)"
+_THREE: Final = "three processes, photograph / (floor + 3 echoes)"
+_REPORT: Final = "the report's method"
+
+
+def _ratio_of(*path: str) -> Callable[[Mapping[str, Any]], Mapping[str, float]]:
+    def take(figures: Mapping[str, Any]) -> Mapping[str, float]:
+        found: Any = figures
+        for name in path:
+            found = found[name]
+        taken: Mapping[str, float] = found
+        return taken
+
+    return take
+
+
+def _target(name: str, part: str, path: tuple[str, ...], reach: float, at_most: bool) -> Target:
+    take = _ratio_of(*path)
+    return Target(name, part, lambda figures: take(figures)["median"], reach, at_most, spread=take)
+
+
+TARGETS: Final = (
+    _target("photograph, one process / (floor + 1 bare echo)", "latency", ("ratios", _ONE), 1.3, True),
+    _target("photograph, three processes / (floor + 3 bare echoes)", "latency", ("ratios", _THREE), 1.3, True),
+    _target("the report's method / ours, photograph", "peers", ("ratios", f"{_REPORT}, photograph"), 40, False),
+    _target("the report's method / ours, product", "peers", ("ratios", f"{_REPORT}, product"), 15, False),
+    Target("recall@10 of a product query over the inventory", "peers", lambda f: f["recall_at_10"], 0.99, False),
+    Target("sustained at p99 of 50 ms / offline rate of the embedder", "load", lambda f: f["ratio"], 0.75, False),
+    _target("bfloat16 / float32, throughput", "precision", ("throughput",), 2, False),
+    Target("ingest / batch rate of the embedder", "ingest", lambda f: f["ratio"], 0.85, False),
+    Target("start to SERVING, warm cache", "start", lambda f: f["seconds"], 5, True, " s"),
+    Target("resident memory after queries", "start", lambda f: f["resident_after_queries_mib"], 900, True, " MiB"),
+)
+
+
+def target_rows(figures: Figures) -> list[tuple[str, str, str, str, str, str]]:
+    """Rows of figure, bound, measured, spread, verdict and command; of the parts that were run."""
+    rows = []
+    for target in TARGETS:
+        part = figures.get(target.part)
+        if part is None or (target.part == "peers" and _missing(target, part)):
+            continue
+        value = target.value(part)
+        reached = value <= target.reach if target.at_most else value >= target.reach
+        spread = "-"
+        if target.spread is not None:
+            ends = target.spread(part)
+            spread = f"{_number(ends['low'])}–{_number(ends['high'])}"
+        rows.append(
+            (
+                target.name,
+                f"{'at most' if target.at_most else 'at least'} {target.reach:g}{target.unit}",
+                f"{_number(value)}{target.unit}",
+                spread,
+                "reached" if reached else "missed",
+                f"`fashion bench {target.part}`",
+            )
+        )
+    return rows
+
+
+def page(figures: Figures, command: str, notes: str) -> str:
+    """The page, in Markdown.
+
+    Args:
+        figures: of each part that was run, as its JSON holds them.
+        command: what gives the same again.
+        notes: what people have found out about why; Markdown.
+    """
+    if not figures:
+        raise ValueError("nothing was measured")
+    any_part = next(iter(figures.values()))
+    machine = any_part["machine"]
+    lines = [
+        "# Performance",
+        "",
+        f"{machine['processors']} cores of {machine['processor']} ({', '.join(machine['flags'])}), "
+        f"{any_part['products']:,} products. Times are medians of rounds in which everything compared ran "
+        "interleaved; the spread is that of the rounds. All but the last section is written by one command:",
+        "",
+        "```sh",
+        command,
+        "```",
+        "",
+        "## What we meant to reach",
+        "",
+        *_table(("figure", "target", "measured", "rounds", "", "command"), target_rows(figures)),
+        "",
+    ]
+    if "latency" in figures:
+        latency = figures["latency"]
+        lines += ["## One caller", "", f"Runtime {latency['runtime']}, {latency['precision']}; in milliseconds.", ""]
+        parts = ("one process", "three processes")
+        medians = [(name, f"{ms:.2f}") for part in parts for name, ms in latency[part].items()]
+        lines += [*_table(("what", "median, ms"), medians), ""]
+    if "load" in figures:
+        load = figures["load"]
+        lines += [
+            "## Under load",
+            "",
+            f"Photographs arriving by chance (Poisson), counted from when they were meant to be sent. The bare "
+            f"embedder does {load['offline_a_second']:.0f} a second in batches; the sender shares the machine.",
+            "",
+            *_table(
+                ("offered a second", "answered", "refused", "p50 ms", "p99 ms", "p99.9 ms"),
+                [
+                    (
+                        f"{p['offered']:.0f}",
+                        f"{p['answered']:.0f}",
+                        f"{p['refused']:.1%}",
+                        *(f"{p[key]:.1f}" for key in ("p50_ms", "p99_ms", "p999_ms")),
+                    )
+                    for p in load["points"]
+                ],
+            ),
+            "",
+        ]
+    if "ingest" in figures:
+        ingest = figures["ingest"]
+        lines += [
+            "## Ingest and start",
+            "",
+            f"{ingest['rows_a_second']:.0f} rows a second end to end; the bare embedder does "
+            f"{ingest['bare_a_second']:.0f} a second in batches of 32.",
+            "",
+        ]
+    if "peers" in figures:
+        found = figures["peers"]
+        rows = [
+            (name, f"{ms:.2f}", f"{found['ratios'][name]['median']:.1f}" if name in found["ratios"] else "1")
+            for name, ms in found["medians_ms"].items()
+        ]
+        lines += [
+            "## Beside what people would use instead",
+            "",
+            "Ours over gRPC, all others called in process. The report's method has random weights; they cost the same.",
+            "",
+            *_table(("method", "median, ms", "times ours"), rows),
+            "",
+            *(f"Not measured: {name} ({why})." for name, why in found["missing"].items()),
+            "",
+        ]
+    return "\n".join([*lines, notes.strip()]).rstrip() + "\n"
+
+
+def _missing(target: Target, part: Mapping[str, Any]) -> bool:
+    return target.spread is not None and not any(name.startswith(_REPORT) for name in part["ratios"])
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.2f}"
+
+
+def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    marks = ["---"] * len(heading)
+    return [f"| {' | '.join(cells)} |" for cells in (heading, marks, *rows)]

@@ -1,0 +1,108 @@
+"""Runs servers as processes of their own, and tells how long they took to serve and what memory they hold."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from services.serving.errors import NotReady
+
+_OURS = ("SERVER_", "EMBEDDER_", "CLASSIFIER_", "SEARCH_", "REDIS_")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProcess:
+    """A server that runs.
+
+    Attributes:
+        target: "host:port".
+        pid: its process.
+        start_s: seconds from its start to SERVING.
+    """
+
+    target: str
+    pid: int
+    start_s: float
+
+    def resident_mib(self) -> float:
+        """Resident memory, in MiB; Linux only."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+        raise NotReady(f"process {self.pid} has no VmRSS", reason="PROCESS_GONE")
+
+
+def free_port() -> int:
+    """Finds a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(
+    module: str, environment: Mapping[str, str], log: Path, service: str = "", timeout_s: float = 300.0
+) -> Iterator[ServerProcess]:
+    """Runs a server of the product for as long as the context lasts.
+
+    Args:
+        module: such as "services.stack".
+        environment: its settings; those of this process's environment do not count.
+        log: where its output goes.
+        service: whose health is waited for; "" for the whole server.
+        timeout_s: how long that may take, in seconds.
+
+    Raises:
+        NotReady: it ended, or did not serve in time.
+    """
+    port = free_port()
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    settings = {**inherited, "SERVER_PORT": str(port), "OMP_WAIT_POLICY": "PASSIVE", **environment}
+    began = time.monotonic()
+    with log.open("ab") as output:
+        process = subprocess.Popen([sys.executable, "-m", module], env=settings, stdout=output, stderr=output)
+    try:
+        _wait(process, f"127.0.0.1:{port}", service, began + timeout_s, log)
+        yield ServerProcess(f"127.0.0.1:{port}", process.pid, time.monotonic() - began)
+    finally:
+        process.terminate()
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+@contextlib.contextmanager
+def running_echo(answer_bytes: int) -> Iterator[str]:
+    """Runs the bare echo server; yields its target."""
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-m", "offline.benchmark.echo", str(port), str(answer_bytes)])
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            grpc.channel_ready_future(channel).result(timeout=60)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait(20)
+
+
+def _wait(process: "subprocess.Popen[bytes]", target: str, service: str, until: float, log: Path) -> None:
+    with grpc.insecure_channel(target) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        while time.monotonic() < until:
+            if process.poll() is not None:
+                raise NotReady(f"the server ended at once; its log: {log}", reason="SERVER_ENDED")
+            with contextlib.suppress(grpc.RpcError):
+                answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=1.0)  # type: ignore[attr-defined]
+                if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                    return
+            time.sleep(0.02)
+    raise NotReady(f"the server did not serve in time; its log: {log}", reason="SERVER_NOT_READY")

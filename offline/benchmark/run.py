@@ -1,0 +1,294 @@
+"""Runs the benchmarks one after another on one catalogue, and keeps each part's figures as it ends."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+
+from offline.benchmark import peers
+from offline.benchmark.latency import Photographs, measure_latency, photograph_query, product_query, separate_services
+from offline.benchmark.load import LIMIT_MS, LoadPoint, offer, sustained
+from offline.benchmark.machine import Machine
+from offline.benchmark.processes import running
+from offline.benchmark.timing import Series, interleaved, ratio
+from offline.dataset import open_dataset
+from services.bundle import load_bundle
+from services.embedder.encoder import Encoder
+from services.embedder.loading import load_encoder
+from services.embedder.settings import EmbedderSettings, available_processors
+from services.search.catalogue import DATABASE_FILE, Catalogue
+from services.serving.errors import InvalidInput
+from services.vision import prepare
+
+PARTS: Final = ("ingest", "start", "latency", "load", "precision", "peers")
+_PHOTOGRAPHS: Final = 200
+_BATCH: Final = 32
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """What to measure.
+
+    Attributes:
+        dataset: a folder or zip in Kaggle's layout; its products become the catalogue.
+        folder: where figures go, one JSON file a part.
+        work: where the catalogue is kept between runs.
+        products: at most so many; None for all.
+        rounds: of every interleaving.
+        calls: of each workload in a round.
+        load_s: seconds at each offered rate.
+    """
+
+    dataset: Path
+    folder: Path
+    work: Path
+    products: int | None = None
+    rounds: int = 7
+    calls: int = 25
+    load_s: float = 8.0
+
+
+class Benchmarks:
+    """The parts, on one catalogue."""
+
+    def __init__(self, options: BenchOptions, say: Say) -> None:
+        """Reads the photographs that are asked with.
+
+        Raises:
+            InvalidInput: the data set cannot be used.
+        """
+        self._options, self._say = options, say
+        options.folder.mkdir(parents=True, exist_ok=True)
+        options.work.mkdir(parents=True, exist_ok=True)
+        self._data = options.work / "data"
+        self._settings = EmbedderSettings()
+        with open_dataset(options.dataset) as dataset:
+            rows = dataset.rows[: options.products] if options.products else dataset.rows
+            if len(rows) < _BATCH:
+                raise InvalidInput(
+                    f"{options.dataset}: at least {_BATCH} products are needed", reason="DATASET_TOO_SMALL"
+                )
+            chosen = np.linspace(0, len(rows) - 1, min(_PHOTOGRAPHS, len(rows))).astype(int)
+            self._asked = Photographs(
+                tuple(dataset.photograph(rows[at].id) for at in chosen), tuple(rows[at].id for at in chosen)
+            )
+            self._count = len(rows)
+
+    def run(self, part: str) -> dict[str, Any]:
+        """Runs one part, writes its figures, and returns them."""
+        machine = Machine.this()
+        if machine.busy:
+            self._say(f"something else is running (load {machine.load:.1f}): figures will be off")
+        self._say(f"{part} …")
+        figures = {"machine": asdict(machine), "products": self._count, **getattr(self, f"_{part}")()}
+        (self._options.folder / f"{part}.json").write_text(json.dumps(figures, indent=1) + "\n")
+        return figures
+
+    def _encoder(self, **changes: Any) -> Encoder:
+        return load_encoder(self._settings.model_copy(update=changes))
+
+    def _pixels(self, encoder: Encoder) -> NDArray[np.uint8]:
+        size = encoder.model.input_height, encoder.model.input_width
+        return np.stack([prepare(content, *size) for content in self._asked.contents])
+
+    def _batch_rate(self, encoder: Encoder, rounds: int) -> float:
+        pixels = self._pixels(encoder)[:_BATCH]
+        series = interleaved({"batch": lambda: encoder.encode(pixels)}, rounds, 5)["batch"]
+        return len(pixels) * 1000 / series.median
+
+    def _ingest(self) -> dict[str, Any]:
+        """End to end, beside the bare embedder before and after."""
+        if (self._data / DATABASE_FILE).exists():
+            raise InvalidInput(
+                f"{self._data} holds a catalogue already; remove it to ingest again", reason="DATA_EXISTS"
+            )
+        encoder = self._encoder()
+        before = self._batch_rate(encoder, self._options.rounds)
+        with running("services.stack", {"SEARCH_DATA_DIR": str(self._data)}, self._options.work / "stack.log") as stack:
+            limit = ["--limit", str(self._options.products)] if self._options.products else []
+            command = [
+                sys.executable,
+                "-m",
+                "cli",
+                "ingest",
+                str(self._options.dataset),
+                "--server",
+                stack.target,
+                *limit,
+            ]
+            began = time.monotonic()
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            spent = time.monotonic() - began
+        after = self._batch_rate(encoder, self._options.rounds)
+        rate, bare = self._count / spent, (before + after) / 2
+        return {"rows_a_second": rate, "seconds": spent, "bare_a_second": bare, "ratio": rate / bare}
+
+    def _start(self) -> dict[str, Any]:
+        """From nothing to SERVING, and what memory is held then and after queries."""
+        starts, memory, after = [], [], []
+        for _ in range(3):
+            with self._stack() as stack:
+                starts.append(stack.start_s)
+                memory.append(stack.resident_mib())
+                with grpc.insecure_channel(stack.target) as channel:
+                    for query in (
+                        photograph_query(channel, self._asked.contents),
+                        product_query(channel, self._asked.product_ids),
+                    ):
+                        for _ in range(100):
+                            query()
+                after.append(stack.resident_mib())
+        return {
+            "seconds": float(np.median(starts)),
+            "resident_mib": float(np.median(memory)),
+            "resident_after_queries_mib": float(np.median(after)),
+            "starts": starts,
+        }
+
+    def _latency(self) -> dict[str, Any]:
+        options, encoder = self._options, self._encoder()
+        found: dict[str, Any] = {"runtime": encoder.model.runtime, "precision": encoder.model.precision}
+        with self._stack() as stack:
+            whole = self._measured(encoder, stack.target, "one process")
+        with tempfile.TemporaryDirectory() as folder, separate_services(self._data, Path(folder)) as search:
+            apart = self._measured(encoder, search.target, "three processes")
+        found["one process"] = _medians(whole)
+        found["three processes"] = _medians(apart)
+        found["ratios"] = {
+            "one process, photograph / (floor + 1 echo)": asdict(
+                ratio(whole["one process, photograph"], (whole["floor"], 1), (whole["echo"], 1))
+            ),
+            "three processes, photograph / (floor + 3 echoes)": asdict(
+                ratio(apart["three processes, photograph"], (apart["floor"], 1), (apart["echo"], 3))
+            ),
+        }
+        found["rounds"], found["calls"] = options.rounds, options.calls
+        return found
+
+    def _load(self) -> dict[str, Any]:
+        encoder = self._encoder()
+        offline = self._batch_rate(encoder, self._options.rounds)
+        points: list[LoadPoint] = []
+        with self._stack() as stack:
+            for share in (0.2, 0.35, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9):
+                point = asyncio.run(
+                    offer(stack.target, self._asked.contents, share * offline, self._options.load_s, seed=len(points))
+                )
+                points.append(point)
+                self._say(f"  {point.offered:.0f}/s offered: p99 {point.p99_ms:.1f} ms")
+                if point.p99_ms > LIMIT_MS:
+                    break
+        rate = sustained(points)
+        return {
+            "offline_a_second": offline,
+            "sustained_a_second": rate,
+            "ratio": rate / offline,
+            "points": [asdict(point) for point in points],
+        }
+
+    def _precision(self) -> dict[str, Any]:
+        exact, half = self._encoder(precision="float32"), self._encoder(precision="bfloat16")
+        pixels = self._pixels(exact)
+        one, batch = pixels[:1], pixels[:_BATCH]
+        series = interleaved(
+            {
+                "float32, batch": lambda: exact.encode(batch),
+                "bfloat16, batch": lambda: half.encode(batch),
+                "float32, one": lambda: exact.encode(one),
+                "bfloat16, one": lambda: half.encode(one),
+            },
+            self._options.rounds,
+            5,
+        )
+        cosines = (exact.encode(pixels) * half.encode(pixels)).sum(axis=1)
+        return {
+            "medians_ms": _medians(series),
+            "batch": _BATCH,
+            "throughput": asdict(ratio(series["float32, batch"], (series["bfloat16, batch"], 1))),
+            "one": asdict(ratio(series["float32, one"], (series["bfloat16, one"], 1))),
+            "cosine_min": float(cosines.min()),
+        }
+
+    def _peers(self) -> dict[str, Any]:
+        embeddings = self._embeddings()
+        bundle = load_bundle(Path(self._settings.bundle))
+        missing: dict[str, str] = {}
+        workloads: dict[str, Callable[[], object]] = {}
+        with ExitStack() as resources:
+            folder = Path(resources.enter_context(tempfile.TemporaryDirectory()))
+            stack = resources.enter_context(self._stack())
+            channel = resources.enter_context(grpc.insecure_channel(stack.target))
+            workloads["ours, photograph"] = photograph_query(channel, self._asked.contents)
+            workloads["ours, product"] = product_query(channel, self._asked.product_ids)
+            contents, threads = self._asked.contents, available_processors()
+            others: dict[str, Callable[[], dict[str, Callable[[], object]]]] = {
+                "the report's method": lambda: peers.report_method(contents, embeddings),
+                "ONNX Runtime + hnswlib": lambda: peers.onnx_method(bundle, contents, embeddings, threads),
+                "Milvus Lite": lambda: peers.milvus_method(embeddings, folder),
+            }
+            for name, make in others.items():
+                self._say(f"  {name}")
+                try:
+                    workloads |= make()
+                except ImportError as error:
+                    missing[name] = f"{error}; {peers.INSTALL}"
+            series = interleaved(workloads, max(5, self._options.rounds), 5)
+            recall = self._recall(channel, embeddings)
+        ratios = {
+            name: asdict(ratio(times, (series["ours, photograph" if "photograph" in name else "ours, product"], 1)))
+            for name, times in series.items()
+            if not name.startswith("ours")
+        }
+        return {"medians_ms": _medians(series), "ratios": ratios, "recall_at_10": recall, "missing": missing}
+
+    def _recall(self, channel: grpc.Channel, embeddings: NDArray[np.float32]) -> float:
+        """Of our answers to a product over the whole inventory: the share that is among the ten nearest, exactly."""
+        ids = self._ids
+        row_of = {product_id: row for row, product_id in enumerate(ids)}
+        shares = []
+        for product_id in self._asked.product_ids:
+            answer: Any = product_query(channel, (product_id,))()
+            similar = embeddings @ embeddings[row_of[product_id]]
+            similar[row_of[product_id]] = -2.0
+            tenth = np.partition(similar, -10)[-10] - 1e-5
+            shares.append(np.mean([similar[row_of[found.product.id]] >= tenth for found in answer.products]))
+        return float(np.mean(shares))
+
+    def _embeddings(self) -> NDArray[np.float32]:
+        """The catalogue's, as search keeps them: float32, shape (n, dimension)."""
+        with Catalogue.open(self._data) as catalogue:
+            pairs = [
+                (row.product.id, row.embedding)
+                for rows in catalogue.by_derived_type()
+                for row in rows
+                if row.embedding is not None
+            ]
+        self._ids = [product_id for product_id, _ in pairs]
+        return np.stack([embedding.astype(np.float32) for _, embedding in pairs])
+
+    def _stack(self) -> Any:
+        if not self._data.exists():
+            raise InvalidInput("there is no catalogue yet: run `ingest` first", reason="CATALOGUE_MISSING")
+        return running("services.stack", {"SEARCH_DATA_DIR": str(self._data)}, self._options.work / "stack.log")
+
+    def _measured(self, encoder: Encoder, target: str, name: str) -> dict[str, Series]:
+        random = np.random.default_rng(0).normal(size=(1500, encoder.model.dimension)).astype(np.float32)
+        random /= np.linalg.norm(random, axis=1, keepdims=True)
+        return measure_latency(encoder, self._asked, random, target, self._options.rounds, self._options.calls, name)
+
+
+def _medians(series: dict[str, Series]) -> dict[str, float]:
+    return {name: one.median for name, one in series.items()}
