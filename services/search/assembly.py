@@ -13,6 +13,7 @@ from services.search.catalogue import Catalogue
 from services.search.embedding_queue import WriteEmbedder
 from services.search.finding import SimilarFinder
 from services.search.indexes.faiss import FaissIndex
+from services.search.indexes.reduction_file import ReductionFile
 from services.search.local import LocalSearch
 from services.search.preferences import PreferenceStore
 from services.search.renewing import renew
@@ -58,7 +59,7 @@ async def running_search(
     """
     async with AsyncExitStack() as resources:
         model = await _model(embedder, settings.start_timeout_s)
-        index = FaissIndex(model.dimension, settings.index())
+        index = FaissIndex(model.dimension, settings.index(), ReductionFile(settings.data_dir, model.model_version))
         publisher = CandidatePublisher(
             CandidateKeeper(index, model, settings.candidates_changed_share),
             candidate_store,

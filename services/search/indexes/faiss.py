@@ -21,6 +21,7 @@ from services.search.indexes.base import (
 )
 from services.search.indexes.columns import Columns
 from services.search.indexes.locking import ReadersWriterLock
+from services.search.indexes.reduction_file import ReductionFile
 from services.search.indexes.shards import ReducedIndex, Shard, train_reduction
 from services.search.products import Product
 
@@ -69,8 +70,18 @@ class FaissIndex:
     of the real data set: of 200 queries' 10 nearest products, and of their 100 nearest, it chose every one.
     """
 
-    def __init__(self, dimension: int, settings: FaissSettings | None = None) -> None:
+    def __init__(
+        self, dimension: int, settings: FaissSettings | None = None, kept: ReductionFile | None = None
+    ) -> None:
+        """Makes an empty index.
+
+        Args:
+            dimension: floats in an embedding.
+            settings: how to search.
+            kept: where the projection of the reduced index outlives the process; None for nowhere.
+        """
         self._dimension = dimension
+        self._kept = kept
         self._settings = settings if settings is not None else FaissSettings()
         # A sum of `dimension` products of float32 numbers, of vectors of norm 1, is off by less than this, in whatever
         # order it is formed (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1).
@@ -224,10 +235,16 @@ class FaissIndex:
         trained_on = 0 if state.reduced is None else state.reduced.reduction.trained_on
         if count <= self._settings.exact_limit or count < _GROWTH * trained_on:
             return state.reduced
-        members = np.concatenate([shard.members for shard in state.shards.values()])
-        chosen = np.random.default_rng(_SEED).choice(members, size=min(_SAMPLE, count), replace=False)
-        sample = state.embeddings(chosen)
-        reduction = train_reduction(sample, self._settings.components, trained_on=count, seed=_SEED)
+        reduction = None
+        if state.reduced is None and self._kept is not None:
+            reduction = self._kept.load(self._dimension, self._settings.components)
+        if reduction is None or count >= _GROWTH * reduction.trained_on:
+            members = np.concatenate([shard.members for shard in state.shards.values()])
+            chosen = np.random.default_rng(_SEED).choice(members, size=min(_SAMPLE, count), replace=False)
+            sample = state.embeddings(chosen)
+            reduction = train_reduction(sample, self._settings.components, trained_on=count, seed=_SEED)
+            if self._kept is not None:
+                self._kept.save(reduction)
         reduced = ReducedIndex(reduction, len(state.columns))
         for shard in state.shards.values():
             embeddings = shard.embeddings.rows()

@@ -1,0 +1,88 @@
+"""The projection that outlives the process: found again, never trusted, never fatal."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.contract import Gender
+from services.search.indexes.base import Eligibility, IndexedProduct
+from services.search.indexes.faiss import FaissIndex, FaissSettings
+from services.search.indexes.reduction_file import FILE, ReductionFile
+from services.search.indexes.shards import Reduction, train_reduction
+from services.search.products import Product
+
+SETTINGS = FaissSettings(exact_limit=100, components=8)
+
+
+def rows(count: int, dimension: int = 32) -> list[IndexedProduct]:
+    vectors = np.random.default_rng(1).normal(size=(count, dimension))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return [
+        IndexedProduct(
+            Product(id=f"p{at:05}", gender=Gender.MEN, sub_category="Topwear", article_type=f"Type{at % 3}"),
+            vector.astype(np.float16),
+        )
+        for at, vector in enumerate(vectors)
+    ]
+
+
+@pytest.fixture
+def trained() -> Reduction:
+    sample = np.random.default_rng(0).normal(size=(200, 32)).astype(np.float16)
+    return train_reduction(sample, 8, trained_on=200, seed=1)
+
+
+def test_it_comes_back_as_it_was(tmp_path: Path, trained: Reduction) -> None:
+    ReductionFile(tmp_path, "m1").save(trained)
+    found = ReductionFile(tmp_path, "m1").load(32, 8)
+    assert found is not None
+    assert np.array_equal(found.basis, trained.basis)
+    assert found.trained_on == 200
+
+
+def test_what_is_not_usable_is_none(tmp_path: Path, trained: Reduction) -> None:
+    kept = ReductionFile(tmp_path, "m1")
+    assert kept.load(32, 8) is None
+    kept.save(trained)
+    assert ReductionFile(tmp_path, "m2").load(32, 8) is None
+    assert kept.load(32, 9) is None
+    assert kept.load(64, 8) is None
+    whole = (tmp_path / FILE).read_bytes()
+    for damaged in (b"", whole[:100], whole[:-4], whole[:-1] + bytes([whole[-1] ^ 1])):
+        (tmp_path / FILE).write_bytes(damaged)
+        assert kept.load(32, 8) is None
+    kept.save(Reduction(trained.basis * 2, 200))
+    assert kept.load(32, 8) is None
+
+
+def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path, trained: Reduction) -> None:
+    kept = ReductionFile(tmp_path / "missing", "m1")
+    kept.save(trained)
+    assert kept.load(32, 8) is None
+
+
+def test_an_index_takes_up_what_an_earlier_one_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = ReductionFile(tmp_path, "m1")
+    first = FaissIndex(32, SETTINGS, kept)
+    first.load([rows(300)], index_version=1)
+    trainings: list[int] = []
+
+    def count(*arguments: object, trained_on: int, **options: object) -> Reduction:
+        trainings.append(trained_on)
+        return train_reduction(*arguments, trained_on=trained_on, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("services.search.indexes.faiss.train_reduction", count)
+    again = FaissIndex(32, SETTINGS, kept)
+    again.load([rows(320)], index_version=2)
+    assert trainings == []
+    query = np.random.default_rng(9).normal(size=32).astype(np.float32)
+    found = again.search(query, 5, Eligibility())
+    assert len(found.hits) == 5 and found.eligible_count == 320
+
+    # One that the catalogue has outgrown is trained again, and kept.
+    grown = FaissIndex(32, SETTINGS, kept)
+    grown.load([rows(700)], index_version=3)
+    assert trainings == [700]
+    reduction = kept.load(32, 8)
+    assert reduction is not None and reduction.trained_on == 700
