@@ -115,7 +115,7 @@ def train(
         return
     from offline.train.card import model_card
     from offline.train.finish import Source, finish
-    from services.embedder.runtimes.tensorflow import TensorflowEncoder
+    from services.embedder.runtimes.openvino import OpenvinoEncoder
 
     place = bundle or run / "bundle"
     mixed = [f"{drawn} drawn products"] if drawn else []
@@ -125,7 +125,7 @@ def train(
         place,
         name=place.name,
         source=Source(data or dataset.name, data_url, licence, drawn, " and ".join(mixed)),
-        runtime=TensorflowEncoder.from_bundle,
+        runtime=lambda bundle: OpenvinoEncoder.from_bundle(bundle, precision="float32"),
         say=lambda text: console.print(text, highlight=False),
     )
     (place / "README.md").write_text(model_card(written))
