@@ -236,6 +236,7 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
     card = model_card(bundle)
     assert bundle.model_version in card
     assert "--passes 20" in card
+    assert "From random weights" in card and "a margin of 0.15 on the derived type" in card
 
     encoder = TensorflowEncoder.from_bundle(bundle)
     embeddings = encoder.encode(pictures_of_training.pixels)
@@ -244,6 +245,13 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
     right = [answer == row.article_type for answer, row in zip(answers, pictures_of_training.rows, strict=True)]
     # Chance is one in four.
     assert np.mean(right) > 0.8
+
+
+def test_a_preset_that_is_unknown_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    from cli.main import run
+
+    assert run(["train", "nowhere", "--preset", "nonsense"]) == 2
+    assert "nonsense" in capsys.readouterr().err
 
 
 def few_steps(**changes: Any) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
