@@ -60,6 +60,23 @@ def floor(encoder: Encoder, contents: tuple[bytes, ...], type_embeddings: NDArra
     return work
 
 
+def floor_steps(
+    encoder: Encoder, contents: tuple[bytes, ...], type_embeddings: NDArray[np.float32]
+) -> dict[str, Callable[[], object]]:
+    """What the floor is made of, each step by itself."""
+    index = faiss.IndexFlatIP(type_embeddings.shape[1])
+    index.add(np.ascontiguousarray(type_embeddings))
+    size = encoder.model.input_height, encoder.model.input_width
+    turns = _Turns(contents)
+    pixels = prepare(contents[0], *size)[None]
+    query = encoder.encode(pixels)
+    return {
+        "decoding": lambda: prepare(turns.next(), *size),
+        "inference": lambda: encoder.encode(pixels),
+        "FAISS, one derived type": lambda: index.search(query, _TOP_K),
+    }
+
+
 def photograph_query(channel: grpc.Channel, contents: tuple[bytes, ...]) -> Callable[[], object]:
     """FindSimilar of a photograph."""
     stub = search_pb2_grpc.SearchServiceStub(channel)

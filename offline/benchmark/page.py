@@ -125,6 +125,8 @@ def page(figures: Figures, command: str, notes: str) -> str:
         parts = ("one process", "three processes")
         medians = [(name, f"{ms:.2f}") for part in parts for name, ms in latency[part].items()]
         lines += [*_table(("what", "median, ms"), medians), ""]
+        steps = [(name, f"{ms:.2f}") for name, ms in latency["waterfall"].items()]
+        lines += ["Where a photograph's time goes, in one process:", "", *_table(("step", "ms"), steps), ""]
     if "load" in figures:
         load = figures["load"]
         lines += [

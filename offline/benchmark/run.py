@@ -17,7 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline.benchmark import peers
-from offline.benchmark.latency import Photographs, measure_latency, photograph_query, product_query, separate_services
+from offline.benchmark.latency import (
+    Photographs,
+    floor_steps,
+    measure_latency,
+    photograph_query,
+    product_query,
+    separate_services,
+)
 from offline.benchmark.load import LIMIT_MS, LoadPoint, offer, sustained
 from offline.benchmark.machine import Machine
 from offline.benchmark.processes import running
@@ -175,6 +182,15 @@ class Benchmarks:
                 ratio(apart["three processes, photograph"], (apart["floor"], 1), (apart["echo"], 3))
             ),
         }
+        steps = interleaved(floor_steps(encoder, self._asked.contents, self._stand_in(encoder)), options.rounds, 25)
+        ours = whole["one process, photograph"].median
+        rest = ours - whole["echo"].median - sum(one.median for one in steps.values())
+        found["waterfall"] = {
+            **_medians(steps),
+            "bare gRPC": whole["echo"].median,
+            "all else: classifier, conversion, threads taking turns": rest,
+            "together": ours,
+        }
         found["rounds"], found["calls"] = options.rounds, options.calls
         return found
 
@@ -285,9 +301,14 @@ class Benchmarks:
         return running("services.stack", {"SEARCH_DATA_DIR": str(self._data)}, self._options.work / "stack.log")
 
     def _measured(self, encoder: Encoder, target: str, name: str) -> dict[str, Series]:
-        random = np.random.default_rng(0).normal(size=(1500, encoder.model.dimension)).astype(np.float32)
-        random /= np.linalg.norm(random, axis=1, keepdims=True)
-        return measure_latency(encoder, self._asked, random, target, self._options.rounds, self._options.calls, name)
+        stand_in = self._stand_in(encoder)
+        return measure_latency(encoder, self._asked, stand_in, target, self._options.rounds, self._options.calls, name)
+
+    def _stand_in(self, encoder: Encoder) -> NDArray[np.float32]:
+        """As many embeddings as a large derived type has; which ones costs the same."""
+        rows = np.random.default_rng(0).normal(size=(1500, encoder.model.dimension)).astype(np.float32)
+        found: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return found
 
 
 def _medians(series: dict[str, Series]) -> dict[str, float]:
