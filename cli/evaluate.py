@@ -298,10 +298,10 @@ class _Run:
 
     def robustness(self, json_file: Path | None) -> dict[str, Any]:
         from offline.evaluate.documents import robustness_document
-        from offline.evaluate.run import run_robustness
+        from offline.evaluate.run import ROBUSTNESS_QUERIES, run_robustness
 
         rows = run_robustness(self._prepared, self._model, self._options, self._progress)
-        document = robustness_document(rows, self.inputs)
+        document = robustness_document(rows, self.inputs, min(self.inputs.queries, ROBUSTNESS_QUERIES))
         if json_file is not None:
             _write(json_file, _json(document))
         return document

@@ -100,9 +100,9 @@ def classification_document(evaluation: ClassificationEvaluation, inputs: Inputs
     }
 
 
-def robustness_document(rows: Sequence[RobustnessRow], inputs: Inputs) -> dict[str, Any]:
-    """How much remains of each figure where photographs are altered, as JSON values."""
-    return {**_inputs(inputs), "rows": [asdict(row) for row in rows]}
+def robustness_document(rows: Sequence[RobustnessRow], inputs: Inputs, altered: int) -> dict[str, Any]:
+    """How much remains of each figure where photographs are altered, as JSON values; `altered` queries were."""
+    return {**_inputs(inputs), "altered": altered, "rows": [asdict(row) for row in rows]}
 
 
 def _inputs(inputs: Inputs) -> dict[str, Any]:

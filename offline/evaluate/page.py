@@ -261,7 +261,7 @@ def page(
         lines += [
             "## Shoppers' photographs",
             "",
-            _ROBUSTNESS_TEXT.format(queries=f"{robustness['queries']:,}"),
+            _ROBUSTNESS_TEXT.format(queries=f"{robustness['altered']:,}"),
             "",
             *_table(
                 ("altered", "how", "subCategory", "derivedType", "all 10 right, inventory", "all 10 right, photograph"),
