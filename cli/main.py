@@ -137,6 +137,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """Runs the command line of this process."""
+    # Threads that spin while they wait take the processor from inference. Both are read when numpy is imported, later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.exit(run())
 
 

@@ -65,7 +65,13 @@ def running(
     """
     port = free_port()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-    settings = {**inherited, "SERVER_PORT": str(port), "OMP_WAIT_POLICY": "PASSIVE", **environment}
+    settings = {
+        **inherited,
+        "SERVER_PORT": str(port),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "OPENBLAS_NUM_THREADS": "1",
+        **environment,
+    }
     began = time.monotonic()
     with log.open("ab") as output:
         process = subprocess.Popen([sys.executable, "-m", module], env=settings, stdout=output, stderr=output)

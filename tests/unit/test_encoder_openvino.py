@@ -104,6 +104,19 @@ def test_the_shipped_model_is_within_tolerance_on_photographs(
     check_within_tolerance(shipped, np.stack([prepare(content, *size) for content in contents]), precision, cosine)
 
 
+def test_a_batch_of_any_size_is_encoded_in_parts_of_few_sizes(bundle: Bundle) -> None:
+    from services.embedder.runtimes.openvino import _parts
+
+    for count in range(1, 200):
+        parts = _parts(count)
+        assert sum(parts) == count
+        assert set(parts) <= {*range(1, 9), 32}
+    encoder = OpenvinoEncoder.from_bundle(bundle, precision="float32")
+    batch = np.random.default_rng(2).integers(0, 256, (45, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    alone = np.concatenate([encoder.encode(batch[at : at + 1]) for at in range(45)])
+    assert (encoder.encode(batch) * alone).sum(axis=1).min() >= 0.99999
+
+
 def test_precision_is_always_said(bundle: Bundle) -> None:
     import openvino
 

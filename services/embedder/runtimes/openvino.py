@@ -22,7 +22,9 @@ _log = structlog.stdlib.get_logger(__name__)
 Precision = Literal["auto", "float32", "bfloat16"]
 
 _DIMENSION: Final = 2048
-_WARM_BATCH: Final = 8
+# Kernels are made for each number of pictures once, which takes long; so only these numbers occur: 1 to 8, and 32.
+_SMALL: Final = 8
+_LARGE: Final = 32
 _DEVICE: Final = "CPU"
 _NATIVE_BFLOAT16: Final = "BF16"
 _TYPES: Final = {"float32": ov.Type.f32, "bfloat16": ov.Type.bf16}
@@ -124,14 +126,26 @@ class OpenvinoEncoder:
         if request is None:
             # A request keeps the memory of its last shape, and may serve one caller at a time.
             request = self._requests.one = self._network.create_infer_request()
-        activations = request.infer([np.ascontiguousarray(batch)], share_inputs=True)[0]
-        return normalise(activations)
+        found = np.empty((len(batch), self._model.dimension), dtype=np.float32)
+        at = 0
+        for size in _parts(len(batch)):
+            part = np.ascontiguousarray(batch[at : at + size])
+            found[at : at + size] = request.infer([part], share_inputs=True, share_outputs=True)[0]
+            at += size
+        return normalise(found)
 
     def warm_up(self) -> None:
-        """Have the kernels made for each of the small batches that a service forms."""
+        """Have the kernels made for every part that a batch is encoded in."""
         height, width = self._model.input_height, self._model.input_width
-        for count in range(1, _WARM_BATCH + 1):
+        for count in (*range(1, _SMALL + 1), _LARGE):
             self.encode(np.full((count, height, width, 3), 255, dtype=np.uint8))
+
+
+def _parts(count: int) -> list[int]:
+    """In which numbers of pictures a batch is encoded."""
+    large, rest = divmod(count, _LARGE)
+    small, last = divmod(rest, _SMALL)
+    return [_LARGE] * large + [_SMALL] * small + ([last] if last else [])
 
 
 def _compile(core: ov.Core, model: ov.Model, settings: dict[str, Any], cache_dir: Path | None) -> ov.CompiledModel:
