@@ -98,7 +98,7 @@ class TrainConfig:
             "articleType": 0.5,
             "gender": 0.5,
             "subCategory": 0.3,
-            "baseColour": 0.8,
+            "baseColour": 1.2,
         }
     )
     rebalance: float = 0.25
