@@ -1,6 +1,7 @@
 import datetime
 
 from fashion.v1 import types_pb2 as _types_pb2
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -24,6 +25,15 @@ class PreferencePolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PREFERENCE_POLICY_BEST_EFFORT: _ClassVar[PreferencePolicy]
     PREFERENCE_POLICY_REQUIRED: _ClassVar[PreferencePolicy]
 
+class SearchStep(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SEARCH_STEP_UNSPECIFIED: _ClassVar[SearchStep]
+    SEARCH_STEP_TOTAL: _ClassVar[SearchStep]
+    SEARCH_STEP_READ_DISLIKES: _ClassVar[SearchStep]
+    SEARCH_STEP_EMBED: _ClassVar[SearchStep]
+    SEARCH_STEP_CLASSIFY: _ClassVar[SearchStep]
+    SEARCH_STEP_SEARCH: _ClassVar[SearchStep]
+
 class DegradedReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     DEGRADED_REASON_UNSPECIFIED: _ClassVar[DegradedReason]
@@ -37,6 +47,19 @@ class UpsertOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     UPSERT_OUTCOME_CREATED: _ClassVar[UpsertOutcome]
     UPSERT_OUTCOME_UPDATED: _ClassVar[UpsertOutcome]
     UPSERT_OUTCOME_UNCHANGED: _ClassVar[UpsertOutcome]
+
+class Attribute(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ATTRIBUTE_UNSPECIFIED: _ClassVar[Attribute]
+    ATTRIBUTE_GENDER: _ClassVar[Attribute]
+    ATTRIBUTE_MASTER_CATEGORY: _ClassVar[Attribute]
+    ATTRIBUTE_SUB_CATEGORY: _ClassVar[Attribute]
+    ATTRIBUTE_ARTICLE_TYPE: _ClassVar[Attribute]
+    ATTRIBUTE_BASE_COLOUR: _ClassVar[Attribute]
+    ATTRIBUTE_SEASON: _ClassVar[Attribute]
+    ATTRIBUTE_USAGE: _ClassVar[Attribute]
+    ATTRIBUTE_YEAR: _ClassVar[Attribute]
+    ATTRIBUTE_DERIVED_TYPE: _ClassVar[Attribute]
 SEARCH_SCOPE_UNSPECIFIED: SearchScope
 SEARCH_SCOPE_PREDICTED_TYPE: SearchScope
 SEARCH_SCOPE_INVENTORY: SearchScope
@@ -44,6 +67,12 @@ SEARCH_SCOPE_DERIVED_TYPES: SearchScope
 PREFERENCE_POLICY_UNSPECIFIED: PreferencePolicy
 PREFERENCE_POLICY_BEST_EFFORT: PreferencePolicy
 PREFERENCE_POLICY_REQUIRED: PreferencePolicy
+SEARCH_STEP_UNSPECIFIED: SearchStep
+SEARCH_STEP_TOTAL: SearchStep
+SEARCH_STEP_READ_DISLIKES: SearchStep
+SEARCH_STEP_EMBED: SearchStep
+SEARCH_STEP_CLASSIFY: SearchStep
+SEARCH_STEP_SEARCH: SearchStep
 DEGRADED_REASON_UNSPECIFIED: DegradedReason
 DEGRADED_REASON_PREFERENCES_UNAVAILABLE: DegradedReason
 DEGRADED_REASON_CLASSIFIER_UNAVAILABLE: DegradedReason
@@ -52,9 +81,19 @@ UPSERT_OUTCOME_UNSPECIFIED: UpsertOutcome
 UPSERT_OUTCOME_CREATED: UpsertOutcome
 UPSERT_OUTCOME_UPDATED: UpsertOutcome
 UPSERT_OUTCOME_UNCHANGED: UpsertOutcome
+ATTRIBUTE_UNSPECIFIED: Attribute
+ATTRIBUTE_GENDER: Attribute
+ATTRIBUTE_MASTER_CATEGORY: Attribute
+ATTRIBUTE_SUB_CATEGORY: Attribute
+ATTRIBUTE_ARTICLE_TYPE: Attribute
+ATTRIBUTE_BASE_COLOUR: Attribute
+ATTRIBUTE_SEASON: Attribute
+ATTRIBUTE_USAGE: Attribute
+ATTRIBUTE_YEAR: Attribute
+ATTRIBUTE_DERIVED_TYPE: Attribute
 
 class FindSimilarRequest(_message.Message):
-    __slots__ = ("product_id", "image", "embedding", "liked_product_ids", "disliked_product_ids", "user_id", "filter", "top_k", "scope", "derived_types", "include_out_of_stock", "preference_policy", "excluded_product_ids")
+    __slots__ = ("product_id", "image", "embedding", "liked_product_ids", "disliked_product_ids", "user_id", "filter", "top_k", "scope", "derived_types", "include_out_of_stock", "preference_policy", "excluded_product_ids", "explain")
     PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +107,7 @@ class FindSimilarRequest(_message.Message):
     INCLUDE_OUT_OF_STOCK_FIELD_NUMBER: _ClassVar[int]
     PREFERENCE_POLICY_FIELD_NUMBER: _ClassVar[int]
     EXCLUDED_PRODUCT_IDS_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     product_id: str
     image: _types_pb2.Image
     embedding: _types_pb2.Embedding
@@ -81,7 +121,8 @@ class FindSimilarRequest(_message.Message):
     include_out_of_stock: bool
     preference_policy: PreferencePolicy
     excluded_product_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, product_id: _Optional[str] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., embedding: _Optional[_Union[_types_pb2.Embedding, _Mapping]] = ..., liked_product_ids: _Optional[_Iterable[str]] = ..., disliked_product_ids: _Optional[_Iterable[str]] = ..., user_id: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., top_k: _Optional[int] = ..., scope: _Optional[_Union[SearchScope, str]] = ..., derived_types: _Optional[_Iterable[str]] = ..., include_out_of_stock: _Optional[bool] = ..., preference_policy: _Optional[_Union[PreferencePolicy, str]] = ..., excluded_product_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    explain: bool
+    def __init__(self, product_id: _Optional[str] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., embedding: _Optional[_Union[_types_pb2.Embedding, _Mapping]] = ..., liked_product_ids: _Optional[_Iterable[str]] = ..., disliked_product_ids: _Optional[_Iterable[str]] = ..., user_id: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., top_k: _Optional[int] = ..., scope: _Optional[_Union[SearchScope, str]] = ..., derived_types: _Optional[_Iterable[str]] = ..., include_out_of_stock: _Optional[bool] = ..., preference_policy: _Optional[_Union[PreferencePolicy, str]] = ..., excluded_product_ids: _Optional[_Iterable[str]] = ..., explain: _Optional[bool] = ...) -> None: ...
 
 class Filter(_message.Message):
     __slots__ = ("gender", "master_category", "sub_category", "article_type", "base_colour", "season", "usage", "year")
@@ -138,14 +179,34 @@ class YearRange(_message.Message):
     def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
 
 class FindSimilarResponse(_message.Message):
-    __slots__ = ("products", "applied", "classification")
+    __slots__ = ("products", "applied", "classification", "explanation")
     PRODUCTS_FIELD_NUMBER: _ClassVar[int]
     APPLIED_FIELD_NUMBER: _ClassVar[int]
     CLASSIFICATION_FIELD_NUMBER: _ClassVar[int]
+    EXPLANATION_FIELD_NUMBER: _ClassVar[int]
     products: _containers.RepeatedCompositeFieldContainer[SimilarProduct]
     applied: AppliedSearch
     classification: _types_pb2.Classification
-    def __init__(self, products: _Optional[_Iterable[_Union[SimilarProduct, _Mapping]]] = ..., applied: _Optional[_Union[AppliedSearch, _Mapping]] = ..., classification: _Optional[_Union[_types_pb2.Classification, _Mapping]] = ...) -> None: ...
+    explanation: Explanation
+    def __init__(self, products: _Optional[_Iterable[_Union[SimilarProduct, _Mapping]]] = ..., applied: _Optional[_Union[AppliedSearch, _Mapping]] = ..., classification: _Optional[_Union[_types_pb2.Classification, _Mapping]] = ..., explanation: _Optional[_Union[Explanation, _Mapping]] = ...) -> None: ...
+
+class Explanation(_message.Message):
+    __slots__ = ("timings", "products_before_colours")
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    PRODUCTS_BEFORE_COLOURS_FIELD_NUMBER: _ClassVar[int]
+    timings: _containers.RepeatedCompositeFieldContainer[StepTiming]
+    products_before_colours: _containers.RepeatedCompositeFieldContainer[SimilarProduct]
+    def __init__(self, timings: _Optional[_Iterable[_Union[StepTiming, _Mapping]]] = ..., products_before_colours: _Optional[_Iterable[_Union[SimilarProduct, _Mapping]]] = ...) -> None: ...
+
+class StepTiming(_message.Message):
+    __slots__ = ("step", "start_offset", "duration")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    START_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    DURATION_FIELD_NUMBER: _ClassVar[int]
+    step: SearchStep
+    start_offset: _duration_pb2.Duration
+    duration: _duration_pb2.Duration
+    def __init__(self, step: _Optional[_Union[SearchStep, str]] = ..., start_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class SimilarProduct(_message.Message):
     __slots__ = ("product", "similarity")
@@ -281,13 +342,47 @@ class ListProductsResponse(_message.Message):
     total_size: int
     def __init__(self, products: _Optional[_Iterable[_Union[_types_pb2.Product, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ...) -> None: ...
 
+class ListFacetsRequest(_message.Message):
+    __slots__ = ("filter",)
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    filter: Filter
+    def __init__(self, filter: _Optional[_Union[Filter, _Mapping]] = ...) -> None: ...
+
+class ListFacetsResponse(_message.Message):
+    __slots__ = ("facets", "total_size")
+    FACETS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    facets: _containers.RepeatedCompositeFieldContainer[Facet]
+    total_size: int
+    def __init__(self, facets: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., total_size: _Optional[int] = ...) -> None: ...
+
+class Facet(_message.Message):
+    __slots__ = ("attribute", "values")
+    ATTRIBUTE_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    attribute: Attribute
+    values: _containers.RepeatedCompositeFieldContainer[FacetValue]
+    def __init__(self, attribute: _Optional[_Union[Attribute, str]] = ..., values: _Optional[_Iterable[_Union[FacetValue, _Mapping]]] = ...) -> None: ...
+
+class FacetValue(_message.Message):
+    __slots__ = ("value", "product_count", "colour_family")
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COLOUR_FAMILY_FIELD_NUMBER: _ClassVar[int]
+    value: str
+    product_count: int
+    colour_family: str
+    def __init__(self, value: _Optional[str] = ..., product_count: _Optional[int] = ..., colour_family: _Optional[str] = ...) -> None: ...
+
 class DislikedColour(_message.Message):
-    __slots__ = ("colour", "exact")
+    __slots__ = ("colour", "exact", "covered_colours")
     COLOUR_FIELD_NUMBER: _ClassVar[int]
     EXACT_FIELD_NUMBER: _ClassVar[int]
+    COVERED_COLOURS_FIELD_NUMBER: _ClassVar[int]
     colour: str
     exact: bool
-    def __init__(self, colour: _Optional[str] = ..., exact: _Optional[bool] = ...) -> None: ...
+    covered_colours: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, colour: _Optional[str] = ..., exact: _Optional[bool] = ..., covered_colours: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class AddDislikedColoursRequest(_message.Message):
     __slots__ = ("user_id", "colours")

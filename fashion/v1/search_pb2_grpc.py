@@ -67,6 +67,11 @@ class SearchServiceStub:
                 request_serializer=fashion_dot_v1_dot_search__pb2.ListProductsRequest.SerializeToString,
                 response_deserializer=fashion_dot_v1_dot_search__pb2.ListProductsResponse.FromString,
                 _registered_method=True)
+        self.ListFacets = channel.unary_unary(
+                '/fashion.v1.SearchService/ListFacets',
+                request_serializer=fashion_dot_v1_dot_search__pb2.ListFacetsRequest.SerializeToString,
+                response_deserializer=fashion_dot_v1_dot_search__pb2.ListFacetsResponse.FromString,
+                _registered_method=True)
         self.AddDislikedColours = channel.unary_unary(
                 '/fashion.v1.SearchService/AddDislikedColours',
                 request_serializer=fashion_dot_v1_dot_search__pb2.AddDislikedColoursRequest.SerializeToString,
@@ -179,6 +184,16 @@ class SearchServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListFacets(self, request, context):
+        """Counts the products of the catalogue by the values of their attributes: what a shopper can narrow a list down by.
+
+        Possible errors:
+        - INVALID_ARGUMENT: FILTER_VALUE_UNKNOWN, TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def AddDislikedColours(self, request, context):
         """Remembers colours that a user dislikes, in addition to those known. Naming one again replaces its `exact`.
 
@@ -264,6 +279,11 @@ def add_SearchServiceServicer_to_server(servicer, server):
                     servicer.ListProducts,
                     request_deserializer=fashion_dot_v1_dot_search__pb2.ListProductsRequest.FromString,
                     response_serializer=fashion_dot_v1_dot_search__pb2.ListProductsResponse.SerializeToString,
+            ),
+            'ListFacets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFacets,
+                    request_deserializer=fashion_dot_v1_dot_search__pb2.ListFacetsRequest.FromString,
+                    response_serializer=fashion_dot_v1_dot_search__pb2.ListFacetsResponse.SerializeToString,
             ),
             'AddDislikedColours': grpc.unary_unary_rpc_method_handler(
                     servicer.AddDislikedColours,
@@ -456,6 +476,33 @@ class SearchService:
             '/fashion.v1.SearchService/ListProducts',
             fashion_dot_v1_dot_search__pb2.ListProductsRequest.SerializeToString,
             fashion_dot_v1_dot_search__pb2.ListProductsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFacets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fashion.v1.SearchService/ListFacets',
+            fashion_dot_v1_dot_search__pb2.ListFacetsRequest.SerializeToString,
+            fashion_dot_v1_dot_search__pb2.ListFacetsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -91,6 +91,12 @@ class SearchServiceStub:
     - INVALID_ARGUMENT: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, FILTER_VALUE_UNKNOWN,
       TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID.
     """
+    ListFacets: _grpc.UnaryUnaryMultiCallable[_search_pb2.ListFacetsRequest, _search_pb2.ListFacetsResponse]
+    """Counts the products of the catalogue by the values of their attributes: what a shopper can narrow a list down by.
+
+    Possible errors:
+    - INVALID_ARGUMENT: FILTER_VALUE_UNKNOWN, TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID.
+    """
     AddDislikedColours: _grpc.UnaryUnaryMultiCallable[_search_pb2.AddDislikedColoursRequest, _search_pb2.AddDislikedColoursResponse]
     """Remembers colours that a user dislikes, in addition to those known. Naming one again replaces its `exact`.
 
@@ -187,6 +193,12 @@ class SearchServiceAsyncStub(SearchServiceStub):
     Possible errors:
     - INVALID_ARGUMENT: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, FILTER_VALUE_UNKNOWN,
       TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID.
+    """
+    ListFacets: _aio.UnaryUnaryMultiCallable[_search_pb2.ListFacetsRequest, _search_pb2.ListFacetsResponse]  # type: ignore[assignment]
+    """Counts the products of the catalogue by the values of their attributes: what a shopper can narrow a list down by.
+
+    Possible errors:
+    - INVALID_ARGUMENT: FILTER_VALUE_UNKNOWN, TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID.
     """
     AddDislikedColours: _aio.UnaryUnaryMultiCallable[_search_pb2.AddDislikedColoursRequest, _search_pb2.AddDislikedColoursResponse]  # type: ignore[assignment]
     """Remembers colours that a user dislikes, in addition to those known. Naming one again replaces its `exact`.
@@ -317,6 +329,18 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         Possible errors:
         - INVALID_ARGUMENT: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, FILTER_VALUE_UNKNOWN,
           TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def ListFacets(
+        self,
+        request: _search_pb2.ListFacetsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_search_pb2.ListFacetsResponse, _abc.Awaitable[_search_pb2.ListFacetsResponse]]:
+        """Counts the products of the catalogue by the values of their attributes: what a shopper can narrow a list down by.
+
+        Possible errors:
+        - INVALID_ARGUMENT: FILTER_VALUE_UNKNOWN, TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID.
         """
 
     @_abc_1.abstractmethod

@@ -144,6 +144,14 @@ class SearchClient:
         request = search_pb2.ListProductsRequest(filter=only, page_size=page_size, page_token=page_token)
         return await self._query(self._stub.ListProducts, request)
 
+    async def list_facets(self, only: search_pb2.Filter | None = None) -> search_pb2.ListFacetsResponse:
+        """Counts products by the values of their attributes.
+
+        Raises:
+            FashionError: as SearchService.ListFacets documents.
+        """
+        return await self._query(self._stub.ListFacets, search_pb2.ListFacetsRequest(filter=only))
+
     async def add_disliked_colours(
         self, user_id: str, colours: Sequence[str], *, exact: bool = False
     ) -> search_pb2.AddDislikedColoursResponse:

@@ -200,6 +200,27 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """Opens the database of a catalogue to look at, also while a server has it open and writes to it.
+
+    Raises:
+        CatalogueUnusable: it is not there, is no catalogue, or one of a schema that this version does not know.
+    """
+    if not path.is_file():
+        raise CatalogueUnusable(f"there is no catalogue in {path.parent}; name another data directory, or ingest first")
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    try:
+        _check_known(connection, path)
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise CatalogueUnusable(f"{path} cannot be read as a catalogue: {error}") from error
+    except CatalogueUnusable:
+        connection.close()
+        raise
+    return connection
+
+
 def in_transaction(connection: sqlite3.Connection, work: Callable[[], None]) -> None:
     """Does all of some work, or none of it."""
     connection.execute("BEGIN IMMEDIATE")
@@ -214,10 +235,8 @@ def in_transaction(connection: sqlite3.Connection, work: Callable[[], None]) -> 
 
 
 def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
-    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    (schema_version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if (application_id, schema_version, tables) == (0, 0, 0):
+    if (*_marks(connection), tables) == (0, 0, 0):
 
         def create() -> None:
             for statement in _SCHEMA:
@@ -226,10 +245,22 @@ def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
         in_transaction(connection, create)
-    elif application_id != APPLICATION_ID:
+    else:
+        _check_known(connection, path)
+
+
+def _check_known(connection: sqlite3.Connection, path: Path) -> None:
+    application_id, schema_version = _marks(connection)
+    if application_id != APPLICATION_ID:
         raise CatalogueUnusable(f"{path} is a database, but none of a catalogue; choose another data directory")
-    elif schema_version != SCHEMA_VERSION:
+    if schema_version != SCHEMA_VERSION:
         raise CatalogueUnusable(
             f"{path} has schema version {schema_version}; this version of the program reads version {SCHEMA_VERSION}: "
             "run the version that wrote it, or choose another data directory and ingest again"
         )
+
+
+def _marks(connection: sqlite3.Connection) -> tuple[int, int]:
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (schema_version,) = connection.execute("PRAGMA user_version").fetchone()
+    return application_id, schema_version

@@ -4,14 +4,18 @@ from collections.abc import Iterable, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fashion.v1 import search_pb2, types_pb2
 from services.contract import Embedding, Gender, Photograph
 from services.search.catalogue import UpsertOutcome
 from services.search.colours import DislikedColour
-from services.search.filters import ColourFilter, Filter, GenderFilter, LabelFilter, YearRange, unknown_value
+from services.search.explaining import Explanation, Step
+from services.search.facets import YEAR, Facets
+from services.search.filters import Attribute, ColourFilter, Filter, GenderFilter, LabelFilter, YearRange, unknown_value
 from services.search.finding import DEFAULT_TOP_K, Degraded, PreferencePolicy, Scope, SimilarAnswer, SimilarRequest
+from services.search.indexes.base import Hit
 from services.search.local import CatalogueFacts
 from services.search.products import Price, Product, validate_product
 from services.search.writing import DeleteReport, UpsertReport, UpsertRow
@@ -40,6 +44,28 @@ _DEGRADED_TO_PROTO: Final = MappingProxyType(
         Degraded.PREFERENCES_UNAVAILABLE: search_pb2.DEGRADED_REASON_PREFERENCES_UNAVAILABLE,
         Degraded.CLASSIFIER_UNAVAILABLE: search_pb2.DEGRADED_REASON_CLASSIFIER_UNAVAILABLE,
         Degraded.PREDICTED_TYPE_NOT_IN_CATALOGUE: search_pb2.DEGRADED_REASON_PREDICTED_TYPE_NOT_IN_CATALOGUE,
+    }
+)
+_ATTRIBUTES_TO_PROTO: Final = MappingProxyType(
+    {
+        Attribute.GENDER.value: search_pb2.ATTRIBUTE_GENDER,
+        Attribute.MASTER_CATEGORY.value: search_pb2.ATTRIBUTE_MASTER_CATEGORY,
+        Attribute.SUB_CATEGORY.value: search_pb2.ATTRIBUTE_SUB_CATEGORY,
+        Attribute.ARTICLE_TYPE.value: search_pb2.ATTRIBUTE_ARTICLE_TYPE,
+        Attribute.BASE_COLOUR.value: search_pb2.ATTRIBUTE_BASE_COLOUR,
+        Attribute.SEASON.value: search_pb2.ATTRIBUTE_SEASON,
+        Attribute.USAGE.value: search_pb2.ATTRIBUTE_USAGE,
+        YEAR: search_pb2.ATTRIBUTE_YEAR,
+        Attribute.DERIVED_TYPE.value: search_pb2.ATTRIBUTE_DERIVED_TYPE,
+    }
+)
+_STEPS_TO_PROTO: Final = MappingProxyType(
+    {
+        Step.TOTAL: search_pb2.SEARCH_STEP_TOTAL,
+        Step.READ_DISLIKES: search_pb2.SEARCH_STEP_READ_DISLIKES,
+        Step.EMBED: search_pb2.SEARCH_STEP_EMBED,
+        Step.CLASSIFY: search_pb2.SEARCH_STEP_CLASSIFY,
+        Step.SEARCH: search_pb2.SEARCH_STEP_SEARCH,
     }
 )
 _OUTCOMES_TO_PROTO: Final = MappingProxyType(
@@ -88,6 +114,7 @@ def similar_request(message: search_pb2.FindSimilarRequest) -> SimilarRequest:
         include_out_of_stock=message.include_out_of_stock,
         preference_policy=_POLICIES[message.preference_policy],
         excluded_ids=tuple(message.excluded_product_ids),
+        explain=message.explain,
     )
 
 
@@ -95,10 +122,7 @@ def similar_response(answer: SimilarAnswer) -> search_pb2.FindSimilarResponse:
     """Packs what was found."""
     outcome = answer.outcome
     return search_pb2.FindSimilarResponse(
-        products=[
-            search_pb2.SimilarProduct(product=product_to_proto(hit.product), similarity=hit.similarity)
-            for hit in outcome.hits
-        ],
+        products=_hits_to_proto(outcome.hits),
         applied=search_pb2.AppliedSearch(
             scope=_SCOPES_TO_PROTO[answer.scope],
             derived_types=outcome.derived_types,
@@ -111,7 +135,30 @@ def similar_response(answer: SimilarAnswer) -> search_pb2.FindSimilarResponse:
         classification=(
             None if answer.classification is None else conversion.classification_to_proto(answer.classification)
         ),
+        explanation=None if answer.explanation is None else _explanation_to_proto(answer.explanation),
     )
+
+
+def _hits_to_proto(hits: Iterable[Hit]) -> list[search_pb2.SimilarProduct]:
+    return [search_pb2.SimilarProduct(product=product_to_proto(hit.product), similarity=hit.similarity) for hit in hits]
+
+
+def _explanation_to_proto(explanation: Explanation) -> search_pb2.Explanation:
+    return search_pb2.Explanation(
+        timings=[
+            search_pb2.StepTiming(
+                step=_STEPS_TO_PROTO[each.step], start_offset=_duration(each.start_s), duration=_duration(each.seconds)
+            )
+            for each in explanation.timings
+        ],
+        products_before_colours=_hits_to_proto(explanation.hits_before_colours),
+    )
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(round(seconds * 1e9))
+    return duration
 
 
 def filter_of(message: search_pb2.Filter) -> Filter:
@@ -265,9 +312,31 @@ def disliked_colour(message: search_pb2.DislikedColour) -> DislikedColour:
     return DislikedColour(message.colour, message.exact)
 
 
-def disliked_colours_to_proto(colours: Iterable[DislikedColour]) -> list[search_pb2.DislikedColour]:
-    """Packs disliked colours."""
-    return [search_pb2.DislikedColour(colour=each.colour, exact=each.exact) for each in colours]
+def disliked_colours_to_proto(
+    colours: Iterable[DislikedColour], covered: Iterable[Sequence[str]]
+) -> list[search_pb2.DislikedColour]:
+    """Packs disliked colours with those that each stands for."""
+    return [
+        search_pb2.DislikedColour(colour=each.colour, exact=each.exact, covered_colours=stands_for)
+        for each, stands_for in zip(colours, covered, strict=True)
+    ]
+
+
+def facets_response(facets: Facets) -> search_pb2.ListFacetsResponse:
+    """Packs facets."""
+    return search_pb2.ListFacetsResponse(
+        facets=[
+            search_pb2.Facet(
+                attribute=_ATTRIBUTES_TO_PROTO[attribute],
+                values=[
+                    search_pb2.FacetValue(value=each.value, product_count=each.count, colour_family=each.colour_family)
+                    for each in values
+                ],
+            )
+            for attribute, values in facets.values.items()
+        ],
+        total_size=facets.total_count,
+    )
 
 
 def index_response(facts: CatalogueFacts) -> search_pb2.GetIndexResponse:

@@ -10,7 +10,9 @@ from services.contract import Classification, Classifier, Embedder, Embedding, P
 from services.embedding import EmbeddingSpace, checked_embedding
 from services.search.colours import DislikedColour
 from services.search.embedding_queue import check_served_model
+from services.search.explaining import Explanation, Step, Stopwatch
 from services.search.filters import Filter
+from services.search.indexes.base import Hit
 from services.search.preferences import PreferenceStore, validate_user_id
 from services.search.products import validate_product_id
 from services.search.retrieval import Inventory, SearchOutcome, SimilarQuery, check_query
@@ -66,6 +68,7 @@ class SimilarRequest:
         include_out_of_stock: whether products that are out of stock are eligible too.
         preference_policy: what to do where the dislikes cannot be read.
         excluded_ids: further products to leave out.
+        explain: whether to say how the answer came about.
     """
 
     query: str | Photograph | Embedding | None
@@ -79,6 +82,7 @@ class SimilarRequest:
     include_out_of_stock: bool = False
     preference_policy: PreferencePolicy = PreferencePolicy.BEST_EFFORT
     excluded_ids: tuple[str, ...] = ()
+    explain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +95,14 @@ class SimilarAnswer:
         classification: what the photograph was recognised as; None where the classifier was not asked or did not
             answer.
         degraded: whatever was left out of the normal way, in the order of the enumeration.
+        explanation: how it came about; None unless asked for.
     """
 
     outcome: SearchOutcome
     scope: Scope
     classification: Classification | None
     degraded: tuple[Degraded, ...]
+    explanation: Explanation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,49 +178,59 @@ class SimilarFinder:
         if scope is Scope.DERIVED_TYPES:
             # Before anything is embedded in vain.
             await self._workers.run(self._inventory.require_derived_types, request.derived_types)
-        dislikes = asyncio.create_task(self._dislikes(request))
+        watch = Stopwatch()
+        dislikes = asyncio.create_task(self._dislikes(request, watch))
         try:
-            return await self._find(request, scope, dislikes)
+            answer = await self._find(request, scope, dislikes, watch)
         finally:
             dislikes.cancel()
+        if answer.explanation is None:
+            return answer
+        return replace(answer, explanation=replace(answer.explanation, timings=watch.timings()))
 
     async def _find(
-        self, request: SimilarRequest, scope: Scope, dislikes: "asyncio.Task[tuple[DislikedColour, ...] | Upstream]"
+        self,
+        request: SimilarRequest,
+        scope: Scope,
+        dislikes: "asyncio.Task[tuple[DislikedColour, ...] | Upstream]",
+        watch: Stopwatch,
     ) -> SimilarAnswer:
-        query = await self._embedded(request.query)
+        query = await self._embedded(request.query, watch)
         if isinstance(query, str):
-            return await self._search(request, query, scope, None, dislikes)
-        classifying = asyncio.create_task(self._classify(query))
+            return await self._search(request, query, scope, None, dislikes, watch)
+        classifying = asyncio.create_task(self._classify(query, watch))
         try:
             classification = await classifying if scope is Scope.PREDICTED_TYPE else None
-            answer = await self._search(request, query, scope, classification, dislikes)
+            answer = await self._search(request, query, scope, classification, dislikes, watch)
             return replace(answer, classification=await classifying)
         finally:
             classifying.cancel()
 
-    async def _embedded(self, query: str | Photograph | Embedding | None) -> str | Embedding:
+    async def _embedded(self, query: str | Photograph | Embedding | None, watch: Stopwatch) -> str | Embedding:
         if isinstance(query, Photograph):
-            embedding = await self._embedder.embed(query)
+            with watch.timed(Step.EMBED):
+                embedding = await self._embedder.embed(query)
             check_served_model(embedding, self._space.model_version)
             return embedding
         if isinstance(query, Embedding):
             return checked_embedding(query.values, query.model_version, expected=self._space)
         return query or ""
 
-    async def _classify(self, embedding: Embedding) -> Classification | None:
+    async def _classify(self, embedding: Embedding, watch: Stopwatch) -> Classification | None:
         try:
-            with deadline.at_most(self._settings.classifier_timeout_s):
+            with watch.timed(Step.CLASSIFY), deadline.at_most(self._settings.classifier_timeout_s):
                 async with deadline.enforced():
                     return await self._classifier.classify(embedding, self._settings.classifier_top_k)
         except _CLASSIFIER_TROUBLE as error:
             _log.warning("query is answered without its classification", reason=error.reason, why=error.message)
             return None
 
-    async def _dislikes(self, request: SimilarRequest) -> tuple[DislikedColour, ...] | Upstream:
+    async def _dislikes(self, request: SimilarRequest, watch: Stopwatch) -> tuple[DislikedColour, ...] | Upstream:
         if not request.user_id:
             return ()
         try:
-            return await self._preferences.disliked_colours(request.user_id)
+            with watch.timed(Step.READ_DISLIKES):
+                return await self._preferences.disliked_colours(request.user_id)
         except Upstream as error:
             return error
 
@@ -225,6 +241,7 @@ class SimilarFinder:
         scope: Scope,
         classification: Classification | None,
         dislikes: "asyncio.Task[tuple[DislikedColour, ...] | Upstream]",
+        watch: Stopwatch,
     ) -> SimilarAnswer:
         degraded: tuple[Degraded, ...] = ()
         colours = await dislikes
@@ -234,7 +251,11 @@ class SimilarFinder:
             _log.warning("query is answered without the user's dislikes", reason=colours.reason)
             degraded = (Degraded.PREFERENCES_UNAVAILABLE,)
             colours = ()
-        answer = await self._workers.run(self._search_place, request, query, scope, classification, colours)
+        with watch.timed(Step.SEARCH):
+            answer = await self._workers.run(self._search_place, request, query, scope, classification, colours)
+        if request.explain:
+            # Beside the steps that every query takes: it is told, not timed.
+            answer = await self._workers.run(self._explained, answer, request, query, colours)
         return replace(answer, degraded=degraded + answer.degraded)
 
     # What follows runs in the workers: the index may have to be waited for.
@@ -251,6 +272,19 @@ class SimilarFinder:
         outcome = self._inventory.search(_query(request, query, place.derived_types, colours))
         degraded = () if place.degraded is None else (place.degraded,)
         return SimilarAnswer(outcome, place.scope, None, degraded)
+
+    def _explained(
+        self,
+        answer: SimilarAnswer,
+        request: SimilarRequest,
+        query: str | Embedding,
+        colours: tuple[DislikedColour, ...],
+    ) -> SimilarAnswer:
+        before: tuple[Hit, ...] = ()
+        if colours:
+            searched = frozenset(answer.outcome.derived_types) or None
+            before = self._inventory.search(_query(request, query, searched, ())).hits
+        return replace(answer, explanation=Explanation((), before))
 
     def _place(
         self, request: SimilarRequest, query: str | Embedding, scope: Scope, classification: Classification | None

@@ -11,7 +11,8 @@ from services.contract import Embedding
 from services.embedding import EmbeddingSpace
 from services.search.candidates import CandidatePublisher
 from services.search.catalogue import Catalogue
-from services.search.colours import DislikedColour, require_known
+from services.search.colours import DislikedColour, expand, require_known
+from services.search.facets import Facets
 from services.search.filters import Filter
 from services.search.finding import SimilarAnswer, SimilarFinder, SimilarRequest
 from services.search.indexes.base import Index, IndexFacts
@@ -175,6 +176,19 @@ class LocalSearch:
         page = await self._workers.run(self._index.page, filter, after, page_size)
         following = page_token(page.products[-1].id, filter) if page.more else ""
         return ProductList(page.products, following, page.total_count)
+
+    async def facets(self, filter: Filter) -> Facets:
+        """Counts the products that a filter lets through by the values of their attributes.
+
+        Raises:
+            InvalidInput: FILTER_VALUE_UNKNOWN, TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID.
+        """
+        return await self._workers.run(self._index.facets, filter)
+
+    async def covered(self, dislikes: Sequence[DislikedColour]) -> tuple[tuple[str, ...], ...]:
+        """Returns for each dislike the colours of the catalogue that it stands for, in alphabetical order."""
+        known = await self._workers.run(self._index.colours)
+        return tuple(tuple(sorted(expand((each,), known) & known)) for each in dislikes)
 
     async def dislike(self, user_id: str, colours: Sequence[DislikedColour]) -> tuple[DislikedColour, ...]:
         """Remembers colours that a user dislikes; returns all of them.

@@ -1,11 +1,13 @@
 """Offers search over gRPC: unpacks, calls, packs."""
 
+from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
 import grpc
 
 from fashion.v1 import search_pb2, search_pb2_grpc
 from services.search import conversion
+from services.search.colours import DislikedColour
 from services.search.local import LocalSearch
 from services.search.paging import DEFAULT_PAGE_SIZE
 from services.serving.conversion import embedding_to_proto
@@ -86,27 +88,33 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
             total_size=page.total_count,
         )
 
+    async def ListFacets(  # noqa: N802
+        self, request: search_pb2.ListFacetsRequest, context: _Context
+    ) -> search_pb2.ListFacetsResponse:
+        """Counts the products of the catalogue by the values of their attributes."""
+        return conversion.facets_response(await self._search.facets(conversion.filter_of(request.filter)))
+
     async def AddDislikedColours(  # noqa: N802
         self, request: search_pb2.AddDislikedColoursRequest, context: _Context
     ) -> search_pb2.AddDislikedColoursResponse:
         """Remembers colours that a user dislikes."""
         named = [conversion.disliked_colour(colour) for colour in request.colours]
         colours = await self._search.dislike(request.user_id, named)
-        return search_pb2.AddDislikedColoursResponse(colours=conversion.disliked_colours_to_proto(colours))
+        return search_pb2.AddDislikedColoursResponse(colours=await self._spelt_out(colours))
 
     async def RemoveDislikedColours(  # noqa: N802
         self, request: search_pb2.RemoveDislikedColoursRequest, context: _Context
     ) -> search_pb2.RemoveDislikedColoursResponse:
         """Forgets that a user dislikes some colours."""
         colours = await self._search.undislike(request.user_id, tuple(request.colours))
-        return search_pb2.RemoveDislikedColoursResponse(colours=conversion.disliked_colours_to_proto(colours))
+        return search_pb2.RemoveDislikedColoursResponse(colours=await self._spelt_out(colours))
 
     async def ListDislikedColours(  # noqa: N802
         self, request: search_pb2.ListDislikedColoursRequest, context: _Context
     ) -> search_pb2.ListDislikedColoursResponse:
         """Lists the colours that a user dislikes."""
         colours = await self._search.dislikes(request.user_id)
-        return search_pb2.ListDislikedColoursResponse(colours=conversion.disliked_colours_to_proto(colours))
+        return search_pb2.ListDislikedColoursResponse(colours=await self._spelt_out(colours))
 
     async def ForgetUser(  # noqa: N802
         self, request: search_pb2.ForgetUserRequest, context: _Context
@@ -119,3 +127,6 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     ) -> search_pb2.GetIndexResponse:
         """Returns facts about the index."""
         return conversion.index_response(await self._search.facts())
+
+    async def _spelt_out(self, colours: Sequence[DislikedColour]) -> list[search_pb2.DislikedColour]:
+        return conversion.disliked_colours_to_proto(colours, await self._search.covered(colours))

@@ -159,7 +159,8 @@ def test_dislikes_are_kept_listed_removed_and_forgotten(caller: Caller) -> None:
         search_pb2.RemoveDislikedColoursRequest(user_id="bea", colours=["Yellow", "Pink"]), timeout=20
     )
     listed = search.ListDislikedColours(search_pb2.ListDislikedColoursRequest(user_id="bea"), timeout=20)
-    assert left.colours == listed.colours == [search_pb2.DislikedColour(colour="Blue", exact=True)]
+    kept = search_pb2.DislikedColour(colour="Blue", exact=True, covered_colours=["Blue"])
+    assert left.colours == listed.colours == [kept]
     assert search.ForgetUser(search_pb2.ForgetUserRequest(user_id="bea"), timeout=20).existed
     assert not search.ForgetUser(search_pb2.ForgetUserRequest(user_id="bea"), timeout=20).existed
 

@@ -2,6 +2,7 @@
 
 import threading
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -269,6 +270,31 @@ class IndexConformance(ABC):
         assert ([p.id for p in page.products], page.total_count, page.more) == (["a"], 2, True)
         page = index.page(Filter(season=LabelFilter(any_of=("Summer",))), "a", 1)
         assert ([p.id for p in page.products], page.total_count, page.more) == (["c"], 2, False)
+
+    @SETTINGS
+    @given(first=writes, second=writes, chosen=st.sampled_from((None, "Blue", "Red")))
+    def test_facets_count_what_is_there(
+        self,
+        first: tuple[list[IndexedProduct], set[str]],
+        second: tuple[list[IndexedProduct], set[str]],
+        chosen: str | None,
+    ) -> None:
+        index = self.make_index()
+        index.apply(first[0], (), 1)
+        index.apply(second[0], second[1] - {row.product.id for row in second[0]}, 2)
+        products = index.page(Filter(), None, 100).products
+        passing = [p for p in products if chosen in (None, p.base_colour)]
+        facets = index.facets(Filter(base_colour=ColourFilter((chosen,) if chosen else ())))
+        assert facets.total_count == len(passing)
+        for attribute, values in facets.values.items():
+            counted = Counter(
+                str(value.value if isinstance(value, Gender) else value)
+                for value in (getattr(p, attribute) for p in (products if attribute == "base_colour" else passing))
+                if value is not None
+            )
+            assert {each.value: each.count for each in values} == counted
+            if attribute != "year":
+                assert list(values) == sorted(values, key=lambda each: (-each.count, each.value))
 
     def test_equals_beyond_any_slack_come_in_the_order_of_ids(self) -> None:
         index = self.make_index()

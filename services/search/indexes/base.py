@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.search.colours import DislikedColour
+from services.search.facets import Facets
 from services.search.filters import Filter
 from services.search.products import Product
 
@@ -164,6 +165,14 @@ class Index(Protocol):
 
     def page(self, filter: Filter, after: str | None, size: int) -> ProductPage:
         """Lists products that pass a filter (out of stock and outdated ones too), `size` of them after an id.
+
+        Raises:
+            InvalidInput: as `search`.
+        """
+        ...
+
+    def facets(self, filter: Filter) -> Facets:
+        """Counts products by the values of their attributes, out of stock and outdated ones too.
 
         Raises:
             InvalidInput: as `search`.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.search import filters
+from services.search.facets import Facets, count_facets
 from services.search.filters import Attribute, Filter
 from services.search.indexes.base import (
     Eligibility,
@@ -173,6 +174,11 @@ class FaissIndex:
             later = sorted(ids if after is None else (product_id for product_id in ids if product_id > after))
             products = tuple(columns.product(ids[product_id]) for product_id in later[:size])
             return ProductPage(products, total_count=len(rows), more=len(later) > size)
+
+    def facets(self, filter: Filter) -> Facets:
+        """See `Index.facets`."""
+        with self._lock.reading():
+            return count_facets(filter, self._state.columns)
 
     def members(self, derived_type: str) -> TypeMembers:
         """See `Index.members`."""
