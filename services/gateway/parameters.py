@@ -1,0 +1,139 @@
+"""What callers may ask for: query parameters, form fields and JSON bodies are checked by the same models."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Final, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.json_schema import SkipJsonSchema
+
+from services.contract import Gender
+
+MAX_LABELS: Final = 100
+WIDTHS: Final = (120, 240, 480, 960)
+
+# Which characters an identifier may hold is search's to say; this is only what JSON Schema can say of it.
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Year = Annotated[int, Field(ge=1900, le=2200)]
+Labels = Annotated[list[Label], Field(max_length=MAX_LABELS)]
+
+_SHARE = r"(?:0(?:\.\d{1,9})?|1(?:\.0{1,9})?)"
+Region = Annotated[str, StringConstraints(pattern=rf"^{_SHARE},{_SHARE},{_SHARE},{_SHARE}$")]
+
+
+class Scope(StrEnum):
+    """Where to search."""
+
+    PREDICTED_TYPE = "predicted_type"
+    INVENTORY = "inventory"
+    DERIVED_TYPES = "derived_types"
+
+
+class PreferencePolicy(StrEnum):
+    """What to do where the user's dislikes cannot be read."""
+
+    BEST_EFFORT = "best_effort"
+    REQUIRED = "required"
+
+
+class FilterParameters(BaseModel):
+    """Which products are eligible: those that pass every parameter that is given. A repeated one means any of its values."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    gender: Annotated[list[Gender], Field(max_length=MAX_LABELS)] = Field(
+        default_factory=list, description="Whom the product is made for.", examples=[["Men"]]
+    )
+    master_category: Labels = Field(
+        default_factory=list, description="Broadest category, as the catalogue spells it.", examples=[["Apparel"]]
+    )
+    sub_category: Labels = Field(default_factory=list, description="The category below it.", examples=[["Topwear"]])
+    article_type: Labels = Field(default_factory=list, description="Kind of article.", examples=[["Tshirts"]])
+    base_colour: Labels = Field(default_factory=list, description="Main colour.", examples=[["Blue"]])
+    colour_by_family: bool = Field(
+        default=False, description='Whether each `base_colour` stands for its family: "Blue" for "Navy Blue" too.'
+    )
+    season: Labels = Field(default_factory=list, description="Season of the collection.", examples=[["Summer"]])
+    usage: Labels = Field(default_factory=list, description="Occasion.", examples=[["Casual"]])
+    year_first: Year | SkipJsonSchema[None] = Field(
+        default=None, description="First year of the collection, inclusive.", examples=[2016]
+    )
+    year_last: Year | SkipJsonSchema[None] = Field(
+        default=None, description="Last year of the collection, inclusive; not before `year_first`.", examples=[2018]
+    )
+
+
+class ListParameters(FilterParameters):
+    """Which page of which products."""
+
+    page_size: int = Field(default=50, ge=1, le=500, description="How many products a page holds at most.")
+    page_token: str = Field(
+        default="",
+        max_length=4096,
+        description="`next_page_token` of the page before; empty for the first. Filters must be the same.",
+    )
+
+
+class SimilarParameters(FilterParameters):
+    """What to find besides the query itself."""
+
+    limit: int = Field(default=10, ge=1, le=100, description="How many products to return.")
+    user_id: Identifier | SkipJsonSchema[None] = Field(
+        default=None,
+        description="Whose disliked colours are left out; needs a token for this user. Absent: nobody's.",
+    )
+    liked: Annotated[list[Identifier], Field(max_length=20)] = Field(
+        default_factory=list, description="Ids of products that the answer should lean towards."
+    )
+    disliked: Annotated[list[Identifier], Field(max_length=20)] = Field(
+        default_factory=list, description="Ids of products that the answer should lean away from; none also liked."
+    )
+    excluded: Annotated[list[Identifier], Field(max_length=500)] = Field(
+        default_factory=list, description="Ids of further products to leave out, such as those in the cart."
+    )
+    scope: Scope | SkipJsonSchema[None] = Field(
+        default=None,
+        description=(
+            "Where to search. Absent: the named derived types where there are any; else the whole inventory for a "
+            "product, the predicted derived type for a photograph."
+        ),
+    )
+    derived_type: Labels = Field(
+        default_factory=list, description="Derived types to search.", examples=[["Men Tshirts"]]
+    )
+    include_out_of_stock: bool = Field(default=False, description="Whether products out of stock are eligible too.")
+    preference_policy: PreferencePolicy = Field(
+        default=PreferencePolicy.BEST_EFFORT,
+        description="Where dislikes cannot be read: answer without them and say so, or answer 503.",
+    )
+    explain: bool = Field(
+        default=False, description="Whether to tell timings, and the list before the user's colours were left out."
+    )
+
+
+class PhotographParameters(SimilarParameters):
+    """What to find for a photograph."""
+
+    region: Region | SkipJsonSchema[None] = Field(
+        default=None,
+        description=(
+            "The part of the photograph that shows the garment: left,top,right,bottom as shares of its width and "
+            "height in 0..1. Absent: all of it."
+        ),
+        examples=["0.1,0,0.9,0.8"],
+    )
+
+
+class SimilarBody(SimilarParameters):
+    """What to find for a product, as a JSON body."""
+
+    product_id: Identifier = Field(description="The product to find similar ones for.", examples=["10014"])
+
+
+def list_fields(model: type[BaseModel]) -> frozenset[str]:
+    """Names the fields of a model that may be repeated."""
+    return frozenset(name for name, field in model.model_fields.items() if _is_list(field.annotation))
+
+
+def _is_list(annotation: Any) -> bool:
+    return get_origin(annotation) is list

@@ -1,0 +1,254 @@
+"""What the gateway answers: the JSON of every response, with descriptions and examples for OpenAPI."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.contract import Gender
+from services.gateway.parameters import Scope
+
+_PRODUCT = {
+    "id": "10133",
+    "gender": "Men",
+    "master_category": "Apparel",
+    "sub_category": "Topwear",
+    "article_type": "Tshirts",
+    "base_colour": "Blue",
+    "season": "Spring",
+    "year": 2018,
+    "usage": "Casual",
+    "name": "Junipero Men Blue Tshirt",
+    "derived_type": "Men Tshirts",
+    "url": None,
+    "image_url": None,
+    "price": {"amount": "19.99", "currency": "EUR"},
+    "in_stock": True,
+    "parent_id": None,
+    "image": "/v1/products/10133/image",
+}
+
+
+class Answer(BaseModel):
+    """What all answers have in common: they are made once and never changed."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Price(Answer):
+    """An amount of money."""
+
+    amount: str = Field(description="A decimal number, exact.", examples=["19.99"], pattern=r"^\d+(\.\d{1,9})?$")
+    currency: str = Field(description="ISO 4217.", examples=["EUR"], pattern=r"^[A-Z]{3}$")
+
+
+class Product(Answer):
+    """A product of the catalogue. What is unknown is null."""
+
+    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [_PRODUCT]})
+
+    id: str = Field(description="The shop's own identifier.")
+    gender: Gender | None = Field(description="Whom it is made for.")
+    master_category: str | None = Field(description='The broadest category, such as "Apparel".')
+    sub_category: str = Field(description='The category below it, such as "Topwear".')
+    article_type: str = Field(description='The kind of article, such as "Tshirts".')
+    base_colour: str | None = Field(description='The main colour, such as "Navy Blue".')
+    season: str | None = Field(description="The season of its collection.")
+    year: int | None = Field(description="The year of its collection.")
+    usage: str | None = Field(description="The occasion that it is meant for.")
+    name: str | None = Field(description="The name that shoppers see: text, not HTML.")
+    derived_type: str = Field(description='Gender and article type, such as "Men Tshirts".')
+    url: str | None = Field(description="The product's page in the shop, an http or https URL.")
+    image_url: str | None = Field(description="A picture of it in the shop, an http or https URL.")
+    price: Price | None = Field(description="What it costs.")
+    in_stock: bool | None = Field(description="Whether it can be bought now.")
+    parent_id: str | None = Field(description="The product that this one is a variant of.")
+    image: str = Field(description="Path of its photograph at this gateway; 404 where none is kept.")
+
+
+class SimilarProduct(Answer):
+    """A product that was found."""
+
+    product: Product
+    similarity: float = Field(description="In [-1, 1], higher is closer.", examples=[0.93])
+
+
+class ComparedProduct(SimilarProduct):
+    """A product of the list before the user's disliked colours were left out."""
+
+    left_out: bool = Field(description="Whether it was left out for its colour.")
+
+
+DegradedReason = Literal[
+    "PREFERENCES_UNAVAILABLE", "CLASSIFIER_UNAVAILABLE", "PREDICTED_TYPE_NOT_IN_CATALOGUE", "UNKNOWN"
+]
+
+
+class Applied(Answer):
+    """What was applied to a search."""
+
+    scope: Scope = Field(description="Where it searched.")
+    derived_types: list[str] = Field(description="The derived types searched; empty for the whole inventory.")
+    excluded_colours: list[str] = Field(description="The colours left out for the user's sake, families spelt out.")
+    eligible_count: int = Field(description="How many products were eligible.")
+    model_version: str = Field(description="The model whose embeddings were compared.")
+    index_version: int = Field(description="The version of the catalogue; grows with every write.")
+    degraded: list[DegradedReason] = Field(
+        description="Whatever was left out of the normal way; empty where all went well."
+    )
+
+
+class SubCategoryPrediction(Answer):
+    """A subCategory that a photograph may belong to."""
+
+    label: str = Field(examples=["Topwear"])
+    probability: float | None = Field(
+        description="In 0..1; null for one that the classifier was not trained on.", examples=[0.97]
+    )
+
+
+class DerivedTypePrediction(Answer):
+    """A derived type that a photograph may belong to."""
+
+    label: str = Field(examples=["Men Tshirts"])
+    similarity: float = Field(description="In [-1, 1], higher is closer.")
+    margin: float | None = Field(description="By how much that exceeds the next one's; null where there is no next.")
+
+
+class Classification(Answer):
+    """What a photograph was recognised as, the likeliest first."""
+
+    sub_categories: list[SubCategoryPrediction]
+    derived_types: list[DerivedTypePrediction]
+
+
+class StepTiming(Answer):
+    """How long a step took; steps overlap."""
+
+    step: Literal["total", "read_dislikes", "embed", "classify", "search", "unknown"]
+    start_milliseconds: float = Field(description="When it began, since the request was taken up.")
+    milliseconds: float = Field(description="How long it took, waiting included.")
+
+
+class SimilarProducts(Answer):
+    """The most similar products, the most similar first."""
+
+    products: list[SimilarProduct]
+    applied: Applied
+    classification: Classification | None = Field(
+        description="What the photograph was recognised as; null for a product, and where the classifier did not answer."
+    )
+    timings: list[StepTiming] = Field(description="With `explain`: the steps in the order in which they began.")
+    before_colours: list[ComparedProduct] = Field(
+        description="With `explain`, where the user dislikes colours: the same list before these were left out."
+    )
+
+
+class ProductPage(Answer):
+    """A page of products in the order of their ids."""
+
+    products: list[Product]
+    next_page_token: str = Field(description="What to send for the next page; empty on the last.")
+    total_count: int = Field(description="How many products the filter lets through, on all pages.")
+
+
+class FacetValue(Answer):
+    """A value that products have."""
+
+    value: str = Field(description="The label; a year in digits.", examples=["Navy Blue"])
+    count: int = Field(description="How many products have it, by all of the filter but its part on this attribute.")
+    family: str | None = Field(description="For a colour: the family that it belongs to.", examples=["Blue"])
+    swatch: str | None = Field(
+        description="For a colour: how to paint it, as CSS hexadecimal; null where unknown, and for many colours.",
+        examples=["#1f2a52"],
+    )
+
+
+AttributeName = Literal[
+    "gender",
+    "master_category",
+    "sub_category",
+    "article_type",
+    "base_colour",
+    "season",
+    "usage",
+    "year",
+    "derived_type",
+    "unknown",
+]
+
+
+class Facet(Answer):
+    """The values of an attribute, the most frequent first; years from the newest to the oldest."""
+
+    attribute: AttributeName
+    values: list[FacetValue]
+
+
+class Facets(Answer):
+    """What a list can be narrowed down by."""
+
+    facets: list[Facet]
+    total_count: int = Field(description="How many products the whole filter lets through.")
+
+
+class DislikedColour(Answer):
+    """A colour that a user dislikes."""
+
+    colour: str = Field(examples=["Blue"])
+    exact: bool = Field(description="Whether only this very colour is meant, not its family.")
+    covers: list[str] = Field(description="The colours of the catalogue that it stands for.", examples=[["Navy Blue"]])
+
+
+class DislikedColours(Answer):
+    """All that a user dislikes, in alphabetical order."""
+
+    colours: list[DislikedColour]
+
+
+class ForgottenUser(Answer):
+    """What erasing a user found."""
+
+    existed: bool = Field(description="Whether anything was known about the user.")
+
+
+class Session(Answer):
+    """A token for a shopper of the storefront."""
+
+    user_id: str = Field(examples=["demo-5f2c"])
+    token: str = Field(description="A JWT for the header `Authorization: Bearer`.")
+    expires_at: str = Field(description="When it ends, RFC 3339.", examples=["2026-01-31T12:00:00Z"])
+
+
+class Health(Answer):
+    """Whether a probe is content."""
+
+    status: Literal["ok", "starting", "draining", "unavailable"]
+
+
+class Problem(Answer):
+    """What went wrong: a problem document of RFC 9457."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "urn:fashion:problem:not-found",
+                    "title": "Not found",
+                    "status": 404,
+                    "detail": 'the catalogue has no product "nothing"',
+                    "reason": "PRODUCT_NOT_FOUND",
+                    "metadata": {"product_id": "nothing"},
+                    "request_id": "5a1f2c",
+                }
+            ]
+        },
+    )
+
+    type: str = Field(description="A URI for the kind of problem; the same for the same `status` and category.")
+    title: str = Field(description="The kind of problem for people.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What was wrong this time, one sentence.")
+    reason: str = Field(description="UPPER_SNAKE_CASE and stable, the same as over gRPC; for programs.")
+    metadata: dict[str, str] = Field(description="Further facts, such as the field's name.")
+    request_id: str = Field(description="What the logs of all services know this request by.")
