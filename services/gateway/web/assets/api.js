@@ -1,0 +1,100 @@
+/** Speaks with the gateway: addresses, deadlines, and its problem documents (RFC 9457) as errors. */
+
+const TIMEOUT_MS = 15_000;
+
+/** What went wrong with a request, in words for shoppers. */
+export class ApiError extends Error {
+  /**
+   * @param {string} message - one sentence for people.
+   * @param {{status?: number, reason?: string, requestId?: string, offline?: boolean}} [facts]
+   */
+  constructor(message, { status = 0, reason = "", requestId = "", offline = false } = {}) {
+    super(message);
+    this.name = "ApiError";
+    this.status = status;
+    this.reason = reason;
+    this.requestId = requestId;
+    this.offline = offline;
+  }
+}
+
+/**
+ * Sends a request and returns the JSON of its answer, or null where there is none (204).
+ *
+ * @param {string} path - such as "/v1/products".
+ * @param {{query?: Iterable<[string, unknown]>, method?: string, body?: BodyInit, token?: string, signal?: AbortSignal}} [options]
+ * @throws {ApiError} whatever went wrong, but for an abort by `signal`, which stays an AbortError.
+ */
+export async function request(path, { query = [], method = "GET", body, token, signal } = {}) {
+  const url = new URL(path, location.origin);
+  for (const [name, value] of query) if (value !== "" && value != null && value !== false) url.searchParams.append(name, value);
+  const headers = { Accept: "application/json" };
+  if (token) headers.Authorization = `Bearer ${token}`;
+  const deadline = AbortSignal.timeout(TIMEOUT_MS);
+  let answer;
+  let content = null;
+  try {
+    answer = await fetch(url, { method, body, headers, signal: signal ? AbortSignal.any([signal, deadline]) : deadline });
+    if (answer.status !== 204) content = await answer.json();
+  } catch (error) {
+    if (signal?.aborted) throw new DOMException("no longer wanted", "AbortError");
+    if (deadline.aborted) throw new ApiError("The shop takes too long to answer.", { offline: true });
+    if (answer) throw new ApiError("The shop gave an answer that cannot be read.", { status: answer.status });
+    throw new ApiError("The shop cannot be reached.", { offline: true });
+  }
+  if (!answer.ok) {
+    throw new ApiError(content?.detail || content?.title || `The shop answered ${answer.status}.`, {
+      status: answer.status,
+      reason: content?.reason ?? "",
+      requestId: content?.request_id ?? answer.headers.get("x-request-id") ?? "",
+    });
+  }
+  return content;
+}
+
+/** The attributes that products are filtered by, in the order in which they are shown. */
+export const ATTRIBUTES = [
+  "gender",
+  "master_category",
+  "sub_category",
+  "article_type",
+  "base_colour",
+  "season",
+  "usage",
+];
+
+/** Lists a page of products. `filters` are pairs of names and values. */
+export function listProducts(filters, { pageSize, pageToken, signal } = {}) {
+  return request("/v1/products", {
+    query: [...filters, ["page_size", pageSize], ["page_token", pageToken]],
+    signal,
+  });
+}
+
+/** Lists the attributes' values with their counts. */
+export function listFacets(filters, { signal } = {}) {
+  return request("/v1/facets", { query: filters, signal });
+}
+
+/** Returns one product. */
+export function getProduct(id, { signal } = {}) {
+  return request(`/v1/products/${encodeURIComponent(id)}`, { signal });
+}
+
+/** Finds products similar to one of the catalogue. */
+export function findSimilar(id, { query, token, signal }) {
+  return request(`/v1/products/${encodeURIComponent(id)}/similar`, { query, token, signal });
+}
+
+/** Finds products similar to what a photograph shows. */
+export function findSimilarToPhotograph(photograph, { query, token, signal }) {
+  const form = new FormData();
+  form.append("image", photograph, "photograph");
+  for (const [name, value] of query) if (value !== "" && value != null && value !== false) form.append(name, String(value));
+  return request("/v1/similar", { method: "POST", body: form, token, signal });
+}
+
+/** Returns the address of a product's picture, made for `width` pixels; null where it has none to show. */
+export function pictureOf(product, width) {
+  return product.image ? `${product.image}?width=${width}` : null;
+}

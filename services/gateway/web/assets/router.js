@@ -1,0 +1,93 @@
+/** Which page is shown: addresses to views, links without reloading, back and forward. */
+
+const VIEWS = [
+  [/^\/$/, () => import("./views/browse.js")],
+  [/^\/p\/([^/]+)\/?$/, () => import("./views/product.js")],
+  [/^\/photo\/?$/, () => import("./views/photograph.js")],
+  [/^\/inspect\/?$/, () => import("./views/inspect.js")],
+  [/^\/map\/?$/, () => import("./views/map.js")],
+];
+
+let current = null;
+let outlet = null;
+const scrolled = new Map();
+
+/** Shows what the address names, and follows it from now on. */
+export function start(element) {
+  outlet = element;
+  history.scrollRestoration = "manual";
+  if (!history.state?.key) history.replaceState({ key: crypto.randomUUID() }, "");
+  document.addEventListener("click", followLink);
+  addEventListener("popstate", () => void show({ back: true }));
+  // Remembered while it is true: when popstate comes, the page has already moved on.
+  addEventListener("scroll", () => history.state?.key && scrolled.set(history.state.key, scrollY), { passive: true });
+  return show({});
+}
+
+/** Goes to an address of the storefront. */
+export function go(href) {
+  if (new URL(href, location.href).href === location.href) return Promise.resolve();
+  history.pushState({ key: crypto.randomUUID() }, "", href);
+  return show({});
+}
+
+/** Changes the address without a new page in the history, and without showing anything anew. */
+export function rewrite(href) {
+  history.replaceState(history.state, "", href);
+}
+
+function followLink(event) {
+  if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  const link = event.target.closest?.("a[href]");
+  if (!link || link.target || link.origin !== location.origin || link.hasAttribute("download")) return;
+  if (!VIEWS.some(([pattern]) => pattern.test(link.pathname))) return;
+  // A jump within the page is the browser's.
+  if (link.hash && link.pathname === location.pathname && link.search === location.search) return;
+  event.preventDefault();
+  void go(link.href);
+}
+
+async function show({ back = false }) {
+  const address = new URL(location.href);
+  const key = history.state?.key;
+  const [pattern, load] = VIEWS.find(([each]) => each.test(address.pathname)) ?? VIEWS[0];
+  const parameters = pattern.exec(address.pathname)?.slice(1).map(decoded) ?? [];
+  const view = await load();
+  if (location.href !== address.href) return;
+  const top = back ? (scrolled.get(key) ?? 0) : 0;
+  if (current?.view === view && view.update?.(outlet, address, parameters)) {
+    markLinks(address);
+    if (!back && view.keepsScroll !== true) scrollTo(0, 0);
+    return;
+  }
+  current?.controller.abort();
+  const controller = new AbortController();
+  current = { view, controller };
+  outlet.replaceChildren();
+  outlet.className = "";
+  markLinks(address);
+  await view.show(outlet, { address, parameters, signal: controller.signal });
+  if (controller.signal.aborted) return;
+  scrollTo(0, top);
+  if (!firstShown) outlet.querySelector("h1")?.focus({ preventScroll: true });
+  firstShown = false;
+}
+
+// Whoever has just come reads from the top; whoever followed a link is told where it led.
+let firstShown = true;
+
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+function markLinks(address) {
+  for (const link of document.querySelectorAll("[data-nav]")) {
+    const here = link.pathname === address.pathname;
+    if (here) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
