@@ -1,5 +1,6 @@
-"""`fashion catalogue`: what the catalogue holds, one product or many, and deleting some."""
+"""`fashion catalogue`: what the catalogue holds, one product or many, a map of them, and deleting some."""
 
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,7 +8,8 @@ import typer
 
 from cli import filters
 from cli.connection import DEFAULT_SERVER, AsJson, Server, with_client
-from services.serving.errors import FashionError, InvalidInput
+from cli.serve import DEFAULT_DATA_DIR, DataDir
+from services.serving.errors import FashionError, InvalidInput, NotFound
 
 if TYPE_CHECKING:
     from fashion.v1 import search_pb2, types_pb2
@@ -24,6 +26,17 @@ app = typer.Typer(
 # The server takes this many ids in one call.
 _DELETE_AT_ONCE = 500
 _TYPES_SHOWN = 20
+_PICTURES = (".png", ".svg", ".pdf")
+
+
+class ColourBy(Enum):
+    """What a map can be coloured by."""
+
+    GENDER = "gender"
+    ARTICLE_TYPE = "article_type"
+    SUB_CATEGORY = "sub_category"
+    BASE_COLOUR = "base_colour"
+    DERIVED_TYPE = "derived_type"
 
 
 @app.command(
@@ -220,6 +233,73 @@ def delete(
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         category = category_of(failed[0].status.code) or FashionError
         raise category(f"{failed[0].product_id}: {first.message}{more}", reason=first.reason)
+
+
+@app.command(
+    "map",
+    epilog=(
+        "Examples:\n\nfashion catalogue map\n\nfashion catalogue map --output map.png --colour-by base_colour\n\n"
+        "It reads the data directory of a stack, running or not, on this machine; about a minute for 5,000 products. "
+        "Needs the extra `train`.\n\n"
+        '--json prints {"file", "picture", "products", "catalogue_size", "model_version"}.\n\n'
+        "Exit code 3: there is no catalogue, or it is empty."
+    ),
+)
+def make_map(
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    products: Annotated[
+        int, typer.Option("--products", metavar="N", min=1, max=5000, help="At most so many, of every type its share.")
+    ] = 5000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the choice of products and of their places.")] = 1,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE", dir_okay=False, help="Draw it too: a .png, .svg or .pdf."),
+    ] = None,
+    colour_by: Annotated[
+        ColourBy, typer.Option("--colour-by", metavar="ATTRIBUTE", help=f"{', '.join(one.value for one in ColourBy)}.")
+    ] = ColourBy.SUB_CATEGORY,
+    as_json: AsJson = False,
+) -> None:
+    """Lay the catalogue out in two dimensions, alike products together, for the storefront's page /map."""
+    from cli import output
+    from offline.catalogue_map import MAP_FILE, draw_sample, lay_out, write_document
+    from services.search.catalogue_database import CatalogueUnusable
+
+    if picture is not None and picture.suffix.lower() not in _PICTURES:
+        raise InvalidInput(f"{picture}: a picture ends in {', '.join(_PICTURES)}", reason="FILE_UNKNOWN")
+    with output.errors().status("Reading the catalogue …") as status:
+        try:
+            sample = draw_sample(data_dir, products, seed)
+        except CatalogueUnusable as error:
+            raise NotFound(str(error), reason="CATALOGUE_UNUSABLE") from error
+        laid_out = lay_out(sample, seed, lambda stage: status.update(f"Computing {stage} …"))
+        file = data_dir / MAP_FILE
+        try:
+            write_document(laid_out.document(), file)
+            if picture is not None:
+                from offline.catalogue_map_plot import draw_map
+
+                status.update(f"Drawing {picture.name} …")
+                draw_map(laid_out, colour_by.value, picture)
+        except OSError as error:
+            where = error.filename or file
+            raise InvalidInput(f"{where}: {error.strerror or error}", reason="FILE_UNWRITABLE") from None
+    found = len(sample.products)
+    if as_json:
+        output.print_json(
+            {
+                "file": str(file),
+                "picture": None if picture is None else str(picture),
+                "products": found,
+                "catalogue_size": sample.catalogue_size,
+                "model_version": sample.model_version,
+            }
+        )
+        return
+    to = output.console()
+    to.print(f"{found:,} of {sample.catalogue_size:,} products: {file}", markup=False, soft_wrap=True)
+    if picture is not None:
+        to.print(f"Picture: {picture}", markup=False, soft_wrap=True)
 
 
 async def _first_products(

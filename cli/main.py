@@ -43,7 +43,7 @@ ENTRIES = (
     Entry("stop", "cli.serve", "stop_app", "Stop the stack that `serve --detach` left running."),
     Entry("ingest", "cli.ingest", "app", "Put a data set in Kaggle's layout into the catalogue."),
     Entry("search", "cli.search", "app", "Find products similar to a product or a photograph."),
-    Entry("catalogue", "cli.catalogue", "app", "Look into the catalogue: stats, list, get, delete."),
+    Entry("catalogue", "cli.catalogue", "app", "Look into the catalogue: stats, list, get, map, delete."),
     Entry("users", "cli.users", "app", "Colours that a user dislikes: dislike, undislike, list, forget."),
     Entry("dataset", "cli.dataset", "app", "Data sets: download, draw, split, check."),
     Entry("train", "cli.train", "app", "Train a model and write its bundle."),

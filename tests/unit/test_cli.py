@@ -64,7 +64,7 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
     ("group", "command"),
     [
         *(("users", command) for command in ("dislike", "undislike", "list", "forget")),
-        *(("catalogue", command) for command in ("stats", "list", "get", "delete")),
+        *(("catalogue", command) for command in ("stats", "list", "get", "map", "delete")),
     ],
 )
 def test_so_has_every_command_of_a_group(group: str, command: str, capsys: pytest.CaptureFixture[str]) -> None:

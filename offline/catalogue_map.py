@@ -1,0 +1,231 @@
+"""Lays the catalogue out in two dimensions, so that products that look alike lie together: `map.json`, for the browser.
+
+The document is {"products": [{"id", "x", "y", "name", "gender", "article_type", "sub_category", "base_colour",
+"derived_type"}, …], "attributes": ["gender", …], "model_version", "catalogue_size", "sampled"}: `x` and `y` are in
+0..1 and keep the aspect, `name` and `base_colour` are null where they are unknown, `attributes` are what products can
+be coloured by, `catalogue_size` counts the products that the catalogue has, and `sampled` those in the document.
+"""
+
+import json
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.search.catalogue import DATABASE_FILE
+from services.search.catalogue_database import PRODUCT_COLUMNS, connect_read_only, product_of
+from services.search.products import Product
+from services.serving.errors import FashionError, NotFound
+
+ATTRIBUTES: Final = ("gender", "article_type", "sub_category", "base_colour", "derived_type")
+MOST_PRODUCTS: Final = 5000
+MAP_FILE: Final = Path("map") / "map.json"
+
+# As the authors of t-SNE advise for 2,048 dimensions: "this suppresses some noise and speeds up the computation".
+_COMPONENTS: Final = 50
+_PERPLEXITY: Final = 30.0
+# Below, neighbourhoods have no meaning and principal components say all.
+_FEWEST_FOR_TSNE: Final = 10
+_FLOAT16: Final = np.dtype("<f2")
+_DECIMALS: Final = 4
+_AT_ONCE: Final = 500
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Products of a catalogue with their embeddings.
+
+    Attributes:
+        products: ordered by id.
+        embeddings: float32, shape (n, dimension), L2 norm 1, all of one model.
+        model_version: of that model.
+        catalogue_size: how many products the catalogue has, those of other models too.
+    """
+
+    products: tuple[Product, ...]
+    embeddings: NDArray[np.float32]
+    model_version: str
+    catalogue_size: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CatalogueMap:
+    """A sample, laid out.
+
+    Attributes:
+        sample: the products.
+        places: float32, shape (n, 2), in 0..1: x, and y upwards.
+    """
+
+    sample: Sample
+    places: NDArray[np.float32]
+
+    def document(self) -> dict[str, Any]:
+        """The map as JSON has it; see the module."""
+        return {
+            "products": [
+                {
+                    "id": product.id,
+                    "x": round(float(x), _DECIMALS),
+                    "y": round(float(y), _DECIMALS),
+                    "name": product.name,
+                    **{attribute: attribute_of(product, attribute) for attribute in ATTRIBUTES},
+                }
+                for product, (x, y) in zip(self.sample.products, self.places, strict=True)
+            ],
+            "attributes": list(ATTRIBUTES),
+            "model_version": self.sample.model_version,
+            "catalogue_size": self.sample.catalogue_size,
+            "sampled": len(self.sample.products),
+        }
+
+
+def attribute_of(product: Product, attribute: str) -> str | None:
+    """One of `ATTRIBUTES` of a product, as people read it; None where it is unknown."""
+    value = product.gender.value if attribute == "gender" else getattr(product, attribute)
+    return None if value is None else str(value)
+
+
+def draw_sample(data_dir: Path, limit: int = MOST_PRODUCTS, seed: int = 1) -> Sample:
+    """Reads products of every derived type, as many as its share, without disturbing a server that has the catalogue.
+
+    Where products of several models are stored, as while they are embedded again, those of the most frequent one are
+    taken: embeddings of two models cannot be compared.
+
+    Args:
+        data_dir: of the catalogue.
+        limit: at most so many products.
+        seed: of the choice.
+
+    Raises:
+        CatalogueUnusable: there is no catalogue, or it cannot be read.
+        NotFound: CATALOGUE_EMPTY.
+    """
+    with closing(connect_read_only(data_dir / DATABASE_FILE)) as connection:
+        # One view of the catalogue, whatever is written meanwhile.
+        connection.execute("BEGIN")
+        versions = connection.execute(
+            "SELECT model_version, count(*) FROM products GROUP BY 1 ORDER BY 2 DESC, 1"
+        ).fetchall()
+        if not versions:
+            raise NotFound(f"the catalogue in {data_dir} is empty; ingest products first", reason="CATALOGUE_EMPTY")
+        model_version = str(versions[0][0])
+        strata: dict[tuple[str, str], list[str]] = {}
+        for product_id, *key in connection.execute(
+            "SELECT id, gender, article_type FROM products WHERE model_version = ? ORDER BY id", (model_version,)
+        ):
+            strata.setdefault((key[0], key[1]), []).append(product_id)
+        chosen = stratified(strata, limit, np.random.default_rng(seed))
+        rows = _rows(connection, sorted(chosen))
+    return Sample(
+        products=tuple(product_of(row) for row in rows),
+        embeddings=np.stack([np.frombuffer(row["embedding"], dtype=_FLOAT16) for row in rows]).astype(np.float32),
+        model_version=model_version,
+        catalogue_size=sum(count for _, count in versions),
+    )
+
+
+def stratified(strata: Mapping[tuple[str, str], Sequence[str]], limit: int, random: np.random.Generator) -> list[str]:
+    """Chooses at most `limit` of all ids: of each stratum its share, by largest remainders.
+
+    Args:
+        strata: the ids of each derived type.
+        limit: how many to choose; all of them where there are no more.
+        random: where chance comes from.
+    """
+    keys = sorted(strata)
+    sizes = np.array([len(strata[key]) for key in keys])
+    total = int(sizes.sum())
+    if total <= limit:
+        return [product_id for key in keys for product_id in strata[key]]
+    shares = sizes * limit / total
+    counts = shares.astype(int)
+    counts[np.argsort(counts - shares, kind="stable")[: limit - int(counts.sum())]] += 1
+    return [
+        strata[key][at]
+        for key, count in zip(keys, counts, strict=True)
+        for at in random.choice(len(strata[key]), count, replace=False)
+    ]
+
+
+def lay_out(sample: Sample, seed: int = 1, say: Say = lambda stage: None) -> CatalogueMap:
+    """Finds each product its place: 50 principal components, then t-SNE (van der Maaten and Hinton, 2008).
+
+    Args:
+        sample: what to lay out.
+        seed: of t-SNE; the same sample and seed give the same map on one machine.
+        say: told what is done, as it begins.
+
+    Raises:
+        FashionError: EXTRA_MISSING; scikit-learn is not installed.
+    """
+    try:
+        from sklearn.decomposition import PCA
+        from sklearn.manifold import TSNE
+    except ImportError as error:
+        raise missing_extra("A map", "scikit-learn") from error
+    count, dimension = sample.embeddings.shape
+    if count == 1:
+        return CatalogueMap(sample, np.full((1, 2), 0.5, np.float32))
+    say(f"principal components of {count:,} products")
+    components = min(_COMPONENTS, count, dimension)
+    reduced = PCA(components, random_state=seed).fit_transform(sample.embeddings)
+    if count >= _FEWEST_FOR_TSNE:
+        say(f"t-SNE of {count:,} products")
+        perplexity = min(_PERPLEXITY, (count - 1) / 3)
+        reduced = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced)
+    places = np.zeros((count, 2), np.float32)
+    places[:, : reduced.shape[1]] = reduced[:, :2]
+    return CatalogueMap(sample, to_unit_square(places))
+
+
+def to_unit_square(places: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Moves points into 0..1, both axes by the same factor, the shorter one in the middle: float32, shape (n, 2)."""
+    low, high = places.min(axis=0), places.max(axis=0)
+    span = float((high - low).max()) or 1.0
+    moved: NDArray[np.float32] = np.clip((places - (low + high) / 2) / span + 0.5, 0.0, 1.0).astype(np.float32)
+    return moved
+
+
+def write_document(document: Mapping[str, Any], path: Path) -> None:
+    """Writes a map so that a reader sees the old one or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(document, file, ensure_ascii=False, separators=(",", ":"))
+            file.flush()
+            os.fsync(file.fileno())
+            # mkstemp keeps it from the user that the gateway may run as.
+            os.fchmod(file.fileno(), 0o644)
+        Path(fresh).replace(path)
+    except BaseException:
+        Path(fresh).unlink(missing_ok=True)
+        raise
+
+
+def missing_extra(what: str, library: str) -> FashionError:
+    """The error of what needs a library of the extra `train`, which is not installed."""
+    return FashionError(
+        f"{what} needs {library}, which is not installed: pip install 'fashion-recommender[train]'",
+        reason="EXTRA_MISSING",
+    )
+
+
+def _rows(connection: sqlite3.Connection, product_ids: Sequence[str]) -> list[sqlite3.Row]:
+    columns = ", ".join((*PRODUCT_COLUMNS, "embedding"))
+    rows: list[sqlite3.Row] = []
+    for at in range(0, len(product_ids), _AT_ONCE):
+        ids = json.dumps(list(product_ids[at : at + _AT_ONCE]))
+        query = f"SELECT {columns} FROM products WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"
+        rows += connection.execute(query, (ids,)).fetchall()
+    return rows

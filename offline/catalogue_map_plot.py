@@ -1,0 +1,131 @@
+"""Draws a map of the catalogue as a picture, coloured by one attribute."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from offline.catalogue_map import CatalogueMap, attribute_of, missing_extra
+from services.search.colours import family_of
+
+UNKNOWN: Final = "unknown"
+_OTHERS: Final = "others"
+_QUIET_COLOUR: Final = "#d2d2d6"
+_MOST_VALUES: Final = 12
+_LEGEND_SIZE: Final = 70.0
+# Paul Tol's "muted" scheme, filled up from his others: told apart by colour-blind readers as far as twelve can be.
+_COLOURS: Final = (
+    "#332288",
+    "#EE6677",
+    "#117733",
+    "#88CCEE",
+    "#DDCC77",
+    "#AA4499",
+    "#44AA99",
+    "#882255",
+    "#999933",
+    "#4477AA",
+    "#EE7733",
+    "#000000",
+)
+# What a shopper would expect to see for a family of `services.search.colours`.
+_FAMILY_COLOURS: Final = {
+    "Beige": "#d8c3a0",
+    "Black": "#1c1c1e",
+    "Blue": "#2f6fc4",
+    "Brown": "#7a4a2b",
+    "Green": "#3c9150",
+    "Grey": "#8e8e93",
+    "Metallic": "#b59a4c",
+    "Multi": "#00a6a6",
+    "Orange": "#f08c2e",
+    "Pink": "#ee7fb2",
+    "Purple": "#7f4fb0",
+    "Red": "#cc2f36",
+    "White": "#ffffff",
+    "Yellow": "#f5d13d",
+}
+
+
+def draw_map(laid_out: CatalogueMap, colour_by: str, path: Path) -> None:
+    """Draws a map to a file, whose name says the kind: .png, .svg or .pdf.
+
+    Args:
+        laid_out: the map.
+        colour_by: one of `offline.catalogue_map.ATTRIBUTES`; base colours are drawn by family, in that very colour.
+        path: the file.
+
+    Raises:
+        FashionError: EXTRA_MISSING; matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise missing_extra("A picture of a map", "matplotlib") from error
+    products = laid_out.sample.products
+    groups, colours = grouped([attribute_of(product, colour_by) for product in products], colour_by)
+    figure = Figure(figsize=(11.6, 9.0))
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.01, 0.015, 0.735, 0.945))
+    axes.set_facecolor("#f4f4f6")
+    size = float(np.clip(30_000 / len(products), 7.0, 60.0))
+    # The frequent ones first, so that the rare ones are not hidden; what has no colour of its own below all.
+    for name, rows in groups.items():
+        axes.scatter(
+            laid_out.places[rows, 0],
+            laid_out.places[rows, 1],
+            s=size,
+            c=colours[name],
+            linewidths=0.35,
+            edgecolors="#77777a" if name == "White" else "#ffffff",
+            zorder=1 if name in (_OTHERS, UNKNOWN) else 2,
+            label=f"{name} ({len(rows):,})",
+        )
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    of = laid_out.sample.catalogue_size
+    axes.set_title(
+        f"{len(products):,} of {of:,} products by {colour_by.replace('_', ' ')}: near means alike",
+        loc="left",
+        fontsize=13,
+    )
+    axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.0),
+        frameon=False,
+        fontsize=11,
+        handletextpad=0.3,
+        markerscale=(_LEGEND_SIZE / size) ** 0.5,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+
+
+def grouped(values: list[str | None], colour_by: str) -> tuple[dict[str, list[int]], dict[str, str]]:
+    """Which rows share a value, the most frequent first, and the colour of each.
+
+    Args:
+        values: one a row; None where it is unknown.
+        colour_by: what they are.
+
+    Returns:
+        Rows by value, and colours by value; the rarest values are taken together, so that a reader can tell the others
+        apart.
+    """
+    by_family = colour_by == "base_colour"
+    names = [UNKNOWN if value is None else family_of(value) if by_family else value for value in values]
+    ranked = [name for name, _ in sorted(Counter(names).items(), key=lambda pair: (-pair[1], pair[0]))]
+    if by_family:
+        kept = [name for name in ranked if name in _FAMILY_COLOURS]
+        colours = {name: _FAMILY_COLOURS[name] for name in kept}
+    else:
+        kept = [name for name in ranked if name != UNKNOWN][:_MOST_VALUES]
+        colours = dict(zip(kept, _COLOURS, strict=False))
+    rows: dict[str, list[int]] = {name: [] for name in (*kept, _OTHERS, UNKNOWN)}
+    for at, name in enumerate(names):
+        rows[name if name in rows else _OTHERS].append(at)
+    colours |= {_OTHERS: _QUIET_COLOUR, UNKNOWN: _QUIET_COLOUR}
+    return {name: found for name, found in rows.items() if found}, colours
