@@ -24,6 +24,8 @@ class CandidateIndex:
         untrained: bool, shape (m,), whether the classifier's head was never trained on its subCategory.
         known: int64, shape (k,), ascending: which of the head's derived types the catalogue has.
         unknown: the catalogue's derived types that the head was never trained on.
+        contested: bool, shape (s + 1,), by the position of a subCategory, and last for none: whether any of the
+            candidates that are compared with there is of such a type.
         places: the subCategories in which the catalogue has each derived type, in alphabetical order.
     """
 
@@ -34,6 +36,7 @@ class CandidateIndex:
     untrained: NDArray[np.bool_]
     known: NDArray[np.int64]
     unknown: frozenset[str]
+    contested: NDArray[np.bool_]
     places: Mapping[str, tuple[str, ...]]
 
     @classmethod
@@ -65,29 +68,39 @@ class CandidateIndex:
         places: dict[str, set[str]] = {}
         for row, label in enumerate(labels):
             places.setdefault(label, set()).add(candidates.sub_categories[row])
+        unknown = frozenset(places) - set(trained_types)
+        codes = np.array([position[label] for label in ordered.sub_categories], dtype=np.int64)
+        untrained = np.array([label not in trained for label in ordered.sub_categories], dtype=np.bool_)
+        of_unknown = np.array([labels[row] in unknown for row in order], dtype=np.bool_)
+        contested = np.full(len(sub_categories) + 1, bool((of_unknown & untrained).any()))
+        contested[codes[of_unknown]] = True
         return cls(
             candidates=ordered,
             labels=tuple(labels[row] for row in order),
             sub_categories=sub_categories,
-            codes=np.array([position[label] for label in ordered.sub_categories], dtype=np.int64),
-            untrained=np.array([label not in trained for label in ordered.sub_categories], dtype=np.bool_),
+            codes=codes,
+            untrained=untrained,
             known=np.array([at for at, label in enumerate(trained_types) if label in places], dtype=np.int64),
-            unknown=frozenset(places) - set(trained_types),
+            unknown=unknown,
+            contested=contested,
             places={label: tuple(sorted(found)) for label, found in places.items()},
         )
 
 
-def similarities(embeddings: NDArray[np.float32], index: CandidateIndex) -> NDArray[np.float32]:
-    """Compares embeddings with all candidates.
+def similarities(
+    embeddings: NDArray[np.float32], index: CandidateIndex, rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Compares embeddings with candidates.
 
     Args:
         embeddings: float32, shape (n, dimension), L2-normalised rows.
-        index: m candidates.
+        index: the candidates.
+        rows: int64, shape (m,), which of them to compare with.
 
     Returns:
         float32, shape (n, m), in [-1, 1].
     """
-    found: NDArray[np.float32] = np.clip(embeddings @ index.candidates.embeddings.T, -1.0, 1.0)
+    found: NDArray[np.float32] = np.clip(embeddings @ index.candidates.embeddings[rows].T, -1.0, 1.0)
     return found
 
 
@@ -132,10 +145,10 @@ def ranking(similarities: NDArray[np.float32], compared: NDArray[np.bool_]) -> N
     """Orders candidates by similarity; equal ones by derived type, then by subCategory.
 
     Args:
-        similarities: float32, shape (n, m).
+        similarities: float32, shape (n, m), of candidates in the order of `index.candidates`.
         compared: bool, shape (n, m); the others go last.
 
     Returns:
-        int64, shape (n, m), the rows of `index.candidates`, the most similar first.
+        int64, shape (n, m), columns of `similarities`, the most similar first.
     """
     return np.argsort(np.where(compared, -similarities, np.inf), axis=1, kind="stable")

@@ -177,13 +177,22 @@ def _derived_types(
         return [(by_head, found) for found in _by_head(model, None, every, embeddings, probable, top_k)]
     if not index.unknown:
         return [(by_head, found) for found in _by_head(model, index, index.known, embeddings, probable, top_k)]
-    compared_with = _by_candidates(model, index, embeddings, probable, top_k)
-    chosen = [(ClassificationMethod.CANDIDATES, found) for found in compared_with]
-    familiar = [row for row, found in enumerate(compared_with) if found and found[0].label not in index.unknown]
+    # Elsewhere the head's word stands whatever the candidates say, and comparing with all of them takes longer than it.
+    codes = predicted_sub_categories(probable, model.sub_category.labels, index)
+    contested = np.flatnonzero(index.contested[codes])
+    compared_with = _by_candidates(index, codes[contested], embeddings[contested], top_k)
+    by_candidates = {
+        row: found
+        for row, found in zip(contested.tolist(), compared_with, strict=True)
+        if not found or found[0].label in index.unknown
+    }
+    familiar = [row for row in range(len(embeddings)) if row not in by_candidates]
     heads = _by_head(model, index, index.known, embeddings[familiar], probable[familiar], top_k)
-    for row, found in zip(familiar, heads, strict=True):
-        chosen[row] = (by_head, found)
-    return chosen
+    by_heads = dict(zip(familiar, heads, strict=True))
+    return [
+        (ClassificationMethod.CANDIDATES, by_candidates[row]) if row in by_candidates else (by_head, by_heads[row])
+        for row in range(len(embeddings))
+    ]
 
 
 def _by_head(
@@ -196,16 +205,16 @@ def _by_head(
 ) -> list[tuple[DerivedTypePrediction, ...]]:
     """Ranks those labels of the head that are eligible; in which subCategory the catalogue has them, where it does."""
     head = model.derived_type
-    similar = cosines(embeddings, head)[:, eligible]
-    probability = {label: column for column, label in enumerate(model.sub_category.labels)}
     # The alphabet decides between equals, so columns have to be in its order.
-    alphabetical = sorted(range(len(eligible)), key=lambda at: head.labels[eligible[at]])
-    order = np.array(alphabetical, dtype=np.int64)[np.argsort(-similar[:, alphabetical], axis=1, kind="stable")]
+    columns = head.alphabetical[np.isin(head.alphabetical, eligible)]
+    similar = cosines(embeddings, head)[:, columns]
+    probability = model.sub_category.columns
+    order = np.argsort(-similar, axis=1, kind="stable")
     found = []
     for row, places, likely in zip(similar, order, probable, strict=True):
         best: list[tuple[Gender, str, str | None, float]] = []
         for place in places[: top_k + 1].tolist():
-            column = int(eligible[place])
+            column = int(columns[place])
             within = None
             if index is not None:
                 within = max(
@@ -218,23 +227,22 @@ def _by_head(
 
 
 def _by_candidates(
-    model: ClassifierModel,
-    index: CandidateIndex,
-    embeddings: NDArray[np.float32],
-    probable: NDArray[np.float32],
-    top_k: int,
+    index: CandidateIndex, codes: NDArray[np.int64], embeddings: NDArray[np.float32], top_k: int
 ) -> list[tuple[DerivedTypePrediction, ...]]:
-    similar = similarities(embeddings, index)
-    allowed = compared(predicted_sub_categories(probable, model.sub_category.labels, index), index)
+    allowed = compared(codes, index)
+    columns = np.flatnonzero(allowed.any(axis=0))
+    allowed = allowed[:, columns]
+    similar = similarities(embeddings, index, columns)
     candidates = index.candidates
     found = []
     for row, order, count in zip(similar, ranking(similar, allowed), allowed.sum(axis=1), strict=True):
         best: dict[str, tuple[Gender, str, str, float]] = {}
-        for place in order[:count].tolist():
+        for column in order[:count].tolist():
+            place = int(columns[column])
             # A derived type in several subCategories counts once, with its most similar candidate.
             if index.labels[place] not in best:
                 kind = (candidates.genders[place], candidates.article_types[place], candidates.sub_categories[place])
-                best[index.labels[place]] = (*kind, float(row[place]))
+                best[index.labels[place]] = (*kind, float(row[column]))
             if len(best) > top_k:
                 break
         found.append(_with_margins(list(best.values()), top_k))

@@ -1,6 +1,7 @@
 """Applies the bundle's trained heads to embeddings: cosines with the class directions, and their softmax."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,15 @@ class LabelHead:
         labels: shape (c,), unique; c may be 0, where the bundle has no such head.
         weights: float32, shape (c, dimension), L2-normalised rows.
         scale: what cosines are multiplied by before the softmax, greater than 0.
+        columns: where each label stands.
+        alphabetical: int64, shape (c,), positions in `labels` in the order of the alphabet.
     """
 
     labels: tuple[str, ...]
     weights: NDArray[np.float32]
     scale: float
+    columns: Mapping[str, int] = field(init=False)
+    alphabetical: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
         """Refuses parts that do not belong together."""
@@ -28,6 +33,11 @@ class LabelHead:
             raise ValueError("a label occurs twice")
         if not self.scale > 0:
             raise ValueError(f"the scale is {self.scale}, not greater than 0")
+        columns = {label: column for column, label in enumerate(self.labels)}
+        object.__setattr__(self, "columns", columns)
+        object.__setattr__(
+            self, "alphabetical", np.array([columns[label] for label in sorted(columns)], dtype=np.int64)
+        )
 
 
 def cosines(embeddings: NDArray[np.float32], head: LabelHead) -> NDArray[np.float32]:
@@ -71,6 +81,5 @@ def ranking(values: NDArray[np.float32], head: LabelHead) -> NDArray[np.int64]:
     Returns:
         int64, shape (n, c), positions in `head.labels`, the highest value first.
     """
-    alphabetical = np.array(sorted(range(len(head.labels)), key=lambda column: head.labels[column]), dtype=np.int64)
-    found: NDArray[np.int64] = alphabetical[np.argsort(-values[:, alphabetical], axis=1, kind="stable")]
+    found: NDArray[np.int64] = head.alphabetical[np.argsort(-values[:, head.alphabetical], axis=1, kind="stable")]
     return found

@@ -303,7 +303,7 @@ class SimilarFinder:
         if classification is None:
             return _Place(Scope.INVENTORY, None, Degraded.CLASSIFIER_UNAVAILABLE)
         predicted = classification.derived_types[0].label if classification.derived_types else None
-        if predicted is None or predicted not in self._inventory.index.searchable_types():
+        if predicted is None or not self._inventory.index.has_searchable(predicted):
             return _Place(Scope.INVENTORY, None, Degraded.PREDICTED_TYPE_NOT_IN_CATALOGUE)
         return _Place(Scope.PREDICTED_TYPE, frozenset({predicted}))
 

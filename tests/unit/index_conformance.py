@@ -226,6 +226,9 @@ class IndexConformance(ABC):
         assert facts.index_version == len(history)
         searchable = [row.product for row in oracle.rows.values() if row.embedding is not None]
         assert index.searchable_types() == _counts(p.derived_type for p in searchable)
+        for product in products.values():
+            assert index.has_searchable(product.derived_type) == (product.derived_type in index.searchable_types())
+        assert not index.has_searchable("Unisex Nothing")
         assert index.colours() == {p.base_colour for p in products.values()} - {None}
         for product_id in IDS:
             assert index.product(product_id) == products.get(product_id)

@@ -183,6 +183,10 @@ class Index(Protocol):
         """Returns the products of a derived type that can be found; none for one that is unknown."""
         ...
 
+    def has_searchable(self, derived_type: str) -> bool:
+        """Tells whether products of a derived type can be found; asked with every photograph."""
+        ...
+
     def searchable_types(self) -> Mapping[str, int]:
         """Returns the derived types with products that can be found, and how many those are."""
         ...

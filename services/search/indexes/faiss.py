@@ -192,6 +192,11 @@ class FaissIndex:
                 index_version=self._index_version,
             )
 
+    def has_searchable(self, derived_type: str) -> bool:
+        """See `Index.has_searchable`."""
+        with self._lock.reading():
+            return derived_type in self._state.shards
+
     def searchable_types(self) -> Mapping[str, int]:
         """See `Index.searchable_types`."""
         with self._lock.reading():

@@ -84,7 +84,7 @@ class Shard:
         self.members: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
-        return len(self.embeddings)
+        return len(self.members)
 
     def append(self, rows: Sequence[int], embeddings: NDArray[np.float16]) -> None:
         """Adds products: their rows, and float16 embeddings, shape (n, dimension)."""
