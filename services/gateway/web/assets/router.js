@@ -55,9 +55,10 @@ async function show({ back = false }) {
   const view = await load();
   if (location.href !== address.href) return;
   const top = back ? (scrolled.get(key) ?? 0) : 0;
-  if (current?.view === view && view.update?.(outlet, address, parameters)) {
+  if (current?.view === view && view.update) {
     markLinks(address);
-    if (!back && view.keepsScroll !== true) scrollTo(0, 0);
+    await view.update({ address, back });
+    if (back) scrollTo(0, top);
     return;
   }
   current?.controller.abort();

@@ -254,12 +254,14 @@ class SimilarItems extends HTMLElement {
     const source = webUrl(product.image, this.#gateway);
     const fallback = webUrl(product.image_url, document.baseURI);
     if (source || fallback) {
-      const first = source ? `${source}?width=320` : fallback;
-      const image = make("img", { part: "image", alt: "", loading: "lazy", decoding: "async", src: first });
+      const image = make("img", { part: "image", alt: "", loading: "lazy", decoding: "async" });
       image.addEventListener("error", () => {
+        image.srcset = "";
         if (fallback && image.src !== fallback) image.src = fallback;
         else image.remove();
       });
+      if (source) image.srcset = `${source}?width=240, ${source}?width=480 2x`;
+      image.src = source ? `${source}?width=240` : fallback;
       tile.append(image);
     }
     const card = make(href ? "a" : "button", { part: "card", className: "card" }, tile);

@@ -1,0 +1,139 @@
+/** What several pages are made of: product cards, grids, and what stands there while loading, when empty, after errors. */
+
+import { pictureOf } from "./api.js";
+import { h, icon } from "./dom.js";
+
+/** Returns what shoppers call a product. */
+export function nameOf(product) {
+  return product.name || product.derived_type || product.id;
+}
+
+/** Formats a price; an empty text where there is none. */
+export function priceOf(product) {
+  if (!product.price) return "";
+  const { amount, currency } = product.price;
+  try {
+    return new Intl.NumberFormat("en", { style: "currency", currency }).format(Number(amount));
+  } catch {
+    return `${amount} ${currency}`;
+  }
+}
+
+/** Makes a product's picture on its tile; `sizes` tells the browser how wide it is shown. */
+export function picture(product, { sizes = "240px", eager = false, alt = "" } = {}) {
+  const tile = h("span.tile");
+  const image = h("img", {
+    alt,
+    decoding: "async",
+    loading: eager ? "eager" : "lazy",
+    sizes,
+    on: {
+      error: () => {
+        image.remove();
+        tile.classList.add("without-picture");
+        tile.append(h("span", {}, "No photograph"));
+      },
+      load: () => image.classList.add("loaded"),
+    },
+  });
+  image.srcset = [240, 480, 960].map((width) => `${pictureOf(product, width)} ${width}w`).join(", ");
+  image.src = pictureOf(product, 480);
+  tile.append(image);
+  return tile;
+}
+
+/**
+ * Makes the card of a product.
+ *
+ * @param {object} product - as the gateway tells it.
+ * @param {{similarity?: number, actions?: Node[], badge?: string, eager?: boolean}} [extras]
+ */
+export function productCard(product, { similarity, actions = [], badge, eager = false } = {}) {
+  const price = priceOf(product);
+  return h(
+    "article.card",
+    { data: { product: product.id } },
+    h(
+      "a.card-link",
+      { href: `/p/${encodeURIComponent(product.id)}` },
+      picture(product, { sizes: "(max-width: 700px) 45vw, 240px", eager }),
+      h("span.card-name", {}, nameOf(product)),
+    ),
+    h("span.card-detail", {}, [price, product.base_colour ?? product.derived_type].filter(Boolean).join(" · ")),
+    similarity === undefined ? null : similarityMeter(similarity),
+    badge || product.in_stock === false ? h("span.badge", {}, badge ?? "Out of stock") : null,
+    actions.length ? h("div.card-actions", {}, actions) : null,
+  );
+}
+
+/** Shows a similarity as a number and a thin bar; styles decide when it is seen. */
+export function similarityMeter(similarity) {
+  const share = `${Math.round(Math.max(0, Math.min(1, similarity)) * 100)}%`;
+  return h(
+    "span.similarity",
+    { title: "Similarity: 1 is the same picture" },
+    h("span.similarity-bar", { style: { "--share": share }, aria: { hidden: true } }),
+    h("span.unseen", {}, "Similarity "),
+    h("span.similarity-number", {}, similarity.toFixed(2)),
+  );
+}
+
+/** Lays cards out in a list. */
+export function grid(cards, label) {
+  return h("ul.grid", { role: "list", aria: { label } }, cards.map((card) => h("li", {}, card)));
+}
+
+/** What stands in for cards that are on their way. */
+export function skeletonGrid(count) {
+  const one = () => h("li.skeleton", {}, h("span.tile"), h("span.line"), h("span.line.short"));
+  return h("ul.grid", { aria: { hidden: true } }, Array.from({ length: count }, one));
+}
+
+/** Says that there is nothing, and what to do about it. */
+export function emptyState(title, text, ...actions) {
+  return h("div.state", {}, h("h2", {}, title), h("p", {}, text), actions.length ? h("p.state-actions", {}, actions) : null);
+}
+
+/** Says what went wrong, and offers to try again. */
+export function errorState(error, retry) {
+  const title = error.offline ? "No connection to the shop" : "That did not work";
+  return h(
+    "div.state",
+    { role: "alert" },
+    h("h2", {}, title),
+    h("p", {}, error.message || "Something went wrong."),
+    error.requestId ? h("p.faint", {}, `Request ${error.requestId}`) : null,
+    retry ? h("p.state-actions", {}, h("button.button", { type: "button", on: { click: retry } }, "Try again")) : null,
+  );
+}
+
+/** A round patch of a colour; several colours at once where none is known. */
+export function swatch(colour) {
+  return colour ? h("span.swatch", { style: { "--swatch": colour }, aria: { hidden: true } }) : h("span.swatch.many", { aria: { hidden: true } });
+}
+
+/** A small round button over a picture. */
+export function roundButton(name, label, { pressed, click, disabled = false }) {
+  return h(
+    "button.round",
+    { type: "button", title: label, disabled, aria: { label, pressed }, on: { click } },
+    icon(name),
+  );
+}
+
+/** Lets one of several be chosen. `choices` are {value, label, detail}. */
+export function choice(legend, name, choices, chosen, change) {
+  return h(
+    "fieldset.choice",
+    {},
+    h("legend.unseen", {}, legend),
+    choices.map(({ value, label, detail }) =>
+      h(
+        "label",
+        {},
+        h("input", { type: "radio", name, value, checked: value === chosen, on: { change: () => change(value) } }),
+        h("span", {}, label, detail ? h("small", {}, ` ${detail}`) : null),
+      ),
+    ),
+  );
+}
