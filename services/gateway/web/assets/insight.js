@@ -1,0 +1,107 @@
+/** How an answer came about, for the curious: where it was searched, what was left out, how long each step took. */
+
+import { counted, h } from "./dom.js";
+import { paintOf } from "./colours.js";
+import { picture, swatch } from "./parts.js";
+
+const STEPS = {
+  total: "Whole way",
+  read_dislikes: "Read your colours",
+  embed: "Look at the picture",
+  classify: "Recognise its type",
+  search: "Search",
+};
+
+const DEGRADED = {
+  PREFERENCES_UNAVAILABLE: "Your colours could not be read, so nothing was left out for them.",
+  CLASSIFIER_UNAVAILABLE: "The type could not be recognised, so the whole catalogue was searched.",
+  PREDICTED_TYPE_NOT_IN_CATALOGUE: "The catalogue has nothing of the recognised type, so all of it was searched.",
+};
+
+/** Says what was left out of the normal way; empty where all went well. */
+export function degradedNotes(applied) {
+  return (applied.degraded ?? []).map((reason) => h("p.notice", {}, DEGRADED[reason] ?? "The answer may be incomplete."));
+}
+
+/** Says in one line where it was searched. */
+export function searchedText(applied) {
+  const where = applied.derived_types.length ? applied.derived_types.join(", ") : "the whole catalogue";
+  return `${counted(applied.eligible_count, "product")} compared in ${where}`;
+}
+
+/** Draws steps as bars on one axis of time. */
+export function timingBars(timings) {
+  const end = Math.max(...timings.map((each) => each.start_milliseconds + each.milliseconds), 0.001);
+  const percent = (value) => `${(100 * value) / end}%`;
+  return h(
+    "table.timings",
+    {},
+    h("caption", {}, "Time of each step"),
+    h("thead.unseen", {}, h("tr", {}, h("th", { scope: "col" }, "Step"), h("th", { scope: "col" }, "When"), h("th", { scope: "col" }, "Milliseconds"))),
+    h(
+      "tbody",
+      {},
+      timings.map((each) =>
+        h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, STEPS[each.step] ?? each.step),
+          h(
+            "td.timing-lane",
+            {},
+            h("span.timing-bar", {
+              data: { step: each.step },
+              style: { "--from": percent(each.start_milliseconds), "--long": percent(each.milliseconds) },
+            }),
+          ),
+          h("td.number", {}, `${each.milliseconds.toFixed(1)} ms`),
+        ),
+      ),
+    ),
+  );
+}
+
+/** Lists colours with their swatches. */
+export function colourList(names, colours) {
+  return h("ul.colour-list", { role: "list" }, names.map((name) => h("li", {}, swatch(paintOf(colours, name)), name)));
+}
+
+/** Tells all that is known about an answer. */
+export function explanationOf(answer, colours) {
+  const { applied } = answer;
+  const gone = (answer.before_colours ?? []).filter((each) => each.left_out);
+  return h(
+    "div.explanation",
+    {},
+    h(
+      "dl.facts",
+      {},
+      fact("Compared", searchedText(applied)),
+      applied.excluded_colours.length ? fact("Colours left out", colourList(applied.excluded_colours, colours)) : fact("Colours left out", "none"),
+      gone.length
+        ? fact(
+            "Would have been here",
+            h(
+              "ul.gone",
+              { role: "list" },
+              gone.map(({ product, similarity }) =>
+                h(
+                  "li",
+                  {},
+                  h("a", { href: `/p/${encodeURIComponent(product.id)}`, title: product.name ?? product.id }, picture(product, { sizes: "56px", alt: product.name ?? product.id })),
+                  h("small", {}, similarity.toFixed(2)),
+                ),
+              ),
+            ),
+          )
+        : null,
+      fact("Model", h("code", {}, applied.model_version)),
+      fact("Catalogue version", String(applied.index_version)),
+    ),
+    answer.timings?.length ? timingBars(answer.timings) : null,
+  );
+}
+
+function fact(term, description) {
+  return h("div", {}, h("dt", {}, term), h("dd", {}, description));
+}

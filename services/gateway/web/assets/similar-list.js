@@ -1,0 +1,169 @@
+/** A list of similar products that the shopper can steer, and look behind. */
+
+import { catalogueColours } from "./colours.js";
+import { announce, counted, h, icon, wasAborted } from "./dom.js";
+import { degradedNotes, explanationOf, searchedText } from "./insight.js";
+import { emptyState, errorState, grid, nameOf, picture, productCard, roundButton, skeletonGrid } from "./parts.js";
+import { getProduct } from "./api.js";
+import { session } from "./session.js";
+
+const LIMIT = 18;
+const MAX_STEERING = 20;
+const CURIOUS = "fashion.curious";
+
+/**
+ * Makes the list.
+ *
+ * @param {{
+ *   ask: (query: [string, unknown][], token: string | undefined, signal: AbortSignal) => Promise<object>,
+ *   answered?: (answer: object) => void,
+ *   steering?: {liked: string[], disliked: string[]},
+ *   steered?: (steering: {liked: string[], disliked: string[]}) => void,
+ *   signal: AbortSignal,
+ * }} parts - `ask` sends the query, `answered` is told what came, `steered` what the shopper likes and dislikes now.
+ * @returns {{element: HTMLElement, refresh: () => Promise<void>}}
+ */
+export function similarList({ ask, answered, steering = { liked: [], disliked: [] }, steered, signal }) {
+  const known = new Map();
+  const undone = [];
+  let now = steering;
+  let loading = null;
+  let latest = null;
+
+  const steerBar = h("div.steering");
+  const results = h("div.results", {}, skeletonGrid(6));
+  const notes = h("div");
+  const behind = h("div");
+  const curious = h(
+    "details.curious",
+    { open: sessionStorage.getItem(CURIOUS) === "yes" },
+    h("summary", {}, h("span", {}, "How this list came about")),
+    behind,
+  );
+  const element = h("div.similar-list", {}, steerBar, notes, results, curious);
+  const showCurious = () => {
+    element.classList.toggle("is-curious", curious.open);
+    if (latest) void drawBehind();
+  };
+  curious.addEventListener("toggle", () => {
+    sessionStorage.setItem(CURIOUS, curious.open ? "yes" : "no");
+    showCurious();
+    // Explaining costs the shop a second search: it is only asked for once somebody looks.
+    if (curious.open && latest && !latest.timings?.length) void refresh();
+  });
+  session.addEventListener("change", () => void refresh(), { signal });
+  showCurious();
+
+  async function refresh() {
+    loading?.abort();
+    const controller = new AbortController();
+    loading = controller;
+    const wanted = AbortSignal.any([signal, controller.signal]);
+    results.setAttribute("aria-busy", "true");
+    try {
+      const { query, token } = await session.credentials();
+      const answer = await ask(
+        [
+          ["limit", LIMIT],
+          ["explain", curious.open],
+          ...now.liked.map((id) => ["liked", id]),
+          ...now.disliked.map((id) => ["disliked", id]),
+          ...query,
+        ],
+        token,
+        wanted,
+      );
+      if (wanted.aborted) return;
+      latest = answer;
+      for (const { product } of answer.products) known.set(product.id, product);
+      answered?.(answer);
+      draw(answer);
+      await drawSteering();
+      await drawBehind();
+    } catch (error) {
+      if (wasAborted(error) || wanted.aborted) return;
+      latest = null;
+      notes.replaceChildren();
+      behind.replaceChildren();
+      results.replaceChildren(errorState(error, () => void refresh()));
+    } finally {
+      if (loading === controller) results.removeAttribute("aria-busy");
+    }
+  }
+
+  function draw(answer) {
+    notes.replaceChildren(...degradedNotes(answer.applied));
+    if (answer.products.length === 0) {
+      results.replaceChildren(emptyState("Nothing like it", "No other product is left to compare with. Show more colours, or search the whole catalogue."));
+      return;
+    }
+    const cards = answer.products.map(({ product, similarity }, index) =>
+      productCard(product, { similarity, eager: index < 6, actions: steered ? actionsOf(product) : [] }),
+    );
+    results.replaceChildren(grid(cards, "Similar products"));
+    announce(`${counted(answer.products.length, "similar product")}, ${searchedText(answer.applied)}`);
+  }
+
+  function actionsOf(product) {
+    const full = now.liked.length + now.disliked.length >= MAX_STEERING;
+    return [
+      roundButton("like", `More like ${nameOf(product)}`, { disabled: full, click: () => steer("liked", product.id) }),
+      roundButton("less", `Less like ${nameOf(product)}`, { disabled: full, click: () => steer("disliked", product.id) }),
+    ];
+  }
+
+  function steer(kind, id) {
+    change({ ...now, [kind]: [...now[kind], id] });
+    announce(kind === "liked" ? "Showing more like it" : "Showing less like it");
+  }
+
+  function change(next, { undoable = true } = {}) {
+    if (undoable) undone.push(now);
+    now = next;
+    steered(now);
+    void refresh().then(() => steerBar.querySelector("button")?.focus({ preventScroll: true }));
+  }
+
+  async function drawSteering() {
+    const ids = [...now.liked, ...now.disliked];
+    if (!ids.length && !undone.length) {
+      steerBar.replaceChildren();
+      return;
+    }
+    await Promise.all(
+      ids.filter((id) => !known.has(id)).map((id) => getProduct(id, { signal }).then((product) => known.set(id, product), () => {})),
+    );
+    const one = (kind, id) => {
+      const product = known.get(id) ?? { id, name: id, image: null };
+      return h(
+        "button.steer",
+        {
+          type: "button",
+          data: { kind },
+          title: `${kind === "liked" ? "More" : "Less"} like ${nameOf(product)}: remove`,
+          aria: { label: `${kind === "liked" ? "More" : "Less"} like ${nameOf(product)}: remove` },
+          on: { click: () => change({ ...now, [kind]: now[kind].filter((each) => each !== id) }) },
+        },
+        product.image ? picture(product, { sizes: "48px" }) : h("span.tile"),
+        icon(kind === "liked" ? "plus" : "minus"),
+      );
+    };
+    const buttons = [
+      h("button.button.plain", { type: "button", disabled: !undone.length, on: { click: () => change(undone.pop(), { undoable: false }) } }, icon("undo"), "Undo"),
+      ids.length ? h("button.link", { type: "button", on: { click: () => change({ liked: [], disliked: [] }) } }, "Start over") : null,
+    ];
+    steerBar.replaceChildren(
+      h("div.steered", { role: "group", aria: { label: "What steers the list" } }, now.liked.map((id) => one("liked", id)), now.disliked.map((id) => one("disliked", id))),
+      h("div.steer-buttons", {}, buttons),
+    );
+  }
+
+  async function drawBehind() {
+    if (!curious.open) return;
+    const answer = latest;
+    const colours = await catalogueColours().catch(() => []);
+    if (answer === latest && answer) behind.replaceChildren(explanationOf(answer, colours));
+  }
+
+  return { element, refresh };
+}

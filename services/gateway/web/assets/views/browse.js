@@ -1,0 +1,158 @@
+/** The catalogue: a page of products, narrowed down by facets. The address says it all. */
+
+import { listFacets, listProducts } from "../api.js";
+import { catalogueColours, keepingFocus, paintOf } from "../colours.js";
+import { announce, counted, h, icon, wasAborted } from "../dom.js";
+import { addressOf, chips, facetGroups, filtersOf } from "../facets.js";
+import { emptyState, errorState, grid, productCard, skeletonGrid } from "../parts.js";
+import { go } from "../router.js";
+import { session } from "../session.js";
+
+const PAGE_SIZE = 24;
+const WALK_AT_MOST = 20;
+
+// What a shopper has unfolded stays so from page to page.
+const memory = { open: new Map(), all: new Set() };
+// Page tokens, by filters and page: what makes it possible to go back a page.
+const tokens = new Map();
+let live = null;
+
+/** Shows the list that the address names. */
+export async function show(outlet, { address, signal }) {
+  document.title = "Fashion";
+  const heading = h("h1.unseen", { tabIndex: -1 }, "All products");
+  const count = h("p.count");
+  const chosen = h("div");
+  const results = h("div.results", {}, skeletonGrid(12));
+  const groups = h("div.facets");
+  const sheet = h(
+    "div.facet-sheet",
+    {},
+    h(
+      "div.panel-head",
+      {},
+      h("h2", {}, "Filters"),
+      h("button.quiet.square", { type: "button", aria: { label: "Close filters" }, on: { click: () => openSheet(false) } }, icon("close")),
+    ),
+    groups,
+    h("button.button.sheet-done", { type: "button", on: { click: () => openSheet(false) } }, "Show products"),
+  );
+  const filterButton = h(
+    "button.button.filter-button",
+    { type: "button", aria: { expanded: false }, on: { click: () => openSheet(true) } },
+    icon("filter"),
+    h("span", {}, "Filters"),
+  );
+  outlet.classList.add("browse");
+  outlet.append(
+    h("aside.sidebar", { aria: { label: "Filters" } }, sheet),
+    h("section.listing", { aria: { label: "Products" } }, heading, h("div.list-head", {}, count, filterButton), chosen, results),
+  );
+  sheet.addEventListener("keydown", (event) => event.key === "Escape" && openSheet(false));
+
+  function openSheet(open) {
+    sheet.classList.toggle("open", open);
+    document.documentElement.classList.toggle("behind-sheet", open);
+    filterButton.setAttribute("aria-expanded", String(open));
+    if (open) sheet.querySelector("button").focus();
+    else filterButton.focus();
+  }
+  signal.addEventListener("abort", () => document.documentElement.classList.remove("behind-sheet"));
+
+  let loading = null;
+  async function load(to, { quiet = false } = {}) {
+    loading?.abort();
+    const controller = new AbortController();
+    loading = controller;
+    const wanted = AbortSignal.any([signal, controller.signal]);
+    results.setAttribute("aria-busy", "true");
+    try {
+      await session.ready();
+      const filters = filtersOf(to.searchParams);
+      const hidden = [...new Set(session.disliked.flatMap((each) => each.covers))].sort();
+      const asked = [...filters, ...hidden.map((colour) => ["excluded_colour", colour])];
+      const page = Math.max(1, Number.parseInt(to.searchParams.get("page") ?? "1", 10) || 1);
+      const [products, facets, colours] = await Promise.all([
+        productsOf(asked, page, wanted),
+        listFacets(asked, { signal: wanted }),
+        catalogueColours().catch(() => []),
+      ]);
+      if (wanted.aborted) return;
+      draw(products, facets, colours, { filters, page: products.page, hidden });
+      if (!quiet) announce(counted(products.total_count, "product"));
+    } catch (error) {
+      if (wasAborted(error) || wanted.aborted) return;
+      count.textContent = "";
+      results.replaceChildren(errorState(error, () => void load(to)));
+    } finally {
+      if (loading === controller) results.removeAttribute("aria-busy");
+    }
+  }
+
+  function draw(products, facets, colours, { filters, page, hidden }) {
+    const change = (next) => void go(addressOf(next));
+    count.textContent = counted(products.total_count, "product");
+    filterButton.lastChild.textContent = filters.length ? `Filters (${filters.length})` : "Filters";
+    keepingFocus(groups, () => groups.replaceChildren(...facetGroups(facets.facets, filters, memory, change)));
+    chosen.replaceChildren(...[chips(filters, (name) => paintOf(colours, name), change)].filter(Boolean));
+    if (products.products.length === 0) {
+      const masked = filters.some(([name, value]) => name === "base_colour" && hidden.includes(value));
+      results.replaceChildren(
+        emptyState(
+          "Nothing here",
+          masked ? "You asked for a colour that you leave out. Show it again under Colours." : "No product has all that you have chosen.",
+          h("a.button", { href: "/" }, "Show all products"),
+        ),
+      );
+      return;
+    }
+    results.replaceChildren(
+      grid(products.products.map((product, index) => productCard(product, { eager: index < 8 })), "Products"),
+      pager(filters, page, products.total_count),
+    );
+  }
+
+  live = { load };
+  signal.addEventListener("abort", () => (live = null));
+  session.addEventListener("change", () => void load(new URL(location.href), { quiet: true }), { signal });
+  await load(address, { quiet: true });
+}
+
+/** Follows the address without starting over: what is unfolded stays unfolded, what has the focus keeps it. */
+export async function update({ address, back }) {
+  const paging = address.searchParams.has("page");
+  await live?.load(address);
+  if (paging && !back) scrollTo(0, 0);
+}
+
+async function productsOf(filters, page, signal) {
+  const key = JSON.stringify(filters);
+  const tokenOf = (number) => (number === 1 ? "" : tokens.get(`${key} ${number}`));
+  let at = page;
+  while (tokenOf(at) === undefined && at > 1) at -= 1;
+  // Tokens are only known from the page before: a deep link walks there, unless that would take long.
+  if (page - at > WALK_AT_MOST) at = page = 1;
+  for (;;) {
+    const answer = await listProducts(filters, { pageSize: PAGE_SIZE, pageToken: tokenOf(at), signal });
+    if (answer.next_page_token) tokens.set(`${key} ${at + 1}`, answer.next_page_token);
+    if (at === page || !answer.next_page_token) return { ...answer, page: at };
+    at += 1;
+  }
+}
+
+function pager(filters, page, total) {
+  const pages = Math.max(1, Math.ceil(total / PAGE_SIZE));
+  if (pages === 1) return "";
+  const to = (number) => addressOf(number === 1 ? filters : [...filters, ["page", String(number)]]);
+  const link = (number, label, name, shown) =>
+    shown
+      ? h("a.button.plain", { href: to(number), rel: name === "back" ? "prev" : "next" }, name === "back" ? icon(name) : null, label, name === "next" ? icon(name) : null)
+      : h("span");
+  return h(
+    "nav.pager",
+    { aria: { label: "Pages" } },
+    link(page - 1, "Previous", "back", page > 1),
+    h("span.faint", {}, `${page} of ${pages.toLocaleString("en")}`),
+    link(page + 1, "Next", "next", page < pages),
+  );
+}

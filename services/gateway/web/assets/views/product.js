@@ -1,0 +1,104 @@
+/** A product, and the products that look like it. */
+
+import { findSimilar, getProduct } from "../api.js";
+import { catalogueColours, paintOf } from "../colours.js";
+import { h, icon, wasAborted } from "../dom.js";
+import { choice, emptyState, errorState, nameOf, picture, priceOf, swatch } from "../parts.js";
+import { rewrite } from "../router.js";
+import { similarList } from "../similar-list.js";
+
+const EVERYWHERE = "inventory";
+const SAME_TYPE = "predicted_type";
+
+/** Shows the product that the address names. */
+export async function show(outlet, { address, parameters: [id], signal }) {
+  outlet.classList.add("product-page");
+  document.title = "Product · Fashion";
+  const query = address.searchParams;
+  let scope = query.get("scope") === SAME_TYPE ? SAME_TYPE : EVERYWHERE;
+  let steering = { liked: query.getAll("liked"), disliked: query.getAll("disliked") };
+  const remember = () => {
+    const next = new URLSearchParams();
+    if (scope !== EVERYWHERE) next.set("scope", scope);
+    for (const kind of ["liked", "disliked"]) for (const each of steering[kind]) next.append(kind, each);
+    rewrite(next.size ? `${location.pathname}?${next}` : location.pathname);
+  };
+
+  const top = h("section.product", { aria: { label: "Product", busy: true } }, h("span.tile.skeleton-tile"), h("div.product-text", {}, h("span.line"), h("span.line.short")));
+  const list = similarList({
+    ask: (more, token, wanted) => findSimilar(id, { query: [...more, ["scope", scope]], token, signal: wanted }),
+    steering,
+    steered: (next) => {
+      steering = next;
+      remember();
+    },
+    signal,
+  });
+  const similar = h(
+    "section.similar",
+    { aria: { label: "Similar products" } },
+    h(
+      "div.section-head",
+      {},
+      h("h2", {}, "Similar products"),
+      choice("Where to look", "scope", [{ value: EVERYWHERE, label: "Whole catalogue" }, { value: SAME_TYPE, label: "Same type" }], scope, (value) => {
+        scope = value;
+        remember();
+        void list.refresh();
+      }),
+    ),
+    list.element,
+  );
+  outlet.append(top, similar);
+
+  // Asked for at once: the list does not wait for the product.
+  const listed = list.refresh();
+  try {
+    const [product, colours] = await Promise.all([getProduct(id, { signal }), catalogueColours().catch(() => [])]);
+    document.title = `${nameOf(product)} · Fashion`;
+    top.replaceChildren(picture(product, { sizes: "(max-width: 700px) 100vw, 480px", eager: true, alt: nameOf(product) }), text(product, colours));
+    top.setAttribute("aria-busy", "false");
+  } catch (error) {
+    if (wasAborted(error)) return;
+    similar.remove();
+    document.title = "Not found · Fashion";
+    outlet.replaceChildren(
+      error.status === 404
+        ? emptyState("This product is gone", "It may have been sold out, or the address is wrong.", h("a.button", { href: "/" }, "Show all products"))
+        : errorState(error, () => location.reload()),
+    );
+    return;
+  }
+  await listed;
+}
+
+function text(product, colours) {
+  const price = priceOf(product);
+  const facts = [
+    ["Colour", product.base_colour && h("span.with-swatch", {}, swatch(paintOf(colours, product.base_colour)), product.base_colour)],
+    ["Type", h("a", { href: `/?${new URLSearchParams({ gender: product.gender ?? "", article_type: product.article_type })}` }, product.derived_type)],
+    ["Category", [product.master_category, product.sub_category].filter(Boolean).join(", ")],
+    ["Season", [product.season, product.year].filter(Boolean).join(" ")],
+    ["Occasion", product.usage],
+    ["Article no.", product.id],
+  ];
+  return h(
+    "div.product-text",
+    {},
+    h("h1", { tabIndex: -1 }, nameOf(product)),
+    price ? h("p.price", {}, price) : null,
+    product.in_stock === false ? h("p", {}, h("span.badge.inline", {}, "Out of stock")) : null,
+    h("dl.facts", {}, facts.filter(([, value]) => value).map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value)))),
+    h(
+      "p.product-actions",
+      {},
+      isWeb(product.url) ? h("a.button", { href: product.url, target: "_blank", rel: "noopener noreferrer" }, "To the shop", icon("external")) : null,
+      h("a.button.plain", { href: `/inspect?product=${encodeURIComponent(product.id)}` }, icon("inspect"), "Inspect the query"),
+    ),
+  );
+}
+
+/** Only http and https: a shop's data may hold "javascript:" too. */
+function isWeb(url) {
+  return /^https?:\/\//i.test(url ?? "");
+}
