@@ -31,7 +31,7 @@ def load_encoder(settings: EmbedderSettings) -> Encoder:
     if bundle is not None and settings.runtime == "openvino":
         from services.embedder.runtimes.openvino import OpenvinoEncoder
 
-        return OpenvinoEncoder.from_bundle(bundle, threads, settings.precision, settings.compiled_networks())
+        return OpenvinoEncoder.from_bundle(bundle, threads, settings.precision)
     try:
         from services.embedder.runtimes.tensorflow import TensorflowEncoder
     except ImportError as error:

@@ -25,8 +25,6 @@ class EmbedderSettings(BaseSettings):
         runtime: what runs the network; "tensorflow" is the reference, and needs the extra `train`; "fake" makes
             repeatable embeddings of no meaning, for tests.
         precision: that OpenVINO computes in; "auto" is bfloat16 where the processor has instructions for it.
-        cache_dir: where OpenVINO keeps the compiled network for the next start; empty for nowhere. Absent: in the
-            user's cache folder.
         threads: that one inference uses. Absent: as many as this process may use processors.
         decode_threads: photographs decoded at once.
         queue_size: photographs of Embed that may be under way; more are refused with QUEUE_FULL.
@@ -44,7 +42,6 @@ class EmbedderSettings(BaseSettings):
     bundle: str = Field(default="models/fashion-resnet50", min_length=1)
     runtime: Literal["openvino", "tensorflow", "fake"] = "openvino"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    cache_dir: str | None = None
     threads: int | None = Field(default=None, ge=1, le=1024)
     decode_threads: int = Field(default=2, ge=1, le=256)
     queue_size: int = Field(default=64, ge=1)
@@ -55,13 +52,6 @@ class EmbedderSettings(BaseSettings):
     max_image_pixels: int = Field(default=25_000_000, ge=1)
     inference_timeout_s: float = Field(default=60.0, gt=0)
     warm_up_timeout_s: float = Field(default=300.0, gt=0)
-
-    def compiled_networks(self) -> Path | None:
-        """Returns where compiled networks are kept; None for nowhere."""
-        if self.cache_dir is not None:
-            return Path(self.cache_dir) if self.cache_dir else None
-        base = os.environ.get("XDG_CACHE_HOME")
-        return (Path(base) if base else Path.home() / ".cache") / "fashion-recommender" / "openvino"
 
     def limits(self) -> EmbedderLimits:
         """Returns what the embedder accepts."""

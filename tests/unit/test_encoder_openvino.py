@@ -124,19 +124,6 @@ def test_precision_is_always_said(bundle: Bundle) -> None:
     assert OpenvinoEncoder.from_bundle(bundle).model.precision == ("bfloat16" if native else "float32")
 
 
-def test_the_compiled_network_is_kept_and_a_broken_cache_is_no_error(bundle: Bundle, tmp_path: Path) -> None:
-    batch = np.random.default_rng(1).integers(0, 256, (2, HEIGHT, WIDTH, 3), dtype=np.uint8)
-    fresh = OpenvinoEncoder.from_bundle(bundle, cache_dir=tmp_path).encode(batch)
-    kept = [path for path in (tmp_path / bundle.model_version).iterdir() if path.is_file()]
-    assert kept
-    assert np.array_equal(OpenvinoEncoder.from_bundle(bundle, cache_dir=tmp_path).encode(batch), fresh)
-    for path in kept:
-        path.write_bytes(path.read_bytes()[:1000] + bytes(1000))
-    assert np.array_equal(OpenvinoEncoder.from_bundle(bundle, cache_dir=tmp_path).encode(batch), fresh)
-    (tmp_path / "file").write_text("not a folder")
-    assert np.array_equal(OpenvinoEncoder.from_bundle(bundle, cache_dir=tmp_path / "file").encode(batch), fresh)
-
-
 def test_weights_of_another_network_are_refused(weights: dict[str, NDArray[np.float32]], bundle: Bundle) -> None:
     lacking = {name: value for name, value in weights.items() if name != "conv1_conv/kernel"}
     misshaped = {**weights, "conv3_block2_1_conv/kernel": np.zeros((1, 1, 7, 128), np.float32)}
@@ -151,5 +138,5 @@ def test_weights_of_another_network_are_refused(weights: dict[str, NDArray[np.fl
 
 
 def test_it_is_what_serves_unless_told_otherwise(bundle: Bundle) -> None:
-    encoder = load_encoder(EmbedderSettings(bundle=str(bundle.path), cache_dir=""))
+    encoder = load_encoder(EmbedderSettings(bundle=str(bundle.path)))
     assert encoder.model.runtime == "openvino"

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 import numpy as np
@@ -42,7 +41,6 @@ class OpenvinoEncoder:
         model_version: str,
         threads: int = 0,
         precision: Precision = "auto",
-        cache_dir: Path | None = None,
     ) -> None:
         """Build and compile the network.
 
@@ -53,7 +51,6 @@ class OpenvinoEncoder:
             model_version: of the model.
             threads: that one picture or batch is computed with; 0 lets OpenVINO choose.
             precision: of the arithmetic; "auto" is bfloat16 where the processor has instructions for it.
-            cache_dir: where the compiled network is kept for the next start; None keeps it nowhere.
 
         Raises:
             InvalidInput: the weights are not those of a ResNet50.
@@ -79,18 +76,12 @@ class OpenvinoEncoder:
             # Always said: left alone, OpenVINO takes bfloat16 wherever it can.
             "INFERENCE_PRECISION_HINT": _TYPES[precision],
         }
-        self._network = _compile(core, build_resnet50(weights, preprocessing), settings, cache_dir)
+        self._network = core.compile_model(build_resnet50(weights, preprocessing), _DEVICE, settings)
         self._requests = threading.local()
         _log.info("network compiled", runtime="openvino", precision=precision, threads=threads)
 
     @classmethod
-    def from_bundle(
-        cls,
-        bundle: Bundle,
-        threads: int = 0,
-        precision: Precision = "auto",
-        cache_dir: Path | None = None,
-    ) -> Self:
+    def from_bundle(cls, bundle: Bundle, threads: int = 0, precision: Precision = "auto") -> Self:
         """Run a bundle.
 
         Raises:
@@ -109,7 +100,6 @@ class OpenvinoEncoder:
             model_version=bundle.model_version,
             threads=threads,
             precision=precision,
-            cache_dir=cache_dir / bundle.model_version if cache_dir is not None else None,
         )
 
     @property
@@ -146,15 +136,3 @@ def _parts(count: int) -> list[int]:
     large, rest = divmod(count, _LARGE)
     small, last = divmod(rest, _SMALL)
     return [_LARGE] * large + [_SMALL] * small + ([last] if last else [])
-
-
-def _compile(core: ov.Core, model: ov.Model, settings: dict[str, Any], cache_dir: Path | None) -> ov.CompiledModel:
-    if cache_dir is None:
-        return core.compile_model(model, _DEVICE, settings)
-    try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        return core.compile_model(model, _DEVICE, {**settings, "CACHE_DIR": str(cache_dir)})
-    # A cache that cannot be written, or was damaged, costs a second and nothing else.
-    except (OSError, RuntimeError) as error:
-        _log.warning("compiled without the cache", cache_dir=str(cache_dir), why=str(error))
-        return core.compile_model(model, _DEVICE, settings)
