@@ -1,0 +1,160 @@
+/** Search by photograph: drop, paste, choose or take one, point at the garment, correct what it was taken for. */
+
+import { findSimilarToPhotograph, listFacets } from "../api.js";
+import { WHOLE, cropBox, isWhole, regionText } from "../crop-box.js";
+import { h, icon } from "../dom.js";
+import { choice } from "../parts.js";
+import { dropPhotograph, keptPhotograph, listenForPictures, photoButtons, takePhotograph } from "../photo-input.js";
+import { similarList } from "../similar-list.js";
+
+const EVERYTHING = " everything";
+const TYPES_OFFERED = 4;
+
+/** Shows the photograph that is kept, or asks for one. */
+export async function show(outlet, { signal }) {
+  document.title = "Search by photograph · Fashion";
+  const problem = h("p.notice", { role: "alert", hidden: true });
+  let showing = null;
+
+  const taken = async (file) => {
+    problem.hidden = true;
+    try {
+      await takePhotograph(file);
+      if (!signal.aborted) draw();
+    } catch (error) {
+      problem.textContent = error.message;
+      problem.hidden = false;
+    }
+  };
+  listenForPictures(outlet, (file) => void taken(file), signal);
+  signal.addEventListener("abort", () => showing?.abort());
+  draw();
+
+  function draw() {
+    showing?.abort();
+    showing = new AbortController();
+    const photograph = keptPhotograph();
+    outlet.replaceChildren(problem, photograph ? found(photograph, taken, startOver, showing.signal) : start(taken));
+  }
+
+  function startOver() {
+    dropPhotograph();
+    draw();
+    outlet.querySelector("h1").focus();
+  }
+}
+
+function start(taken) {
+  return h(
+    "section.photo-start",
+    {},
+    h("h1", { tabIndex: -1 }, "Search by photograph"),
+    h("p", {}, "Seen something that you like? Show a photograph of it, and find what looks most like it."),
+    h(
+      "div.drop",
+      {},
+      icon("camera"),
+      h("div.drop-buttons", {}, photoButtons((file) => void taken(file))),
+      h("p.faint", {}, "or drop one here, or paste it"),
+    ),
+    h("p.faint", {}, "It is looked at once, for this search, and not kept."),
+  );
+}
+
+function found(photograph, taken, startOver, signal) {
+  const recognised = h("div.recognised", { aria: { live: "polite" } });
+  let latest = null;
+  const list = similarList({
+    ask: (more, token, wanted) => findSimilarToPhotograph(photograph.file, { query: [...more, ...where()], token, signal: wanted }),
+    answered: (answer) => {
+      latest = answer;
+      void drawTypes();
+    },
+    steered: () => {},
+    signal,
+  });
+  const crop = cropBox(photograph.canvas, photograph.box, (box) => {
+    photograph.box = { ...box };
+    whole.hidden = isWhole(box);
+    // Another part of the picture may show something else altogether.
+    photograph.chosenType = photograph.chosenType === EVERYTHING ? EVERYTHING : "";
+    void list.refresh();
+  });
+  const whole = h("button.link", { type: "button", hidden: isWhole(photograph.box), on: { click: () => crop.set(WHOLE) } }, "Whole photograph");
+
+  function where() {
+    const region = isWhole(photograph.box) ? [] : [["region", regionText(photograph.box)]];
+    if (photograph.chosenType === EVERYTHING) return [...region, ["scope", "inventory"]];
+    if (photograph.chosenType) return [...region, ["scope", "derived_types"], ["derived_type", photograph.chosenType]];
+    return region;
+  }
+
+  function choose(type) {
+    photograph.chosenType = type;
+    void list.refresh();
+  }
+
+  async function drawTypes() {
+    const answer = latest;
+    const known = await derivedTypes().catch(() => []);
+    if (answer !== latest || signal.aborted) return;
+    const catalogue = new Set(known);
+    const predicted = (answer.classification?.derived_types ?? []).filter(({ label }) => catalogue.size === 0 || catalogue.has(label));
+    const offered = predicted.slice(0, TYPES_OFFERED);
+    const searched = answer.applied.scope === "inventory" ? EVERYTHING : (answer.applied.derived_types[0] ?? EVERYTHING);
+    const labels = offered.map(({ label }) => label);
+    if (searched !== EVERYTHING && !labels.includes(searched)) labels.push(searched);
+    const focused = recognised.contains(document.activeElement) ? document.activeElement.value : undefined;
+    recognised.replaceChildren(
+      h("p.recognised-head", {}, offered.length ? "It looks like this. Not right? Choose what it is." : "What is it?"),
+      choice("What the photograph shows", "type", [...labels.map((label) => ({ value: label, label })), { value: EVERYTHING, label: "Whole catalogue" }], searched, choose),
+      h(
+        "label.field",
+        {},
+        h("span.unseen", {}, "Another type"),
+        h(
+          "select",
+          { on: { change: ({ target }) => target.value && choose(target.value) } },
+          h("option", { value: "" }, "Another type …"),
+          known.filter((label) => !labels.includes(label)).map((label) => h("option", { value: label }, label)),
+        ),
+      ),
+    );
+    if (focused) recognised.querySelector(`input[value="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  }
+
+  void list.refresh();
+  return h(
+    "div.photo-page",
+    {},
+    h(
+      "section.photo-query",
+      { aria: { label: "Your photograph" } },
+      h("h1.unseen", { tabIndex: -1 }, "Search by photograph"),
+      h("div.crop-stage", {}, crop.element),
+      h("p.faint", {}, "Drag the corners to point at one garment. ", whole),
+      h(
+        "div.photo-buttons",
+        {},
+        photoButtons((file) => void taken(file), { first: "Another photograph", plain: true }),
+        h("a.button.plain", { href: "/inspect?photo=1" }, icon("inspect"), "Inspect"),
+        h("button.quiet", { type: "button", on: { click: startOver } }, "Remove"),
+      ),
+    ),
+    h("section.photo-results", { aria: { label: "Similar products" } }, h("h2", {}, "What looks like it"), recognised, list.element),
+  );
+}
+
+let types = null;
+
+/** Lists the derived types of the catalogue in alphabetical order; asks only once. */
+function derivedTypes() {
+  types ??= listFacets([]).then(
+    (answer) => (answer.facets.find((facet) => facet.attribute === "derived_type")?.values ?? []).map((each) => each.value).sort(),
+    (error) => {
+      types = null;
+      throw error;
+    },
+  );
+  return types;
+}
