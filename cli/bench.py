@@ -18,13 +18,14 @@ _NOTES = "performance-notes.md"
         "Examples:\n\nfashion bench all fashion-product-images-small.zip\n\n"
         "fashion bench latency fashion-product-images-small.zip --rounds 9\n\n"
         "ingest makes the catalogue that the others ask, in --work; start, latency, load, precision and peers can be "
-        "run by themselves afterwards. Nothing else should run on the machine: a training run can be stopped with "
+        "run by themselves afterwards, floor without any. report draws the page and its plots again from the figures "
+        "(plots need the extra `train`). Nothing else should run on the machine: a training run can be stopped with "
         "SIGSTOP and go on with SIGCONT.\n\n"
         "Exit codes: 0 done, also where a target was missed · 2 bad input"
     )
 )
 def bench(
-    part: Annotated[str, typer.Argument(metavar="all|ingest|start|latency|load|precision|peers|report")],
+    part: Annotated[str, typer.Argument(metavar="all|floor|ingest|start|latency|load|precision|peers|report")],
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder or zip in Kaggle's layout.")],
     output: Annotated[
         Path, typer.Option("--output", metavar="DIR", help="Figures as JSON; the page is written beside.")
@@ -37,12 +38,13 @@ def bench(
     calls: Annotated[int, typer.Option(metavar="N", min=1, help="Calls of each workload in a round.")] = 25,
     load_s: Annotated[float, typer.Option(metavar="S", min=0.1, help="Seconds at each offered rate.")] = 8.0,
 ) -> None:
-    """Measure latency, load, ingest, start, precision and peers; write figures, and a page that shows every target."""
+    """Measure floor, latency, load, ingest, start, precision and peers; write figures, and a page with every target."""
     # Threads that spin while they wait starve whatever else runs on the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from cli.output import console
     from offline.benchmark.page import page, target_rows
+    from offline.benchmark.plots import draw_plots
     from offline.benchmark.run import PARTS, Benchmarks, BenchOptions
 
     chosen = {"all": PARTS, "report": ()}.get(part, (part,))
@@ -60,7 +62,14 @@ def bench(
     notes = output / _NOTES
     limits = f" --products {products}" if products else ""
     command = f"fashion bench all {shlex.quote(dataset.name)}{limits}"
-    output.with_suffix(".md").write_text(page(figures, command, notes.read_text() if notes.is_file() else ""))
+    try:
+        drawn = draw_plots(figures, output)
+    except ImportError as error:
+        drawn = {}
+        to.print(f"without plots: {error}; pip install 'fashion-recommender[train]'", highlight=False, markup=False)
+    pictures = {name: f"{output.name}/{file.name}" for name, file in drawn.items()}
+    explained = notes.read_text() if notes.is_file() else ""
+    output.with_suffix(".md").write_text(page(figures, command, explained, pictures))
     for row in target_rows(figures):
         to.print(f"{row[0]}: {row[2]} ({row[1]}) {row[4]}", highlight=False, soft_wrap=True)
     to.print(f"{output.with_suffix('.md')}", highlight=False)

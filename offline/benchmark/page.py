@@ -33,6 +33,12 @@ class Target:
 _ONE: Final = "one process, photograph / (floor + 1 echo)"
 _THREE: Final = "three processes, photograph / (floor + 3 echoes)"
 _REPORT: Final = "the report's method"
+_PICTURES: Final = {
+    "latency": "The steps of a photograph query, one below the other, in ms since the call",
+    "load": "p50, p99 and p99.9 against the offered rate",
+    "peers": "The time of each method as bars, on a logarithmic axis",
+}
+_REFUSALS: Final = "refusals under overload with RESOURCE_EXHAUSTED and RetryInfo / all refusals"
 
 
 def _ratio_of(*path: str) -> Callable[[Mapping[str, Any]], Mapping[str, float]]:
@@ -58,6 +64,7 @@ TARGETS: Final = (
     _target("the report's method / ours, product", "peers", ("ratios", f"{_REPORT}, product"), 15, False),
     Target("recall@10 of a product query over the inventory", "peers", lambda f: f["recall_at_10"], 0.99, False),
     Target("sustained at p99 of 50 ms / offline rate of the embedder", "load", lambda f: f["ratio"], 0.75, False),
+    Target(_REFUSALS, "load", lambda f: f["overload"]["hinted_share"], 1, False),
     _target("bfloat16 / float32, throughput", "precision", ("throughput",), 2, False),
     Target("ingest / batch rate of the embedder", "ingest", lambda f: f["ratio"], 0.85, False),
     Target("start to SERVING, warm cache", "start", lambda f: f["seconds"], 5, True, " s"),
@@ -70,7 +77,7 @@ def target_rows(figures: Figures) -> list[tuple[str, str, str, str, str, str]]:
     rows = []
     for target in TARGETS:
         part = figures.get(target.part)
-        if part is None or (target.part == "peers" and _missing(target, part)):
+        if part is None or _missing(target, part):
             continue
         value = target.value(part)
         reached = value <= target.reach if target.at_most else value >= target.reach
@@ -91,13 +98,14 @@ def target_rows(figures: Figures) -> list[tuple[str, str, str, str, str, str]]:
     return rows
 
 
-def page(figures: Figures, command: str, notes: str) -> str:
+def page(figures: Figures, command: str, notes: str, pictures: Mapping[str, str] | None = None) -> str:
     """The page, in Markdown.
 
     Args:
         figures: of each part that was run, as its JSON holds them.
         command: what gives the same again.
         notes: what people have found out about why; Markdown.
+        pictures: of parts, as `plots.draw_plots` names them: where they lie, seen from the page.
     """
     if not figures:
         raise ValueError("nothing was measured")
@@ -119,66 +127,129 @@ def page(figures: Figures, command: str, notes: str) -> str:
         *_table(("figure", "target", "measured", "rounds", "", "command"), target_rows(figures)),
         "",
     ]
-    if "latency" in figures:
-        latency = figures["latency"]
-        lines += ["## One caller", "", f"Runtime {latency['runtime']}, {latency['precision']}; in milliseconds.", ""]
-        parts = ("one process", "three processes")
-        medians = [(name, f"{ms:.2f}") for part in parts for name, ms in latency[part].items()]
-        lines += [*_table(("what", "median, ms"), medians), ""]
-        steps = [(name, f"{ms:.2f}") for name, ms in latency["waterfall"].items()]
-        lines += ["Where a photograph's time goes, in one process:", "", *_table(("step", "ms"), steps), ""]
-    if "load" in figures:
-        load = figures["load"]
-        lines += [
-            "## Under load",
-            "",
-            f"Photographs arriving by chance (Poisson), counted from when they were meant to be sent. The bare "
-            f"embedder does {load['offline_a_second']:.0f} a second in batches; the sender shares the machine.",
-            "",
-            *_table(
-                ("offered a second", "answered", "refused", "p50 ms", "p99 ms", "p99.9 ms"),
-                [
-                    (
-                        f"{p['offered']:.0f}",
-                        f"{p['answered']:.0f}",
-                        f"{p['refused']:.1%}",
-                        *(f"{p[key]:.1f}" for key in ("p50_ms", "p99_ms", "p999_ms")),
-                    )
-                    for p in load["points"]
-                ],
-            ),
-            "",
-        ]
-    if "ingest" in figures:
-        ingest = figures["ingest"]
-        lines += [
-            "## Ingest and start",
-            "",
-            f"{ingest['rows_a_second']:.0f} rows a second end to end; the bare embedder does "
-            f"{ingest['bare_a_second']:.0f} a second in batches of 32.",
-            "",
-        ]
-    if "peers" in figures:
-        found = figures["peers"]
-        rows = [
-            (name, f"{ms:.2f}", f"{found['ratios'][name]['median']:.1f}" if name in found["ratios"] else "1")
-            for name, ms in found["medians_ms"].items()
-        ]
-        lines += [
-            "## Beside what people would use instead",
-            "",
-            "Ours over gRPC, all others called in process. The report's method has random weights; they cost the same.",
-            "",
-            *_table(("method", "median, ms", "times ours"), rows),
-            "",
-            *(f"Not measured: {name} ({why})." for name, why in found["missing"].items()),
-            "",
-        ]
+    sections = (("floor", _floor), ("latency", _latency), ("load", _load), ("ingest", _ingest), ("peers", _peers))
+    for part, section in sections:
+        if part in figures:
+            lines += section(figures[part], _picture(part, pictures or {}))
     return "\n".join([*lines, notes.strip()]).rstrip() + "\n"
 
 
+def _floor(floor: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
+    rows = [
+        (name, f"{ms:.2f}", "–".join(_number(end) for end in floor["spread_ms"][name]))
+        for name, ms in floor["medians_ms"].items()
+    ]
+    return [
+        "## The floor",
+        "",
+        f"What a photograph costs in one process with no service around it: decoding, inference (runtime "
+        f"{floor['runtime']}, {floor['precision']}), and FAISS over a derived type of {floor['type_products']:,} "
+        f"products. In batches of {floor['batch']} the encoder does {floor['batched_a_second']:.0f} a second.",
+        "",
+        *_table(("step", "median, ms", "rounds"), rows),
+        "",
+        *picture,
+    ]
+
+
+def _latency(latency: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
+    parts = ("one process", "three processes")
+    return [
+        "## One caller",
+        "",
+        f"Runtime {latency['runtime']}, {latency['precision']}; in milliseconds.",
+        "",
+        *_table(("what", "median, ms"), [(name, f"{ms:.2f}") for part in parts for name, ms in latency[part].items()]),
+        "",
+        "Where a photograph's time goes, in one process:",
+        "",
+        *_table(("step", "ms"), [(name, f"{ms:.2f}") for name, ms in latency["waterfall"].items()]),
+        "",
+        *picture,
+    ]
+
+
+def _load(load: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
+    rows = [
+        (
+            f"{point['offered']:.0f}",
+            f"{point['answered']:.0f}",
+            f"{point['refused']:.1%}",
+            *(f"{point[key]:.1f}" for key in ("p50_ms", "p99_ms", "p999_ms")),
+        )
+        for point in load["points"]
+    ]
+    return [
+        "## Under load",
+        "",
+        f"Photographs arriving by chance (Poisson), counted from when they were meant to be sent. The bare "
+        f"embedder does {load['offline_a_second']:.0f} a second in batches; the sender shares the machine.",
+        "",
+        *_table(("offered a second", "answered", "refused", "p50 ms", "p99 ms", "p99.9 ms"), rows),
+        "",
+        *picture,
+        *_overload(load),
+    ]
+
+
+def _overload(load: Mapping[str, Any]) -> list[str]:
+    found = load.get("overload")
+    if found is None:
+        return []
+    if not found["refused"]:
+        return [f"{found['sent']:,} photographs at once: all were answered.", ""]
+    codes = ", ".join(f"{count:,} {code}" for code, count in sorted(found["codes"].items()))
+    retry = "" if found["retry_s"] is None else f", to try again in {found['retry_s']:g} s"
+    return [
+        f"{found['sent']:,} photographs at once: {found['answered']:,} were answered, {found['refused']:,} refused "
+        f"({codes}), {found['hinted']:,} of these with `RESOURCE_EXHAUSTED` and a `google.rpc.RetryInfo`{retry}; "
+        f"a refusal takes {found['refusal_p50_ms']:.0f} ms (median, of so many that came at once).",
+        "",
+    ]
+
+
+def _ingest(ingest: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
+    return [
+        "## Ingest and start",
+        "",
+        f"{ingest['rows_a_second']:.0f} rows a second end to end; the bare embedder does "
+        f"{ingest['bare_a_second']:.0f} a second in batches of 32.",
+        "",
+        *picture,
+    ]
+
+
+def _peers(peers: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
+    rows = [
+        (name, f"{ms:.2f}", f"{peers['ratios'][name]['median']:.1f}" if name in peers["ratios"] else "1")
+        for name, ms in peers["medians_ms"].items()
+    ]
+    return [
+        "## Beside what people would use instead",
+        "",
+        "Ours over gRPC, all others called in process. The report's method has random weights; they cost the same.",
+        "",
+        *_table(("method", "median, ms", "times ours"), rows),
+        "",
+        *picture,
+        *(f"Not measured: {name} ({why})." for name, why in peers["missing"].items()),
+        "",
+    ]
+
+
+def _picture(part: str, pictures: Mapping[str, str]) -> list[str]:
+    return [f"![{_PICTURES[part]}]({pictures[part]})", ""] if part in pictures else []
+
+
 def _missing(target: Target, part: Mapping[str, Any]) -> bool:
-    return target.spread is not None and not any(name.startswith(_REPORT) for name in part["ratios"])
+    """Whether a part was run, but not what this figure needs: a peer that is not installed, a burst with no refusal."""
+    if target.name == _REFUSALS:
+        return part.get("overload", {}).get("hinted_share") is None
+    return (
+        target.part == "peers"
+        and target.spread is not None
+        and not any(name.startswith(_REPORT) for name in part["ratios"])
+    )
 
 
 def _number(value: float) -> str:

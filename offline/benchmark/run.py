@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from offline.benchmark import peers
 from offline.benchmark.latency import (
     Photographs,
+    floor,
     floor_steps,
     measure_latency,
     photograph_query,
@@ -27,8 +28,10 @@ from offline.benchmark.latency import (
 )
 from offline.benchmark.load import LIMIT_MS, LoadPoint, offer, sustained
 from offline.benchmark.machine import Machine
+from offline.benchmark.overload import overload
 from offline.benchmark.processes import running
 from offline.benchmark.timing import Series, interleaved, ratio
+from offline.benchmark.trace import Trace, trace_photographs
 from offline.dataset import open_dataset
 from services.bundle import load_bundle
 from services.embedder.encoder import Encoder
@@ -38,7 +41,7 @@ from services.search.catalogue import DATABASE_FILE, Catalogue
 from services.serving.errors import InvalidInput
 from services.vision import prepare
 
-PARTS: Final = ("ingest", "start", "latency", "load", "precision", "peers")
+PARTS: Final = ("floor", "ingest", "start", "latency", "load", "precision", "peers")
 _PHOTOGRAPHS: Final = 200
 _BATCH: Final = 32
 
@@ -116,6 +119,31 @@ class Benchmarks:
         series = interleaved({"batch": lambda: encoder.encode(pixels)}, rounds, 5)["batch"]
         return len(pixels) * 1000 / series.median
 
+    def _floor(self) -> dict[str, Any]:
+        """Decoding, inference and FAISS in this process, with no service and no catalogue around them."""
+        encoder, options = self._encoder(), self._options
+        stand_in = self._stand_in(encoder)
+        pixels = self._pixels(encoder)[:_BATCH]
+        series = interleaved(
+            {
+                "all three": floor(encoder, self._asked.contents, stand_in),
+                **floor_steps(encoder, self._asked.contents, stand_in),
+                "batch": lambda: encoder.encode(pixels),
+            },
+            options.rounds,
+            options.calls,
+        )
+        batch = series.pop("batch")
+        return {
+            "runtime": encoder.model.runtime,
+            "precision": encoder.model.precision,
+            "medians_ms": _medians(series),
+            "spread_ms": {name: [min(one.rounds), max(one.rounds)] for name, one in series.items()},
+            "type_products": len(stand_in),
+            "batch": _BATCH,
+            "batched_a_second": len(pixels) * 1000 / batch.median,
+        }
+
     def _ingest(self) -> dict[str, Any]:
         """End to end, beside the bare embedder before and after."""
         if (self._data / DATABASE_FILE).exists():
@@ -170,6 +198,7 @@ class Benchmarks:
         found: dict[str, Any] = {"runtime": encoder.model.runtime, "precision": encoder.model.precision}
         with self._stack() as stack:
             whole = self._measured(encoder, stack.target, "one process")
+            found["trace"] = asdict(self._trace(stack.target))
         with tempfile.TemporaryDirectory() as folder, separate_services(self._data, Path(folder)) as search:
             apart = self._measured(encoder, search.target, "three processes")
         found["one process"] = _medians(whole)
@@ -207,12 +236,15 @@ class Benchmarks:
                 self._say(f"  {point.offered:.0f}/s offered: p99 {point.p99_ms:.1f} ms")
                 if point.p99_ms > LIMIT_MS:
                     break
+            flooded = asyncio.run(overload(stack.target, self._asked.contents))
+            self._say(f"  {flooded.sent} at once: {flooded.refused} refused, {flooded.hinted} with a time to try again")
         rate = sustained(points)
         return {
             "offline_a_second": offline,
             "sustained_a_second": rate,
             "ratio": rate / offline,
             "points": [asdict(point) for point in points],
+            "overload": {**asdict(flooded), "hinted_share": flooded.hinted_share},
         }
 
     def _precision(self) -> dict[str, Any]:
@@ -303,6 +335,10 @@ class Benchmarks:
     def _measured(self, encoder: Encoder, target: str, name: str) -> dict[str, Series]:
         stand_in = self._stand_in(encoder)
         return measure_latency(encoder, self._asked, stand_in, target, self._options.rounds, self._options.calls, name)
+
+    def _trace(self, target: str) -> Trace:
+        with grpc.insecure_channel(target) as channel:
+            return trace_photographs(channel, self._asked.contents, self._options.rounds * self._options.calls)
 
     def _stand_in(self, encoder: Encoder) -> NDArray[np.float32]:
         """As many embeddings as a large derived type has; which ones costs the same."""

@@ -130,6 +130,23 @@ def error_info(trailing_metadata: Iterable[tuple[str, str | bytes]]) -> error_de
     return None
 
 
+def retry_delay_s(trailing_metadata: Iterable[tuple[str, str | bytes]]) -> float | None:
+    """Returns when a service says that it may be asked again, in seconds; None where it does not say."""
+    for key, value in trailing_metadata:
+        if key != DETAILS_KEY or not isinstance(value, bytes):
+            continue
+        try:
+            status = status_pb2.Status.FromString(value)
+            for detail in status.details:
+                retry = error_details_pb2.RetryInfo()
+                if detail.Unpack(retry) and retry.HasField("retry_delay"):
+                    return float(retry.retry_delay.ToNanoseconds() / 1e9)
+        except DecodeError:
+            # Somebody else's details, such as a proxy's.
+            return None
+    return None
+
+
 def error_from(
     code: grpc.StatusCode, message: str, trailing_metadata: Iterable[tuple[str, str | bytes]]
 ) -> FashionError | None:

@@ -3,17 +3,22 @@
 import asyncio
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cli.main import run
 from offline.benchmark import peers
 from offline.benchmark.load import LoadPoint, arrivals, sustained
+from offline.benchmark.overload import overload
 from offline.benchmark.page import page, target_rows
+from offline.benchmark.plots import draw_plots
 from offline.benchmark.run import PARTS
 from offline.benchmark.timing import Series, interleaved, ratio
+from offline.benchmark.trace import TracedStep, medians
 from services.bundle import Bundle
 from services.embedder.runtimes.openvino import OpenvinoEncoder
 from tests.unit.random_resnet import HEIGHT, WIDTH
@@ -88,6 +93,77 @@ def test_latency_counts_from_when_a_query_was_meant_to_be_sent() -> None:
     assert found.refused == 0.0
 
 
+@pytest.mark.parametrize("hint", [True, False])
+def test_a_refusal_counts_as_hinted_only_with_a_time_to_try_again(hint: bool) -> None:
+    import grpc
+
+    from fashion.v1 import search_pb2, search_pb2_grpc
+    from services.serving.errors import Overloaded
+    from services.serving.status import status_of
+
+    class Small(search_pb2_grpc.SearchServiceServicer):
+        """Answers three at a time."""
+
+        def __init__(self) -> None:
+            self.busy = 0
+
+        async def FindSimilar(self, request, context):  # noqa: N802
+            if self.busy >= 3:
+                status = status_of(Overloaded("Full.", reason="QUEUE_FULL"))
+                await context.abort(status.code, status.message, status.trailing_metadata if hint else ())
+            self.busy += 1
+            await asyncio.sleep(0.5)
+            self.busy -= 1
+            return search_pb2.FindSimilarResponse()
+
+    async def measured():
+        server = grpc.aio.server()
+        search_pb2_grpc.add_SearchServiceServicer_to_server(Small(), server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            return await overload(f"127.0.0.1:{port}", (b"x",), bursts=(2, 20, 40))
+        finally:
+            await server.stop(0)
+
+    found = asyncio.run(measured())
+    # Two at once were all answered; at twenty it stops.
+    assert (found.sent, found.answered, found.refused) == (20, 3, 17)
+    assert found.codes == {"RESOURCE_EXHAUSTED": 17}
+    assert (found.hinted, found.hinted_share, found.retry_s) == ((17, 1.0, 0.5) if hint else (0, 0.0, None))
+
+
+def test_a_trace_is_the_median_of_its_queries_step_by_step() -> None:
+    from fashion.v1 import search_pb2
+
+    def answer(total: int, embed_start: int, embed: int, search_start: int) -> search_pb2.FindSimilarResponse:
+        made = search_pb2.FindSimilarResponse()
+        for step, start, length in (
+            (search_pb2.SEARCH_STEP_TOTAL, 0, total),
+            (search_pb2.SEARCH_STEP_SEARCH, search_start, 500),
+            (search_pb2.SEARCH_STEP_READ_DISLIKES, 10, 200),
+            (search_pb2.SEARCH_STEP_EMBED, embed_start, embed),
+        ):
+            timing = made.explanation.timings.add(step=step)
+            timing.start_offset.FromMicroseconds(start)
+            timing.duration.FromMicroseconds(length)
+        return made
+
+    trace = medians(
+        [
+            (9.0, answer(8000, 100, 5000, 6000)),
+            (7.0, answer(6000, 300, 4000, 5000)),
+            (8.0, answer(7000, 200, 9000, 7000)),
+        ]
+    )
+    assert (trace.calls, trace.caller_ms, trace.search_ms) == (3, 8.0, 7.0)
+    assert trace.steps == (
+        TracedStep("read dislikes", 0.01, 0.2),
+        TracedStep("embed", 0.2, 5.0),
+        TracedStep("search", 6.0, 0.5),
+    )
+
+
 def fixture() -> dict[str, dict[str, object]]:
     machine = {"processor": "A processor", "processors": 2, "flags": ["avx2"], "load": 0.1}
     common = {"machine": machine, "products": 1000}
@@ -108,6 +184,11 @@ def fixture() -> dict[str, dict[str, object]]:
     }
 
 
+def drawn_in_colour(path: Path) -> bool:
+    with Image.open(path) as image:
+        return bool((np.asarray(image.convert("HSV"))[..., 1] > 100).mean() > 0.001)
+
+
 def test_the_page_shows_what_was_reached_and_what_was_missed() -> None:
     rows = {row[0]: row for row in target_rows(fixture())}
     assert rows["start to SERVING, warm cache"][1:5] == ("at most 5 s", "6.00 s", "-", "missed")
@@ -115,6 +196,129 @@ def test_the_page_shows_what_was_reached_and_what_was_missed() -> None:
     assert rows["bfloat16 / float32, throughput"][2:5] == ("2.50", "2.00–3.00", "reached")
     text = page(fixture(), "fashion bench all shop.zip", "## Why\n\nBecause.")
     assert "fashion bench all shop.zip" in text and "Because." in text and "missed" in text
+
+
+def shown() -> dict[str, dict[str, object]]:
+    """Figures of the parts that have pictures."""
+    figures = fixture()
+    common = {key: figures["start"][key] for key in ("machine", "products")}
+    point = {"offered": 100.0, "answered": 99.0, "refused": 0.0, "p50_ms": 5.0, "p99_ms": 20.0, "p999_ms": 40.0}
+    late = {**point, "offered": 200.0, "refused": 0.1, "p50_ms": 30.0, "p99_ms": 90.0, "p999_ms": 200.0}
+    nothing = {**point, "offered": 300.0, "answered": 0.0, "refused": 1.0, "p50_ms": float("inf")}
+    flooded = {
+        "sent": 128,
+        "answered": 64,
+        "refused": 64,
+        "hinted": 63,
+        "codes": {"RESOURCE_EXHAUSTED": 63, "UNAVAILABLE": 1},
+        "refusal_p50_ms": 12.0,
+        "retry_s": 0.5,
+        "hinted_share": 63 / 64,
+    }
+    ratio = {"median": 1.2, "low": 1.1, "high": 1.3}
+    return {
+        "floor": {
+            **common,
+            "runtime": "openvino",
+            "precision": "bfloat16",
+            "medians_ms": {"all three": 3.0, "inference": 2.5},
+            "spread_ms": {"all three": [2.9, 3.1], "inference": [2.4, 2.6]},
+            "type_products": 1500,
+            "batch": 32,
+            "batched_a_second": 900.0,
+        },
+        "latency": {
+            **common,
+            "runtime": "openvino",
+            "precision": "bfloat16",
+            "one process": {"floor": 3.0, "one process, photograph": 4.2},
+            "three processes": {"floor": 3.0, "three processes, photograph": 5.2},
+            "ratios": {
+                "one process, photograph / (floor + 1 echo)": ratio,
+                "three processes, photograph / (floor + 3 echoes)": ratio,
+            },
+            "waterfall": {"decoding": 0.1, "inference": 2.5, "FAISS, one derived type": 0.2, "together": 4.2},
+            "trace": {
+                "calls": 175,
+                "caller_ms": 4.4,
+                "search_ms": 3.9,
+                "steps": [
+                    {"step": "read dislikes", "start_ms": 0.1, "ms": 0.4},
+                    {"step": "embed", "start_ms": 0.2, "ms": 2.9},
+                    {"step": "search", "start_ms": 3.3, "ms": 0.4},
+                ],
+            },
+        },
+        "load": {
+            **common,
+            "offline_a_second": 400.0,
+            "ratio": 0.25,
+            "points": [point, late, nothing],
+            "overload": flooded,
+        },
+        "peers": {
+            **common,
+            "medians_ms": {"ours, photograph": 4.0, "ours, product": 2.0, "Milvus Lite, product": 800.0},
+            "ratios": {"Milvus Lite, product": ratio},
+            "recall_at_10": 1.0,
+            "missing": {"the report's method": "No module named 'keras'"},
+        },
+    }
+
+
+def test_each_part_that_has_a_picture_is_drawn_and_shown(tmp_path: Path) -> None:
+    drawn = draw_plots(shown(), tmp_path / "performance")
+    assert set(drawn) == {"load", "latency", "peers"}
+    assert all(drawn_in_colour(path) for path in drawn.values())
+    text = page(shown(), "fashion bench all shop.zip", "", {name: f"x/{path.name}" for name, path in drawn.items()})
+    for name in drawn:
+        assert f"](x/{name}.png)" in text
+    assert "](" not in page(shown(), "fashion bench all shop.zip", "")
+
+
+def test_the_same_figures_give_the_same_pictures(tmp_path: Path) -> None:
+    first, second = draw_plots(shown(), tmp_path / "a"), draw_plots(shown(), tmp_path / "b")
+    assert [path.read_bytes() for path in first.values()] == [path.read_bytes() for path in second.values()]
+
+
+def test_figures_without_what_a_picture_needs_have_none(tmp_path: Path) -> None:
+    figures = shown()
+    del figures["latency"]["trace"], figures["peers"]
+    figures["load"]["points"] = []
+    assert draw_plots(figures, tmp_path) == {}
+    assert draw_plots(fixture(), tmp_path) == {}
+
+
+def test_the_page_tells_what_becomes_of_a_burst() -> None:
+    figures = shown()
+    text = page(figures, "fashion bench all shop.zip", "")
+    assert "63 RESOURCE_EXHAUSTED, 1 UNAVAILABLE" in text
+    assert "| reached |" not in next(line for line in text.splitlines() if "RetryInfo / all" in line)
+    figures["load"]["overload"] |= {"hinted": 64, "hinted_share": 1.0, "codes": {"RESOURCE_EXHAUSTED": 64}}
+    rows = {row[0]: row for row in target_rows(figures)}
+    assert next(row for name, row in rows.items() if "RetryInfo" in name)[4] == "reached"
+    figures["load"]["overload"] |= {"refused": 0, "hinted": 0, "hinted_share": None, "codes": {}}
+    assert not any("RetryInfo" in row[0] for row in target_rows(figures))
+    assert "all were answered" in page(figures, "fashion bench all shop.zip", "")
+
+
+def test_the_page_shows_the_floor() -> None:
+    text = page(shown(), "fashion bench all shop.zip", "")
+    assert "| inference | 2.50 | 2.40–2.60 |" in text and "900 a second" in text
+
+
+def test_the_page_is_rendered_again_from_figures_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "performance"
+    folder.mkdir()
+    for part, figures in shown().items():
+        (folder / f"{part}.json").write_text(json.dumps(figures))
+    report = ["bench", "report", "shop.zip", "--output", str(folder)]
+    assert run(report) == 0
+    assert "(performance/peers.png)" in (tmp_path / "performance.md").read_text()
+    # As Python itself does it: an import of what is None fails.
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert run(report) == 0
+    assert "peers.png" not in (tmp_path / "performance.md").read_text()
 
 
 @pytest.mark.timeout(600)
@@ -126,6 +330,7 @@ def test_every_part_runs_on_a_few_drawn_products(tmp_path: Path) -> None:
     where = ["--output", str(tmp_path / "performance"), "--work", str(tmp_path / "work")]
     os.environ.pop("EMBEDDER_RUNTIME", None)
     parts = [part for part in PARTS if part != "peers"]
+    assert parts[0] == "floor", "it needs no catalogue"
     for part in parts:
         assert run(["bench", part, str(tmp_path / "shop"), *few, *where]) == 0
     figures = {part: json.loads((tmp_path / "performance" / f"{part}.json").read_text()) for part in parts}
@@ -139,6 +344,19 @@ def test_every_part_runs_on_a_few_drawn_products(tmp_path: Path) -> None:
     }
     assert figures["load"]["points"][0]["offered"] > 0
     assert figures["precision"]["cosine_min"] >= 0.999
+    assert set(figures["floor"]["medians_ms"]) == {"all three", "decoding", "inference", "FAISS, one derived type"}
+    assert figures["floor"]["batched_a_second"] > 0
+    trace = figures["latency"]["trace"]
+    assert {step["step"] for step in trace["steps"]} == {"embed", "classify", "read dislikes", "search"}
+    assert trace["caller_ms"] > trace["search_ms"] > max(step["ms"] for step in trace["steps"])
+    flooded = figures["load"]["overload"]
+    assert flooded["answered"] > 0
+    assert flooded["refused"] > 0
+    assert flooded["codes"] == {"RESOURCE_EXHAUSTED": flooded["refused"]}
+    assert flooded["hinted"] == flooded["refused"]
+    for picture in ("load", "latency"):
+        assert f"(performance/{picture}.png)" in (tmp_path / "performance.md").read_text()
+        assert drawn_in_colour(tmp_path / "performance" / f"{picture}.png")
     assert "What we meant to reach" in (tmp_path / "performance.md").read_text()
     # A second ingest would measure something else.
     assert run(["bench", "ingest", str(tmp_path / "shop"), *few, *where]) == 2

@@ -17,6 +17,7 @@ from services.serving.status import (
     code_of,
     error_from,
     error_info,
+    retry_delay_s,
     status_of,
 )
 
@@ -76,6 +77,17 @@ def test_overload_says_when_to_try_again() -> None:
     retry = error_details_pb2.RetryInfo()
     assert status.details[1].Unpack(retry)
     assert retry.retry_delay.ToMilliseconds() == RETRY_DELAY_S * 1000
+
+
+def test_a_caller_can_read_when_to_try_again() -> None:
+    assert retry_delay_s(status_of(Overloaded("full", reason="QUEUE_FULL")).trailing_metadata) == RETRY_DELAY_S
+    assert retry_delay_s(status_of(InvalidInput("no", reason="NO")).trailing_metadata) is None
+    assert retry_delay_s(()) is None
+
+
+@pytest.mark.parametrize("content", [b"\xff\xff\xff", b"", "text"])
+def test_no_time_is_read_from_details_of_others(content: bytes | str) -> None:
+    assert retry_delay_s([("x", "y"), (DETAILS_KEY, content)]) is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,150 @@
+"""Draws what the benchmarks found: latency against the offered rate, one query's steps, and the peers."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from offline.benchmark.load import LIMIT_MS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Wong's palette, which colour-blind readers can tell apart (Nature Methods 8, 441, 2011).
+_BLUE: Final = "#0072B2"
+_ORANGE: Final = "#D55E00"
+_GREEN: Final = "#009E73"
+_PALE: Final = "#9fb6c6"
+_GREY: Final = "#8a8a8e"
+_OURS: Final = "ours"
+# What is done bare within a step of the services, by the names that the waterfall's table has.
+_WITHIN: Final = {"embed": ("decoding", "inference"), "search": ("FAISS, one derived type",)}
+
+
+def draw_plots(figures: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[str, Path]:
+    """Draws a picture of each part that has one.
+
+    Args:
+        figures: of each part that was run, as its JSON holds them.
+        folder: where to put the files; made if it is not there.
+
+    Returns:
+        The files by part: `load.png`, `latency.png`, `peers.png`; a part that was not run, or whose figures are of an
+        earlier version, has none.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    drawn: dict[str, Path] = {}
+    if figures.get("load", {}).get("points"):
+        drawn["load"] = _save(_load(figures["load"]), folder / "load.png")
+    if "trace" in figures.get("latency", {}):
+        drawn["latency"] = _save(_waterfall(figures["latency"]), folder / "latency.png")
+    if figures.get("peers", {}).get("medians_ms"):
+        drawn["peers"] = _save(_peers(figures["peers"]), folder / "peers.png")
+    return drawn
+
+
+def _load(load: Mapping[str, Any]) -> "Figure":
+    from matplotlib.ticker import LogLocator
+
+    figure = _figure(8.0, 4.6)
+    axes = figure.add_subplot()
+    # At a rate where nothing was answered there is no time to show.
+    points = [point for point in load["points"] if point["answered"] > 0]
+    offered = [point["offered"] for point in points]
+    for key, name, colour in (("p50_ms", "p50", _GREEN), ("p99_ms", "p99", _BLUE), ("p999_ms", "p99.9", _ORANGE)):
+        axes.plot(offered, [point[key] for point in points], marker="o", markersize=5, color=colour, label=name)
+    refusing = [point["offered"] for point in load["points"] if point["refused"] > 0]
+    for at, rate in enumerate(refusing):
+        axes.axvline(rate, color=_GREY, linewidth=0.8, linestyle=":", label=None if at else "some refused")
+    axes.axhline(LIMIT_MS, color=_GREY, linewidth=1, linestyle="--", label=f"{LIMIT_MS:g} ms")
+    axes.axvline(load["offline_a_second"], color="black", linewidth=1, label="the bare embedder, in batches")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(lambda value, position: f"{value:g}")
+    axes.yaxis.set_minor_formatter("")
+    axes.set_xlim(0, load["offline_a_second"] * 1.05)
+    axes.set_xlabel("photographs offered a second")
+    axes.set_ylabel("time to the answer, ms")
+    axes.set_title("Time to the answer against the offered rate", loc="left")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    return figure
+
+
+def _waterfall(latency: Mapping[str, Any]) -> "Figure":
+    trace, bare = latency["trace"], latency["waterfall"]
+    # What passes outside search cannot be seen from inside it: half of it is drawn before, half behind.
+    begin = max(0.0, trace["caller_ms"] - trace["search_ms"]) / 2
+    bars: list[tuple[str, float, float, str]] = [
+        ("as the caller sees it", 0.0, trace["caller_ms"], _GREY),
+        ("search, the whole way", begin, trace["search_ms"], _BLUE),
+    ]
+    for step in trace["steps"]:
+        start = begin + step["start_ms"]
+        bars.append((step["step"], start, step["ms"], _GREEN))
+        for name in _WITHIN.get(step["step"], ()):
+            if name in bare:
+                bars.append((f"{name}, bare", start, bare[name], _PALE))
+                start += bare[name]
+    figure = _figure(9.0, 0.6 + 0.42 * len(bars))
+    axes = figure.add_subplot()
+    _horizontal(axes, bars)
+    axes.set_xlim(0, max(start + ms for _, start, ms, _ in bars) * 1.12)
+    axes.set_xlabel("ms since the call")
+    axes.set_title(f"A photograph's way in one process: medians of {trace['calls']:,} queries", loc="left")
+    return figure
+
+
+def _peers(peers: Mapping[str, Any]) -> "Figure":
+    figure = _figure(9.0, 4.4)
+    kinds = ("photograph", "product")
+    groups = [{n: ms for n, ms in peers["medians_ms"].items() if n.endswith(kind)} for kind in kinds]
+    panels = figure.subplots(2, 1, sharex=True, height_ratios=[max(1, len(group)) for group in groups])
+    for axes, kind, group in zip(panels, kinds, groups, strict=True):
+        ranked = sorted(group.items(), key=lambda pair: pair[1])
+        bars = [
+            (name.removesuffix(f", {kind}"), 0.0, ms, _ORANGE if name.startswith(_OURS) else _PALE)
+            for name, ms in ranked
+        ]
+        _horizontal(axes, bars)
+        axes.set_title(f"a {kind}" + ("" if kind == "photograph" else ", in the whole inventory"), loc="left")
+    times = [ms for group in groups for ms in group.values()]
+    panels[-1].set_xscale("log")
+    panels[-1].set_xlim(min(times) / 2, max(times) * 3)
+    panels[-1].xaxis.set_major_formatter(lambda value, position: f"{value:g}")
+    panels[-1].set_xlabel("time to the answer, ms (logarithmic); ours over gRPC, all others called in process")
+    return figure
+
+
+def _horizontal(axes: "Axes", bars: list[tuple[str, float, float, str]]) -> None:
+    """Draws bars from above to below: name, begin, length and colour of each."""
+    for at, (_, start, length, colour) in enumerate(bars):
+        axes.barh(at, length, left=start, color=colour, height=0.66)
+        axes.annotate(
+            f"{length:.3g}", (start + length, at), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9
+        )
+    axes.set_yticks(range(len(bars)), [name for name, *_ in bars])
+    axes.invert_yaxis()
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _figure(width: float, height: float) -> "Figure":
+    # Loading matplotlib takes a second, and no figure of it is ever shown in a window.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: "Figure", path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # No version of the library: the same figures give the same file.
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    return path
