@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings
 
 from services.classifier.settings import ClassifierSettings
 from services.embedder.settings import EmbedderSettings
+from services.gateway.settings import GatewaySettings
 from services.search.settings import SearchSettings
 from services.serving.settings import ServerSettings
 
@@ -29,6 +30,7 @@ SECTIONS = (
     ("Embedder", EmbedderSettings),
     ("Classifier", ClassifierSettings),
     ("Search", SearchSettings),
+    ("Gateway", GatewaySettings),
 )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,12 @@ from services.embedder.loading import load_encoder
 from services.embedder.local import LocalEmbedder, local_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.embedder.settings import EmbedderSettings
+from services.gateway.server import Gateway, running_gateway
+from services.gateway.settings import GatewaySettings
 from services.redis_server import redis_url_or_embedded
 from services.search.assembly import running_search
 from services.search.catalogue import Catalogue
+from services.search.in_process import InProcessSearch
 from services.search.preferences import RedisPreferences
 from services.search.servicer import SEARCH, SearchServicer
 from services.search.settings import SearchSettings
@@ -50,12 +53,14 @@ class StackSettings:
         embedder: its bundle is the classifier's too.
         classifier: only how much it does at a time; the rest is given by who is beside it.
         search: its data directory holds the embedded Redis too; the targets of others do not count.
+        gateway: of HTTP, on a port of its own; None for no gateway.
     """
 
     server: ServerSettings
     embedder: EmbedderSettings
     classifier: ClassifierSettings
     search: SearchSettings
+    gateway: GatewaySettings | None = None
 
     @classmethod
     def load(
@@ -66,6 +71,7 @@ class StackSettings:
         port: int | None = None,
         bundle: str | Path | None = None,
         runtime: str | None = None,
+        http_port: int | None = None,
     ) -> Self:
         """Reads the settings from the environment; what is given comes before it.
 
@@ -75,12 +81,15 @@ class StackSettings:
             port: to listen on; 0 for a free one.
             bundle: the model's folder, or "imagenet".
             runtime: what runs the model.
+            http_port: of the gateway; 0 for a free one.
 
         Raises:
             SettingsError: a variable is bad; the text names it.
         """
         embedder = read_settings(EmbedderSettings, **_given(bundle=bundle and str(bundle), runtime=runtime))
+        gateway = read_settings(GatewaySettings, **_given(port=http_port))
         return cls(
+            gateway=gateway if gateway.enabled else None,
             server=read_settings(ServerSettings, **_given(host=host, port=port)),
             embedder=embedder,
             classifier=read_settings(ClassifierSettings, bundle=embedder.bundle),
@@ -95,10 +104,14 @@ class RunningStack:
     Attributes:
         port: that it listens on.
         target: of a client in this machine, such as "127.0.0.1:50050".
+        url: of the gateway for a browser in this machine, such as "http://127.0.0.1:8080"; None where there is none.
+        storefront: whether that shows the storefront.
     """
 
     port: int
     target: str
+    url: str | None = None
+    storefront: bool = False
 
 
 class HandedOverCandidates(MemoryCandidateStore):
@@ -124,9 +137,13 @@ async def running_stack(settings: StackSettings) -> AsyncIterator[RunningStack]:
         RedisStartError: the embedded Redis cannot be started.
         FashionError: the model cannot be loaded.
     """
-    start = functools.partial(_start, settings)
+    gateways: list[Gateway] = []
+
+    async def start(server: Server, resources: AsyncExitStack) -> None:
+        gateways.extend(await _start(settings, server, resources))
+
     async with running(settings.server, SERVICES, start, default_port=DEFAULT_PORT) as server:
-        yield _running_stack(settings, server)
+        yield _running_stack(settings, server, gateways)
 
 
 async def serve_stack(
@@ -146,11 +163,10 @@ async def serve_stack(
     failure: list[Exception] = []
 
     async def start(server: Server, resources: AsyncExitStack) -> None:
-        await _start(settings, server, resources)
+        gateways = await _start(settings, server, resources)
         if on_ready is not None:
-            await resources.enter_async_context(
-                _beside(on_ready(_running_stack(settings, server)), functools.partial(_ended, server, failure))
-            )
+            stack = _running_stack(settings, server, gateways)
+            await resources.enter_async_context(_beside(on_ready(stack), functools.partial(_ended, server, failure)))
 
     try:
         await serve(settings.server, SERVICES, start, default_port=DEFAULT_PORT)
@@ -165,9 +181,12 @@ def _ended(server: Server, failure: list[Exception], error: Exception) -> None:
     server.stop(f"what ran beside the stack has failed: {error}")
 
 
-async def _start(settings: StackSettings, server: Server, resources: AsyncExitStack) -> None:
+async def _start(settings: StackSettings, server: Server, resources: AsyncExitStack) -> list[Gateway]:
     # What can refuse goes before what takes long.
     data_dir = settings.search.data_dir
+    gateways = []
+    if settings.gateway is not None:
+        gateways.append(await _start_gateway(settings.gateway, settings, server, resources))
     catalogue = await asyncio.to_thread(Catalogue.open, data_dir)
     resources.callback(catalogue.close)
     redis = redis_url_or_embedded(settings.search.redis_url.get_secret_value(), data_dir / "redis")
@@ -189,7 +208,28 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
             on_failure=server.stop,
         )
     )
-    await server.ready(SEARCH, SearchServicer(search))
+    servicer = SearchServicer(search)
+    await server.ready(SEARCH, servicer)
+    # Left before what it asks, so that requests in flight are answered.
+    for gateway in gateways:
+        resources.push_async_callback(gateway.stopped)
+        gateway.ready(InProcessSearch(servicer))
+    return gateways
+
+
+async def _start_gateway(
+    settings: GatewaySettings, stack: StackSettings, server: Server, resources: AsyncExitStack
+) -> Gateway:
+    gateway = await resources.enter_async_context(
+        running_gateway(
+            settings,
+            default_host=stack.server.host,
+            grace_s=stack.server.grace_s,
+            map_file=stack.search.data_dir / "map" / "map.json",
+        )
+    )
+    server.before_drain(gateway.drain)
+    return gateway
 
 
 async def _start_embedder(settings: EmbedderSettings, server: Server, resources: AsyncExitStack) -> LocalEmbedder:
@@ -255,9 +295,16 @@ async def _beside(work: Awaitable[None], on_error: Callable[[Exception], None]) 
         await asyncio.wait({task})
 
 
-def _running_stack(settings: StackSettings, server: Server) -> RunningStack:
-    host = settings.server.host
-    return RunningStack(server.port, f"{_ANY_ADDRESS.get(host, f'[{host}]' if ':' in host else host)}:{server.port}")
+def _running_stack(settings: StackSettings, server: Server, gateways: Sequence[Gateway]) -> RunningStack:
+    target = _reachable(settings.server.host, server.port)
+    if settings.gateway is None or not gateways:
+        return RunningStack(server.port, target)
+    url = f"http://{_reachable(gateways[0].host, gateways[0].port)}"
+    return RunningStack(server.port, target, url, settings.gateway.storefront)
+
+
+def _reachable(host: str, port: int) -> str:
+    return f"{_ANY_ADDRESS.get(host, f'[{host}]' if ':' in host and not host.startswith('[') else host)}:{port}"
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -44,13 +44,19 @@ class Service:
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("SERVER_", "EMBEDDER_", "CLASSIFIER_", "SEARCH_", "REDIS_"))
+            if not name.startswith(("SERVER_", "EMBEDDER_", "CLASSIFIER_", "SEARCH_", "REDIS_", "GATEWAY_"))
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", self.module],
                 cwd=ROOT,
-                env={**inherited, "SERVER_PORT": str(self.port), "OMP_WAIT_POLICY": "PASSIVE", **self.environment},
+                env={
+                    **inherited,
+                    "SERVER_PORT": str(self.port),
+                    "GATEWAY_PORT": "0",
+                    "OMP_WAIT_POLICY": "PASSIVE",
+                    **self.environment,
+                },
                 stdout=log,
                 stderr=log,
             )

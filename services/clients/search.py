@@ -200,6 +200,15 @@ class SearchClient:
         """
         return await self._query(self._stub.GetIndex, search_pb2.GetIndexRequest())
 
+    async def serving(self, timeout_s: float = 1.0) -> bool:
+        """Tells whether the service says now that it is ready; what does not answer in time is not."""
+        stub: Any = health_pb2_grpc.HealthStub(self._channel)  # type: ignore[no-untyped-call,unused-ignore]
+        try:
+            answer = await stub.Check(health_pb2.HealthCheckRequest(service=SERVICE_NAME), timeout=timeout_s)
+        except grpc.aio.AioRpcError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
     async def wait_until_serving(self, timeout_s: float) -> None:
         """Waits until the service says that it is ready.
 

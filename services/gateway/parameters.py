@@ -37,7 +37,7 @@ class PreferencePolicy(StrEnum):
 
 
 class FilterParameters(BaseModel):
-    """Which products are eligible: those that pass every parameter that is given. A repeated one means any of its values."""
+    """Which products are eligible: those that pass every parameter that is given, repeated ones by any value."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -2,12 +2,12 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from services.contract import Gender
 from services.gateway.parameters import Scope
 
-_PRODUCT = {
+_PRODUCT: dict[str, JsonValue] = {
     "id": "10133",
     "gender": "Men",
     "master_category": "Apparel",
@@ -121,10 +121,13 @@ class Classification(Answer):
     derived_types: list[DerivedTypePrediction]
 
 
+StepName = Literal["total", "read_dislikes", "embed", "classify", "search", "unknown"]
+
+
 class StepTiming(Answer):
     """How long a step took; steps overlap."""
 
-    step: Literal["total", "read_dislikes", "embed", "classify", "search", "unknown"]
+    step: StepName
     start_milliseconds: float = Field(description="When it began, since the request was taken up.")
     milliseconds: float = Field(description="How long it took, waiting included.")
 
@@ -135,7 +138,7 @@ class SimilarProducts(Answer):
     products: list[SimilarProduct]
     applied: Applied
     classification: Classification | None = Field(
-        description="What the photograph was recognised as; null for a product, and where the classifier did not answer."
+        description="What the photograph was recognised as; null for a product, or where the classifier did not answer."
     )
     timings: list[StepTiming] = Field(description="With `explain`: the steps in the order in which they began.")
     before_colours: list[ComparedProduct] = Field(

@@ -52,6 +52,7 @@ class Server:
         self._health = health
         self._registry = registry
         self._stopped = asyncio.Event()
+        self._before_drain: list[Callable[[], None]] = []
         self._failure: str | None = None
         self.port = port
 
@@ -96,6 +97,15 @@ class Server:
         """Begins the drain, as SIGTERM does; with a failure, `serve` then raises it."""
         self._failure = self._failure or failure
         self._stopped.set()
+
+    def before_drain(self, tell: Callable[[], None]) -> None:
+        """Has something told that the drain begins, before this server's own health turns."""
+        self._before_drain.append(tell)
+
+    def drain(self) -> None:
+        """Tells those who wanted to know that the drain begins."""
+        for tell in self._before_drain:
+            tell()
 
     async def stopped(self) -> None:
         """Waits until `stop` is called.
@@ -153,13 +163,14 @@ async def running(
         resources.callback(_log.info, "stopped")
         # Unwound from the bottom: health turns first, then the calls in flight end, then the parts are closed.
         await grpc_server.start()
+        server = Server(health, registry, port)
         try:
             _log.info("listening", host=settings.host, port=port)
-            server = Server(health, registry, port)
             await start(server, resources)
             yield server
         finally:
             _log.info("draining", grace_s=settings.grace_s)
+            server.drain()
             await health.drain()
             # Those who watch the health may take this long to turn away before new calls are refused.
             await asyncio.sleep(settings.drain_delay_s)

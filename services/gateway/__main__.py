@@ -1,0 +1,48 @@
+"""Runs the gateway as a process of its own: `python -m services.gateway`."""
+
+import asyncio
+import signal
+
+import structlog
+
+from services.clients.channel import open_channel
+from services.clients.search import SERVICE_NAME, SearchClient
+from services.gateway.server import running_gateway
+from services.gateway.settings import GatewaySettings
+from services.serving.run import run_process
+from services.serving.settings import ServerSettings, read_settings
+from services.serving.telemetry import configure_logging
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+async def main() -> None:
+    """Serves until SIGTERM or SIGINT, then drains.
+
+    Raises:
+        SettingsError: a variable is bad.
+        ServeError: it cannot start.
+    """
+    settings, server_settings = read_settings(GatewaySettings), read_settings(ServerSettings)
+    configure_logging(server_settings.log_level, server_settings.log_format)
+    signalled = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signalled.set)
+    target, size = settings.search_target, server_settings.max_message_bytes
+    async with (
+        SearchClient(open_channel(target, health_service=SERVICE_NAME, max_message_bytes=size), target) as search,
+        running_gateway(settings, default_host=server_settings.host, grace_s=server_settings.grace_s) as gateway,
+    ):
+        gateway.ready(search)
+        await signalled.wait()
+        # A second signal ends the process at once.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        gateway.drain()
+        _log.info("draining", grace_s=server_settings.grace_s)
+        await asyncio.sleep(server_settings.drain_delay_s)
+
+
+if __name__ == "__main__":
+    run_process("gateway", main)

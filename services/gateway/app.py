@@ -1,0 +1,139 @@
+"""Puts the gateway together: routes, and what surrounds them."""
+
+import importlib.metadata
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import structlog
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import ASGIApp
+
+from services.gateway import openapi, schemas
+from services.gateway.access import Access
+from services.gateway.backend import Backend
+from services.gateway.cors import Cors
+from services.gateway.edge import FORM_OVERHEAD_BYTES, Edge
+from services.gateway.pages import pages_router
+from services.gateway.problems import MethodNotAllowed, invalid_request, problem_response
+from services.gateway.routes_products import products_router
+from services.gateway.routes_similar import similar_router
+from services.gateway.routes_users import sessions_router, users_router
+from services.gateway.settings import GatewaySettings
+from services.gateway.thumbnails import Thumbnails
+from services.serving.errors import FashionError, InvalidInput, NotFound
+
+_log = structlog.stdlib.get_logger(__name__)
+
+_DESCRIPTION: Final = """Similar products for checkout pages, over HTTP and JSON.
+
+Every error is a problem document (RFC 9457); its `reason` is stable, and the same as over gRPC. Every answer carries
+`X-Request-ID`, the caller's own where it sent a usable one. Answers that depend on no user may be cached."""
+_COMPRESSED_FROM_BYTES: Final = 1024
+
+
+def gateway_app(
+    settings: GatewaySettings, backend: Backend, access: Access, thumbnails: Thumbnails, map_file: Path | None
+) -> ASGIApp:
+    """Makes the ASGI application.
+
+    Args:
+        settings: of the gateway.
+        backend: search, there or still to come.
+        access: who may act for users.
+        thumbnails: photographs of products; its owner closes it.
+        map_file: the map of the catalogue; None where there is none.
+    """
+    app = FastAPI(
+        title="Fashion recommender",
+        version=_version(),
+        summary="Visual recommendation for fashion shops",
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.include_router(similar_router(backend, access, settings))
+    app.include_router(products_router(backend, thumbnails, settings))
+    app.include_router(users_router(backend, access))
+    if settings.storefront:
+        app.include_router(sessions_router(access))
+    app.include_router(_probes(backend))
+    app.include_router(pages_router(storefront=settings.storefront, map_file=map_file or settings.map))
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
+    _answer_errors(app)
+    compressed = GZipMiddleware(app, minimum_size=_COMPRESSED_FROM_BYTES, compresslevel=5)
+    edge = Edge(
+        compressed,
+        max_body_bytes=settings.max_image_bytes + FORM_OVERHEAD_BYTES,
+        max_concurrent=settings.max_concurrent_requests,
+    )
+    return Cors(edge, settings.origins())
+
+
+def _probes(backend: Backend) -> APIRouter:
+    router = APIRouter(tags=["probes"])
+
+    @router.get("/healthz", summary="Whether the process lives", response_model=schemas.Health)
+    async def healthz() -> schemas.Health:
+        """Answers as long as the process does."""
+        return schemas.Health(status="ok")
+
+    @router.get(
+        "/readyz",
+        summary="Whether requests can be answered",
+        response_model=schemas.Health,
+        responses={503: {"model": schemas.Health, "description": "Starting, draining, or search does not answer."}},
+    )
+    async def readyz(response: Response) -> schemas.Health:
+        """Tells balancers whether to send requests here."""
+        health = await backend.health()
+        response.status_code = 200 if health.status == "ok" else 503
+        return health
+
+    return router
+
+
+def _answer_errors(app: FastAPI) -> None:
+    async def problem(request: Request, error: Exception) -> Response:
+        request_id: str = request.state.request_id
+        match error:
+            case RequestValidationError():
+                error = invalid_request(error.errors())
+            case HTTPException(status_code=404):
+                error = NotFound("There is nothing at this path.", reason="PATH_NOT_FOUND")
+            case HTTPException(status_code=405):
+                allow = _allowed_methods(app, request)
+                error = MethodNotAllowed(
+                    f"The path has {allow} only.", reason="METHOD_NOT_ALLOWED", metadata={"allow": allow}
+                )
+            case HTTPException(status_code=400):
+                error = InvalidInput(str(error.detail), reason="BODY_MALFORMED")
+        if isinstance(error, FashionError):
+            _log.debug("request refused", reason=error.reason, error=error.message)
+        return problem_response(error, request_id)
+
+    for kind in (FashionError, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, problem)
+
+
+def _allowed_methods(app: FastAPI, request: Request) -> str:
+    """Lists what a path has; one that a route has for GET it has for HEAD too."""
+    methods: set[str] = set()
+    for route in app.routes:
+        match, _ = route.matches({**request.scope, "method": "GET"})
+        if match is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
+
+
+def _version() -> str:
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version("fashion-recommender")
+    return "0"

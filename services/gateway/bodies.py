@@ -1,0 +1,126 @@
+"""Takes apart the body of `POST /v1/similar`: a form with a photograph, a photograph alone, or JSON."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final, cast
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+
+from services.gateway.parameters import PhotographParameters, SimilarBody, SimilarParameters, list_fields
+from services.gateway.problems import PayloadTooLarge, RequestTimeout, UnsupportedMediaType, validated
+from services.serving.errors import InvalidInput
+
+IMAGE_FIELD: Final = "image"
+# What of photographs is understood is the embedder's to say, by their content; these are the types that mean one.
+_IMAGE_TYPES: Final = {"image/jpeg", "image/jpg", "image/png", "image/webp", "application/octet-stream"}
+_MAX_JSON_BYTES: Final = 256 * 1024
+_MAX_FIELDS: Final = 2000
+_MAX_FIELD_BYTES: Final = 4096
+_LISTS: Final = list_fields(PhotographParameters)
+
+
+async def similar_query(
+    request: Request, timeout_s: float, max_image_bytes: int
+) -> tuple[SimilarParameters, str | bytes]:
+    """Reads what to find: parameters, and the id of a product or a photograph's bytes.
+
+    Parameters may stand in the query too; those of the body come before.
+
+    Raises:
+        InvalidInput: REQUEST_INVALID, IMAGE_MISSING, IMAGE_EMPTY, BODY_MALFORMED.
+        PayloadTooLarge: IMAGE_TOO_LARGE, BODY_TOO_LARGE.
+        UnsupportedMediaType: BODY_TYPE_UNSUPPORTED.
+        RequestTimeout: UPLOAD_TIMEOUT.
+    """
+    in_query = _grouped(request.query_params.multi_items())
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().casefold()
+    async with _within(timeout_s):
+        if media_type == "application/json":
+            fields = _json_object(await request.body())
+            asked: SimilarBody = validated(SimilarBody, {**in_query, **fields})
+            return asked, asked.product_id
+        if media_type == "multipart/form-data":
+            fields, image = await _form(request)
+        elif media_type in _IMAGE_TYPES:
+            fields, image = {}, await request.body()
+        else:
+            raise UnsupportedMediaType(
+                "Send multipart/form-data, a photograph (image/jpeg, image/png, image/webp) or application/json.",
+                reason="BODY_TYPE_UNSUPPORTED",
+            )
+    if not image:
+        raise InvalidInput("The image is empty: 0 bytes.", reason="IMAGE_EMPTY", metadata={"field": IMAGE_FIELD})
+    if len(image) > max_image_bytes:
+        raise PayloadTooLarge(
+            f"The image has {len(image)} bytes, at most {max_image_bytes} are accepted.",
+            reason="IMAGE_TOO_LARGE",
+            metadata={"bytes": str(len(image)), "max_bytes": str(max_image_bytes)},
+        )
+    return validated(PhotographParameters, {**in_query, **fields}), image
+
+
+@asynccontextmanager
+async def _within(timeout_s: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except TimeoutError:
+        raise RequestTimeout(f"The body did not arrive within {timeout_s:g} s.", reason="UPLOAD_TIMEOUT") from None
+
+
+async def _form(request: Request) -> tuple[Mapping[str, Any], bytes]:
+    try:
+        async with request.form(max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES) as form:
+            items = form.multi_items()
+            images = [value for name, value in items if name == IMAGE_FIELD]
+            if len(images) != 1 or not isinstance(images[0], UploadFile):
+                raise InvalidInput(
+                    f'The form should hold one file named "{IMAGE_FIELD}".',
+                    reason="IMAGE_MISSING",
+                    metadata={"field": IMAGE_FIELD},
+                )
+            texts = [(name, value) for name, value in items if name != IMAGE_FIELD]
+            file = next((name for name, value in texts if not isinstance(value, str)), None)
+            if file is not None:
+                raise InvalidInput(
+                    f"{file[:64]}: only {IMAGE_FIELD} is a file",
+                    reason="REQUEST_INVALID",
+                    metadata={"field": file[:64]},
+                )
+            return _grouped(cast(list[tuple[str, str]], texts)), await images[0].read()
+    except MultiPartException as error:
+        raise _malformed(error.message) from error
+    except (ValueError, KeyError, AttributeError, UnicodeError) as error:
+        raise _malformed("it is not a form that can be read") from error
+
+
+def _json_object(content: bytes) -> Mapping[str, Any]:
+    if len(content) > _MAX_JSON_BYTES:
+        raise PayloadTooLarge(
+            f"A JSON body may have {_MAX_JSON_BYTES} bytes at most.",
+            reason="BODY_TOO_LARGE",
+            metadata={"max_bytes": str(_MAX_JSON_BYTES)},
+        )
+    try:
+        fields = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise _malformed("it is not JSON") from error
+    if not isinstance(fields, dict):
+        raise _malformed("it should be a JSON object")
+    return fields
+
+
+def _grouped(items: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Gathers repeated parameters; of one that may not be repeated, two are passed on to be refused."""
+    values: dict[str, list[str]] = {}
+    for name, value in items:
+        values.setdefault(name, []).append(value)
+    return {name: found if name in _LISTS or len(found) > 1 else found[0] for name, found in values.items()}
+
+
+def _malformed(why: str) -> InvalidInput:
+    return InvalidInput(f"The request's body cannot be read: {why[:200]}", reason="BODY_MALFORMED")

@@ -1,0 +1,274 @@
+"""Turns what callers ask for into messages of fashion.v1, and the messages that come back into JSON's schemas."""
+
+from collections.abc import Iterable, Sequence
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import quote
+
+from google.protobuf.duration_pb2 import Duration
+
+from fashion.v1 import search_pb2, types_pb2
+from services.gateway import schemas
+from services.gateway.parameters import (
+    FilterParameters,
+    PhotographParameters,
+    PreferencePolicy,
+    Scope,
+    SimilarParameters,
+)
+from services.gateway.swatches import swatch_of
+from services.serving import conversion
+from services.serving.errors import InvalidInput
+
+_SCOPES: Final = MappingProxyType(
+    {
+        Scope.PREDICTED_TYPE: search_pb2.SEARCH_SCOPE_PREDICTED_TYPE,
+        Scope.INVENTORY: search_pb2.SEARCH_SCOPE_INVENTORY,
+        Scope.DERIVED_TYPES: search_pb2.SEARCH_SCOPE_DERIVED_TYPES,
+    }
+)
+_SCOPES_FROM_PROTO: Final = MappingProxyType({value: scope for scope, value in _SCOPES.items()})
+_POLICIES: Final = MappingProxyType(
+    {
+        PreferencePolicy.BEST_EFFORT: search_pb2.PREFERENCE_POLICY_BEST_EFFORT,
+        PreferencePolicy.REQUIRED: search_pb2.PREFERENCE_POLICY_REQUIRED,
+    }
+)
+_DEGRADED: Final[MappingProxyType[int, schemas.DegradedReason]] = MappingProxyType(
+    {
+        search_pb2.DEGRADED_REASON_PREFERENCES_UNAVAILABLE: "PREFERENCES_UNAVAILABLE",
+        search_pb2.DEGRADED_REASON_CLASSIFIER_UNAVAILABLE: "CLASSIFIER_UNAVAILABLE",
+        search_pb2.DEGRADED_REASON_PREDICTED_TYPE_NOT_IN_CATALOGUE: "PREDICTED_TYPE_NOT_IN_CATALOGUE",
+    }
+)
+_ATTRIBUTES: Final[MappingProxyType[int, schemas.AttributeName]] = MappingProxyType(
+    {
+        search_pb2.ATTRIBUTE_GENDER: "gender",
+        search_pb2.ATTRIBUTE_MASTER_CATEGORY: "master_category",
+        search_pb2.ATTRIBUTE_SUB_CATEGORY: "sub_category",
+        search_pb2.ATTRIBUTE_ARTICLE_TYPE: "article_type",
+        search_pb2.ATTRIBUTE_BASE_COLOUR: "base_colour",
+        search_pb2.ATTRIBUTE_SEASON: "season",
+        search_pb2.ATTRIBUTE_USAGE: "usage",
+        search_pb2.ATTRIBUTE_YEAR: "year",
+        search_pb2.ATTRIBUTE_DERIVED_TYPE: "derived_type",
+    }
+)
+_STEPS: Final[MappingProxyType[int, schemas.StepName]] = MappingProxyType(
+    {
+        search_pb2.SEARCH_STEP_TOTAL: "total",
+        search_pb2.SEARCH_STEP_READ_DISLIKES: "read_dislikes",
+        search_pb2.SEARCH_STEP_EMBED: "embed",
+        search_pb2.SEARCH_STEP_CLASSIFY: "classify",
+        search_pb2.SEARCH_STEP_SEARCH: "search",
+    }
+)
+
+
+def filter_to_proto(asked: FilterParameters) -> search_pb2.Filter | None:
+    """Packs a filter; None for one that asks nothing."""
+    year = None
+    if asked.year_first is not None or asked.year_last is not None:
+        year = search_pb2.YearRange(first=asked.year_first, last=asked.year_last)
+    colours = asked.base_colour
+    packed = search_pb2.Filter(
+        gender=search_pb2.GenderFilter(any_of=map(conversion.gender_to_proto, asked.gender)) if asked.gender else None,
+        master_category=_labels(asked.master_category),
+        sub_category=_labels(asked.sub_category),
+        article_type=_labels(asked.article_type),
+        base_colour=search_pb2.ColourFilter(any_of=colours, by_family=asked.colour_by_family) if colours else None,
+        season=_labels(asked.season),
+        usage=_labels(asked.usage),
+        year=year,
+    )
+    return packed if packed.ByteSize() else None
+
+
+def _labels(labels: Sequence[str]) -> search_pb2.LabelFilter | None:
+    return search_pb2.LabelFilter(any_of=labels) if labels else None
+
+
+def similar_request(asked: SimilarParameters, query: str | bytes) -> search_pb2.FindSimilarRequest:
+    """Packs a search for a product's id, or for a photograph's bytes.
+
+    Raises:
+        InvalidInput: REGION_INVALID.
+    """
+    scope = asked.scope
+    if scope is None and asked.derived_type:
+        scope = Scope.DERIVED_TYPES
+    request = search_pb2.FindSimilarRequest(
+        liked_product_ids=asked.liked,
+        disliked_product_ids=asked.disliked,
+        excluded_product_ids=asked.excluded,
+        user_id=asked.user_id or "",
+        filter=filter_to_proto(asked),
+        top_k=asked.limit,
+        scope=search_pb2.SEARCH_SCOPE_UNSPECIFIED if scope is None else _SCOPES[scope],
+        derived_types=asked.derived_type,
+        include_out_of_stock=asked.include_out_of_stock,
+        preference_policy=_POLICIES[asked.preference_policy],
+        explain=asked.explain,
+    )
+    if isinstance(query, str):
+        request.product_id = query
+    else:
+        region = asked.region if isinstance(asked, PhotographParameters) else None
+        request.image.CopyFrom(types_pb2.Image(content=query, region=_box(region)))
+    return request
+
+
+def _box(region: str | None) -> types_pb2.Box | None:
+    if region is None:
+        return None
+    left, top, right, bottom = (float(share) for share in region.split(","))
+    if left >= right or top >= bottom:
+        raise InvalidInput(
+            "region should be left,top,right,bottom with left < right and top < bottom",
+            reason="REGION_INVALID",
+            metadata={"field": "region"},
+        )
+    return types_pb2.Box(left=left, top=top, right=right, bottom=bottom)
+
+
+def image_path(product_id: str) -> str:
+    """Names the photograph of a product at the gateway."""
+    return f"/v1/products/{quote(product_id, safe='')}/image"
+
+
+def product(message: types_pb2.Product) -> schemas.Product:
+    """Unpacks a product; what is absent is None."""
+
+    def optional(name: str) -> str | None:
+        return getattr(message, name) if message.HasField(name) else None
+
+    return schemas.Product(
+        id=message.id,
+        gender=conversion.gender(message.gender),
+        master_category=optional("master_category"),
+        sub_category=message.sub_category,
+        article_type=message.article_type,
+        base_colour=optional("base_colour"),
+        season=optional("season"),
+        year=message.year if message.HasField("year") else None,
+        usage=optional("usage"),
+        name=optional("name"),
+        derived_type=message.derived_type,
+        url=optional("url"),
+        image_url=optional("image_url"),
+        price=_price(message.price) if message.HasField("price") else None,
+        in_stock=message.in_stock if message.HasField("in_stock") else None,
+        parent_id=optional("parent_id"),
+        image=image_path(message.id),
+    )
+
+
+def _price(price: types_pb2.Price) -> schemas.Price:
+    # At least the two digits that most currencies have; billionths where there are any.
+    fraction = f"{price.nanos:09}".rstrip("0").ljust(2, "0")
+    return schemas.Price(amount=f"{price.units}.{fraction}", currency=price.currency_code)
+
+
+def similar_products(message: search_pb2.FindSimilarResponse) -> schemas.SimilarProducts:
+    """Unpacks what was found."""
+    excluded = frozenset(message.applied.excluded_colours)
+    return schemas.SimilarProducts(
+        products=[
+            schemas.SimilarProduct(product=product(each.product), similarity=each.similarity)
+            for each in message.products
+        ],
+        applied=_applied(message.applied),
+        classification=_classification(message.classification) if message.HasField("classification") else None,
+        timings=[
+            schemas.StepTiming(
+                step=_STEPS.get(each.step, "unknown"),
+                start_milliseconds=_milliseconds(each.start_offset),
+                milliseconds=_milliseconds(each.duration),
+            )
+            for each in message.explanation.timings
+        ],
+        before_colours=[
+            schemas.ComparedProduct(
+                product=product(each.product),
+                similarity=each.similarity,
+                left_out=each.product.base_colour in excluded,
+            )
+            for each in message.explanation.products_before_colours
+        ],
+    )
+
+
+def _applied(applied: search_pb2.AppliedSearch) -> schemas.Applied:
+    return schemas.Applied(
+        scope=_SCOPES_FROM_PROTO[applied.scope],
+        derived_types=list(applied.derived_types),
+        excluded_colours=list(applied.excluded_colours),
+        eligible_count=applied.eligible_count,
+        model_version=applied.model_version,
+        index_version=applied.index_version,
+        degraded=[_DEGRADED.get(reason, "UNKNOWN") for reason in applied.degraded],
+    )
+
+
+def _classification(message: types_pb2.Classification) -> schemas.Classification:
+    return schemas.Classification(
+        sub_categories=[
+            schemas.SubCategoryPrediction(
+                label=each.label, probability=each.probability if each.HasField("probability") else None
+            )
+            for each in message.sub_categories
+        ],
+        derived_types=[
+            schemas.DerivedTypePrediction(
+                label=each.label,
+                similarity=each.similarity,
+                margin=each.margin if each.HasField("margin") else None,
+            )
+            for each in message.derived_types
+        ],
+    )
+
+
+def _milliseconds(duration: Duration) -> float:
+    return round(duration.ToNanoseconds() / 1e6, 3)
+
+
+def product_page(message: search_pb2.ListProductsResponse) -> schemas.ProductPage:
+    """Unpacks a page of products."""
+    return schemas.ProductPage(
+        products=[product(each) for each in message.products],
+        next_page_token=message.next_page_token,
+        total_count=message.total_size,
+    )
+
+
+def facets(message: search_pb2.ListFacetsResponse) -> schemas.Facets:
+    """Unpacks facets, and adds how colours are painted."""
+    return schemas.Facets(
+        facets=[
+            schemas.Facet(
+                attribute=_ATTRIBUTES.get(facet.attribute, "unknown"),
+                values=[
+                    schemas.FacetValue(
+                        value=each.value,
+                        count=each.product_count,
+                        family=each.colour_family or None,
+                        swatch=swatch_of(each.value, each.colour_family) if each.colour_family else None,
+                    )
+                    for each in facet.values
+                ],
+            )
+            for facet in message.facets
+        ],
+        total_count=message.total_size,
+    )
+
+
+def disliked_colours(colours: Iterable[search_pb2.DislikedColour]) -> schemas.DislikedColours:
+    """Unpacks disliked colours."""
+    return schemas.DislikedColours(
+        colours=[
+            schemas.DislikedColour(colour=each.colour, exact=each.exact, covers=list(each.covered_colours))
+            for each in colours
+        ]
+    )

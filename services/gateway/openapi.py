@@ -1,0 +1,133 @@
+"""Completes the OpenAPI document: what every error looks like, who may call, and bodies of several types."""
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+
+from services.gateway.parameters import PhotographParameters, SimilarBody
+from services.gateway.problems import KINDS, MEDIA_TYPE
+from services.gateway.schemas import Problem
+
+_REF: Final = "#/components/schemas/{model}"
+TOKEN_SCHEME: Final = "userToken"
+NEEDS_TOKEN: Final[dict[str, Any]] = {"security": [{TOKEN_SCHEME: []}]}
+MAY_NEED_TOKEN: Final[dict[str, Any]] = {"security": [{}, {TOKEN_SCHEME: []}]}
+
+_HEADERS: Final[dict[int, dict[str, Any]]] = {
+    401: {"WWW-Authenticate": "How to authenticate (RFC 6750)."},
+    403: {"WWW-Authenticate": "How to authenticate (RFC 6750)."},
+    405: {"Allow": "The methods that the path has."},
+    503: {"Retry-After": "When to ask again, in seconds."},
+}
+# Any request may end so.
+_ALWAYS: Final = (400, 500, 503, 504)
+_TITLES: Final = {500: "Internal error", **{kind.status: kind.title for kind in KINDS.values()}}
+_TITLES[409] = "Made by another model"
+_TITLES[503] = "Too much to do, still starting, or a part is down"
+
+
+def problems(*statuses: int, reasons: str = "") -> dict[int | str, dict[str, Any]]:
+    """Describes how a request may fail, beside what any may; `reasons` lists the operation's own for people."""
+    described: dict[int | str, dict[str, Any]] = {}
+    for status in sorted({*_ALWAYS, *statuses}):
+        text = _TITLES[status] + (f". Reasons: {reasons}" if reasons and status == 400 else "")
+        described[status] = {
+            "description": text,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model=Problem.__name__)}}},
+        }
+        if status in _HEADERS:
+            described[status]["headers"] = {
+                name: {"description": about, "schema": {"type": "string"}} for name, about in _HEADERS[status].items()
+            }
+    return described
+
+
+def similar_bodies() -> dict[str, Any]:
+    """Describes the bodies of `POST /v1/similar`."""
+    properties = {
+        "image": {
+            "type": "string",
+            "format": "binary",
+            "description": "A JPEG, PNG or WebP photograph, 10 MiB at most.",
+        }
+    }
+    form = {
+        "type": "object",
+        "required": ["image"],
+        "properties": {**properties, **_form_fields()},
+        "additionalProperties": False,
+    }
+    picture = {"schema": {"type": "string", "format": "binary"}}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {"schema": form},
+                "image/jpeg": picture,
+                "image/png": picture,
+                "image/webp": picture,
+                "application/json": {
+                    "schema": {"$ref": _REF.format(model=SimilarBody.__name__)},
+                    "example": {"product_id": "10014", "limit": 5, "liked": ["10133"], "base_colour": ["Blue"]},
+                },
+            },
+        }
+    }
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """Makes the OpenAPI document of an application, once."""
+    if app.openapi_schema:
+        return app.openapi_schema
+    made = get_openapi(
+        title=app.title, version=app.version, summary=app.summary, description=app.description, routes=app.routes
+    )
+    schemas = made.setdefault("components", {}).setdefault("schemas", {})
+    # Requests that are wrong get a problem, not FastAPI's own kind of answer.
+    for own in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(own, None)
+    for operations in made["paths"].values():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+            for parameter in operation.get("parameters", ()):
+                _without_null_default(parameter["schema"])
+    for model in (Problem, SimilarBody):
+        _add(schemas, model)
+    made["components"]["securitySchemes"] = {
+        TOKEN_SCHEME: {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": (
+                "A token for one user, signed by the shop's backend: HS256, `sub` the user's id, `aud` \"fashion\", "
+                "`exp` at most an hour away (docs/http.md)."
+            ),
+        }
+    }
+    app.openapi_schema = made
+    return made
+
+
+def _form_fields() -> dict[str, Any]:
+    schema = PhotographParameters.model_json_schema(ref_template=_REF)
+    fields = schema["properties"]
+    for field in fields.values():
+        _without_null_default(field)
+    return dict(fields)
+
+
+def _add(schemas: dict[str, Any], model: type[BaseModel]) -> None:
+    schema = model.model_json_schema(ref_template=_REF)
+    for name, definition in schema.pop("$defs", {}).items():
+        schemas.setdefault(name, definition)
+    for field in schema["properties"].values():
+        _without_null_default(field)
+    schemas[model.__name__] = schema
+
+
+def _without_null_default(schema: dict[str, Any]) -> None:
+    # Absent is absent: null is no value that could be sent.
+    if schema.get("default", "") is None:
+        del schema["default"]

@@ -1,0 +1,120 @@
+"""Serves files: the storefront's pages, the element, and the map of the catalogue."""
+
+import asyncio
+import hashlib
+import mimetypes
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.gateway.caching import REVALIDATE, public, tagged
+from services.serving.errors import NotFound
+
+WEB: Final = Path(__file__).parent / "web"
+
+# The storefront shows these by itself, from one page.
+_PAGES: Final = ("/", "/p/{product_id}", "/photo", "/inspect", "/map")
+_ELEMENT_MAX_AGE_S: Final = 300
+_MEDIA_TYPES: Final = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".json": "application/json",
+    ".webmanifest": "application/manifest+json",
+    ".svg": "image/svg+xml",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    modified_ns: int
+    content: bytes
+    etag: str
+
+
+class Files:
+    """Files of one folder, read again when they change."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+        self._read: dict[Path, _File] = {}
+
+    async def answer(self, request: Request, name: str, cache_control: str) -> Response:
+        """Answers with a file.
+
+        Raises:
+            NotFound: PAGE_NOT_FOUND: there is none of that name in the folder.
+        """
+        file = await asyncio.to_thread(self._file, name)
+        media_type = _MEDIA_TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+        return tagged(request, file.content, media_type, file.etag, {"Cache-Control": cache_control})
+
+    def _file(self, name: str) -> _File:
+        try:
+            path = (self._folder / name).resolve()
+            if not path.is_relative_to(self._folder):
+                raise FileNotFoundError(name)
+            modified_ns = path.stat().st_mtime_ns
+            known = self._read.get(path)
+            if known is None or known.modified_ns != modified_ns:
+                content = path.read_bytes()
+                # Weak, since it may be sent compressed.
+                etag = f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'
+                known = self._read[path] = _File(modified_ns, content, etag)
+            return known
+        except (OSError, ValueError):
+            raise NotFound("There is no such page.", reason="PAGE_NOT_FOUND") from None
+
+
+def pages_router(*, storefront: bool, map_file: Path | None, web: Path = WEB) -> APIRouter:
+    """Makes the routes of files, which the OpenAPI document leaves out.
+
+    Args:
+        storefront: whether its pages are served; the element is in any case.
+        map_file: the map of the catalogue; None where there is none.
+        web: where pages, assets and the element are.
+    """
+    router = APIRouter(include_in_schema=False)
+    files = Files(web)
+
+    @router.get("/elements/similar-items.js")
+    async def element(request: Request) -> Response:
+        return await files.answer(request, "elements/similar-items.js", public(_ELEMENT_MAX_AGE_S))
+
+    if not storefront:
+        return router
+
+    async def page(request: Request) -> Response:
+        return await files.answer(request, "index.html", REVALIDATE)
+
+    for path in _PAGES:
+        router.add_api_route(path, page, methods=["GET"])
+
+    @router.get("/assets/{name:path}")
+    async def asset(request: Request, name: str) -> Response:
+        return await files.answer(request, f"assets/{name}", REVALIDATE)
+
+    @router.get("/icons/{name:path}")
+    async def icon(request: Request, name: str) -> Response:
+        return await files.answer(request, f"icons/{name}", REVALIDATE)
+
+    @router.get("/manifest.webmanifest")
+    async def manifest(request: Request) -> Response:
+        return await files.answer(request, "manifest.webmanifest", REVALIDATE)
+
+    @router.get("/favicon.ico")
+    async def favicon(request: Request) -> Response:
+        return await files.answer(request, "icons/favicon.ico", REVALIDATE)
+
+    if map_file is not None:
+        maps = Files(map_file.parent)
+
+        @router.get("/map.json")
+        async def catalogue_map(request: Request) -> Response:
+            return await maps.answer(request, map_file.name, REVALIDATE)
+
+    return router

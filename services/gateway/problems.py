@@ -1,0 +1,164 @@
+"""The one table from error categories to HTTP statuses, and the problem documents (RFC 9457) that callers get."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+from starlette.responses import JSONResponse
+
+from services.gateway.schemas import Problem
+from services.serving.errors import (
+    AlreadyExists,
+    DeadlineExceeded,
+    FashionError,
+    InvalidInput,
+    ModelMismatch,
+    NotFound,
+    Overloaded,
+    Unavailable,
+)
+
+MEDIA_TYPE: Final = "application/problem+json"
+INTERNAL_REASON: Final = "INTERNAL"
+INTERNAL_DETAIL: Final = "An internal error occurred; the server's log tells more under this request id."
+# When to ask again what may go better then, in seconds.
+RETRY_AFTER_S: Final = 1.0
+
+_MAX_DETAIL: Final = 1000
+
+
+class Unauthenticated(FashionError):
+    """The caller has not shown whose shopper it speaks for, or not in a way that counts."""
+
+
+class Forbidden(FashionError):
+    """What the caller has shown does not allow this."""
+
+
+class MethodNotAllowed(FashionError):
+    """The path has no such method; `metadata` holds those that it has under "allow"."""
+
+
+class RequestTimeout(FashionError):
+    """The request's body did not arrive in time."""
+
+
+class PayloadTooLarge(FashionError):
+    """The request's body is longer than what is accepted."""
+
+
+class UnsupportedMediaType(FashionError):
+    """The request's body is of a type that is not understood here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of problem: its HTTP status, the end of its URI, and its title."""
+
+    status: int
+    slug: str
+    title: str
+
+
+KINDS: Final[Mapping[type[FashionError], Kind]] = MappingProxyType(
+    {
+        InvalidInput: Kind(400, "invalid-input", "Invalid input"),
+        Unauthenticated: Kind(401, "unauthenticated", "A valid token is needed"),
+        Forbidden: Kind(403, "forbidden", "Not allowed"),
+        NotFound: Kind(404, "not-found", "Not found"),
+        MethodNotAllowed: Kind(405, "method-not-allowed", "Method not allowed"),
+        RequestTimeout: Kind(408, "request-timeout", "The request took too long to arrive"),
+        AlreadyExists: Kind(409, "already-exists", "Already exists"),
+        ModelMismatch: Kind(409, "model-mismatch", "Made by another model"),
+        PayloadTooLarge: Kind(413, "payload-too-large", "Payload too large"),
+        UnsupportedMediaType: Kind(415, "unsupported-media-type", "Unsupported media type"),
+        # None of the caller's doing, unlike 429: everybody's calls together are too many.
+        Overloaded: Kind(503, "overloaded", "Too much to do"),
+        Unavailable: Kind(503, "unavailable", "Temporarily unavailable"),
+        DeadlineExceeded: Kind(504, "deadline-exceeded", "Not answered in time"),
+    }
+)
+INTERNAL: Final = Kind(500, "internal", "Internal error")
+
+# What the embedder finds out about a photograph is invalid input over gRPC; HTTP has statuses of its own for it.
+_KINDS_BY_REASON: Final[Mapping[str, Kind]] = MappingProxyType(
+    {
+        "IMAGE_TOO_LARGE": KINDS[PayloadTooLarge],
+        "IMAGE_FORMAT_UNSUPPORTED": KINDS[UnsupportedMediaType],
+    }
+)
+
+
+def kind_of(error: BaseException) -> Kind:
+    """Returns the kind of problem that an error is: its category's, an internal one for whatever is none."""
+    if isinstance(error, InvalidInput) and error.reason in _KINDS_BY_REASON:
+        return _KINDS_BY_REASON[error.reason]
+    return next((KINDS[category] for category in type(error).__mro__ if category in KINDS), INTERNAL)
+
+
+def problem_of(error: BaseException, request_id: str) -> Problem:
+    """Describes an error to the caller; what is none of the categories tells nothing of itself."""
+    kind = kind_of(error)
+    detail, reason, metadata = INTERNAL_DETAIL, INTERNAL_REASON, dict[str, str]()
+    if isinstance(error, FashionError) and kind is not INTERNAL:
+        detail, reason, metadata = _encodable(error.message), error.reason, dict(error.metadata)
+    return Problem(
+        type=f"urn:fashion:problem:{kind.slug}",
+        title=kind.title,
+        status=kind.status,
+        detail=detail if len(detail) <= _MAX_DETAIL else detail[: _MAX_DETAIL - 1] + "…",
+        reason=reason,
+        metadata={_encodable(name): _encodable(value) for name, value in metadata.items()},
+        request_id=request_id,
+    )
+
+
+def problem_response(error: BaseException, request_id: str) -> JSONResponse:
+    """Makes the answer to a request that failed."""
+    problem = problem_of(error, request_id)
+    headers: dict[str, str] = {"Cache-Control": "no-store"}
+    if isinstance(error, Unauthenticated):
+        code = "" if error.reason == "TOKEN_MISSING" else ', error="invalid_token"'
+        headers["WWW-Authenticate"] = f'Bearer realm="fashion"{code}'
+    elif isinstance(error, Forbidden):
+        headers["WWW-Authenticate"] = 'Bearer realm="fashion", error="insufficient_scope"'
+    elif isinstance(error, MethodNotAllowed):
+        headers["Allow"] = error.metadata["allow"]
+    elif isinstance(error, (PayloadTooLarge, RequestTimeout)):
+        # The rest of the body is not waited for.
+        headers["Connection"] = "close"
+    elif problem.status == KINDS[Unavailable].status:
+        headers["Retry-After"] = str(math.ceil(RETRY_AFTER_S))
+    return JSONResponse(problem.model_dump(mode="json"), problem.status, headers, MEDIA_TYPE)
+
+
+def invalid_request(errors: Sequence[Any]) -> InvalidInput:
+    """Turns what pydantic says about a request into one sentence that names the first wrong parameter."""
+    first = errors[0]
+    # ("query", "limit"), ("body", "liked", 3), …
+    field = ".".join(str(part) for part in first["loc"] if part not in {"query", "path", "body"}) or "body"
+    return InvalidInput(
+        f"{field[:128]}: {first['msg']}",
+        reason="REQUEST_INVALID",
+        metadata={"field": field[:128], "rule": str(first["type"])},
+    )
+
+
+def validated(model: type[BaseModel], values: object) -> Any:
+    """Checks values that did not come as FastAPI's own parameters.
+
+    Raises:
+        InvalidInput: REQUEST_INVALID.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise invalid_request(error.errors(include_url=False, include_input=False)) from None
+
+
+def _encodable(text: str) -> str:
+    # Half of a surrogate pair, which JSON lets through, cannot be sent.
+    return text.encode("utf-8", errors="replace").decode()

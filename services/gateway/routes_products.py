@@ -1,0 +1,121 @@
+"""The catalogue over HTTP: products, pages, facets and photographs."""
+
+from enum import IntEnum
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Path, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.gateway import conversion, schemas
+from services.gateway.backend import Backend
+from services.gateway.caching import public, tagged
+from services.gateway.edge import path_value
+from services.gateway.openapi import problems
+from services.gateway.parameters import FilterParameters, ListParameters
+from services.gateway.settings import GatewaySettings
+from services.gateway.thumbnails import JPEG, WEBP, Thumbnails
+
+_FILTER_REASONS: Final = "REQUEST_INVALID, FILTER_VALUE_UNKNOWN (names the nearest known ones), YEAR_RANGE_INVALID"
+
+ProductId = Annotated[
+    str,
+    Path(
+        description="The shop's own identifier, percent-encoded.",
+        examples=["10014"],
+        min_length=1,
+        max_length=512,
+    ),
+]
+
+
+class Width(IntEnum):
+    """The widths that thumbnails are made in, in pixels."""
+
+    W120 = 120
+    W240 = 240
+    W480 = 480
+    W960 = 960
+
+
+def products_router(backend: Backend, thumbnails: Thumbnails, settings: GatewaySettings) -> APIRouter:
+    """Makes the routes of the catalogue."""
+    router = APIRouter(tags=["catalogue"])
+    cached = public(settings.public_max_age_s)
+
+    @router.get(
+        "/v1/products",
+        summary="List products",
+        response_model=schemas.ProductPage,
+        responses=problems(reasons=f"{_FILTER_REASONS}, PAGE_TOKEN_INVALID"),
+    )
+    async def list_products(asked: Annotated[ListParameters, Query()], response: Response) -> schemas.ProductPage:
+        """Lists the products that pass a filter, in stock or not, in the order of their ids, a page at a time."""
+        only = conversion.filter_to_proto(asked)
+        page = await backend.ask(
+            lambda search: search.list_products(only, page_size=asked.page_size, page_token=asked.page_token)
+        )
+        response.headers["Cache-Control"] = cached
+        return conversion.product_page(page)
+
+    @router.get(
+        "/v1/facets",
+        summary="Count products by attribute",
+        response_model=schemas.Facets,
+        responses=problems(reasons=_FILTER_REASONS),
+    )
+    async def list_facets(asked: Annotated[FilterParameters, Query()], response: Response) -> schemas.Facets:
+        """Tells what a list can be narrowed down by: the values of each attribute, and how many products have them."""
+        only = conversion.filter_to_proto(asked)
+        facets = await backend.ask(lambda search: search.list_facets(only))
+        response.headers["Cache-Control"] = cached
+        return conversion.facets(facets)
+
+    @router.get(
+        "/v1/products/{product_id}",
+        summary="Get a product",
+        response_model=schemas.Product,
+        responses=problems(404, reasons="PRODUCT_ID_INVALID"),
+    )
+    async def get_product(product_id: ProductId, response: Response) -> schemas.Product:
+        """Returns one product of the catalogue."""
+        found = await backend.ask(lambda search: search.get_product(path_value(product_id)))
+        response.headers["Cache-Control"] = cached
+        return conversion.product(found.product)
+
+    @router.get(
+        "/v1/products/{product_id}/image",
+        summary="Get the photograph of a product",
+        response_class=Response,
+        responses={
+            200: {
+                "description": "The photograph, upright and at most so wide; as it was uploaded without `width`.",
+                "headers": {"ETag": {"description": "Changes with its bytes.", "schema": {"type": "string"}}},
+                "content": {
+                    media_type: {"schema": {"type": "string", "format": "binary"}}
+                    for media_type in (JPEG, WEBP, "image/png")
+                },
+            },
+            304: {"description": "The caller has it already: `If-None-Match` names its ETag."},
+            **problems(404, reasons="REQUEST_INVALID, PRODUCT_ID_INVALID"),
+        },
+    )
+    async def get_image(
+        product_id: ProductId,
+        request: Request,
+        width: Annotated[
+            Width | None, Query(description="Most pixels of its width; never enlarged. Absent: the file as uploaded.")
+        ] = None,
+    ) -> Response:
+        """Returns the photograph that is kept of a product: WebP where the caller accepts it, else JPEG."""
+        wanted = path_value(product_id)
+        headers = {"Cache-Control": public(settings.image_max_age_s)}
+        if width is None:
+            picture = await thumbnails.original(wanted)
+        else:
+            headers["Vary"] = "Accept"
+            accepts_webp = WEBP in request.headers.get("accept", "")
+            picture = await thumbnails.thumbnail(wanted, width, WEBP if accepts_webp else JPEG)
+        return tagged(request, picture.content, picture.media_type, f'"{picture.tag}"', headers)
+
+    return router

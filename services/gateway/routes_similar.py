@@ -1,0 +1,86 @@
+"""Similar products over HTTP: for a product, for a photograph, steered by likes and dislikes."""
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.gateway import conversion, schemas
+from services.gateway.access import Access
+from services.gateway.backend import Backend
+from services.gateway.bodies import similar_query
+from services.gateway.caching import PRIVATE, public
+from services.gateway.edge import path_value
+from services.gateway.openapi import MAY_NEED_TOKEN, problems, similar_bodies
+from services.gateway.parameters import PhotographParameters, SimilarParameters
+from services.gateway.routes_products import ProductId
+from services.gateway.settings import GatewaySettings
+
+_REASONS: Final = (
+    "REQUEST_INVALID, FILTER_VALUE_UNKNOWN (names the nearest known ones), YEAR_RANGE_INVALID, DERIVED_TYPE_UNKNOWN, "
+    "SCOPE_INVALID, PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, USER_ID_INVALID"
+)
+
+
+def similar_router(backend: Backend, access: Access, settings: GatewaySettings) -> APIRouter:
+    """Makes the routes of similar products."""
+    router = APIRouter(tags=["similar products"])
+
+    @router.get(
+        "/v1/products/{product_id}/similar",
+        summary="Find products similar to one",
+        response_model=schemas.SimilarProducts,
+        responses=problems(401, 403, 404, 409, reasons=_REASONS),
+        openapi_extra=MAY_NEED_TOKEN,
+    )
+    async def similar_to_product(
+        product_id: ProductId, asked: Annotated[SimilarParameters, Query()], request: Request, response: Response
+    ) -> schemas.SimilarProducts:
+        """Finds the products most similar to one of the catalogue, the most similar first.
+
+        Leaves out the product itself, those named, those out of stock, and the colours that the user dislikes.
+        """
+        if asked.user_id is not None:
+            access.require(request, asked.user_id)
+        query = conversion.similar_request(asked, path_value(product_id))
+        found = await backend.ask(lambda search: search.find_similar(query))
+        # An answer for a user is nobody else's; timings are this one's alone.
+        shared = asked.user_id is None and not asked.explain and not found.applied.degraded
+        response.headers["Cache-Control"] = public(settings.public_max_age_s) if shared else PRIVATE
+        return conversion.similar_products(found)
+
+    @router.post(
+        "/v1/similar",
+        summary="Find products similar to a photograph, or to a product",
+        response_model=schemas.SimilarProducts,
+        responses=problems(
+            401,
+            403,
+            404,
+            408,
+            409,
+            413,
+            415,
+            reasons=f"{_REASONS}, IMAGE_MISSING, IMAGE_EMPTY, IMAGE_UNREADABLE, IMAGE_TOO_SMALL, "
+            "IMAGE_TOO_MANY_PIXELS, REGION_INVALID, BODY_MALFORMED",
+        ),
+        openapi_extra={**MAY_NEED_TOKEN, **similar_bodies()},
+    )
+    async def similar(
+        _: Annotated[PhotographParameters, Query()], request: Request, response: Response
+    ) -> schemas.SimilarProducts:
+        """Finds the products most similar to a photograph, searched in the type that it is recognised as.
+
+        Send a form with a file `image`, a photograph alone with parameters in the query, or JSON that names a product.
+        Parameters of the body come before those of the query.
+        """
+        asked, query = await similar_query(request, settings.upload_timeout_s, settings.max_image_bytes)
+        if asked.user_id is not None:
+            access.require(request, asked.user_id)
+        packed = conversion.similar_request(asked, query)
+        found = await backend.ask(lambda search: search.find_similar(packed))
+        response.headers["Cache-Control"] = PRIVATE
+        return conversion.similar_products(found)
+
+    return router

@@ -1,0 +1,138 @@
+"""Runs the gateway on a port of its own: it listens at once, says when it is ready, and drains."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import structlog
+import uvicorn
+
+from services.gateway.access import Access
+from services.gateway.app import gateway_app
+from services.gateway.backend import Backend, Search
+from services.gateway.settings import GatewaySettings
+from services.gateway.thumbnails import Thumbnails
+from services.serving.run import ServeError
+
+_log = structlog.stdlib.get_logger(__name__)
+
+_BACKLOG: Final = 256
+_POLL_S: Final = 0.02
+
+
+class Gateway:
+    """A gateway that listens."""
+
+    def __init__(self, backend: Backend, server: "_Server", host: str, port: int) -> None:
+        self._backend = backend
+        self._server = server
+        self.host = host
+        self.port = port
+
+    def ready(self, search: Search) -> None:
+        """Answers with this search from now on."""
+        self._backend.ready(search)
+        _log.info("gateway is ready", port=self.port)
+
+    def drain(self) -> None:
+        """Reports 503 to those who ask whether it is ready; goes on answering."""
+        self._backend.drain()
+
+    async def stopped(self) -> None:
+        """Takes no more connections, and waits until what is in flight is finished."""
+        self.drain()
+        self._server.should_exit = True
+        await self._server.ended.wait()
+
+
+@asynccontextmanager
+async def running_gateway(
+    settings: GatewaySettings, *, default_host: str, grace_s: float, map_file: Path | None = None
+) -> AsyncIterator[Gateway]:
+    """Runs the gateway for as long as the context lasts; drains when it is left.
+
+    Args:
+        settings: of the gateway.
+        default_host: to listen on where the settings name none.
+        grace_s: how long requests in flight may go on once it stops, in seconds.
+        map_file: the map of the catalogue where the settings name none.
+
+    Yields:
+        The gateway; requests are answered 503 until it is given its search.
+
+    Raises:
+        ServeError: the port cannot be had.
+    """
+    host = settings.host or default_host
+    listening = _listening(host, settings.port)
+    async with AsyncExitStack() as resources:
+        resources.callback(listening.close)
+        backend = Backend(settings.deadline_s)
+        thumbnails = Thumbnails(
+            lambda product_id: backend.ask(lambda search: search.photograph(product_id)), settings.thumbnail_cache_bytes
+        )
+        resources.callback(thumbnails.close)
+        app = gateway_app(settings, backend, Access.of(settings, host), thumbnails, settings.map or map_file)
+        server = _Server(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                ws="none",
+                # Whoever stands before it may call itself what it likes; who calls is who has connected.
+                proxy_headers=False,
+                server_header=False,
+                timeout_graceful_shutdown=max(1, round(grace_s)),
+            )
+        )
+        port = int(listening.getsockname()[1])
+        gateway = Gateway(backend, server, host, port)
+        serving = asyncio.create_task(server.serve([listening]))
+        try:
+            while not server.started and not serving.done():
+                await asyncio.sleep(_POLL_S)
+            _log.info("listening for HTTP", host=host, port=port)
+            yield gateway
+        finally:
+            await gateway.stopped()
+            await serving
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to whoever runs the process, and tells when it has ended."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ended = asyncio.Event()
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serves until `should_exit`."""
+        try:
+            await super().serve(sockets)
+        finally:
+            self.ended.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Captures none."""
+        yield
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    bare = host.strip("[]")
+    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((bare, port))
+        made.listen(_BACKLOG)
+        made.setblocking(False)
+    except OSError as error:
+        made.close()
+        raise ServeError(f"cannot listen on {host}:{port} for HTTP (GATEWAY_HOST, GATEWAY_PORT): {error}") from error
+    return made

@@ -1,0 +1,103 @@
+"""The settings of the gateway, read from GATEWAY_… variables."""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Final, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEFAULT_PORT: Final = 8080
+ANY_ORIGIN: Final = "*"
+
+# RFC 7518, section 3.2: a key for HS256 is at least as long as its hash.
+_MIN_KEY_BYTES: Final = 32
+
+
+def _check_origins(text: str) -> str:
+    for origin in _parts(text):
+        parts = urlsplit(origin)
+        plain = parts.scheme in {"http", "https"} and parts.netloc and origin == f"{parts.scheme}://{parts.netloc}"
+        if origin != ANY_ORIGIN and not plain:
+            raise ValueError('should be origins such as "https://shop.example", separated by commas, or "*"')
+    return text
+
+
+def _check_keys(keys: SecretStr) -> SecretStr:
+    for key in _parts(keys.get_secret_value()):
+        if len(key.encode()) < _MIN_KEY_BYTES:
+            raise ValueError(f"each key should have at least {_MIN_KEY_BYTES} bytes")
+    return keys
+
+
+class GatewaySettings(BaseSettings):
+    """How the gateway listens, what it lets through, and whom it lets see what.
+
+    Attributes:
+        enabled: whether the stack has a gateway; the gateway as a process of its own does not ask.
+        host: address to listen on for HTTP. Absent: SERVER_HOST.
+        port: to listen on for HTTP; 0 for a free one.
+        search_target: gRPC target of search, for the gateway as a process of its own.
+        deadline_s: how long search may take to answer, in seconds; a request then gets 504.
+        upload_timeout_s: how long a request's body may take to arrive, in seconds.
+        max_image_bytes: longest photograph; a longer one gets 413 before it has arrived.
+        max_concurrent_requests: requests beyond these get 503 with Retry-After.
+        allowed_origins: origins whose pages may call the API from a browser, separated by commas; "*" for all.
+        token_key: the key of at least 32 bytes that the shop's backend signs its users' tokens with (HS256); several
+            separated by commas while keys are being changed, the first signs. Absent: endpoints of users are off, but
+            for callers on this very machine where the gateway listens on loopback, and for the storefront's demo users.
+        token_max_lifetime_s: tokens that are good for longer than this are refused, in seconds.
+        storefront: whether the storefront's pages are served.
+        public_max_age_s: how long answers that depend on no user may be kept by browsers and proxies, in seconds.
+        image_max_age_s: the same for photographs.
+        thumbnail_cache_bytes: of thumbnails kept in memory.
+        map: file with the catalogue's map. Absent: map/map.json in the stack's data directory; none otherwise.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True, extra="ignore")
+
+    enabled: bool = True
+    host: str | None = Field(default=None, min_length=1)
+    port: int = Field(default=DEFAULT_PORT, ge=0, le=65_535)
+    search_target: str = Field(default="localhost:50053", min_length=1)
+    deadline_s: float = Field(default=2.0, gt=0, le=3600)
+    upload_timeout_s: float = Field(default=30.0, gt=0, le=3600)
+    max_image_bytes: int = Field(default=10 * 1024 * 1024, ge=1024, le=1024 * 1024 * 1024)
+    max_concurrent_requests: int = Field(default=256, ge=1)
+    allowed_origins: Annotated[str, AfterValidator(_check_origins)] = ""
+    token_key: Annotated[SecretStr, AfterValidator(_check_keys)] = SecretStr("")
+    token_max_lifetime_s: float = Field(default=3600.0, gt=0, le=86_400)
+    storefront: bool = True
+    public_max_age_s: int = Field(default=60, ge=0, le=31_536_000)
+    image_max_age_s: int = Field(default=3600, ge=0, le=31_536_000)
+    thumbnail_cache_bytes: int = Field(default=64 * 1024 * 1024, ge=0)
+    map: Path | None = None
+
+    @model_validator(mode="after")
+    def _any_origin_stands_alone(self) -> Self:
+        if ANY_ORIGIN in self.origins() and len(self.origins()) > 1:
+            raise ValueError('GATEWAY_ALLOWED_ORIGINS: "*" should stand alone')
+        return self
+
+    def origins(self) -> frozenset[str]:
+        """Returns the allowed origins."""
+        return frozenset(_parts(self.allowed_origins))
+
+    def keys(self) -> tuple[str, ...]:
+        """Returns the keys of tokens, the one that signs first."""
+        return tuple(_parts(self.token_key.get_secret_value()))
+
+
+def is_loopback(host: str) -> bool:
+    """Tells whether an address to listen on can be reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]

@@ -1,0 +1,87 @@
+"""Signs and checks the tokens (JWT, HS256) by which a browser speaks for one user."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import jwt
+
+from services.gateway.problems import Unauthenticated
+
+AUDIENCE: Final = "fashion"
+
+_ALGORITHM: Final = "HS256"
+# Clocks of the shop's backend and of the gateway differ by no more than this, in seconds.
+_LEEWAY_S: Final = 10.0
+
+
+class Tokens:
+    """Tokens of users: `sub` is the user's id, `aud` is "fashion", `exp` is not far off."""
+
+    def __init__(self, keys: Sequence[str], max_lifetime_s: float, now: Callable[[], float] = time.time) -> None:
+        """Takes the keys.
+
+        Args:
+            keys: the first signs, all are accepted; each at least 32 bytes.
+            max_lifetime_s: tokens that are good for longer are refused, in seconds.
+            now: gives the time, in seconds since 1970.
+        """
+        if not keys:
+            raise ValueError("tokens need a key")
+        self._keys = tuple(keys)
+        self._max_lifetime_s = max_lifetime_s
+        self._now = now
+
+    def sign(self, user_id: str) -> tuple[str, float]:
+        """Makes a token for a user, for as long as one may be good; returns it and when it ends."""
+        issued = int(self._now())
+        expires = issued + int(self._max_lifetime_s)
+        claims = {"sub": user_id, "aud": AUDIENCE, "iat": issued, "exp": expires}
+        return jwt.encode(claims, self._keys[0], algorithm=_ALGORITHM), float(expires)
+
+    def user_of(self, token: str) -> str:
+        """Returns the user whom a token is for.
+
+        Raises:
+            Unauthenticated: TOKEN_EXPIRED, or TOKEN_INVALID for whatever else is wrong with it.
+        """
+        claims = self._claims(token)
+        expires = claims["exp"]
+        if isinstance(expires, bool) or not isinstance(expires, (int, float)):
+            raise _invalid("exp is not a number")
+        now = self._now()
+        if expires <= now - _LEEWAY_S:
+            raise Unauthenticated("The token has expired; get a new one.", reason="TOKEN_EXPIRED")
+        if expires - now > self._max_lifetime_s + _LEEWAY_S:
+            raise _invalid(f"it is good for more than {self._max_lifetime_s:g} s")
+        user_id = claims["sub"]
+        if not isinstance(user_id, str) or not user_id:
+            raise _invalid("sub names no user")
+        return user_id
+
+    def _claims(self, token: str) -> dict[str, object]:
+        why: jwt.PyJWTError | None = None
+        for key in self._keys:
+            try:
+                # Its time is checked above by the clock that was given.
+                return jwt.decode(
+                    token,
+                    key,
+                    algorithms=[_ALGORITHM],
+                    audience=AUDIENCE,
+                    options={
+                        "require": ["exp", "sub", "aud"],
+                        "verify_exp": False,
+                        "verify_iat": False,
+                        "verify_nbf": False,
+                    },
+                )
+            except jwt.InvalidSignatureError as error:
+                why = why or error
+            except jwt.PyJWTError as error:
+                raise _invalid(str(error)) from error
+        raise _invalid(str(why)) from why
+
+
+def _invalid(why: str) -> Unauthenticated:
+    return Unauthenticated(f"The token is not valid: {why}", reason="TOKEN_INVALID", metadata={"why": why[:200]})
