@@ -70,13 +70,15 @@ def filter_to_proto(asked: FilterParameters) -> search_pb2.Filter | None:
     year = None
     if asked.year_first is not None or asked.year_last is not None:
         year = search_pb2.YearRange(first=asked.year_first, last=asked.year_last)
-    colours = asked.base_colour
+    colours = search_pb2.ColourFilter(any_of=asked.base_colour, none_of=asked.excluded_colour)
+    if colours.ByteSize():
+        colours.by_family = asked.colour_by_family
     packed = search_pb2.Filter(
         gender=search_pb2.GenderFilter(any_of=map(conversion.gender_to_proto, asked.gender)) if asked.gender else None,
         master_category=_labels(asked.master_category),
         sub_category=_labels(asked.sub_category),
         article_type=_labels(asked.article_type),
-        base_colour=search_pb2.ColourFilter(any_of=colours, by_family=asked.colour_by_family) if colours else None,
+        base_colour=colours if colours.ByteSize() else None,
         season=_labels(asked.season),
         usage=_labels(asked.usage),
         year=year,

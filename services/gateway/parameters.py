@@ -53,6 +53,11 @@ class FilterParameters(BaseModel):
     colour_by_family: bool = Field(
         default=False, description='Whether each `base_colour` stands for its family: "Blue" for "Navy Blue" too.'
     )
+    excluded_colour: Labels = Field(
+        default_factory=list,
+        description="Main colours to leave out, such as all that a user's dislikes cover; families by `colour_by_family`.",
+        examples=[["Navy Blue"]],
+    )
     season: Labels = Field(default_factory=list, description="Season of the collection.", examples=[["Summer"]])
     usage: Labels = Field(default_factory=list, description="Occasion.", examples=[["Casual"]])
     year_first: Year | SkipJsonSchema[None] = Field(
