@@ -55,7 +55,7 @@ class FilterParameters(BaseModel):
     )
     excluded_colour: Labels = Field(
         default_factory=list,
-        description="Main colours to leave out, such as all that a user's dislikes cover; families by `colour_by_family`.",
+        description="Main colours to leave out, such as all that a user's dislikes cover; or their families.",
         examples=[["Navy Blue"]],
     )
     season: Labels = Field(default_factory=list, description="Season of the collection.", examples=[["Summer"]])
