@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 DEFAULT_OUT = Path("out/demo")
+_STOREFRONT = "http://localhost:8080/"
 
 
 @app.command(
@@ -128,6 +129,8 @@ async def _run(
             to.print(f"\nContact sheet: [bold]{sheet}[/bold]", soft_wrap=True)
             if keep_running:
                 to.print(f"The stack answers at {stack.target} until you press Ctrl-C. Try:")
+                if stack.storefront_url is not None:
+                    to.print(f"  {stack.storefront_url} in a browser: the storefront", soft_wrap=True)
                 to.print(f"  {command_name()} catalogue stats --server {stack.target}", soft_wrap=True)
                 await _until_interrupted()
     finally:
@@ -150,9 +153,12 @@ def _what_next(to: "Console", data_dir: Path | None) -> None:
 
     fashion = command_name()
     if data_dir is None:
-        stay = ("make up", "leave the stack running with the drawn catalogue; make down stops it")
+        stay = ("make up", f"leave it running, with the storefront at {_STOREFRONT}; make down stops it")
     else:
-        stay = (f"{fashion} serve --data-dir {data_dir}", "run a stack on this very catalogue")
+        stay = (
+            f"{fashion} serve --data-dir {data_dir}",
+            f"run a stack on this very catalogue, with the storefront at {_STOREFRONT}",
+        )
     to.print("\nNothing is left running. Go on with:", style="bold")
     for command, meaning in (
         stay,

@@ -35,6 +35,7 @@ class Service(Enum):
     EMBEDDER = "embedder"
     CLASSIFIER = "classifier"
     SEARCH = "search"
+    GATEWAY = "gateway"
 
 
 DataDir = Annotated[
@@ -60,7 +61,7 @@ def serve(
         Service | None,
         typer.Option(
             "--service",
-            metavar="embedder|classifier|search",
+            metavar="embedder|classifier|search|gateway",
             help="This service alone. Default: all of them, on one port.",
         ),
     ] = None,
@@ -74,7 +75,17 @@ def serve(
             metavar="PORT",
             min=0,
             max=65535,
-            help="0: a free one. Default: 50050; a service alone: 50051, 50052, 50053.",
+            help="0: a free one. Default: 50050; a service alone: 50051, 50052, 50053; the gateway: 8080.",
+        ),
+    ] = None,
+    http_port: Annotated[
+        int | None,
+        typer.Option(
+            "--http-port",
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Of HTTP and the storefront; 0: a free one. Default: 8080, or a free one beside --port 0.",
         ),
     ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -85,17 +96,18 @@ def serve(
         bool, typer.Option("--detach", help="Leave it running in the background; end it with: fashion stop")
     ] = False,
 ) -> None:
-    """Start the stack: all services on one port, with a Redis of its own. Or one service alone."""
+    """Start the stack: all services on one port, HTTP on another, with a Redis of its own. Or one service alone."""
     if service is not None:
-        if demo_catalogue or detach:
+        if demo_catalogue or detach or http_port is not None:
             raise InvalidInput(
-                "--demo-catalogue and --detach belong to the whole stack, not to --service", reason="OPTIONS_MIXED"
+                "--demo-catalogue, --detach and --http-port belong to the whole stack, not to --service",
+                reason="OPTIONS_MIXED",
             )
         _serve_one(service, host, port, data_dir)
     elif detach:
-        _serve_in_background(host, port, data_dir, demo_catalogue)
+        _serve_in_background(host, port, http_port, data_dir, demo_catalogue)
     else:
-        _serve_here(host, port, data_dir, demo_catalogue)
+        _serve_here(host, port, http_port, data_dir, demo_catalogue)
 
 
 @stop_app.command(epilog="Example: fashion stop\n\nExit codes: 0 it has ended, or none was running · 4 it does not end")
@@ -135,19 +147,21 @@ def _serve_one(service: Service, host: str | None, port: int | None, data_dir: P
     if host is not None:
         os.environ["SERVER_HOST"] = host
     if port is not None:
-        os.environ["SERVER_PORT"] = str(port)
+        os.environ["GATEWAY_PORT" if service is Service.GATEWAY else "SERVER_PORT"] = str(port)
     os.environ["SEARCH_DATA_DIR"] = str(data_dir)
     run_process(service.value, importlib.import_module(f"services.{service.value}.__main__").main)
 
 
-def _serve_here(host: str | None, port: int | None, data_dir: Path, demo_catalogue: bool) -> None:
+def _serve_here(
+    host: str | None, port: int | None, http_port: int | None, data_dir: Path, demo_catalogue: bool
+) -> None:
     from cli import output
     from cli.demo_catalogue import DEMO_HOME, fill_if_empty
     from services.serving.telemetry import configure_logging
     from services.stack import RunningStack, StackSettings, serve_stack
 
     with startup_errors():
-        settings = StackSettings.load(host=host, port=port, data_dir=data_dir)
+        settings = StackSettings.load(host=host, port=port, http_port=http_port, data_dir=data_dir)
         # Whoever starts it by hand reads along; whoever collects logs has no terminal, or has said what they look like.
         by_hand = sys.stderr.isatty() and "SERVER_LOG_FORMAT" not in os.environ
         configure_logging(settings.server.log_level, "console" if by_hand else settings.server.log_format)
@@ -157,16 +171,20 @@ def _serve_here(host: str | None, port: int | None, data_dir: Path, demo_catalog
                 if demo_catalogue:
                     await fill_if_empty(client, DEMO_HOME, output.errors())
                 example = await _example(client)
-            how_to_reach(stack.target, data_dir, example, foreground=True)
+            how_to_reach(stack.target, stack.storefront_url, data_dir, example, foreground=True)
 
         asyncio.run(serve_stack(settings, on_ready))
 
 
-def _serve_in_background(host: str | None, port: int | None, data_dir: Path, demo_catalogue: bool) -> None:
+def _serve_in_background(
+    host: str | None, port: int | None, http_port: int | None, data_dir: Path, demo_catalogue: bool
+) -> None:
     from cli import output
     from cli.stack_process import StackHome
+    from services.gateway.settings import GatewaySettings
+    from services.serving.settings import read_settings
 
-    if port == 0:
+    if 0 in (port, http_port):
         raise InvalidInput("--detach needs a port that you can find again, not 0", reason="PORT_INVALID")
     home = StackHome(data_dir)
     to = output.errors()
@@ -174,8 +192,13 @@ def _serve_in_background(host: str | None, port: int | None, data_dir: Path, dem
     if stack is None:
         command = ["serve", "--data-dir", str(data_dir), "--port", str(port or DEFAULT_PORT)]
         command += ["--host", host] if host is not None else []
+        command += ["--http-port", str(http_port)] if http_port is not None else []
         reachable = host if host not in (None, "0.0.0.0", "[::]", "::") else "localhost"
-        stack = home.start(command, f"{reachable}:{port or DEFAULT_PORT}")
+        with startup_errors():
+            gateway = read_settings(GatewaySettings)
+        shown = gateway.enabled and gateway.storefront
+        url = f"http://{gateway.host or reachable}:{http_port or gateway.port}/" if shown else None
+        stack = home.start(command, f"{reachable}:{port or DEFAULT_PORT}", url)
 
     async def wait_and_fill() -> str | None:
         async with connected(stack.server) as client:
@@ -195,7 +218,7 @@ def _serve_in_background(host: str | None, port: int | None, data_dir: Path, dem
             return await _example(client)
 
     example = asyncio.run(wait_and_fill())
-    how_to_reach(stack.server, data_dir, example, foreground=False)
+    how_to_reach(stack.server, stack.url, data_dir, example, foreground=False)
 
 
 async def _example(client: "SearchClient") -> str | None:
@@ -203,11 +226,12 @@ async def _example(client: "SearchClient") -> str | None:
     return next((product.id for product in (await client.list_products(page_size=1)).products), None)
 
 
-def how_to_reach(server: str, data_dir: Path, example: str | None, *, foreground: bool) -> None:
+def how_to_reach(server: str, storefront: str | None, data_dir: Path, example: str | None, *, foreground: bool) -> None:
     """Prints how to use a stack that runs, and how to end it.
 
     Args:
         server: where it listens.
+        storefront: where a browser finds the storefront; None where it has none.
         data_dir: of its data.
         example: the id of a product in its catalogue; None where that is empty.
         foreground: whether it runs in this very process.
@@ -229,6 +253,8 @@ def how_to_reach(server: str, data_dir: Path, example: str | None, *, foreground
     to.print(f"\nThe stack answers at [bold]{server}[/bold] (gRPC, reflection on). Try:")
     for line in (*suggestions, f"grpcurl -plaintext {server} list"):
         to.print(f"  {line}", markup=False, soft_wrap=True)
+    if storefront is not None:
+        to.print(f"The storefront is at [bold]{storefront}[/bold] (HTTP API: {storefront}openapi.json).")
     to.print(f"End it with: {'Ctrl-C' if foreground else f'{fashion} stop{at}'}", markup=False)
     if not foreground:
         to.print(f"Log: {data_dir / 'stack.log'}", markup=False, soft_wrap=True)

@@ -23,10 +23,12 @@ class BackgroundStack:
     Attributes:
         pid: its process.
         server: "host:port" that it listens on.
+        url: of its gateway for a browser; None where it has none.
     """
 
     pid: int
     server: str
+    url: str | None = None
 
 
 class StackHome:
@@ -58,7 +60,7 @@ class StackHome:
             os.close(handle)
         return None
 
-    def start(self, command: Sequence[str], server: str) -> BackgroundStack:
+    def start(self, command: Sequence[str], server: str, url: str | None = None) -> BackgroundStack:
         """Starts a command in a session of its own, its output going to the log.
 
         Raises:
@@ -82,10 +84,10 @@ class StackHome:
                     start_new_session=True,
                     pass_fds=(handle,),
                 )
-            os.write(handle, json.dumps({"pid": process.pid, "server": server}).encode())
+            os.write(handle, json.dumps({"pid": process.pid, "server": server, "url": url}).encode())
         finally:
             os.close(handle)
-        return BackgroundStack(process.pid, server)
+        return BackgroundStack(process.pid, server, url)
 
     def stop(self, timeout_s: float) -> BackgroundStack | None:
         """Ends the stack that runs in the background, letting it finish what it is at.

@@ -81,13 +81,13 @@ class StackSettings:
             port: to listen on; 0 for a free one.
             bundle: the model's folder, or "imagenet".
             runtime: what runs the model.
-            http_port: of the gateway; 0 for a free one.
+            http_port: of the gateway; 0 for a free one. None beside a `port` of 0: the same.
 
         Raises:
             SettingsError: a variable is bad; the text names it.
         """
         embedder = read_settings(EmbedderSettings, **_given(bundle=bundle and str(bundle), runtime=runtime))
-        gateway = read_settings(GatewaySettings, **_given(port=http_port))
+        gateway = read_settings(GatewaySettings, **_given(port=0 if http_port is None and port == 0 else http_port))
         return cls(
             gateway=gateway if gateway.enabled else None,
             server=read_settings(ServerSettings, **_given(host=host, port=port)),
@@ -105,13 +105,13 @@ class RunningStack:
         port: that it listens on.
         target: of a client in this machine, such as "127.0.0.1:50050".
         url: of the gateway for a browser in this machine, such as "http://127.0.0.1:8080"; None where there is none.
-        storefront: whether that shows the storefront.
+        storefront_url: of the storefront, such as "http://127.0.0.1:8080/"; None where there is none.
     """
 
     port: int
     target: str
     url: str | None = None
-    storefront: bool = False
+    storefront_url: str | None = None
 
 
 class HandedOverCandidates(MemoryCandidateStore):
@@ -184,11 +184,11 @@ def _ended(server: Server, failure: list[Exception], error: Exception) -> None:
 async def _start(settings: StackSettings, server: Server, resources: AsyncExitStack) -> list[Gateway]:
     # What can refuse goes before what takes long.
     data_dir = settings.search.data_dir
+    catalogue = await asyncio.to_thread(Catalogue.open, data_dir)
+    resources.callback(catalogue.close)
     gateways = []
     if settings.gateway is not None:
         gateways.append(await _start_gateway(settings.gateway, settings, server, resources))
-    catalogue = await asyncio.to_thread(Catalogue.open, data_dir)
-    resources.callback(catalogue.close)
     redis = redis_url_or_embedded(settings.search.redis_url.get_secret_value(), data_dir / "redis")
     redis_url = await _entered(resources, redis)
     preferences = RedisPreferences.connect(redis_url, timeout_s=settings.search.preferences_timeout_s)
@@ -300,7 +300,7 @@ def _running_stack(settings: StackSettings, server: Server, gateways: Sequence[G
     if settings.gateway is None or not gateways:
         return RunningStack(server.port, target)
     url = f"http://{_reachable(gateways[0].host, gateways[0].port)}"
-    return RunningStack(server.port, target, url, settings.gateway.storefront)
+    return RunningStack(server.port, target, url, f"{url}/" if settings.gateway.storefront else None)
 
 
 def _reachable(host: str, port: int) -> str:

@@ -68,6 +68,7 @@ def running(
     settings = {
         **inherited,
         "SERVER_PORT": str(port),
+        "GATEWAY_PORT": "0",
         "OMP_WAIT_POLICY": "PASSIVE",
         "OPENBLAS_NUM_THREADS": "1",
         **environment,

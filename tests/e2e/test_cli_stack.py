@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from PIL import Image, ImageDraw
 
 from cli.main import run
 from offline.dataset import COLUMNS
+from tests.processes import free_port
 
 COLOURS = {
     "Blue": (30, 60, 200),
@@ -80,7 +82,9 @@ def write_dataset(folder: Path) -> Path:
 def environment(home: Path) -> dict[str, str]:
     """Of a process that runs the stack with the fake runtime; nothing of this machine's settings."""
     kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("SEARCH_", "SERVER_", "FASHION_"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SEARCH_", "SERVER_", "FASHION_", "GATEWAY_"))
     }
     return {
         **kept,
@@ -118,10 +122,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    started = fashion(home, "serve", "--detach", "--port", str(port))
+    http_port = free_port()
+    started = fashion(home, "serve", "--detach", "--port", str(port), "--http-port", str(http_port))
     try:
         assert started.returncode == 0, started.stderr
         assert f"localhost:{port}" in started.stdout
+        assert f"http://localhost:{http_port}/" in started.stdout
+        with urllib.request.urlopen(f"http://localhost:{http_port}/readyz", timeout=20) as ready:
+            assert ready.status == 200
         found = Stack(home, f"localhost:{port}", write_dataset(home / "shop"))
         ingested = fashion(
             home, "ingest", str(found.dataset), "--server", found.server, "--report", "report.json", "--batch-rows", "7"
