@@ -1,0 +1,24 @@
+"""Asks a gateway whether it is ready: the probe of its container, `python -m services.gateway.probe URL`."""
+
+import sys
+import urllib.error
+import urllib.request
+from typing import Final
+
+_TIMEOUT_S: Final = 2.0
+
+
+def main(arguments: list[str]) -> int:
+    """Returns 0 where the URL answers 200, else 1; 2 for a wrong command line."""
+    if len(arguments) != 1 or not arguments[0].startswith("http://"):
+        print("usage: python -m services.gateway.probe http://HOST:PORT/readyz", file=sys.stderr)  # noqa: T201
+        return 2
+    try:
+        with urllib.request.urlopen(arguments[0], timeout=_TIMEOUT_S) as answer:
+            return 0 if answer.status == 200 else 1
+    except (urllib.error.URLError, OSError):
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
