@@ -13,6 +13,7 @@ const NAMED = 14;
 const CARD = { width: 148, height: 260 };
 // Told apart by most eyes, on light and on dark; what is beyond them is one grey.
 const PAINTS = ["#3b76c4", "#d9822b", "#3d9a5f", "#c2453f", "#8b63c0", "#1f9aa8", "#c45a9a", "#8a7a2f", "#6b7f99", "#b2703f", "#5c9f2e", "#a05ad0", "#d46a6a", "#4a8f80"];
+const LABELS = { ...TITLES, gender: "Gender", derived_type: "Type" };
 const OTHER = "#98928a";
 
 /** Shows the map that `fashion catalogue map` made, or says how to make it. */
@@ -30,7 +31,7 @@ export async function show(outlet, { address, signal }) {
   const attributes = map.attributes.filter((name) => products.some((product) => product[name] != null));
   const colours = await catalogueColours().catch(() => []);
   if (signal.aborted) return;
-  let attribute = attributes.includes(address.searchParams.get("by")) ? address.searchParams.get("by") : (attributes[0] ?? "gender");
+  let attribute = attributes.includes(address.searchParams.get("by")) ? address.searchParams.get("by") : (attributes.find((name) => name === "sub_category") ?? attributes[0]);
   let paints = new Map();
   let chosen = null;
 
@@ -59,7 +60,7 @@ export async function show(outlet, { address, signal }) {
         },
       },
     },
-    attributes.map((name) => h("option", { value: name, selected: name === attribute }, TITLES[name] ?? "Type")),
+    attributes.map((name) => h("option", { value: name, selected: name === attribute }, LABELS[name] ?? name)),
   );
   const tool = (name, label, click) => h("button.button.plain.square", { type: "button", aria: { label }, title: label, on: { click } }, icon(name));
   outlet.classList.add("map-page");

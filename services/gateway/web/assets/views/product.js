@@ -2,9 +2,10 @@
 
 import { findSimilar, getProduct } from "../api.js";
 import { catalogueColours, paintOf } from "../colours.js";
-import { h, icon, wasAborted } from "../dom.js";
+import { announce, h, icon, wasAborted } from "../dom.js";
 import { choice, emptyState, errorState, nameOf, picture, priceOf, swatch } from "../parts.js";
 import { rewrite } from "../router.js";
+import { session } from "../session.js";
 import { similarList } from "../similar-list.js";
 
 const EVERYWHERE = "inventory";
@@ -40,7 +41,7 @@ export async function show(outlet, { address, parameters: [id], signal }) {
     h(
       "div.section-head",
       {},
-      h("h2", {}, "Similar products"),
+      h("div", {}, h("h2", {}, "Similar products"), h("p.faint.hint", {}, "Point at one to ask for more or less like it.")),
       choice("Where to look", "scope", [{ value: EVERYWHERE, label: "Whole catalogue" }, { value: SAME_TYPE, label: "Same type" }], scope, (value) => {
         scope = value;
         remember();
@@ -75,7 +76,7 @@ export async function show(outlet, { address, parameters: [id], signal }) {
 function text(product, colours) {
   const price = priceOf(product);
   const facts = [
-    ["Colour", product.base_colour && h("span.with-swatch", {}, swatch(paintOf(colours, product.base_colour)), product.base_colour)],
+    ["Colour", product.base_colour && colourOf(product.base_colour, colours)],
     ["Type", h("a", { href: `/?${new URLSearchParams({ gender: product.gender ?? "", article_type: product.article_type })}` }, product.derived_type)],
     ["Category", [product.master_category, product.sub_category].filter(Boolean).join(", ")],
     ["Season", [product.season, product.year].filter(Boolean).join(" ")],
@@ -96,6 +97,27 @@ function text(product, colours) {
       h("a.button.plain", { href: `/inspect?product=${encodeURIComponent(product.id)}` }, icon("inspect"), "Inspect the query"),
     ),
   );
+}
+
+/** Shows the colour, and offers to leave it out of what is similar. */
+function colourOf(colour, colours) {
+  const leave = h("button.link", { type: "button", hidden: !session.available }, "Leave out this colour");
+  const describe = () => {
+    leave.hidden = !session.available;
+    leave.disabled = session.covers(colour);
+    leave.textContent = leave.disabled ? "Left out of what is similar" : "Leave out this colour";
+  };
+  leave.addEventListener("click", async () => {
+    try {
+      await session.dislike(colour, true);
+      describe();
+    } catch (error) {
+      announce(error.message);
+      leave.textContent = error.message;
+    }
+  });
+  void session.ready().then(describe);
+  return h("span.with-swatch", {}, swatch(paintOf(colours, colour)), colour, leave);
 }
 
 /** Only http and https: a shop's data may hold "javascript:" too. */
