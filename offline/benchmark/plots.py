@@ -38,7 +38,7 @@ def draw_plots(figures: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[s
     drawn: dict[str, Path] = {}
     if figures.get("load", {}).get("points"):
         drawn["load"] = _save(_load(figures["load"]), folder / "load.png")
-    if "trace" in figures.get("latency", {}):
+    if "traces" in figures.get("latency", {}):
         drawn["latency"] = _save(_waterfall(figures["latency"]), folder / "latency.png")
     if figures.get("peers", {}).get("medians_ms"):
         drawn["peers"] = _save(_peers(figures["peers"]), folder / "peers.png")
@@ -74,7 +74,20 @@ def _load(load: Mapping[str, Any]) -> "Figure":
 
 
 def _waterfall(latency: Mapping[str, Any]) -> "Figure":
-    trace, bare = latency["trace"], latency["waterfall"]
+    panels = {name: _steps(trace, latency["waterfall"]) for name, trace in latency["traces"].items()}
+    heights = [len(bars) + 2 for bars in panels.values()]
+    figure = _figure(9.0, 0.4 + 0.34 * sum(heights))
+    every = figure.subplots(len(panels), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
+    for axes, (name, bars) in zip(every, panels.items(), strict=True):
+        _horizontal(axes, bars)
+        calls = latency["traces"][name]["calls"]
+        axes.set_title(f"A photograph's way, {name}: medians of {calls:,} queries", loc="left", fontsize=11)
+    every[-1].set_xlim(0, max(start + ms for bars in panels.values() for _, start, ms, _ in bars) * 1.1)
+    every[-1].set_xlabel("ms since the call; pale: the same work done bare, in a loop")
+    return figure
+
+
+def _steps(trace: Mapping[str, Any], bare: Mapping[str, float]) -> list[tuple[str, float, float, str]]:
     # What passes outside search cannot be seen from inside it: half of it is drawn before, half behind.
     begin = max(0.0, trace["caller_ms"] - trace["search_ms"]) / 2
     bars: list[tuple[str, float, float, str]] = [
@@ -88,13 +101,7 @@ def _waterfall(latency: Mapping[str, Any]) -> "Figure":
             if name in bare:
                 bars.append((f"{name}, bare", start, bare[name], _PALE))
                 start += bare[name]
-    figure = _figure(9.0, 0.6 + 0.42 * len(bars))
-    axes = figure.add_subplot()
-    _horizontal(axes, bars)
-    axes.set_xlim(0, max(start + ms for _, start, ms, _ in bars) * 1.12)
-    axes.set_xlabel("ms since the call")
-    axes.set_title(f"A photograph's way in one process: medians of {trace['calls']:,} queries", loc="left")
-    return figure
+    return bars
 
 
 def _peers(peers: Mapping[str, Any]) -> "Figure":
