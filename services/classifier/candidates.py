@@ -22,7 +22,7 @@ class CandidateIndex:
         sub_categories: the distinct subCategories in alphabetical order.
         codes: int64, shape (m,), each one's subCategory as a position in `sub_categories`.
         untrained: bool, shape (m,), whether the classifier's head was never trained on its subCategory.
-        known: int64, shape (k,), ascending: which of the head's derived types the catalogue has.
+        known: int64, shape (k,), which of the head's derived types the catalogue has, in the order of the alphabet.
         unknown: the catalogue's derived types that the head was never trained on.
         contested: bool, shape (s + 1,), by the position of a subCategory, and last for none: whether any of the
             candidates that are compared with there is of such a type.
@@ -80,7 +80,12 @@ class CandidateIndex:
             sub_categories=sub_categories,
             codes=codes,
             untrained=untrained,
-            known=np.array([at for at, label in enumerate(trained_types) if label in places], dtype=np.int64),
+            known=np.array(
+                sorted(
+                    (at for at, label in enumerate(trained_types) if label in places), key=lambda at: trained_types[at]
+                ),
+                dtype=np.int64,
+            ),
             unknown=unknown,
             contested=contested,
             places={label: tuple(sorted(found)) for label, found in places.items()},

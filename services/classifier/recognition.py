@@ -173,7 +173,7 @@ def _derived_types(
 ) -> list[tuple[ClassificationMethod, tuple[DerivedTypePrediction, ...]]]:
     by_head = ClassificationMethod.MODEL_LABELS
     if index is None:
-        every = np.arange(len(model.derived_type.labels))
+        every = model.derived_type.alphabetical
         return [(by_head, found) for found in _by_head(model, None, every, embeddings, probable, top_k)]
     if not index.unknown:
         return [(by_head, found) for found in _by_head(model, index, index.known, embeddings, probable, top_k)]
@@ -203,18 +203,16 @@ def _by_head(
     probable: NDArray[np.float32],
     top_k: int,
 ) -> list[tuple[DerivedTypePrediction, ...]]:
-    """Ranks those labels of the head that are eligible; in which subCategory the catalogue has them, where it does."""
+    """Ranks eligible labels of the head, given in the order of the alphabet; in which subCategory the catalogue has them, where it does."""
     head = model.derived_type
-    # The alphabet decides between equals, so columns have to be in its order.
-    columns = head.alphabetical[np.isin(head.alphabetical, eligible)]
-    similar = cosines(embeddings, head)[:, columns]
+    similar = cosines(embeddings, head)[:, eligible]
     probability = model.sub_category.columns
-    order = np.argsort(-similar, axis=1, kind="stable")
+    order = np.argsort(-similar, axis=1, kind="stable")  # the alphabet decides between equals
     found = []
     for row, places, likely in zip(similar, order, probable, strict=True):
         best: list[tuple[Gender, str, str | None, float]] = []
         for place in places[: top_k + 1].tolist():
-            column = int(columns[place])
+            column = int(eligible[place])
             within = None
             if index is not None:
                 within = max(

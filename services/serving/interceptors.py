@@ -5,6 +5,7 @@ Only calls of one request and one response are surrounded, as all of fashion.v1 
 
 import abc
 import asyncio
+import functools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NoReturn, TypeAlias, cast
@@ -83,7 +84,9 @@ class TelemetryInterceptor(_UnaryInterceptor):
                     raise
                 finally:
                     duration_ms = round((time.perf_counter() - started) * 1000, 1)
-                    log("call", method=method, code=outcome, duration_ms=duration_ms)
+                    line = functools.partial(log, "call", method=method, code=outcome, duration_ms=duration_ms)
+                    # The caller need not wait until the line is written: the answer goes out first.
+                    asyncio.get_running_loop().call_soon(line)
 
         return _with_behaviour(handler, logged)
 
