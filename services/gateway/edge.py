@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import unquote
 
@@ -208,7 +209,9 @@ class _Exchange:
     def _add_headers(self, headers: MutableHeaders) -> None:
         headers[_REQUEST_ID] = self._request_id
         page = headers.get("content-type", "").startswith("text/html")
-        headers["Content-Security-Policy"] = _PAGE_POLICY if page else _DATA_POLICY
+        # What a browser has kept takes on the headers of a 304, which does not say whether that was a page.
+        if self.status != HTTPStatus.NOT_MODIFIED:
+            headers["Content-Security-Policy"] = _PAGE_POLICY if page else _DATA_POLICY
         headers["X-Content-Type-Options"] = "nosniff"
         headers["Referrer-Policy"] = "strict-origin-when-cross-origin"
         if page:
