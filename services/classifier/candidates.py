@@ -68,7 +68,8 @@ class CandidateIndex:
         places: dict[str, set[str]] = {}
         for row, label in enumerate(labels):
             places.setdefault(label, set()).add(candidates.sub_categories[row])
-        unknown = frozenset(places) - set(trained_types)
+        trained_places = {label: place for place, label in enumerate(trained_types)}
+        unknown = frozenset(places) - trained_places.keys()
         codes = np.array([position[label] for label in ordered.sub_categories], dtype=np.int64)
         untrained = np.array([label not in trained for label in ordered.sub_categories], dtype=np.bool_)
         of_unknown = np.array([labels[row] in unknown for row in order], dtype=np.bool_)
@@ -81,10 +82,7 @@ class CandidateIndex:
             codes=codes,
             untrained=untrained,
             known=np.array(
-                sorted(
-                    (at for at, label in enumerate(trained_types) if label in places), key=lambda at: trained_types[at]
-                ),
-                dtype=np.int64,
+                [place for label, place in sorted(trained_places.items()) if label in places], dtype=np.int64
             ),
             unknown=unknown,
             contested=contested,

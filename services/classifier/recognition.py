@@ -203,11 +203,14 @@ def _by_head(
     probable: NDArray[np.float32],
     top_k: int,
 ) -> list[tuple[DerivedTypePrediction, ...]]:
-    """Ranks eligible labels of the head, given in the order of the alphabet; in which subCategory the catalogue has them, where it does."""
+    """Ranks labels of the head, with the subCategory in which the catalogue has them, where it does.
+
+    `eligible` is in the order of the alphabet, which decides between equals.
+    """
     head = model.derived_type
     similar = cosines(embeddings, head)[:, eligible]
     probability = model.sub_category.columns
-    order = np.argsort(-similar, axis=1, kind="stable")  # the alphabet decides between equals
+    order = np.argsort(-similar, axis=1, kind="stable")
     found = []
     for row, places, likely in zip(similar, order, probable, strict=True):
         best: list[tuple[Gender, str, str | None, float]] = []

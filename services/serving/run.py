@@ -268,8 +268,8 @@ async def _serve_until_stopped(
             # Whoever starts a service wants to know what is wrong with it, not where in the code that was noticed.
             _log.debug("start-up failed", exc_info=True)
             raise ServeError(f"cannot start: {_one_line(error)}") from error
-        # What was loaded stays until the end. Looking through a catalogue of 40,000 for garbage holds up every call for a
-        # tenth of a second, and finds none.
+        # What was loaded stays until the end. Looking through a catalogue of 40,000 products for garbage holds up every
+        # call for a tenth of a second, and finds none.
         gc.freeze()
 
     async with running(settings, services, started, default_port=default_port) as server:
