@@ -15,7 +15,7 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from services.serving import deadline
-from services.serving.errors import InvalidInput
+from services.serving.errors import InvalidInput, Overloaded
 from services.serving.status import INTERNAL_REASON, shown, status_of
 from services.serving.telemetry import REQUEST_ID_KEY, accepted_request_id, request_id_bound
 
@@ -39,9 +39,16 @@ _Behaviour: TypeAlias = "Callable[[Any, _Context], Awaitable[Any]]"
 _Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]]"
 
 
-def interceptors(query_deadline_s: float, write_deadline_s: float) -> Sequence[grpc.aio.ServerInterceptor]:
+def interceptors(
+    query_deadline_s: float, write_deadline_s: float, max_concurrent_calls: int
+) -> Sequence[grpc.aio.ServerInterceptor]:
     """Returns the interceptors of a server, the outermost first."""
-    return (TelemetryInterceptor(), ErrorInterceptor(), DeadlineInterceptor(query_deadline_s, write_deadline_s))
+    return (
+        TelemetryInterceptor(),
+        ErrorInterceptor(),
+        AdmissionInterceptor(max_concurrent_calls),
+        DeadlineInterceptor(query_deadline_s, write_deadline_s),
+    )
 
 
 class _UnaryInterceptor(grpc.aio.ServerInterceptor):
@@ -115,6 +122,37 @@ class ErrorInterceptor(_UnaryInterceptor):
                 return await _abort(context, error)
 
         return grpc.unary_unary_rpc_method_handler(mapped, None, handler.response_serializer)
+
+
+class AdmissionInterceptor(_UnaryInterceptor):
+    """Refuses calls beyond a number under way, and says when to try again, which gRPC's own limit does not.
+
+    Probes are always let in: a server that is busy is not one that is broken.
+    """
+
+    def __init__(self, max_calls: int) -> None:
+        self._max_calls = max_calls
+        self._under_way = 0
+
+    def surround(self, method: str, handler: _Handler) -> _Handler:
+        """Surrounds a method."""
+        if method.startswith(_QUIET_PREFIX):
+            return handler
+        behaviour = cast(_Behaviour, handler.unary_unary)
+
+        async def admitted(request: Any, context: _Context) -> Any:
+            if self._under_way >= self._max_calls:
+                raise Overloaded(
+                    f"{self._max_calls} calls are under way, as many as the server takes; try again a little later.",
+                    reason="QUEUE_FULL",
+                )
+            self._under_way += 1
+            try:
+                return await behaviour(request, context)
+            finally:
+                self._under_way -= 1
+
+        return _with_behaviour(handler, admitted)
 
 
 class DeadlineInterceptor(_UnaryInterceptor):

@@ -147,9 +147,10 @@ async def running(
     registry = _Registry(services)
     grpc_server = grpc.aio.server(
         handlers=[registry],
-        interceptors=interceptors(settings.query_deadline_s, settings.write_deadline_s),
+        interceptors=interceptors(settings.query_deadline_s, settings.write_deadline_s, settings.max_concurrent_calls),
         options=server_options(settings),
-        maximum_concurrent_rpcs=settings.max_concurrent_calls,
+        # What the interceptors refuse is over at once. This is for a flood, which they would drown in.
+        maximum_concurrent_rpcs=_FLOOD * settings.max_concurrent_calls,
     )
     health_pb2_grpc.add_HealthServicer_to_server(health, grpc_server)
     if settings.reflection:
@@ -254,6 +255,8 @@ def server_options(settings: ServerSettings) -> list[tuple[str, int]]:
 
 
 _HEALTH_NAME: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+# So many times the calls that are taken are too many even to be refused with a reason.
+_FLOOD: Final = 4
 
 
 async def _serve_until_stopped(

@@ -35,7 +35,8 @@ class ServerSettings(BaseSettings):
         host: address to listen on; 0.0.0.0 or [::] for all.
         port: to listen on; 0 for a free one. Absent: the service's own.
         max_message_bytes: longest message, each way.
-        max_concurrent_calls: calls beyond these are refused with RESOURCE_EXHAUSTED; streams that watch health count.
+        max_concurrent_calls: calls beyond these are refused with RESOURCE_EXHAUSTED and a time to try again; beyond
+            four times as many, streams that watch health counted, without.
         query_deadline_s: of a query whose caller set none, in seconds.
         write_deadline_s: of a write or a batch whose caller set none, in seconds.
         grace_s: how long calls in flight may go on once the drain has begun, in seconds.

@@ -252,16 +252,36 @@ async def test_a_message_beyond_the_servers_limit_is_refused_by_grpc_itself() ->
         await embedder.stub.Embed(embed(picture()))
 
 
-async def test_more_calls_than_allowed_are_refused_by_grpc_itself() -> None:
+async def test_more_calls_than_allowed_are_refused_with_a_time_to_come_back() -> None:
     async with embedder_running(max_concurrent_calls=1) as embedder:
         embedder.encoder.gate.clear()
         first = asyncio.ensure_future(embedder.stub.Embed(embed(picture()), timeout=30))
         assert await asyncio.to_thread(embedder.encoder.inside.wait, 20)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await embedder.stub.Embed(embed(picture()), timeout=30)
+        # Whoever looks after the server still gets an answer.
+        probe = await embedder.health.Check(health_pb2.HealthCheckRequest())
         embedder.encoder.gate.set()
 
-        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        info, retry_s = details(caught.value)
+        assert (caught.value.code(), info.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL")
+        assert retry_s == 0.5
+        assert probe.status == SERVING
+        await first
+        # Both have left: the next one finds a place.
+        await embedder.stub.Embed(embed(picture()))
+
+
+async def test_a_flood_of_calls_is_refused_to_the_last_and_harms_none_that_is_under_way() -> None:
+    async with embedder_running(max_concurrent_calls=1) as embedder:
+        embedder.encoder.gate.clear()
+        first = asyncio.ensure_future(embedder.stub.Embed(embed(picture()), timeout=30))
+        assert await asyncio.to_thread(embedder.encoder.inside.wait, 20)
+        rest = [asyncio.ensure_future(embedder.stub.Embed(embed(picture()), timeout=30)) for _ in range(200)]
+        outcomes = await asyncio.gather(*rest, return_exceptions=True)
+        embedder.encoder.gate.set()
+
+        assert {one.code() for one in outcomes} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
         await first
 
 
