@@ -38,7 +38,7 @@ export async function show(outlet, { address, signal }) {
     h("button.button.sheet-done", { type: "button", on: { click: () => openSheet(false) } }, "Show products"),
   );
   const filterButton = h(
-    "button.button.filter-button",
+    "button.button.plain.filter-button",
     { type: "button", aria: { expanded: false }, on: { click: () => openSheet(true) } },
     icon("filter"),
     h("span", {}, "Filters"),
