@@ -143,12 +143,29 @@ class MicroBatcher:
             DeadlineExceeded: it passed before the inference began.
             NotReady: MODEL_NOT_READY; the inference thread is dead.
         """
+        (vectors,) = await self.submit_all([pixels], lane)
+        return vectors
+
+    async def submit_all(self, pixels: Sequence[Pixels], lane: Lane) -> Sequence[Vectors]:
+        """Encodes several photographs; returns their rows in order.
+
+        Raises:
+            DeadlineExceeded: it passed before the last inference began.
+            NotReady: MODEL_NOT_READY; the inference thread is dead.
+        """
         if self._ended:
             raise _dead()
-        waiting = _Waiting(pixels, deadline.current(), asyncio.get_running_loop().create_future())
-        self._lanes[lane].append(waiting)
+        loop, until = asyncio.get_running_loop(), deadline.current()
+        waiting = [_Waiting(each, until, loop.create_future()) for each in pixels]
+        self._lanes[lane].extend(waiting)
         self._something_waits.set()
-        return await waiting.answer
+        try:
+            return [await each.answer for each in waiting]
+        finally:
+            # Whoever leaves, or fails with one of them, waits for none of the others.
+            for each in waiting:
+                if not each.answer.cancel() and not each.answer.cancelled():
+                    each.answer.exception()
 
     async def call(self, function: Callable[[], _Result], timeout_s: float) -> _Result:
         """Runs something else in the inference thread, before anything was submitted: loading, warming up.

@@ -1,7 +1,7 @@
 """The embedder in this process: decodes photographs in threads and encodes them in another, within bounds."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from services.contract import Embedding, ModelInfo, Photograph
 from services.embedder.batching import BatchingLimits, Lane, MicroBatcher, Pixels
 from services.embedder.encoder import Encoder
 from services.serving import deadline
-from services.serving.errors import DeadlineExceeded, FashionError, NotReady
+from services.serving.errors import DeadlineExceeded, FashionError
 from services.vision.decode import ImageLimits
 from services.vision.preprocess import prepare
 
@@ -50,8 +50,8 @@ class LocalEmbedder:
         self._threads = threads
         # A batch leaves one decoding thread to queries, where there is more than one.
         self._batch_decoding = asyncio.Semaphore(max(1, limits.decode_threads - 1))
-        # Decoded photographs of batches, all together: enough for the next inference while one runs.
-        self._batch_window = asyncio.Semaphore(2 * limits.batching.micro_batch)
+        # Parts of batches that are decoded or encoded at once: enough for the next inference while one runs.
+        self._batch_window = asyncio.Semaphore(max(2, limits.decode_threads))
 
     async def embed(self, photograph: Photograph) -> Embedding:
         """Embeds one photograph.
@@ -75,26 +75,19 @@ class LocalEmbedder:
             DeadlineExceeded: the caller's deadline passed before all of them were done.
             NotReady: MODEL_NOT_READY; the encoder has stopped working.
         """
-        results: dict[int, Embedding | FashionError] = {}
-        waiting = iter(enumerate(photographs))
-
-        async def work() -> None:
-            for index, photograph in waiting:
-                results[index] = await self._row(photograph)
-
+        size = self._limits.batching.micro_batch
         with self._batcher.admitted(Lane.BATCH, len(photographs)):
             async with deadline.enforced():
-                workers = [
-                    asyncio.create_task(work())
-                    for _ in range(min(len(photographs), 2 * self._limits.batching.micro_batch))
+                parts = [
+                    asyncio.create_task(self._part(photographs[start : start + size]))
+                    for start in range(0, len(photographs), size)
                 ]
                 try:
-                    await asyncio.gather(*workers)
+                    return [result for part in await asyncio.gather(*parts) for result in part]
                 finally:
-                    for worker in workers:
-                        worker.cancel()
-                    await asyncio.gather(*workers, return_exceptions=True)
-        return [results[index] for index in range(len(photographs))]
+                    for part in parts:
+                        part.cancel()
+                    await asyncio.gather(*parts, return_exceptions=True)
 
     async def model(self) -> ModelInfo:
         """Describes the model."""
@@ -104,21 +97,28 @@ class LocalEmbedder:
         """Waits until the encoder has stopped working; it does not come back."""
         await self._batcher.died()
 
-    async def _row(self, photograph: Photograph) -> Embedding | FashionError:
+    async def _part(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
+        """Embeds as many photographs as one inference takes: handed from thread to thread together, not one by one."""
         async with self._batch_window:
-            try:
-                async with self._batch_decoding:
-                    pixels = await self._decode(photograph)
-            except (DeadlineExceeded, NotReady):
-                raise
-            except FashionError as error:
-                return error
-            except Exception:
-                _log.exception("photograph of a batch could not be decoded")
-                return FashionError("The photograph could not be decoded.", reason="INTERNAL")
-            return Embedding(await self._batcher.submit(pixels, Lane.BATCH), self._encoder.model.model_version)
+            async with self._batch_decoding:
+                decoded = await self._decode_all(photographs)
+            pixels = [each for each in decoded if not isinstance(each, FashionError)]
+            vectors = iter(await self._batcher.submit_all(pixels, Lane.BATCH))
+            version = self._encoder.model.model_version
+            return [each if isinstance(each, FashionError) else Embedding(next(vectors), version) for each in decoded]
 
     async def _decode(self, photograph: Photograph) -> Pixels:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._decoding(photograph))
+
+    async def _decode_all(self, photographs: Sequence[Photograph]) -> Sequence[Pixels | FashionError]:
+        jobs = [self._decoding(photograph) for photograph in photographs]
+
+        def decode() -> list[Pixels | FashionError]:
+            return [_pixels_or_error(job) for job in jobs]
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, decode)
+
+    def _decoding(self, photograph: Photograph) -> Callable[[], Pixels]:
         model, limits, expires = self._encoder.model, self._limits.image, deadline.current()
 
         def decode() -> Pixels:
@@ -126,7 +126,24 @@ class LocalEmbedder:
                 raise deadline.exceeded()
             return prepare(photograph.content, model.input_height, model.input_width, photograph.region, limits)
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, decode)
+        return decode
+
+
+def _pixels_or_error(decode: Callable[[], Pixels]) -> Pixels | FashionError:
+    """Decodes a photograph of a batch; one that cannot be spoils only itself.
+
+    Raises:
+        DeadlineExceeded: the deadline of the whole batch.
+    """
+    try:
+        return decode()
+    except DeadlineExceeded:
+        raise
+    except FashionError as error:
+        return error
+    except Exception:
+        _log.exception("photograph of a batch could not be decoded")
+        return FashionError("The photograph could not be decoded.", reason="INTERNAL")
 
 
 @asynccontextmanager
