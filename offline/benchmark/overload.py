@@ -12,8 +12,9 @@ import numpy as np
 from fashion.v1 import search_pb2, search_pb2_grpc, types_pb2
 from services.serving.status import retry_delay_s
 
-# More than any queue of ours holds by default.
-BURSTS: Final = (128, 512, 2048)
+# More than any queue of ours holds by default, and less than the thousand waiting calls at which gRPC itself begins to
+# cancel some, which no server can give a reason for.
+BURSTS: Final = (128, 256, 512)
 # Long enough that a deadline never speaks before the queue does.
 _TIMEOUT_S: Final = 60.0
 
