@@ -1,0 +1,101 @@
+"""Runs gateways for tests: beside a real stack, or with a search that the test holds in its hands."""
+
+import asyncio
+import dataclasses
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from services.gateway.server import Gateway, running_gateway
+from services.gateway.settings import GatewaySettings
+from services.gateway.tokens import Tokens
+from tests.running import Caller, calling, stack_in_thread, stack_settings
+
+KEY = "a-key-of-the-shop-that-is-long-enough-for-every-algorithm-there-is-of-this-kind"
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A stack with its gateway, and callers of both."""
+
+    http: httpx.Client
+    grpc: Caller
+    url: str
+    data_dir: Path
+
+
+def gateway_settings(**given: object) -> GatewaySettings:
+    """Settings on a free port, patient enough for a busy machine, whatever the environment says."""
+    values: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "port": 0,
+        "deadline_s": 20.0,
+        "token_key": "",
+        "allowed_origins": "",
+        "storefront": True,
+        "map": None,
+        **given,
+    }
+    return GatewaySettings(**{**values, "token_key": SecretStr(values["token_key"])})
+
+
+@contextmanager
+def shop(data_dir: Path, *, redis_url: str = "", **gateway: object) -> Iterator[Shop]:
+    """Runs a stack with a gateway for as long as the context lasts."""
+    settings = dataclasses.replace(stack_settings(data_dir, redis_url=redis_url), gateway=gateway_settings(**gateway))
+    with stack_in_thread(settings) as stack, calling(stack.target) as caller:
+        assert stack.url is not None
+        with httpx.Client(base_url=stack.url, timeout=30) as client:
+            yield Shop(client, caller, stack.url, data_dir)
+
+
+def bearer(user_id: str, key: str = KEY, lifetime_s: float = 600) -> dict[str, str]:
+    """The header of a caller who acts for a user."""
+    return {"Authorization": f"Bearer {Tokens([key], lifetime_s).sign(user_id)[0]}"}
+
+
+@contextmanager
+def gateway_in_thread(search: object, **given: object) -> Iterator[Gateway]:
+    """Runs a gateway alone on an event loop of its own; `search` None leaves it starting."""
+    ready, ended = threading.Event(), asyncio.Event()
+    found: list[Gateway] = []
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def run() -> None:
+        loops.append(asyncio.get_running_loop())
+        try:
+            async with running_gateway(gateway_settings(**given), default_host="127.0.0.1", grace_s=5.0) as gateway:
+                if search is not None:
+                    gateway.ready(search)  # type: ignore[arg-type]
+                found.append(gateway)
+                ready.set()
+                await ended.wait()
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()), name="gateway")
+    thread.start()
+    try:
+        assert ready.wait(30)
+        yield found[0]
+    finally:
+        loops[0].call_soon_threadsafe(ended.set)
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def problem(answer: httpx.Response, status: int, reason: str) -> dict[str, Any]:
+    """Checks that an answer is this problem, and returns it."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    told: dict[str, Any] = answer.json()
+    assert (answer.status_code, told["status"], told["reason"]) == (status, status, reason), told
+    assert told.keys() == {"type", "title", "status", "detail", "reason", "metadata", "request_id"}
+    assert told["type"].startswith("urn:fashion:problem:") and told["title"] and told["detail"]
+    assert told["request_id"] == answer.headers["x-request-id"]
+    return told
