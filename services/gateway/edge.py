@@ -98,7 +98,7 @@ class _Exchange:
             **scope,
             # Whoever answers GET answers HEAD, without the body.
             "method": "GET" if self._head else scope["method"],
-            "path": _path_with_kept_slashes(scope),
+            "path": path_with_kept_slashes(scope),
             "state": {**scope.get("state", {}), "request_id": request_id},
         }
         self._receive_raw = receive
@@ -231,7 +231,7 @@ class _Exchange:
         )
 
 
-def _path_with_kept_slashes(scope: Scope) -> str:
+def path_with_kept_slashes(scope: Scope) -> str:
     """Returns the path with its slashes in place: one inside of a product's id stays "%2F", and "%" stays "%25"."""
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     text = raw.split(b"?", 1)[0].decode("ascii", errors="replace")
