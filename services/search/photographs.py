@@ -4,12 +4,15 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 # Where unfinished files are; longer than the two digits of a folder of finished ones.
 _INCOMING = "incoming"
+# Files that are synchronised at once.
+_WAITING_FOR_DISK = 16
 
 
 class PhotographDamaged(Exception):
@@ -71,21 +74,21 @@ class PhotographStore:
             for sha256, content in zip(hashes, contents, strict=True)
             if not self._holds(sha256, content)
         }
-        for sha256, content in missing.items():
-            (self._incoming / sha256).write_bytes(content)
-        # A name appears only once its content is on disk, and counts only once its folder is. Synchronising after all
-        # were written lets the disk write them together.
-        folders: set[Path] = set()
-        for sha256 in missing:
-            _synchronise(self._incoming / sha256)
-            path = self._path(sha256)
-            if not path.parent.exists():
-                path.parent.mkdir()
-                folders.add(self._directory)
-            (self._incoming / sha256).replace(path)
-            folders.add(path.parent)
-        for folder in folders:
-            _synchronise(folder)
+        if not missing:
+            return hashes
+        # A name appears only once its content is on disk, and counts only once its folder is. One after another, each
+        # would wait for a commit of the file system's own; those who wait at the same time share one.
+        with ThreadPoolExecutor(min(_WAITING_FOR_DISK, len(missing)), thread_name_prefix="photographs") as threads:
+            list(threads.map(self._write_incoming, missing.keys(), missing.values()))
+            folders: set[Path] = set()
+            for sha256 in missing:
+                path = self._path(sha256)
+                if not path.parent.exists():
+                    path.parent.mkdir()
+                    folders.add(self._directory)
+                (self._incoming / sha256).replace(path)
+                folders.add(path.parent)
+            list(threads.map(_synchronise, folders))
         return hashes
 
     def remove(self, sha256s: Iterable[str]) -> None:
@@ -118,6 +121,11 @@ class PhotographStore:
         for path in orphans:
             path.unlink()
         return len(orphans)
+
+    def _write_incoming(self, sha256: str, content: bytes) -> None:
+        path = self._incoming / sha256
+        path.write_bytes(content)
+        _synchronise(path)
 
     def _path(self, sha256: str) -> Path:
         return self._directory / sha256[:2] / sha256[2:]
