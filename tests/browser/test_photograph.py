@@ -1,0 +1,191 @@
+"""Search by photograph: chosen, pasted, dropped, cropped by pointer, touch and keys, and corrected."""
+
+import base64
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, Request, expect
+
+from tests.browser.conftest import Open, names_of, picture
+from tests.gateways import Shop
+
+SIZES = ["desktop", "phone"]
+
+# Hands a file to the page as the browser does when one is pasted or dropped.
+_HAND_OVER = """([event, text]) => {
+  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const data = new DataTransfer();
+  data.items.add(new File([bytes], "photograph.png", { type: "image/png" }));
+  const given = event === "paste"
+    ? new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true })
+    : new DragEvent(event, { dataTransfer: data, bubbles: true, cancelable: true });
+  document.querySelector("#content").dispatchEvent(given);
+}"""
+
+
+@pytest.fixture(params=SIZES)
+def page(request: pytest.FixtureRequest, open_page: Open) -> Iterator[Page]:
+    with open_page(request.param) as opened:
+        yield opened
+
+
+def field_of(request: Request, name: str) -> str | None:
+    """Reads a field of the form that was sent."""
+    body = (request.post_data_buffer or b"").decode("latin-1")
+    found = re.search(rf'name="{name}"\r\n\r\n([^\r]*)\r\n', body)
+    return found.group(1) if found else None
+
+
+def region_of(request: Request) -> list[float]:
+    region = field_of(request, "region")
+    assert region is not None, "the request names no region"
+    return [float(share) for share in region.split(",")]
+
+
+def centre(place: Locator) -> tuple[float, float]:
+    box = place.bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def show(page: Page, stocked: Shop, photograph: Path) -> None:
+    page.goto(f"{stocked.url}/photo")
+    page.locator('input[type="file"]').first.set_input_files(photograph)
+    expect(page.locator(".photo-results .card").first).to_be_visible()
+
+
+def is_similar(request: Request) -> bool:
+    return request.url.endswith("/v1/similar") and request.method == "POST"
+
+
+def test_a_photograph_is_recognised_and_can_be_corrected(page: Page, stocked: Shop, photograph: Path) -> None:
+    show(page, stocked, photograph)
+    expect(page.get_by_label("Women Handbags")).to_be_checked()
+    assert all(name.startswith("women-handbags") for name in names_of(page))
+    picture(page, f"photograph-{page.viewport_size['width']}", full_page=True)  # type: ignore[index]
+    with page.expect_request(is_similar) as sent:
+        page.locator(".recognised select").select_option("Men Tshirts")
+    assert field_of(sent.value, "derived_type") == "Men Tshirts"
+    expect(page.get_by_label("Men Tshirts")).to_be_checked()
+    expect(page.locator('.results [data-product^="women-handbags"]')).to_have_count(0)
+    expect(page.locator('.results [data-product^="men-tshirts"]').first).to_be_visible()
+    with page.expect_request(is_similar) as sent:
+        page.get_by_label("Whole catalogue").check()
+    assert field_of(sent.value, "scope") == "inventory"
+    expect(page.locator(".results .card")).to_have_count(18)
+
+
+def test_a_photograph_is_still_there_after_looking_at_a_product(page: Page, stocked: Shop, photograph: Path) -> None:
+    show(page, stocked, photograph)
+    found = names_of(page)
+    page.locator(".photo-results .card-link").first.click()
+    expect(page).to_have_url(re.compile(f"/p/{found[0]}$"))
+    page.go_back()
+    expect(page.locator(".photo-results .card").first).to_be_visible()
+    assert names_of(page) == found
+    page.get_by_role("button", name="Remove").click()
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+    expect(page.locator(".drop")).to_be_visible()
+
+
+@pytest.mark.parametrize("way", ["paste", "drop"])
+def test_a_photograph_is_pasted_or_dropped(page: Page, stocked: Shop, photograph: Path, way: str) -> None:
+    page.goto(f"{stocked.url}/photo")
+    expect(page.locator(".drop")).to_be_visible()
+    page.evaluate(_HAND_OVER, [way, base64.b64encode(photograph.read_bytes()).decode()])
+    expect(page.locator(".photo-results .card").first).to_be_visible()
+
+
+def test_a_phone_offers_its_camera(open_page: Open, stocked: Shop) -> None:
+    with open_page("phone") as page:
+        page.goto(f"{stocked.url}/photo")
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Take one").click()
+        assert chooser.value.element.get_attribute("capture") == "environment"
+
+
+def test_a_file_that_is_no_picture_is_refused_in_words(page: Page, stocked: Shop, tmp_path: Path) -> None:
+    odd = tmp_path / "odd.png"
+    odd.write_bytes(b"no picture at all")
+    page.goto(f"{stocked.url}/photo")
+    page.locator('input[type="file"]').first.set_input_files(odd)
+    expect(page.get_by_role("alert")).to_contain_text("no picture that can be read")
+    expect(page.locator(".drop")).to_be_visible()
+
+
+def test_the_box_is_dragged_by_a_pointer(open_page: Open, stocked: Shop, photograph: Path) -> None:
+    with open_page() as page:
+        show(page, stocked, photograph)
+        frame = page.locator(".crop canvas").bounding_box()
+        assert frame is not None
+        page.mouse.move(*centre(page.get_by_role("button", name="Top left corner")))
+        page.mouse.down()
+        page.mouse.move(frame["x"] + frame["width"] * 0.25, frame["y"] + frame["height"] * 0.5, steps=4)
+        with page.expect_request(is_similar) as sent:
+            page.mouse.up()
+        assert region_of(sent.value) == pytest.approx([0.25, 0.5, 1, 1], abs=0.02)
+        # Dragged by its middle, it goes as far as the photograph does.
+        page.mouse.move(frame["x"] + frame["width"] * 0.6, frame["y"] + frame["height"] * 0.7)
+        page.mouse.down()
+        page.mouse.move(frame["x"], frame["y"] + frame["height"] * 0.6, steps=4)
+        with page.expect_request(is_similar) as sent:
+            page.mouse.up()
+        assert region_of(sent.value) == pytest.approx([0, 0.4, 0.75, 0.9], abs=0.02)
+        expect(page.locator('.results [data-product^="women-handbags"]').first).to_be_visible()
+        picture(page, "crop-desktop")
+        with page.expect_request(is_similar) as sent:
+            page.get_by_role("button", name="Whole photograph").click()
+        assert field_of(sent.value, "region") is None
+
+
+def test_the_box_is_dragged_by_a_finger(open_page: Open, stocked: Shop, photograph: Path) -> None:
+    with open_page("phone") as page:
+        show(page, stocked, photograph)
+        corner = page.get_by_role("button", name="Bottom right corner")
+        corner.scroll_into_view_if_needed()
+        frame = page.locator(".crop canvas").bounding_box()
+        assert frame is not None
+        x, y = centre(corner)
+        finger = page.context.new_cdp_session(page)
+        finger.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+        to = {"x": frame["x"] + frame["width"] * 0.7, "y": frame["y"] + frame["height"] * 0.6}
+        for share in (0.5, 1.0):
+            point = {"x": x + (to["x"] - x) * share, "y": y + (to["y"] - y) * share}
+            finger.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
+        with page.expect_request(is_similar) as sent:
+            finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        assert region_of(sent.value) == pytest.approx([0, 0, 0.7, 0.6], abs=0.03)
+        picture(page, "crop-phone")
+
+
+def test_the_box_is_moved_by_keys(open_page: Open, stocked: Shop, photograph: Path) -> None:
+    with open_page() as page:
+        show(page, stocked, photograph)
+        page.get_by_role("button", name="Top left corner").focus()
+        with page.expect_request(is_similar) as sent:
+            for key in ["Shift+ArrowRight", "Shift+ArrowRight", "ArrowRight", "Shift+ArrowDown", "ArrowLeft"]:
+                page.keyboard.press(key)
+        assert region_of(sent.value) == pytest.approx([0.1, 0.05, 1, 1], abs=0.001)
+        page.locator(".crop-box").focus()
+        with page.expect_request(is_similar) as sent:
+            page.keyboard.press("Shift+ArrowLeft")
+        assert region_of(sent.value) == pytest.approx([0.05, 0.05, 0.95, 1], abs=0.001)
+
+
+def test_a_large_photograph_is_made_smaller_before_it_is_sent(open_page: Open, stocked: Shop, tmp_path: Path) -> None:
+    from PIL import Image
+
+    path = tmp_path / "large.jpg"
+    # Turned by its EXIF orientation: the box has to mean what the shopper sees.
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (4000, 3000), (200, 30, 40)).save(path, exif=exif)
+    with open_page("phone") as page:
+        page.goto(f"{stocked.url}/photo")
+        with page.expect_request(is_similar) as sent:
+            page.locator('input[type="file"]').first.set_input_files(path)
+        expect(page.locator(".photo-results .card").first).to_be_visible()
+        assert page.locator(".crop canvas").evaluate("one => [one.width, one.height]") == [1200, 1600]
+        assert len(sent.value.post_data_buffer or b"") < path.stat().st_size
