@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import structlog
 
@@ -21,7 +21,6 @@ from services.embedder.loading import load_encoder
 from services.embedder.local import LocalEmbedder, local_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.embedder.settings import EmbedderSettings
-from services.gateway.server import Gateway, running_gateway
 from services.gateway.settings import GatewaySettings
 from services.redis_server import redis_url_or_embedded
 from services.search.assembly import running_search
@@ -33,6 +32,9 @@ from services.search.settings import SearchSettings
 from services.serving.run import ServeError, Server, run_process, running, serve
 from services.serving.settings import ServerSettings, read_settings
 from services.serving.telemetry import configure_logging
+
+if TYPE_CHECKING:
+    from services.gateway.server import Gateway
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -181,7 +183,7 @@ def _ended(server: Server, failure: list[Exception], error: Exception) -> None:
     server.stop(f"what ran beside the stack has failed: {error}")
 
 
-async def _start(settings: StackSettings, server: Server, resources: AsyncExitStack) -> list[Gateway]:
+async def _start(settings: StackSettings, server: Server, resources: AsyncExitStack) -> "list[Gateway]":
     # What can refuse goes before what takes long.
     data_dir = settings.search.data_dir
     catalogue = await asyncio.to_thread(Catalogue.open, data_dir)
@@ -219,7 +221,10 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
 
 async def _start_gateway(
     settings: GatewaySettings, stack: StackSettings, server: Server, resources: AsyncExitStack
-) -> Gateway:
+) -> "Gateway":
+    # FastAPI takes its time and memory, which a stack without a gateway need not spend.
+    from services.gateway.server import running_gateway
+
     gateway = await resources.enter_async_context(
         running_gateway(
             settings,
@@ -295,7 +300,7 @@ async def _beside(work: Awaitable[None], on_error: Callable[[Exception], None]) 
         await asyncio.wait({task})
 
 
-def _running_stack(settings: StackSettings, server: Server, gateways: Sequence[Gateway]) -> RunningStack:
+def _running_stack(settings: StackSettings, server: Server, gateways: "Sequence[Gateway]") -> RunningStack:
     target = _reachable(settings.server.host, server.port)
     if settings.gateway is None or not gateways:
         return RunningStack(server.port, target)

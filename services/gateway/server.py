@@ -96,6 +96,9 @@ async def running_gateway(
         try:
             while not server.started and not serving.done():
                 await asyncio.sleep(_POLL_S)
+            if serving.done():
+                serving.result()
+                raise ServeError("the HTTP server has ended at once")
             _log.info("listening for HTTP", host=host, port=port)
             yield gateway
         finally:
@@ -126,7 +129,8 @@ class _Server(uvicorn.Server):
 def _listening(host: str, port: int) -> socket.socket:
     bare = host.strip("[]")
     family = socket.AF_INET6 if ":" in bare else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
+    # With TCP named, asyncio turns Nagle's algorithm off; else every answer would wait 40 ms for the caller's ACK.
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((bare, port))
