@@ -1,6 +1,7 @@
 """What a product of the catalogue is, and which rows are accepted as one."""
 
 import re
+import sys
 import unicodedata
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ YEARS = range(1900, 2201)
 MAX_PRICE_UNITS = 2**63 - 1
 MAX_PRICE_NANOS = 999_999_999
 
+_LABELS = ("sub_category", "article_type", "master_category", "base_colour", "season", "usage")
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 # Control characters and lone surrogates: neither can be shown, and the latter cannot be stored as UTF-8.
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs"})
@@ -67,6 +69,13 @@ class Product:
     price: Price | None = None
     in_stock: bool | None = None
     parent_id: str | None = None
+
+    def __post_init__(self) -> None:
+        """Lets tens of thousands of products share the text of their few labels."""
+        for name in _LABELS:
+            label = getattr(self, name)
+            if label is not None:
+                object.__setattr__(self, name, sys.intern(label))
 
     @property
     def derived_type(self) -> str:

@@ -1,8 +1,6 @@
 """The attributes of the catalogue's products as columns in memory, so that a filter is a few vector operations."""
 
-import sys
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -170,7 +168,7 @@ class Columns:
         return mask, excluded_colours
 
     def _write(self, row: int, product: Product, searchable: bool) -> None:
-        self._products[row] = _interned(product)
+        self._products[row] = product
         self._codes[:, row] = [labels.take(_label(product, name)) for name, labels in self._of_product]
         self._years[row] = NO_YEAR if product.year is None else product.year
         self._available[row] = product.available
@@ -201,23 +199,6 @@ def _resized(column: NDArray[ScalarT], kept: int, capacity: int) -> NDArray[Scal
     return resized
 
 
-def _interned(product: Product) -> Product:
-    """Lets tens of thousands of products share the text of their few labels."""
-    return replace(
-        product,
-        sub_category=sys.intern(product.sub_category),
-        article_type=sys.intern(product.article_type),
-        master_category=_shared(product.master_category),
-        base_colour=_shared(product.base_colour),
-        season=_shared(product.season),
-        usage=_shared(product.usage),
-    )
-
-
 def _label(product: Product, attribute: str) -> str | None:
     label = getattr(product, attribute)
     return label.value if isinstance(label, Gender) else label
-
-
-def _shared(label: str | None) -> str | None:
-    return None if label is None else sys.intern(label)

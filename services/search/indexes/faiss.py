@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import faiss
@@ -32,6 +33,8 @@ _SLACK = 32
 _SAMPLE = 8192
 _SEED = 20190301
 _GROWTH = 2
+# Parts of a catalogue that are projected at once.
+_PROJECTING = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,11 +260,16 @@ class FaissIndex:
             if self._kept is not None:
                 self._kept.save(reduction)
         reduced = ReducedIndex(reduction, len(state.columns))
-        for shard in state.shards.values():
-            embeddings = shard.embeddings.rows()
-            for start in range(0, len(shard), _SAMPLE):
-                part = slice(start, start + _SAMPLE)
-                reduced.write(shard.members[part], reduction.project(embeddings[part]))
+
+        def project(part: tuple[Shard, int]) -> None:
+            shard, start = part
+            rows = slice(start, start + _SAMPLE)
+            reduced.write(shard.members[rows], reduction.project(shard.embeddings.rows()[rows]))
+
+        parts = [(shard, start) for shard in state.shards.values() for start in range(0, len(shard), _SAMPLE)]
+        # Most of a start, and one thread a product of matrices is all that OpenBLAS takes.
+        with ThreadPoolExecutor(_PROJECTING, thread_name_prefix="projecting") as threads:
+            list(threads.map(project, parts))
         return reduced
 
     def _check(self, rows: Sequence[IndexedProduct]) -> None:
