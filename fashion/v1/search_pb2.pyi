@@ -33,6 +33,7 @@ class SearchStep(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SEARCH_STEP_EMBED: _ClassVar[SearchStep]
     SEARCH_STEP_CLASSIFY: _ClassVar[SearchStep]
     SEARCH_STEP_SEARCH: _ClassVar[SearchStep]
+    SEARCH_STEP_EXPLAIN: _ClassVar[SearchStep]
 
 class DegradedReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -73,6 +74,7 @@ SEARCH_STEP_READ_DISLIKES: SearchStep
 SEARCH_STEP_EMBED: SearchStep
 SEARCH_STEP_CLASSIFY: SearchStep
 SEARCH_STEP_SEARCH: SearchStep
+SEARCH_STEP_EXPLAIN: SearchStep
 DEGRADED_REASON_UNSPECIFIED: DegradedReason
 DEGRADED_REASON_PREFERENCES_UNAVAILABLE: DegradedReason
 DEGRADED_REASON_CLASSIFIER_UNAVAILABLE: DegradedReason

@@ -47,7 +47,8 @@ class Access:
             Tokens(signing, settings.token_max_lifetime_s) if signing else None,
             token_free_on_loopback=loopback and not keys,
             sessions=settings.storefront and (loopback or own_key),
-            local=bool(keys),
+            # What listens on loopback is asked by a page of another name only where that name was made to point here.
+            local=loopback,
         )
 
     def require(self, request: Request, user_id: str) -> None:
@@ -76,10 +77,10 @@ class Access:
         Raises:
             Forbidden: SESSIONS_OFF, FOREIGN_ORIGIN, NOT_A_DEMO_USER.
         """
-        if self._tokens is None or not self._sessions or (self._sessions_local and not _is_local(request)):
-            raise Forbidden("This gateway signs no tokens.", reason="SESSIONS_OFF")
         if not _is_same_origin(request):
             raise Forbidden("Only the storefront's own pages get its tokens.", reason="FOREIGN_ORIGIN")
+        if self._tokens is None or not self._sessions or (self._sessions_local and not _is_local(request)):
+            raise Forbidden("This gateway signs no tokens for this caller.", reason="SESSIONS_OFF")
         if not user_id.startswith(DEMO_PREFIX) or user_id == DEMO_PREFIX:
             raise Forbidden(f'Tokens are signed for users "{DEMO_PREFIX}…" alone.', reason="NOT_A_DEMO_USER")
         return self._tokens.sign(user_id)

@@ -65,7 +65,7 @@ def gateway_app(
     if settings.storefront:
         app.include_router(sessions_router(access))
     app.include_router(_probes(backend))
-    app.include_router(pages_router(storefront=settings.storefront, map_file=map_file or settings.map))
+    app.include_router(pages_router(storefront=settings.storefront, map_file=map_file))
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     _answer_errors(app)
     compressed = GZipMiddleware(app, minimum_size=_COMPRESSED_FROM_BYTES, compresslevel=5)

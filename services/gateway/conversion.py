@@ -61,6 +61,7 @@ _STEPS: Final[MappingProxyType[int, schemas.StepName]] = MappingProxyType(
         search_pb2.SEARCH_STEP_EMBED: "embed",
         search_pb2.SEARCH_STEP_CLASSIFY: "classify",
         search_pb2.SEARCH_STEP_SEARCH: "search",
+        search_pb2.SEARCH_STEP_EXPLAIN: "explain",
     }
 )
 

@@ -121,7 +121,7 @@ class Classification(Answer):
     derived_types: list[DerivedTypePrediction]
 
 
-StepName = Literal["total", "read_dislikes", "embed", "classify", "search", "unknown"]
+StepName = Literal["total", "read_dislikes", "embed", "classify", "search", "explain", "unknown"]
 
 
 class StepTiming(Answer):

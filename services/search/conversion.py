@@ -66,6 +66,7 @@ _STEPS_TO_PROTO: Final = MappingProxyType(
         Step.EMBED: search_pb2.SEARCH_STEP_EMBED,
         Step.CLASSIFY: search_pb2.SEARCH_STEP_CLASSIFY,
         Step.SEARCH: search_pb2.SEARCH_STEP_SEARCH,
+        Step.EXPLAIN: search_pb2.SEARCH_STEP_EXPLAIN,
     }
 )
 _OUTCOMES_TO_PROTO: Final = MappingProxyType(

@@ -17,6 +17,7 @@ class Step(Enum):
     EMBED = "embed"
     CLASSIFY = "classify"
     SEARCH = "search"
+    EXPLAIN = "explain"
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,9 +254,24 @@ class SimilarFinder:
         with watch.timed(Step.SEARCH):
             answer = await self._workers.run(self._search_place, request, query, scope, classification, colours)
         if request.explain:
-            # Beside the steps that every query takes: it is told, not timed.
-            answer = await self._workers.run(self._explained, answer, request, query, colours)
+            answer = await self._explained(answer, request, query, colours, watch)
         return replace(answer, degraded=degraded + answer.degraded)
+
+    async def _explained(
+        self,
+        answer: SimilarAnswer,
+        request: SimilarRequest,
+        query: str | Embedding,
+        colours: tuple[DislikedColour, ...],
+        watch: Stopwatch,
+    ) -> SimilarAnswer:
+        before: tuple[Hit, ...] = ()
+        if colours:
+            searched = frozenset(answer.outcome.derived_types) or None
+            with watch.timed(Step.EXPLAIN):
+                outcome = await self._workers.run(self._inventory.search, _query(request, query, searched, ()))
+            before = outcome.hits
+        return replace(answer, explanation=Explanation((), before))
 
     # What follows runs in the workers: the index may have to be waited for.
 
@@ -272,19 +287,6 @@ class SimilarFinder:
         outcome = self._inventory.search(_query(request, query, place.derived_types, colours))
         degraded = () if place.degraded is None else (place.degraded,)
         return SimilarAnswer(outcome, place.scope, None, degraded)
-
-    def _explained(
-        self,
-        answer: SimilarAnswer,
-        request: SimilarRequest,
-        query: str | Embedding,
-        colours: tuple[DislikedColour, ...],
-    ) -> SimilarAnswer:
-        before: tuple[Hit, ...] = ()
-        if colours:
-            searched = frozenset(answer.outcome.derived_types) or None
-            before = self._inventory.search(_query(request, query, searched, ())).hits
-        return replace(answer, explanation=Explanation((), before))
 
     def _place(
         self, request: SimilarRequest, query: str | Embedding, scope: Scope, classification: Classification | None

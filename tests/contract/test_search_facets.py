@@ -83,7 +83,9 @@ def test_an_explanation_tells_the_steps_and_the_list_before_the_colours(caller: 
     somebody = caller.find(image=image, top_k=5, explain=True, user_id="explained")
     assert list(somebody.explanation.products_before_colours) == list(nobody.products)
     assert {each.product.base_colour for each in somebody.products}.isdisjoint({"Blue", "Navy Blue"})
-    assert search_pb2.SEARCH_STEP_READ_DISLIKES in [each.step for each in somebody.explanation.timings]
+    steps = [search_pb2.SearchStep.Name(each.step) for each in somebody.explanation.timings]
+    assert steps[0] == "SEARCH_STEP_TOTAL" and steps[-1] == "SEARCH_STEP_EXPLAIN"
+    assert "SEARCH_STEP_READ_DISLIKES" in steps
 
 
 def test_a_dislike_tells_the_colours_of_the_catalogue_that_it_stands_for(caller: Caller) -> None:

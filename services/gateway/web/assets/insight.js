@@ -10,6 +10,7 @@ const STEPS = {
   embed: "Look at the picture",
   classify: "Recognise its type",
   search: "Search",
+  explain: "Search without your colours",
 };
 
 const DEGRADED = {
