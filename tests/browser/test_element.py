@@ -1,4 +1,4 @@
-"""The element on a checkout page of another origin, under a strict policy, with a gateway that works, and that does not."""
+"""The element on a checkout page of another origin, under a strict policy, with gateways that work and that fail."""
 
 import json
 import time

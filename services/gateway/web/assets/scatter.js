@@ -141,6 +141,7 @@ export function scatter(points, { label, paint, looked, opened, signal }) {
     (event) => {
       event.preventDefault();
       zoomAt(Math.exp(-event.deltaY * 0.0015), event.offsetX, event.offsetY);
+      look(nearest(event.offsetX, event.offsetY));
     },
     { passive: false },
   );

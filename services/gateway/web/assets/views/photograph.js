@@ -8,7 +8,7 @@ import { dropPhotograph, keptPhotograph, listenForPictures, photoButtons, takePh
 import { similarList } from "../similar-list.js";
 
 const EVERYTHING = " everything";
-const TYPES_OFFERED = 4;
+const TYPES_OFFERED = 3;
 
 /** Shows the photograph that is kept, or asks for one. */
 export async function show(outlet, { signal }) {
@@ -104,21 +104,24 @@ function found(photograph, taken, startOver, signal) {
     const searched = answer.applied.scope === "inventory" ? EVERYTHING : (answer.applied.derived_types[0] ?? EVERYTHING);
     const labels = offered.map(({ label }) => label);
     if (searched !== EVERYTHING && !labels.includes(searched)) labels.push(searched);
+    const others = known.filter((label) => !labels.includes(label));
     const focused = recognised.contains(document.activeElement) ? document.activeElement.value : undefined;
     recognised.replaceChildren(
       h("p.recognised-head", {}, offered.length ? "It looks like this. Not right? Choose what it is." : "What is it?"),
       choice("What the photograph shows", "type", [...labels.map((label) => ({ value: label, label })), { value: EVERYTHING, label: "Whole catalogue" }], searched, choose),
-      h(
-        "label.field",
-        {},
-        h("span.unseen", {}, "Another type"),
-        h(
-          "select",
-          { on: { change: ({ target }) => target.value && choose(target.value) } },
-          h("option", { value: "" }, "Another type …"),
-          known.filter((label) => !labels.includes(label)).map((label) => h("option", { value: label }, label)),
-        ),
-      ),
+      others.length
+        ? h(
+            "label.field",
+            {},
+            h("span.unseen", {}, "Another type"),
+            h(
+              "select",
+              { on: { change: ({ target }) => target.value && choose(target.value) } },
+              h("option", { value: "" }, "Another type …"),
+              others.map((label) => h("option", { value: label }, label)),
+            ),
+          )
+        : "",
     );
     if (focused) recognised.querySelector(`input[value="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
