@@ -18,7 +18,7 @@ from services.classifier.settings import ClassifierSettings
 from services.clients.candidate_store import MemoryCandidateStore
 from services.contract import CandidateSet, ModelInfo
 from services.embedder.loading import load_encoder
-from services.embedder.local import LocalEmbedder, local_embedder
+from services.embedder.local import LocalEmbedder, cold_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.embedder.settings import EmbedderSettings
 from services.gateway.settings import GatewaySettings
@@ -197,7 +197,16 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
     resources.push_async_callback(preferences.close)
 
     embedder = await _start_embedder(settings.embedder, server, resources)
-    classifier = await _start_classifier(settings, await embedder.model(), server, embedder, resources)
+    classifier = await _start_classifier(settings, await embedder.model(), resources)
+
+    async def warm_up() -> None:
+        await embedder.warm_up(settings.embedder.warm_up_timeout_s)
+        await server.ready(EMBEDDER, EmbedderServicer(embedder, settings.embedder.max_batch))
+        await server.ready(CLASSIFIER, ClassifierServicer(classifier, embedder))
+
+    # The first inferences need no interpreter, and loading the catalogue little else.
+    warming = asyncio.create_task(warm_up())
+    resources.push_async_callback(_cancelled, warming)
     search = await resources.enter_async_context(
         running_search(
             # With the classifier beside it, candidates cost nothing to hand over: it follows every write at once.
@@ -210,6 +219,7 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
             on_failure=server.stop,
         )
     )
+    await warming
     servicer = SearchServicer(search)
     await server.ready(SEARCH, servicer)
     # Left before what it asks, so that requests in flight are answered.
@@ -239,19 +249,14 @@ async def _start_gateway(
 
 async def _start_embedder(settings: EmbedderSettings, server: Server, resources: AsyncExitStack) -> LocalEmbedder:
     encoder = await asyncio.to_thread(load_encoder, settings)
-    embedder = await resources.enter_async_context(
-        local_embedder(encoder, settings.limits(), warm_up_timeout_s=settings.warm_up_timeout_s)
-    )
+    embedder = await resources.enter_async_context(cold_embedder(encoder, settings.limits()))
     await resources.enter_async_context(
         server.watched(EMBEDDER, embedder.died, why="the encoder has stopped working", stop=True)
     )
-    await server.ready(EMBEDDER, EmbedderServicer(embedder, settings.max_batch))
     return embedder
 
 
-async def _start_classifier(
-    settings: StackSettings, model: ModelInfo, server: Server, embedder: LocalEmbedder, resources: AsyncExitStack
-) -> LocalClassifier:
+async def _start_classifier(settings: StackSettings, model: ModelInfo, resources: AsyncExitStack) -> LocalClassifier:
     bundle = Path(settings.embedder.bundle)
     # The fake runtime and the plain weights of ImageNet know no labels.
     if settings.embedder.runtime != "fake" and bundle.is_dir():
@@ -262,7 +267,6 @@ async def _start_classifier(
         heads, threads=settings.classifier.threads, max_pending=settings.classifier.max_pending
     )
     resources.callback(classifier.close)
-    await server.ready(CLASSIFIER, ClassifierServicer(classifier, embedder))
     return classifier
 
 
@@ -282,6 +286,11 @@ async def _entered(resources: AsyncExitStack, context: AbstractContextManager[T]
 
     resources.push_async_callback(leave)
     return value
+
+
+async def _cancelled(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.wait({task})
 
 
 @asynccontextmanager

@@ -35,7 +35,7 @@ class EmbedderLimits:
 
 
 class LocalEmbedder:
-    """Fulfils `contract.Embedder` in this process; made by `local_embedder`.
+    """Fulfils `contract.Embedder` in this process; made by `local_embedder` and `cold_embedder`.
 
     A single photograph comes before those of batches, in decoding and in inference. The deadline of the caller
     (`services.serving.deadline`) holds here too: what is past it is dropped before it is decoded or encoded.
@@ -52,6 +52,15 @@ class LocalEmbedder:
         self._batch_decoding = asyncio.Semaphore(max(1, limits.decode_threads - 1))
         # Parts of batches that are decoded or encoded at once: enough for the next inference while one runs.
         self._batch_window = asyncio.Semaphore(max(2, limits.decode_threads))
+
+    async def warm_up(self, timeout_s: float) -> None:
+        """Makes the first inferences, which take long, before anybody waits for one.
+
+        Raises:
+            ThreadDied: it takes longer than `timeout_s` seconds.
+        """
+        # In the thread that will encode: runtimes keep memory and state by thread.
+        await self._batcher.call(self._encoder.warm_up, timeout_s)
 
     async def embed(self, photograph: Photograph) -> Embedding:
         """Embeds one photograph.
@@ -147,6 +156,25 @@ def _pixels_or_error(decode: Callable[[], Pixels]) -> Pixels | FashionError:
 
 
 @asynccontextmanager
+async def cold_embedder(encoder: Encoder, limits: EmbedderLimits) -> AsyncIterator[LocalEmbedder]:
+    """Runs an embedder for as long as the context lasts; it describes its model, and has yet to be warmed up.
+
+    Args:
+        encoder: loaded.
+        limits: what it accepts.
+
+    Yields:
+        The embedder.
+    """
+    threads = ThreadPoolExecutor(limits.decode_threads, thread_name_prefix="decode")
+    try:
+        async with MicroBatcher(encoder.encode, limits.batching) as batcher:
+            yield LocalEmbedder(encoder, limits, batcher, threads)
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+
+
+@asynccontextmanager
 async def local_embedder(
     encoder: Encoder, limits: EmbedderLimits, *, warm_up_timeout_s: float = 300.0
 ) -> AsyncIterator[LocalEmbedder]:
@@ -163,11 +191,6 @@ async def local_embedder(
     Raises:
         ThreadDied: warming up takes too long.
     """
-    threads = ThreadPoolExecutor(limits.decode_threads, thread_name_prefix="decode")
-    try:
-        async with MicroBatcher(encoder.encode, limits.batching) as batcher:
-            # In the thread that will encode: runtimes keep memory and state by thread.
-            await batcher.call(encoder.warm_up, warm_up_timeout_s)
-            yield LocalEmbedder(encoder, limits, batcher, threads)
-    finally:
-        threads.shutdown(wait=False, cancel_futures=True)
+    async with cold_embedder(encoder, limits) as embedder:
+        await embedder.warm_up(warm_up_timeout_s)
+        yield embedder

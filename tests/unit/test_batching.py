@@ -248,3 +248,29 @@ async def test_warming_up_for_ever_is_told() -> None:
 def test_a_micro_batch_has_room_for_both_lanes() -> None:
     with pytest.raises(ValueError, match="at least 2"):
         BatchingLimits(query_places=1, batch_places=1, micro_batch=1, inference_timeout_s=1)
+
+
+async def test_several_are_answered_in_order_in_as_few_batches_as_may_be() -> None:
+    gate = Gate()
+    async with MicroBatcher(gate.encode, LIMITS) as batcher:
+        with batcher.admitted(Lane.BATCH, 6):
+            vectors = await batcher.submit_all([pixels(value) for value in range(6)], Lane.BATCH)
+
+        assert [value_of(vector) for vector in vectors] == list(range(6))
+        assert gate.batches == [[0, 1, 2, 3], [4, 5]]
+        assert list(await batcher.submit_all([], Lane.BATCH)) == []
+
+
+async def test_whoever_leaves_with_several_takes_all_of_them_along() -> None:
+    gate = Gate()
+    async with MicroBatcher(gate.encode, LIMITS) as batcher:
+        (first,) = await waiting(batcher, gate)
+        several = asyncio.create_task(batcher.submit_all([pixels(value) for value in (1, 2, 3)], Lane.BATCH))
+        await asyncio.sleep(0)
+        several.cancel()
+        await asyncio.wait({several})
+        gate.open()
+
+        assert await first == 0
+        assert await ask(batcher, 9) == 9
+        assert gate.batches == [[0], [9]]
