@@ -108,6 +108,20 @@ def test_a_product_leads_to_similar_ones_and_back(page: Page, stocked: Shop) -> 
     expect(page.locator(".count")).to_have_text("13 products")
 
 
+def test_going_back_leads_to_where_one_was(page: Page, stocked: Shop) -> None:
+    page.goto(stocked.url)
+    expect(page.locator(".results .card")).to_have_count(FIRST_PAGE)
+    last = page.locator(".results .card-link").last
+    last.scroll_into_view_if_needed()
+    page.wait_for_function("scrollY > 500")
+    place = page.evaluate("scrollY")
+    last.click()
+    expect(page.locator(".similar .card")).to_have_count(18)
+    assert page.evaluate("scrollY") == 0
+    page.go_back()
+    page.wait_for_function("place => Math.abs(scrollY - place) < 300", arg=place)
+
+
 def test_liked_and_disliked_products_steer_the_list(page: Page, stocked: Shop) -> None:
     page.goto(f"{stocked.url}/p/{BLUE}")
     expect(page.locator(".similar .card")).to_have_count(18)

@@ -67,9 +67,11 @@ async function show({ back = false }) {
   outlet.replaceChildren();
   outlet.className = "";
   markLinks(address);
+  scrollTo(0, 0);
   await view.show(outlet, { address, parameters, signal: controller.signal });
   if (controller.signal.aborted) return;
-  scrollTo(0, top);
+  // Only once there is something to scroll to; whoever went forth may have scrolled meanwhile.
+  if (top > 0) scrollTo(0, top);
   if (!firstShown) outlet.querySelector("h1")?.focus({ preventScroll: true });
   firstShown = false;
 }
