@@ -73,12 +73,14 @@ export async function show(outlet, { address, signal }) {
     problem,
     body,
   );
-  session.addEventListener("change", () => void inspect(parameters.has("photo") ? keptPhotograph() : null), { signal });
   await session.ready();
+  session.addEventListener("change", () => void inspect(parameters.has("photo") ? keptPhotograph() : null), { signal });
+  let asking = 0;
   await inspect(photograph);
 
   async function inspect(photo) {
     body.setAttribute("aria-busy", "true");
+    const turn = (asking += 1);
     try {
       const chosen = photo ? null : productId || (await anyProduct(signal));
       if (!photo && !chosen) {
@@ -96,11 +98,13 @@ export async function show(outlet, { address, signal }) {
         photo ? null : getProduct(chosen, { signal }),
         catalogueColours().catch(() => []),
       ]);
+      // Colours may have changed again meanwhile: the last question's answer stands.
+      if (turn !== asking) return;
       body.replaceChildren(...report(answer, { product, photo, region: region[0]?.[1] }, colours));
     } catch (error) {
-      if (!wasAborted(error)) body.replaceChildren(errorState(error, () => void inspect(photo)));
+      if (!wasAborted(error) && turn === asking) body.replaceChildren(errorState(error, () => void inspect(photo)));
     } finally {
-      body.removeAttribute("aria-busy");
+      if (turn === asking) body.removeAttribute("aria-busy");
     }
   }
 }
