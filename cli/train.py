@@ -58,6 +58,13 @@ def train(
         ),
     ] = None,
     peak: Annotated[float | None, typer.Option(help="Highest learning rate; 0.1 by default.")] = None,
+    blend: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Share of what was trained in the bundle's weights, the rest being --initial DIR's; 1 by default.",
+        ),
+    ] = None,
     extra: Annotated[
         list[Path] | None, typer.Option(metavar="PATH", help="A further data set, mixed in. Repeatable.")
     ] = None,
@@ -97,7 +104,7 @@ def train(
         others += draw_for_training(run / "drawn", drawn)
     if preset not in PRESETS:
         raise typer.BadParameter(f"{preset!r} is none of {', '.join(PRESETS)}", param_hint="--preset")
-    given = {"initial": initial, "peak": peak, "stages": _stages(sizes) if sizes else None}
+    given = {"initial": initial, "peak": peak, "blend": blend, "stages": _stages(sizes) if sizes else None}
     recipe = {**PRESETS[preset], **{name: value for name, value in given.items() if value is not None}}
     config = TrainConfig(
         dataset=dataset,

@@ -101,6 +101,8 @@ def _recipe(training: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     kept = f"The first {frozen} layers stay as they were. " if frozen else ""
     softmax = settings.get("softmax", "cosine")
     scale = f" with scale {settings['logit_scale']:g}" if softmax == "cosine" else ""
+    share = settings.get("blend", 1.0)
+    blended = f" and blended with the initial ones, {share:.0%} to {1 - share:.0%}" if share < 1.0 else ""
     return (
         f"{start}, {training['steps']:,} steps of {settings['batch']} pictures ({training['pictures_seen']:,} "
         f"photographs in {training['minutes']:g} minutes), SGD with Nesterov momentum {settings['momentum']:g}, "
@@ -108,8 +110,9 @@ def _recipe(training: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         f"share of the schedule: {sizes}. {kept}Heads trained together on the embedding by a {softmax} softmax"
         f"{scale}{sharpened} and label smoothing {settings['label_smoothing']:g}; weights of their losses: {weights}. "
         f"A product of a derived type with n products is drawn with weight n^-{settings['rebalance']:g}. "
-        "Flips, shifts, small turns and scalings, light, and now and then another background, blur, coarse pixels or "
-        "JPEG. Weights averaged over the last steps, batch statistics computed afresh for them."
+        "Flips, shifts, small turns and scalings, light, and now and then another background, the product far away or "
+        f"partly covered, blur, coarse pixels or JPEG. Weights averaged over the last steps{blended}, batch statistics "
+        "computed afresh for them."
     )
 
 

@@ -62,6 +62,8 @@ class TrainConfig:
         head_weights: weight of each head's loss.
         rebalance: exponent e; a product of a derived type with n products is drawn with weight n ** -e.
         ema_decay: of the averaged weights, a step.
+        blend: share of the run's weights in its bundle, the rest being those of the bundle that it began with: what
+            was learned anew, and what training on something harder made it forget.
         precision: arithmetic of the convolutions; weights are always kept in float32.
         softmax: "cosine", of normalised embedding and normalised directions times `logit_scale`; "linear", of the
             activations themselves and free directions.
@@ -103,6 +105,7 @@ class TrainConfig:
     )
     rebalance: float = 0.25
     ema_decay: float = 0.997
+    blend: float = 1.0
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     softmax: Literal["cosine", "linear"] = "cosine"
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
@@ -132,6 +135,10 @@ class TrainConfig:
             raise InvalidInput(f"head_weights have to name {', '.join(HEADS)}", reason="CONFIG_INVALID")
         if self.frozen_layers and self.initial == "scratch":
             raise InvalidInput("frozen layers need weights to begin with, not scratch", reason="CONFIG_INVALID")
+        if not 0.0 < self.blend <= 1.0:
+            raise InvalidInput("blend has to be in (0, 1]", reason="CONFIG_INVALID")
+        if self.blend < 1.0 and self.initial in ("scratch", "imagenet"):
+            raise InvalidInput("blending needs a bundle to begin with", reason="CONFIG_INVALID")
         if self.batch < 2 or not 0.0 <= self.extra_share < 1.0:
             raise InvalidInput("batch has to be at least 2, extra_share in [0, 1)", reason="CONFIG_INVALID")
 

@@ -1,4 +1,4 @@
-"""From a run's checkpoint to a bundle: the averaged weights, their batch statistics computed afresh."""
+"""From a run's checkpoint to a bundle: averaged weights, blended with the initial ones, batch statistics afresh."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from offline.train import checkpoint
 from offline.train.checkpoint import Position
 from offline.train.config import HEADS, TrainConfig
 from offline.train.data import UNKNOWN, Pictures, encode_labels
-from offline.train.initial import IMAGENET, SCRATCH
+from offline.train.initial import IMAGENET, SCRATCH, initial_weights
 from offline.train.model import OFFSET, SCALE, build_backbone, preprocessing
 from offline.train.validation import Embed, embed_all
 from services.bundle import Bundle, load_bundle
@@ -54,6 +54,8 @@ def export(
     """
     config = TrainConfig.of_run(run)
     position, weights = averaged(run)
+    if config.blend < 1.0:
+        weights = blended(weights, *initial_weights(config.initial, position.labels), share=config.blend)
     stage = config.stage(position.progress)
     encoder = {key: value for key, value in weights.items() if not key.startswith(_HEADS)}
     pixels = statistics_from.resized(stage.height, stage.width)
@@ -91,6 +93,38 @@ def averaged(run: Path) -> tuple[Position, dict[str, NDArray[np.float32]]]:
         raise NotFound(f"{run}: no checkpoint here", reason="CHECKPOINT_NOT_FOUND")
     position, state = loaded
     return position, {key.removeprefix(_AVERAGE): value for key, value in state.items() if key.startswith(_AVERAGE)}
+
+
+def blended(
+    weights: Mapping[str, NDArray[np.float32]],
+    initial: Mapping[str, NDArray[np.float32]],
+    initial_heads: Mapping[str, NDArray[np.float32]],
+    *,
+    share: float,
+) -> dict[str, NDArray[np.float32]]:
+    """Mix a run's weights with those that it began with (Wortsman et al. 2022, robust fine-tuning).
+
+    Args:
+        weights: of the backbone by Keras's names, and of heads under "heads/", shape (2048, labels).
+        initial: of the backbone.
+        initial_heads: shape (labels, 2048); NaN for labels that were not known, which keep the run's.
+        share: of the run's weights, in [0, 1].
+
+    Returns:
+        All weights; directions of heads with norm 1.
+    """
+    mixed = {}
+    for name, value in weights.items():
+        if not name.startswith(_HEADS):
+            mixed[name] = share * value + (1.0 - share) * initial[name]
+            continue
+        directions = normalise(np.ascontiguousarray(value.T))
+        before = initial_heads.get(name.removeprefix(_HEADS))
+        if before is not None:
+            known = np.isfinite(before).all(axis=1)
+            directions[known] = share * directions[known] + (1.0 - share) * normalise(before[known])
+        mixed[name] = np.ascontiguousarray(normalise(directions).T)
+    return {name: value.astype(np.float32) for name, value in mixed.items()}
 
 
 def with_fresh_statistics(

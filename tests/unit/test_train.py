@@ -300,6 +300,34 @@ def test_the_reports_recipe_changes_the_last_layers_and_the_sub_category_alone()
     assert not any(name.startswith("heads/") for name in changed - {"heads/subCategory"})
 
 
+def test_blending_mixes_with_the_weights_that_training_began_with() -> None:
+    from offline.train.export import blended
+
+    random = np.random.default_rng(1)
+    new, old = random.normal(size=(2, 3, 4)).astype(np.float32)
+    directions = (5 * np.eye(4, 3)).astype(np.float32)
+    before = np.array([[0, 2, 0, 0], [0, 1, 0, 0], [np.nan] * 4], dtype=np.float32)
+    mixed = blended(
+        {"conv/kernel": new, "heads/gender": directions, "heads/baseColour": directions},
+        {"conv/kernel": old},
+        {"gender": before},
+        share=0.75,
+    )
+    assert np.allclose(mixed["conv/kernel"], 0.75 * new + 0.25 * old)
+    found = mixed["heads/gender"].T
+    assert np.allclose(found[0], np.array([3, 1, 0, 0]) / np.sqrt(10))
+    assert np.allclose(found[1:], np.eye(4)[1:3]), "a label that was not known keeps what was learned"
+    assert np.allclose(mixed["heads/baseColour"], np.eye(4, 3)), "so does a head that the bundle did not have"
+
+
+@pytest.mark.parametrize(
+    ("blend", "initial", "said"), [(0.0, "x", "blend"), (1.1, "x", "blend"), (0.5, "scratch", "bundle")]
+)
+def test_blending_needs_a_share_and_a_bundle(blend: float, initial: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        TrainConfig(dataset=tmp_path, run=tmp_path, passes=1, blend=blend, initial=initial)
+
+
 def test_imagenet_weights_see_the_same_picture_through_another_scaling() -> None:
     from offline.train.initial import fit_imagenet
     from offline.train.model import preprocessing
