@@ -166,9 +166,11 @@ def _command(bundle: Bundle, training: Mapping[str, Any], settings: Mapping[str,
     if settings["initial"] != "scratch":
         # Of a bundle its folder is to be named, which lies wherever it was unpacked.
         drawn += f" --initial {settings['initial'] if settings['initial'] == 'imagenet' else 'INITIAL_BUNDLE'}"
+    blend = f" --blend {settings['blend']:g}" if settings.get("blend", 1.0) < 1.0 else ""
     return (
         f"fashion train DATASET {length}{drawn} --sizes {sizes} \\\n"
-        f"    --peak {settings['peak']:g} --seed {settings['seed']} --run var/train --bundle models/{bundle.name} \\\n"
+        f"    --peak {settings['peak']:g}{blend} --seed {settings['seed']} --run var/train "
+        f"--bundle models/{bundle.name} \\\n"
         f"    --data {shlex.quote(training['data'])} --data-url {shlex.quote(training['url'])} "
         f"--licence {shlex.quote(training['licence'])}"
     )
