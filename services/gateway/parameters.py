@@ -51,11 +51,12 @@ class FilterParameters(BaseModel):
     article_type: Labels = Field(default_factory=list, description="Kind of article.", examples=[["Tshirts"]])
     base_colour: Labels = Field(default_factory=list, description="Main colour.", examples=[["Blue"]])
     colour_by_family: bool = Field(
-        default=False, description='Whether each `base_colour` stands for its family: "Blue" for "Navy Blue" too.'
+        default=False,
+        description='Whether each colour to keep or leave out stands for its family: "Blue" for "Navy Blue" too.',
     )
     excluded_colour: Labels = Field(
         default_factory=list,
-        description="Main colours to leave out, such as all that a user's dislikes cover; or their families.",
+        description="Main colours to leave out, such as all that a user's dislikes cover.",
         examples=[["Navy Blue"]],
     )
     season: Labels = Field(default_factory=list, description="Season of the collection.", examples=[["Summer"]])

@@ -119,6 +119,19 @@ def test_products_are_listed_by_filter_a_page_at_a_time(catalogue: Shop) -> None
     assert [each["id"] for each in years["products"]] == [FULL.id]
 
 
+@pytest.mark.parametrize(("family", "left"), [("false", {"Navy Blue", "Red", "Yellow"}), ("true", {"Red", "Yellow"})])
+def test_colours_can_be_left_out_of_a_list(catalogue: Shop, family: str, left: set[str]) -> None:
+    asked: dict[str, object] = {
+        "article_type": "Tshirts",
+        "excluded_colour": ["Blue", "Black"],
+        "colour_by_family": family,
+    }
+    told = catalogue.http.get("/v1/products", params=asked).json()
+    assert {each["base_colour"] for each in told["products"]} == left
+    similar = catalogue.http.get(f"/v1/products/{items()[0].id}/similar", params={**asked, "limit": 50}).json()
+    assert {each["product"]["base_colour"] for each in similar["products"]} == left
+
+
 def test_facets_count_and_paint(catalogue: Shop) -> None:
     told = catalogue.http.get("/v1/facets", params={"article_type": "Tshirts"}).json()
     assert told["total_count"] == 10

@@ -110,7 +110,7 @@ def test_a_batch_of_any_size_is_encoded_in_parts_of_few_sizes(bundle: Bundle) ->
     for count in range(1, 200):
         parts = _parts(count)
         assert sum(parts) == count
-        assert set(parts) <= {*range(1, 9), 32}
+        assert set(parts) <= {*range(1, 9), 16}
     encoder = OpenvinoEncoder.from_bundle(bundle, precision="float32")
     batch = np.random.default_rng(2).integers(0, 256, (45, HEIGHT, WIDTH, 3), dtype=np.uint8)
     alone = np.concatenate([encoder.encode(batch[at : at + 1]) for at in range(45)])
