@@ -189,6 +189,21 @@ def test_the_box_is_moved_by_keys(open_page: Open, stocked: Shop, photograph: Pa
         assert region_of(fields) == pytest.approx([0.05, 0.05, 0.95, 1], abs=0.001)
 
 
+def test_a_thumbnail_is_shown_large_enough_for_its_box_and_sent_as_it_is(
+    open_page: Open, stocked: Shop, tmp_path: Path
+) -> None:
+    thumbnail = tmp_path / "thumbnail.png"
+    Image.new("RGB", (60, 80), (200, 30, 40)).save(thumbnail)
+    with open_page("phone") as page:
+        page.add_init_script(_OVERHEAR)
+        page.goto(f"{stocked.url}/photo")
+        fields = sent_after(page, lambda: page.locator("input[type=file]").first.set_input_files(thumbnail))
+        assert fields["image"] == str(thumbnail.stat().st_size)
+        frame = page.locator(".crop canvas").bounding_box()
+        assert frame is not None and frame["height"] >= 300
+        assert frame["width"] / frame["height"] == pytest.approx(0.75, abs=0.01)
+
+
 def test_a_large_photograph_is_made_smaller_before_it_is_sent(open_page: Open, stocked: Shop, tmp_path: Path) -> None:
     path = tmp_path / "large.jpg"
     # Turned by its EXIF orientation: the box has to mean what the shopper sees.

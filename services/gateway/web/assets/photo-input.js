@@ -5,6 +5,8 @@ import { WHOLE } from "./crop-box.js";
 
 // More pixels tell the model nothing: its input is far smaller. Sending fewer is quicker on a phone.
 const LONGEST_SIDE = 1600;
+// In pixels: a thumbnail is shown larger than it is, so that the handles of its box do not cover it.
+const SHOWN_AT_LEAST = 480;
 const SENT_AS_IT_IS = new Set(["image/jpeg", "image/png", "image/webp"]);
 const SENT_AT_MOST = 8 * 1024 * 1024;
 const JPEG_QUALITY = 0.92;
@@ -34,7 +36,8 @@ export async function takePhotograph(file) {
   } catch {
     throw new Error("This file is no picture that can be read. Try a JPEG, PNG or WebP file.");
   }
-  const scale = Math.min(1, LONGEST_SIDE / Math.max(bitmap.width, bitmap.height));
+  const longest = Math.max(bitmap.width, bitmap.height);
+  const scale = longest > LONGEST_SIDE ? LONGEST_SIDE / longest : Math.max(1, SHOWN_AT_LEAST / longest);
   const canvas = document.createElement("canvas");
   canvas.width = Math.max(1, Math.round(bitmap.width * scale));
   canvas.height = Math.max(1, Math.round(bitmap.height * scale));
@@ -46,7 +49,7 @@ export async function takePhotograph(file) {
   bitmap.close();
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", "Your photograph");
-  const asItIs = scale === 1 && SENT_AS_IT_IS.has(file.type) && file.size <= SENT_AT_MOST;
+  const asItIs = scale >= 1 && SENT_AS_IT_IS.has(file.type) && file.size <= SENT_AT_MOST;
   const sent = asItIs ? file : await new Promise((done) => canvas.toBlob(done, "image/jpeg", JPEG_QUALITY));
   kept = { file: sent, canvas, box: { ...WHOLE }, chosenType: "" };
   return kept;
