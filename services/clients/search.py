@@ -202,12 +202,10 @@ class SearchClient:
 
     async def serving(self, timeout_s: float = 1.0) -> bool:
         """Tells whether the service says now that it is ready; what does not answer in time is not."""
-        stub: Any = health_pb2_grpc.HealthStub(self._channel)  # type: ignore[no-untyped-call,unused-ignore]
         try:
-            answer = await stub.Check(health_pb2.HealthCheckRequest(service=SERVICE_NAME), timeout=timeout_s)
+            return await self._says_serving(timeout_s, wait_for_ready=False)
         except grpc.aio.AioRpcError:
             return False
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
     async def wait_until_serving(self, timeout_s: float) -> None:
         """Waits until the service says that it is ready.
@@ -215,19 +213,22 @@ class SearchClient:
         Raises:
             NotReady: it did not within `timeout_s`.
         """
-        stub: Any = health_pb2_grpc.HealthStub(self._channel)  # type: ignore[no-untyped-call,unused-ignore]
-        request = health_pb2.HealthCheckRequest(service=SERVICE_NAME)
         end = time.monotonic() + timeout_s
         while (left_s := end - time.monotonic()) > 0:
             try:
-                answer = await stub.Check(request, timeout=left_s, wait_for_ready=True)
-                if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                if await self._says_serving(left_s, wait_for_ready=True):
                     return
             except grpc.aio.AioRpcError as error:
                 if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                     raise _category(error, self._target) from error
             await asyncio.sleep(_HEALTH_POLL_S)
         raise NotReady(f"{self._target} is not ready after {timeout_s:.0f} s", reason="SEARCH_NOT_READY")
+
+    async def _says_serving(self, timeout_s: float, *, wait_for_ready: bool) -> bool:
+        stub: Any = health_pb2_grpc.HealthStub(self._channel)  # type: ignore[no-untyped-call,unused-ignore]
+        request = health_pb2.HealthCheckRequest(service=SERVICE_NAME)
+        answer = await stub.Check(request, timeout=timeout_s, wait_for_ready=wait_for_ready)
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
     async def _query(
         self, method: "Callable[..., grpc.aio.UnaryUnaryCall[Any, Response]]", request: Message

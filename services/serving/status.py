@@ -1,13 +1,13 @@
 """The one table between error categories and gRPC statuses, in both directions."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 from services.serving.errors import (
@@ -22,6 +22,8 @@ from services.serving.errors import (
     Unavailable,
     Upstream,
 )
+
+_Detail = TypeVar("_Detail", bound=Message)
 
 ERROR_DOMAIN: Final = "fashion"
 DETAILS_KEY: Final = "grpc-status-details-bin"
@@ -115,36 +117,29 @@ def category_of(code: int) -> type[FashionError] | None:
 
 def error_info(trailing_metadata: Iterable[tuple[str, str | bytes]]) -> error_details_pb2.ErrorInfo | None:
     """Returns the ErrorInfo that a service of ours sent along; None where there is none, or it is unreadable."""
-    for key, value in trailing_metadata:
-        if key != DETAILS_KEY or not isinstance(value, bytes):
-            continue
-        try:
-            status = status_pb2.Status.FromString(value)
-            for detail in status.details:
-                info = error_details_pb2.ErrorInfo()
-                if detail.Unpack(info) and info.domain == ERROR_DOMAIN:
-                    return info
-        except DecodeError:
-            # Somebody else's details, such as a proxy's.
-            return None
-    return None
+    found = _details(trailing_metadata, error_details_pb2.ErrorInfo)
+    return next((info for info in found if info.domain == ERROR_DOMAIN), None)
 
 
 def retry_delay_s(trailing_metadata: Iterable[tuple[str, str | bytes]]) -> float | None:
     """Returns when a service says that it may be asked again, in seconds; None where it does not say."""
+    found = _details(trailing_metadata, error_details_pb2.RetryInfo)
+    return next((retry.retry_delay.ToNanoseconds() / 1e9 for retry in found if retry.HasField("retry_delay")), None)
+
+
+def _details(trailing_metadata: Iterable[tuple[str, str | bytes]], kind: type[_Detail]) -> Iterator[_Detail]:
+    """Yields the details of one kind that were sent along, up to where they are unreadable."""
     for key, value in trailing_metadata:
         if key != DETAILS_KEY or not isinstance(value, bytes):
             continue
         try:
-            status = status_pb2.Status.FromString(value)
-            for detail in status.details:
-                retry = error_details_pb2.RetryInfo()
-                if detail.Unpack(retry) and retry.HasField("retry_delay"):
-                    return float(retry.retry_delay.ToNanoseconds() / 1e9)
+            for packed in status_pb2.Status.FromString(value).details:
+                detail = kind()
+                if packed.Unpack(detail):
+                    yield detail
         except DecodeError:
             # Somebody else's details, such as a proxy's.
-            return None
-    return None
+            return
 
 
 def error_from(
