@@ -1,8 +1,7 @@
 """Embedder and classifier crash and come back: what needs them says so, everything else is answered."""
 
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -14,6 +13,7 @@ from services.clients.candidate_store import candidates_key
 from tests.processes import Service, Services, services
 from tests.running import Caller, calling, refusal
 from tests.small_shop import items, photograph, rows
+from tests.waiting import eventually
 
 KNOWN = items()[0].id
 SHOT = types_pb2.Image(content=photograph("Men Tshirts", "Red"))
@@ -31,12 +31,6 @@ def caller(running: Services) -> Iterator[Caller]:
         connected.upsert(rows())
         eventually(lambda: connected.find(image=SHOT).classification.candidates_version != "")
         yield connected
-
-
-def eventually(holds: Callable[[], bool], timeout_s: float = 30) -> None:
-    end = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < end, "it never became true"
 
 
 def _restarted(service: Service) -> None:

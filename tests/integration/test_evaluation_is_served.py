@@ -1,6 +1,5 @@
 """An evaluation measures what users get: the same answers as the running stack gives over gRPC."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,9 @@ from services.embedder.settings import EmbedderSettings
 from services.search.indexes.faiss import FaissIndex
 from services.search.products import Product
 from services.vision.preprocess import prepare
-from tests.running import Caller, calling, stack_in_thread, stack_settings
+from tests.running import calling, stack_in_thread, stack_settings
 from tests.small_shop import SUB_CATEGORIES, items, photograph, rows
+from tests.waiting import found_with_candidates
 
 
 def table(photographs: dict[str, bytes], kinds: dict[str, str], model) -> ProductTable:
@@ -29,18 +29,6 @@ def table(photographs: dict[str, bytes], kinds: dict[str, str], model) -> Produc
             Product(id=product_id, gender=Gender(gender), sub_category=SUB_CATEGORIES[kind], article_type=article_type)
         )
     return ProductTable(tuple(products), model.encoder.encode(pixels))
-
-
-def wait_for_candidates(caller: Caller, shot: bytes) -> None:
-    """The classifier takes over what search has published a moment later."""
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        found = caller.find(image=types_pb2.Image(content=shot))
-        published = caller.index().candidates_version
-        if published and found.classification.candidates_version == published:
-            return
-        time.sleep(0.05)
-    raise AssertionError("the classifier did not follow the candidates")
 
 
 def test_photographs_and_products_get_the_answers_that_were_measured(tmp_path: Path) -> None:
@@ -60,7 +48,7 @@ def test_photographs_and_products_get_the_answers_that_were_measured(tmp_path: P
 
     with stack_in_thread(stack_settings(tmp_path)) as stack, calling(stack.target) as caller:
         caller.upsert(rows())
-        wait_for_candidates(caller, next(iter(shots.values())))
+        found_with_candidates(caller, image=types_pb2.Image(content=next(iter(shots.values()))))
 
         for name, expected in zip(shots, by_photograph.tolist(), strict=True):
             found = caller.find(image=types_pb2.Image(content=shots[name]), top_k=10)

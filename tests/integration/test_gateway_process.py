@@ -4,7 +4,6 @@ import contextlib
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from tests.gateways import KEY, bearer, problem
 from tests.processes import ROOT, Service, Services, free_port, services
 from tests.running import calling
 from tests.small_shop import photograph, rows
+from tests.waiting import eventually
 
 SHIRT = "men-tshirts-blue-0"
 
@@ -33,13 +33,12 @@ def _gateway(directory: Path, search_target: str, **environment: str) -> tuple[S
 
 
 def _eventually(holds: Callable[[], bool], why: str) -> None:
-    end = time.monotonic() + 60
-    while True:
+    def reached() -> bool:
         with contextlib.suppress(httpx.TransportError):
-            if holds():
-                return
-        assert time.monotonic() < end, why
-        time.sleep(0.05)
+            return holds()
+        return False
+
+    eventually(reached, why)
 
 
 def _ready(url: str) -> Callable[[], bool]:
@@ -78,7 +77,7 @@ def test_it_answers_what_search_answers_and_survives_its_restart(running: Servic
             # The request id goes along to search, and both log it.
             http.get("/v1/products/nothing", headers={"X-Request-ID": "from-the-checkout"})
             _eventually(lambda: "from-the-checkout" in running.search.output(), "search has not heard of the id")
-            assert "from-the-checkout" in gateway.output()
+            _eventually(lambda: "from-the-checkout" in gateway.output(), "the gateway has not logged the id")
 
             running.search.kill()
             _eventually(lambda: http.get("/readyz").status_code == 503, "it still takes itself for ready")
