@@ -242,7 +242,7 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
     card = model_card(bundle)
     assert bundle.model_version in card
     assert "--passes 20" in card
-    assert "From random weights" in card and "a margin of 0.15 on the derived type" in card
+    assert "From random weights" in card and f"a margin of {config.margin:g} on the derived type" in card
 
     encoder = TensorflowEncoder.from_bundle(bundle)
     embeddings = encoder.encode(pictures_of_training.pixels)
