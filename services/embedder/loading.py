@@ -31,7 +31,9 @@ def load_encoder(settings: EmbedderSettings) -> Encoder:
     if bundle is not None and settings.runtime == "openvino":
         from services.embedder.runtimes.openvino import OpenvinoEncoder
 
-        return OpenvinoEncoder.from_bundle(bundle, threads, settings.precision)
+        return OpenvinoEncoder.from_bundle(
+            bundle, threads, settings.precision, inferences=settings.inferences_at_once()
+        )
     try:
         from services.embedder.runtimes.tensorflow import TensorflowEncoder
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""The embedder in this process: decodes photographs in threads and encodes them in another, within bounds."""
+"""The embedder in this process: decodes photographs in threads and encodes them in others, within bounds."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -59,8 +59,8 @@ class LocalEmbedder:
         Raises:
             ThreadDied: it takes longer than `timeout_s` seconds.
         """
-        # In the thread that will encode: runtimes keep memory and state by thread.
-        await self._batcher.call(self._encoder.warm_up, timeout_s)
+        # In the threads that will encode: runtimes keep memory and state by thread.
+        await self._batcher.in_every_thread(self._encoder.warm_up, timeout_s)
 
     async def embed(self, photograph: Photograph) -> Embedding:
         """Embeds one photograph.

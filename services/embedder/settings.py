@@ -14,6 +14,8 @@ from services.vision.decode import ImageLimits
 
 DEFAULT_PORT: Final = 50051
 
+# Each keeps working memory of its own; those who want more of them say so.
+_MOST_INFERENCES: Final = 8
 _CGROUP_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -25,7 +27,9 @@ class EmbedderSettings(BaseSettings):
         runtime: what runs the network; "tensorflow" is the reference, and needs the extra `train`; "fake" makes
             repeatable embeddings of no meaning, for tests.
         precision: that OpenVINO computes in; "auto" is bfloat16 where the processor has instructions for it.
-        threads: that one inference uses. Absent: as many as this process may use processors.
+        threads: that an inference uses while it is the only one. Absent: as many as this process may use processors.
+        inferences: most inferences at once, each in one thread while there are several. Absent: as many as this process
+            may use processors with OpenVINO, 1 with other runtimes.
         decode_threads: photographs decoded at once.
         queue_size: photographs of Embed that may be under way; more are refused with QUEUE_FULL.
         batch_queue_size: the same for photographs of BatchEmbed.
@@ -43,6 +47,7 @@ class EmbedderSettings(BaseSettings):
     runtime: Literal["openvino", "tensorflow", "fake"] = "openvino"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: int | None = Field(default=None, ge=1, le=1024)
+    inferences: int | None = Field(default=None, ge=1, le=64)
     decode_threads: int = Field(default=2, ge=1, le=256)
     queue_size: int = Field(default=64, ge=1)
     batch_queue_size: int = Field(default=1024, ge=1)
@@ -53,6 +58,12 @@ class EmbedderSettings(BaseSettings):
     inference_timeout_s: float = Field(default=60.0, gt=0)
     warm_up_timeout_s: float = Field(default=300.0, gt=0)
 
+    def inferences_at_once(self) -> int:
+        """Returns how many inferences run at once at most."""
+        if self.inferences is not None:
+            return self.inferences
+        return min(_MOST_INFERENCES, available_processors()) if self.runtime == "openvino" else 1
+
     def limits(self) -> EmbedderLimits:
         """Returns what the embedder accepts."""
         return EmbedderLimits(
@@ -62,6 +73,7 @@ class EmbedderSettings(BaseSettings):
                 batch_places=self.batch_queue_size,
                 micro_batch=self.micro_batch,
                 inference_timeout_s=self.inference_timeout_s,
+                inferences=self.inferences_at_once(),
             ),
             decode_threads=self.decode_threads,
         )

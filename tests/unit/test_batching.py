@@ -1,14 +1,16 @@
-"""Feeding one inference thread: order, bounds, and an answer for every caller whatever happens."""
+"""Feeding inference threads: order, bounds, and an answer for every caller whatever happens."""
 
 import asyncio
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from services.embedder.batching import BatchingLimits, Lane, MicroBatcher, Pixels, ThreadDied, Vectors
+from services.embedder.batching import BatchingLimits, Lane, MicroBatcher, Pixels, Vectors
+from services.embedder.inference_thread import ThreadDied
 from services.serving import deadline
 from services.serving.errors import DeadlineExceeded, FashionError, NotReady, Overloaded
 
@@ -231,9 +233,9 @@ async def test_closing_refuses_what_waits() -> None:
 
 async def test_warming_up_runs_in_the_thread_and_its_error_is_told() -> None:
     async with MicroBatcher(Gate().encode, LIMITS) as batcher:
-        assert await batcher.call(lambda: threading.current_thread().name, 20) == "inference"
+        assert await batcher.in_every_thread(lambda: threading.current_thread().name, 20) == ["inference"]
         with pytest.raises(ZeroDivisionError):
-            await batcher.call(lambda: 1 // 0, 20)
+            await batcher.in_every_thread(lambda: 1 // 0, 20)
         assert await ask(batcher, 1) == 1
 
 
@@ -241,7 +243,7 @@ async def test_warming_up_for_ever_is_told() -> None:
     never = threading.Event()
     async with MicroBatcher(Gate().encode, LIMITS) as batcher:
         with pytest.raises(ThreadDied, match=r"0\.01 s"):
-            await batcher.call(lambda: never.wait(60), 0.01)
+            await batcher.in_every_thread(lambda: never.wait(60), 0.01)
         never.set()
 
 
@@ -274,3 +276,75 @@ async def test_whoever_leaves_with_several_takes_all_of_them_along() -> None:
         assert await first == 0
         assert await ask(batcher, 9) == 9
         assert gate.batches == [[0], [9]]
+
+
+class TestSeveralThreads:
+    """Two inferences at once."""
+
+    LIMITS = replace(LIMITS, inferences=2)
+
+    async def test_they_share_what_waits_of_batches(self) -> None:
+        together = threading.Barrier(2)
+        gate = Gate(lambda _: together.wait(20) and None)
+        async with MicroBatcher(gate.encode, self.LIMITS) as batcher:
+            # Each inference waits for the other one: one thread alone would never answer.
+            with batcher.admitted(Lane.BATCH, 4):
+                vectors = await batcher.submit_all([pixels(value) for value in range(4)], Lane.BATCH)
+
+        assert [value_of(vector) for vector in vectors] == [0, 1, 2, 3]
+        assert sorted(gate.batches) == [[0, 1], [2, 3]]
+
+    async def test_queries_are_encoded_one_inference_after_another(self) -> None:
+        gate = Gate()
+        async with MicroBatcher(gate.encode, self.LIMITS) as batcher:
+            tasks = await waiting(batcher, gate, (1, Lane.QUERY), (2, Lane.QUERY))
+            await asyncio.sleep(0.05)
+            assert gate.batches == [[0]]
+            gate.open()
+            assert await asyncio.gather(*tasks) == [0, 1, 2]
+        assert gate.batches == [[0], [1, 2]]
+
+    async def test_a_query_does_not_wait_for_a_batch(self) -> None:
+        gate = Gate()
+
+        def encode(batch: Pixels) -> Vectors:
+            return gate.encode(batch) if batch[0, 0, 0, 0] >= 100 else np.zeros((len(batch), 2), dtype=np.float32)
+
+        async with MicroBatcher(encode, self.LIMITS) as batcher:
+            gate.close()
+            held = asyncio.create_task(ask(batcher, 100, Lane.BATCH))
+            await gate.entered()
+            for _ in range(5):
+                assert await ask(batcher, 0) == 0
+            assert not held.done()
+            gate.open()
+            assert await held == 100
+        assert gate.batches == [[100]]
+
+    async def test_each_is_warmed_up_at_the_same_time(self) -> None:
+        together = threading.Barrier(2)
+        async with MicroBatcher(Gate().encode, self.LIMITS) as batcher:
+            assert len(await batcher.in_every_thread(lambda: together.wait(20), 30)) == 2
+
+    async def test_both_lanes_are_served_while_both_wait(self) -> None:
+        gate = Gate()
+        async with MicroBatcher(gate.encode, self.LIMITS) as batcher:
+            tasks = [asyncio.create_task(ask(batcher, value)) for value in (1, 2)]
+            tasks += [asyncio.create_task(ask(batcher, value, Lane.BATCH)) for value in (101, 102)]
+            assert await asyncio.gather(*tasks) == [1, 2, 101, 102]
+
+        assert {min(batch) for batch in gate.batches} >= {1}
+        assert sorted(value for batch in gate.batches for value in batch) == [1, 2, 101, 102]
+
+    async def test_the_death_of_one_is_the_end(self) -> None:
+        def die(values: list[int]) -> None:
+            if values[0] == 1:
+                raise SystemExit
+
+        async with MicroBatcher(Gate(die).encode, self.LIMITS) as batcher:
+            with pytest.raises(NotReady):
+                await ask(batcher, 1)
+            async with asyncio.timeout(20):
+                await batcher.died()
+            with pytest.raises(NotReady):
+                await ask(batcher, 2)

@@ -22,13 +22,14 @@ from tests.unit.random_resnet import HEIGHT, WIDTH, random_bundle
 SHIPPED = Path(__file__).parents[2] / "models" / "fashion-resnet50"
 
 
-@pytest.fixture(scope="module", params=["float32", "bfloat16"])
+@pytest.fixture(scope="module", params=[("float32", 1), ("bfloat16", 1), ("bfloat16", 3)], ids=lambda each: f"{each}")
 def openvino_encoder(bundle: Bundle, request: pytest.FixtureRequest) -> Encoder:
-    return OpenvinoEncoder.from_bundle(bundle, precision=request.param)
+    precision, inferences = request.param
+    return OpenvinoEncoder.from_bundle(bundle, precision=precision, inferences=inferences)
 
 
 class TestOpenvinoEncoder(EncoderConformance):
-    """The suite, in both precisions."""
+    """The suite, in both precisions, and with a network for several inferences at once."""
 
     @pytest.fixture
     def encoder(self, openvino_encoder: Encoder) -> Encoder:

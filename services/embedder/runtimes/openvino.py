@@ -31,7 +31,12 @@ _TYPES: Final = {"float32": ov.Type.f32, "bfloat16": ov.Type.bf16}
 
 
 class OpenvinoEncoder:
-    """ResNet50 with global max pooling; thread-safe."""
+    """ResNet50 with global max pooling; thread-safe.
+
+    An inference that is the only one takes all the processors that it may: the answer comes soonest. Where there are
+    several at once, each takes one: threads of one inference that wait for each other, while others or the interpreter
+    have their processor, are time lost.
+    """
 
     def __init__(
         self,
@@ -42,6 +47,7 @@ class OpenvinoEncoder:
         model_version: str,
         threads: int = 0,
         precision: Precision = "auto",
+        inferences: int = 1,
     ) -> None:
         """Build and compile the network.
 
@@ -52,6 +58,7 @@ class OpenvinoEncoder:
             model_version: of the model.
             threads: that one picture or batch is computed with; 0 lets OpenVINO choose.
             precision: of the arithmetic; "auto" is bfloat16 where the processor has instructions for it.
+            inferences: how many are expected at once; from two on a second network is kept for them.
 
         Raises:
             InvalidInput: the weights are not those of a ResNet50.
@@ -72,17 +79,23 @@ class OpenvinoEncoder:
         )
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": "1",
-            "INFERENCE_NUM_THREADS": str(threads),
             # Always said: left alone, OpenVINO takes bfloat16 wherever it can.
             "INFERENCE_PRECISION_HINT": _TYPES[precision],
         }
-        self._network = core.compile_model(build_resnet50(weights, preprocessing), _DEVICE, settings)
-        self._requests = threading.local()
-        _log.info("network compiled", runtime="openvino", precision=precision, threads=threads)
+        network = build_resnet50(weights, preprocessing)
+
+        def compiled(streams: int, threads: int) -> _Network:
+            sizes = {"NUM_STREAMS": str(streams), "INFERENCE_NUM_THREADS": str(threads)}
+            return _Network(core.compile_model(network, _DEVICE, settings | sizes))
+
+        self._alone = compiled(1, threads)
+        self._together = compiled(inferences, inferences) if inferences > 1 and threads != 1 else self._alone
+        self._running = 0
+        self._counting = threading.Lock()
+        _log.info("network compiled", runtime="openvino", precision=precision, threads=threads, inferences=inferences)
 
     @classmethod
-    def from_bundle(cls, bundle: Bundle, threads: int = 0, precision: Precision = "auto") -> Self:
+    def from_bundle(cls, bundle: Bundle, threads: int = 0, precision: Precision = "auto", inferences: int = 1) -> Self:
         """Run a bundle.
 
         Raises:
@@ -101,6 +114,7 @@ class OpenvinoEncoder:
             model_version=bundle.model_version,
             threads=threads,
             precision=precision,
+            inferences=inferences,
         )
 
     @property
@@ -111,25 +125,43 @@ class OpenvinoEncoder:
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed pictures; see `Encoder.encode`."""
         check_batch(batch, self._model)
-        if not len(batch):
-            return np.zeros((0, self._model.dimension), dtype=np.float32)
+        with self._counting:
+            self._running += 1
+            network = self._alone if self._running == 1 else self._together
+        try:
+            return normalise(network.activations(batch, self._model.dimension))
+        finally:
+            with self._counting:
+                self._running -= 1
+
+    def warm_up(self) -> None:
+        """Have the kernels made for every part that a batch is encoded in."""
+        height, width = self._model.input_height, self._model.input_width
+        for network in {self._alone, self._together}:
+            for count in (*range(1, _SMALL + 1), _LARGE):
+                network.activations(np.full((count, height, width, 3), 255, dtype=np.uint8), self._model.dimension)
+
+
+class _Network:
+    """A compiled network; thread-safe."""
+
+    def __init__(self, compiled: ov.CompiledModel) -> None:
+        self._compiled = compiled
+        self._requests = threading.local()
+
+    def activations(self, batch: NDArray[np.uint8], dimension: int) -> NDArray[np.float32]:
+        """What comes out for (n, height, width, 3): (n, dimension)."""
         request = getattr(self._requests, "one", None)
         if request is None:
             # A request keeps the memory of its last shape, and may serve one caller at a time.
-            request = self._requests.one = self._network.create_infer_request()
-        found = np.empty((len(batch), self._model.dimension), dtype=np.float32)
+            request = self._requests.one = self._compiled.create_infer_request()
+        found = np.empty((len(batch), dimension), dtype=np.float32)
         at = 0
         for size in _parts(len(batch)):
             part = np.ascontiguousarray(batch[at : at + size])
             found[at : at + size] = request.infer([part], share_inputs=True, share_outputs=True)[0]
             at += size
-        return normalise(found)
-
-    def warm_up(self) -> None:
-        """Have the kernels made for every part that a batch is encoded in."""
-        height, width = self._model.input_height, self._model.input_width
-        for count in (*range(1, _SMALL + 1), _LARGE):
-            self.encode(np.full((count, height, width, 3), 255, dtype=np.uint8))
+        return found
 
 
 def _parts(count: int) -> list[int]:
