@@ -3,7 +3,13 @@
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -17,6 +23,7 @@ from services.classifier.servicer import CLASSIFIER, ClassifierServicer
 from services.classifier.settings import ClassifierSettings
 from services.clients.candidate_store import MemoryCandidateStore
 from services.contract import CandidateSet, ModelInfo
+from services.embedder.encoder import Encoder
 from services.embedder.loading import load_encoder
 from services.embedder.local import LocalEmbedder, cold_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
@@ -188,6 +195,9 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
     data_dir = settings.search.data_dir
     catalogue = await asyncio.to_thread(Catalogue.open, data_dir)
     resources.callback(catalogue.close)
+    # Compiling needs no interpreter: the gateway is imported, and Redis started, meanwhile.
+    encoder = asyncio.create_task(asyncio.to_thread(load_encoder, settings.embedder))
+    resources.push_async_callback(_cancelled, encoder)
     gateways = []
     if settings.gateway is not None:
         gateways.append(await _start_gateway(settings.gateway, settings, server, resources))
@@ -196,7 +206,7 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
     preferences = RedisPreferences.connect(redis_url, timeout_s=settings.search.preferences_timeout_s)
     resources.push_async_callback(preferences.close)
 
-    embedder = await _start_embedder(settings.embedder, server, resources)
+    embedder = await _start_embedder(settings.embedder, await encoder, server, resources)
     classifier = await _start_classifier(settings, await embedder.model(), resources)
 
     async def warm_up() -> None:
@@ -232,23 +242,25 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
 async def _start_gateway(
     settings: GatewaySettings, stack: StackSettings, server: Server, resources: AsyncExitStack
 ) -> "Gateway":
-    # FastAPI takes its time and memory, which a stack without a gateway need not spend.
-    from services.gateway.server import running_gateway
+    def gateway_to_run() -> "AbstractAsyncContextManager[Gateway]":
+        # FastAPI takes its time and memory, which a stack without a gateway need not spend.
+        from services.gateway.server import running_gateway
 
-    gateway = await resources.enter_async_context(
-        running_gateway(
+        return running_gateway(
             settings,
             default_host=stack.server.host,
             grace_s=stack.server.grace_s,
             map_file=stack.search.data_dir / "map" / "map.json",
         )
-    )
+
+    gateway = await resources.enter_async_context(await asyncio.to_thread(gateway_to_run))
     server.before_drain(gateway.drain)
     return gateway
 
 
-async def _start_embedder(settings: EmbedderSettings, server: Server, resources: AsyncExitStack) -> LocalEmbedder:
-    encoder = await asyncio.to_thread(load_encoder, settings)
+async def _start_embedder(
+    settings: EmbedderSettings, encoder: Encoder, server: Server, resources: AsyncExitStack
+) -> LocalEmbedder:
     embedder = await resources.enter_async_context(cold_embedder(encoder, settings.limits()))
     await resources.enter_async_context(
         server.watched(EMBEDDER, embedder.died, why="the encoder has stopped working", stop=True)
@@ -288,7 +300,7 @@ async def _entered(resources: AsyncExitStack, context: AbstractContextManager[T]
     return value
 
 
-async def _cancelled(task: "asyncio.Task[None]") -> None:
+async def _cancelled(task: "asyncio.Task[Any]") -> None:
     task.cancel()
     await asyncio.wait({task})
 

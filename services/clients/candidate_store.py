@@ -8,13 +8,12 @@ from typing import Final, Self, TypeVar
 import numpy as np
 import redis.asyncio
 import redis.exceptions
-import safetensors
-import safetensors.numpy
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from services.contract import CandidateSet, Gender
 from services.serving.errors import Upstream
+from services.tensors import read_tensors, write_tensors
 
 T = TypeVar("T")
 
@@ -39,8 +38,7 @@ def encode_candidates(candidates: CandidateSet) -> bytes:
         "article_types": json.dumps(candidates.article_types),
         "product_ids": json.dumps(candidates.product_ids),
     }
-    tensors = {"embeddings": np.ascontiguousarray(candidates.embeddings, dtype=np.float32)}
-    return safetensors.numpy.save(tensors, metadata=metadata)
+    return write_tensors({"embeddings": candidates.embeddings.astype(np.float32, copy=False)}, metadata)
 
 
 def decode_candidates(content: bytes) -> CandidateSet:
@@ -50,10 +48,8 @@ def decode_candidates(content: bytes) -> CandidateSet:
         ValueError: it is something else, or broken; the text says what.
     """
     try:
-        embeddings = safetensors.numpy.load(content)["embeddings"]
-        # safetensors reads metadata from files only: the header is JSON behind eight bytes that tell its length.
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        metadata = header["__metadata__"]
+        tensors, metadata = read_tensors(content)
+        embeddings = tensors["embeddings"]
         if metadata["format"] != _FORMAT:
             raise ValueError(f"the format is {metadata['format']!r}, not {_FORMAT!r}")
         candidates = CandidateSet(
@@ -65,7 +61,7 @@ def decode_candidates(content: bytes) -> CandidateSet:
             product_ids=tuple(json.loads(metadata["product_ids"])),
             embeddings=embeddings,
         )
-    except (safetensors.SafetensorError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"not a set of candidates ({type(error).__name__}: {error})") from error
     n = len(candidates.product_ids)
     lengths = {len(candidates.sub_categories), len(candidates.genders), len(candidates.article_types)}

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from services.contract import CandidateStore, Classifier, Embedder, ModelInfo
+from services.search.candidate_file import CandidateFile
 from services.search.candidates import CandidateKeeper, CandidatePublisher
 from services.search.catalogue import Catalogue
 from services.search.embedding_queue import WriteEmbedder
@@ -61,7 +62,7 @@ async def running_search(
         model = await _model(embedder, settings.start_timeout_s)
         index = FaissIndex(model.dimension, settings.index(), ReductionFile(settings.data_dir, model.model_version))
         publisher = CandidatePublisher(
-            CandidateKeeper(index, model, settings.candidates_changed_share),
+            CandidateKeeper(index, model, settings.candidates_changed_share, CandidateFile(settings.data_dir, model)),
             candidate_store,
             model,
             settings.candidates(),

@@ -11,6 +11,7 @@ import structlog
 from services.candidates import Candidate, candidate_set, candidates_of
 from services.contract import CandidateSet, CandidateStore
 from services.embedding import EmbeddingSpace
+from services.search.candidate_file import CandidateFile, KeptType
 from services.search.indexes.base import Index, TypeMembers
 from services.search.products import Product
 from services.search.writing import Change
@@ -50,18 +51,62 @@ class _Type:
 class CandidateKeeper:
     """The candidates of a catalogue, by derived type. May be told of changes in one thread and compute in another."""
 
-    def __init__(self, index: Index, space: EmbeddingSpace, changed_share: float) -> None:
-        """Knows of no products yet: `begin` names the derived types that are there."""
+    def __init__(
+        self, index: Index, space: EmbeddingSpace, changed_share: float, file: CandidateFile | None = None
+    ) -> None:
+        """Knows of no products yet: `begin` names the derived types that are there.
+
+        Args:
+            index: whose products they are computed of.
+            space: the model of the embeddings.
+            changed_share: see `CandidateSettings`.
+            file: where they are kept between starts; None keeps them nowhere.
+        """
         self._index = index
+        self._file = file
         self._space = space
         self._changed_share = changed_share
         self._lock = threading.Lock()
         self._types: dict[str, _Type] = {}
+        # Of which state of the catalogue the file is.
+        self._kept: int | None = None
+
+    @property
+    def index_version(self) -> int:
+        """Of the catalogue as it is."""
+        return self._index.facts().index_version
 
     def begin(self, derived_types: Iterable[str]) -> None:
-        """Forgets everything, and has the candidates of these derived types computed."""
+        """Forgets everything, and has the candidates of these derived types computed, but for those that were kept."""
+        labels = list(derived_types)
+        version = self.index_version
+        kept = self._file.load(version) if self._file is not None else None
+        if kept is None or not kept.keys() >= set(labels):
+            kept = {}
+        else:
+            self._kept = version
         with self._lock:
-            self._types = {label: _Type() for label in derived_types}
+            self._types = {
+                label: _Type(each.candidates, each.count, set(each.changed), due=False) for label, each in kept.items()
+            } | {label: _Type() for label in labels if label not in kept}
+
+    def keep(self) -> None:
+        """Keeps the candidates for the next start, where nothing is due and they are not in the file already.
+
+        Meant for a quiet moment: a write of which this has yet to be told would be taken for one that it knows of.
+        """
+        version = self.index_version
+        if self._file is None or version == self._kept:
+            return
+        with self._lock:
+            if any(known.due for known in self._types.values()):
+                return
+            types = {
+                label: KeptType(known.candidates, known.count, frozenset(known.changed))
+                for label, known in self._types.items()
+            }
+        self._file.save(types, version)
+        self._kept = version
 
     def note(self, changes: Sequence[Change]) -> bool:
         """Takes note of changes that the index has taken over; tells whether any candidates have to be computed."""
@@ -153,7 +198,7 @@ class CandidatePublisher:
 
     async def begin(self, derived_types: Iterable[str]) -> None:
         """Computes and publishes the candidates of these derived types."""
-        self._keeper.begin(derived_types)
+        await asyncio.to_thread(self._keeper.begin, derived_types)
         self._due.set()
         await self.publish()
 
@@ -204,13 +249,16 @@ class CandidatePublisher:
         return True
 
     async def run(self) -> None:
-        """Publishes what is due and looks after what is published, until it is cancelled."""
+        """Publishes what is due, looks after what is published, and keeps it, until it is cancelled."""
         while True:
+            quiet = self._keeper.index_version
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.period_s):
                     await self._due.wait()
             try:
                 held = await self.publish()
+                if self._keeper.index_version == quiet:
+                    await asyncio.to_thread(self._keeper.keep)
             except Exception:
                 _log.exception("candidates could not be computed")
                 held = False

@@ -1,16 +1,14 @@
 """Keeps the reduced index's projection between starts, so that it is not trained again each time."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 import structlog
 
 from services.search.indexes.shards import Reduction
+from services.tensors import read_tensors, write_tensors
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -44,7 +42,7 @@ class ReductionFile:
             return None
         try:
             return self._parsed(content, dimension, components)
-        except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             _log.warning("the projection is not usable, and is trained again", file=self._path.name, why=str(error))
             return None
 
@@ -59,15 +57,14 @@ class ReductionFile:
         }
         fresh = self._path.with_name(f".{self._path.name}.new")
         try:
-            fresh.write_bytes(safetensors.numpy.save({"basis": basis}, metadata=metadata))
+            fresh.write_bytes(write_tensors({"basis": basis}, metadata))
             fresh.replace(self._path)
         except OSError as error:
             _log.warning("the projection cannot be kept", why=str(error))
 
     def _parsed(self, content: bytes, dimension: int, components: int) -> Reduction:
-        basis = safetensors.numpy.load(content)["basis"]
-        # safetensors reads metadata from files only: the header is JSON behind eight bytes that tell its length.
-        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+        tensors, metadata = read_tensors(content)
+        basis = tensors["basis"]
         if metadata["format"] != _FORMAT:
             raise ValueError(f"the format is {metadata['format']!r}")
         if metadata["model_version"] != self._model_version:

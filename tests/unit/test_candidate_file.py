@@ -1,0 +1,184 @@
+"""Candidates are kept between starts, and never taken for those of another catalogue."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.candidates import candidates_of
+from services.clients.candidate_store import MemoryCandidateStore
+from services.contract import Gender, ModelInfo
+from services.search.candidate_file import FILE, CandidateFile, KeptType
+from services.search.candidates import CandidateKeeper, CandidatePublisher, CandidateSettings
+from services.search.indexes.base import IndexedProduct
+from services.search.indexes.faiss import FaissIndex
+from services.search.products import Product
+from services.search.writing import Change
+
+SIZE = 8
+MODEL = ModelInfo("tiny", "m1", SIZE, 8, 8, "none", "float32", "float32")
+
+
+def product(number: int, article_type: str = "Tshirts") -> Product:
+    return Product(
+        id=f"p{number:03}", gender=Gender.MEN, article_type=article_type, sub_category="Topwear", base_colour="Red"
+    )
+
+
+def direction(number: int) -> np.ndarray:
+    row = np.random.default_rng(number).normal(size=SIZE)
+    return (row / np.linalg.norm(row)).astype(np.float16)
+
+
+class Shop:
+    """An index, and keepers of its candidates, one a start."""
+
+    def __init__(self, directory: Path) -> None:
+        self.index = FaissIndex(SIZE)
+        self.directory = directory
+        self.version = 0
+
+    def started(self) -> CandidateKeeper:
+        keeper = CandidateKeeper(self.index, MODEL, 0.5, CandidateFile(self.directory, MODEL))
+        keeper.begin(self.index.searchable_types())
+        return keeper
+
+    def write(self, *numbers: int, article_type: str = "Tshirts") -> list[Change]:
+        self.version += 1
+        products = [product(number, article_type) for number in numbers]
+        changes = [Change(self.index.product(each.id), each) for each in products]
+        rows = [IndexedProduct(each, direction(number)) for each, number in zip(products, numbers, strict=True)]
+        self.index.apply(rows, [], self.version)
+        return changes
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many products candidates are computed of, from here on."""
+    counts: list[int] = []
+
+    def counting(embeddings: np.ndarray, *labels: object) -> object:
+        counts.append(len(embeddings))
+        return candidates_of(embeddings, *labels)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("services.search.candidates.candidates_of", counting)
+    return counts
+
+
+def test_a_start_finds_what_was_kept_and_computes_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.write(*range(6))
+    shop.write(10, article_type="Shirts")
+    first = shop.started()
+    before = first.compute()
+    first.keep()
+    counts = counted(monkeypatch)
+    again = shop.started()
+    assert again.compute().version == before.version
+    assert counts == []
+
+
+def test_what_had_changed_since_is_remembered(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.write(*range(6))
+    first = shop.started()
+    first.compute()
+    # A third of them: not worth computing again, and kept as that.
+    assert not first.note(shop.write(11, 12))
+    first.keep()
+    counts = counted(monkeypatch)
+    again = shop.started()
+    assert not again.note(shop.write(11))
+    again.compute()
+    assert counts == []
+    # The third different one is half of six.
+    assert again.note(shop.write(13))
+    again.compute()
+    assert counts == [9]
+
+
+def test_what_is_due_is_not_kept(shop: Shop) -> None:
+    shop.write(0)
+    shop.started().keep()
+    assert not (shop.directory / FILE).exists()
+
+
+def test_a_write_that_was_not_kept_has_everything_computed_and_the_file_goes(shop: Shop) -> None:
+    shop.write(*range(6))
+    first = shop.started()
+    first.compute()
+    first.keep()
+    shop.write(6)
+    again = shop.started()
+    assert not (shop.directory / FILE).exists()
+    fresh = CandidateKeeper(shop.index, MODEL, 0.5)
+    fresh.begin(shop.index.searchable_types())
+    assert again.compute().version == fresh.compute().version
+
+
+def kept(directory: Path) -> tuple[CandidateFile, dict[str, KeptType]]:
+    rows = np.stack([direction(number) for number in range(5)])
+    ids = [f"p{number}" for number in range(5)]
+    found = candidates_of(rows, ids, ["Topwear"] * 5, [Gender.MEN] * 5, ["Tshirts"] * 5)
+    types = {"Men Tshirts": KeptType(tuple(found), 5, frozenset({"p9"})), "Men Shirts": KeptType((), 0, frozenset())}
+    file = CandidateFile(directory, MODEL)
+    file.save(types, 7)
+    return file, types
+
+
+def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
+    file, types = kept(tmp_path)
+    found = file.load(7)
+    assert found is not None
+    assert found.keys() == types.keys()
+    assert (found["Men Tshirts"].count, found["Men Tshirts"].changed) == (5, {"p9"})
+    for ours, theirs in zip(found["Men Tshirts"].candidates, types["Men Tshirts"].candidates, strict=True):
+        assert (ours.product_id, ours.derived_type) == (theirs.product_id, theirs.derived_type)
+        assert np.array_equal(ours.embedding, theirs.embedding)
+    assert found["Men Shirts"].candidates == ()
+
+
+def test_a_file_of_another_model_or_none_is_not_used(tmp_path: Path) -> None:
+    assert CandidateFile(tmp_path, MODEL).load(7) is None
+    kept(tmp_path)
+    assert CandidateFile(tmp_path, replace(MODEL, model_version="m2")).load(7) is None
+
+
+def test_any_damage_is_noticed(tmp_path: Path) -> None:
+    file, _ = kept(tmp_path)
+    path = tmp_path / FILE
+    whole = path.read_bytes()
+    flipped = (whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in range(0, len(whole), 31))
+    for content in (whole[: len(whole) // 2], b"", b"{}", *flipped):
+        path.write_bytes(content)
+        assert file.load(7) is None
+    path.write_bytes(whole)
+    assert file.load(7) is not None
+
+
+def test_a_directory_that_cannot_be_written_costs_the_next_start_only(tmp_path: Path) -> None:
+    file = CandidateFile(tmp_path / "nowhere", MODEL)
+    file.save({}, 1)
+    assert file.load(1) is None
+
+
+async def test_the_publisher_keeps_them_in_a_quiet_moment(shop: Shop) -> None:
+    shop.write(*range(6))
+    keeper = CandidateKeeper(shop.index, MODEL, 0.5, CandidateFile(shop.directory, MODEL))
+    publisher = CandidatePublisher(keeper, MemoryCandidateStore(), MODEL, CandidateSettings(period_s=0.02, pause_s=0.0))
+    await publisher.begin(shop.index.searchable_types())
+    assert not (shop.directory / FILE).exists()
+    running = asyncio.create_task(publisher.run())
+    try:
+        async with asyncio.timeout(20):
+            while not (shop.directory / FILE).exists():
+                await asyncio.sleep(0.01)
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+    found = CandidateFile(shop.directory, MODEL).load(shop.version)
+    assert found is not None and found["Men Tshirts"].count == 6
