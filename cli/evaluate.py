@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.evaluate_tables import show_backbones, show_classification, show_retrieval, show_robustness
 from services.serving.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from offline.evaluate.run import EvaluationOptions, Prepared
 
 _DEFAULT_PLOTS = Path("out/evaluation")
-# Points from which on the two readings of short answers are told apart.
-_GAP_TOLD = 0.1
 _DATASET = "a folder or a zip in Kaggle's layout: styles.csv and images/ID.jpg"
 _SHEET_ROWS = 8
 _EXIT_CODES = "Exit codes: 0 done · 1 unexpected · 2 bad input · 3 no bundle there · 4 no weights · 130 interrupted"
@@ -102,7 +101,7 @@ def retrieval(
     """Measure how often the ten most similar products are of the query's article type and gender."""
     with _evaluation(catalogue, queries, bundle, limit, cache, seed, json_file) as run:
         document = run.retrieval(json_file, _plots_folder(plots, json_file))
-    _show_retrieval(document)
+    show_retrieval(document)
     _show_files(json_file, run.plots)
 
 
@@ -126,7 +125,7 @@ def classification(
     """Measure how often subCategory, article type, gender and derived type are recognised."""
     with _evaluation(catalogue, queries, bundle, limit, cache, seed, json_file) as run:
         document = run.classification(json_file, _plots_folder(plots, json_file))
-    _show_classification(document)
+    show_classification(document)
     _show_files(json_file, run.plots)
 
 
@@ -177,9 +176,9 @@ def report(
         compared = json.loads(networks.read_text())["rows"] if networks.is_file() else None
         run.training_history(folder)
         looked_at = run.sheets(sheets)
-    _show_retrieval(found)
-    _show_classification(classes)
-    _show_robustness(altered)
+    show_retrieval(found)
+    show_classification(classes)
+    show_robustness(altered)
     # As typed, but for where things lie on this very machine.
     typed = [path.name if path.is_absolute() else str(path) for path in (catalogue, queries, output)]
     command = shlex.join(["fashion", "evaluate", "report", "--catalogue", typed[0], "--queries", typed[1]])
@@ -214,7 +213,7 @@ def robustness(
         if sheet is not None:
             run.altered_sheet(sheet)
         document = run.robustness(json_file)
-    _show_robustness(document)
+    show_robustness(document)
     _show_files(json_file, [sheet] if sheet is not None else [])
 
 
@@ -244,7 +243,7 @@ def backbones(
         rows = run.backbones(names, catalogue_limit)
     if json_file is not None:
         _write(json_file, _json({"rows": rows}))
-    _show_backbones(rows)
+    show_backbones(rows)
 
 
 class _Run:
@@ -448,76 +447,3 @@ def _show_files(written: Path | None, plots: list[Path]) -> None:
 
     for path in [*([written] if written is not None else []), *plots]:
         errors().print(f"wrote {path}", markup=False, soft_wrap=True)
-
-
-def _show_retrieval(document: dict[str, Any]) -> None:
-    from cli.output import console
-    from cli.output import plain_table as table
-    from offline.evaluate.page import figure_rows, percent, performance_rows, short_answer_gap
-
-    to = console()
-    side = "each left out of its own answer" if document["leave_one_out"] else f"{document['catalogue']:,} products"
-    to.print(f"\n[bold]Retrieval[/bold]: {document['queries']:,} queries, {side}, model {document['model_version']}")
-    to.print("share of queries whose ten results hold at most that many wrong ones, in %\n", style="dim")
-    right: dict[str, Any] = {"justify": "right"}
-    columns = [("path", {}), ("scope", {}), ("right by", {}), ("queries", right)]
-    columns += [(f"{wrong} wrong", right) for wrong in ("0", "1", "2")] + [("report", right)]
-    to.print(table(columns, performance_rows(document, brackets=False)))
-    if (gap := short_answer_gap(document)) >= _GAP_TOLD:
-        to.print(
-            "\nA wrong answer of one or two products counts as within tolerance here. By the share of wrong ones among "
-            f"those shown, figures for 1 and 2 wrong are up to {gap:.1f} points lower (performance_of_shown in JSON).",
-            style="dim",
-        )
-    to.print("\nThe report's figures were measured on queries seen in training.\n", style="dim")
-    columns = [("path", {}), ("scope", {}), *((name, right) for name in ("precision@10", "mAP@10", "nDCG@10"))]
-    columns += [("colour", right), ("colour family", right), ("short answers", right)]
-    to.print(table(columns, figure_rows(document)))
-    to.print(
-        "\nprecision@10 over the inventory: "
-        + ", ".join(f"{feature} {percent(value)}" for feature, value in document["precision_at_10"].items())
-        + f"; colour agreement {percent(document['colour_agreement_at_10'])}\n"
-    )
-
-
-def _show_classification(document: dict[str, Any]) -> None:
-    from cli.output import console
-    from cli.output import plain_table as table
-    from offline.evaluate.page import classification_rows
-
-    to = console()
-    to.print(f"\n[bold]Classification[/bold]: {document['queries']:,} queries, model {document['model_version']}\n")
-    right: dict[str, Any] = {"justify": "right"}
-    columns = [("label", {}), ("accuracy %", right), ("95 %", right), ("macro F1 %", right), ("classes", right)]
-    columns += [("report %", right), ("by method %", {"no_wrap": False})]
-    to.print(table(columns, classification_rows(document)))
-    to.print()
-
-
-def _show_robustness(document: dict[str, Any]) -> None:
-    from cli.output import console
-    from cli.output import plain_table as table
-    from offline.evaluate.page import robustness_rows
-
-    to = console()
-    to.print("\n[bold]Photographs altered as uploads are[/bold], in per cent\n")
-    right: dict[str, Any] = {"justify": "right"}
-    columns: list[tuple[str, dict[str, Any]]] = [("altered", {}), ("subCategory", right), ("derivedType", right)]
-    columns += [("all 10, inventory", right), ("all 10, photograph", right)]
-    to.print(table(columns, [(row[0], *row[2:]) for row in robustness_rows(document)]))
-    to.print()
-
-
-def _show_backbones(rows: list[dict[str, Any]]) -> None:
-    from cli.output import console
-    from cli.output import plain_table as table
-    from offline.evaluate.page import backbone_rows
-
-    to = console()
-    right: dict[str, Any] = {"justify": "right"}
-    columns: list[tuple[str, dict[str, Any]]] = [("network", {}), ("side", right), ("parameters", right)]
-    columns += [("floats", right), ("ms a picture", right), ("all 10 right %", right)]
-    to.print(table(columns, backbone_rows(rows)))
-    for row in rows:
-        if row["unavailable"]:
-            to.print(f"{row['name']}: {row['unavailable']}", markup=False, highlight=False, soft_wrap=True)
