@@ -81,19 +81,19 @@ class TrainConfig:
     dataset: Path
     run: Path
     extra: tuple[Path, ...] = ()
-    extra_share: float = 0.09
+    extra_share: float = 0.06
     passes: float | None = None
     minutes: float | None = None
     stages: tuple[Stage, ...] = DEFAULT_STAGES
     initial: str = "scratch"
-    batch: int = 64
+    batch: int = 128
     peak: float = 0.1
     warm_up: float = 0.15
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    label_smoothing: float = 0.1
+    label_smoothing: float = 0.05
     logit_scale: float = 20.0
-    margin: float = 0.15
+    margin: float = 0.25
     head_weights: Mapping[str, float] = field(
         default_factory=lambda: {
             "derivedType": 1.0,
@@ -114,8 +114,8 @@ class TrainConfig:
     seed: int = 1
     salt: str = DEFAULT_SALT
     fractions: Mapping[Part, float] = field(default_factory=lambda: dict(DEFAULT_FRACTIONS))
-    validation_queries: int = 2000
-    validation_catalogue: int = 4000
+    validation_queries: int = 1500
+    validation_catalogue: int = 3000
     threads: int = 0
 
     def __post_init__(self) -> None:
