@@ -79,8 +79,8 @@ def _initial_note(initial: str) -> list[str]:
         return []
     return [
         f"INITIAL_BUNDLE is `{initial}`, a model before this one. Where the history of the repository does not have it "
-        "(`git log -- models` names each that was published), begin with one that it has; or, from random weights, leave "
-        "--initial out. Either has to train longer."
+        "(`git log -- models` names each that was published), begin with one that it has; or, from random weights, "
+        "leave --initial out. Either has to train longer."
     ]
 
 
@@ -112,9 +112,9 @@ def _recipe(training: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         f"share of the schedule: {sizes}. {kept}Heads trained together on the embedding by a {softmax} softmax"
         f"{scale}{sharpened} and label smoothing {settings['label_smoothing']:g}; weights of their losses: {weights}. "
         f"A product of a derived type with n products is drawn with weight n^-{settings['rebalance']:g}. "
-        f"Of the pictures {CALM:.0%} are flipped and shifted and no more; the others are turned and scaled a little too, "
-        "and now and then have other light, another background, the product far away or partly covered, blur, coarse "
-        f"pixels or JPEG. Weights averaged over the last steps{blended}, batch statistics "
+        f"Of the pictures {CALM:.0%} are flipped and shifted and no more; the others are turned and scaled a little "
+        "too, and now and then have other light, another background, the product far away or partly covered, blur, "
+        f"coarse pixels or JPEG. Weights averaged over the last steps{blended}, batch statistics "
         "computed afresh for them."
     )
 
