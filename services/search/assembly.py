@@ -61,12 +61,10 @@ async def running_search(
     async with AsyncExitStack() as resources:
         model = await _model(embedder, settings.start_timeout_s)
         index = FaissIndex(model.dimension, settings.index(), ReductionFile(settings.data_dir, model.model_version))
-        publisher = CandidatePublisher(
-            CandidateKeeper(index, model, settings.candidates_changed_share, CandidateFile(settings.data_dir, model)),
-            candidate_store,
-            model,
-            settings.candidates(),
+        keeper = CandidateKeeper(
+            index, model, settings.candidates_changed_share, CandidateFile(settings.data_dir, model)
         )
+        publisher = CandidatePublisher(keeper, candidate_store, model, settings.candidates())
         writer = CatalogueWriter(
             catalogue,
             index,
@@ -93,6 +91,8 @@ async def running_search(
             model_version=model.model_version,
         )
         await publisher.begin(index.searchable_types())
+        # Left once nothing writes any more.
+        resources.push_async_callback(asyncio.to_thread, keeper.keep)
         await resources.enter_async_context(_background(publisher.run, "publishing candidates", on_failure))
 
         async def renewing() -> None:

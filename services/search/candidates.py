@@ -93,7 +93,8 @@ class CandidateKeeper:
     def keep(self) -> None:
         """Keeps the candidates for the next start, where nothing is due and they are not in the file already.
 
-        Meant for a quiet moment: a write of which this has yet to be told would be taken for one that it knows of.
+        Meant for a quiet moment, or the end: a write of which this has yet to be told would be taken for one that it
+        knows of.
         """
         version = self.index_version
         if self._file is None or version == self._kept:
