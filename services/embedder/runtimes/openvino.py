@@ -147,7 +147,10 @@ class OpenvinoEncoder:
         with self._counting:
             compile_together, self._compile_together = self._compile_together, None
         if compile_together is not None:
-            threading.Thread(target=self._prepare_together, args=(compile_together,), name="compile").start()
+            # A process that ends waits for it, unlike for the daemon that may be asking: native code cannot be cut off.
+            threading.Thread(
+                target=self._prepare_together, args=(compile_together,), name="compile", daemon=False
+            ).start()
 
     def _prepare_together(self, compile_together: "Callable[[], _Network]") -> None:
         try:
