@@ -1,8 +1,7 @@
 """A bundle's network on OpenVINO: the runtime that serves, in bfloat16 where the processor computes in it."""
 
-import functools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, Literal, Self
 
 import numpy as np
@@ -59,7 +58,7 @@ class OpenvinoEncoder:
             model_version: of the model.
             threads: that one picture or batch is computed with; 0 lets OpenVINO choose.
             precision: of the arithmetic; "auto" is bfloat16 where the processor has instructions for it.
-            inferences: how many are expected at once; from two on `warm_up` makes a second network for them.
+            inferences: how many are expected at once; from two on a second network is kept for them.
 
         Raises:
             InvalidInput: the weights are not those of a ResNet50.
@@ -90,10 +89,7 @@ class OpenvinoEncoder:
             return _Network(core.compile_model(network, _DEVICE, settings | sizes))
 
         self._alone = compiled(1, threads)
-        # Until it is there, those that run together do with the other one.
-        self._together = self._alone
-        several = inferences > 1 and threads != 1
-        self._compile_together = functools.partial(compiled, inferences, inferences) if several else None
+        self._together = compiled(inferences, inferences) if inferences > 1 and threads != 1 else self._alone
         self._running = 0
         self._counting = threading.Lock()
         _log.info("network compiled", runtime="openvino", precision=precision, threads=threads, inferences=inferences)
@@ -139,32 +135,11 @@ class OpenvinoEncoder:
                 self._running -= 1
 
     def warm_up(self) -> None:
-        """Have the kernels made for every part that a batch is encoded in.
-
-        The network for several inferences follows in a thread of its own: a service need not wait for it to be ready.
-        """
-        self._warm_up(self._alone)
-        with self._counting:
-            compile_together, self._compile_together = self._compile_together, None
-        if compile_together is not None:
-            # A process that ends waits for it, unlike for the daemon that may be asking: native code cannot be cut off.
-            threading.Thread(
-                target=self._prepare_together, args=(compile_together,), name="compile", daemon=False
-            ).start()
-
-    def _prepare_together(self, compile_together: "Callable[[], _Network]") -> None:
-        try:
-            network = compile_together()
-            self._warm_up(network)
-        except Exception:
-            _log.exception("several inferences at once share a network that is made for one")
-        else:
-            self._together = network
-
-    def _warm_up(self, network: "_Network") -> None:
+        """Have the kernels made for every part that a batch is encoded in."""
         height, width = self._model.input_height, self._model.input_width
-        for count in (*range(1, _SMALL + 1), _LARGE):
-            network.activations(np.full((count, height, width, 3), 255, dtype=np.uint8), self._model.dimension)
+        for network in {self._alone, self._together}:
+            for count in (*range(1, _SMALL + 1), _LARGE):
+                network.activations(np.full((count, height, width, 3), 255, dtype=np.uint8), self._model.dimension)
 
 
 class _Network:
