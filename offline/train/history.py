@@ -106,7 +106,7 @@ def plot_history(run: Path) -> Path:
         "validation retrieval": ["all_top_10_right", "precision_at_10", "colour_agreement_at_10"],
         "learning rate": ["learning_rate"],
     }
-    figure = Figure(figsize=(12, 8), layout="constrained")
+    figure = Figure(figsize=(14, 8), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (title, names) in zip(figure.subplots(2, 2).flat, panels.items(), strict=True):
         for name in names:
@@ -114,7 +114,8 @@ def plot_history(run: Path) -> Path:
         axes.set_title(title)
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        # Beside the lines: inside, it would cover some of them.
+        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     path = run / "history.png"
     figure.savefig(path, dpi=110)
     return path
