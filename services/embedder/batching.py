@@ -93,7 +93,7 @@ class MicroBatcher:
         # The one that was busy last is taken first: what it works with is still in the processor's cache.
         self._idle = list(self._threads)
         self._queries_run = False
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], Sequence[_Waiting]] = {}
         self._died = asyncio.Event()
         self._ended = False
 
@@ -195,9 +195,10 @@ class MicroBatcher:
             if not queries and not batches:
                 return
             self._queries_run = self._queries_run or bool(queries)
-            answering = asyncio.create_task(self._answer([*queries, *batches], self._idle.pop(), bool(queries)))
-            self._running.add(answering)
-            answering.add_done_callback(self._running.discard)
+            batch = [*queries, *batches]
+            answering = asyncio.create_task(self._answer(batch, self._idle.pop(), bool(queries)))
+            self._running[answering] = batch
+            answering.add_done_callback(self._running.pop)
 
     def _next(self) -> tuple[Sequence[_Waiting], Sequence[_Waiting]]:
         """What one thread encodes next, of queries and of batches: its share, where several are idle."""
@@ -216,13 +217,9 @@ class MicroBatcher:
                 raise RuntimeError(f"the encoder made {len(vectors)} embeddings of {len(batch)} photographs")
         except ThreadDied:
             _log.critical("inference has stopped", exc_info=True)
-            _refuse(batch, _dead())
             self._died.set()
             self._end()
             return
-        except asyncio.CancelledError:
-            _refuse(batch, _dead())
-            raise
         except Exception as error:
             _refuse(batch, error)
         else:
@@ -237,8 +234,11 @@ class MicroBatcher:
     def _end(self) -> None:
         """Starts nothing more: nobody is left waiting, and whoever asks is told."""
         self._ended = True
-        for answering in self._running - {asyncio.current_task()}:
-            answering.cancel()
+        for answering, batch in self._running.items():
+            # Not left to the task: one that is cancelled before its first step refuses nobody.
+            _refuse(batch, _dead())
+            if answering is not asyncio.current_task():
+                answering.cancel()
         for lane in self._lanes.values():
             _refuse(lane, _dead())
             lane.clear()

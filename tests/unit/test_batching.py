@@ -231,6 +231,16 @@ async def test_closing_refuses_what_waits() -> None:
     assert [1] not in gate.batches
 
 
+async def test_closing_refuses_what_was_handed_over_this_very_moment() -> None:
+    async with asyncio.timeout(20), MicroBatcher(Gate().encode, LIMITS) as batcher:
+        asked = asyncio.create_task(ask(batcher, 1))
+        # It runs up to its wait; the inference that it began has not taken its first step.
+        await asyncio.sleep(0)
+        await batcher.__aexit__()
+        with pytest.raises(NotReady):
+            await asked
+
+
 async def test_warming_up_runs_in_the_thread_and_its_error_is_told() -> None:
     async with MicroBatcher(Gate().encode, LIMITS) as batcher:
         assert await batcher.in_every_thread(lambda: threading.current_thread().name, 20) == ["inference"]
