@@ -5,7 +5,7 @@ import io
 import struct
 import threading
 import zlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -52,15 +52,16 @@ def header_of(width: int, height: int) -> bytes:
 
 
 class GatedEncoder:
-    """The fake encoder, which can be held up and made to fail."""
+    """The fake encoder, which can be held up and made to fail, and remembers how many photographs it was given."""
 
-    def __init__(self) -> None:
-        self._fake = FakeEncoder(dimension=2048)
+    def __init__(self, dimension: int = 2048) -> None:
+        self._fake = FakeEncoder(dimension=dimension)
+        self.warmed_up = False
         self.gate = threading.Event()
         self.gate.set()
         self.inside = threading.Event()
         self.encoded = 0
-        self.failure: BaseException | None = None
+        self.failure: Callable[[], None] = lambda: None
 
     @property
     def model(self) -> ModelInfo:
@@ -69,13 +70,21 @@ class GatedEncoder:
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         self.inside.set()
         assert self.gate.wait(20)
-        if self.failure is not None:
-            raise self.failure
+        self.failure()
         self.encoded += len(batch)
         return self._fake.encode(batch)
 
     def warm_up(self) -> None:
-        """There is nothing to warm up."""
+        self.warmed_up = True
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    """A failure of an encoder."""
+
+    def fail() -> None:
+        raise error
+
+    return fail
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """EmbedderService on a real server: every documented code."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import grpc
@@ -23,18 +22,12 @@ from tests.embedders import (
     connected,
     details,
     embed,
-    embedder_running,
     header_of,
     picture,
+    raising,
     refused,
     server_settings,
 )
-
-
-@pytest.fixture
-async def embedder() -> AsyncIterator[Running]:
-    async with embedder_running() as server:
-        yield server
 
 
 async def test_embed_answers_2048_floats_of_norm_1(embedder: Running) -> None:
@@ -121,7 +114,7 @@ async def test_a_full_queue_is_told_at_once_with_a_time_to_come_back(embedder: R
 async def test_a_dead_encoder_turns_the_health_and_refuses(embedder: Running) -> None:
     watched = embedder.health.Watch(health_pb2.HealthCheckRequest(service=EMBEDDER.name))
     assert (await watched.read()).status == SERVING
-    embedder.encoder.failure = SystemExit()
+    embedder.encoder.failure = raising(SystemExit())
 
     code, reason, _ = await refused(embedder.stub.Embed(embed(picture()), timeout=20))
 

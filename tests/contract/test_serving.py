@@ -4,7 +4,7 @@ import asyncio
 import io
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -28,15 +28,10 @@ from tests.embedders import (
     embed,
     embedder_running,
     picture,
+    raising,
     refused,
     server_settings,
 )
-
-
-@pytest.fixture
-async def embedder() -> AsyncIterator[Running]:
-    async with embedder_running() as server:
-        yield server
 
 
 async def test_a_message_beyond_the_servers_limit_is_refused_by_grpc_itself() -> None:
@@ -50,11 +45,17 @@ async def test_a_message_beyond_the_servers_limit_is_refused_by_grpc_itself() ->
         await embedder.stub.Embed(embed(picture()))
 
 
+async def held_up(embedder: Running) -> "asyncio.Future[Any]":
+    """Begins a call that stays under way until the gate opens."""
+    embedder.encoder.gate.clear()
+    call = asyncio.ensure_future(embedder.stub.Embed(embed(picture()), timeout=30))
+    assert await asyncio.to_thread(embedder.encoder.inside.wait, 20)
+    return call
+
+
 async def test_more_calls_than_allowed_are_refused_with_a_time_to_come_back() -> None:
     async with embedder_running(max_concurrent_calls=1) as embedder:
-        embedder.encoder.gate.clear()
-        first = asyncio.ensure_future(embedder.stub.Embed(embed(picture()), timeout=30))
-        assert await asyncio.to_thread(embedder.encoder.inside.wait, 20)
+        first = await held_up(embedder)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await embedder.stub.Embed(embed(picture()), timeout=30)
         # Whoever looks after the server still gets an answer.
@@ -72,9 +73,7 @@ async def test_more_calls_than_allowed_are_refused_with_a_time_to_come_back() ->
 
 async def test_a_flood_of_calls_is_refused_to_the_last_and_harms_none_that_is_under_way() -> None:
     async with embedder_running(max_concurrent_calls=1) as embedder:
-        embedder.encoder.gate.clear()
-        first = asyncio.ensure_future(embedder.stub.Embed(embed(picture()), timeout=30))
-        assert await asyncio.to_thread(embedder.encoder.inside.wait, 20)
+        first = await held_up(embedder)
         rest = [asyncio.ensure_future(embedder.stub.Embed(embed(picture()), timeout=30)) for _ in range(200)]
         outcomes = await asyncio.gather(*rest, return_exceptions=True)
         embedder.encoder.gate.set()
@@ -142,7 +141,7 @@ def log() -> Iterator[Callable[[], list[dict[str, Any]]]]:
 async def test_an_unexpected_error_tells_nothing_and_is_logged_with_its_traceback(
     log: Callable[[], list[dict[str, Any]]], embedder: Running
 ) -> None:
-    embedder.encoder.failure = RuntimeError("secret path /srv/model")
+    embedder.encoder.failure = raising(RuntimeError("secret path /srv/model"))
     metadata = (("x-request-id", "r-17"),)
     code, reason, message = await refused(embedder.stub.Embed(embed(picture()), metadata=metadata))
 
@@ -151,7 +150,7 @@ async def test_an_unexpected_error_tells_nothing_and_is_logged_with_its_tracebac
     [logged] = [line for line in log() if "exception" in line]
     assert "RuntimeError: secret path /srv/model" in logged["exception"]
     assert logged["request_id"] == "r-17"
-    embedder.encoder.failure = None
+    embedder.encoder.failure = lambda: None
     await embedder.stub.Embed(embed(picture()))
 
 

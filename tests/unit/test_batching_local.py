@@ -4,21 +4,20 @@ import asyncio
 import io
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
-from services.contract import Box, Embedder, Embedding, ModelInfo, Photograph
+from services.contract import Box, Embedder, Embedding, Photograph
 from services.embedder.batching import BatchingLimits
 from services.embedder.local import EmbedderLimits, LocalEmbedder, local_embedder
-from services.embedder.runtimes.fake import FakeEncoder
 from services.serving import deadline
 from services.serving.errors import DeadlineExceeded, FashionError, InvalidInput, NotReady, Overloaded
 from services.vision.decode import ImageLimits
+from tests.embedders import GatedEncoder
 
 
 def limits(query_places: int = 4, batch_places: int = 64, decode_threads: int = 2) -> EmbedderLimits:
@@ -34,33 +33,6 @@ def picture(shade: int, width: int = 60, height: int = 80) -> bytes:
     return content.getvalue()
 
 
-class GatedEncoder:
-    """The fake encoder, which can be held up and which remembers how many photographs it was given."""
-
-    def __init__(self) -> None:
-        self._fake = FakeEncoder(dimension=16)
-        self.encoded = 0
-        self.warmed_up = False
-        self.gate = threading.Event()
-        self.gate.set()
-        self.inside = threading.Event()
-        self.failure: Callable[[], None] = lambda: None
-
-    @property
-    def model(self) -> ModelInfo:
-        return self._fake.model
-
-    def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        self.inside.set()
-        assert self.gate.wait(20)
-        self.failure()
-        self.encoded += len(batch)
-        return self._fake.encode(batch)
-
-    def warm_up(self) -> None:
-        self.warmed_up = True
-
-
 @asynccontextmanager
 async def embedding_with(encoder: GatedEncoder, allowed: EmbedderLimits) -> AsyncIterator[LocalEmbedder]:
     async with asyncio.timeout(60), local_embedder(encoder, allowed) as embedder:
@@ -69,7 +41,7 @@ async def embedding_with(encoder: GatedEncoder, allowed: EmbedderLimits) -> Asyn
 
 @pytest.fixture
 def encoder() -> GatedEncoder:
-    return GatedEncoder()
+    return GatedEncoder(dimension=16)
 
 
 @pytest.fixture

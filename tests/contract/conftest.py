@@ -1,0 +1,13 @@
+"""An embedder that several files of these tests call."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.embedders import Running, embedder_running
+
+
+@pytest.fixture
+async def embedder() -> AsyncIterator[Running]:
+    async with embedder_running() as server:
+        yield server
