@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from offline.train.layers import without_biases
 from offline.train.model import OFFSET, SCALE, build_imagenet
 from services.bundle import load_bundle
 from services.serving.errors import InvalidInput
@@ -29,8 +30,8 @@ def initial_weights(
         names: labels by head, as the run will have them.
 
     Returns:
-        Weights of the backbone by Keras's names, empty for scratch; and, for each head that the bundle has, the
-        directions (labels, 2048) of the run's labels, NaN where the bundle knows no such label.
+        Weights of the backbone by Keras's names, without biases, empty for scratch; and, for each head that the bundle
+        has, the directions (labels, 2048) of the run's labels, NaN where the bundle knows no such label.
 
     Raises:
         NotFound: there is no bundle at the path.
@@ -40,7 +41,7 @@ def initial_weights(
     if initial == SCRATCH:
         return {}, {}
     if initial == IMAGENET:
-        return fit_imagenet(build_imagenet()), {}
+        return without_biases(fit_imagenet(build_imagenet())), {}
     bundle = load_bundle(Path(initial))
     wanted = (SCALE, (OFFSET,) * 3, "RGB")
     if (bundle.preprocessing.scale, bundle.preprocessing.offset, bundle.preprocessing.channels) != wanted:
@@ -60,7 +61,7 @@ def initial_weights(
             if label in place:
                 rows[index] = known.weights[place[label]]
         heads[head] = rows
-    return bundle.encoder_weights(), heads
+    return without_biases(bundle.encoder_weights()), heads
 
 
 def fit_imagenet(weights: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
