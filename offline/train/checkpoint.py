@@ -27,6 +27,7 @@ class Position:
         best: best validation figure so far; None before the first.
         validations_since_best: for stopping early.
         labels: the heads' labels, fixed when the run began.
+        words: the vocabulary of products' names, fixed likewise.
     """
 
     step: int
@@ -36,6 +37,7 @@ class Position:
     best: float | None
     validations_since_best: int
     labels: Mapping[str, tuple[str, ...]]
+    words: tuple[str, ...]
 
 
 def save(run: Path, position: Position, state: Mapping[str, NDArray[np.float32]]) -> None:
@@ -70,6 +72,7 @@ def load(run: Path) -> tuple[Position, dict[str, NDArray[np.float32]]] | None:
     try:
         described = json.loads((folder / "position.json").read_text())
         described["labels"] = {head: tuple(names) for head, names in described["labels"].items()}
+        described["words"] = tuple(described["words"])
         return Position(**described), load_file(folder / "state.safetensors")
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise InvalidInput(f"{folder}: the checkpoint is broken: {error}", reason="CHECKPOINT_BROKEN") from error

@@ -14,8 +14,6 @@ CONFIG_FILE = "config.json"
 # What keras.applications accepts for a ResNet50 of fixed size.
 _SMALLEST_SIDE = 32
 HEADS = ("derivedType", "articleType", "gender", "subCategory", "baseColour")
-# Whose labels decide whether a neighbour is right.
-MARGIN_HEAD = "derivedType"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +56,11 @@ class TrainConfig:
         weight_decay: L2 on convolution kernels.
         label_smoothing: of every head.
         logit_scale: factor on the cosines before the softmax.
-        margin: taken off the right derived type's cosine in the softmax of that head.
+        margins: taken off the right label's cosine in the softmax of a head, by head.
         head_weights: weight of each head's loss.
+        words_weight: weight of the loss by which an embedding tells the words of its product's name; the words serve
+            training alone and are not in the bundle.
+        words_at_least: in so many names a word has to occur; a rarer one tells products apart, not what they look like.
         rebalance: exponent e; a product of a derived type with n products is drawn with weight n ** -e.
         ema_decay: of the averaged weights, a step.
         blend: share of the run's weights in its bundle, the rest being those of the bundle that it began with: what
@@ -93,17 +94,19 @@ class TrainConfig:
     weight_decay: float = 5e-4
     label_smoothing: float = 0.05
     logit_scale: float = 20.0
-    margin: float = 0.25
+    margins: Mapping[str, float] = field(default_factory=lambda: {"derivedType": 0.25, "baseColour": 0.1})
     head_weights: Mapping[str, float] = field(
         default_factory=lambda: {
             "derivedType": 1.0,
             "articleType": 0.5,
             "gender": 0.5,
             "subCategory": 0.3,
-            "baseColour": 1.2,
+            "baseColour": 1.6,
         }
     )
-    rebalance: float = 0.25
+    words_weight: float = 0.25
+    words_at_least: int = 15
+    rebalance: float = 0.1
     ema_decay: float = 0.997
     blend: float = 1.0
     precision: Literal["float32", "bfloat16"] = "bfloat16"
@@ -133,6 +136,8 @@ class TrainConfig:
             )
         if set(self.head_weights) != set(HEADS):
             raise InvalidInput(f"head_weights have to name {', '.join(HEADS)}", reason="CONFIG_INVALID")
+        if not set(self.margins) <= set(HEADS):
+            raise InvalidInput(f"margins are of {', '.join(HEADS)}", reason="CONFIG_INVALID")
         if self.frozen_layers and self.initial == "scratch":
             raise InvalidInput("frozen layers need weights to begin with, not scratch", reason="CONFIG_INVALID")
         if not 0.0 < self.blend <= 1.0:
@@ -204,10 +209,11 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
             "schedule": "constant",
             "softmax": "linear",
             "label_smoothing": 0.0,
-            "margin": 0.0,
+            "margins": {},
             "weight_decay": 0.0,
             "rebalance": 0.0,
             "head_weights": {head: float(head == "subCategory") for head in HEADS},
+            "words_weight": 0.0,
         },
     }
 )

@@ -14,6 +14,7 @@ from offline.dataset import Row, open_dataset
 from offline.split import Part, split
 from offline.train.augment import augment
 from offline.train.config import HEADS
+from offline.train.words import encode_words
 from services.serving.errors import InvalidInput
 from services.vision import prepare
 
@@ -142,11 +143,13 @@ class Batch:
     Attributes:
         pixels: (batch, height, width, 3), uint8, augmented.
         labels: (batch, heads), int32.
+        words: (batch, words), int32, those of the names.
         seen: pictures of the training part behind, once this batch is done.
     """
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int32]
+    words: NDArray[np.int32]
     seen: int
 
 
@@ -158,6 +161,7 @@ class Batches:
         train: Pictures,
         extra: Pictures | None,
         names: Mapping[str, Sequence[str]],
+        words: Sequence[str],
         *,
         batch: int,
         extra_share: float,
@@ -168,7 +172,9 @@ class Batches:
             raise InvalidInput("the training part has fewer than two products", reason="DATASET_TOO_SMALL")
         self._train, self._extra = train, extra
         self._labels = encode_labels(train.rows, names)
+        self._words = encode_words(train.rows, words)
         self._extra_labels = encode_labels(extra.rows, names) if extra is not None else None
+        self._extra_words = encode_words(extra.rows, words) if extra is not None else None
         self._of_extra = round(batch * extra_share) if extra is not None and len(extra) else 0
         self._of_train = batch - self._of_extra
         self._seed = seed
@@ -189,13 +195,15 @@ class Batches:
         self._resize(height, width)
         random = np.random.default_rng((self._seed, seen, 1))
         indices = np.array([self._index(seen + k) for k in range(self._of_train)], dtype=np.int64)
-        pixels, labels = self._resized[indices], self._labels[indices]
-        if self._of_extra and self._extra_resized is not None and self._extra_labels is not None:
-            chosen = random.integers(0, len(self._extra_resized), self._of_extra)
-            pixels = np.concatenate([pixels, self._extra_resized[chosen]])
-            labels = np.concatenate([labels, self._extra_labels[chosen]])
+        pixels, labels, words = self._resized[indices], self._labels[indices], self._words[indices]
+        further = self._extra_resized, self._extra_labels, self._extra_words
+        if self._of_extra and further[0] is not None and further[1] is not None and further[2] is not None:
+            chosen = random.integers(0, len(further[0]), self._of_extra)
+            pixels = np.concatenate([pixels, further[0][chosen]])
+            labels = np.concatenate([labels, further[1][chosen]])
+            words = np.concatenate([words, further[2][chosen]])
         altered = np.stack([augment(picture, random) for picture in pixels])
-        return Batch(altered, labels, seen + self._of_train)
+        return Batch(altered, labels, words, seen + self._of_train)
 
     def _index(self, position: int) -> int:
         epoch, within = divmod(position, len(self._train))

@@ -22,6 +22,7 @@ from offline.train.initial import initial_weights
 from offline.train.model import Network
 from offline.train.schedule import Clock, one_cycle
 from offline.train.validation import validate
+from offline.train.words import vocabulary
 from services.serving.errors import InvalidInput
 
 _BLEND_EVERY = 16
@@ -53,7 +54,8 @@ def run_training(config: TrainConfig, stop: threading.Event, console: Console) -
         extra = _load_extra(config)
         train = dataset.part("train")
         earlier = checkpoint.load(config.run)
-        beginning = Position(0, 0, 0.0, 0.0, None, 0, label_names(train.rows))
+        words = vocabulary(train.rows, config.words_at_least) if config.words_weight else ()
+        beginning = Position(0, 0, 0.0, 0.0, None, 0, label_names(train.rows), words)
         position = earlier[0] if earlier is not None else beginning
         network = _build(config, position)
         if earlier is None:
@@ -93,8 +95,10 @@ def _build(config: TrainConfig, position: Position) -> Network:
         position.labels,
         logit_scale=config.logit_scale,
         label_smoothing=config.label_smoothing,
-        margin=config.margin,
+        margins=config.margins,
         head_weights=config.head_weights,
+        words=len(position.words),
+        words_weight=config.words_weight,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         ema_decay=config.ema_decay,
@@ -128,6 +132,7 @@ class _Run:
             train,
             extra,
             position.labels,
+            position.words,
             batch=config.batch,
             extra_share=config.extra_share,
             rebalance=config.rebalance,
@@ -151,7 +156,7 @@ class _Run:
                 rate = config.peak
                 if config.schedule == "one-cycle":
                     rate = one_cycle(clock.progress, config.peak, config.warm_up)
-                figures = self._network.train_step(batch.pixels, batch.labels, rate)
+                figures = self._network.train_step(batch.pixels, batch.labels, batch.words, rate)
                 if not np.isfinite(figures).all():
                     raise ArithmeticError(
                         f"the loss is not a number at step {self._position.step}; lower the peak learning rate"
@@ -191,7 +196,7 @@ class _Run:
 
     def _tell(self, window: list[NDArray[np.float32]], rate: float, speed: float) -> None:
         losses = np.mean(window, axis=0)[: len(HEADS)]
-        hits = np.mean(window, axis=0)[len(HEADS) :]
+        hits = np.mean(window, axis=0)[len(HEADS) : 2 * len(HEADS)]
         self._history.step(
             self._position.step,
             self._position.progress,
@@ -225,6 +230,7 @@ class _Run:
                 "height": stage.height,
                 "learning_rate": rate,
                 **{f"{head}_loss": float(loss) for head, loss in zip(HEADS, means, strict=False)},
+                "words_loss": float(means[-1]),
                 **figures,
             },
         )

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from offline.train.config import HEADS, MARGIN_HEAD
+from offline.train.config import HEADS
 from offline.train.data import UNKNOWN
 from offline.train.layers import faster
 from services.serving.errors import NotReady
@@ -18,6 +18,7 @@ DIMENSION: Final = 2048
 # White becomes 0, so the zeros that convolutions pad with continue the white that products stand on.
 SCALE: Final = 1.0 / 127.5
 OFFSET: Final = -2.0
+_WORDS: Final = "heads/words"
 # Keeps an embedding of nothing but zeros at zero instead of dividing by zero.
 EPSILON: Final = 1e-12
 
@@ -67,8 +68,10 @@ class Network:
         *,
         logit_scale: float,
         label_smoothing: float,
-        margin: float,
+        margins: Mapping[str, float],
         head_weights: Mapping[str, float],
+        words: int,
+        words_weight: float,
         momentum: float,
         weight_decay: float,
         ema_decay: float,
@@ -88,22 +91,22 @@ class Network:
             )
             for head in HEADS
         }
+        # Of each word of the products' names; they serve training alone.
+        self._words = tf.Variable(random.normal(0.0, DIMENSION**-0.5, (DIMENSION, words)).astype(np.float32))
+        self._words_weight = words_weight if words else 0.0
         self._logit_scale = logit_scale
         self._label_smoothing = label_smoothing
-        self._margin = margin
+        self._margins = dict(margins)
         self._cosine = softmax == "cosine"
         self._head_weights = dict(head_weights)
         self._momentum = momentum
         self._weight_decay = weight_decay
         self._ema_decay = ema_decay
-        self._trainable = {
-            **{weight.path: weight.value for weight in self.backbone.trainable_weights},
-            **{f"heads/{head}": variable for head, variable in self.heads.items()},
-        }
-        self._all = {
-            **{weight.path: weight.value for weight in self.backbone.weights},
-            **{f"heads/{head}": variable for head, variable in self.heads.items()},
-        }
+        heads = {f"heads/{head}": variable for head, variable in self.heads.items()}
+        if self._words_weight:
+            heads[_WORDS] = self._words
+        self._trainable = {**{weight.path: weight.value for weight in self.backbone.trainable_weights}, **heads}
+        self._all = {**{weight.path: weight.value for weight in self.backbone.weights}, **heads}
         self._velocity = {name: tf.Variable(tf.zeros_like(v)) for name, v in self._trainable.items()}
         self._average = {name: tf.Variable(v) for name, v in self._all.items()}
         self._step = tf.function(self._train_step, reduce_retracing=False)
@@ -111,19 +114,23 @@ class Network:
         self._blend = tf.function(self._blend_average)
         self._steps_blended = 0
 
-    def train_step(self, pixels: NDArray[np.uint8], labels: NDArray[np.int32], rate: float) -> NDArray[np.float32]:
+    def train_step(
+        self, pixels: NDArray[np.uint8], labels: NDArray[np.int32], words: NDArray[np.int32], rate: float
+    ) -> NDArray[np.float32]:
         """One step of SGD with Nesterov momentum.
 
         Args:
             pixels: (n, height, width, 3), uint8, RGB.
             labels: (n, heads), int32, `UNKNOWN` where there is none.
+            words: (n, m), int32, those of each name, `UNKNOWN` where there are no more.
             rate: learning rate.
 
         Returns:
-            Each head's cross entropy, then each head's share of right answers: (2 * heads,), float32.
+            Each head's cross entropy, then each head's share of right answers, then the cross entropy of the words:
+            (2 * heads + 1,), float32.
         """
         result: NDArray[np.float32] = self._step(
-            tf.constant(pixels), tf.constant(labels), tf.constant(rate, tf.float32)
+            tf.constant(pixels), tf.constant(labels), tf.constant(words), tf.constant(rate, tf.float32)
         ).numpy()
         return result
 
@@ -185,7 +192,7 @@ class Network:
             variable.assign(state[f"velocity/{name}"])
         self._steps_blended = int(state["average_steps"][0])
 
-    def _train_step(self, pixels: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
+    def _train_step(self, pixels: tf.Tensor, labels: tf.Tensor, words: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
         names = list(self._trainable)
         variables = [self._trainable[name] for name in names]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -194,13 +201,19 @@ class Network:
             features = _normalised(activations) if self._cosine else activations
             losses, hits = [], []
             for column, head in enumerate(HEADS):
-                margin = self._margin if head == MARGIN_HEAD else 0.0
+                margin = self._margins.get(head, 0.0)
                 loss, hit = self._head_loss(features, self.heads[head], labels[:, column], margin)
                 losses.append(loss)
                 hits.append(hit)
             total = tf.add_n([loss * self._head_weights[head] for loss, head in zip(losses, HEADS, strict=True)])
+            told = tf.constant(0.0)
+            if self._words_weight:
+                told = self._words_loss(features, words)
+                total += self._words_weight * told
         gradients = tape.gradient(total, variables)
         for name, variable, gradient in zip(names, variables, gradients, strict=True):
+            if gradient is None:
+                continue
             if len(variable.shape) == 4:
                 gradient = gradient + self._weight_decay * variable
             tf.raw_ops.ResourceApplyKerasMomentum(
@@ -211,7 +224,7 @@ class Network:
                 momentum=self._momentum,
                 use_nesterov=True,
             )
-        return tf.stack(losses + hits)
+        return tf.stack([*losses, *hits, told])
 
     def _head_loss(
         self, features: tf.Tensor, weights: tf.Variable, labels: tf.Tensor, margin: float
@@ -237,6 +250,16 @@ class Network:
         hit = tf.cast(tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), labels), tf.float32)
         count = tf.maximum(tf.reduce_sum(known), 1.0)
         return tf.reduce_sum(loss * known) / count, tf.reduce_sum(hit * known) / count
+
+    def _words_loss(self, features: tf.Tensor, words: tf.Tensor) -> tf.Tensor:
+        """Cross entropy of the softmax over all words with those of a name (Joulin et al. 2016)."""
+        directions, scale = tf.convert_to_tensor(self._words), 1.0
+        if self._cosine:
+            directions, scale = tf.math.l2_normalize(directions, axis=0), self._logit_scale
+        log_probabilities = tf.nn.log_softmax(scale * tf.linalg.matmul(features, directions))
+        known = tf.cast(tf.not_equal(words, UNKNOWN), tf.float32)
+        of_words = tf.gather(log_probabilities, tf.maximum(words, 0), batch_dims=1) * known
+        return -tf.reduce_sum(of_words) / tf.maximum(tf.reduce_sum(known), 1.0)
 
     def _activations(self, pixels: tf.Tensor, *, training: bool) -> tf.Tensor:
         scaled = tf.cast(pixels, tf.float32) * SCALE + OFFSET
