@@ -93,12 +93,15 @@ def write_bundle(
     return load_bundle(folder)
 
 
-def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> Bundle:
-    """Put figures into a bundle; its weights stay as they are, its model version changes with its description.
+def describe(
+    folder: Path, *, metrics: Mapping[str, Any] | None = None, heads: Mapping[str, Mapping[str, Any]] | None = None
+) -> Bundle:
+    """Say more of a bundle; its weights stay as they are, its model version changes with its description.
 
     Args:
         folder: the bundle.
         metrics: figures, by part of the data; they replace what was there.
+        heads: how heads decide, by name (`services.bundle.HeadSettings`); what is not said stays.
 
     Returns:
         The bundle as it is read back.
@@ -107,7 +110,13 @@ def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> Bundle:
         NotFound: there is no bundle.
         InvalidInput: the bundle is broken.
     """
-    description = json.loads(json.dumps({**load_bundle(folder).description, "metrics": metrics}))
+    before = load_bundle(folder).description
+    changed = {
+        **before,
+        "metrics": before["metrics"] if metrics is None else metrics,
+        "heads": {head: {**said, **(heads or {}).get(head, {})} for head, said in before["heads"].items()},
+    }
+    description = json.loads(json.dumps(changed))
     description["model_version"] = content_version(description)
     _replace(folder / DESCRIPTION_FILE, _text(description))
     return load_bundle(folder)

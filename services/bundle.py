@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import safetensors
@@ -24,6 +25,34 @@ _VERSION_DIGITS: Final = 16
 _MAX_DESCRIPTION_BYTES: Final = 8 * 1024 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class HeadSettings:
+    """How a head decides; the attributes are those of `Head`."""
+
+    scale: float
+    shares: Mapping[str, float]
+    products: tuple[int, ...]
+    prior: float
+
+    @classmethod
+    def from_json(cls, described: Mapping[str, Any], head: str, labels: Mapping[str, Sequence[str]]) -> Self:
+        """Reads what `bundle.json` says of a head.
+
+        Raises:
+            ValueError: it does not fit the labels, or a number is out of its range.
+        """
+        scale, prior = float(described["scale"]), float(described.get("prior", 0.0))
+        shares = {str(name): float(share) for name, share in described.get("shares", {}).items()}
+        products = tuple(map(int, described.get("products", ())))
+        if not math.isfinite(scale) or scale <= 0:
+            raise ValueError(f"the scale of the head {head!r} is {scale}")
+        if any(name not in labels or not 0 <= share < math.inf for name, share in shares.items()):
+            raise ValueError(f"the shares of the head {head!r} are {shares}")
+        if not 0 <= prior < math.inf or min(products, default=0) < 0 or len(products) not in (0, len(labels[head])):
+            raise ValueError(f"prior and products of the head {head!r} do not fit its labels")
+        return cls(scale, shares, products, prior)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
     """One trained classifier on embeddings: the softmax of `scale` times the cosines with each label's direction.
@@ -32,11 +61,17 @@ class Head:
         labels: the c labels, unique.
         weights: (c, dimension), float32, L2-normalised rows.
         scale: factor on the cosines, greater than 0.
+        shares: of the logits of other heads that decide along with it, by their names.
+        products: of each label, that were learned from; empty where the bundle does not say.
+        prior: factor on the logarithm of `products` in its decisions, at least 0.
     """
 
     labels: tuple[str, ...]
     weights: NDArray[np.float32]
     scale: float
+    shares: Mapping[str, float] = field(default_factory=dict)
+    products: tuple[int, ...] = ()
+    prior: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +86,7 @@ class Bundle:
         preprocessing: what the network expects of its input.
         dimension: floats in an embedding.
         labels: labels by head.
-        scales: factor on the cosines, by head.
+        settings: how each head decides, as `bundle.json` has it.
         description: the whole of `bundle.json`.
     """
 
@@ -62,7 +97,7 @@ class Bundle:
     preprocessing: Preprocessing
     dimension: int
     labels: Mapping[str, tuple[str, ...]]
-    scales: Mapping[str, float]
+    settings: Mapping[str, HeadSettings]
     description: Mapping[str, Any]
 
     @property
@@ -103,7 +138,15 @@ class Bundle:
         if weights is None or weights.shape != (len(self.labels[name]), self.dimension):
             raise _invalid(self.path / HEADS_FILE, f"head {name!r} does not fit its labels")
         norms = np.linalg.norm(weights, axis=1, keepdims=True)
-        return Head(self.labels[name], weights / np.maximum(norms, np.float32(1e-12)), self.scales[name])
+        settings = self.settings[name]
+        return Head(
+            self.labels[name],
+            weights / np.maximum(norms, np.float32(1e-12)),
+            settings.scale,
+            settings.shares,
+            settings.products,
+            settings.prior,
+        )
 
     def _tensors(self, file: str) -> dict[str, NDArray[np.float32]]:
         # Checked again, and parsed from the very bytes that were checked.
@@ -190,7 +233,7 @@ def _bundle(path: Path, version: str, description: dict[str, Any]) -> Bundle:
         ),
         dimension=int(description["dimension"]),
         labels=labels,
-        scales={head: float(description["heads"][head]["scale"]) for head in labels},
+        settings={head: HeadSettings.from_json(description["heads"][head], head, labels) for head in labels},
         description=description,
     )
 

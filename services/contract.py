@@ -30,6 +30,19 @@ def derived_type(gender: Gender, article_type: str) -> str:
     return f"{gender.value} {article_type}"
 
 
+def parse_derived_type(label: str) -> tuple[Gender, str]:
+    """Takes a derived type apart, such as "Men Tshirts".
+
+    Raises:
+        ValueError: it does not begin with a gender, or ends there.
+    """
+    for gender in Gender:
+        article_type = label.removeprefix(f"{gender.value} ")
+        if article_type and article_type != label:
+            return gender, article_type
+    raise ValueError(f"{label!r} is no derived type: a gender and an article type")
+
+
 @dataclass(frozen=True, slots=True)
 class Box:
     """A rectangle in a photograph as shares of its width and height, each in 0..1; left < right, top < bottom."""

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline.evaluate.metrics import (
+    MISSING,
+    Codes,
     Interval,
     bootstrap_interval,
     confusion_matrix,
@@ -18,9 +20,11 @@ from offline.evaluate.metrics import (
 )
 from offline.evaluate.products import ProductTable
 from offline.evaluate.served import LocalService, unit
-from services.classifier.subcategory import LabelHead, cosines, ranking
+from services.classifier.heads import LabelHead, ranking, similarities
 
-NEIGHBOURS: Final = 10
+NEIGHBOURS: Final = 20
+# A neighbour that is so much less similar than the first counts a third of it; chosen on the validation part.
+_SOFTNESS: Final = 0.06
 # How the services find derived types, and with them article type and gender.
 SERVED_METHOD: Final = "service"
 # Of the types that the head is made to forget.
@@ -134,10 +138,11 @@ def evaluate_classification(
     served = service.classify(queries)
     first = [found.derived_types[0] if found.derived_types else None for found in served]
     neighbours = service.serve("inventory", queries, NEIGHBOURS, advance).results
+    weights = neighbour_weights(queries, catalogue, neighbours)
 
     def by_neighbours(labels: Sequence[str]) -> list[str | None]:
         known, (codes,) = encode_labels([*labels])
-        return [known[code] if code >= 0 else None for code in vote(codes, neighbours).tolist()]
+        return [known[code] if code >= 0 else None for code in vote(codes, neighbours, weights).tolist()]
 
     def figures(
         truth: Sequence[str], of_catalogue: Sequence[str], methods: Mapping[str, Sequence[str | None]]
@@ -185,6 +190,24 @@ def evaluate_classification(
     )
 
 
+def neighbour_weights(queries: ProductTable, catalogue: ProductTable, neighbours: Codes) -> NDArray[np.float32]:
+    """What the votes of neighbours count: the less, the less similar they are than the first.
+
+    Args:
+        queries: n of them.
+        catalogue: where the neighbours are from.
+        neighbours: int64, shape (n, k), rows of the catalogue, the most similar first, MISSING where there are fewer.
+
+    Returns:
+        float32, shape (n, k), in [0, 1].
+    """
+    weights = np.zeros(neighbours.shape, dtype=np.float32)
+    for row, (query, places) in enumerate(zip(unit(queries.embeddings), neighbours, strict=True)):
+        near = unit(catalogue.embeddings[places]) @ query
+        weights[row] = np.where(places == MISSING, 0.0, np.exp((near - near[0]) / _SOFTNESS))
+    return weights
+
+
 def evaluate_unknown_types(
     queries: ProductTable, catalogue: ProductTable, service: LocalService, heads: Mapping[str, LabelHead], seed: int
 ) -> UnknownTypes | None:
@@ -229,7 +252,7 @@ def head_labels(embeddings: NDArray[np.float32], head: LabelHead) -> list[str | 
         embeddings: float32, shape (n, dimension), L2-normalised rows.
         head: with at least one label.
     """
-    return [head.labels[column] for column in ranking(cosines(embeddings, head), head)[:, 0].tolist()]
+    return [head.labels[column] for column in ranking(similarities(embeddings, head), head)[:, 0].tolist()]
 
 
 def label_figures(

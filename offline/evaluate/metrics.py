@@ -223,19 +223,21 @@ def counts_by(columns: Codes, catalogue: Codes) -> Codes:
     return np.where(columns == MISSING, 0, counts[columns])
 
 
-def vote(labels: Codes, results: Codes) -> Codes:
-    """The most frequent label of the results of each query; of equally frequent ones that of the most similar result.
+def vote(labels: Codes, results: Codes, weights: NDArray[np.floating] | None = None) -> Codes:
+    """The label that the most of each query's results have; of equally frequent ones that of the most similar result.
 
     Args:
         labels: int64, shape (m,), the catalogue's labels, none of them MISSING.
         results: int64, shape (n, k), the most similar first, MISSING where there are fewer.
+        weights: at least 0, shape (n, k), what each result's vote counts; 1 where they are not given.
 
     Returns:
         int64, shape (n,); MISSING for a query without any result.
     """
     found = np.where(results == MISSING, MISSING, labels[results])
-    # How many results of the same row carry the label of each.
-    counts = (found[:, :, None] == found[:, None, :]).sum(axis=2)
+    counted = np.ones(results.shape) if weights is None else weights
+    # What the results of the same row that carry the label of each count together.
+    counts = ((found[:, :, None] == found[:, None, :]) * counted[:, None, :]).sum(axis=2)
     counts[found == MISSING] = 0
     # The first of the largest is the most similar one.
     return np.asarray(found[np.arange(len(found)), counts.argmax(axis=1)])

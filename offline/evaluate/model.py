@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from services.bundle import Bundle, load_bundle
-from services.classifier.recognition import ClassifierModel, parse_derived_type
-from services.classifier.subcategory import LabelHead
+from services.classifier.heads import LabelHead
+from services.classifier.recognition import ClassifierModel
 from services.contract import ModelInfo
 from services.embedder.encoder import Encoder
 from services.embedder.loading import load_encoder
@@ -22,7 +20,7 @@ class EvaluatedModel:
     Attributes:
         encoder: makes its embeddings.
         classifier: the heads that are served; without labels where the model was never trained on any.
-        heads: all of its heads, by the attribute that they know, such as "articleType".
+        heads: each head by itself, by the attribute that it knows, such as "articleType".
     """
 
     encoder: Encoder
@@ -48,25 +46,13 @@ def load_model(settings: EmbedderSettings) -> EvaluatedModel:
         NotReady: the weights of "imagenet" cannot be had.
     """
     encoder = load_encoder(settings)
-    known = settings.runtime != "fake" and Path(settings.bundle).is_dir()
-    heads = bundle_heads(load_bundle(Path(settings.bundle))) if known else {}
-    return EvaluatedModel(encoder, classifier_model(encoder.model, heads), heads)
+    if settings.runtime == "fake" or not Path(settings.bundle).is_dir():
+        return EvaluatedModel(encoder, ClassifierModel.without_heads(encoder.model), {})
+    bundle = load_bundle(Path(settings.bundle))
+    return EvaluatedModel(encoder, ClassifierModel.of(bundle), bundle_heads(bundle))
 
 
 def bundle_heads(bundle: Bundle) -> dict[str, LabelHead]:
-    """All heads of a bundle."""
+    """Each head of a bundle by itself: cosines with its own directions, and nothing that decides along with them."""
     found = {name: bundle.heads(name) for name in bundle.labels}
     return {name: LabelHead(head.labels, head.weights, head.scale) for name, head in found.items()}
-
-
-def classifier_model(model: ModelInfo, heads: Mapping[str, LabelHead]) -> ClassifierModel:
-    """The heads that the classifier serves; empty ones where the model has none."""
-    nothing = LabelHead((), np.zeros((0, model.dimension), dtype=np.float32), 1.0)
-    derived_type = heads.get("derivedType", nothing)
-    return ClassifierModel(
-        model_version=model.model_version,
-        dimension=model.dimension,
-        sub_category=heads.get("subCategory", nothing),
-        derived_type=derived_type,
-        kinds=tuple(parse_derived_type(label) for label in derived_type.labels),
-    )

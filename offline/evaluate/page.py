@@ -23,10 +23,11 @@ Means over the queries, in per cent. Precision and mAP count a result as right b
 it 3 for the derived type in a colour of the same family, 2 for the derived type, 1 for the article type; colour
 agreement is the share of results of the query's own main colour, or of its family."""
 _CLASSIFICATION_TEXT: Final = """\
-`service` is what the classifier answers users: the subCategory by the trained head, the derived type by the head that
-was trained on derived types, restricted to those of the catalogue, article type and gender by the first derived type.
-`by method` compares other ways: `head` is the model's own head for that label, `neighbours` the vote of the ten nearest
-products of the catalogue, `candidates` the most similar candidate of the catalogue within the subCategory, as types are
+`service` is what the classifier answers users: the subCategory by the trained head, the derived type, of those that the
+catalogue has, by the head of derived types along with those of article type and gender, rarity counted as the bundle
+says; article type and gender by the first derived type. `by method` compares other ways: `head` is the model's own head
+for that label by itself, `neighbours` the vote of the twenty nearest products of the catalogue, weighted by similarity,
+`candidates` the most similar candidate of the catalogue within the subCategory, as types are
 found that the model was not trained on. Macro F1 averages the classes that the queries hold; `classes` counts those of
 catalogue and queries together. The report distinguished 15 subCategories."""
 

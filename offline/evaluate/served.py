@@ -15,7 +15,6 @@ from offline.evaluate.retrieval import Served
 from services.candidates import compute_candidates
 from services.classifier.candidates import CandidateIndex
 from services.classifier.recognition import ClassifierModel, classify_batch
-from services.classifier.subcategory import LabelHead
 from services.contract import CandidateSet, Classification, Gender
 from services.search.indexes.base import Eligibility, Index, IndexedProduct
 from services.search.products import Product
@@ -115,8 +114,7 @@ class LocalService:
         """
         head, kinds = self._model.derived_type, self._model.kinds
         kept = [at for at, label in enumerate(head.labels) if label in trained]
-        rest = LabelHead(tuple(head.labels[at] for at in kept), head.weights[kept], head.scale)
-        model = replace(self._model, derived_type=rest, kinds=tuple(kinds[at] for at in kept))
+        model = replace(self._model, derived_type=head.only(kept), kinds=tuple(kinds[at] for at in kept))
         found = self._classify(self.candidates, queries.embeddings, model)
         return [one.derived_types[0].label if one.derived_types else None for one in found]
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from offline.bundle import write_bundle
+from offline.bundle import describe, write_bundle
 from offline.train import checkpoint
 from offline.train.checkpoint import Position
 from offline.train.config import HEADS, TrainConfig
@@ -23,6 +23,7 @@ from services.serving.errors import NotFound
 _AVERAGE: Final = "average/"
 _HEADS: Final = "heads/"
 _BATCH: Final = 128
+_COMPARED: Final = 256
 _MEAN: Final = "/moving_mean"
 _VARIANCE: Final = "/moving_variance"
 
@@ -46,7 +47,7 @@ def export(
         folder: the bundle's folder.
         name: the bundle's name.
         statistics_from: unaltered training pictures.
-        metrics: figures to keep in the bundle.
+        metrics: figures to keep in the bundle; what its half precision changes is added.
         training: data and licence; the run's settings are added.
 
     Raises:
@@ -68,7 +69,7 @@ def export(
         labels = encode_labels(statistics_from.rows, position.labels)
         for head in untrained:
             heads[head] = _with_centroids(heads[head], embeddings, labels[:, HEADS.index(head)])
-    return write_bundle(
+    bundle = write_bundle(
         folder,
         name=name,
         preprocessing=preprocessing(stage.height, stage.width),
@@ -80,6 +81,11 @@ def export(
         training={**training, **_recipe(config, position)},
         split={"rule": "twin groups by hash", "salt": config.salt, "fractions": dict(config.fractions)},
     )
+    compared = pixels[:_COMPARED]
+    full, half = (embed_all(_embed_with(weights), compared) for weights in (encoder, bundle.encoder_weights()))
+    cosines = (full * half).sum(axis=1)
+    half_precision = {"pictures": len(compared), "least_cosine": round(float(cosines.min()), 7)}
+    return describe(folder, metrics={**metrics, "half_precision": half_precision})
 
 
 def averaged(run: Path) -> tuple[Position, dict[str, NDArray[np.float32]]]:

@@ -9,13 +9,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from offline.bundle import write_metrics
+from offline.bundle import describe
 from offline.dataset import Row
 from offline.train.config import HEADS, TrainConfig
-from offline.train.data import LoadedDataset, Pictures, label_of, load
+from offline.train.data import LoadedDataset, Pictures, load
+from offline.train.decisions import accuracy, choose, labels_found
 from offline.train.export import export
-from offline.train.validation import embed_all, nearest
+from offline.train.validation import embed_all, nearest, others
 from services.bundle import Bundle
+from services.classifier.heads import load_head
 from services.embedder.encoder import Encoder
 
 STATISTICS_PICTURES: Final = 6000
@@ -86,8 +88,13 @@ def finish(
     say("batch statistics of the averaged weights")
     bundle = export(run, folder, name=name, statistics_from=train.take(chosen), metrics={}, training=source.to_json())
     encoder = runtime(bundle)
+    validation = dataset.part("validation")
+    say(f"how heads decide best, on {len(validation)} products of the validation part")
+    seen = embed_all(encoder.encode, validation.resized(bundle.input_height, bundle.input_width))
+    bundle = describe(folder, heads=choose(bundle, seen, validation.rows, train.rows))
     say(f"embedding {len(train)} products of the training part and {len(dataset.part('test'))} of the test part")
-    return write_metrics(folder, {"test": measure(bundle, encoder, dataset.part("test"), train)})
+    figures = measure(bundle, encoder, dataset.part("test"), train)
+    return describe(folder, metrics={**bundle.description["metrics"], "test": figures})
 
 
 def measure(bundle: Bundle, encoder: Encoder, queries: Pictures, catalogue: Pictures) -> dict[str, Any]:
@@ -105,27 +112,19 @@ def measure(bundle: Bundle, encoder: Encoder, queries: Pictures, catalogue: Pict
     size = (bundle.input_height, bundle.input_width)
     asked = embed_all(encoder.encode, queries.resized(*size))
     answered = embed_all(encoder.encode, catalogue.resized(*size))
-    answers = {head: _answers(asked, bundle, head) for head in HEADS}
+    heads = {head: load_head(bundle, head) for head in HEADS}
     return {
         "products": len(queries),
         "catalogue": len(catalogue),
-        "accuracy": {head: _accuracy(answers[head], queries.rows, head) for head in HEADS},
+        "accuracy": {head: round(accuracy(asked, heads[head], queries.rows, head), 4) for head in HEADS},
         "all_types": _performance(asked, answered, queries.rows, catalogue.rows),
         "types_500": _frequent_performance(asked, answered, queries.rows, catalogue.rows),
-        "by_gender": _by(queries.rows, answers["derivedType"], lambda row: row.gender, 1),
-        "by_article_type": _by(queries.rows, answers["articleType"], lambda row: row.article_type, _WORST_AT_LEAST),
+        "unseen_catalogue": _performance(asked, asked, queries.rows, queries.rows, among_themselves=True),
+        "by_gender": _by(queries.rows, labels_found(asked, heads["derivedType"]), lambda row: row.gender, 1),
+        "by_article_type": _by(
+            queries.rows, labels_found(asked, heads["articleType"]), lambda row: row.article_type, _WORST_AT_LEAST
+        ),
     }
-
-
-def _answers(embeddings: NDArray[np.float32], bundle: Bundle, head: str) -> list[str]:
-    trained = bundle.heads(head)
-    return [trained.labels[i] for i in np.argmax(embeddings @ trained.weights.T, axis=1)]
-
-
-def _accuracy(answers: Sequence[str], rows: Sequence[Row], head: str) -> float:
-    pairs = [(answer, label_of(row, head)) for answer, row in zip(answers, rows, strict=True)]
-    known = [answer == label for answer, label in pairs if label is not None]
-    return round(float(np.mean(known)), 4) if known else 0.0
 
 
 def _performance(
@@ -133,9 +132,14 @@ def _performance(
     answered: NDArray[np.float32],
     queries: Sequence[Row],
     catalogue: Sequence[Row],
+    *,
+    among_themselves: bool = False,
 ) -> dict[str, Any]:
-    """The report's: the share of queries whose first ten hold at most tolerance x 10 wrong ones."""
-    found = nearest(asked, answered, _TOP_K)
+    """The report's: the share of queries whose first ten hold at most tolerance x 10 wrong ones.
+
+    Queries that are the catalogue are each left out of their own answer.
+    """
+    found = others(asked, _TOP_K) if among_themselves else nearest(asked, answered, _TOP_K)
     figures: dict[str, Any] = {"queries": len(queries)}
     features: dict[str, Callable[[Row], str]] = {
         "articleType": lambda row: row.article_type,

@@ -44,6 +44,16 @@ def nearest(queries: NDArray[np.float32], catalogue: NDArray[np.float32], k: int
     return np.concatenate(found).astype(np.int64)
 
 
+def others(embeddings: NDArray[np.float32], k: int = TOP_K) -> NDArray[np.int64]:
+    """Indices (n, k) of the most similar of the other embeddings, most similar first."""
+    found = nearest(embeddings, embeddings, k + 1)
+    # Of two that are alike, the other may come first; where many are, oneself may not be among them.
+    itself = found == np.arange(len(embeddings))[:, None]
+    itself[~itself.any(axis=1), -1] = True
+    kept: NDArray[np.int64] = found[~itself].reshape(len(embeddings), -1)
+    return kept
+
+
 def retrieval(queries: Sequence[Row], catalogue: Sequence[Row], found: NDArray[np.int64]) -> dict[str, float]:
     """Shares of queries whose results are all right, and of results that are right.
 

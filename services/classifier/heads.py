@@ -1,20 +1,30 @@
-"""Applies the bundle's trained heads to embeddings: cosines with the class directions, and their softmax."""
+"""Applies the bundle's trained heads to embeddings: similarities to the labels' directions, and their softmax."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.bundle import Bundle
+from services.contract import parse_derived_type
+
+SUB_CATEGORY: Final = "subCategory"
+DERIVED_TYPE: Final = "derivedType"
+GENDER: Final = "gender"
+ARTICLE_TYPE: Final = "articleType"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelHead:
-    """A normalised softmax classifier: one direction a label, and a scale that sharpens cosines into probabilities.
+    """A softmax classifier: a direction a label, what a rare one has against it, and a scale that sharpens both.
 
     Attributes:
         labels: shape (c,), unique; c may be 0, where the bundle has no such head.
-        weights: float32, shape (c, dimension), L2-normalised rows.
-        scale: what cosines are multiplied by before the softmax, greater than 0.
+        weights: float32, shape (c, dimension), rows of norm 1, or less where several directions were averaged.
+        scale: what similarities are multiplied by before the softmax, greater than 0.
+        handicap: float32, shape (c,), at least 0, taken off the similarity; 0 for all where it is not given.
         columns: where each label stands.
         alphabetical: int64, shape (c,), positions in `labels` in the order of the alphabet.
     """
@@ -22,6 +32,7 @@ class LabelHead:
     labels: tuple[str, ...]
     weights: NDArray[np.float32]
     scale: float
+    handicap: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
     columns: Mapping[str, int] = field(init=False)
     alphabetical: NDArray[np.int64] = field(init=False)
 
@@ -33,15 +44,74 @@ class LabelHead:
             raise ValueError("a label occurs twice")
         if not self.scale > 0:
             raise ValueError(f"the scale is {self.scale}, not greater than 0")
+        if not self.handicap.size:
+            object.__setattr__(self, "handicap", np.zeros(len(self.labels), dtype=np.float32))
+        if self.handicap.shape != (len(self.labels),) or not (self.handicap >= 0).all():
+            raise ValueError(f"{len(self.labels)} labels need as many handicaps, none below 0")
         columns = {label: column for column, label in enumerate(self.labels)}
         object.__setattr__(self, "columns", columns)
         object.__setattr__(
             self, "alphabetical", np.array([columns[label] for label in sorted(columns)], dtype=np.int64)
         )
 
+    def only(self, kept: Sequence[int]) -> Self:
+        """The head of some of its labels.
 
-def cosines(embeddings: NDArray[np.float32], head: LabelHead) -> NDArray[np.float32]:
-    """Compares embeddings with the direction of each label.
+        Args:
+            kept: their positions, none twice.
+        """
+        rows = [*kept]
+        return type(self)(tuple(self.labels[row] for row in rows), self.weights[rows], self.scale, self.handicap[rows])
+
+
+def no_head(dimension: int) -> LabelHead:
+    """A head without labels."""
+    return LabelHead((), np.zeros((0, dimension), dtype=np.float32), 1.0)
+
+
+def load_head(bundle: Bundle, name: str) -> LabelHead:
+    """A head as the bundle says that it decides best.
+
+    Its logits, `scale` times similarity, are those of its own directions; added to them in the shares that the bundle
+    names are those of the article type and the gender of a derived type, by their heads; and so much of the logarithm
+    of how many products of a label were learned from (Menon et al. 2021, logit adjustment), since directions of norm 1
+    cannot say that a label is rare.
+
+    Args:
+        bundle: the model.
+        name: one of `bundle.labels`; without labels where it is none of them.
+
+    Raises:
+        InvalidInput: the file of the heads is not what the bundle says.
+        ValueError: a derived type is none, or its gender or article type is unknown to that head.
+    """
+    if name not in bundle.labels:
+        return no_head(bundle.dimension)
+    own = bundle.heads(name)
+    weights, parts = own.weights, 1.0
+    for other, share in own.shares.items():
+        part = bundle.heads(other)
+        place = {label: row for row, label in enumerate(part.labels)}
+        rows = [place.get(_part(label, other), -1) for label in own.labels]
+        if min(rows) < 0:
+            raise ValueError(f"the head {other!r} does not know that of {own.labels[rows.index(-1)]!r}")
+        weights = weights + share * part.weights[rows]
+        parts += share
+    scale = own.scale * parts
+    handicap = np.zeros(len(own.labels), dtype=np.float32)
+    if own.products:
+        counts = np.maximum(np.array(own.products, dtype=np.float32), 1.0)
+        handicap = own.prior * np.log(counts.max() / counts) / scale
+    return LabelHead(own.labels, (weights / parts).astype(np.float32), scale, handicap.astype(np.float32))
+
+
+def _part(label: str, head: str) -> str:
+    gender, article_type = parse_derived_type(label)
+    return gender.value if head == GENDER else article_type
+
+
+def similarities(embeddings: NDArray[np.float32], head: LabelHead) -> NDArray[np.float32]:
+    """Compares embeddings with the direction of each label, less its handicap.
 
     Args:
         embeddings: float32, shape (n, dimension), L2-normalised rows.
@@ -50,12 +120,12 @@ def cosines(embeddings: NDArray[np.float32], head: LabelHead) -> NDArray[np.floa
     Returns:
         float32, shape (n, c), in [-1, 1].
     """
-    found: NDArray[np.float32] = np.clip(embeddings @ head.weights.T, -1.0, 1.0)
+    found: NDArray[np.float32] = np.clip(embeddings @ head.weights.T - head.handicap, -1.0, 1.0)
     return found
 
 
 def probabilities(embeddings: NDArray[np.float32], head: LabelHead) -> NDArray[np.float32]:
-    """Tells how probable each label is: the softmax of the scaled cosines.
+    """Tells how probable each label is: the softmax of the scaled similarities.
 
     Args:
         embeddings: float32, shape (n, dimension), L2-normalised rows.
@@ -64,7 +134,7 @@ def probabilities(embeddings: NDArray[np.float32], head: LabelHead) -> NDArray[n
     Returns:
         float32, shape (n, c), in [0, 1]; rows sum to 1 where c > 0.
     """
-    logits = head.scale * cosines(embeddings, head)
+    logits = head.scale * similarities(embeddings, head)
     # Less the largest, no exponent overflows; `initial` makes the largest of no labels defined.
     powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
     found: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
@@ -72,7 +142,7 @@ def probabilities(embeddings: NDArray[np.float32], head: LabelHead) -> NDArray[n
 
 
 def ranking(values: NDArray[np.float32], head: LabelHead) -> NDArray[np.int64]:
-    """Orders labels by cosine or probability; equal ones by label.
+    """Orders labels by similarity or probability; equal ones by label.
 
     Args:
         values: float32, shape (n, c).

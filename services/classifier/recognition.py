@@ -3,21 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.bundle import Bundle
-from services.classifier import subcategory
-from services.classifier.candidates import (
-    CandidateIndex,
-    compared,
-    predicted_sub_categories,
-    ranking,
-    similarities,
-)
-from services.classifier.subcategory import LabelHead, cosines, probabilities
+from services.classifier import candidates as by_candidate
+from services.classifier import heads
+from services.classifier.candidates import CandidateIndex, compared, predicted_sub_categories
+from services.classifier.heads import LabelHead
 from services.contract import (
     CandidateSet,
     Classification,
@@ -25,28 +20,12 @@ from services.contract import (
     DerivedTypePrediction,
     Gender,
     SubCategoryPrediction,
+    parse_derived_type,
 )
 from services.embedding import EmbeddingSpace
 
-# The names of the heads in a bundle.
-SUB_CATEGORY_HEAD: Final = "subCategory"
-DERIVED_TYPE_HEAD: Final = "derivedType"
-
 # 1,024 embeddings against 1,000 candidates take 4 MiB a step.
 _ROWS_AT_A_TIME = 1024
-
-
-def parse_derived_type(label: str) -> tuple[Gender, str]:
-    """Takes a derived type apart, such as "Men Tshirts".
-
-    Raises:
-        ValueError: it does not begin with a gender, or ends there.
-    """
-    for gender in Gender:
-        article_type = label.removeprefix(f"{gender.value} ")
-        if article_type and article_type != label:
-            return gender, article_type
-    raise ValueError(f"{label!r} is no derived type: a gender and an article type")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,8 +63,7 @@ class ClassifierModel:
             ValueError: a label of the head over derived types is none.
         """
         sub_category, derived_type = (
-            _label_head(bundle, name) if name in bundle.labels else _no_head(bundle.dimension)
-            for name in (SUB_CATEGORY_HEAD, DERIVED_TYPE_HEAD)
+            heads.load_head(bundle, name) for name in (heads.SUB_CATEGORY, heads.DERIVED_TYPE)
         )
         kinds = tuple(parse_derived_type(label) for label in derived_type.labels)
         return cls(bundle.model_version, bundle.dimension, sub_category, derived_type, kinds)
@@ -93,21 +71,12 @@ class ClassifierModel:
     @classmethod
     def without_heads(cls, space: EmbeddingSpace) -> Self:
         """Makes the model of an encoder that knows no labels: all is recognised by candidates alone."""
-        nothing = _no_head(space.dimension)
+        nothing = heads.no_head(space.dimension)
         return cls(space.model_version, space.dimension, nothing, nothing, ())
 
     def index(self, candidates: CandidateSet) -> CandidateIndex:
         """Makes candidates ready to be compared with, beside these heads."""
         return CandidateIndex.of(candidates, self.sub_category.labels, self.derived_type.labels)
-
-
-def _label_head(bundle: Bundle, name: str) -> LabelHead:
-    head = bundle.heads(name)
-    return LabelHead(head.labels, head.weights, head.scale)
-
-
-def _no_head(dimension: int) -> LabelHead:
-    return LabelHead((), np.zeros((0, dimension), dtype=np.float32), 1.0)
 
 
 def classify_batch(
@@ -133,9 +102,9 @@ def classify_batch(
     classifications: list[Classification] = []
     for start in range(0, len(embeddings), _ROWS_AT_A_TIME):
         rows = embeddings[start : start + _ROWS_AT_A_TIME]
-        probable = probabilities(rows, model.sub_category)
+        probable = heads.probabilities(rows, model.sub_category)
         found = _derived_types(model, index, rows, probable, top_k)
-        order = subcategory.ranking(probable, model.sub_category)
+        order = heads.ranking(probable, model.sub_category)
         for row, places, (method, derived_types) in zip(probable, order, found, strict=True):
             classifications.append(
                 Classification(
@@ -208,7 +177,7 @@ def _by_head(
     `eligible` is in the order of the alphabet, which decides between equals.
     """
     head = model.derived_type
-    similar = cosines(embeddings, head)[:, eligible]
+    similar = heads.similarities(embeddings, head)[:, eligible]
     probability = model.sub_category.columns
     order = np.argsort(-similar, axis=1, kind="stable")
     found = []
@@ -233,10 +202,10 @@ def _by_candidates(
     allowed = compared(codes, index)
     columns = np.flatnonzero(allowed.any(axis=0))
     allowed = allowed[:, columns]
-    similar = similarities(embeddings, index, columns)
+    similar = by_candidate.similarities(embeddings, index, columns)
     candidates = index.candidates
     found = []
-    for row, order, count in zip(similar, ranking(similar, allowed), allowed.sum(axis=1), strict=True):
+    for row, order, count in zip(similar, by_candidate.ranking(similar, allowed), allowed.sum(axis=1), strict=True):
         best: dict[str, tuple[Gender, str, str, float]] = {}
         for column in order[:count].tolist():
             place = int(columns[column])

@@ -18,11 +18,11 @@ from PIL import Image
 from fashion.v1 import classifier_pb2, classifier_pb2_grpc, types_pb2
 from services.candidates import Candidate, candidate_set
 from services.classifier import local
+from services.classifier.heads import LabelHead
 from services.classifier.local import LocalClassifier
-from services.classifier.recognition import ClassifierModel, parse_derived_type
+from services.classifier.recognition import ClassifierModel
 from services.classifier.servicer import CLASSIFIER, ClassifierServicer
-from services.classifier.subcategory import LabelHead
-from services.contract import Gender
+from services.contract import Gender, parse_derived_type
 from services.embedder.local import local_embedder
 from services.embedder.runtimes.fake import FakeEncoder
 from services.embedder.settings import EmbedderSettings

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from offline.bundle import write_bundle, write_metrics
+from offline.bundle import describe, write_bundle
 from services.bundle import Bundle, content_version, load_bundle
 from services.serving.errors import InvalidInput, NotFound
 from services.vision import Preprocessing
@@ -166,8 +166,35 @@ def test_weights_that_half_precision_cannot_hold_are_refused(tmp_path: Path, val
 def test_figures_can_be_added_without_touching_the_weights(tmp_path: Path) -> None:
     before = write(tmp_path, metrics={})
     stamps = {file: (tmp_path / file).stat().st_mtime_ns for file in before.description["files"]}
-    after = write_metrics(tmp_path, {"test": {"gender": 0.9}})
+    after = describe(tmp_path, metrics={"test": {"gender": 0.9}})
     assert after.description["metrics"] == {"test": {"gender": 0.9}}
     assert after.model_version != before.model_version
     assert {file: (tmp_path / file).stat().st_mtime_ns for file in stamps} == stamps
     assert load_bundle(tmp_path).model_version == after.model_version
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"prior": -1.0},
+        {"prior": float("inf")},
+        {"products": [1, 2]},
+        {"products": [1, 2, -3]},
+        {"shares": {"season": 1.0}},
+        {"shares": {"gender": -0.5}},
+        {"scale": 0},
+    ],
+)
+def test_a_head_that_cannot_decide_so_is_refused(tmp_path: Path, said: dict[str, object]) -> None:
+    write(tmp_path)
+    with pytest.raises(InvalidInput, match="subCategory"):
+        describe(tmp_path, heads={"subCategory": said})
+
+
+def test_what_is_said_of_a_head_is_read(tmp_path: Path) -> None:
+    write(tmp_path)
+    said = {"prior": 0.5, "products": [5, 0, 7], "shares": {"gender": 1.0}}
+    head = describe(tmp_path, heads={"subCategory": said}).heads("subCategory")
+    assert (head.prior, head.products, dict(head.shares)) == (0.5, (5, 0, 7), {"gender": 1.0})
+    # What is not said stays.
+    assert (head.scale, load_bundle(tmp_path).heads("gender").prior) == (20.0, 0.0)

@@ -8,10 +8,10 @@ import pytest
 
 from services.candidates import Candidate, candidate_set
 from services.classifier import local
+from services.classifier.heads import LabelHead
 from services.classifier.local import LocalClassifier
-from services.classifier.recognition import ClassifierModel, parse_derived_type
-from services.classifier.subcategory import LabelHead
-from services.contract import CandidateSet, Classification, ClassificationMethod, Embedding
+from services.classifier.recognition import ClassifierModel
+from services.contract import CandidateSet, Classification, ClassificationMethod, Embedding, parse_derived_type
 from services.serving import deadline
 from services.serving.errors import DeadlineExceeded, InvalidInput, ModelMismatch, Overloaded
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from services.candidates import Candidate, candidate_set
 from services.classifier import recognition
 from services.classifier.candidates import CandidateIndex
-from services.classifier.recognition import ClassifierModel, classify_batch, parse_derived_type
-from services.classifier.subcategory import LabelHead, probabilities
-from services.contract import Classification, ClassificationMethod, Gender
+from services.classifier.heads import LabelHead, probabilities
+from services.classifier.recognition import ClassifierModel, classify_batch
+from services.contract import Classification, ClassificationMethod, Gender, parse_derived_type
 
 _SIZE = 6
 

@@ -3,13 +3,19 @@
 import numpy as np
 import pytest
 
-from offline.evaluate.classification import evaluate_classification, evaluate_unknown_types, label_figures
+from offline.evaluate.classification import (
+    evaluate_classification,
+    evaluate_unknown_types,
+    label_figures,
+    neighbour_weights,
+)
 from offline.evaluate.documents import Inputs, classification_document
 from offline.evaluate.metrics import MISSING, vote
 from offline.evaluate.products import ProductTable
-from offline.evaluate.served import LocalService
-from services.classifier.recognition import ClassifierModel, parse_derived_type
-from services.classifier.subcategory import LabelHead
+from offline.evaluate.served import LocalService, unit
+from services.classifier.heads import LabelHead
+from services.classifier.recognition import ClassifierModel
+from services.contract import parse_derived_type
 from services.search.indexes.faiss import FaissIndex
 from tests.unit.evaluated_shop import DIMENSION, product, table
 from tests.unit.test_evaluate_served import CATALOGUE, service
@@ -55,8 +61,8 @@ def test_other_ways_are_compared_where_there_are_any() -> None:
     # The head takes what points up the first axis for women.
     assert found.gender.by_method["head"] == pytest.approx(2 / 3)
     assert "head" not in found.article_type.by_method
-    # Of eight products in the catalogue, all of them neighbours, most are shirts for men.
-    assert found.derived_type.by_method["neighbours"] == pytest.approx(1 / 3)
+    # All eight products of the catalogue are neighbours, most of them shirts for men; the most similar ones decide.
+    assert found.derived_type.by_method["neighbours"] == pytest.approx(2 / 3)
 
 
 def test_types_that_the_head_forgets_are_found_by_candidates() -> None:
@@ -108,6 +114,16 @@ def test_the_vote_goes_to_the_most_frequent_then_to_the_nearest() -> None:
     results = np.array([[0, 1, 2, 3], [3, 0, MISSING, MISSING], [MISSING] * 4])
 
     assert vote(labels, results).tolist() == [1, 2, MISSING]
+    weights = np.array([[0.9, 0.3, 0.3, 0.1], [0.1, 0.2, 0.0, 0.0], [0.0] * 4])
+    assert vote(labels, results, weights).tolist() == [0, 0, MISSING]
+
+
+def test_a_neighbour_counts_the_less_the_less_similar_it_is() -> None:
+    results = np.array([[0, 1, MISSING]] * len(QUERIES))
+    weights = neighbour_weights(QUERIES, CATALOGUE, results)
+    near = unit(CATALOGUE.embeddings[:2]) @ unit(QUERIES.embeddings).T
+    np.testing.assert_allclose(weights[:, 1], np.exp((near[1] - near[0]) / 0.06), rtol=1e-4)
+    assert (weights[:, 0] == 1).all() and (weights[:, 2] == 0).all()
 
 
 def test_the_document_holds_the_contract() -> None:

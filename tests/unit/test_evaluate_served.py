@@ -7,8 +7,9 @@ import numpy as np
 from offline.evaluate.metrics import MISSING
 from offline.evaluate.products import ProductTable
 from offline.evaluate.served import LocalService
-from services.classifier.recognition import ClassifierModel, parse_derived_type
-from services.classifier.subcategory import LabelHead
+from services.classifier.heads import LabelHead
+from services.classifier.recognition import ClassifierModel
+from services.contract import parse_derived_type
 from services.search.indexes.faiss import FaissIndex
 from tests.unit.evaluated_shop import DIMENSION, product, table
 

@@ -3,10 +3,10 @@
 import numpy as np
 
 from services.candidates import Candidate, candidate_set
-from services.classifier.recognition import ClassifierModel, parse_derived_type
-from services.classifier.subcategory import LabelHead
+from services.classifier.heads import LabelHead
+from services.classifier.recognition import ClassifierModel
 from services.classifier.taxonomy import RecognisedSubCategory, taxonomy
-from services.contract import ClassificationMethod
+from services.contract import ClassificationMethod, parse_derived_type
 
 
 def _head(*labels: str) -> LabelHead:

@@ -17,11 +17,18 @@ from offline.train.augment import augment
 from offline.train.config import HEADS, PRESETS, Stage, TrainConfig
 from offline.train.data import UNKNOWN, Batches, Pictures, encode_labels, label_names
 from offline.train.schedule import Clock, one_cycle
+from offline.train.words import encode_words, vocabulary
 from services.serving.errors import InvalidInput
 
 
-def row(number: int, gender: str = "Men", article_type: str = "Tshirts", colour: str | None = "Blue") -> Row:
-    return Row(str(number), gender, "Apparel", "Topwear", article_type, colour, None, None, None, None)
+def row(
+    number: int,
+    gender: str = "Men",
+    article_type: str = "Tshirts",
+    colour: str | None = "Blue",
+    name: str | None = None,
+) -> Row:
+    return Row(str(number), gender, "Apparel", "Topwear", article_type, colour, None, None, None, name)
 
 
 def pictures(count: int = 50) -> Pictures:
@@ -32,7 +39,7 @@ def pictures(count: int = 50) -> Pictures:
 
 def batches(train: Pictures, extra: Pictures | None = None, rebalance: float = 0.0) -> Batches:
     names = label_names(train.rows)
-    return Batches(train, extra, names, batch=10, extra_share=0.2, rebalance=rebalance, seed=4)
+    return Batches(train, extra, names, ("tie",), batch=10, extra_share=0.2, rebalance=rebalance, seed=4)
 
 
 class TestBatches:
@@ -45,6 +52,12 @@ class TestBatches:
         late, fresh = one.at(30, 16, 12), other.at(30, 16, 12)
         assert np.array_equal(late.pixels, fresh.pixels)
         assert np.array_equal(late.labels, fresh.labels)
+
+    def test_words_go_with_their_pictures(self) -> None:
+        train = Pictures(tuple(row(i, name="A tie" if i % 3 else None) for i in range(50)), pictures().pixels)
+        seen = batches(train).at(0, 16, 12)
+        assert seen.words.shape == (10, 12)
+        assert {*seen.words[:, 0].tolist()} == {0, UNKNOWN} and (seen.words[:, 1:] == UNKNOWN).all()
 
     def test_a_pass_shows_every_product_once_where_nothing_is_rebalanced(self) -> None:
         train = Pictures(tuple(row(i, article_type=f"Type {i}") for i in range(50)), pictures().pixels)
@@ -78,6 +91,20 @@ def test_labels_that_a_head_does_not_know_are_unknown() -> None:
     assert labels.shape == (3, len(HEADS))
     assert labels[:, HEADS.index("baseColour")].tolist() == [0, UNKNOWN, 0]
     assert labels[:, HEADS.index("derivedType")].tolist() == [0, 0, UNKNOWN]
+
+
+def test_words_are_those_of_many_names() -> None:
+    rows = [row(i, name=f"Puma Men's Blue-Striped T-shirt {i}") for i in range(15)] + [row(99, name="Rare"), row(100)]
+    known = vocabulary(rows, at_least=15)
+    assert known == ("blue", "men", "puma", "shirt", "striped")
+    encoded = encode_words([row(1, name="Striped blue BLUE zebra"), row(2)], known)
+    assert encoded[0, :3].tolist() == [4, 0, UNKNOWN] and (encoded[1] == UNKNOWN).all()
+
+
+def test_a_name_of_many_words_is_cut() -> None:
+    words = tuple("abcdefghijklmnopqrst"[i] * 2 for i in range(20))
+    encoded = encode_words([row(1, name=" ".join(words))], words)
+    assert encoded.tolist() == [list(range(12))]
 
 
 def test_augmentation_is_repeatable_and_keeps_the_hue() -> None:
@@ -175,7 +202,8 @@ def draw_few_types(folder: Path) -> None:
     for spec in chosen:
         draw_product(spec).save(folder / "images" / f"{spec.id}.jpg")
         labels = (spec.gender, spec.master_category, spec.sub_category, spec.article_type, spec.base_colour)
-        lines.append(",".join((spec.id, *labels, "", "", "", spec.id)))
+        name = f"{spec.base_colour} {spec.article_type} {spec.id}"
+        lines.append(",".join((spec.id, *labels, "", "", "", name)))
     (folder / "styles.csv").write_text("\n".join(lines))
 
 
@@ -208,6 +236,7 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
         batch=12,
         peak=0.02,
         precision="float32",
+        words_at_least=3,
         fractions={"train": 0.6, "validation": 0.2, "test": 0.2},
         seed=2,
     )
@@ -221,6 +250,8 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
     history = (config.run / "history.csv").read_text().splitlines()
     losses = [float(line.split(",")[history[0].split(",").index("articleType_loss")]) for line in history[1:]]
     assert losses[-1] < 0.75 * losses[0]
+    told = [float(line.split(",")[history[0].split(",").index("words_loss")]) for line in history[1:]]
+    assert 0 < told[-1] < told[0]
     assert (config.run / "history.png").stat().st_size > 10_000
 
     loaded = load(config.dataset, 40, 32, config.salt, config.fractions)
@@ -242,7 +273,9 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
     card = model_card(bundle)
     assert bundle.model_version in card
     assert "--passes 20" in card
-    assert "From random weights" in card and f"a margin of {config.margin:g} on the derived type" in card
+    assert "From random weights" in card and "margins of 0.25 on derivedType and 0.1 on baseColour" in card
+    assert "In a catalogue that it has learned nothing from" in card
+    assert bundle.description["metrics"]["half_precision"]["least_cosine"] > 0.9999
 
     encoder = TensorflowEncoder.from_bundle(bundle)
     embeddings = encoder.encode(pictures_of_training.pixels)
@@ -273,8 +306,10 @@ def few_steps(**changes: Any) -> tuple[dict[str, NDArray[np.float32]], dict[str,
         names,
         logit_scale=20.0,
         label_smoothing=settings["label_smoothing"],
-        margin=settings["margin"],
+        margins=settings["margins"],
         head_weights=settings["head_weights"],
+        words=0,
+        words_weight=settings["words_weight"],
         momentum=0.9,
         weight_decay=settings["weight_decay"],
         ema_decay=0.9,
@@ -283,8 +318,9 @@ def few_steps(**changes: Any) -> tuple[dict[str, NDArray[np.float32]], dict[str,
         seed=1,
     )
     before = network.weights()
+    no_words = np.full((len(train), 1), UNKNOWN, dtype=np.int32)
     for _ in range(3):
-        network.train_step(train.resized(40, 32), encode_labels(train.rows, names), settings["peak"])
+        network.train_step(train.resized(40, 32), encode_labels(train.rows, names), no_words, settings["peak"])
     return before, network.weights()
 
 

@@ -1,0 +1,86 @@
+"""How a trained bundle's heads decide best: measured on the validation part, which nothing was learned from."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from itertools import product
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offline.dataset import Row
+from offline.train.data import label_of
+from services.bundle import Bundle, HeadSettings
+from services.classifier.heads import ARTICLE_TYPE, DERIVED_TYPE, GENDER, LabelHead, load_head, similarities
+
+# From nothing on, so that what changes nothing is not chosen.
+_PRIORS: Final = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+_SHARES: Final = (0.0, 0.5, 1.0)
+
+
+def choose(
+    bundle: Bundle, embeddings: NDArray[np.float32], validation: Sequence[Row], train: Sequence[Row]
+) -> dict[str, dict[str, Any]]:
+    """Tries how much rarity, and for derived types the heads of article type and gender, should count.
+
+    Args:
+        bundle: just trained.
+        embeddings: float32, shape (n, dimension), L2-normalised, of the validation part.
+        validation: its n products.
+        train: the products that were learned from.
+
+    Returns:
+        For each head what `bundle.json` is to say of it: what finds the most labels, the smallest of equals.
+    """
+    chosen = {}
+    for name, labels in bundle.labels.items():
+        counts = Counter(label_of(row, name) for row in train)
+        products = tuple(counts[label] for label in labels)
+        shares = _SHARES if name == DERIVED_TYPE and {ARTICLE_TYPE, GENDER} <= bundle.labels.keys() else (0.0,)
+        best, most = bundle.settings[name], -1.0
+        for share, prior in product(shares, _PRIORS):
+            others = {other: share for other in (ARTICLE_TYPE, GENDER) if share}
+            settings = HeadSettings(bundle.settings[name].scale, others, products, prior)
+            head = load_head(replace(bundle, settings={**bundle.settings, name: settings}), name)
+            found = accuracy(embeddings, head, validation, name)
+            if found > most:
+                best, most = settings, found
+        chosen[name] = asdict(best)
+    return chosen
+
+
+def accuracy(embeddings: NDArray[np.float32], head: LabelHead, rows: Sequence[Row], name: str) -> float:
+    """Share of the products with a label whose label the head finds; 0 where none has one.
+
+    Args:
+        embeddings: float32, shape (n, dimension), L2-normalised, of the products.
+        head: that decides.
+        rows: the n products.
+        name: of the head.
+    """
+    answers = labels_found(embeddings, head)
+    known = [answer == label_of(row, name) for answer, row in zip(answers, rows, strict=True) if label_of(row, name)]
+    return float(np.mean(known)) if known else 0.0
+
+
+def labels_found(embeddings: NDArray[np.float32], head: LabelHead) -> list[str]:
+    """The label that a head finds for each embedding.
+
+    Args:
+        embeddings: float32, shape (n, dimension), L2-normalised.
+        head: with at least one label.
+    """
+    return [head.labels[column] for column in similarities(embeddings, head).argmax(axis=1).tolist()]
+
+
+def said(settings: Mapping[str, HeadSettings]) -> str:
+    """The same for people, of the heads that do not decide by their own directions alone; empty where all do."""
+    parts = []
+    for name, chosen in settings.items():
+        others = [f"{share:g} of {other}" for other, share in chosen.shares.items()]
+        if chosen.prior:
+            others.append(f"{chosen.prior:g} of the logarithm of how many products of a label were learned from")
+        if others:
+            parts.append(f"{name} with {' and '.join(others)}")
+    return "; ".join(parts)

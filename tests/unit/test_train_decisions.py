@@ -1,0 +1,75 @@
+"""How heads decide is chosen by what finds the most labels of products that nothing was learned from."""
+
+from pathlib import Path
+
+import numpy as np
+
+from offline.bundle import describe, write_bundle
+from offline.dataset import Row
+from offline.train.decisions import accuracy, choose, said
+from services.bundle import Bundle
+from services.classifier.heads import load_head
+from services.vision import Preprocessing
+
+LABELS = {"derivedType": ("Men Shirts", "Women Shirts"), "articleType": ("Shirts",), "gender": ("Men", "Women")}
+
+
+def row(number: int, gender: str) -> Row:
+    return Row(str(number), gender, "Apparel", "Topwear", "Shirts", None, None, None, None, None)
+
+
+def bundle(folder: Path) -> Bundle:
+    directions = np.eye(4, dtype=np.float32)
+    return write_bundle(
+        folder,
+        name="small",
+        preprocessing=Preprocessing(80, 60, "RGB", 1 / 127.5, (-2.0, -2.0, -2.0)),
+        encoder={"conv1_conv/kernel": np.zeros((7, 7, 3, 4), np.float32)},
+        heads={
+            "derivedType": directions[:, :2],
+            "articleType": directions[:, 3:],
+            "gender": directions[:, 2:],
+        },
+        labels=LABELS,
+        logit_scale=20.0,
+        metrics={},
+        training={},
+        split={},
+    )
+
+
+def towards(*directions: float) -> list[float]:
+    return (np.array(directions) / np.linalg.norm(directions)).tolist()
+
+
+def test_rarity_counts_where_that_finds_more(tmp_path: Path) -> None:
+    # Most that looks a little more like a rare thing is a frequent one.
+    embeddings = np.array([towards(1, 1.05, 0, 0)] * 9 + [towards(0, 1, 0, 0)], dtype=np.float32)
+    validation = [row(i, "Men") for i in range(9)] + [row(9, "Women")]
+    train = [row(i, "Men") for i in range(50)] + [row(i, "Women") for i in range(50, 55)]
+    model = bundle(tmp_path)
+    assert accuracy(embeddings, load_head(model, "derivedType"), validation, "derivedType") == 0.1
+    chosen = choose(model, embeddings, validation, train)
+    assert chosen["derivedType"]["prior"] > 0 and chosen["derivedType"]["products"] == (50, 5)
+    model = describe(tmp_path, heads=chosen)
+    assert accuracy(embeddings, load_head(model, "derivedType"), validation, "derivedType") == 1.0
+    assert "derivedType with" in said(model.settings)
+
+
+def test_the_other_heads_count_where_they_know_better(tmp_path: Path) -> None:
+    # The head of genders, whose directions are the last two, tells them apart; that of derived types does not.
+    embeddings = np.array([towards(0, 0.1, 1, 0), towards(0.1, 0, 0, 1)] * 5, dtype=np.float32)
+    validation = [row(i, "Women" if i % 2 else "Men") for i in range(10)]
+    chosen = choose(bundle(tmp_path), embeddings, validation, validation)
+    assert chosen["derivedType"]["shares"]["gender"] > 0
+    assert chosen["derivedType"]["prior"] == 0
+
+
+def test_nothing_is_chosen_that_changes_nothing(tmp_path: Path) -> None:
+    embeddings = np.array([towards(1, 0, 1, 0), towards(0, 1, 0, 1)] * 5, dtype=np.float32)
+    validation = [row(i, "Women" if i % 2 else "Men") for i in range(10)]
+    chosen = choose(bundle(tmp_path), embeddings, validation, validation)
+    assert {name: (entry["prior"], entry["shares"]) for name, entry in chosen.items()} == dict.fromkeys(
+        LABELS, (0.0, {})
+    )
+    assert said(describe(tmp_path, heads=chosen).settings) == ""
