@@ -157,6 +157,7 @@ def _serve_here(
 ) -> None:
     from cli import output
     from cli.demo_catalogue import DEMO_HOME, fill_if_empty
+    from services.serving.run import run_loop
     from services.serving.telemetry import configure_logging
     from services.stack import RunningStack, StackSettings, serve_stack
 
@@ -173,7 +174,7 @@ def _serve_here(
                 example = await _example(client)
             how_to_reach(stack.target, stack.storefront_url, data_dir, example, foreground=True)
 
-        asyncio.run(serve_stack(settings, on_ready))
+        run_loop(serve_stack(settings, on_ready))
 
 
 def _serve_in_background(

@@ -1,8 +1,6 @@
 """The classifier in this process: takes embeddings one by one, computes in threads, and follows the candidates."""
 
-import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +10,8 @@ from services.classifier.recognition import ClassifierModel, classify_batch
 from services.classifier.taxonomy import Taxonomy, taxonomy
 from services.contract import CandidateSet, Classification, Embedding
 from services.embedding import check_model_version
-from services.serving import deadline
-from services.serving.errors import InvalidInput, Overloaded
+from services.serving.errors import InvalidInput
+from services.workers import Workers
 
 MOST = 100
 
@@ -43,9 +41,7 @@ class LocalClassifier:
         """
         self._model = model
         self._index: CandidateIndex | None = None
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="classifier")
-        self._max_pending = max_pending
-        self._pending = 0
+        self._workers = Workers("classifier", threads=threads, max_pending=max_pending)
 
     @property
     def model(self) -> ClassifierModel:
@@ -92,24 +88,8 @@ class LocalClassifier:
         """
         check_top_k(top_k)
         check_model_version(embedding.model_version, expected=self._model)
-        if self._pending >= self._max_pending:
-            raise Overloaded("The classifier has too much to do; try again a little later.", reason="QUEUE_FULL")
-        until = deadline.current()
-        future = self._executor.submit(self._classify_one, embedding.values, top_k, until)
-        # Counted until the thread is done with it, or until it is cancelled before its turn. What runs for a caller who
-        # has left still counts: it holds the thread.
-        self._pending += 1
-        loop = asyncio.get_running_loop()
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done))
-        return await asyncio.wrap_future(future)
-
-    def _done(self) -> None:
-        self._pending -= 1
-
-    def _classify_one(self, values: NDArray[np.float32], top_k: int, until: float | None) -> Classification:
-        if deadline.passed(until):
-            raise deadline.exceeded()
-        return self.classify_batch(values[None, :], top_k)[0]
+        (found,) = await self._workers.run(self.classify_batch, embedding.values[None, :], top_k)
+        return found
 
     def classify_batch(self, embeddings: NDArray[np.float32], top_k: int) -> Sequence[Classification]:
         """Classifies many embeddings at once, in the calling thread.
@@ -122,4 +102,4 @@ class LocalClassifier:
 
     def close(self) -> None:
         """Ends the threads; what waits is cancelled, what is under way is waited for."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._workers.close()

@@ -20,9 +20,9 @@ from services.search.preferences import PreferenceStore
 from services.search.renewing import renew
 from services.search.retrieval import Inventory
 from services.search.settings import SearchSettings
-from services.search.workers import Workers
 from services.search.writing import CatalogueWriter
 from services.serving.errors import Unavailable
+from services.workers import Workers
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -16,9 +16,9 @@ from services.search.indexes.base import Hit
 from services.search.preferences import PreferenceStore, validate_user_id
 from services.search.products import validate_product_id
 from services.search.retrieval import Inventory, SearchOutcome, SimilarQuery, check_query
-from services.search.workers import Workers
 from services.serving import deadline
 from services.serving.errors import DeadlineExceeded, InvalidInput, ModelMismatch, Overloaded, Unavailable, Upstream
+from services.workers import Workers
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -20,9 +20,9 @@ from services.search.paging import DEFAULT_PAGE_SIZE, check_page_size, last_id, 
 from services.search.photographs import StoredPhotograph
 from services.search.preferences import PreferenceStore, validate_user_id
 from services.search.products import Product, validate_product_id
-from services.search.workers import Workers
 from services.search.writing import CatalogueWriter, DeleteReport, UpsertReport, UpsertRow, product_not_found
 from services.serving.errors import InvalidInput, NotFound
+from services.workers import Workers
 
 _log = structlog.stdlib.get_logger(__name__)
 

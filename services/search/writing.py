@@ -13,8 +13,8 @@ from services.search.embedding_queue import WriteEmbedder
 from services.search.indexes.base import Index, IndexedProduct
 from services.search.photographs import PhotographDamaged
 from services.search.products import Product, validate_product_id
-from services.search.workers import Workers
 from services.serving.errors import FashionError, InvalidInput, NotFound, Overloaded
+from services.workers import Workers
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -225,7 +225,7 @@ def run_process(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> NoR
         main: reads the settings and serves.
     """
     try:
-        asyncio.run(main())
+        run_loop(main())
     except SettingsError as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(EXIT_BAD_SETTINGS)
@@ -233,6 +233,21 @@ def run_process(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> NoR
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(EXIT_FAILED)
     sys.exit(0)
+
+
+def run_loop(main: Coroutine[Any, Any, None]) -> None:
+    """Runs a server's coroutine to its end, as `asyncio.run` does, on the event loop that answers soonest."""
+    with asyncio.Runner(loop_factory=_fast_loop()) as runner:
+        runner.run(main)
+
+
+def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        # There is none for Windows.
+        return None
+    return uvloop.new_event_loop
 
 
 def server_options(settings: ServerSettings) -> list[tuple[str, int]]:

@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from services.serving import deadline
@@ -48,14 +48,26 @@ class Workers:
             return context.run(work, *args, **kwargs)
 
         loop = asyncio.get_running_loop()
-        future = self._executor.submit(in_turn)
+        answer: asyncio.Future[T] = loop.create_future()
+        done = self._executor.submit(in_turn)
         # Counted until the thread is done with it or it was cancelled before its turn, whoever still waits for it.
         self._pending += 1
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done))
-        return await asyncio.wrap_future(future)
+        done.add_done_callback(lambda _: loop.call_soon_threadsafe(self._settle, done, answer))
+        try:
+            return await answer
+        finally:
+            done.cancel()
 
-    def _done(self) -> None:
+    def _settle(self, done: "Future[T]", answer: "asyncio.Future[T]") -> None:
         self._pending -= 1
+        if answer.done():
+            return
+        if done.cancelled():
+            answer.cancel()
+        elif (error := done.exception()) is not None:
+            answer.set_exception(error)
+        else:
+            answer.set_result(done.result())
 
     def close(self) -> None:
         """Ends the threads; what waits is cancelled, what is under way is waited for."""
