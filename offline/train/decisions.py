@@ -14,9 +14,11 @@ from offline.train.data import label_of
 from services.bundle import Bundle, HeadSettings
 from services.classifier.heads import ARTICLE_TYPE, DERIVED_TYPE, GENDER, LabelHead, load_head, similarities
 
-# From nothing on, so that what changes nothing is not chosen.
 _PRIORS: Final = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 _SHARES: Final = (0.0, 0.5, 1.0)
+# So many standard errors better than the head alone has to be what takes its place: many settings are tried, and the
+# best of them is a little better by chance.
+_SIGNIFICANT: Final = 2.0
 
 
 def choose(
@@ -31,27 +33,43 @@ def choose(
         train: the products that were learned from.
 
     Returns:
-        For each head what `bundle.json` is to say of it: what finds the most labels, the smallest of equals.
+        For each head what `bundle.json` is to say of it: what finds the most labels, the smallest of equals, where that
+        is significantly more than its own directions find alone.
     """
     chosen = {}
     for name, labels in bundle.labels.items():
         counts = Counter(label_of(row, name) for row in train)
         products = tuple(counts[label] for label in labels)
         shares = _SHARES if name == DERIVED_TYPE and {ARTICLE_TYPE, GENDER} <= bundle.labels.keys() else (0.0,)
-        best, most = bundle.settings[name], -1.0
+        alone = best = HeadSettings(bundle.settings[name].scale, {}, products, 0.0)
+        right_alone = right = _right(embeddings, bundle, name, alone, validation)
         for share, prior in product(shares, _PRIORS):
             others = {other: share for other in (ARTICLE_TYPE, GENDER) if share}
             settings = HeadSettings(bundle.settings[name].scale, others, products, prior)
-            head = load_head(replace(bundle, settings={**bundle.settings, name: settings}), name)
-            found = accuracy(embeddings, head, validation, name)
-            if found > most:
-                best, most = settings, found
-        chosen[name] = asdict(best)
+            found = _right(embeddings, bundle, name, settings, validation)
+            if found.sum() > right.sum():
+                best, right = settings, found
+        gain = right.astype(np.float64) - right_alone
+        significant = gain.sum() > _SIGNIFICANT * gain.std() * np.sqrt(len(gain))
+        chosen[name] = asdict(best if significant else alone)
     return chosen
 
 
+def _right(
+    embeddings: NDArray[np.float32], bundle: Bundle, name: str, settings: HeadSettings, rows: Sequence[Row]
+) -> NDArray[np.bool_]:
+    head = load_head(replace(bundle, settings={**bundle.settings, name: settings}), name)
+    return right_labels(embeddings, head, rows, name)
+
+
 def accuracy(embeddings: NDArray[np.float32], head: LabelHead, rows: Sequence[Row], name: str) -> float:
-    """Share of the products with a label whose label the head finds; 0 where none has one.
+    """Share of the products with a label whose label the head finds; 0 where none has one."""
+    right = right_labels(embeddings, head, rows, name)
+    return float(right.mean()) if right.size else 0.0
+
+
+def right_labels(embeddings: NDArray[np.float32], head: LabelHead, rows: Sequence[Row], name: str) -> NDArray[np.bool_]:
+    """Whether the head finds the label, of each product that has one: bool, shape (at most n,).
 
     Args:
         embeddings: float32, shape (n, dimension), L2-normalised, of the products.
@@ -59,9 +77,10 @@ def accuracy(embeddings: NDArray[np.float32], head: LabelHead, rows: Sequence[Ro
         rows: the n products.
         name: of the head.
     """
+    labels = [label_of(row, name) for row in rows]
     answers = labels_found(embeddings, head)
-    known = [answer == label_of(row, name) for answer, row in zip(answers, rows, strict=True) if label_of(row, name)]
-    return float(np.mean(known)) if known else 0.0
+    pairs = zip(answers, labels, strict=True)
+    return np.array([answer == label for answer, label in pairs if label is not None], dtype=np.bool_)
 
 
 def labels_found(embeddings: NDArray[np.float32], head: LabelHead) -> list[str]:

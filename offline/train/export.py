@@ -82,6 +82,8 @@ def export(
         split={"rule": "twin groups by hash", "salt": config.salt, "fractions": dict(config.fractions)},
     )
     compared = pixels[:_COMPARED]
+    # In float32, whatever training computed in: what is asked is what the weights' rounding does.
+    tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": False})
     full, half = (embed_all(_embed_with(weights), compared) for weights in (encoder, bundle.encoder_weights()))
     cosines = (full * half).sum(axis=1)
     half_precision = {"pictures": len(compared), "least_cosine": round(float(cosines.min()), 7)}
