@@ -22,10 +22,18 @@ from tests.unit.random_resnet import HEIGHT, WIDTH, random_bundle
 SHIPPED = Path(__file__).parents[2] / "models" / "fashion-resnet50"
 
 
+@pytest.fixture(scope="module")
+def shipped() -> Bundle:
+    return load_bundle(SHIPPED)
+
+
 @pytest.fixture(scope="module", params=[("float32", 1), ("bfloat16", 1), ("bfloat16", 3)], ids=lambda each: f"{each}")
-def openvino_encoder(bundle: Bundle, request: pytest.FixtureRequest) -> Encoder:
+def openvino_encoder(bundle: Bundle, shipped: Bundle, request: pytest.FixtureRequest) -> Encoder:
     precision, inferences = request.param
-    return OpenvinoEncoder.from_bundle(bundle, precision=precision, inferences=inferences)
+    # With AMX another number of pictures is added up in another order, and an untrained network magnifies that from
+    # layer to layer, to a cosine of 0.994 where a trained one keeps 0.9999998.
+    computed = shipped if precision == "bfloat16" else bundle
+    return OpenvinoEncoder.from_bundle(computed, precision=precision, inferences=inferences)
 
 
 class TestOpenvinoEncoder(EncoderConformance):
@@ -35,9 +43,13 @@ class TestOpenvinoEncoder(EncoderConformance):
     def encoder(self, openvino_encoder: Encoder) -> Encoder:
         return openvino_encoder
 
-    def test_the_model_is_the_bundles_whatever_it_is_computed_in(self, encoder: Encoder, bundle: Bundle) -> None:
-        assert encoder.model.model_version == bundle.model_version
-        assert (encoder.model.input_height, encoder.model.input_width) == (HEIGHT, WIDTH)
+    def test_the_model_is_the_bundles_whatever_it_is_computed_in(
+        self, encoder: Encoder, bundle: Bundle, shipped: Bundle
+    ) -> None:
+        computed = shipped if encoder.model.precision == "bfloat16" else bundle
+        assert encoder.model.model_version == computed.model_version
+        size = computed.input_height, computed.input_width
+        assert (encoder.model.input_height, encoder.model.input_width) == size
         assert (encoder.model.runtime, encoder.model.reference_precision) == ("openvino", "float32")
         assert encoder.model.precision in ("float32", "bfloat16")
 
@@ -53,11 +65,6 @@ def test_float32_is_the_reference_to_the_letter(
     reference = TensorflowEncoder.from_bundle(bundle).encode(batch)
     found = OpenvinoEncoder.from_bundle(bundle, precision="float32").encode(batch)
     np.testing.assert_allclose(found, reference, atol=2e-5)
-
-
-@pytest.fixture(scope="module")
-def shipped() -> Bundle:
-    return load_bundle(SHIPPED)
 
 
 @pytest.fixture(scope="module")
