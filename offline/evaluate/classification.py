@@ -20,7 +20,7 @@ from offline.evaluate.metrics import (
 )
 from offline.evaluate.products import ProductTable
 from offline.evaluate.served import LocalService, unit
-from services.classifier.heads import LabelHead, ranking, similarities
+from services.classifier.heads import LabelHead, most_similar
 
 NEIGHBOURS: Final = 20
 # A neighbour that is so much less similar than the first counts a third of it; chosen on the validation part.
@@ -150,9 +150,9 @@ def evaluate_classification(
         voted = {"neighbours": by_neighbours(of_catalogue)}
         return label_figures(truth, of_catalogue, {**methods, **voted}, seed)
 
-    def by_head(name: str) -> dict[str, list[str | None]]:
+    def by_head(name: str) -> dict[str, Sequence[str | None]]:
         head = heads.get(name)
-        return {} if head is None or not head.labels else {"head": head_labels(unit(queries.embeddings), head)}
+        return {} if head is None or not head.labels else {"head": most_similar(unit(queries.embeddings), head)}
 
     derived_types: dict[str, Sequence[str | None]] = {
         SERVED_METHOD: [None if found is None else found.label for found in first]
@@ -243,16 +243,6 @@ def evaluate_unknown_types(
     if not rows:
         return None
     return UnknownTypes(len(rows), _FORGOTTEN, *np.mean(rows, axis=0).tolist())
-
-
-def head_labels(embeddings: NDArray[np.float32], head: LabelHead) -> list[str | None]:
-    """The label that a head finds for each embedding.
-
-    Args:
-        embeddings: float32, shape (n, dimension), L2-normalised rows.
-        head: with at least one label.
-    """
-    return [head.labels[column] for column in ranking(similarities(embeddings, head), head)[:, 0].tolist()]
 
 
 def label_figures(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from offline.dataset import Row
 from offline.train.data import label_of
 from services.bundle import Bundle, HeadSettings
-from services.classifier.heads import ARTICLE_TYPE, DERIVED_TYPE, GENDER, LabelHead, load_head, similarities
+from services.classifier.heads import ARTICLE_TYPE, DERIVED_TYPE, GENDER, LabelHead, load_head, most_similar
 
 _PRIORS: Final = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 _SHARES: Final = (0.0, 0.5, 1.0)
@@ -78,19 +78,9 @@ def right_labels(embeddings: NDArray[np.float32], head: LabelHead, rows: Sequenc
         name: of the head.
     """
     labels = [label_of(row, name) for row in rows]
-    answers = labels_found(embeddings, head)
+    answers = most_similar(embeddings, head)
     pairs = zip(answers, labels, strict=True)
     return np.array([answer == label for answer, label in pairs if label is not None], dtype=np.bool_)
-
-
-def labels_found(embeddings: NDArray[np.float32], head: LabelHead) -> list[str]:
-    """The label that a head finds for each embedding.
-
-    Args:
-        embeddings: float32, shape (n, dimension), L2-normalised.
-        head: with at least one label.
-    """
-    return [head.labels[column] for column in similarities(embeddings, head).argmax(axis=1).tolist()]
 
 
 def said(settings: Mapping[str, HeadSettings]) -> str:

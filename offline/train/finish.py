@@ -13,11 +13,11 @@ from offline.bundle import describe
 from offline.dataset import Row
 from offline.train.config import HEADS, TrainConfig
 from offline.train.data import LoadedDataset, Pictures, load
-from offline.train.decisions import accuracy, choose, labels_found
+from offline.train.decisions import accuracy, choose
 from offline.train.export import export
 from offline.train.validation import embed_all, nearest, others
 from services.bundle import Bundle
-from services.classifier.heads import load_head
+from services.classifier.heads import load_head, most_similar
 from services.embedder.encoder import Encoder
 
 STATISTICS_PICTURES: Final = 6000
@@ -120,9 +120,9 @@ def measure(bundle: Bundle, encoder: Encoder, queries: Pictures, catalogue: Pict
         "all_types": _performance(asked, answered, queries.rows, catalogue.rows),
         "types_500": _frequent_performance(asked, answered, queries.rows, catalogue.rows),
         "unseen_catalogue": _performance(asked, asked, queries.rows, queries.rows, among_themselves=True),
-        "by_gender": _by(queries.rows, labels_found(asked, heads["derivedType"]), lambda row: row.gender, 1),
+        "by_gender": _by(queries.rows, most_similar(asked, heads["derivedType"]), lambda row: row.gender, 1),
         "by_article_type": _by(
-            queries.rows, labels_found(asked, heads["articleType"]), lambda row: row.article_type, _WORST_AT_LEAST
+            queries.rows, most_similar(asked, heads["articleType"]), lambda row: row.article_type, _WORST_AT_LEAST
         ),
     }
 

@@ -153,3 +153,13 @@ def ranking(values: NDArray[np.float32], head: LabelHead) -> NDArray[np.int64]:
     """
     found: NDArray[np.int64] = head.alphabetical[np.argsort(-values[:, head.alphabetical], axis=1, kind="stable")]
     return found
+
+
+def most_similar(embeddings: NDArray[np.float32], head: LabelHead) -> list[str]:
+    """The label that a head finds for each embedding.
+
+    Args:
+        embeddings: float32, shape (n, dimension), L2-normalised rows.
+        head: with at least one label.
+    """
+    return [head.labels[column] for column in ranking(similarities(embeddings, head), head)[:, 0].tolist()]
