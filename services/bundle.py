@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -27,7 +27,14 @@ _MAX_DESCRIPTION_BYTES: Final = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class HeadSettings:
-    """How a head decides; the attributes are those of `Head`."""
+    """How a head decides.
+
+    Attributes:
+        scale: factor on the cosines, greater than 0.
+        shares: of the logits of other heads that decide along with it, by their names.
+        products: of each label, that were learned from; empty where the bundle does not say.
+        prior: factor on the logarithm of `products` in its decisions, at least 0.
+    """
 
     scale: float
     shares: Mapping[str, float]
@@ -54,24 +61,16 @@ class HeadSettings:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Head:
+class Head(HeadSettings):
     """One trained classifier on embeddings: the softmax of `scale` times the cosines with each label's direction.
 
     Attributes:
         labels: the c labels, unique.
         weights: (c, dimension), float32, L2-normalised rows.
-        scale: factor on the cosines, greater than 0.
-        shares: of the logits of other heads that decide along with it, by their names.
-        products: of each label, that were learned from; empty where the bundle does not say.
-        prior: factor on the logarithm of `products` in its decisions, at least 0.
     """
 
     labels: tuple[str, ...]
     weights: NDArray[np.float32]
-    scale: float
-    shares: Mapping[str, float] = field(default_factory=dict)
-    products: tuple[int, ...] = ()
-    prior: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,12 +139,12 @@ class Bundle:
         norms = np.linalg.norm(weights, axis=1, keepdims=True)
         settings = self.settings[name]
         return Head(
-            self.labels[name],
-            weights / np.maximum(norms, np.float32(1e-12)),
             settings.scale,
             settings.shares,
             settings.products,
             settings.prior,
+            self.labels[name],
+            weights / np.maximum(norms, np.float32(1e-12)),
         )
 
     def _tensors(self, file: str) -> dict[str, NDArray[np.float32]]:
