@@ -69,6 +69,14 @@ def train(
         list[Path] | None, typer.Option(metavar="PATH", help="A further data set, mixed in. Repeatable.")
     ] = None,
     drawn: Annotated[int, typer.Option(metavar="N", min=0, help="Mix in N drawn products of the demo's kind.")] = 0,
+    leave_out: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Learn nothing of that share of the derived types, to measure what becomes of types that are new to "
+            "a network.",
+        ),
+    ] = None,
     patience: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Stop early after N validations that were no better.")
     ] = None,
@@ -104,7 +112,13 @@ def train(
         others += draw_for_training(run / "drawn", drawn)
     if preset not in PRESETS:
         raise typer.BadParameter(f"{preset!r} is none of {', '.join(PRESETS)}", param_hint="--preset")
-    given = {"initial": initial, "peak": peak, "blend": blend, "stages": _stages(sizes) if sizes else None}
+    given = {
+        "initial": initial,
+        "peak": peak,
+        "blend": blend,
+        "leave_out": leave_out,
+        "stages": _stages(sizes) if sizes else None,
+    }
     recipe = {**PRESETS[preset], **{name: value for name, value in given.items() if value is not None}}
     config = TrainConfig(
         dataset=dataset,

@@ -132,6 +132,8 @@ def _recipe(training: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     scale = f" with scale {settings['logit_scale']:g}" if softmax == "cosine" else ""
     share = settings.get("blend", 1.0)
     blended = f" and blended with the initial ones, {share:.0%} to {1 - share:.0%}" if share < 1.0 else ""
+    left_out = settings.get("leave_out", 0.0)
+    blind = f"Of {left_out:.0%} of the derived types nothing was learned, to measure that. " if left_out else ""
     return (
         f"{start}, {training['steps']:,} steps of {settings['batch']} pictures ({training['pictures_seen']:,} "
         f"photographs in {training['minutes']:g} minutes), SGD with Nesterov momentum {settings['momentum']:g}, "
@@ -139,7 +141,7 @@ def _recipe(training: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         f"share of the schedule: {sizes}. {kept}Heads trained together on the embedding by a {softmax} softmax"
         f"{scale}{sharpened} and label smoothing {settings['label_smoothing']:g}; weights of their losses: "
         f"{weights}{told}. "
-        f"A product of a derived type with n products is drawn with weight n^-{settings['rebalance']:g}. "
+        f"A product of a derived type with n products is drawn with weight n^-{settings['rebalance']:g}. {blind}"
         f"Of the pictures {CALM:.0%} are flipped and shifted and no more; the others are turned and scaled a little "
         "too, and now and then have other light, another background, the product far away or partly covered, blur, "
         f"coarse pixels or JPEG. Weights averaged over the last steps{blended}, batch statistics "
@@ -203,9 +205,10 @@ def _command(bundle: Bundle, training: Mapping[str, Any], settings: Mapping[str,
         # Of a bundle its folder is to be named, which lies wherever it was unpacked.
         drawn += f" --initial {settings['initial'] if settings['initial'] == 'imagenet' else 'INITIAL_BUNDLE'}"
     blend = f" --blend {settings['blend']:g}" if settings.get("blend", 1.0) < 1.0 else ""
+    left_out = f" --leave-out {settings['leave_out']:g}" if settings.get("leave_out") else ""
     return (
         f"fashion train DATASET {length}{drawn} --sizes {sizes} \\\n"
-        f"    --peak {settings['peak']:g}{blend} --seed {settings['seed']} --run var/train "
+        f"    --peak {settings['peak']:g}{blend}{left_out} --seed {settings['seed']} --run var/train "
         f"--bundle models/{bundle.name} \\\n"
         f"    --data {shlex.quote(training['data'])} --data-url {shlex.quote(training['url'])} "
         f"--licence {shlex.quote(training['licence'])}"

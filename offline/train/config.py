@@ -13,6 +13,7 @@ from services.serving.errors import InvalidInput, NotFound
 CONFIG_FILE = "config.json"
 # What keras.applications accepts for a ResNet50 of fixed size.
 _SMALLEST_SIDE = 32
+_MOST_LEFT_OUT = 0.5
 HEADS = ("derivedType", "articleType", "gender", "subCategory", "baseColour")
 
 
@@ -61,11 +62,14 @@ class TrainConfig:
         words_weight: weight of the loss by which an embedding tells the words of its product's name; the words serve
             training alone and are not in the bundle.
         words_at_least: in so many names a word has to occur; a rarer one tells products apart, not what they look like.
+        leave_out: share of the derived types whose products are not learned from, so that what becomes of types that
+            a network never saw can be measured; in [0, 0.5].
         rebalance: exponent e; a product of a derived type with n products is drawn with weight n ** -e.
         ema_decay: of the averaged weights, a step.
         blend: share of the run's weights in its bundle, the rest being those of the bundle that it began with: what
             was learned anew, and what training on something harder made it forget.
-        precision: arithmetic of the convolutions; weights are always kept in float32.
+        precision: arithmetic of the convolutions; weights are always kept in float32. "auto" is bfloat16 where the
+            processor has instructions for it; a run keeps what that came to.
         softmax: "cosine", of normalised embedding and normalised directions times `logit_scale`; "linear", of the
             activations themselves and free directions.
         schedule: of the learning rate; "constant" is `peak` throughout.
@@ -106,10 +110,11 @@ class TrainConfig:
     )
     words_weight: float = 0.25
     words_at_least: int = 15
+    leave_out: float = 0.0
     rebalance: float = 0.1
     ema_decay: float = 0.997
     blend: float = 1.0
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     softmax: Literal["cosine", "linear"] = "cosine"
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     frozen_layers: int = 0
@@ -144,6 +149,8 @@ class TrainConfig:
             raise InvalidInput("blend has to be in (0, 1]", reason="CONFIG_INVALID")
         if self.blend < 1.0 and self.initial in ("scratch", "imagenet"):
             raise InvalidInput("blending needs a bundle to begin with", reason="CONFIG_INVALID")
+        if not 0.0 <= self.leave_out <= _MOST_LEFT_OUT:
+            raise InvalidInput(f"leave_out has to be in [0, {_MOST_LEFT_OUT:g}]", reason="CONFIG_INVALID")
         if self.batch < 2 or not 0.0 <= self.extra_share < 1.0:
             raise InvalidInput("batch has to be at least 2, extra_share in [0, 1)", reason="CONFIG_INVALID")
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,10 +66,27 @@ class LoadedDataset:
     parts: Mapping[str, Part]
     unreadable: Mapping[str, str]
 
-    def part(self, part: Part) -> Pictures:
-        """The products of one part."""
-        chosen = [i for i, row in enumerate(self.pictures.rows) if self.parts[row.id] == part]
+    def part(self, part: Part, without: Collection[str] = ()) -> Pictures:
+        """The products of one part, but for those of some derived types."""
+        chosen = [
+            i
+            for i, row in enumerate(self.pictures.rows)
+            if self.parts[row.id] == part and row.derived_type not in without
+        ]
         return self.pictures.take(np.asarray(chosen, dtype=np.int64))
+
+    def left_out(self, share: float) -> frozenset[str]:
+        """That share of the training part's derived types: frequent and rare ones alike, the same every time.
+
+        Args:
+            share: of the types, in [0, 0.5]; 0 leaves none out.
+        """
+        if not share:
+            return frozenset()
+        counts = Counter(row.derived_type for row in self.part("train").rows)
+        ranked = sorted(counts, key=lambda name: (-counts[name], name))
+        every = 1.0 / share
+        return frozenset(ranked[int((at + 0.5) * every)] for at in range(int(len(ranked) * share)))
 
 
 def load(

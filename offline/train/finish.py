@@ -81,19 +81,20 @@ def finish(
     config = TrainConfig.of_run(run)
     if dataset is None:
         dataset = load(config.dataset, config.height, config.width, config.salt, config.fractions)
-    train = dataset.part("train")
+    left_out = dataset.left_out(config.leave_out)
+    train = dataset.part("train", without=left_out)
     count = min(STATISTICS_PICTURES, len(train))
     chosen = np.random.default_rng((config.seed, 5)).choice(len(train), count, replace=False)
 
     say("batch statistics of the averaged weights")
     bundle = export(run, folder, name=name, statistics_from=train.take(chosen), metrics={}, training=source.to_json())
     encoder = runtime(bundle)
-    validation = dataset.part("validation")
+    validation = dataset.part("validation", without=left_out)
     say(f"how heads decide best, on {len(validation)} products of the validation part")
     seen = embed_all(encoder.encode, validation.resized(bundle.input_height, bundle.input_width))
     bundle = describe(folder, heads=choose(bundle, seen, validation.rows, train.rows))
     say(f"embedding {len(train)} products of the training part and {len(dataset.part('test'))} of the test part")
-    figures = measure(bundle, encoder, dataset.part("test"), train)
+    figures = measure(bundle, encoder, dataset.part("test", without=left_out), train)
     return describe(folder, metrics={**bundle.description["metrics"], "test": figures})
 
 

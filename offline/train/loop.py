@@ -4,7 +4,7 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -16,13 +16,14 @@ from rich.console import Console
 from offline.train import checkpoint
 from offline.train.checkpoint import Position
 from offline.train.config import CONFIG_FILE, HEADS, TrainConfig
-from offline.train.data import Batch, Batches, LoadedDataset, Pictures, label_names, load
+from offline.train.data import Batch, Batches, Pictures, label_names, load
 from offline.train.history import History, plot_history
 from offline.train.initial import initial_weights
 from offline.train.model import Network
 from offline.train.schedule import Clock, one_cycle
 from offline.train.validation import validate
 from offline.train.words import vocabulary
+from services.embedder.runtimes.openvino import native_precision
 from services.serving.errors import InvalidInput
 
 _BLEND_EVERY = 16
@@ -47,12 +48,15 @@ def run_training(config: TrainConfig, stop: threading.Event, console: Console) -
         ArithmeticError: the loss is no longer a number.
     """
     config.run.mkdir(parents=True, exist_ok=True)
+    if config.precision == "auto":
+        config = replace(config, precision=native_precision())
     _set_up_tensorflow(config)
     with History(config.run, console) as history:
         history.say(f"reading {config.dataset}")
         dataset = load(config.dataset, config.height, config.width, config.salt, config.fractions)
-        extra = _load_extra(config)
-        train = dataset.part("train")
+        left_out = dataset.left_out(config.leave_out)
+        extra = _load_extra(config, left_out)
+        train = dataset.part("train", without=left_out)
         earlier = checkpoint.load(config.run)
         words = vocabulary(train.rows, config.words_at_least) if config.words_weight else ()
         beginning = Position(0, 0, 0.0, 0.0, None, 0, label_names(train.rows), words)
@@ -65,10 +69,12 @@ def run_training(config: TrainConfig, stop: threading.Event, console: Console) -
             del earlier
         (config.run / CONFIG_FILE).write_text(json.dumps(config.to_json(), indent=1))
         history.say(
-            f"{len(train)} products to learn from, {len(extra) if extra else 0} more mixed in, "
+            f"{len(train)} products to learn from, {len(left_out)} derived types left out, "
+            f"{len(extra) if extra else 0} more mixed in, "
             f"{len(dataset.unreadable)} photographs unreadable, step {position.step}"
         )
-        return _Run(config, network, dataset, train, extra, position, history).go(stop)
+        validation = dataset.part("validation", without=left_out)
+        return _Run(config, network, train, validation, extra, position, history).go(stop)
 
 
 def _set_up_tensorflow(config: TrainConfig) -> None:
@@ -80,8 +86,8 @@ def _set_up_tensorflow(config: TrainConfig) -> None:
     )
 
 
-def _load_extra(config: TrainConfig) -> Pictures | None:
-    loaded = [load(path, config.height, config.width).pictures for path in config.extra]
+def _load_extra(config: TrainConfig, left_out: Collection[str]) -> Pictures | None:
+    loaded = [load(path, config.height, config.width).part("train", without=left_out) for path in config.extra]
     if not loaded:
         return None
     return Pictures(
@@ -113,8 +119,8 @@ class _Run:
         self,
         config: TrainConfig,
         network: Network,
-        dataset: LoadedDataset,
         train: Pictures,
+        validation: Pictures,
         extra: Pictures | None,
         position: Position,
         history: History,
@@ -138,7 +144,7 @@ class _Run:
             rebalance=config.rebalance,
             seed=config.seed,
         )
-        self._queries = _sample(dataset.part("validation"), config.validation_queries, config.seed)
+        self._queries = _sample(validation, config.validation_queries, config.seed)
         self._catalogue = _sample(train, config.validation_catalogue, config.seed)
 
     def go(self, stop: threading.Event) -> Position:

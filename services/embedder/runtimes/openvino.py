@@ -30,6 +30,12 @@ _NATIVE_BFLOAT16: Final = "BF16"
 _TYPES: Final = {"float32": ov.Type.f32, "bfloat16": ov.Type.bf16}
 
 
+def native_precision(core: ov.Core | None = None) -> Literal["float32", "bfloat16"]:
+    """bfloat16 where the processor has instructions for it; elsewhere it would be slower than float32."""
+    native = _NATIVE_BFLOAT16 in (core or ov.Core()).get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+    return "bfloat16" if native else "float32"
+
+
 class OpenvinoEncoder:
     """ResNet50 with global max pooling; thread-safe.
 
@@ -65,8 +71,7 @@ class OpenvinoEncoder:
         """
         core = ov.Core()
         if precision == "auto":
-            native = _NATIVE_BFLOAT16 in core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
-            precision = "bfloat16" if native else "float32"
+            precision = native_precision(core)
         self._model = ModelInfo(
             name=name,
             model_version=model_version,
