@@ -87,7 +87,7 @@ class OpenvinoEncoder:
             # Always said: left alone, OpenVINO takes bfloat16 wherever it can.
             "INFERENCE_PRECISION_HINT": _TYPES[precision],
         }
-        network = build_resnet50(weights, preprocessing)
+        network = build_resnet50(weights, preprocessing, multiply=precision == "float32")
 
         def compiled(streams: int, threads: int) -> _Network:
             sizes = {"NUM_STREAMS": str(streams), "INFERENCE_NUM_THREADS": str(threads)}

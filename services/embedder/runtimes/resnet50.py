@@ -15,16 +15,21 @@ Weights = Mapping[str, NDArray[np.float32]]
 
 # He et al. 2016, table 1: blocks a stage; the first of each but stage 2 halves the picture.
 _BLOCKS: Final = {2: 3, 3: 4, 4: 6, 5: 3}
+# Where a picture has come down to so few places, convolutions of one picture after another leave most of the
+# processor's width unused: there all places of all pictures are the rows of one matrix.
+_FEW_PLACES: Final = 16
 # keras.applications.resnet.
 _EPSILON: Final = 1.001e-5
 
 
-def build_resnet50(weights: Weights, preprocessing: Preprocessing) -> ov.Model:
+def build_resnet50(weights: Weights, preprocessing: Preprocessing, *, multiply: bool = True) -> ov.Model:
     """Build the graph; batch normalisation is folded into the convolutions, in float64.
 
     Args:
         weights: by the names that Keras gives them; exactly those of ResNet50 without its top.
         preprocessing: what the network expects.
+        multiply: whether convolutions at few places are products of matrices, of all pictures together. In float32 that
+            takes less time; where bfloat16 is emulated it takes ten times as long.
 
     Returns:
         A model from uint8 (n, height, width, 3), RGB, to float32 (n, 2048).
@@ -43,37 +48,117 @@ def build_resnet50(weights: Weights, preprocessing: Preprocessing) -> ov.Model:
     x = ops.relu(layers.convolution(x, "conv1", stride=2, pad=3))
     # After a ReLU, zeros around the picture never are the largest: padding with them is Keras's.
     x = ops.max_pool(x, [2, 2], [1, 1], [1, 1], [1, 1], [3, 3], "floor", "explicit").output(0)
+    grid = _halved(_halved((preprocessing.height, preprocessing.width)))
+    as_rows = False
     for stage, blocks in _BLOCKS.items():
-        for block in range(1, blocks + 1):
-            name = f"conv{stage}_block{block}"
-            stride = 2 if block == 1 and stage > min(_BLOCKS) else 1
-            shortcut = layers.convolution(x, f"{name}_0", stride=stride) if block == 1 else x
-            y = ops.relu(layers.convolution(x, f"{name}_1", stride=stride))
-            y = ops.relu(layers.convolution(y, f"{name}_2", pad=1))
-            x = ops.relu(ops.add(layers.convolution(y, f"{name}_3"), shortcut))
-    x = ops.reduce_max(x, _constant(np.array([2, 3])), keep_dims=False)
+        stride = 2 if stage > min(_BLOCKS) else 1
+        before, grid = grid, _halved(grid) if stride > 1 else grid
+        if not multiply or grid[0] * grid[1] > _FEW_PLACES:
+            x = _convolved_stage(layers, x, stage, blocks, stride)
+        else:
+            x = _rows(x, None if not as_rows else before, stride)
+            x, as_rows = _multiplied_stage(layers, x, stage, blocks, grid), True
+    x = _pictures(x, grid) if as_rows else x
+    x = ops.reduce_max(x, _constant(np.array([1, 2] if as_rows else [2, 3])), keep_dims=False)
     layers.check_all_used()
     return ov.Model([ops.result(x)], [pixels], "resnet50")
 
 
+def _convolved_stage(layers: "_Layers", x: Any, stage: int, blocks: int, stride: int) -> Any:
+    """A stage on (n, channels, height, width); its first block takes every `stride`-th place."""
+    for block in range(1, blocks + 1):
+        name, step = f"conv{stage}_block{block}", stride if block == 1 else 1
+        shortcut = layers.convolution(x, f"{name}_0", stride=step) if block == 1 else x
+        y = ops.relu(layers.convolution(x, f"{name}_1", stride=step))
+        y = ops.relu(layers.convolution(y, f"{name}_2", pad=1))
+        x = ops.relu(ops.add(layers.convolution(y, f"{name}_3"), shortcut))
+    return x
+
+
+def _multiplied_stage(layers: "_Layers", x: Any, stage: int, blocks: int, grid: tuple[int, int]) -> Any:
+    """The same stage on (n * places, channels), the places that its stride leaves."""
+    for block in range(1, blocks + 1):
+        name = f"conv{stage}_block{block}"
+        shortcut = layers.product(x, f"{name}_0") if block == 1 else x
+        y = ops.relu(layers.product(x, f"{name}_1"))
+        y = ops.relu(layers.product(_neighbourhoods(y, grid), f"{name}_2"))
+        x = ops.relu(ops.add(layers.product(y, f"{name}_3"), shortcut))
+    return x
+
+
+def _rows(x: Any, grid: tuple[int, int] | None, stride: int) -> Any:
+    """Pictures (n, channels, height, width), or rows of a grid: every `stride`-th place, as (n * places, channels)."""
+    x = ops.transpose(x, _constant(np.array([0, 2, 3, 1]))) if grid is None else _pictures(x, grid)
+    if stride > 1:
+        nothing, steps = np.zeros(4, dtype=np.int64), np.array([1, stride, stride, 1])
+        x = ops.strided_slice(x, _constant(nothing), _constant(nothing), _constant(steps), [1] * 4, [1] * 4)
+    return ops.reshape(x, _constant(np.array([-1, _width(x)])), False)
+
+
+def _pictures(x: Any, grid: tuple[int, int]) -> Any:
+    """Rows (n * places, channels) as (n, height, width, channels)."""
+    return ops.reshape(x, _constant(np.array([-1, *grid, _width(x)])), False)
+
+
+def _neighbourhoods(x: Any, grid: tuple[int, int]) -> Any:
+    """Of rows (n * places, channels) the 3 x 3 around each: (n * places, 9 * channels), zeros beyond the border."""
+    height, width = grid
+    outside = height * width
+    at = np.full((height + 2, width + 2), outside)
+    at[1:-1, 1:-1] = np.arange(outside).reshape(grid)
+    around = np.stack([at[i : i + height, j : j + width] for i in range(3) for j in range(3)], axis=-1)
+    channels = _width(x)
+    x = ops.reshape(x, _constant(np.array([-1, outside, channels])), False)
+    zero = ops.constant(0.0, ov.Type.f32)
+    x = ops.pad(x, _constant(np.array([0, 0, 0])), _constant(np.array([0, 1, 0])), "constant", zero)
+    x = ops.gather(x, _constant(around.ravel()), _constant(np.array(1)))
+    return ops.reshape(x, _constant(np.array([-1, 9 * channels])), False)
+
+
+def _halved(grid: tuple[int, int]) -> tuple[int, int]:
+    return -(-grid[0] // 2), -(-grid[1] // 2)
+
+
+def _width(x: Any) -> int:
+    """The last dimension, which is that of the channels."""
+    return int(x.output(0).get_partial_shape()[-1].get_length())
+
+
 class _Layers:
-    """The weights, handed out as convolutions, each name once."""
+    """The weights, handed out as convolutions or as products of matrices, each name once."""
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
         self._unused = set(weights)
 
     def convolution(self, x: Any, name: str, *, stride: int = 1, pad: int = 0) -> Any:
+        """Convolves (n, channels, height, width)."""
+        kernel, shift = self._folded(name)
+        try:
+            turned = _constant(kernel.transpose(3, 2, 0, 1))
+            y = ops.convolution(x, turned, [stride, stride], [pad, pad], [pad, pad], [1, 1])
+            return ops.add(y, _constant(shift.reshape(1, -1, 1, 1)))
+        except (ValueError, RuntimeError) as error:
+            raise _wrong(f"{name} misshaped", f"{name}_conv/kernel") from error
+
+    def product(self, x: Any, name: str) -> Any:
+        """Multiplies rows that hold what a kernel covers, in its order: (n, height * width * channels)."""
+        kernel, shift = self._folded(name)
+        try:
+            y = ops.matmul(x, _constant(kernel.reshape(-1, kernel.shape[-1]).T), False, True)
+            return ops.add(y, _constant(shift.reshape(1, -1)))
+        except (ValueError, RuntimeError) as error:
+            raise _wrong(f"{name} misshaped", f"{name}_conv/kernel") from error
+
+    def _folded(self, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """A convolution with its batch normalisation: kernel (height, width, in, out), and what is added, (out,)."""
         kernel, bias = self._take(f"{name}_conv/kernel", 4), self._take(f"{name}_conv/bias", 1)
         gamma, beta = self._take(f"{name}_bn/gamma", 1), self._take(f"{name}_bn/beta", 1)
         mean, variance = self._take(f"{name}_bn/moving_mean", 1), self._take(f"{name}_bn/moving_variance", 1)
         factor = gamma / np.sqrt(variance + _EPSILON)
         try:
-            folded = (kernel * factor).transpose(3, 2, 0, 1).astype(np.float32)
-            shift = ((bias - mean) * factor + beta).astype(np.float32).reshape(1, -1, 1, 1)
-            y = ops.convolution(x, _constant(folded), [stride, stride], [pad, pad], [pad, pad], [1, 1])
-            return ops.add(y, _constant(shift))
-        except (ValueError, RuntimeError) as error:
+            return (kernel * factor).astype(np.float32), ((bias - mean) * factor + beta).astype(np.float32)
+        except ValueError as error:
             raise _wrong(f"{name} misshaped", f"{name}_conv/kernel") from error
 
     def check_all_used(self) -> None:

@@ -144,8 +144,14 @@ class Columns:
         self._fit(length)
         return list(zip(holes, movers, strict=True))
 
-    def eligible(self, eligibility: Eligibility) -> tuple[NDArray[np.bool_], frozenset[str]]:
-        """Tells which products a search may return.
+    def eligible(
+        self, eligibility: Eligibility, rows: NDArray[np.int64] | slice
+    ) -> tuple[NDArray[np.bool_], frozenset[str]]:
+        """Tells which of some products a search may return, whatever their derived type.
+
+        Args:
+            eligibility: what is asked for.
+            rows: those to look at, n of them.
 
         Returns:
             bool, shape (n,); and the colours that the dislikes stand for.
@@ -153,18 +159,20 @@ class Columns:
         Raises:
             InvalidInput: see `filters.evaluate`.
         """
-        mask = filters.evaluate(eligibility.filter, self)
-        mask &= self.searchable()
+        some = _Rows(self, rows)
+        mask = filters.evaluate(eligibility.filter, some)
+        mask &= self.searchable()[rows]
         if not eligibility.include_out_of_stock:
-            mask &= self.available()
-        if eligibility.derived_types is not None:
-            mask &= filters.has_label(self, Attribute.DERIVED_TYPE, eligibility.derived_types)
+            mask &= self.available()[rows]
         excluded_colours: frozenset[str] = frozenset()
         if eligibility.disliked_colours:
             excluded_colours = colours.expand(eligibility.disliked_colours, self.labels(Attribute.BASE_COLOUR).keys())
-            mask &= ~filters.has_label(self, Attribute.BASE_COLOUR, excluded_colours)
-        rows = (self._row_of.get(product_id) for product_id in eligibility.excluded_ids)
-        mask[[row for row in rows if row is not None]] = False
+            mask &= ~filters.has_label(some, Attribute.BASE_COLOUR, excluded_colours)
+        excluded = [row for product_id in eligibility.excluded_ids if (row := self.row_of(product_id)) is not None]
+        if excluded:
+            left = np.ones(len(self), dtype=np.bool_)
+            left[excluded] = False
+            mask &= left[rows]
         return mask, excluded_colours
 
     def _write(self, row: int, product: Product, searchable: bool) -> None:
@@ -191,6 +199,26 @@ class Columns:
         self._years = _resized(self._years, kept, wanted)
         self._available = _resized(self._available, kept, wanted)
         self._searchable = _resized(self._searchable, kept, wanted)
+
+
+class _Rows:
+    """Some rows of the columns; fulfils `filters.AttributeColumns`."""
+
+    def __init__(self, columns: Columns, rows: NDArray[np.int64] | slice) -> None:
+        self._columns = columns
+        self._rows = rows
+
+    def labels(self, attribute: Attribute) -> Mapping[str, int]:
+        """See `filters.AttributeColumns`."""
+        return self._columns.labels(attribute)
+
+    def codes(self, attribute: Attribute) -> NDArray[np.int32]:
+        """See `filters.AttributeColumns`."""
+        return self._columns.codes(attribute)[self._rows]
+
+    def years(self) -> NDArray[np.int32]:
+        """See `filters.AttributeColumns`."""
+        return self._columns.years()[self._rows]
 
 
 def _resized(column: NDArray[ScalarT], kept: int, capacity: int) -> NDArray[ScalarT]:

@@ -138,18 +138,14 @@ class FaissIndex:
         faiss.omp_set_num_threads(self._settings.threads)
         with self._lock.reading():
             state = self._state
-            mask, excluded_colours = state.columns.eligible(eligibility)
-            eligible_count = int(np.count_nonzero(mask))
-            everywhere = eligibility.derived_types is None
-            if everywhere and eligible_count > self._settings.exact_limit and state.reduced is not None:
-                wanted = max(self._settings.min_candidates, self._settings.candidates_per_hit * k)
-                chosen = state.reduced.nearest(query, min(wanted, eligible_count), mask)
-                mask = np.zeros_like(mask)
-                mask[chosen] = True
+            if eligibility.derived_types is None:
+                found = self._everywhere(state, query, k, eligibility)
+            else:
+                found = self._within(state, query, k, eligibility, eligibility.derived_types)
             return IndexAnswer(
-                hits=_ranked(state, query, k, self._nearest(state, query, k, mask)),
-                eligible_count=eligible_count,
-                excluded_colours=tuple(sorted(excluded_colours)),
+                hits=_ranked(state, query, k, found.contenders),
+                eligible_count=found.eligible_count,
+                excluded_colours=tuple(sorted(found.excluded_colours)),
                 index_version=self._index_version,
             )
 
@@ -222,26 +218,52 @@ class FaissIndex:
                 index_version=self._index_version,
             )
 
-    def _nearest(
-        self, state: "_State", query: NDArray[np.float32], k: int, mask: NDArray[np.bool_]
-    ) -> NDArray[np.int64]:
-        """Compares with every product of a mask; returns the rows that may be the `k` nearest: int64, shape (n,)."""
-        searches = [
-            search
-            for label in state.labels_of(mask)
-            if (search := _ShardSearch(state.shards[label], query, mask)).fetch(k + _SLACK)
-        ]
-        if not searches:
+    def _within(
+        self,
+        state: "_State",
+        query: NDArray[np.float32],
+        k: int,
+        eligibility: Eligibility,
+        derived_types: Collection[str],
+    ) -> "_Found":
+        """Compares with every eligible product of some derived types, and looks at no others."""
+        shards = [shard for label in sorted(derived_types) if (shard := state.shards.get(label)) is not None]
+        # Of no product at all where no type has any: what is wrong with the filter is told all the same.
+        members = np.concatenate([np.empty(0, dtype=np.int64), *(shard.members for shard in shards)])
+        mask, excluded_colours = state.columns.eligible(eligibility, members)
+        masks = np.split(mask, np.cumsum([len(shard) for shard in shards])[:-1])
+        searches = [_ShardSearch(shard, query, mine) for shard, mine in zip(shards, masks, strict=False)]
+        return _Found(self._contenders(searches, k), int(np.count_nonzero(mask)), excluded_colours)
+
+    def _everywhere(self, state: "_State", query: NDArray[np.float32], k: int, eligibility: Eligibility) -> "_Found":
+        """Compares with every eligible product, or where they are many with those that the reduced index chooses."""
+        mask, excluded_colours = state.columns.eligible(eligibility, slice(None))
+        count = int(np.count_nonzero(mask))
+        if count > self._settings.exact_limit and state.reduced is not None:
+            wanted = max(self._settings.min_candidates, self._settings.candidates_per_hit * k)
+            chosen = Shard(self._dimension)
+            rows = state.reduced.nearest(query, min(wanted, count), mask)
+            chosen.append(rows, state.embeddings(rows))
+            searches = [_ShardSearch(chosen, query, np.ones(len(rows), dtype=np.bool_))]
+        else:
+            shards = [state.shards[label] for label in state.labels_of(mask)]
+            searches = [_ShardSearch(shard, query, mask[shard.members]) for shard in shards]
+        return _Found(self._contenders(searches, k), count, excluded_colours)
+
+    def _contenders(self, searches: Sequence["_ShardSearch"], k: int) -> NDArray[np.int64]:
+        """The rows that may be the `k` nearest of several shards together: int64, shape (n,)."""
+        busy = [search for search in searches if search.fetch(k + _SLACK)]
+        if not busy:
             return np.empty(0, dtype=np.int64)
-        similarities = np.concatenate([search.similarities for search in searches])
-        if len(similarities) > k:
-            # Whoever is less similar than this cannot equal the k-th: its similarity may be too low by rounding, the
-            # k-th's too high, and both are rounded once more to float32.
-            floor = np.partition(similarities, -k)[-k] - 2 * self._rounding - 2.0**-23
-            for search in searches:
-                search.fetch_down_to(float(floor))
-            return np.concatenate([search.rows[search.similarities >= floor] for search in searches])
-        return np.concatenate([search.rows for search in searches])
+        similarities = np.concatenate([search.similarities for search in busy])
+        if len(similarities) <= k:
+            return np.concatenate([search.rows for search in busy])
+        # Whoever is less similar than this cannot equal the k-th: its similarity may be too low by rounding, the
+        # k-th's too high, and both are rounded once more to float32.
+        floor = float(np.partition(similarities, -k)[-k] - 2 * self._rounding - 2.0**-23)
+        for search in busy:
+            search.fetch_down_to(floor)
+        return np.concatenate([search.rows[search.similarities >= floor] for search in busy])
 
     def _trained(self, state: "_State") -> ReducedIndex | None:
         """Returns the reduced index that a state should have: its own, or a new one where it lacks or outgrew it."""
@@ -293,14 +315,29 @@ def _ranked(state: "_State", query: NDArray[np.float32], k: int, rows: NDArray[n
     return tuple(Hit(product, similarity) for similarity, product in ranked[:k])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """What a search goes on with.
+
+    Attributes:
+        contenders: int64, shape (n,), the rows that may be the nearest.
+        eligible_count: how many products are eligible.
+        excluded_colours: those that the dislikes stand for.
+    """
+
+    contenders: NDArray[np.int64]
+    eligible_count: int
+    excluded_colours: frozenset[str]
+
+
 class _ShardSearch:
     """A search of one shard, which can be carried on to less similar products."""
 
-    def __init__(self, shard: Shard, query: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
+    def __init__(self, shard: Shard, query: NDArray[np.float32], eligible: NDArray[np.bool_]) -> None:
         self._shard = shard
         self._query = query
-        self._eligible = mask[shard.members]
-        self._count = int(np.count_nonzero(self._eligible))
+        self._eligible = eligible
+        self._count = int(np.count_nonzero(eligible))
         self.similarities: NDArray[np.float32] = np.empty(0, dtype=np.float32)
         self.rows: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 

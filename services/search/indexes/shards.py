@@ -86,7 +86,7 @@ class Shard:
     def __len__(self) -> int:
         return len(self.members)
 
-    def append(self, rows: Sequence[int], embeddings: NDArray[np.float16]) -> None:
+    def append(self, rows: Sequence[int] | NDArray[np.int64], embeddings: NDArray[np.float16]) -> None:
         """Adds products: their rows, and float16 embeddings, shape (n, dimension)."""
         self.embeddings.append(embeddings)
         self.members = np.concatenate([self.members, np.asarray(rows, dtype=np.int64)])
