@@ -23,7 +23,7 @@ from offline.train.model import Network
 from offline.train.schedule import Clock, one_cycle
 from offline.train.validation import validate
 from offline.train.words import vocabulary
-from services.embedder.runtimes.openvino import native_precision
+from services.embedder.runtimes.openvino import computes_bfloat16
 from services.serving.errors import InvalidInput
 
 _BLEND_EVERY = 16
@@ -49,7 +49,7 @@ def run_training(config: TrainConfig, stop: threading.Event, console: Console) -
     """
     config.run.mkdir(parents=True, exist_ok=True)
     if config.precision == "auto":
-        config = replace(config, precision=native_precision())
+        config = replace(config, precision="bfloat16" if computes_bfloat16() else "float32")
     _set_up_tensorflow(config)
     with History(config.run, console) as history:
         history.say(f"reading {config.dataset}")

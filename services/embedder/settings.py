@@ -26,7 +26,8 @@ class EmbedderSettings(BaseSettings):
         bundle: a bundle's folder, or "imagenet" for the weights of keras.applications (downloaded once).
         runtime: what runs the network; "tensorflow" is the reference, and needs the extra `train`; "fake" makes
             repeatable embeddings of no meaning, for tests.
-        precision: that OpenVINO computes in; "auto" is bfloat16 where the processor has instructions for it.
+        precision: that OpenVINO computes in; "auto" is bfloat16 where the processor has instructions for it,
+            elsewhere int8 for the layers that hold nine tenths of the weights, and float32 for the others.
         threads: that an inference uses while it is the only one. Absent: as many as this process may use processors.
         inferences: most inferences at once, each in one thread while there are several. Absent: as many as this process
             may use processors with OpenVINO, 1 with other runtimes.
@@ -45,7 +46,7 @@ class EmbedderSettings(BaseSettings):
 
     bundle: str = Field(default="models/fashion-resnet50", min_length=1)
     runtime: Literal["openvino", "tensorflow", "fake"] = "openvino"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
     threads: int | None = Field(default=None, ge=1, le=1024)
     inferences: int | None = Field(default=None, ge=1, le=64)
     decode_threads: int = Field(default=2, ge=1, le=256)
