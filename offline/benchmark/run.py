@@ -234,7 +234,7 @@ class Benchmarks:
             asyncio.run(
                 offer(stack.target, self._asked.contents, 0.2 * offline, min(2.0, self._options.load_s), seed=99)
             )
-            for share in (0.1, 0.2, 0.35, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9):
+            for share in (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9):
                 point = asyncio.run(
                     offer(stack.target, self._asked.contents, share * offline, self._options.load_s, seed=len(points))
                 )
@@ -254,25 +254,28 @@ class Benchmarks:
         }
 
     def _precision(self) -> dict[str, Any]:
-        exact, half = self._encoder(precision="float32"), self._encoder(precision="bfloat16")
+        """What serves, beside float32 in the same runtime."""
+        exact, served = self._encoder(precision="float32"), self._encoder()
+        name = served.model.precision
         pixels = self._pixels(exact)
         one, batch = pixels[:1], pixels[:_BATCH]
         series = interleaved(
             {
                 "float32, batch": lambda: exact.encode(batch),
-                "bfloat16, batch": lambda: half.encode(batch),
+                f"{name}, batch": lambda: served.encode(batch),
                 "float32, one": lambda: exact.encode(one),
-                "bfloat16, one": lambda: half.encode(one),
+                f"{name}, one": lambda: served.encode(one),
             },
             self._options.rounds,
             5,
         )
-        cosines = (exact.encode(pixels) * half.encode(pixels)).sum(axis=1)
+        cosines = (exact.encode(pixels) * served.encode(pixels)).sum(axis=1)
         return {
+            "precision": name,
             "medians_ms": _medians(series),
             "batch": _BATCH,
-            "throughput": asdict(ratio(series["float32, batch"], (series["bfloat16, batch"], 1))),
-            "one": asdict(ratio(series["float32, one"], (series["bfloat16, one"], 1))),
+            "throughput": asdict(ratio(series["float32, batch"], (series[f"{name}, batch"], 1))),
+            "one": asdict(ratio(series["float32, one"], (series[f"{name}, one"], 1))),
             "cosine_min": float(cosines.min()),
         }
 

@@ -193,7 +193,7 @@ def test_the_page_shows_what_was_reached_and_what_was_missed() -> None:
     rows = {row[0]: row for row in target_rows(fixture())}
     assert rows["start to SERVING, warm cache"][1:5] == ("at most 5 s", "6.00 s", "-", "missed")
     assert rows["resident memory after queries"][4] == "reached"
-    assert rows["bfloat16 / float32, throughput"][2:5] == ("2.50", "2.00–3.00", "reached")
+    assert rows["bfloat16 or int8, whichever serves, / float32, throughput"][2:5] == ("2.50", "2.00–3.00", "reached")
     text = page(fixture(), "fashion bench all shop.zip", "## Why\n\nBecause.")
     assert "fashion bench all shop.zip" in text and "Because." in text and "missed" in text
 
