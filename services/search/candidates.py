@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import structlog
 
@@ -16,6 +18,11 @@ from services.search.indexes.base import Index, TypeMembers
 from services.search.products import Product
 from services.search.writing import Change
 from services.serving.errors import Unavailable
+
+# Computing takes so large a share of the time in the long run, and may take so much at once, in seconds: a write is
+# followed at once, while a large ingest, which makes nearly all types due all the time, keeps the processors.
+_SHARE_OF_TIME: Final = 0.05
+_AT_ONCE_S: Final = 1.0
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -30,7 +37,8 @@ class CandidateSettings:
             means of many products hardly move with a few.
         period_s: how often to look whether the store still holds them, and to try again where that failed, in seconds.
         pause_s: at least so long between two publications, in seconds; 0 publishes with every write that needs it,
-            which is for a store in this process.
+            which is for a store in this process. Longer in either case where computing would take more than a twentieth
+            of the time.
     """
 
     changed_share: float = 0.1
@@ -166,6 +174,30 @@ class CandidateKeeper:
         return tuple(found), len(products)
 
 
+class _Allowance:
+    """Time that may be spent: so much at once, refilled at a share of the time that passes."""
+
+    def __init__(self) -> None:
+        self._left = _AT_ONCE_S
+        self._seen = time.monotonic()
+
+    def wait_s(self) -> float:
+        """How long to wait until there is any left, in seconds; 0 where there is."""
+        now = time.monotonic()
+        self._left = min(_AT_ONCE_S, self._left + (now - self._seen) * _SHARE_OF_TIME)
+        self._seen = now
+        return max(0.0, -self._left / _SHARE_OF_TIME)
+
+    @contextlib.contextmanager
+    def spending(self) -> Iterator[None]:
+        """Takes off what is spent within, even more than there is."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._left -= time.monotonic() - began
+
+
 class CandidatePublisher:
     """Publishes candidates when they are due, and again where the store has lost them.
 
@@ -186,6 +218,7 @@ class CandidatePublisher:
         self._computed: CandidateSet | None = None
         self._published: str | None = None
         self._trouble = False
+        self._allowance = _Allowance()
 
     @property
     def published_version(self) -> str:
@@ -205,8 +238,9 @@ class CandidatePublisher:
 
     async def after_write(self) -> None:
         """Publishes at once what a write has made due, where settings say so; otherwise `run` does, a little later."""
+        at_once = self._settings.pause_s == 0 and self._allowance.wait_s() == 0
         # What `run` is publishing at this moment is waited for too.
-        if self._settings.pause_s == 0 and (self._due.is_set() or self._turn.locked()):
+        if at_once and (self._due.is_set() or self._turn.locked()):
             await self.publish()
 
     async def publish(self) -> bool:
@@ -219,7 +253,8 @@ class CandidatePublisher:
             if self._due.is_set() or self._computed is None:
                 self._due.clear()
                 try:
-                    self._computed = await asyncio.to_thread(self._keeper.compute)
+                    with self._allowance.spending():
+                        self._computed = await asyncio.to_thread(self._keeper.compute)
                 except BaseException:
                     self._due.set()
                     raise
@@ -263,9 +298,8 @@ class CandidatePublisher:
             except Exception:
                 _log.exception("candidates could not be computed")
                 held = False
-            await asyncio.sleep(
-                self._settings.pause_s if held else max(self._settings.pause_s, self._settings.period_s)
-            )
+            pause_s = max(self._settings.pause_s, self._allowance.wait_s())
+            await asyncio.sleep(pause_s if held else max(pause_s, self._settings.period_s))
 
 
 def _kind(product: Product) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from services.clients.candidate_store import MemoryCandidateStore
 from services.contract import CandidateSet, Gender, ModelInfo
@@ -179,6 +180,21 @@ async def test_a_pause_leaves_it_to_the_background() -> None:
     publisher = CandidatePublisher(shop.keeper, store, MODEL, replace(SETTINGS, pause_s=0.01))
     await publisher.begin(())
     publisher.note(shop.write([(product(0), 0.0)]))
+    await publisher.after_write()
+    assert store.published == 0
+    async with running(publisher), asyncio.timeout(20):
+        await store.changed.wait()
+    assert await store.version("m1") is not None
+
+
+async def test_writes_that_cost_too_much_are_followed_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    # All that may be spent at once is gone with the first publication.
+    monkeypatch.setattr("services.search.candidates._AT_ONCE_S", 0.0)
+    shop, store = Shop(), Store()
+    publisher = CandidatePublisher(shop.keeper, store, MODEL, SETTINGS)
+    await publisher.begin(())
+    publisher.note(shop.write([(product(0), 0.0)]))
+    await asyncio.sleep(0)
     await publisher.after_write()
     assert store.published == 0
     async with running(publisher), asyncio.timeout(20):
