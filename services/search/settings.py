@@ -35,7 +35,8 @@ class SearchSettings(BaseSettings):
         candidates_timeout_s: how long Redis may take to take over candidates, in seconds.
         candidates_changed_share: a derived type's candidates are computed again once so large a share of its products
             changed.
-        candidates_pause_s: at least so long between two publications of candidates, in seconds.
+        candidates_pause_s: at least so long between two publications of candidates, in seconds; longer where computing
+            them would take more than a twentieth of the time.
         candidates_period_s: how often to look whether Redis still holds them, in seconds.
         threads: searches and reads done at a time.
         max_pending: how many may be waiting or under way; more are refused with QUEUE_FULL.
