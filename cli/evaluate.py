@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.evaluate_tables import show_backbones, show_classification, show_retrieval, show_robustness
+from cli.evaluate_tables import show_backbones, show_classification, show_new_types, show_retrieval, show_robustness
 from services.serving.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -172,8 +172,10 @@ def report(
         found = run.retrieval(folder / "retrieval.json", folder)
         classes = run.classification(folder / "classification.json", folder)
         altered = run.robustness(folder / "robustness.json")
-        networks = folder / "backbones.json"
+        # What takes other networks is measured by itself, and shown where it was.
+        networks, unlearned = folder / "backbones.json", folder / "new-types.json"
         compared = json.loads(networks.read_text())["rows"] if networks.is_file() else None
+        new = json.loads(unlearned.read_text()) if unlearned.is_file() else None
         run.training_history(folder)
         looked_at = run.sheets(sheets)
     show_retrieval(found)
@@ -184,7 +186,7 @@ def report(
     command = shlex.join(["fashion", "evaluate", "report", "--catalogue", typed[0], "--queries", typed[1]])
     command += f" --output {shlex.quote(typed[2])}" + (f" --limit {limit}" if limit is not None else "")
     plots = [f"{folder.name}/{path.name}" for path in run.plots]
-    _write(output, page(found, classes, altered, compared, command, source, plots))
+    _write(output, page(found, classes, altered, compared, new, command, source, plots))
     _show_files(output, [*run.plots, *looked_at])
 
 
@@ -244,6 +246,33 @@ def backbones(
     if json_file is not None:
         _write(json_file, _json({"rows": rows}))
     show_backbones(rows)
+
+
+@app.command(
+    "new-types",
+    epilog=(
+        "Example:\n\nfashion train my-shop.zip --leave-out 0.2 --run var/without\n\n"
+        "fashion evaluate new-types var/without/bundle --catalogue train.zip --queries test.zip\n\n" + _EXIT_CODES
+    ),
+)
+def new_types_command(
+    without: Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle trained with --leave-out.")],
+    catalogue: Catalogue,
+    queries: Queries,
+    json_file: Json = None,
+    bundle: BundleOption = None,
+    limit: Limit = None,
+    cache: Cache = None,
+    seed: Seed = 0,
+) -> None:
+    """Measure what becomes of types that a network never learned from, beside a model (--bundle) that knows them."""
+    with _evaluation(catalogue, queries, without, limit, cache, seed, json_file) as blind:
+        pass
+    with _evaluation(catalogue, queries, bundle, limit, cache, seed, json_file) as knowing:
+        document = knowing.new_types(blind)
+    if json_file is not None:
+        _write(json_file, _json(document))
+    show_new_types(document)
 
 
 class _Run:
@@ -324,6 +353,13 @@ class _Run:
                 names or list(BACKBONES), (asked, queries), (sold, catalogue), lambda row: advance(1)
             )
         return [asdict(row) for row in rows]
+
+    def new_types(self, blind: "_Run") -> dict[str, Any]:
+        """What becomes of types that the model of another run never learned from, and this one did."""
+        from offline.evaluate.run import run_new_types
+
+        prepared, models = (blind._prepared, self._prepared), (blind._model, self._model)
+        return run_new_types(prepared, models, self._options, self._progress)
 
     def altered_sheet(self, path: Path) -> None:
         from offline.dataset import open_dataset

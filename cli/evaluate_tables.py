@@ -64,6 +64,23 @@ def show_robustness(document: dict[str, Any]) -> None:
     to.print()
 
 
+def show_new_types(document: dict[str, Any]) -> None:
+    """Shows what became of derived types that a network never learned from."""
+    from offline.evaluate.page import NEW_TYPES_COLUMNS, new_types_rows
+
+    to = console()
+    to.print(
+        f"\n[bold]New types[/bold]: {document['types']} of {document['of_types']} derived types, "
+        f"{document['queries_of_new']:,} of {document['queries']:,} queries; in per cent\n"
+    )
+    right: dict[str, Any] = {"justify": "right"}
+    columns: list[tuple[str, dict[str, Any]]] = [
+        (name, {"no_wrap": False} if at == 0 else right) for at, name in enumerate(NEW_TYPES_COLUMNS)
+    ]
+    to.print(table(columns, new_types_rows(document)))
+    to.print()
+
+
 def show_backbones(rows: list[dict[str, Any]]) -> None:
     """Shows the networks that were compared, and why some could not be."""
     from offline.evaluate.page import backbone_rows

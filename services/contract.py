@@ -7,7 +7,7 @@ container per service differ only in who is put together.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -213,6 +213,15 @@ class Classifier(Protocol):
             ModelMismatch: the embedding is another model's.
             Upstream: a remote classifier does not answer (reason CLASSIFIER_UNAVAILABLE).
         """
+        ...
+
+
+@runtime_checkable
+class ImmediateClassifier(Classifier, Protocol):
+    """One that answers by itself, without waiting for anything."""
+
+    def classify_now(self, embedding: Embedding, top_k: int) -> Classification:
+        """Does what `classify` does, in the calling thread; it takes less than a millisecond."""
         ...
 
 

@@ -39,6 +39,21 @@ _ROBUSTNESS_TEXT: Final = """\
 parameters than training uses (`offline/evaluate/alterations.py`). In per cent; `all 10 right` by gender and article
 type, of all products."""
 
+NEW_TYPES_COLUMNS: Final = (
+    "network",
+    "new: derivedType",
+    "new: all 10 right",
+    "new: precision@10",
+    "others: derivedType",
+    "others: all 10 right",
+    "taken for new",
+)
+_NEW_TYPES_TEXT: Final = """\
+Types that are new to the network as well, by `fashion evaluate new-types`: another network was trained from scratch, in
+far fewer passes, on the training part without the products of {types} of the {of_types} derived types, frequent and
+rare ones alike (`fashion train --leave-out 0.2`). Of the queries, {new} of {queries} are of those types. The catalogue
+holds all types, so that candidates and search can find what neither network nor head knows. In per cent; what a network
+loses by never having seen a type is to be told from what it lacks anyway by its figures for the other types."""
 _BACKBONES_TEXT: Final = """\
 By `fashion evaluate backbones`: networks of keras.applications with ImageNet's weights, global max pooling, untrained,
 as the report chose its own, beside the shipped model; one picture at a time, median of seven, in TensorFlow float32 for
@@ -166,6 +181,7 @@ def page(
     classification: Mapping[str, Any],
     robustness: Mapping[str, Any] | None,
     backbones: Sequence[Mapping[str, Any]] | None,
+    new_types: Mapping[str, Any] | None,
     command: str,
     source: str,
     plots: Sequence[str],
@@ -177,6 +193,7 @@ def page(
         classification: its JSON document.
         robustness: its JSON document; None where it was not measured.
         backbones: the rows of `fashion evaluate backbones`; None where it was not run.
+        new_types: the document of `fashion evaluate new-types`; None where it was not run.
         command: what gives the same page again.
         source: one sentence or more on where queries and catalogue come from.
         plots: paths of PNG files, relative to the page.
@@ -258,6 +275,14 @@ def page(
     unknown = classification["unknownTypes"]
     if unknown is not None:
         lines += ["### Types that the model does not know", "", _unknown_types(unknown), ""]
+    if new_types is not None:
+        text = _NEW_TYPES_TEXT.format(
+            types=new_types["types"],
+            of_types=new_types["of_types"],
+            new=f"{new_types['queries_of_new']:,}",
+            queries=f"{new_types['queries']:,}",
+        )
+        lines += [text, "", *_table(NEW_TYPES_COLUMNS, new_types_rows(new_types), numbers_from=1), ""]
     if robustness is not None:
         lines += [
             "## Shoppers' photographs",
@@ -296,6 +321,19 @@ def robustness_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
     ]
 
 
+def new_types_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Rows of network, and the six figures in per cent, in the order of `NEW_TYPES_COLUMNS`."""
+    figures = ("new", "new_top_10", "new_precision", "others", "others_top_10", "taken_for_new")
+    return [(_knowledge(row), *(percent(row[figure]) for figure in figures)) for row in document["rows"]]
+
+
+def _knowledge(row: Mapping[str, Any]) -> str:
+    name = f"{row['model']} {row['model_version'][:7]}"
+    if not row["learned"]:
+        return f"{name}: never learned from them"
+    return f"{name}: {'knows them' if row['head_knows'] else 'its head forgets them'}"
+
+
 def backbone_rows(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """Rows of network, side, parameters, floats, milliseconds, and the share of queries whose ten are all right."""
     return [
@@ -315,7 +353,7 @@ def _unknown_types(figures: Mapping[str, Any]) -> str:
     return (
         f"A shop has types of its own. To measure what becomes of them, the head was made to forget "
         f"{percent(figures['share'])} % of the derived types, {figures['draws']} times by chance, so that candidates "
-        f"have to find them (the network itself had learned from them; types new to it too may be found less often). "
+        f"have to find them (the network below it had learned from them all the same). "
         f"Of queries of the forgotten types {percent(figures['unknown'])} % were recognised "
         f"({percent(figures['unknown_with_head'])} % with the head), of all others {percent(figures['known'])} % "
         f"({percent(figures['known_with_head'])} %); {percent(figures['taken_for_unknown'])} % of the others were "

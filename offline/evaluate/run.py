@@ -3,9 +3,9 @@
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from offline.evaluate.cache import EmbeddingCache
 from offline.evaluate.classification import ClassificationEvaluation, evaluate_classification
 from offline.evaluate.documents import Inputs
 from offline.evaluate.model import EvaluatedModel
+from offline.evaluate.new_types import measure_new_types, new_types
 from offline.evaluate.products import ProductTable, drawn, embed_dataset
 from offline.evaluate.retrieval import TOP_K, RetrievalEvaluation, evaluate_retrieval, work
 from offline.evaluate.robustness import RobustnessRow, evaluate_robustness
@@ -145,6 +146,45 @@ def run_classification(
         options.seed,
         progress.stage("classifying", len(prepared.queries)),
     )
+
+
+def run_new_types(
+    prepared: tuple[Prepared, Prepared],
+    models: tuple[EvaluatedModel, EvaluatedModel],
+    options: EvaluationOptions,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Measures what becomes of derived types that the first of two networks never learned from.
+
+    Args:
+        prepared: the same queries and catalogue, embedded by either.
+        models: one trained with types left out, and one that knows them, whose head is made to forget them too.
+        options: of either.
+        progress: shows how far it has come.
+
+    Raises:
+        InvalidInput: there are no such types, or no queries of them.
+    """
+    without, knowing = (model.classifier.derived_type.labels for model in models)
+    new = new_types(prepared[1].catalogue.derived_types, without, knowing)
+    both = zip(prepared, models, strict=True)
+    services = [_service(each.catalogue, model, options) for each, model in both]
+    forgetful = set(knowing) - new
+    rows = []
+    for at, known, learned in ((0, set(without), False), (1, forgetful, True), (1, set(knowing), True)):
+        queries, info = prepared[at].queries, models[at].info
+        advance = progress.stage("searching", len(queries))
+        model = info.name, info.model_version
+        rows.append(measure_new_types(queries, services[at], new, known, learned=learned, model=model, advance=advance))
+    queries = prepared[1].queries
+    return {
+        "types": len(new),
+        "of_types": len(set(knowing) & set(prepared[1].catalogue.derived_types)),
+        "queries": len(queries),
+        "queries_of_new": sum(label in new for label in queries.derived_types),
+        "new_types": sorted(new),
+        "rows": [asdict(row) for row in rows],
+    }
 
 
 def run_robustness(

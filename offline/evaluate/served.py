@@ -118,6 +118,12 @@ class LocalService:
         found = self._classify(self.candidates, queries.embeddings, model)
         return [one.derived_types[0].label if one.derived_types else None for one in found]
 
+    def types_of(self, results: NDArray[np.int64]) -> NDArray[np.object_]:
+        """The derived types of results, int64 of any shape; None where there are fewer."""
+        types = np.array([*(product.derived_type for product in self._products), None], dtype=object)
+        found: NDArray[np.object_] = types[results]
+        return found
+
     def _search(
         self, query: NDArray[np.float32], own_id: str, derived_type: str | None, k: int
     ) -> tuple[list[int], bool]:

@@ -77,6 +77,18 @@ class LocalClassifier:
         """Lists what can be recognised now."""
         return taxonomy(self._model, self._index)
 
+    def classify_now(self, embedding: Embedding, top_k: int) -> Classification:
+        """Does what `classify` does, in the calling thread.
+
+        Raises:
+            InvalidInput: TOP_K_OUT_OF_RANGE.
+            ModelMismatch: the embedding is another model's (MODEL_VERSION_MISMATCH).
+        """
+        check_top_k(top_k)
+        check_model_version(embedding.model_version, expected=self._model)
+        (found,) = self.classify_batch(embedding.values[None, :], top_k)
+        return found
+
     async def classify(self, embedding: Embedding, top_k: int) -> Classification:
         """Classifies an embedding; returns at most `top_k` (1..100) subCategories and derived types.
 
@@ -86,10 +98,7 @@ class LocalClassifier:
             Overloaded: too many are waiting (QUEUE_FULL).
             DeadlineExceeded: its turn came after the caller's deadline.
         """
-        check_top_k(top_k)
-        check_model_version(embedding.model_version, expected=self._model)
-        (found,) = await self._workers.run(self.classify_batch, embedding.values[None, :], top_k)
-        return found
+        return await self._workers.run(self.classify_now, embedding, top_k)
 
     def classify_batch(self, embeddings: NDArray[np.float32], top_k: int) -> Sequence[Classification]:
         """Classifies many embeddings at once, in the calling thread.

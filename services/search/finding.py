@@ -6,7 +6,7 @@ from enum import Enum
 
 import structlog
 
-from services.contract import Classification, Classifier, Embedder, Embedding, Photograph
+from services.contract import Classification, Classifier, Embedder, Embedding, ImmediateClassifier, Photograph
 from services.embedding import EmbeddingSpace, checked_embedding
 from services.search.colours import DislikedColour
 from services.search.embedding_queue import check_served_model
@@ -17,7 +17,15 @@ from services.search.preferences import PreferenceStore, validate_user_id
 from services.search.products import validate_product_id
 from services.search.retrieval import Inventory, SearchOutcome, SimilarQuery, check_query
 from services.serving import deadline
-from services.serving.errors import DeadlineExceeded, InvalidInput, ModelMismatch, Overloaded, Unavailable, Upstream
+from services.serving.errors import (
+    DeadlineExceeded,
+    FashionError,
+    InvalidInput,
+    ModelMismatch,
+    Overloaded,
+    Unavailable,
+    Upstream,
+)
 from services.workers import Workers
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -155,6 +163,8 @@ class SimilarFinder:
         self._space = space
         self._embedder = embedder
         self._classifier = classifier
+        # Asked where the search runs anyway: going from thread to thread takes as long as it does.
+        self._immediate = classifier if isinstance(classifier, ImmediateClassifier) else None
         self._preferences = preferences
         self._workers = workers
         self._settings = settings or FindingSettings()
@@ -179,11 +189,12 @@ class SimilarFinder:
             # Before anything is embedded in vain.
             await self._workers.run(self._inventory.require_derived_types, request.derived_types)
         watch = Stopwatch()
-        dislikes = asyncio.create_task(self._dislikes(request, watch))
+        dislikes = asyncio.create_task(self._dislikes(request, watch)) if request.user_id else None
         try:
             answer = await self._find(request, scope, dislikes, watch)
         finally:
-            dislikes.cancel()
+            if dislikes is not None:
+                dislikes.cancel()
         if answer.explanation is None:
             return answer
         return replace(answer, explanation=replace(answer.explanation, timings=watch.timings()))
@@ -192,11 +203,11 @@ class SimilarFinder:
         self,
         request: SimilarRequest,
         scope: Scope,
-        dislikes: "asyncio.Task[tuple[DislikedColour, ...] | Upstream]",
+        dislikes: "asyncio.Task[tuple[DislikedColour, ...] | Upstream] | None",
         watch: Stopwatch,
     ) -> SimilarAnswer:
         query = await self._embedded(request.query, watch)
-        if isinstance(query, str):
+        if isinstance(query, str) or self._immediate is not None:
             return await self._search(request, query, scope, None, dislikes, watch)
         classifying = asyncio.create_task(self._classify(query, watch))
         try:
@@ -222,12 +233,10 @@ class SimilarFinder:
                 async with deadline.enforced():
                     return await self._classifier.classify(embedding, self._settings.classifier_top_k)
         except _CLASSIFIER_TROUBLE as error:
-            _log.warning("query is answered without its classification", reason=error.reason, why=error.message)
+            _tell_trouble(error)
             return None
 
     async def _dislikes(self, request: SimilarRequest, watch: Stopwatch) -> tuple[DislikedColour, ...] | Upstream:
-        if not request.user_id:
-            return ()
         try:
             with watch.timed(Step.READ_DISLIKES):
                 return await self._preferences.disliked_colours(request.user_id)
@@ -240,19 +249,18 @@ class SimilarFinder:
         query: str | Embedding,
         scope: Scope,
         classification: Classification | None,
-        dislikes: "asyncio.Task[tuple[DislikedColour, ...] | Upstream]",
+        dislikes: "asyncio.Task[tuple[DislikedColour, ...] | Upstream] | None",
         watch: Stopwatch,
     ) -> SimilarAnswer:
         degraded: tuple[Degraded, ...] = ()
-        colours = await dislikes
+        colours = await dislikes if dislikes is not None else ()
         if isinstance(colours, Upstream):
             if request.preference_policy is PreferencePolicy.REQUIRED:
                 raise colours
             _log.warning("query is answered without the user's dislikes", reason=colours.reason)
             degraded = (Degraded.PREFERENCES_UNAVAILABLE,)
             colours = ()
-        with watch.timed(Step.SEARCH):
-            answer = await self._workers.run(self._search_place, request, query, scope, classification, colours)
+        answer = await self._workers.run(self._search_place, request, query, scope, classification, colours, watch)
         if request.explain:
             answer = await self._explained(answer, request, query, colours, watch)
         return replace(answer, degraded=degraded + answer.degraded)
@@ -282,11 +290,25 @@ class SimilarFinder:
         scope: Scope,
         classification: Classification | None,
         colours: tuple[DislikedColour, ...],
+        watch: Stopwatch,
     ) -> SimilarAnswer:
-        place = self._place(request, query, scope, classification)
-        outcome = self._inventory.search(_query(request, query, place.derived_types, colours))
+        if self._immediate is not None and isinstance(query, Embedding):
+            classification = self._classify_now(self._immediate, query, watch)
+        with watch.timed(Step.SEARCH):
+            place = self._place(request, query, scope, classification)
+            outcome = self._inventory.search(_query(request, query, place.derived_types, colours))
         degraded = () if place.degraded is None else (place.degraded,)
-        return SimilarAnswer(outcome, place.scope, None, degraded)
+        return SimilarAnswer(outcome, place.scope, classification, degraded)
+
+    def _classify_now(
+        self, classifier: ImmediateClassifier, embedding: Embedding, watch: Stopwatch
+    ) -> Classification | None:
+        try:
+            with watch.timed(Step.CLASSIFY):
+                return classifier.classify_now(embedding, self._settings.classifier_top_k)
+        except _CLASSIFIER_TROUBLE as error:
+            _tell_trouble(error)
+            return None
 
     def _place(
         self, request: SimilarRequest, query: str | Embedding, scope: Scope, classification: Classification | None
@@ -308,6 +330,10 @@ class SimilarFinder:
         if predicted is None or not self._inventory.index.has_searchable(predicted):
             return _Place(Scope.INVENTORY, None, Degraded.PREDICTED_TYPE_NOT_IN_CATALOGUE)
         return _Place(Scope.PREDICTED_TYPE, frozenset({predicted}))
+
+
+def _tell_trouble(error: FashionError) -> None:
+    _log.warning("query is answered without its classification", reason=error.reason, why=error.message)
 
 
 def _check(request: SimilarRequest) -> None:

@@ -52,7 +52,10 @@ def interceptors(
 
 
 class _UnaryInterceptor(grpc.aio.ServerInterceptor):
-    """Surrounds the behaviour of unary methods."""
+    """Surrounds the behaviour of unary methods, each once."""
+
+    def __init__(self) -> None:
+        self._surrounded: dict[str, tuple[_Handler, _Handler]] = {}
 
     async def intercept_service(
         self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -61,7 +64,12 @@ class _UnaryInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or handler.unary_unary is None:
             return handler
-        return self.surround(handler_call_details.method, handler)
+        method = handler_call_details.method
+        before, surrounded = self._surrounded.get(method, (None, handler))
+        if before is not handler:
+            surrounded = self.surround(method, handler)
+            self._surrounded[method] = handler, surrounded
+        return surrounded
 
     @abc.abstractmethod
     def surround(self, method: str, handler: _Handler) -> _Handler:
@@ -131,6 +139,7 @@ class AdmissionInterceptor(_UnaryInterceptor):
     """
 
     def __init__(self, max_calls: int) -> None:
+        super().__init__()
         self._max_calls = max_calls
         self._under_way = 0
 
@@ -159,6 +168,7 @@ class DeadlineInterceptor(_UnaryInterceptor):
     """Holds each call to its caller's deadline, or to the default where the caller set none."""
 
     def __init__(self, query_deadline_s: float, write_deadline_s: float) -> None:
+        super().__init__()
         self._query_deadline_s = query_deadline_s
         self._write_deadline_s = write_deadline_s
 
