@@ -182,6 +182,7 @@ class TestConfig:
             {"passes": 1.0, "stages": (Stage(0.0, 40, 30),)},
             {"passes": 1.0, "extra_share": 1.0},
             {"passes": 1.0, "frozen_layers": 170},
+            {"passes": 1.0, "leave_out": 0.6},
         ],
     )
     def test_nonsense_is_refused(self, tmp_path: Path, changes: dict[str, object]) -> None:
@@ -231,7 +232,7 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
     config = TrainConfig(
         dataset=tmp_path / "drawn",
         run=tmp_path / "run",
-        passes=20.0,
+        passes=30.0,
         stages=(Stage(0.0, 24, 18), Stage(0.2, 40, 32)),
         batch=12,
         peak=0.02,
@@ -256,6 +257,12 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
 
     loaded = load(config.dataset, 40, 32, config.salt, config.fractions)
     pictures_of_training = loaded.part("train")
+    left_out = loaded.left_out(0.5)
+    types = {row.derived_type for row in pictures_of_training.rows}
+    assert left_out < types and len(left_out) == len(types) // 2
+    rest = loaded.part("train", without=left_out)
+    assert {row.derived_type for row in rest.rows} == types - left_out
+    assert loaded.left_out(0.0) == frozenset()
     said: list[str] = []
     bundle = finish(
         config.run,
@@ -272,7 +279,7 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
     assert figures["catalogue"] == len(pictures_of_training)
     card = model_card(bundle)
     assert bundle.model_version in card
-    assert "--passes 20" in card
+    assert "--passes 30" in card
     assert "From random weights" in card and "margins of 0.25 on derivedType and 0.1 on baseColour" in card
     assert "In a catalogue that it has learned nothing from" in card
     assert bundle.description["metrics"]["half_precision"]["least_cosine"] > 0.9999
