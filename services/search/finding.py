@@ -118,7 +118,8 @@ class FindingSettings:
     """How the parts are asked.
 
     Attributes:
-        classifier_timeout_s: how long a classification may take before the answer does without, in seconds.
+        classifier_timeout_s: how long a classifier in another process may take before the answer does without, in
+            seconds.
         classifier_top_k: how many subCategories and derived types are asked for.
     """
 

@@ -29,7 +29,8 @@ class SearchSettings(BaseSettings):
         embedder_timeout_s: how long the embedder may take for a query's photograph, in seconds; a nearer deadline of
             the caller holds, here and below.
         write_timeout_s: how long the embedder may take for a group of photographs that are written, in seconds.
-        classifier_timeout_s: how long the classifier may take before an answer does without it, in seconds.
+        classifier_timeout_s: how long a classifier in another process may take before an answer does without it, in
+            seconds.
         classifier_top_k: how many subCategories and derived types it is asked for.
         preferences_timeout_s: how long Redis may take to read or write dislikes, in seconds.
         candidates_timeout_s: how long Redis may take to take over candidates, in seconds.
