@@ -39,21 +39,15 @@ _ROBUSTNESS_TEXT: Final = """\
 parameters than training uses (`offline/evaluate/alterations.py`). In per cent; `all 10 right` by gender and article
 type, of all products."""
 
-NEW_TYPES_COLUMNS: Final = (
-    "network",
-    "new: derivedType",
-    "new: all 10 right",
-    "new: precision@10",
-    "others: derivedType",
-    "others: all 10 right",
-    "taken for new",
-)
+NEW_TYPES_COLUMNS: Final = ("network", "new: type", "all 10", "P@10", "others: type", "all 10", "taken for new")
 _NEW_TYPES_TEXT: Final = """\
 Types that are new to the network as well, by `fashion evaluate new-types`: another network was trained from scratch, in
 far fewer passes, on the training part without the products of {types} of the {of_types} derived types, frequent and
 rare ones alike (`fashion train --leave-out 0.2`). Of the queries, {new} of {queries} are of those types. The catalogue
-holds all types, so that candidates and search can find what neither network nor head knows. In per cent; what a network
-loses by never having seen a type is to be told from what it lacks anyway by its figures for the other types."""
+holds all types, so that candidates and search can find what neither network nor head knows. In per cent: queries of
+the new types whose derived type is found, whose ten results are all of it, the share of results that are (P@10); the
+same for all other queries, and how many of these are taken for one of a new type. What the network loses by never
+having seen a type is to be told from what it lacks anyway by its figures for the others."""
 _BACKBONES_TEXT: Final = """\
 By `fashion evaluate backbones`: networks of keras.applications with ImageNet's weights, global max pooling, untrained,
 as the report chose its own, beside the shipped model; one picture at a time, median of seven, in TensorFlow float32 for

@@ -93,8 +93,9 @@ def finish(
     say(f"how heads decide best, on {len(validation)} products of the validation part")
     seen = embed_all(encoder.encode, validation.resized(bundle.input_height, bundle.input_width))
     bundle = describe(folder, heads=choose(bundle, seen, validation.rows, train.rows))
-    say(f"embedding {len(train)} products of the training part and {len(dataset.part('test'))} of the test part")
-    figures = measure(bundle, encoder, dataset.part("test", without=left_out), train)
+    test = dataset.part("test", without=left_out)
+    say(f"embedding {len(train)} products of the training part and {len(test)} of the test part")
+    figures = measure(bundle, encoder, test, train)
     return describe(folder, metrics={**bundle.description["metrics"], "test": figures})
 
 
