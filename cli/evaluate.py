@@ -270,6 +270,10 @@ def new_types_command(
         pass
     with _evaluation(catalogue, queries, bundle, limit, cache, seed, json_file) as knowing:
         document = knowing.new_types(blind)
+    from offline.train.command import training_command
+    from services.bundle import load_bundle
+
+    document["trained_by"] = training_command(load_bundle(Path(without)))
     if json_file is not None:
         _write(json_file, _json(document))
     show_new_types(document)
@@ -399,7 +403,8 @@ def _evaluation(
     from cli.output import errors
     from offline.evaluate.model import load_model
     from offline.evaluate.run import EvaluationOptions, default_cache, prepare
-    from services.embedder.settings import EmbedderSettings, available_processors
+    from services.embedder.processor import available_processors
+    from services.embedder.settings import EmbedderSettings
 
     for path in (catalogue, queries):
         if path is not None and not path.exists():

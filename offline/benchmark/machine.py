@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.embedder.settings import available_processors
+from services.embedder.processor import available_processors, processor_flags
 
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 # Of one core: a shell and a benchmark that waits stay below.
@@ -36,12 +36,11 @@ class Machine:
     def this(cls) -> "Machine":
         """This machine, now."""
         name = "unknown"
-        flags: tuple[str, ...] = ()
         cpuinfo = Path("/proc/cpuinfo")
         if cpuinfo.is_file():
             facts = dict(line.split(":", 1) for line in cpuinfo.read_text().splitlines() if ":" in line)
             facts = {key.strip(): value.strip() for key, value in facts.items()}
             name = facts.get("model name", name)
-            have = facts.get("flags", "").split()
-            flags = tuple(flag for flag in _FLAGS if flag in have)
+        have = processor_flags()
+        flags = tuple(flag for flag in _FLAGS if flag in have)
         return cls(name, available_processors(), flags, os.getloadavg()[0])

@@ -36,7 +36,8 @@ from offline.dataset import open_dataset
 from services.bundle import load_bundle
 from services.embedder.encoder import Encoder
 from services.embedder.loading import load_encoder
-from services.embedder.settings import EmbedderSettings, available_processors
+from services.embedder.processor import available_processors
+from services.embedder.settings import EmbedderSettings
 from services.search.catalogue import DATABASE_FILE, Catalogue
 from services.serving.errors import InvalidInput
 from services.vision import prepare

@@ -42,8 +42,8 @@ type, of all products."""
 NEW_TYPES_COLUMNS: Final = ("network", "new: type", "all 10", "P@10", "others: type", "all 10", "taken for new")
 _NEW_TYPES_TEXT: Final = """\
 Types that are new to the network as well, by `fashion evaluate new-types`: another network was trained from scratch, in
-far fewer passes, on the training part without the products of {types} of the {of_types} derived types, frequent and
-rare ones alike (`fashion train --leave-out 0.2`). Of the queries, {new} of {queries} are of those types. The catalogue
+far fewer passes, by the command below, on the training part without the products of {types} of the {of_types} derived
+types, frequent and rare ones alike. Of the queries, {new} of {queries} are of those types. The catalogue
 holds all types, so that candidates and search can find what neither network nor head knows. In per cent: queries of
 the new types whose derived type is found, whose ten results are all of it, the share of results that are (P@10); the
 same for all other queries, and how many of these are taken for one of a new type. What the network loses by never
@@ -276,7 +276,16 @@ def page(
             new=f"{new_types['queries_of_new']:,}",
             queries=f"{new_types['queries']:,}",
         )
-        lines += [text, "", *_table(NEW_TYPES_COLUMNS, new_types_rows(new_types), numbers_from=1), ""]
+        lines += [
+            text,
+            "",
+            "```sh",
+            new_types["trained_by"],
+            "```",
+            "",
+            *_table(NEW_TYPES_COLUMNS, new_types_rows(new_types), numbers_from=1),
+            "",
+        ]
     if robustness is not None:
         lines += [
             "## Shoppers' photographs",

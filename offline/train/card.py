@@ -1,10 +1,10 @@
 """The model card of a bundle, written from what the bundle says of itself, so that the two never disagree."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from offline.train.augment import CALM
+from offline.train.command import training_command
 from offline.train.config import HEADS
 from offline.train.decisions import said
 from offline.train.finish import worst
@@ -71,7 +71,7 @@ def model_card(bundle: Bundle) -> str:
         _weak_points(figures),
         "## Training it again",
         "One command, from the root of the repository; a run that was stopped goes on when it is given again:",
-        f"```sh\n{_command(bundle, training, settings)}\n```",
+        f"```sh\n{training_command(bundle)}\n```",
         *_initial_note(settings["initial"]),
     ]
     return "\n\n".join(sections) + "\n"
@@ -193,26 +193,6 @@ def _weak_points(figures: Mapping[str, Any]) -> str:
         "half out of the picture. Cut the product out with a region.",
     )
     return "\n".join(f"- {point}" for point in points)
-
-
-def _command(bundle: Bundle, training: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    sizes = ",".join(f"{s['start']:g}:{s['height']}x{s['width']}" for s in settings["stages"])
-    length = (
-        f"--minutes {settings['minutes']:g}" if settings["minutes"] is not None else f"--passes {settings['passes']:g}"
-    )
-    drawn = f" --drawn {training['drawn']}" if training["drawn"] else ""
-    if settings["initial"] != "scratch":
-        # Of a bundle its folder is to be named, which lies wherever it was unpacked.
-        drawn += f" --initial {settings['initial'] if settings['initial'] == 'imagenet' else 'INITIAL_BUNDLE'}"
-    blend = f" --blend {settings['blend']:g}" if settings.get("blend", 1.0) < 1.0 else ""
-    left_out = f" --leave-out {settings['leave_out']:g}" if settings.get("leave_out") else ""
-    return (
-        f"fashion train DATASET {length}{drawn} --sizes {sizes} \\\n"
-        f"    --peak {settings['peak']:g}{blend}{left_out} --seed {settings['seed']} --run var/train "
-        f"--bundle models/{bundle.name} \\\n"
-        f"    --data {shlex.quote(training['data'])} --data-url {shlex.quote(training['url'])} "
-        f"--licence {shlex.quote(training['licence'])}"
-    )
 
 
 def _groups(title: str, groups: Mapping[str, Mapping[str, float]]) -> str:

@@ -5,7 +5,8 @@ from typing import Final
 
 from services.bundle import load_bundle
 from services.embedder.encoder import Encoder
-from services.embedder.settings import EmbedderSettings, available_processors
+from services.embedder.processor import available_processors
+from services.embedder.settings import EmbedderSettings
 from services.serving.errors import NotReady
 
 IMAGENET: Final = "imagenet"

@@ -1,8 +1,5 @@
 """The settings of the embedder, read from EMBEDDER_… variables."""
 
-import math
-import os
-from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import Field
@@ -10,13 +7,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.embedder.batching import BatchingLimits
 from services.embedder.local import EmbedderLimits
+from services.embedder.processor import available_processors
 from services.vision.decode import ImageLimits
 
 DEFAULT_PORT: Final = 50051
 
 # Each keeps working memory of its own; those who want more of them say so.
 _MOST_INFERENCES: Final = 8
-_CGROUP_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
 class EmbedderSettings(BaseSettings):
@@ -27,7 +24,7 @@ class EmbedderSettings(BaseSettings):
         runtime: what runs the network; "tensorflow" is the reference, and needs the extra `train`; "fake" makes
             repeatable embeddings of no meaning, for tests.
         precision: that OpenVINO computes in; "auto" is bfloat16 where the processor has instructions for it,
-            elsewhere int8 for the layers that hold nine tenths of the weights, and float32 for the others.
+            int8 for the layers that hold nine tenths of the weights where it has avx512_vnni, float32 for all else.
         threads: that an inference uses while it is the only one. Absent: as many as this process may use processors.
         inferences: most inferences at once, each in one thread while there are several. Absent: as many as this process
             may use processors with OpenVINO, 1 with other runtimes.
@@ -78,18 +75,3 @@ class EmbedderSettings(BaseSettings):
             ),
             decode_threads=self.decode_threads,
         )
-
-
-def available_processors(quota_file: Path = _CGROUP_QUOTA) -> int:
-    """Returns how many processors this process may use: a container's limit counts, not the machine's size.
-
-    Args:
-        quota_file: cpu.max of cgroup v2, "QUOTA PERIOD" or "max PERIOD", in microseconds; need not exist.
-    """
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    try:
-        quota, period = quota_file.read_text().split()
-    except (OSError, ValueError):
-        # No cgroup v2: not a container, or not Linux.
-        return count
-    return count if quota == "max" else max(1, min(count, math.ceil(int(quota) / int(period))))

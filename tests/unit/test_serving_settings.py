@@ -7,7 +7,8 @@ import pytest
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.embedder.settings import EmbedderSettings, available_processors
+from services.embedder.processor import available_processors
+from services.embedder.settings import EmbedderSettings
 from services.serving.settings import ServerSettings, SettingsError, read_settings
 
 

@@ -1,7 +1,7 @@
 """ResNet50 as keras.applications defines it, as an OpenVINO graph: pixels in, the largest activations out."""
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import openvino as ov
@@ -12,28 +12,26 @@ from services.serving.errors import InvalidInput
 from services.vision.preprocess import Preprocessing
 
 Weights = Mapping[str, NDArray[np.float32]]
-Precision = Literal["float32", "bfloat16", "int8"]
 
 # He et al. 2016, table 1: blocks a stage; the first of each but stage 2 halves the picture.
 _BLOCKS: Final = {2: 3, 3: 4, 4: 6, 5: 3}
-# Where a picture has come down to so few places, convolutions of one picture after another leave most of the
-# processor's width unused: there all places of all pictures are the rows of one matrix. A stage at 5 x 4 places gains
-# from it in int8 alone.
-_FEW_PLACES: Final[Mapping[Precision, int]] = {"float32": 16, "bfloat16": 0, "int8": 32}
 # Of a weight in int8, which is kept as 0 to 255 with a scale and a zero of its own for each channel that it adds to.
 _LEVELS: Final = 255
 # keras.applications.resnet.
 _EPSILON: Final = 1.001e-5
 
 
-def build_resnet50(weights: Weights, preprocessing: Preprocessing, precision: Precision) -> ov.Model:
+def build_resnet50(
+    weights: Weights, preprocessing: Preprocessing, *, few_places: int = 0, in_int8: bool = False
+) -> ov.Model:
     """Build the graph; batch normalisation is folded into the convolutions, in float64.
 
     Args:
         weights: by the names that Keras gives them; exactly those of ResNet50 without its top.
         preprocessing: what the network expects.
-        precision: that it is to be computed in; in "int8" convolutions at few places, which hold nine tenths of the
-            weights, have theirs in int8, and all others are computed in float32.
+        few_places: where a picture has come down to so few, convolutions are products of matrices whose rows are all
+            places of all pictures; one picture after another would leave most of the processor's width unused.
+        in_int8: whether the matrices of these products are kept in 8 bits.
 
     Returns:
         A model from uint8 (n, height, width, 3), RGB, to float32 (n, 2048).
@@ -41,7 +39,7 @@ def build_resnet50(weights: Weights, preprocessing: Preprocessing, precision: Pr
     Raises:
         InvalidInput: the weights are not those of a ResNet50.
     """
-    layers = _Layers(weights, in_int8=precision == "int8")
+    layers = _Layers(weights, in_int8=in_int8)
     pixels = ops.parameter([-1, preprocessing.height, preprocessing.width, 3], ov.Type.u8, name="pixels")
     x = ops.convert(pixels, ov.Type.f32)
     if preprocessing.channels == "BGR":
@@ -57,7 +55,7 @@ def build_resnet50(weights: Weights, preprocessing: Preprocessing, precision: Pr
     for stage, blocks in _BLOCKS.items():
         stride = 2 if stage > min(_BLOCKS) else 1
         before, grid = grid, _halved(grid) if stride > 1 else grid
-        if grid[0] * grid[1] > _FEW_PLACES[precision]:
+        if grid[0] * grid[1] > few_places:
             x = _convolved_stage(layers, x, stage, blocks, stride)
         else:
             x = _rows(x, None if not as_rows else before, stride)
