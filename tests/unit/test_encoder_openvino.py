@@ -1,6 +1,7 @@
 """ResNet50 on OpenVINO: float32 is the reference to the letter, bfloat16 and int8 within the design's tolerance."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +151,14 @@ def test_precision_is_always_said(bundle: Bundle) -> None:
     # Without the instructions that it is made for, int8 takes twice as long as float32.
     assert fastest_precision(core, {"avx2"}) == ("bfloat16" if native else "float32")
     assert fastest_precision(core, {"avx2", "avx512_vnni"}) == ("bfloat16" if native else "int8")
+
+
+def test_pictures_too_large_for_int8_are_said_to_be_computed_in_float32(
+    weights: dict[str, NDArray[np.float32]], bundle: Bundle
+) -> None:
+    large = replace(bundle.preprocessing, height=224, width=224)
+    encoder = OpenvinoEncoder(weights, large, name="x", model_version="x", precision="int8")
+    assert encoder.model.precision == "float32"
 
 
 def test_weights_of_another_network_are_refused(weights: dict[str, NDArray[np.float32]], bundle: Bundle) -> None:

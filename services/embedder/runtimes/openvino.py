@@ -13,7 +13,7 @@ from services.bundle import Bundle
 from services.contract import ModelInfo
 from services.embedder.encoder import check_batch, normalise
 from services.embedder.processor import processor_flags
-from services.embedder.runtimes.resnet50 import build_resnet50
+from services.embedder.runtimes.resnet50 import build_resnet50, last_places
 from services.serving.errors import InvalidInput
 from services.vision.preprocess import Preprocessing
 
@@ -86,7 +86,8 @@ class OpenvinoEncoder:
             model_version: of the model.
             threads: that one picture or batch is computed with; 0 lets OpenVINO choose.
             precision: of the arithmetic; "auto" is what `fastest_precision` tells. "int8" is that of the last stages,
-                where nine tenths of the weights are; before them it is float32.
+                where nine tenths of the weights are; before them, and for pictures from about 224 x 224 on, it is
+                float32.
             inferences: how many are expected at once; from two on a second network is kept for them.
 
         Raises:
@@ -95,6 +96,9 @@ class OpenvinoEncoder:
         core = ov.Core()
         if precision == "auto":
             precision = fastest_precision(core)
+        if precision == "int8" and last_places(preprocessing) > _FEW_PLACES_INT8:
+            # Of pictures so large no stage is a product of matrices: nothing would be in int8.
+            precision = "float32"
         self._model = ModelInfo(
             name=name,
             model_version=model_version,

@@ -1,5 +1,6 @@
 """ResNet50 as keras.applications defines it, as an OpenVINO graph: pixels in, the largest activations out."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -64,6 +65,11 @@ def build_resnet50(
     x = ops.reduce_max(x, _constant(np.array([1, 2] if as_rows else [2, 3])), keep_dims=False)
     layers.check_all_used()
     return ov.Model([ops.result(x)], [pixels], "resnet50")
+
+
+def last_places(preprocessing: Preprocessing) -> int:
+    """At how many places the last stage sees a picture: its sides are halved five times, each time rounded up."""
+    return math.prod(-(-side // 32) for side in (preprocessing.height, preprocessing.width))
 
 
 def _convolved_stage(layers: "_Layers", x: Any, stage: int, blocks: int, stride: int) -> Any:
