@@ -16,18 +16,20 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import structlog
 
-from services.bundle import load_bundle
+from services.bundle import Bundle, load_bundle
 from services.classifier.local import LocalClassifier
 from services.classifier.recognition import ClassifierModel
 from services.classifier.servicer import CLASSIFIER, ClassifierServicer
 from services.classifier.settings import ClassifierSettings
 from services.clients.candidate_store import MemoryCandidateStore
-from services.contract import CandidateSet, ModelInfo
+from services.contract import CandidateSet
+from services.embedder.coming import EmbedderToCome
 from services.embedder.encoder import Encoder
 from services.embedder.loading import load_encoder
 from services.embedder.local import LocalEmbedder, cold_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.embedder.settings import EmbedderSettings
+from services.embedding import EmbeddingSpace
 from services.gateway.settings import GatewaySettings
 from services.redis_server import redis_url_or_embedded
 from services.search.assembly import running_search
@@ -206,15 +208,24 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
     preferences = RedisPreferences.connect(redis_url, timeout_s=settings.search.preferences_timeout_s)
     resources.push_async_callback(preferences.close)
 
-    embedder = await _start_embedder(settings.embedder, await encoder, server, resources)
-    classifier = await _start_classifier(settings, await embedder.model(), resources)
+    # What the embedder and its threads are is left after the search that asks it, though it comes later.
+    embedding = await resources.enter_async_context(AsyncExitStack())
+    embedder = EmbedderToCome()
+    bundle = await asyncio.to_thread(_bundle, settings.embedder)
+    starting = asyncio.create_task(_start_embedder(settings.embedder, encoder, server, embedding, embedder))
+    resources.push_async_callback(_cancelled, starting)
+    space = bundle or await embedder.model()
+    classifier = _classifier(settings, space, bundle)
+    resources.callback(classifier.close)
 
     async def warm_up() -> None:
-        await embedder.warm_up(settings.embedder.warm_up_timeout_s)
-        await server.ready(EMBEDDER, EmbedderServicer(embedder, settings.embedder.max_batch))
-        await server.ready(CLASSIFIER, ClassifierServicer(classifier, embedder))
+        local = await starting
+        await local.warm_up(settings.embedder.warm_up_timeout_s)
+        await server.ready(EMBEDDER, EmbedderServicer(local, settings.embedder.max_batch))
+        await server.ready(CLASSIFIER, ClassifierServicer(classifier, local))
 
-    # The first inferences need no interpreter, and loading the catalogue little else.
+    # The first inferences need no interpreter. The catalogue is loaded meanwhile, and while the network compiles: what
+    # it has to know of the model the bundle says.
     warming = asyncio.create_task(warm_up())
     resources.push_async_callback(_cancelled, warming)
     search = await resources.enter_async_context(
@@ -227,6 +238,7 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
             preferences=preferences,
             candidate_store=HandedOverCandidates(classifier.use),
             on_failure=server.stop,
+            space=space,
         )
     )
     await warming
@@ -259,27 +271,36 @@ async def _start_gateway(
 
 
 async def _start_embedder(
-    settings: EmbedderSettings, encoder: Encoder, server: Server, resources: AsyncExitStack
+    settings: EmbedderSettings,
+    encoder: "asyncio.Task[Encoder]",
+    server: Server,
+    resources: AsyncExitStack,
+    whoever_waits: EmbedderToCome,
 ) -> LocalEmbedder:
-    embedder = await resources.enter_async_context(cold_embedder(encoder, settings.limits()))
-    await resources.enter_async_context(
-        server.watched(EMBEDDER, embedder.died, why="the encoder has stopped working", stop=True)
-    )
+    try:
+        embedder = await resources.enter_async_context(cold_embedder(await encoder, settings.limits()))
+        await resources.enter_async_context(
+            server.watched(EMBEDDER, embedder.died, why="the encoder has stopped working", stop=True)
+        )
+    except BaseException as error:
+        whoever_waits.fails(error)
+        raise
+    whoever_waits.comes(embedder)
     return embedder
 
 
-async def _start_classifier(settings: StackSettings, model: ModelInfo, resources: AsyncExitStack) -> LocalClassifier:
-    bundle = Path(settings.embedder.bundle)
-    # The fake runtime and the plain weights of ImageNet know no labels.
-    if settings.embedder.runtime != "fake" and bundle.is_dir():
-        heads = ClassifierModel.of(await asyncio.to_thread(load_bundle, bundle))
-    else:
-        heads = ClassifierModel.without_heads(model)
-    classifier = LocalClassifier(
-        heads, threads=settings.classifier.threads, max_pending=settings.classifier.max_pending
+def _bundle(settings: EmbedderSettings) -> Bundle | None:
+    """The bundle; None for the fake runtime and the plain weights of ImageNet, which know no labels."""
+    path = Path(settings.bundle)
+    return load_bundle(path) if settings.runtime != "fake" and path.is_dir() else None
+
+
+def _classifier(settings: StackSettings, space: EmbeddingSpace, bundle: Bundle | None) -> LocalClassifier:
+    return LocalClassifier(
+        ClassifierModel.without_heads(space) if bundle is None else ClassifierModel.of(bundle),
+        threads=settings.classifier.threads,
+        max_pending=settings.classifier.max_pending,
     )
-    resources.callback(classifier.close)
-    return classifier
 
 
 async def _entered(resources: AsyncExitStack, context: AbstractContextManager[T]) -> T:

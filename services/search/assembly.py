@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from services.contract import CandidateStore, Classifier, Embedder, ModelInfo
+from services.embedding import EmbeddingSpace
 from services.search.candidate_file import CandidateFile
 from services.search.candidates import CandidateKeeper, CandidatePublisher
 from services.search.catalogue import Catalogue
@@ -39,6 +40,7 @@ async def running_search(
     preferences: PreferenceStore,
     candidate_store: CandidateStore,
     on_failure: Callable[[str], None],
+    space: EmbeddingSpace | None = None,
 ) -> AsyncIterator[LocalSearch]:
     """Runs search for as long as the context lasts, its index loaded and its candidates published.
 
@@ -46,11 +48,12 @@ async def running_search(
         settings: what it keeps and how much it does.
         catalogue: opened before anything that takes long, so that a directory in use is refused at once; its owner
             closes it.
-        embedder: waited for until it describes its model.
+        embedder: waited for until it describes its model, unless that is known already.
         classifier: for photographs.
         preferences: the dislikes; its owner closes it.
         candidate_store: where candidates are published; its owner closes it.
         on_failure: told in a sentence where something in the background has ended that never should.
+        space: the embedder's model, where it is known; the embedder itself may then come later.
 
     Yields:
         Search.
@@ -59,7 +62,7 @@ async def running_search(
         TimeoutError: the embedder has not described its model in time.
     """
     async with AsyncExitStack() as resources:
-        model = await _model(embedder, settings.start_timeout_s)
+        model: EmbeddingSpace = space or await _model(embedder, settings.start_timeout_s)
         index = FaissIndex(model.dimension, settings.index(), ReductionFile(settings.data_dir, model.model_version))
         keeper = CandidateKeeper(
             index, model, settings.candidates_changed_share, CandidateFile(settings.data_dir, model)

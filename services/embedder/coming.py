@@ -1,0 +1,46 @@
+"""An embedder that is still being made, for those who need one to begin with and will ask it later."""
+
+import asyncio
+from collections.abc import Sequence
+
+from services.contract import Embedder, Embedding, ModelInfo, Photograph
+from services.serving.errors import FashionError
+
+
+class EmbedderToCome:
+    """Fulfils `contract.Embedder`: whoever asks waits until the embedder is there, or is told why it never will be.
+
+    All methods belong to one event loop.
+    """
+
+    def __init__(self) -> None:
+        self._embedder: asyncio.Future[Embedder] = asyncio.get_running_loop().create_future()
+
+    def comes(self, embedder: Embedder) -> None:
+        """Has it answer from now on."""
+        self._embedder.set_result(embedder)
+
+    def fails(self, error: BaseException) -> None:
+        """Tells whoever waits, or will ask, that it never comes."""
+        if isinstance(error, asyncio.CancelledError):
+            self._embedder.cancel()
+            return
+        self._embedder.set_exception(error)
+        # Where nobody ever asks, that is no reason for a warning.
+        self._embedder.exception()
+
+    async def embed(self, photograph: Photograph) -> Embedding:
+        """Embeds one photograph; see `Embedder.embed`."""
+        return await (await self._there()).embed(photograph)
+
+    async def embed_batch(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
+        """Embeds any number of photographs; see `Embedder.embed_batch`."""
+        return await (await self._there()).embed_batch(photographs)
+
+    async def model(self) -> ModelInfo:
+        """Describes the model; see `Embedder.model`."""
+        return await (await self._there()).model()
+
+    async def _there(self) -> Embedder:
+        # One of many who wait may leave without taking it from the others.
+        return await asyncio.shield(self._embedder)
