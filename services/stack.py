@@ -210,10 +210,10 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
 
     # What the embedder and its threads are is left after the search that asks it, though it comes later.
     embedding = await resources.enter_async_context(AsyncExitStack())
-    embedder = EmbedderToCome()
     bundle = await asyncio.to_thread(_bundle, settings.embedder)
-    starting = asyncio.create_task(_start_embedder(settings.embedder, encoder, server, embedding, embedder))
+    starting = asyncio.create_task(_start_embedder(settings.embedder, encoder, server, embedding))
     resources.push_async_callback(_cancelled, starting)
+    embedder = EmbedderToCome(starting)
     space = bundle or await embedder.model()
     classifier = _classifier(settings, space, bundle)
     resources.callback(classifier.close)
@@ -271,21 +271,12 @@ async def _start_gateway(
 
 
 async def _start_embedder(
-    settings: EmbedderSettings,
-    encoder: "asyncio.Task[Encoder]",
-    server: Server,
-    resources: AsyncExitStack,
-    whoever_waits: EmbedderToCome,
+    settings: EmbedderSettings, encoder: "asyncio.Task[Encoder]", server: Server, resources: AsyncExitStack
 ) -> LocalEmbedder:
-    try:
-        embedder = await resources.enter_async_context(cold_embedder(await encoder, settings.limits()))
-        await resources.enter_async_context(
-            server.watched(EMBEDDER, embedder.died, why="the encoder has stopped working", stop=True)
-        )
-    except BaseException as error:
-        whoever_waits.fails(error)
-        raise
-    whoever_waits.comes(embedder)
+    embedder = await resources.enter_async_context(cold_embedder(await encoder, settings.limits()))
+    await resources.enter_async_context(
+        server.watched(EMBEDDER, embedder.died, why="the encoder has stopped working", stop=True)
+    )
     return embedder
 
 

@@ -1,7 +1,7 @@
 """An embedder that is still being made, for those who need one to begin with and will ask it later."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from services.contract import Embedder, Embedding, ModelInfo, Photograph
 from services.serving.errors import FashionError
@@ -13,21 +13,9 @@ class EmbedderToCome:
     All methods belong to one event loop.
     """
 
-    def __init__(self) -> None:
-        self._embedder: asyncio.Future[Embedder] = asyncio.get_running_loop().create_future()
-
-    def comes(self, embedder: Embedder) -> None:
-        """Has it answer from now on."""
-        self._embedder.set_result(embedder)
-
-    def fails(self, error: BaseException) -> None:
-        """Tells whoever waits, or will ask, that it never comes."""
-        if isinstance(error, asyncio.CancelledError):
-            self._embedder.cancel()
-            return
-        self._embedder.set_exception(error)
-        # Where nobody ever asks, that is no reason for a warning.
-        self._embedder.exception()
+    def __init__(self, embedder: Awaitable[Embedder]) -> None:
+        """Takes the task that makes it; its error is what whoever asks is told."""
+        self._embedder = asyncio.ensure_future(embedder)
 
     async def embed(self, photograph: Photograph) -> Embedding:
         """Embeds one photograph; see `Embedder.embed`."""

@@ -27,8 +27,8 @@ class Ready:
 
 
 async def test_whoever_asks_waits_until_it_is_there() -> None:
-    coming = EmbedderToCome()
-    embedder: Embedder = coming
+    made: asyncio.Future[Embedder] = asyncio.get_running_loop().create_future()
+    embedder: Embedder = EmbedderToCome(made)
     asked = asyncio.gather(
         embedder.embed(Photograph(b"two")), embedder.embed_batch([Photograph(b"x")]), embedder.model()
     )
@@ -38,7 +38,7 @@ async def test_whoever_asks_waits_until_it_is_there() -> None:
     impatient.cancel()
     await asyncio.wait({impatient})
 
-    coming.comes(Ready())
+    made.set_result(Ready())
 
     one, (other,), model = await asked
     assert (len(one.values), len(other.values), model) == (3, 1, MODEL)
@@ -46,17 +46,19 @@ async def test_whoever_asks_waits_until_it_is_there() -> None:
 
 
 async def test_whoever_asks_is_told_why_it_never_comes() -> None:
-    coming = EmbedderToCome()
+    made: asyncio.Future[Embedder] = asyncio.get_running_loop().create_future()
+    coming = EmbedderToCome(made)
     asked = asyncio.create_task(coming.model())
     await asyncio.sleep(0)
-    coming.fails(InvalidInput("no bundle", reason="BUNDLE_INVALID"))
+    made.set_exception(InvalidInput("no bundle", reason="BUNDLE_INVALID"))
     for asking in (asked, coming.embed(Photograph(b"x"))):
         with pytest.raises(InvalidInput, match="no bundle"):
             await asking
 
 
 async def test_whoever_asks_is_let_go_where_it_was_given_up() -> None:
-    coming = EmbedderToCome()
-    coming.fails(asyncio.CancelledError())
+    made: asyncio.Future[Embedder] = asyncio.get_running_loop().create_future()
+    coming = EmbedderToCome(made)
+    made.cancel()
     with pytest.raises(asyncio.CancelledError):
         await coming.model()
