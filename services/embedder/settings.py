@@ -23,8 +23,8 @@ class EmbedderSettings(BaseSettings):
         bundle: a bundle's folder, or "imagenet" for the weights of keras.applications (downloaded once).
         runtime: what runs the network; "tensorflow" is the reference, and needs the extra `train`; "fake" makes
             repeatable embeddings of no meaning, for tests.
-        precision: that OpenVINO computes in; "auto" is bfloat16 where the processor has instructions for it,
-            int8 for the layers that hold nine tenths of the weights where it has avx512_vnni, float32 for all else.
+        precision: that OpenVINO computes in; "auto" is bfloat16 where the processor has instructions for it, else
+            float32, and with avx512_vnni but no AMX, int8 for the layers that hold nine tenths of the weights.
         threads: that an inference uses while it is the only one. Absent: as many as this process may use processors.
         inferences: most inferences at once, each in one thread while there are several. Absent: as many as this process
             may use processors with OpenVINO, 1 with other runtimes.

@@ -1,4 +1,4 @@
-"""A bundle's network on OpenVINO: the runtime that serves, in bfloat16 or int8, whichever the processor is made for."""
+"""A bundle's network on OpenVINO: the runtime that serves, in whichever precision the processor is made for."""
 
 import threading
 from collections.abc import Collection, Mapping
@@ -30,12 +30,14 @@ _LARGE: Final = 16
 _DEVICE: Final = "CPU"
 _NATIVE_BFLOAT16: Final = "BF16"
 _INT8_FLAG: Final = "avx512_vnni"
+# Its tiles compute in bfloat16 so fast that nothing was found to be faster.
+_TILES_FLAG: Final = "amx_bf16"
 _WIDE_FLAG: Final = "avx512f"
 # At so few places of a picture products of matrices are faster than convolutions, as far as was measured: in float32
 # where the processor is wide, of the last stage alone.
 _FEW_PLACES_WIDE: Final = 16
 _FEW_PLACES_INT8: Final = 32
-_TYPES: Final = {"float32": ov.Type.f32, "bfloat16": ov.Type.bf16, "int8": ov.Type.f32}
+_TYPES: Final = {"float32": ov.Type.f32, "bfloat16": ov.Type.bf16}
 # In int8 so many activations in a row share a scale, found as they come.
 _INT8_GROUP: Final = 128
 
@@ -48,9 +50,14 @@ def fastest_precision(core: ov.Core, flags: Collection[str] | None = None) -> Pr
         flags: what it can do; asked of the system where not given. OpenVINO does not tell about int8, which without
             these very instructions takes twice as long as float32.
     """
-    if computes_bfloat16(core):
-        return "bfloat16"
-    return "int8" if _INT8_FLAG in (processor_flags() if flags is None else flags) else "float32"
+    flags = processor_flags() if flags is None else flags
+    if _INT8_FLAG in flags and _TILES_FLAG not in flags:
+        return "int8"
+    return _without_int8(core)
+
+
+def _without_int8(core: ov.Core) -> Literal["float32", "bfloat16"]:
+    return "bfloat16" if computes_bfloat16(core) else "float32"
 
 
 def computes_bfloat16(core: ov.Core | None = None) -> bool:
@@ -87,7 +94,7 @@ class OpenvinoEncoder:
             threads: that one picture or batch is computed with; 0 lets OpenVINO choose.
             precision: of the arithmetic; "auto" is what `fastest_precision` tells. "int8" is that of the last stages,
                 where nine tenths of the weights are; before them, and for pictures from about 224 x 224 on, it is
-                float32.
+                bfloat16 where the processor computes in it, else float32.
             inferences: how many are expected at once; from two on a second network is kept for them.
 
         Raises:
@@ -98,7 +105,7 @@ class OpenvinoEncoder:
             precision = fastest_precision(core)
         if precision == "int8" and last_places(preprocessing) > _FEW_PLACES_INT8:
             # Of pictures so large no stage is a product of matrices: nothing would be in int8.
-            precision = "float32"
+            precision = _without_int8(core)
         self._model = ModelInfo(
             name=name,
             model_version=model_version,
@@ -112,7 +119,7 @@ class OpenvinoEncoder:
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             # Always said: left alone, OpenVINO takes bfloat16 wherever it can.
-            "INFERENCE_PRECISION_HINT": _TYPES[precision],
+            "INFERENCE_PRECISION_HINT": _TYPES[_without_int8(core) if precision == "int8" else precision],
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": str(_INT8_GROUP),
         }
         few_places = 0
