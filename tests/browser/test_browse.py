@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests import small_shop
 from tests.browser.conftest import MARKUP, Open, names_of, picture
-from tests.gateways import Shop
+from tests.gateways import KEY, Shop, shop
 
 SIZES = ["desktop", "phone"]
 FIRST_PAGE = 24
@@ -168,6 +170,23 @@ def test_a_disliked_colour_goes_at_once_and_stays_away(page: Page, stocked: Shop
     page.get_by_role("button", name="Forget all my colours").click()
     page.get_by_role("button", name="Close", exact=True).click()
     expect(page.locator(".count")).to_have_text("43 products")
+
+
+@pytest.mark.parametrize("device", SIZES)
+def test_a_gateway_that_signs_no_demo_tokens_is_browsed_without_colours(
+    open_page: Open, tmp_path: Path, device: str
+) -> None:
+    with shop(tmp_path, host="0.0.0.0", token_key=KEY) as running:
+        running.grpc.upsert(small_shop.rows())
+        # The browser itself notes the 403 in the console.
+        with open_page(device, quiet=False) as page:
+            page.goto(f"{running.url}/p/{BLUE}")
+            expect(page.locator(".similar .card")).to_have_count(18)
+            expect(page.get_by_role("button", name="Leave out this colour")).to_be_hidden()
+            expect(page.locator("#colours-button")).to_be_hidden()
+            page.locator(".wordmark").click()
+            expect(page.locator(".count")).to_have_text("40 products")
+            picture(page, f"without-sessions-{device}")
 
 
 def test_the_curious_see_what_was_left_out_and_how_long_it_took(page: Page, stocked: Shop) -> None:

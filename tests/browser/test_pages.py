@@ -1,6 +1,7 @@
 """The inspector, the map, what a phone keeps on its home screen, and all pages as axe-core sees them."""
 
 import io
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,6 +137,42 @@ def test_a_pointer_over_the_map_shows_the_product(open_page: Open, mapped: Shop)
                     expect(page).to_have_url(re.compile("/p/"))
                     return
         raise AssertionError("no point was found under the pointer")
+
+
+def test_two_fingers_zoom_into_the_map(open_page: Open, mapped: Shop) -> None:
+    with open_page("phone") as page:
+        page.goto(f"{mapped.url}/map")
+        canvas = page.locator(".map-stage canvas")
+        expect(page.locator(".legend button")).to_have_count(3)
+        canvas.scroll_into_view_if_needed()
+        frame = canvas.bounding_box()
+        assert frame is not None
+        centre = frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2
+        fingers = page.context.new_cdp_session(page)
+
+        def touch(kind: str, apart: float | None = None) -> None:
+            points = [] if apart is None else [{"x": centre[0] + side * apart, "y": centre[1]} for side in (-1, 1)]
+            fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        def distance_of_the_point() -> float:
+            """How many pixels the point that is looked at is from the middle; its card stands to the left."""
+            style = "one => ['--x', '--y'].map((name) => parseFloat(one.style.getPropertyValue(name)))"
+            x, y = page.locator(".map-card").evaluate(style)
+            return math.hypot(x + 148 + 16 - frame["width"] / 2, y + 80 - frame["height"] / 2)
+
+        canvas.focus()
+        page.keyboard.press("ArrowRight")
+        expect(page.locator(".map-card")).to_be_visible()
+        before = distance_of_the_point()
+        touch("touchStart", 50)
+        for apart in (54, 57, 60):
+            touch("touchMove", apart)
+        touch("touchEnd")
+        # The middle stays where it is; all else is as much farther from it as the fingers are apart.
+        assert distance_of_the_point() == pytest.approx(1.2 * before, rel=0.02)
+        # Neither the page was zoomed nor a product opened.
+        assert page.evaluate("visualViewport.scale") == 1
+        assert page.url.endswith("/map")
 
 
 @pytest.mark.parametrize("device", SIZES)

@@ -1,4 +1,4 @@
-"""Schemathesis reads the OpenAPI document and tries to break what it describes: bounded, seeded, all its checks."""
+"""Schemathesis reads the OpenAPI document and tries to break it, call by call and in sequences: bounded, seeded."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("parameters", "phases"),
-    [("", "examples,coverage,fuzzing"), (KNOWN, "examples,fuzzing")],
+    [("", "examples,coverage,fuzzing"), (KNOWN, "examples,fuzzing,stateful")],
     ids=["anything", "known products"],
 )
 def test_schemathesis_finds_nothing(catalogue: Shop, tmp_path: Path, parameters: str, phases: str) -> None:

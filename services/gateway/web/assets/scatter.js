@@ -149,7 +149,7 @@ export function scatter(points, { label, paint, looked, opened, signal }) {
     canvas.setPointerCapture(event.pointerId);
     fingers.set(event.pointerId, [event.offsetX, event.offsetY]);
     travelled = fingers.size > 1 ? Infinity : 0;
-    pinch = 0;
+    if (fingers.size === 2) pinch = betweenFingers().apart;
   });
   canvas.addEventListener("pointermove", (event) => {
     const before = fingers.get(event.pointerId);
@@ -162,14 +162,15 @@ export function scatter(points, { label, paint, looked, opened, signal }) {
     travelled += Math.hypot(dx, dy);
     if (fingers.size === 1 && travelled > TAP_PX) panBy(dx, dy);
     if (fingers.size === 2) {
-      const [[ax, ay], [bx, by]] = fingers.values();
-      const apart = Math.hypot(ax - bx, ay - by);
-      if (pinch) zoomAt(apart / pinch, (ax + bx) / 2, (ay + by) / 2);
+      const { apart, x, y } = betweenFingers();
+      zoomAt(apart / pinch, x, y);
       pinch = apart;
     }
   });
   const lifted = (event) => {
-    if (!fingers.delete(event.pointerId) || event.type !== "pointerup" || travelled > TAP_PX) return;
+    const known = fingers.delete(event.pointerId);
+    if (fingers.size === 2) pinch = betweenFingers().apart;
+    if (!known || event.type !== "pointerup" || travelled > TAP_PX) return;
     const index = nearest(event.offsetX, event.offsetY);
     // A finger cannot hover: its first tap looks, its second opens.
     if (index !== null && (event.pointerType === "mouse" || index === current)) opened(index);
@@ -191,6 +192,11 @@ export function scatter(points, { label, paint, looked, opened, signal }) {
     else return;
     event.preventDefault();
   });
+
+  function betweenFingers() {
+    const [[ax, ay], [bx, by]] = fingers.values();
+    return { apart: Math.max(1, Math.hypot(ax - bx, ay - by)), x: (ax + bx) / 2, y: (ay + by) / 2 };
+  }
 
   function middle() {
     return current === null ? [size.width / 2, size.height / 2] : place(current);
