@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import structlog
 
-from services.bundle import Bundle, load_bundle
+from services.bundle import Bundle
 from services.classifier.local import LocalClassifier
 from services.classifier.recognition import ClassifierModel
 from services.classifier.servicer import CLASSIFIER, ClassifierServicer
@@ -25,7 +25,7 @@ from services.clients.candidate_store import MemoryCandidateStore
 from services.contract import CandidateSet
 from services.embedder.coming import EmbedderToCome
 from services.embedder.encoder import Encoder
-from services.embedder.loading import load_encoder
+from services.embedder.loading import load_encoder, named_bundle
 from services.embedder.local import LocalEmbedder, cold_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.embedder.settings import EmbedderSettings
@@ -197,8 +197,9 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
     data_dir = settings.search.data_dir
     catalogue = await asyncio.to_thread(Catalogue.open, data_dir)
     resources.callback(catalogue.close)
+    bundle = await asyncio.to_thread(named_bundle, settings.embedder)
     # Compiling needs no interpreter: the gateway is imported, and Redis started, meanwhile.
-    encoder = asyncio.create_task(asyncio.to_thread(load_encoder, settings.embedder))
+    encoder = asyncio.create_task(asyncio.to_thread(load_encoder, settings.embedder, bundle))
     resources.push_async_callback(_cancelled, encoder)
     gateways = []
     if settings.gateway is not None:
@@ -210,7 +211,6 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
 
     # What the embedder and its threads are is left after the search that asks it, though it comes later.
     embedding = await resources.enter_async_context(AsyncExitStack())
-    bundle = await asyncio.to_thread(_bundle, settings.embedder)
     starting = asyncio.create_task(_start_embedder(settings.embedder, encoder, server, embedding))
     resources.push_async_callback(_cancelled, starting)
     embedder = EmbedderToCome(starting)
@@ -280,14 +280,9 @@ async def _start_embedder(
     return embedder
 
 
-def _bundle(settings: EmbedderSettings) -> Bundle | None:
-    """The bundle; None for the fake runtime and the plain weights of ImageNet, which know no labels."""
-    path = Path(settings.bundle)
-    return load_bundle(path) if settings.runtime != "fake" and path.is_dir() else None
-
-
 def _classifier(settings: StackSettings, space: EmbeddingSpace, bundle: Bundle | None) -> LocalClassifier:
     return LocalClassifier(
+        # The fake runtime and the plain weights of ImageNet know no labels.
         ClassifierModel.without_heads(space) if bundle is None else ClassifierModel.of(bundle),
         threads=settings.classifier.threads,
         max_pending=settings.classifier.max_pending,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from services.bundle import load_bundle
+from services.bundle import Bundle, load_bundle
 from services.embedder.encoder import Encoder
 from services.embedder.processor import available_processors
 from services.embedder.settings import EmbedderSettings
@@ -12,11 +12,30 @@ from services.serving.errors import NotReady
 IMAGENET: Final = "imagenet"
 
 
-def load_encoder(settings: EmbedderSettings) -> Encoder:
-    """Loads the encoder: seconds of work, so in a thread.
+def named_bundle(settings: EmbedderSettings) -> Bundle | None:
+    """Opens the bundle that the settings name; None for the fake runtime and the plain weights of ImageNet.
 
     Raises:
-        InvalidInput: the bundle is broken, or no bundle.
+        NotFound: there is no bundle.
+        InvalidInput: it is broken.
+        OSError: it cannot be read.
+    """
+    path = Path(settings.bundle)
+    if settings.runtime == "fake" or settings.bundle == IMAGENET or path.suffix == ".h5":
+        return None
+    return load_bundle(path)
+
+
+def load_encoder(settings: EmbedderSettings, bundle: Bundle | None = None) -> Encoder:
+    """Loads the encoder: seconds of work, so in a thread.
+
+    Args:
+        settings: which, and how it runs.
+        bundle: the one that the settings name, where it was opened already.
+
+    Raises:
+        NotFound: there is no bundle.
+        InvalidInput: the bundle is broken.
         NotReady: the weights of ImageNet cannot be had, or TensorFlow is asked for and not installed.
         OSError: the bundle cannot be read.
     """
@@ -25,10 +44,8 @@ def load_encoder(settings: EmbedderSettings) -> Encoder:
 
         return FakeEncoder()
     threads = settings.threads or available_processors()
-    path = Path(settings.bundle)
-    is_bundle = settings.bundle != IMAGENET and path.suffix != ".h5"
     # Before a runtime is imported, which takes seconds: a wrong path is told at once.
-    bundle = load_bundle(path) if is_bundle else None
+    bundle = bundle or named_bundle(settings)
     if bundle is not None and settings.runtime == "openvino":
         from services.embedder.runtimes.openvino import OpenvinoEncoder
 
@@ -45,4 +62,5 @@ def load_encoder(settings: EmbedderSettings) -> Encoder:
         ) from error
     if bundle is not None:
         return TensorflowEncoder.from_bundle(bundle, threads=threads)
-    return TensorflowEncoder.imagenet(None if settings.bundle == IMAGENET else path, threads=threads)
+    path = None if settings.bundle == IMAGENET else Path(settings.bundle)
+    return TensorflowEncoder.imagenet(path, threads=threads)
