@@ -3,10 +3,10 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 
 import grpc
 from google.protobuf.message import Message
@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fashion.v1 import search_pb2, search_pb2_grpc
 from services.clients.channel import open_channel
+from services.clients.search_calls import Response, SearchCalls
 from services.serving import deadline
 from services.serving.errors import FashionError, NotReady, Upstream
 from services.serving.status import error_from
@@ -24,8 +25,6 @@ EMBEDDING_MS_KEY: Final = "x-embedding-ms"
 SERVICE_NAME: Final = search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name
 
 _HEALTH_POLL_S = 0.2
-
-Response = TypeVar("Response", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class Upserted:
     embedding_s: float | None
 
 
-class SearchClient:
+class SearchClient(SearchCalls):
     """A client of one search service; an asynchronous context manager. Requests and answers are those of the protos."""
 
     def __init__(self, channel: grpc.aio.Channel, target: str, timeouts: SearchTimeouts | None = None) -> None:
@@ -60,10 +59,10 @@ class SearchClient:
             target: how people name it, for errors.
             timeouts: how long calls may take.
         """
+        super().__init__(search_pb2_grpc.SearchServiceStub(channel))
         self._channel = channel
         self._target = target
         self._timeouts = timeouts or SearchTimeouts()
-        self._stub = search_pb2_grpc.SearchServiceStub(channel)
 
     @classmethod
     def connect(cls, target: str, timeouts: SearchTimeouts | None = None) -> Self:
@@ -82,14 +81,6 @@ class SearchClient:
     ) -> None:
         await self.close()
 
-    async def find_similar(self, request: search_pb2.FindSimilarRequest) -> search_pb2.FindSimilarResponse:
-        """Finds the most similar products.
-
-        Raises:
-            FashionError: as SearchService.FindSimilar documents.
-        """
-        return await self._query(self._stub.FindSimilar, request)
-
     async def upsert_products(self, rows: Sequence[search_pb2.ProductRow]) -> Upserted:
         """Creates or replaces up to 500 products; what is wrong with a row stands in its status.
 
@@ -97,7 +88,7 @@ class SearchClient:
             FashionError: as SearchService.UpsertProducts documents.
         """
         request = search_pb2.UpsertProductsRequest(rows=rows)
-        response, trailing = await self._send(self._stub.UpsertProducts, request, self._timeouts.write_s)
+        response, trailing = await self._send(self._methods.UpsertProducts, request, self._timeouts.write_s)
         awaited = dict(trailing).get(EMBEDDING_MS_KEY)
         return Upserted(response, None if awaited is None else float(awaited) / 1000)
 
@@ -108,89 +99,9 @@ class SearchClient:
             FashionError: as SearchService.DeleteProducts documents.
         """
         request = search_pb2.DeleteProductsRequest(product_ids=product_ids)
-        response, _ = await self._send(self._stub.DeleteProducts, request, self._timeouts.write_s)
+        response: search_pb2.DeleteProductsResponse
+        response, _ = await self._send(self._methods.DeleteProducts, request, self._timeouts.write_s)
         return response
-
-    async def get_product(self, product_id: str, *, include_embedding: bool = False) -> search_pb2.GetProductResponse:
-        """Returns one product.
-
-        Raises:
-            NotFound: there is no such product.
-            FashionError: as SearchService.GetProduct documents.
-        """
-        request = search_pb2.GetProductRequest(product_id=product_id, include_embedding=include_embedding)
-        return await self._query(self._stub.GetProduct, request)
-
-    async def photograph(self, product_id: str) -> search_pb2.GetPhotographResponse:
-        """Returns the photograph of a product as it was uploaded.
-
-        Raises:
-            NotFound: there is no such product, or it has no photograph.
-            FashionError: as SearchService.GetPhotograph documents.
-        """
-        return await self._query(
-            self._stub.GetPhotograph,
-            search_pb2.GetPhotographRequest(product_id=product_id),
-        )
-
-    async def list_products(
-        self, only: search_pb2.Filter | None = None, *, page_size: int = 50, page_token: str = ""
-    ) -> search_pb2.ListProductsResponse:
-        """Returns a page of products in the order of their ids; `page_token` is "" for the first.
-
-        Raises:
-            FashionError: as SearchService.ListProducts documents.
-        """
-        request = search_pb2.ListProductsRequest(filter=only, page_size=page_size, page_token=page_token)
-        return await self._query(self._stub.ListProducts, request)
-
-    async def list_facets(self, only: search_pb2.Filter | None = None) -> search_pb2.ListFacetsResponse:
-        """Counts products by the values of their attributes.
-
-        Raises:
-            FashionError: as SearchService.ListFacets documents.
-        """
-        return await self._query(self._stub.ListFacets, search_pb2.ListFacetsRequest(filter=only))
-
-    async def add_disliked_colours(
-        self, user_id: str, colours: Sequence[str], *, exact: bool = False
-    ) -> search_pb2.AddDislikedColoursResponse:
-        """Remembers colours that a user dislikes; with `exact`, without their families.
-
-        Raises:
-            FashionError: as SearchService.AddDislikedColours documents.
-        """
-        disliked = [search_pb2.DislikedColour(colour=colour, exact=exact) for colour in colours]
-        request = search_pb2.AddDislikedColoursRequest(user_id=user_id, colours=disliked)
-        return await self._query(self._stub.AddDislikedColours, request)
-
-    async def remove_disliked_colours(
-        self, user_id: str, colours: Sequence[str]
-    ) -> search_pb2.RemoveDislikedColoursResponse:
-        """Forgets that a user dislikes some colours.
-
-        Raises:
-            FashionError: as SearchService.RemoveDislikedColours documents.
-        """
-        request = search_pb2.RemoveDislikedColoursRequest(user_id=user_id, colours=colours)
-        return await self._query(self._stub.RemoveDislikedColours, request)
-
-    async def list_disliked_colours(self, user_id: str) -> search_pb2.ListDislikedColoursResponse:
-        """Lists the colours that a user dislikes.
-
-        Raises:
-            FashionError: as SearchService.ListDislikedColours documents.
-        """
-        request = search_pb2.ListDislikedColoursRequest(user_id=user_id)
-        return await self._query(self._stub.ListDislikedColours, request)
-
-    async def forget_user(self, user_id: str) -> search_pb2.ForgetUserResponse:
-        """Erases all that is kept about a user.
-
-        Raises:
-            FashionError: as SearchService.ForgetUser documents.
-        """
-        return await self._query(self._stub.ForgetUser, search_pb2.ForgetUserRequest(user_id=user_id))
 
     async def index(self) -> search_pb2.GetIndexResponse:
         """Returns facts about the index.
@@ -198,7 +109,7 @@ class SearchClient:
         Raises:
             FashionError: the service does not answer.
         """
-        return await self._query(self._stub.GetIndex, search_pb2.GetIndexRequest())
+        return await self._query(self._methods.GetIndex, search_pb2.GetIndexRequest())
 
     async def serving(self, timeout_s: float = 1.0) -> bool:
         """Tells whether the service says now that it is ready; what does not answer in time is not."""
@@ -230,15 +141,14 @@ class SearchClient:
         answer = await stub.Check(request, timeout=timeout_s, wait_for_ready=wait_for_ready)
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
-    async def _query(
-        self, method: "Callable[..., grpc.aio.UnaryUnaryCall[Any, Response]]", request: Message
-    ) -> Response:
+    async def _query(self, method: Callable[..., Awaitable[Response]], request: Message) -> Response:
+        response: Response
         response, _ = await self._send(method, request, self._timeouts.query_s)
         return response
 
     async def _send(
-        self, method: "Callable[..., grpc.aio.UnaryUnaryCall[Any, Response]]", request: Message, timeout_s: float
-    ) -> tuple[Response, Sequence[tuple[str, str | bytes]]]:
+        self, method: Callable[..., Any], request: Message, timeout_s: float
+    ) -> tuple[Any, Sequence[tuple[str, str | bytes]]]:
         left_s = deadline.remaining_s()
         call = method(
             request,

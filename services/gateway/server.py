@@ -11,9 +11,10 @@ from typing import Final
 import structlog
 import uvicorn
 
+from services.clients.search_calls import SearchCalls
 from services.gateway.access import Access
 from services.gateway.app import gateway_app
-from services.gateway.backend import Backend, Search
+from services.gateway.backend import Backend
 from services.gateway.settings import GatewaySettings
 from services.gateway.thumbnails import Thumbnails
 from services.serving.run import ServeError
@@ -33,7 +34,7 @@ class Gateway:
         self.host = host
         self.port = port
 
-    def ready(self, search: Search) -> None:
+    def ready(self, search: SearchCalls) -> None:
         """Answers with this search from now on."""
         self._backend.ready(search)
         _log.info("gateway is ready", port=self.port)

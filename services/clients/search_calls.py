@@ -1,0 +1,79 @@
+"""What callers ask of search, in the messages of the protos, wherever it is: over gRPC or in the same process."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from fashion.v1 import search_pb2
+
+Response = TypeVar("Response", bound=Message)
+
+
+class SearchCalls(ABC):
+    """The calls of everyday; how one is made is up to who derives from this.
+
+    Every method raises what the RPC of its name documents, as categories (`services.serving.errors`).
+    """
+
+    def __init__(self, methods: Any) -> None:
+        """Takes what has a method for each RPC, by its name: a stub, or a servicer."""
+        self._methods = methods
+
+    @abstractmethod
+    async def serving(self) -> bool:
+        """Tells whether it answers now."""
+
+    @abstractmethod
+    async def _query(self, method: Callable[..., Awaitable[Response]], request: Message) -> Response:
+        """Calls one of the methods."""
+
+    async def find_similar(self, request: search_pb2.FindSimilarRequest) -> search_pb2.FindSimilarResponse:
+        """Finds the most similar products."""
+        return await self._query(self._methods.FindSimilar, request)
+
+    async def get_product(self, product_id: str, *, include_embedding: bool = False) -> search_pb2.GetProductResponse:
+        """Returns one product; NotFound where there is none."""
+        request = search_pb2.GetProductRequest(product_id=product_id, include_embedding=include_embedding)
+        return await self._query(self._methods.GetProduct, request)
+
+    async def photograph(self, product_id: str) -> search_pb2.GetPhotographResponse:
+        """Returns the photograph of a product as it was uploaded; NotFound where there is none."""
+        request = search_pb2.GetPhotographRequest(product_id=product_id)
+        return await self._query(self._methods.GetPhotograph, request)
+
+    async def list_products(
+        self, only: search_pb2.Filter | None = None, *, page_size: int = 50, page_token: str = ""
+    ) -> search_pb2.ListProductsResponse:
+        """Returns a page of products in the order of their ids; `page_token` is "" for the first."""
+        request = search_pb2.ListProductsRequest(filter=only, page_size=page_size, page_token=page_token)
+        return await self._query(self._methods.ListProducts, request)
+
+    async def list_facets(self, only: search_pb2.Filter | None = None) -> search_pb2.ListFacetsResponse:
+        """Counts products by the values of their attributes."""
+        return await self._query(self._methods.ListFacets, search_pb2.ListFacetsRequest(filter=only))
+
+    async def add_disliked_colours(
+        self, user_id: str, colours: Sequence[str], *, exact: bool = False
+    ) -> search_pb2.AddDislikedColoursResponse:
+        """Remembers colours that a user dislikes; with `exact`, without their families."""
+        disliked = [search_pb2.DislikedColour(colour=colour, exact=exact) for colour in colours]
+        request = search_pb2.AddDislikedColoursRequest(user_id=user_id, colours=disliked)
+        return await self._query(self._methods.AddDislikedColours, request)
+
+    async def remove_disliked_colours(
+        self, user_id: str, colours: Sequence[str]
+    ) -> search_pb2.RemoveDislikedColoursResponse:
+        """Forgets that a user dislikes some colours."""
+        request = search_pb2.RemoveDislikedColoursRequest(user_id=user_id, colours=colours)
+        return await self._query(self._methods.RemoveDislikedColours, request)
+
+    async def list_disliked_colours(self, user_id: str) -> search_pb2.ListDislikedColoursResponse:
+        """Lists the colours that a user dislikes."""
+        request = search_pb2.ListDislikedColoursRequest(user_id=user_id)
+        return await self._query(self._methods.ListDislikedColours, request)
+
+    async def forget_user(self, user_id: str) -> search_pb2.ForgetUserResponse:
+        """Erases all that is kept about a user."""
+        return await self._query(self._methods.ForgetUser, search_pb2.ForgetUserRequest(user_id=user_id))
