@@ -1,6 +1,8 @@
 """ResNet50 on OpenVINO: float32 is the reference to the letter, bfloat16 and int8 within the design's tolerance."""
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -179,6 +181,16 @@ def test_weights_of_another_network_are_refused(weights: dict[str, NDArray[np.fl
 def test_it_is_what_serves_unless_told_otherwise(bundle: Bundle) -> None:
     encoder = load_encoder(EmbedderSettings(bundle=str(bundle.path)))
     assert encoder.model.runtime == "openvino"
+
+
+def test_openvino_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
+    script = "import services.embedder.runtimes.openvino, openvino.tools.ovc as o; print(type(o.telemetry).__module__)"
+    home = {"HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path)}
+    told = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, **home}, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == "openvino.tools.ovc.telemetry_stub"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", pytest.param("int8", marks=needs_int8)])
