@@ -57,7 +57,8 @@ def model_card(bundle: Bundle) -> str:
         "training part, in float32. *Performance* is the share of queries whose first ten results hold at most "
         "tolerance x 10 wrong ones.",
         _performance(figures),
-        _table(("head", "accuracy"), [(head, _percent(figures["accuracy"][head])) for head in HEADS]),
+        "Recognised by the heads, by part:",
+        _recognised({**described["metrics"].get("parts", {}), "test": figures}),
         "Derived type, by gender:",
         _groups("gender", figures["by_gender"]),
         "Article type, the ten worst with at least 20 products:",
@@ -75,6 +76,14 @@ def model_card(bundle: Bundle) -> str:
         *_initial_note(settings["initial"]),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _recognised(parts: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = [
+        (part, f"{figures['products']:,}", *(_percent(figures["accuracy"][head]) for head in HEADS))
+        for part, figures in parts.items()
+    ]
+    return _table(("part", "products", *HEADS), rows)
 
 
 def _elsewhere(figures: Mapping[str, Any]) -> list[str]:

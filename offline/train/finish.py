@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,7 @@ def finish(
     say: Say,
     dataset: LoadedDataset | None = None,
 ) -> Bundle:
-    """Write a run's bundle with its figures on the test part.
+    """Write a run's bundle with its figures on each part.
 
     Args:
         run: the run's folder.
@@ -91,34 +91,47 @@ def finish(
     encoder = runtime(bundle)
     validation = dataset.part("validation", without=left_out)
     say(f"how heads decide best, on {len(validation)} products of the validation part")
-    seen = embed_all(encoder.encode, validation.resized(bundle.input_height, bundle.input_width))
-    bundle = describe(folder, heads=choose(bundle, seen, validation.rows, train.rows))
+    on_validation = _Embedded.of(encoder, validation)
+    bundle = describe(folder, heads=choose(bundle, on_validation.embeddings, validation.rows, train.rows))
     test = dataset.part("test", without=left_out)
     say(f"embedding {len(train)} products of the training part and {len(test)} of the test part")
-    figures = measure(bundle, encoder, test, train)
-    return describe(folder, metrics={**bundle.description["metrics"], "test": figures})
+    learned = _Embedded.of(encoder, train)
+    figures = {
+        "parts": {
+            "train": _recognised(bundle, learned),
+            "validation": _recognised(bundle, on_validation),
+        },
+        "test": _measured(bundle, _Embedded.of(encoder, test), learned),
+    }
+    return describe(folder, metrics={**bundle.description["metrics"], **figures})
 
 
-def measure(bundle: Bundle, encoder: Encoder, queries: Pictures, catalogue: Pictures) -> dict[str, Any]:
-    """Figures of unseen products: every head's accuracy, and what a search over the catalogue finds.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Embedded:
+    """Products of a part: rows, and float32 (n, dimension), L2-normalised."""
 
-    Args:
-        bundle: the model.
-        encoder: it, running.
-        queries: products that it has not learned from.
-        catalogue: products to be found.
+    rows: Sequence[Row]
+    embeddings: NDArray[np.float32]
 
-    Returns:
-        Shares in [0, 1], for `bundle.json`.
-    """
-    size = (bundle.input_height, bundle.input_width)
-    asked = embed_all(encoder.encode, queries.resized(*size))
-    answered = embed_all(encoder.encode, catalogue.resized(*size))
-    heads = {head: load_head(bundle, head) for head in HEADS}
+    @classmethod
+    def of(cls, encoder: Encoder, pictures: Pictures) -> Self:
+        size = (encoder.model.input_height, encoder.model.input_width)
+        return cls(pictures.rows, embed_all(encoder.encode, pictures.resized(*size)))
+
+
+def _recognised(bundle: Bundle, part: _Embedded) -> dict[str, Any]:
+    """Every head's accuracy on a part, as shares in [0, 1]."""
+    right = {head: accuracy(part.embeddings, load_head(bundle, head), part.rows, head) for head in HEADS}
+    return {"products": len(part.rows), "accuracy": {head: round(share, 4) for head, share in right.items()}}
+
+
+def _measured(bundle: Bundle, queries: _Embedded, catalogue: _Embedded) -> dict[str, Any]:
+    """Figures of products that nothing was learned from: recognised, and searched in what was, as shares in [0, 1]."""
+    asked, answered = queries.embeddings, catalogue.embeddings
+    heads = {head: load_head(bundle, head) for head in ("derivedType", "articleType")}
     return {
-        "products": len(queries),
-        "catalogue": len(catalogue),
-        "accuracy": {head: round(accuracy(asked, heads[head], queries.rows, head), 4) for head in HEADS},
+        **_recognised(bundle, queries),
+        "catalogue": len(catalogue.rows),
         "all_types": _performance(asked, answered, queries.rows, catalogue.rows),
         "types_500": _frequent_performance(asked, answered, queries.rows, catalogue.rows),
         "unseen_catalogue": _performance(asked, asked, queries.rows, queries.rows, among_themselves=True),

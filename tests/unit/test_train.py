@@ -1,5 +1,6 @@
 """Training on drawings: it learns, stops, resumes, and what comes out is a bundle that embeds."""
 
+import re
 import threading
 from dataclasses import replace
 from itertools import pairwise
@@ -277,10 +278,16 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
     figures = bundle.description["metrics"]["test"]
     assert figures["products"] == len(loaded.part("test"))
     assert figures["catalogue"] == len(pictures_of_training)
+    parts = bundle.description["metrics"]["parts"]
+    assert {name: part["products"] for name, part in parts.items()} == {
+        name: len(loaded.part(name)) for name in ("train", "validation")
+    }
+    assert parts["train"]["accuracy"]["articleType"] > 0.8
     card = model_card(bundle)
     assert bundle.model_version in card
     assert "--passes 30" in card
     assert "From random weights" in card and "margins of 0.25 on derivedType and 0.1 on baseColour" in card
+    assert re.search(r"\| validation \| \d+ \| \d", card)
     assert "In a catalogue that it has learned nothing from" in card
     assert bundle.description["metrics"]["half_precision"]["least_cosine"] > 0.9999
 
