@@ -30,7 +30,6 @@ export function scatter(points, { label, paint, looked, opened, signal }) {
   let size = { width: 0, height: 0 };
   let current = null;
   let travelled = 0;
-  let pinch = 0;
   let frame = 0;
 
   const resized = new ResizeObserver(() => {
@@ -149,7 +148,6 @@ export function scatter(points, { label, paint, looked, opened, signal }) {
     canvas.setPointerCapture(event.pointerId);
     fingers.set(event.pointerId, [event.offsetX, event.offsetY]);
     travelled = fingers.size > 1 ? Infinity : 0;
-    if (fingers.size === 2) pinch = betweenFingers().apart;
   });
   canvas.addEventListener("pointermove", (event) => {
     const before = fingers.get(event.pointerId);
@@ -158,19 +156,17 @@ export function scatter(points, { label, paint, looked, opened, signal }) {
       return;
     }
     const [dx, dy] = [event.offsetX - before[0], event.offsetY - before[1]];
+    const pinched = fingers.size === 2 ? betweenFingers() : null;
     fingers.set(event.pointerId, [event.offsetX, event.offsetY]);
     travelled += Math.hypot(dx, dy);
     if (fingers.size === 1 && travelled > TAP_PX) panBy(dx, dy);
-    if (fingers.size === 2) {
+    if (pinched) {
       const { apart, x, y } = betweenFingers();
-      zoomAt(apart / pinch, x, y);
-      pinch = apart;
+      zoomAt(apart / pinched.apart, x, y);
     }
   });
   const lifted = (event) => {
-    const known = fingers.delete(event.pointerId);
-    if (fingers.size === 2) pinch = betweenFingers().apart;
-    if (!known || event.type !== "pointerup" || travelled > TAP_PX) return;
+    if (!fingers.delete(event.pointerId) || event.type !== "pointerup" || travelled > TAP_PX) return;
     const index = nearest(event.offsetX, event.offsetY);
     // A finger cannot hover: its first tap looks, its second opens.
     if (index !== null && (event.pointerType === "mouse" || index === current)) opened(index);
