@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from services.bundle import Bundle, load_bundle
+from services.bundle import Bundle
 from services.classifier.heads import LabelHead
 from services.classifier.recognition import ClassifierModel
 from services.contract import ModelInfo
 from services.embedder.encoder import Encoder
-from services.embedder.loading import load_encoder
+from services.embedder.loading import load_encoder, named_bundle
 from services.embedder.settings import EmbedderSettings
 
 
@@ -45,10 +44,10 @@ def load_model(settings: EmbedderSettings) -> EvaluatedModel:
         InvalidInput: the bundle is damaged, or not understood.
         NotReady: the weights of "imagenet" cannot be had.
     """
-    encoder = load_encoder(settings)
-    if settings.runtime == "fake" or not Path(settings.bundle).is_dir():
+    bundle = named_bundle(settings)
+    encoder = load_encoder(settings, bundle)
+    if bundle is None:
         return EvaluatedModel(encoder, ClassifierModel.without_heads(encoder.model), {})
-    bundle = load_bundle(Path(settings.bundle))
     return EvaluatedModel(encoder, ClassifierModel.of(bundle), bundle_heads(bundle))
 
 
