@@ -17,7 +17,7 @@ from offline.train.decisions import accuracy, choose
 from offline.train.export import export
 from offline.train.validation import embed_all, nearest, others
 from services.bundle import Bundle
-from services.classifier.heads import load_head, most_similar
+from services.classifier.heads import LabelHead, load_head, most_similar
 from services.embedder.encoder import Encoder
 
 STATISTICS_PICTURES: Final = 6000
@@ -93,15 +93,16 @@ def finish(
     say(f"how heads decide best, on {len(validation)} products of the validation part")
     on_validation = _Embedded.of(encoder, validation)
     bundle = describe(folder, heads=choose(bundle, on_validation.embeddings, validation.rows, train.rows))
+    heads = {head: load_head(bundle, head) for head in HEADS}
     test = dataset.part("test", without=left_out)
     say(f"embedding {len(train)} products of the training part and {len(test)} of the test part")
     learned = _Embedded.of(encoder, train)
     figures = {
         "parts": {
-            "train": _recognised(bundle, learned),
-            "validation": _recognised(bundle, on_validation),
+            "train": _recognised(heads, learned),
+            "validation": _recognised(heads, on_validation),
         },
-        "test": _measured(bundle, _Embedded.of(encoder, test), learned),
+        "test": _measured(heads, _Embedded.of(encoder, test), learned),
     }
     return describe(folder, metrics={**bundle.description["metrics"], **figures})
 
@@ -119,18 +120,19 @@ class _Embedded:
         return cls(pictures.rows, embed_all(encoder.encode, pictures.resized(*size)))
 
 
-def _recognised(bundle: Bundle, part: _Embedded) -> dict[str, Any]:
+def _recognised(heads: Mapping[str, LabelHead], part: _Embedded) -> dict[str, Any]:
     """Every head's accuracy on a part, as shares in [0, 1]."""
-    right = {head: accuracy(part.embeddings, load_head(bundle, head), part.rows, head) for head in HEADS}
-    return {"products": len(part.rows), "accuracy": {head: round(share, 4) for head, share in right.items()}}
+    return {
+        "products": len(part.rows),
+        "accuracy": {name: round(accuracy(part.embeddings, head, part.rows, name), 4) for name, head in heads.items()},
+    }
 
 
-def _measured(bundle: Bundle, queries: _Embedded, catalogue: _Embedded) -> dict[str, Any]:
+def _measured(heads: Mapping[str, LabelHead], queries: _Embedded, catalogue: _Embedded) -> dict[str, Any]:
     """Figures of products that nothing was learned from: recognised, and searched in what was, as shares in [0, 1]."""
     asked, answered = queries.embeddings, catalogue.embeddings
-    heads = {head: load_head(bundle, head) for head in ("derivedType", "articleType")}
     return {
-        **_recognised(bundle, queries),
+        **_recognised(heads, queries),
         "catalogue": len(catalogue.rows),
         "all_types": _performance(asked, answered, queries.rows, catalogue.rows),
         "types_500": _frequent_performance(asked, answered, queries.rows, catalogue.rows),
