@@ -151,7 +151,7 @@ def test_precision_is_always_said(bundle: Bundle) -> None:
     assert OpenvinoEncoder.from_bundle(bundle).model.precision == fastest
     native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     without_int8 = "bfloat16" if native else "float32"
-    # Without the instructions that it is made for, int8 takes twice as long as float32; with tiles it gains nothing.
+    # Without the instructions that it is made for, int8 takes twice as long as float32; beside tiles it is unmeasured.
     assert fastest_precision(core, {"avx2"}) == without_int8
     assert fastest_precision(core, {"avx2", "avx512_vnni"}) == "int8"
     assert fastest_precision(core, {"avx2", "avx512_vnni", "amx_bf16"}) == without_int8

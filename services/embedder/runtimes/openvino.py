@@ -30,7 +30,7 @@ _LARGE: Final = 16
 _DEVICE: Final = "CPU"
 _NATIVE_BFLOAT16: Final = "BF16"
 _INT8_FLAG: Final = "avx512_vnni"
-# Its tiles compute in bfloat16 so fast that nothing was found to be faster.
+# Its tiles make bfloat16 3.6 times as fast as float32; int8 of the last stages was never measured beside them.
 _TILES_FLAG: Final = "amx_bf16"
 _WIDE_FLAG: Final = "avx512f"
 # At so few places of a picture products of matrices are faster than convolutions, as far as was measured: in float32
