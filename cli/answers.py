@@ -10,8 +10,8 @@ from rich.text import Text
 from cli.contact_sheet import Mark, Section, Tile
 from cli.output import plain_table
 from fashion.v1 import search_pb2, types_pb2
-from services.contract import Box
-from services.serving.errors import NotFound
+from services.contract.errors import NotFound
+from services.contract.values import Box
 
 if TYPE_CHECKING:
     from services.clients.search import SearchClient

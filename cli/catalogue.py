@@ -9,7 +9,7 @@ import typer
 from cli import filters
 from cli.connection import DEFAULT_SERVER, AsJson, Server, with_client
 from cli.serve import DEFAULT_DATA_DIR, DataDir
-from services.serving.errors import FashionError, InvalidInput, NotFound
+from services.contract.errors import FashionError, InvalidInput, NotFound
 
 if TYPE_CHECKING:
     from fashion.v1 import search_pb2, types_pb2

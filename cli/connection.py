@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
 
 if TYPE_CHECKING:
     from services.clients.search import SearchClient

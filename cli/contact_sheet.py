@@ -10,7 +10,7 @@ from typing import Literal
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
-from services.contract import Box
+from services.contract.values import Box
 
 # All lengths are pixels.
 MARGIN = 32

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.serving.errors import InvalidInput, Upstream
+from services.contract.errors import InvalidInput, Upstream
 
 if TYPE_CHECKING:
     from offline.dataset import DatasetReport

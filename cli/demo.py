@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -12,8 +12,8 @@ from rich.console import Console
 from cli import ingesting
 from offline.dataset import Dataset, Row, open_dataset
 from offline.split import twin_groups
-from services.contract import Gender, derived_type
-from services.serving.errors import FashionError
+from services.contract.errors import FashionError
+from services.contract.values import Gender, derived_type
 
 if TYPE_CHECKING:
     from services.clients.search import SearchClient

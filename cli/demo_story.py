@@ -15,9 +15,9 @@ from cli import answers
 from cli.contact_sheet import Mark, Section, write_contact_sheet
 from cli.demo_catalogue import DISLIKED, HeldOut
 from fashion.v1 import search_pb2, types_pb2
-from services.contract import Gender
+from services.contract.errors import InvalidInput
+from services.contract.values import Gender
 from services.serving.conversion import gender_to_proto
-from services.serving.errors import InvalidInput
 
 if TYPE_CHECKING:
     from services.clients.search import SearchClient

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.evaluate_tables import show_backbones, show_classification, show_new_types, show_retrieval, show_robustness
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
 
 if TYPE_CHECKING:
     from offline.evaluate.documents import Inputs
@@ -271,7 +271,7 @@ def new_types_command(
     with _evaluation(catalogue, queries, bundle, limit, cache, seed, json_file) as knowing:
         document = knowing.new_types(blind)
     from offline.train.command import training_command
-    from services.bundle import load_bundle
+    from services.bundle.reader import load_bundle
 
     document["trained_by"] = training_command(load_bundle(Path(without)))
     if json_file is not None:

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.contract import Gender
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
+from services.contract.values import Gender
 
 if TYPE_CHECKING:
     from fashion.v1 import search_pb2

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.connection import DEFAULT_SERVER, AsJson, Server, connected
-from services.serving.errors import FashionError, InvalidInput
+from services.contract.errors import FashionError, InvalidInput
 
 if TYPE_CHECKING:
     from offline.ingest import IngestReport

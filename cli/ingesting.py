@@ -21,9 +21,9 @@ from cli.output import plain_table
 from fashion.v1 import search_pb2, types_pb2
 from offline.dataset import Dataset, Row
 from offline.ingest import BatchOutcome, Ingest, IngestLimits, IngestReport, PhotographedRow, Written
-from services.contract import Gender
+from services.contract.errors import FashionError
+from services.contract.values import Gender
 from services.serving.conversion import gender_to_proto
-from services.serving.errors import FashionError
 from services.serving.status import category_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from services.serving.errors import FashionError
+from services.contract.errors import FashionError
 
 DEBUG_VARIABLE = "FASHION_DEBUG"
 

@@ -15,14 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from services.serving.errors import (
-    DeadlineExceeded,
-    FashionError,
-    InvalidInput,
-    NotFound,
-    Overloaded,
-    Unavailable,
-)
+from services.contract.errors import DeadlineExceeded, FashionError, InvalidInput, NotFound, Overloaded, Unavailable
 
 MAX_WIDTH = 100
 

@@ -8,8 +8,8 @@ import typer
 
 from cli import filters
 from cli.connection import DEFAULT_SERVER, AsJson, Server, read_photograph, with_client
-from services.contract import Box
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
+from services.contract.values import Box
 
 if TYPE_CHECKING:
     from fashion.v1 import search_pb2

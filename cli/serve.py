@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.connection import connected
-from services.serving.errors import FashionError, InvalidInput
+from services.contract.errors import FashionError, InvalidInput
 
 if TYPE_CHECKING:
     from services.clients.search import SearchClient

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.serving.errors import NotReady, Upstream
+from services.contract.errors import NotReady, Upstream
 
 _POLL_S = 0.1
 

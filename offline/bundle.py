@@ -10,7 +10,7 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from services.bundle import (
+from services.bundle.reader import (
     DESCRIPTION_FILE,
     ENCODER_FILE,
     FORMAT_VERSION,
@@ -19,7 +19,7 @@ from services.bundle import (
     content_version,
     load_bundle,
 )
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
 from services.vision.preprocess import Preprocessing
 
 
@@ -101,7 +101,7 @@ def describe(
     Args:
         folder: the bundle.
         metrics: figures, by part of the data; they replace what was there.
-        heads: how heads decide, by name (`services.bundle.HeadSettings`); what is not said stays.
+        heads: how heads decide, by name (`services.bundle.reader.HeadSettings`); what is not said stays.
 
     Returns:
         The bundle as it is read back.

@@ -17,7 +17,7 @@ from offline.dataset_files import (
     FolderFiles,
     ZipFiles,
 )
-from services.serving.errors import InvalidInput, NotFound
+from services.contract.errors import InvalidInput, NotFound
 
 COLUMNS = (
     "id",

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Protocol, TypeVar
 
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
 
 STYLES_FILE = "styles.csv"
 PHOTOGRAPHS_FOLDER = "images"

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Protocol
 
 from offline.dataset import Dataset, DatasetReport, Row
-from services.serving.errors import DeadlineExceeded, FashionError, Overloaded, Unavailable
+from services.contract.errors import DeadlineExceeded, FashionError, Overloaded, Unavailable
 
 # A row's attributes are at most about 2 KiB of text, its limits being 128 characters a label and 512 a name.
 _ROW_OVERHEAD_BYTES = 8 << 10

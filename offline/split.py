@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from offline.dataset import COLUMNS, Dataset, Row
 from offline.dataset_files import PHOTOGRAPHS_FOLDER, STYLES_FILE
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.contract import CandidateSet, Gender, derived_type
+from services.contract.values import CandidateSet, Gender, derived_type
 
 # More groups of a kind were no better recognised (docs/decisions/0004), and each costs time with every photograph.
 MOST_CLUSTERS: Final = 32

@@ -20,7 +20,7 @@ from urllib.parse import quote
 import redis
 
 from services import redis_guard
-from services.serving.errors import Upstream
+from services.contract.errors import Upstream
 
 OLDEST_VERSION = (6, 2)
 

@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import structlog
 
-from services.bundle import Bundle
+from services.bundle.reader import Bundle
 from services.classifier.local import LocalClassifier
 from services.classifier.recognition import ClassifierModel
 from services.classifier.servicer import CLASSIFIER, ClassifierServicer
 from services.classifier.settings import ClassifierSettings
 from services.clients.candidate_store import MemoryCandidateStore
-from services.contract import CandidateSet
+from services.contract.embedding import EmbeddingSpace
+from services.contract.values import CandidateSet
 from services.embedder.coming import EmbedderToCome
 from services.embedder.encoder import Encoder
 from services.embedder.loading import load_encoder, named_bundle
 from services.embedder.local import LocalEmbedder, cold_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.embedder.settings import EmbedderSettings
-from services.embedding import EmbeddingSpace
 from services.gateway.settings import GatewaySettings
 from services.redis_server import redis_url_or_embedded
 from services.search.assembly import running_search

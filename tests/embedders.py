@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fashion.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
-from services.contract import ModelInfo
+from services.contract.values import ModelInfo
 from services.embedder.batching import BatchingLimits
 from services.embedder.local import EmbedderLimits, local_embedder
 from services.embedder.runtimes.fake import FakeEncoder

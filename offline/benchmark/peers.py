@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.bundle import Bundle
+from services.bundle.reader import Bundle
 from services.vision import prepare
 
 INSTALL: Final = "pip install --require-hashes -r requirements-bench.lock"

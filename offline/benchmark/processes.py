@@ -13,7 +13,7 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.serving.errors import NotReady
+from services.contract.errors import NotReady
 
 _OURS = ("SERVER_", "EMBEDDER_", "CLASSIFIER_", "SEARCH_", "REDIS_")
 

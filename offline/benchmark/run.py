@@ -33,13 +33,13 @@ from offline.benchmark.processes import running
 from offline.benchmark.timing import Series, interleaved, ratio
 from offline.benchmark.trace import Trace, trace_photographs
 from offline.dataset import open_dataset
-from services.bundle import load_bundle
+from services.bundle.reader import load_bundle
+from services.contract.errors import InvalidInput
 from services.embedder.encoder import Encoder
 from services.embedder.loading import load_encoder
 from services.embedder.processor import available_processors
 from services.embedder.settings import EmbedderSettings
 from services.search.catalogue import DATABASE_FILE, Catalogue
-from services.serving.errors import InvalidInput
 from services.vision import prepare
 
 PARTS: Final = ("floor", "ingest", "start", "latency", "load", "precision", "peers")

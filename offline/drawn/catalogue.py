@@ -13,7 +13,7 @@ from offline.dataset import COLUMNS
 from offline.dataset_files import PHOTOGRAPHS_FOLDER, STYLES_FILE
 from offline.drawn.assortment import ARTISTS, LINES, Line
 from offline.drawn.spec import ProductSpec
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
 
 DEFAULT_SEED = 7
 DEFAULT_PRODUCTS = 480

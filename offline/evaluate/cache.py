@@ -10,8 +10,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from services.contract import ModelInfo
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
+from services.contract.values import ModelInfo
 
 _KEYS_A_QUERY = 500
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from services.bundle import Bundle
+from services.bundle.reader import Bundle
 from services.classifier.heads import LabelHead
 from services.classifier.recognition import ClassifierModel
-from services.contract import ModelInfo
+from services.contract.values import ModelInfo
 from services.embedder.encoder import Encoder
 from services.embedder.loading import load_encoder, named_bundle
 from services.embedder.settings import EmbedderSettings

@@ -8,7 +8,7 @@ import numpy as np
 from offline.evaluate.products import ProductTable
 from offline.evaluate.retrieval import TOP_K
 from offline.evaluate.served import LocalService
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from offline.dataset import Dataset, Row
 from offline.evaluate.cache import EmbeddingCache
-from services.contract import Gender
+from services.contract.errors import InvalidInput, NotFound
+from services.contract.values import Gender
 from services.embedder.encoder import Encoder
 from services.search.products import Product, validate_product
-from services.serving.errors import InvalidInput, NotFound
 from services.vision.preprocess import prepare
 
 # Photographs that are read, decoded, embedded and kept at a time: what an interruption can lose.

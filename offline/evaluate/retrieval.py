@@ -26,7 +26,7 @@ from offline.evaluate.metrics import (
 )
 from offline.evaluate.products import ProductTable
 from offline.evaluate.reported import Feature, Path, Scope
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
 
 TOP_K: Final = 10
 TOLERANCES: Final = (0.0, 0.1, 0.2)

@@ -21,9 +21,9 @@ from offline.evaluate.retrieval import TOP_K, RetrievalEvaluation, evaluate_retr
 from offline.evaluate.robustness import RobustnessRow, evaluate_robustness
 from offline.evaluate.served import LocalService
 from offline.evaluate.sheets import write_sheets
+from services.contract.errors import InvalidInput
 from services.search.colours import family_of
 from services.search.indexes.faiss import FaissIndex
-from services.serving.errors import InvalidInput
 
 # Each is embedded once for every alteration.
 ROBUSTNESS_QUERIES: Final = 1000

@@ -15,7 +15,7 @@ from offline.evaluate.retrieval import Served
 from services.candidates import compute_candidates
 from services.classifier.candidates import CandidateIndex
 from services.classifier.recognition import ClassifierModel, classify_batch
-from services.contract import CandidateSet, Classification, Gender
+from services.contract.values import CandidateSet, Classification, Gender
 from services.search.indexes.base import Eligibility, Index, IndexedProduct
 from services.search.products import Product
 

@@ -8,7 +8,7 @@ from offline.train.command import training_command
 from offline.train.config import HEADS
 from offline.train.decisions import said
 from offline.train.finish import worst
-from services.bundle import Bundle
+from services.bundle.reader import Bundle
 
 
 def model_card(bundle: Bundle) -> str:

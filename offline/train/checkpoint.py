@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
 
 _FOLDER = "checkpoint"
 

@@ -2,7 +2,7 @@
 
 import shlex
 
-from services.bundle import Bundle
+from services.bundle.reader import Bundle
 
 
 def training_command(bundle: Bundle) -> str:

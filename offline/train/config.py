@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, Self
 
 from offline.split import DEFAULT_FRACTIONS, DEFAULT_SALT, Part
-from services.serving.errors import InvalidInput, NotFound
+from services.contract.errors import InvalidInput, NotFound
 
 CONFIG_FILE = "config.json"
 # What keras.applications accepts for a ResNet50 of fixed size.

@@ -15,7 +15,7 @@ from offline.split import Part, split
 from offline.train.augment import augment
 from offline.train.config import HEADS
 from offline.train.words import encode_words
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
 from services.vision import prepare
 
 UNKNOWN = -1

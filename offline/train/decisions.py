@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from offline.dataset import Row
 from offline.train.data import label_of
-from services.bundle import Bundle, HeadSettings
+from services.bundle.reader import Bundle, HeadSettings
 from services.classifier.heads import ARTICLE_TYPE, DERIVED_TYPE, GENDER, LabelHead, load_head, most_similar
 
 _PRIORS: Final = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)

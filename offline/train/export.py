@@ -16,9 +16,9 @@ from offline.train.data import UNKNOWN, Pictures, encode_labels
 from offline.train.initial import IMAGENET, SCRATCH, initial_weights
 from offline.train.model import OFFSET, SCALE, build_backbone, preprocessing
 from offline.train.validation import Embed, embed_all
-from services.bundle import Bundle, load_bundle
+from services.bundle.reader import Bundle, load_bundle
+from services.contract.errors import NotFound
 from services.embedder.encoder import normalise
-from services.serving.errors import NotFound
 
 _AVERAGE: Final = "average/"
 _HEADS: Final = "heads/"

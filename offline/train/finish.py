@@ -16,7 +16,7 @@ from offline.train.data import LoadedDataset, Pictures, load
 from offline.train.decisions import accuracy, choose
 from offline.train.export import export
 from offline.train.validation import embed_all, nearest, others
-from services.bundle import Bundle
+from services.bundle.reader import Bundle
 from services.classifier.heads import LabelHead, load_head, most_similar
 from services.embedder.encoder import Encoder
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from offline.train.layers import without_biases
 from offline.train.model import OFFSET, SCALE, build_imagenet
-from services.bundle import load_bundle
-from services.serving.errors import InvalidInput
+from services.bundle.reader import load_bundle
+from services.contract.errors import InvalidInput
 
 SCRATCH: Final = "scratch"
 IMAGENET: Final = "imagenet"

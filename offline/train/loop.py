@@ -23,8 +23,8 @@ from offline.train.model import Network
 from offline.train.schedule import Clock, one_cycle
 from offline.train.validation import validate
 from offline.train.words import vocabulary
+from services.contract.errors import InvalidInput
 from services.embedder.runtimes.openvino import computes_bfloat16
-from services.serving.errors import InvalidInput
 
 _BLEND_EVERY = 16
 _TELL_EVERY = 25

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from offline.train.config import HEADS
 from offline.train.data import UNKNOWN
 from offline.train.layers import faster
-from services.serving.errors import NotReady
+from services.contract.errors import NotReady
 from services.vision import Preprocessing
 
 DIMENSION: Final = 2048

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import structlog
 
-from services.bundle import load_bundle
+from services.bundle.reader import load_bundle
 from services.classifier.follow import CandidateFollower
 from services.classifier.local import LocalClassifier
 from services.classifier.recognition import ClassifierModel
@@ -17,8 +17,8 @@ from services.clients.candidate_store import RedisCandidateStore
 from services.clients.channel import open_channel
 from services.clients.embedder import SERVICE as EMBEDDER_SERVICE
 from services.clients.embedder import EmbedderClient, EmbedderClientLimits
-from services.contract import Embedder
-from services.serving.errors import Unavailable
+from services.contract.errors import Unavailable
+from services.contract.values import Embedder
 from services.serving.run import ServeError, Server, run_process, serve
 from services.serving.settings import ServerSettings, read_settings
 from services.serving.telemetry import configure_logging

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from services.contract import CandidateSet, derived_type
+from services.contract.values import CandidateSet, derived_type
 
 NO_SUB_CATEGORY = -1
 

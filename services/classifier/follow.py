@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import structlog
 
-from services.contract import CandidateSet, CandidateStore
-from services.serving.errors import Unavailable
+from services.contract.errors import Unavailable
+from services.contract.values import CandidateSet, CandidateStore
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -7,8 +7,8 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from services.bundle import Bundle
-from services.contract import parse_derived_type
+from services.bundle.reader import Bundle
+from services.contract.values import parse_derived_type
 
 SUB_CATEGORY: Final = "subCategory"
 DERIVED_TYPE: Final = "derivedType"

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from services.classifier.candidates import CandidateIndex
 from services.classifier.recognition import ClassifierModel, classify_batch
 from services.classifier.taxonomy import Taxonomy, taxonomy
-from services.contract import CandidateSet, Classification, Embedding
-from services.embedding import check_model_version
-from services.serving.errors import InvalidInput
-from services.workers import Workers
+from services.concurrency.workers import Workers
+from services.contract.embedding import check_model_version
+from services.contract.errors import InvalidInput
+from services.contract.values import CandidateSet, Classification, Embedding
 
 MOST = 100
 

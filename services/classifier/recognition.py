@@ -8,12 +8,13 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from services.bundle import Bundle
+from services.bundle.reader import Bundle
 from services.classifier import candidates as by_candidate
 from services.classifier import heads
 from services.classifier.candidates import CandidateIndex, compared, predicted_sub_categories
 from services.classifier.heads import LabelHead
-from services.contract import (
+from services.contract.embedding import EmbeddingSpace
+from services.contract.values import (
     CandidateSet,
     Classification,
     ClassificationMethod,
@@ -22,7 +23,6 @@ from services.contract import (
     SubCategoryPrediction,
     parse_derived_type,
 )
-from services.embedding import EmbeddingSpace
 
 # 1,024 embeddings against 1,000 candidates take 4 MiB a step.
 _ROWS_AT_A_TIME = 1024

@@ -7,10 +7,10 @@ import grpc
 from fashion.v1 import classifier_pb2, classifier_pb2_grpc, types_pb2
 from services.classifier.local import check_top_k
 from services.classifier.taxonomy import Taxonomy
-from services.contract import Classifier, Embedder, Embedding
-from services.embedding import EmbeddingSpace, checked_embedding
+from services.contract.embedding import EmbeddingSpace, checked_embedding
+from services.contract.errors import InvalidInput
+from services.contract.values import Classifier, Embedder, Embedding
 from services.serving import conversion
-from services.serving.errors import InvalidInput
 from services.serving.run import GrpcService
 
 CLASSIFIER: Final = GrpcService(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from services.classifier.candidates import CandidateIndex
 from services.classifier.recognition import ClassifierModel
-from services.contract import ClassificationMethod
+from services.contract.values import ClassificationMethod
 
 
 @dataclass(frozen=True, slots=True)

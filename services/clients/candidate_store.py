@@ -11,9 +11,9 @@ import redis.exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from services.contract import CandidateSet, Gender
-from services.serving.errors import Upstream
-from services.tensors import read_tensors, write_tensors
+from services.bundle.tensors import read_tensors, write_tensors
+from services.contract.errors import Upstream
+from services.contract.values import CandidateSet, Gender
 
 T = TypeVar("T")
 

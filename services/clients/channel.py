@@ -7,8 +7,8 @@ from typing import Any, Final, TypeVar
 
 import grpc
 
-from services.serving import deadline
-from services.serving.errors import FashionError, Upstream
+from services.concurrency import deadline
+from services.contract.errors import FashionError, Upstream
 from services.serving.status import error_from
 from services.serving.telemetry import REQUEST_ID_KEY, current_request_id
 

@@ -6,9 +6,9 @@ import grpc
 
 from fashion.v1 import classifier_pb2, classifier_pb2_grpc
 from services.clients.channel import Remote
-from services.contract import Classification, Embedding
+from services.contract.errors import Upstream
+from services.contract.values import Classification, Embedding
 from services.serving import conversion
-from services.serving.errors import Upstream
 
 SERVICE: Final = classifier_pb2.DESCRIPTOR.services_by_name["ClassifierService"].full_name
 

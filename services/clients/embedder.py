@@ -9,9 +9,9 @@ import grpc
 
 from fashion.v1 import embedder_pb2, embedder_pb2_grpc
 from services.clients.channel import MAX_MESSAGE_BYTES, Remote
-from services.contract import Embedding, ModelInfo, Photograph
+from services.contract.errors import FashionError, InvalidInput, Upstream
+from services.contract.values import Embedding, ModelInfo, Photograph
 from services.serving import conversion
-from services.serving.errors import FashionError, InvalidInput, Upstream
 
 SERVICE: Final = embedder_pb2.DESCRIPTOR.services_by_name["EmbedderService"].full_name
 

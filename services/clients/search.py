@@ -15,8 +15,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from fashion.v1 import search_pb2, search_pb2_grpc
 from services.clients.channel import open_channel
 from services.clients.search_calls import Response, SearchCalls
-from services.serving import deadline
-from services.serving.errors import FashionError, NotReady, Upstream
+from services.concurrency import deadline
+from services.contract.errors import FashionError, NotReady, Upstream
 from services.serving.status import error_from
 from services.serving.telemetry import REQUEST_ID_KEY, current_request_id
 

@@ -14,7 +14,7 @@ Response = TypeVar("Response", bound=Message)
 class SearchCalls(ABC):
     """The calls of everyday; how one is made is up to who derives from this.
 
-    Every method raises what the RPC of its name documents, as categories (`services.serving.errors`).
+    Every method raises what the RPC of its name documents, as categories (`services.contract.errors`).
     """
 
     def __init__(self, methods: Any) -> None:

@@ -17,9 +17,9 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from services.concurrency import deadline
+from services.contract.errors import NotReady, Overloaded
 from services.embedder.inference_thread import InferenceThread, ThreadDied
-from services.serving import deadline
-from services.serving.errors import NotReady, Overloaded
 
 Pixels: TypeAlias = NDArray[np.uint8]
 Vectors: TypeAlias = NDArray[np.float32]

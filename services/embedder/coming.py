@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Sequence
 
-from services.contract import Embedder, Embedding, ModelInfo, Photograph
-from services.serving.errors import FashionError
+from services.contract.errors import FashionError
+from services.contract.values import Embedder, Embedding, ModelInfo, Photograph
 
 
 class EmbedderToCome:

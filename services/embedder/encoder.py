@@ -5,8 +5,8 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from services.contract import ModelInfo
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
+from services.contract.values import ModelInfo
 
 __all__ = ["Encoder", "ModelInfo", "check_batch", "normalise"]
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Final
 
-from services.bundle import Bundle, load_bundle
+from services.bundle.reader import Bundle, load_bundle
+from services.contract.errors import NotReady
 from services.embedder.encoder import Encoder
 from services.embedder.processor import available_processors
 from services.embedder.settings import EmbedderSettings
-from services.serving.errors import NotReady
 
 IMAGENET: Final = "imagenet"
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from services.contract import Embedding, ModelInfo, Photograph
+from services.concurrency import deadline
+from services.contract.errors import DeadlineExceeded, FashionError
+from services.contract.values import Embedding, ModelInfo, Photograph
 from services.embedder.batching import BatchingLimits, Lane, MicroBatcher, Pixels
 from services.embedder.encoder import Encoder
-from services.serving import deadline
-from services.serving.errors import DeadlineExceeded, FashionError
 from services.vision.decode import ImageLimits
 from services.vision.preprocess import prepare
 
@@ -38,7 +38,7 @@ class LocalEmbedder:
     """Fulfils `contract.Embedder` in this process; made by `local_embedder` and `cold_embedder`.
 
     A single photograph comes before those of batches, in decoding and in inference. The deadline of the caller
-    (`services.serving.deadline`) holds here too: what is past it is dropped before it is decoded or encoded.
+    (`services.concurrency.deadline`) holds here too: what is past it is dropped before it is decoded or encoded.
     """
 
     def __init__(

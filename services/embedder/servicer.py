@@ -3,9 +3,9 @@
 from typing import Any, Final
 
 from fashion.v1 import embedder_pb2, embedder_pb2_grpc
-from services.contract import Embedder, Embedding
+from services.contract.errors import FashionError, InvalidInput
+from services.contract.values import Embedder, Embedding
 from services.serving import conversion
-from services.serving.errors import FashionError, InvalidInput
 from services.serving.run import GrpcService
 
 EMBEDDER: Final = GrpcService(

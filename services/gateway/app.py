@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import ASGIApp
 
+from services.contract.errors import FashionError, InvalidInput, NotFound
 from services.gateway import openapi, schemas
 from services.gateway.access import Access
 from services.gateway.backend import Backend
@@ -27,7 +28,6 @@ from services.gateway.routes_similar import similar_router
 from services.gateway.routes_users import sessions_router, users_router
 from services.gateway.settings import GatewaySettings
 from services.gateway.thumbnails import Thumbnails
-from services.serving.errors import FashionError, InvalidInput, NotFound
 
 _log = structlog.stdlib.get_logger(__name__)
 

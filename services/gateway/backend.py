@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from services.clients.search_calls import SearchCalls
+from services.concurrency import deadline
+from services.contract.errors import NotReady
 from services.gateway.schemas import Health
-from services.serving import deadline
-from services.serving.errors import NotReady
 
 T = TypeVar("T")
 

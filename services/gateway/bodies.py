@@ -10,9 +10,9 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
+from services.contract.errors import InvalidInput
 from services.gateway.parameters import PhotographParameters, SimilarBody, SimilarParameters, list_fields
 from services.gateway.problems import PayloadTooLarge, RequestTimeout, UnsupportedMediaType, validated
-from services.serving.errors import InvalidInput
 
 IMAGE_FIELD: Final = "image"
 # What of photographs is understood is the embedder's to say, by their content; these are the types that mean one.

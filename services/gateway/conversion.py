@@ -8,6 +8,7 @@ from urllib.parse import quote
 from google.protobuf.duration_pb2 import Duration
 
 from fashion.v1 import search_pb2, types_pb2
+from services.contract.errors import InvalidInput
 from services.gateway import schemas
 from services.gateway.parameters import (
     FilterParameters,
@@ -18,7 +19,6 @@ from services.gateway.parameters import (
 )
 from services.gateway.swatches import swatch_of
 from services.serving import conversion
-from services.serving.errors import InvalidInput
 
 _SCOPES: Final = MappingProxyType(
     {

@@ -11,8 +11,8 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from services.contract.errors import NotFound
 from services.gateway.caching import REVALIDATE, public, tagged
-from services.serving.errors import NotFound
 
 WEB: Final = Path(__file__).parent / "web"
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, get_origin
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.json_schema import SkipJsonSchema
 
-from services.contract import Gender
+from services.contract.values import Gender
 
 MAX_LABELS: Final = 100
 WIDTHS: Final = (120, 240, 480, 960)

@@ -9,8 +9,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from starlette.responses import JSONResponse
 
-from services.gateway.schemas import Problem
-from services.serving.errors import (
+from services.contract.errors import (
     AlreadyExists,
     DeadlineExceeded,
     FashionError,
@@ -20,6 +19,7 @@ from services.serving.errors import (
     Overloaded,
     Unavailable,
 )
+from services.gateway.schemas import Problem
 
 MEDIA_TYPE: Final = "application/problem+json"
 INTERNAL_REASON: Final = "INTERNAL"

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from services.contract import Gender
+from services.contract.values import Gender
 from services.gateway.parameters import Scope
 
 _PRODUCT: dict[str, JsonValue] = {

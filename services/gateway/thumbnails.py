@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from PIL import Image
 
-from services.serving.errors import FashionError, InvalidInput
+from services.contract.errors import FashionError, InvalidInput
 from services.vision.decode import ImageLimits, decode
 
 WEBP: Final = "image/webp"

@@ -7,8 +7,10 @@ from typing import Any
 
 import structlog
 
-from services.contract import CandidateStore, Classifier, Embedder, ModelInfo
-from services.embedding import EmbeddingSpace
+from services.concurrency.workers import Workers
+from services.contract.embedding import EmbeddingSpace
+from services.contract.errors import Unavailable
+from services.contract.values import CandidateStore, Classifier, Embedder, ModelInfo
 from services.search.candidate_file import CandidateFile
 from services.search.candidates import CandidateKeeper, CandidatePublisher
 from services.search.catalogue import Catalogue
@@ -22,8 +24,6 @@ from services.search.renewing import renew
 from services.search.retrieval import Inventory
 from services.search.settings import SearchSettings
 from services.search.writing import CatalogueWriter
-from services.serving.errors import Unavailable
-from services.workers import Workers
 
 _log = structlog.stdlib.get_logger(__name__)
 

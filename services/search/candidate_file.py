@@ -11,10 +11,10 @@ from typing import Final
 import numpy as np
 import structlog
 
+from services.bundle.tensors import read_tensors, write_tensors
 from services.candidates import Candidate, candidate_set
-from services.contract import Gender
-from services.embedding import EmbeddingSpace
-from services.tensors import read_tensors, write_tensors
+from services.contract.embedding import EmbeddingSpace
+from services.contract.values import Gender
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -16,7 +16,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from services.contract import Box, Embedding, Photograph
+from services.contract.errors import InvalidInput
+from services.contract.values import Box, Embedding, Photograph
 from services.search.catalogue_database import (
     CONTENT_COLUMNS,
     PRODUCT_COLUMNS,
@@ -31,7 +32,6 @@ from services.search.catalogue_database import (
 )
 from services.search.photographs import PhotographDamaged, PhotographStore, StoredPhotograph
 from services.search.products import Product
-from services.serving.errors import InvalidInput
 
 __all__ = [
     "Catalogue",

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from services.contract import Box, Gender
+from services.contract.values import Box, Gender
 from services.search.products import Price, Product
 
 

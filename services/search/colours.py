@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
 
 # The one table. The base colours of the data set, and words that other shops use for the same; each colour stands once.
 FAMILIES: Mapping[str, tuple[str, ...]] = MappingProxyType(

@@ -8,7 +8,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fashion.v1 import search_pb2, types_pb2
-from services.contract import Embedding, Gender, Photograph
+from services.contract.errors import FashionError, InvalidInput
+from services.contract.values import Embedding, Gender, Photograph
 from services.search.catalogue import UpsertOutcome
 from services.search.colours import DislikedColour
 from services.search.explaining import Explanation, Step
@@ -20,7 +21,6 @@ from services.search.local import CatalogueFacts
 from services.search.products import Price, Product, validate_product
 from services.search.writing import DeleteReport, UpsertReport, UpsertRow
 from services.serving import conversion
-from services.serving.errors import FashionError, InvalidInput
 
 _SCOPES: Final = MappingProxyType(
     {

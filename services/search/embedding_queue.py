@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from services.contract import Embedder, Embedding, Photograph
-from services.serving.errors import DeadlineExceeded, FashionError, Unavailable, Upstream
+from services.contract.errors import DeadlineExceeded, FashionError, Unavailable, Upstream
+from services.contract.values import Embedder, Embedding, Photograph
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from services.contract import Gender
+from services.contract.errors import InvalidInput
+from services.contract.values import Gender
 from services.search import colours
-from services.serving.errors import InvalidInput
 
 MAX_VALUES = 100
 # Stands in the column of codes for a product without a value, and in that of years for one without a year.

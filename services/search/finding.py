@@ -6,18 +6,10 @@ from enum import Enum
 
 import structlog
 
-from services.contract import Classification, Classifier, Embedder, Embedding, ImmediateClassifier, Photograph
-from services.embedding import EmbeddingSpace, checked_embedding
-from services.search.colours import DislikedColour
-from services.search.embedding_queue import check_served_model
-from services.search.explaining import Explanation, Step, Stopwatch
-from services.search.filters import Filter
-from services.search.indexes.base import Hit
-from services.search.preferences import PreferenceStore, validate_user_id
-from services.search.products import validate_product_id
-from services.search.retrieval import Inventory, SearchOutcome, SimilarQuery, check_query
-from services.serving import deadline
-from services.serving.errors import (
+from services.concurrency import deadline
+from services.concurrency.workers import Workers
+from services.contract.embedding import EmbeddingSpace, checked_embedding
+from services.contract.errors import (
     DeadlineExceeded,
     FashionError,
     InvalidInput,
@@ -26,7 +18,15 @@ from services.serving.errors import (
     Unavailable,
     Upstream,
 )
-from services.workers import Workers
+from services.contract.values import Classification, Classifier, Embedder, Embedding, ImmediateClassifier, Photograph
+from services.search.colours import DislikedColour
+from services.search.embedding_queue import check_served_model
+from services.search.explaining import Explanation, Step, Stopwatch
+from services.search.filters import Filter
+from services.search.indexes.base import Hit
+from services.search.preferences import PreferenceStore, validate_user_id
+from services.search.products import validate_product_id
+from services.search.retrieval import Inventory, SearchOutcome, SimilarQuery, check_query
 
 _log = structlog.stdlib.get_logger(__name__)
 

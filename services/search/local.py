@@ -7,8 +7,10 @@ from datetime import datetime
 import numpy as np
 import structlog
 
-from services.contract import Embedding
-from services.embedding import EmbeddingSpace
+from services.concurrency.workers import Workers
+from services.contract.embedding import EmbeddingSpace
+from services.contract.errors import InvalidInput, NotFound
+from services.contract.values import Embedding
 from services.search.candidates import CandidatePublisher
 from services.search.catalogue import Catalogue
 from services.search.colours import DislikedColour, expand, require_known
@@ -21,8 +23,6 @@ from services.search.photographs import StoredPhotograph
 from services.search.preferences import PreferenceStore, validate_user_id
 from services.search.products import Product, validate_product_id
 from services.search.writing import CatalogueWriter, DeleteReport, UpsertReport, UpsertRow, product_not_found
-from services.serving.errors import InvalidInput, NotFound
-from services.workers import Workers
 
 _log = structlog.stdlib.get_logger(__name__)
 

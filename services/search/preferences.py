@@ -9,9 +9,9 @@ import redis.exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from services.contract.errors import InvalidInput, Upstream
 from services.search.colours import DislikedColour
 from services.search.products import MAX_IDENTIFIER_CHARACTERS, is_identifier
-from services.serving.errors import InvalidInput, Upstream
 
 T = TypeVar("T")
 

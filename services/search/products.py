@@ -6,8 +6,8 @@ import unicodedata
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from services.contract import Gender, derived_type
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
+from services.contract.values import Gender, derived_type
 
 MAX_IDENTIFIER_CHARACTERS = 128
 MAX_LABEL_CHARACTERS = 128

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from services.contract.errors import DeadlineExceeded, Overloaded, Unavailable
 from services.search.writing import CatalogueWriter
-from services.serving.errors import DeadlineExceeded, Overloaded, Unavailable
 
 _log = structlog.stdlib.get_logger(__name__)
 

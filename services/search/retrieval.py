@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from services.contract import Embedding
+from services.contract.errors import InvalidInput, ModelMismatch, NotFound
+from services.contract.values import Embedding
 from services.search.colours import DislikedColour
 from services.search.filters import Filter, unknown_value
 from services.search.indexes.base import Eligibility, Hit, Index
 from services.search.products import Product, validate_product_id
-from services.serving.errors import InvalidInput, ModelMismatch, NotFound
 
 MAX_TOP_K = 100
 MAX_STEERING_PRODUCTS = 20

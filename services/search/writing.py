@@ -6,15 +6,15 @@ from typing import Protocol
 
 import structlog
 
-from services.contract import Embedding, Photograph
-from services.embedding import EmbeddingSpace, checked_embedding
+from services.concurrency.workers import Workers
+from services.contract.embedding import EmbeddingSpace, checked_embedding
+from services.contract.errors import FashionError, InvalidInput, NotFound, Overloaded
+from services.contract.values import Embedding, Photograph
 from services.search.catalogue import Catalogue, NewContent, StoredProduct, Upsert, UpsertOutcome
 from services.search.embedding_queue import WriteEmbedder
 from services.search.indexes.base import Index, IndexedProduct
 from services.search.photographs import PhotographDamaged
 from services.search.products import Product, validate_product_id
-from services.serving.errors import FashionError, InvalidInput, NotFound, Overloaded
-from services.workers import Workers
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""Turns messages of fashion.v1 that several services share into the values of `services.contract`, and back."""
+"""Turns messages of fashion.v1 that several services share into the values of `services.contract.values`, and back."""
 
 from types import MappingProxyType
 from typing import Final
@@ -6,7 +6,8 @@ from typing import Final
 import numpy as np
 
 from fashion.v1 import embedder_pb2, types_pb2
-from services.contract import (
+from services.contract.errors import FashionError
+from services.contract.values import (
     Box,
     Classification,
     ClassificationMethod,
@@ -17,7 +18,6 @@ from services.contract import (
     Photograph,
     SubCategoryPrediction,
 )
-from services.serving.errors import FashionError
 from services.serving.status import category_of, shown
 
 _GENDERS: Final = MappingProxyType(
@@ -68,7 +68,7 @@ def photograph_to_proto(value: Photograph) -> types_pb2.Image:
 
 
 def embedding(message: types_pb2.Embedding) -> Embedding:
-    """Unpacks an embedding as it is; one that comes from outside is checked with `services.embedding`."""
+    """Unpacks an embedding as it is; one that comes from outside is checked with `services.contract.embedding`."""
     return Embedding(np.array(message.values, dtype=np.float32), message.model_version)
 
 

@@ -14,8 +14,8 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
-from services.serving import deadline
-from services.serving.errors import InvalidInput, Overloaded
+from services.concurrency import deadline
+from services.contract.errors import InvalidInput, Overloaded
 from services.serving.status import INTERNAL_REASON, shown, status_of
 from services.serving.telemetry import REQUEST_ID_KEY, accepted_request_id, request_id_bound
 

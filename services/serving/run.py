@@ -14,7 +14,7 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from services.serving.errors import NotReady
+from services.contract.errors import NotReady
 from services.serving.health import Health
 from services.serving.interceptors import interceptors
 from services.serving.settings import ServerSettings, SettingsError

@@ -10,7 +10,7 @@ from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
-from services.serving.errors import (
+from services.contract.errors import (
     AlreadyExists,
     DeadlineExceeded,
     FashionError,

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP")
 WHITE: Final = (255, 255, 255)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from services.contract import Box
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
+from services.contract.values import Box
 from services.vision.decode import WHITE, ImageLimits, decode
 
 RESAMPLE: Final = "bicubic-antialias"

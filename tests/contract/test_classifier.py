@@ -22,7 +22,7 @@ from services.classifier.heads import LabelHead
 from services.classifier.local import LocalClassifier
 from services.classifier.recognition import ClassifierModel
 from services.classifier.servicer import CLASSIFIER, ClassifierServicer
-from services.contract import Gender, parse_derived_type
+from services.contract.values import Gender, parse_derived_type
 from services.embedder.local import local_embedder
 from services.embedder.runtimes.fake import FakeEncoder
 from services.embedder.settings import EmbedderSettings

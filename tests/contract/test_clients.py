@@ -19,7 +19,18 @@ from services.clients.classifier import SERVICE as CLASSIFIER_SERVICE
 from services.clients.classifier import ClassifierClient
 from services.clients.embedder import SERVICE as EMBEDDER_SERVICE
 from services.clients.embedder import EmbedderClient, EmbedderClientLimits
-from services.contract import (
+from services.concurrency import deadline
+from services.contract.errors import (
+    DeadlineExceeded,
+    FashionError,
+    InvalidInput,
+    ModelMismatch,
+    NotFound,
+    NotReady,
+    Overloaded,
+    Upstream,
+)
+from services.contract.values import (
     Box,
     Classification,
     ClassificationMethod,
@@ -36,17 +47,7 @@ from services.embedder.batching import BatchingLimits
 from services.embedder.local import EmbedderLimits, LocalEmbedder, local_embedder
 from services.embedder.runtimes.fake import FakeEncoder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
-from services.serving import conversion, deadline
-from services.serving.errors import (
-    DeadlineExceeded,
-    FashionError,
-    InvalidInput,
-    ModelMismatch,
-    NotFound,
-    NotReady,
-    Overloaded,
-    Upstream,
-)
+from services.serving import conversion
 from services.serving.run import GrpcService, Server, running
 from services.serving.settings import ServerSettings
 from services.serving.telemetry import current_request_id, request_id_bound

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from fashion.v1 import search_pb2
-from services.serving.errors import FashionError, ModelMismatch, Overloaded, Upstream
+from services.contract.errors import FashionError, ModelMismatch, Overloaded, Upstream
 from services.serving.telemetry import configure_logging
 from tests.gateways import Shop, gateway_in_thread, problem, shop
 from tests.small_shop import photograph, rows

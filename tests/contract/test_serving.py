@@ -15,9 +15,9 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from fashion.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
-from services.contract import Embedding, ModelInfo, Photograph
+from services.contract.errors import AlreadyExists, FashionError, NotFound, Upstream
+from services.contract.values import Embedding, ModelInfo, Photograph
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
-from services.serving.errors import AlreadyExists, FashionError, NotFound, Upstream
 from services.serving.run import GrpcService, ServeError, Server, running
 from services.serving.telemetry import configure_logging
 from tests.embedders import (

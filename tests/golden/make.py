@@ -8,7 +8,7 @@ import safetensors.numpy
 from PIL import Image
 
 from offline.drawn import catalogue_specs, draw_product
-from services.bundle import load_bundle
+from services.bundle.reader import load_bundle
 from services.vision import prepare
 
 FOLDER = Path(__file__).parent

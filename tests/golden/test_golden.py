@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from services.bundle import Bundle, load_bundle
+from services.bundle.reader import Bundle, load_bundle
 from services.vision import prepare
 
 FOLDER = Path(__file__).parent

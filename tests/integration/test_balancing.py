@@ -16,12 +16,12 @@ from PIL import Image
 
 from services.clients.channel import open_channel
 from services.clients.embedder import SERVICE, EmbedderClient, EmbedderClientLimits
-from services.contract import Embedding, ModelInfo, Photograph
+from services.contract.errors import FashionError
+from services.contract.values import Embedding, ModelInfo, Photograph
 from services.embedder.batching import BatchingLimits
 from services.embedder.local import EmbedderLimits, LocalEmbedder, local_embedder
 from services.embedder.runtimes.fake import FakeEncoder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
-from services.serving.errors import FashionError
 from services.serving.run import Server, running
 from services.serving.settings import ServerSettings
 from services.vision.decode import ImageLimits

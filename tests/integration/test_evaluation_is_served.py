@@ -9,7 +9,7 @@ from offline.evaluate.metrics import MISSING
 from offline.evaluate.model import load_model
 from offline.evaluate.products import ProductTable
 from offline.evaluate.served import LocalService
-from services.contract import Gender
+from services.contract.values import Gender
 from services.embedder.settings import EmbedderSettings
 from services.search.indexes.faiss import FaissIndex
 from services.search.products import Product

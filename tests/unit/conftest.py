@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.bundle import Bundle
+from services.bundle.reader import Bundle
 from tests.unit.random_resnet import random_bundle, random_weights
 
 

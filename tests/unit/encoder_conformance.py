@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from services.contract.errors import InvalidInput
 from services.embedder.encoder import Encoder
-from services.serving.errors import InvalidInput
 from services.vision import fit
 
 

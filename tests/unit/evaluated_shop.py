@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from offline.evaluate.products import ProductTable
-from services.contract import Gender
+from services.contract.values import Gender
 from services.search.products import Product
 
 DIMENSION = 8

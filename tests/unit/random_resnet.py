@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline.bundle import write_bundle
-from services.bundle import Bundle
+from services.bundle.reader import Bundle
 from services.vision import Preprocessing
 
 HEIGHT, WIDTH = 40, 32

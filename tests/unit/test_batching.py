@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from services.concurrency import deadline
+from services.contract.errors import DeadlineExceeded, FashionError, NotReady, Overloaded
 from services.embedder.batching import BatchingLimits, Lane, MicroBatcher, Pixels, Vectors
 from services.embedder.inference_thread import ThreadDied
-from services.serving import deadline
-from services.serving.errors import DeadlineExceeded, FashionError, NotReady, Overloaded
 
 LIMITS = BatchingLimits(query_places=8, batch_places=16, micro_batch=4, inference_timeout_s=30)
 

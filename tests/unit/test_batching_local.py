@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from services.contract import Box, Embedder, Embedding, Photograph
+from services.concurrency import deadline
+from services.contract.errors import DeadlineExceeded, FashionError, InvalidInput, NotReady, Overloaded
+from services.contract.values import Box, Embedder, Embedding, Photograph
 from services.embedder.batching import BatchingLimits
 from services.embedder.local import EmbedderLimits, LocalEmbedder, local_embedder
-from services.serving import deadline
-from services.serving.errors import DeadlineExceeded, FashionError, InvalidInput, NotReady, Overloaded
 from services.vision.decode import ImageLimits
 from tests.embedders import GatedEncoder
 

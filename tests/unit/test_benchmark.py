@@ -19,7 +19,7 @@ from offline.benchmark.plots import draw_plots
 from offline.benchmark.run import PARTS
 from offline.benchmark.timing import Series, interleaved, ratio
 from offline.benchmark.trace import TracedStep, medians
-from services.bundle import Bundle
+from services.bundle.reader import Bundle
 from services.embedder.runtimes.openvino import OpenvinoEncoder
 from tests.unit.random_resnet import HEIGHT, WIDTH
 
@@ -98,7 +98,7 @@ def test_a_refusal_counts_as_hinted_only_with_a_time_to_try_again(hint: bool) ->
     import grpc
 
     from fashion.v1 import search_pb2, search_pb2_grpc
-    from services.serving.errors import Overloaded
+    from services.contract.errors import Overloaded
     from services.serving.status import status_of
 
     class Small(search_pb2_grpc.SearchServiceServicer):

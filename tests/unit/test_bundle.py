@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from offline.bundle import describe, write_bundle
-from services.bundle import Bundle, content_version, load_bundle
-from services.serving.errors import InvalidInput, NotFound
+from services.bundle.reader import Bundle, content_version, load_bundle
+from services.contract.errors import InvalidInput, NotFound
 from services.vision import Preprocessing
 
 PREPROCESSING = Preprocessing(80, 60, "RGB", 1 / 127.5, (-2.0, -2.0, -2.0))

@@ -9,7 +9,7 @@ import pytest
 
 from services.candidates import candidates_of
 from services.clients.candidate_store import MemoryCandidateStore
-from services.contract import Gender, ModelInfo
+from services.contract.values import Gender, ModelInfo
 from services.search.candidate_file import FILE, CandidateFile, KeptType
 from services.search.candidates import CandidateKeeper, CandidatePublisher, CandidateSettings
 from services.search.indexes.base import IndexedProduct

@@ -17,8 +17,8 @@ from services.clients.candidate_store import (
     decode_candidates,
     encode_candidates,
 )
-from services.contract import CandidateSet, CandidateStore, Gender
-from services.serving.errors import Upstream
+from services.contract.errors import Upstream
+from services.contract.values import CandidateSet, CandidateStore, Gender
 
 
 def _candidates(*ids: str, model_version: str = "v1") -> CandidateSet:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from services.candidates import MOST_CLUSTERS, Candidate, candidate_set, clusters, compute_candidates
-from services.contract import Gender
+from services.contract.values import Gender
 
 
 def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:

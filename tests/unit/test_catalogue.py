@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.contract import Box, Embedding, Gender, Photograph
+from services.contract.errors import InvalidInput
+from services.contract.values import Box, Embedding, Gender, Photograph
 from services.search.catalogue import (
     Catalogue,
     CatalogueUnusable,
@@ -27,7 +28,6 @@ from services.search.catalogue import (
 )
 from services.search.photographs import PhotographDamaged
 from services.search.products import Price, Product
-from services.serving.errors import InvalidInput
 
 CREATED, UPDATED, UNCHANGED = UpsertOutcome.CREATED, UpsertOutcome.UPDATED, UpsertOutcome.UNCHANGED
 

@@ -21,10 +21,10 @@ from offline.catalogue_map import (
     write_document,
 )
 from offline.catalogue_map_plot import grouped
-from services.contract import Embedding, Gender
+from services.contract.errors import FashionError, NotFound
+from services.contract.values import Embedding, Gender
 from services.search.catalogue import Catalogue, CatalogueUnusable, NewContent, Upsert
 from services.search.products import Product
-from services.serving.errors import FashionError, NotFound
 
 DIMENSION = 32
 TYPES = (("Shirts", "Topwear"), ("Watches", "Watches"), ("Bags", "Bags"))

@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 from services.candidates import Candidate, candidate_set
 from services.classifier.follow import CandidateFollower
 from services.clients.candidate_store import MemoryCandidateStore
-from services.contract import CandidateSet, Gender
-from services.serving.errors import Upstream
+from services.contract.errors import Upstream
+from services.contract.values import CandidateSet, Gender
 
 
 def _candidates(product_id: str, model_version: str = "v1") -> CandidateSet:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from offline.bundle import describe, write_bundle
-from services.bundle import Bundle
+from services.bundle.reader import Bundle
 from services.classifier.heads import LabelHead, load_head, probabilities, ranking, similarities
 from services.vision import Preprocessing
 

@@ -11,9 +11,9 @@ from services.classifier import local
 from services.classifier.heads import LabelHead
 from services.classifier.local import LocalClassifier
 from services.classifier.recognition import ClassifierModel
-from services.contract import CandidateSet, Classification, ClassificationMethod, Embedding, parse_derived_type
-from services.serving import deadline
-from services.serving.errors import DeadlineExceeded, InvalidInput, ModelMismatch, Overloaded
+from services.concurrency import deadline
+from services.contract.errors import DeadlineExceeded, InvalidInput, ModelMismatch, Overloaded
+from services.contract.values import CandidateSet, Classification, ClassificationMethod, Embedding, parse_derived_type
 
 _MODEL = ClassifierModel(
     "v1",

@@ -13,7 +13,7 @@ from services.classifier import recognition
 from services.classifier.candidates import CandidateIndex
 from services.classifier.heads import LabelHead, probabilities
 from services.classifier.recognition import ClassifierModel, classify_batch
-from services.contract import Classification, ClassificationMethod, Gender, parse_derived_type
+from services.contract.values import Classification, ClassificationMethod, Gender, parse_derived_type
 
 _SIZE = 6
 

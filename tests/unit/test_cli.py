@@ -12,8 +12,7 @@ from cli import answers, filters, main, output
 from cli.main import ENTRIES
 from cli.search import parse_region
 from fashion.v1 import search_pb2, types_pb2
-from services.contract import Box, Gender
-from services.serving.errors import (
+from services.contract.errors import (
     DeadlineExceeded,
     FashionError,
     InvalidInput,
@@ -23,6 +22,7 @@ from services.serving.errors import (
     Overloaded,
     Upstream,
 )
+from services.contract.values import Box, Gender
 
 MINE = ("demo", "serve", "stop", "ingest", "search", "catalogue", "users")
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.contract.errors import InvalidInput
 from services.search import colours
 from services.search.colours import FAMILIES, DislikedColour, covered, expand, family_of, nearest, require_known
-from services.serving.errors import InvalidInput
 
 OF_THE_DATA_SET = [
     "Black",

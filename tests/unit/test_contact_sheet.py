@@ -20,7 +20,7 @@ from cli.contact_sheet import (
     wrap,
     write_contact_sheet,
 )
-from services.contract import Box
+from services.contract.values import Box
 
 RED, GREEN, BLUE = (220, 20, 30), (10, 160, 40), (20, 40, 200)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from offline.dataset import COLUMNS, Dataset, Finding, open_dataset
-from services.serving.errors import InvalidInput, NotFound
+from services.contract.errors import InvalidInput, NotFound
 
 HEADER = ",".join(COLUMNS)
 SHIRT = "1,Men,Apparel,Topwear,Shirts,Blue,Summer,2012,Casual,Harbour Men Blue Shirt"

@@ -16,7 +16,7 @@ from offline.drawn.assortment import ARTISTS, LINES
 from offline.drawn.palette import BASE_COLOURS
 from offline.drawn.patterns import PATTERNS
 from offline.split import photograph_digests, twin_groups
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
 
 
 def test_a_catalogue_is_as_varied_as_a_real_one() -> None:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from services.contract import Embedder, Embedding, ModelInfo, Photograph
+from services.contract.errors import FashionError, InvalidInput
+from services.contract.values import Embedder, Embedding, ModelInfo, Photograph
 from services.embedder.coming import EmbedderToCome
-from services.serving.errors import FashionError, InvalidInput
 
 MODEL = ModelInfo("m", "v1", 2, 80, 60, "fake", "float32", "float32")
 

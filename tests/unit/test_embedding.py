@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from services.embedding import checked_embedding
-from services.serving.errors import InvalidInput, ModelMismatch
+from services.contract.embedding import checked_embedding
+from services.contract.errors import InvalidInput, ModelMismatch
 
 
 @dataclass(frozen=True)

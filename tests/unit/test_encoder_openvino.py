@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from offline.dataset import open_dataset
 from offline.drawn import catalogue_specs, draw_product
-from services.bundle import Bundle, load_bundle
+from services.bundle.reader import Bundle, load_bundle
+from services.contract.errors import InvalidInput
 from services.embedder.encoder import Encoder
 from services.embedder.loading import load_encoder
 from services.embedder.runtimes.openvino import AnyPrecision, OpenvinoEncoder, fastest_precision
 from services.embedder.settings import EmbedderSettings
-from services.serving.errors import InvalidInput
 from services.vision import fit, prepare
 from tests.unit.encoder_conformance import EncoderConformance
 from tests.unit.random_resnet import HEIGHT, WIDTH, random_bundle

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.bundle import Bundle, load_bundle
+from services.bundle.reader import Bundle, load_bundle
+from services.contract.errors import InvalidInput, NotReady
 from services.embedder.encoder import Encoder
-from services.serving.errors import InvalidInput, NotReady
 from tests.unit.encoder_conformance import EncoderConformance, drawing
 from tests.unit.random_resnet import HEIGHT, WIDTH
 

@@ -9,9 +9,9 @@ from offline.evaluate.products import ProductTable
 from offline.evaluate.served import LocalService
 from services.classifier.heads import LabelHead
 from services.classifier.recognition import ClassifierModel
-from services.contract import parse_derived_type
+from services.contract.errors import InvalidInput
+from services.contract.values import parse_derived_type
 from services.search.indexes.faiss import FaissIndex
-from services.serving.errors import InvalidInput
 from tests.unit.evaluated_shop import product, table
 
 KINDS = ("Men Jeans", "Men Shirts", "Men Ties")

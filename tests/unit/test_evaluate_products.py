@@ -12,8 +12,8 @@ from PIL import Image
 from offline.dataset import COLUMNS, open_dataset
 from offline.evaluate.cache import EmbeddingCache
 from offline.evaluate.products import ProductTable, drawn, embed_dataset
+from services.contract.errors import InvalidInput
 from services.embedder.runtimes.fake import FakeEncoder
-from services.serving.errors import InvalidInput
 
 
 class CountingEncoder(FakeEncoder):

@@ -9,8 +9,8 @@ from offline.evaluate.documents import Inputs, retrieval_document
 from offline.evaluate.metrics import MISSING
 from offline.evaluate.products import ProductTable
 from offline.evaluate.retrieval import FREQUENT, Served, evaluate_retrieval, in_scope, work
+from services.contract.errors import InvalidInput
 from services.search.colours import family_of
-from services.serving.errors import InvalidInput
 from tests.unit.evaluated_shop import product, table
 
 

@@ -9,7 +9,7 @@ from offline.evaluate.products import ProductTable
 from offline.evaluate.served import LocalService
 from services.classifier.heads import LabelHead
 from services.classifier.recognition import ClassifierModel
-from services.contract import parse_derived_type
+from services.contract.values import parse_derived_type
 from services.search.indexes.faiss import FaissIndex
 from tests.unit.evaluated_shop import DIMENSION, product, table
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from services.contract import Gender
+from services.contract.errors import InvalidInput
+from services.contract.values import Gender
 from services.search.filters import (
     ColourFilter,
     Filter,
@@ -13,7 +14,6 @@ from services.search.filters import (
 )
 from services.search.indexes.columns import Columns
 from services.search.products import Product
-from services.serving.errors import InvalidInput
 
 
 def columns(*products: Product) -> Columns:

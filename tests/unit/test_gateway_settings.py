@@ -5,14 +5,14 @@ from urllib.parse import unquote
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from services.contract import errors
+from services.contract.errors import FashionError
 from services.gateway.conversion import image_path
 from services.gateway.edge import path_value, path_with_kept_slashes
 from services.gateway.problems import KINDS, kind_of
 from services.gateway.settings import GatewaySettings, is_loopback
 from services.gateway.swatches import swatch_of
 from services.search.colours import family_of, table_colours
-from services.serving import errors
-from services.serving.errors import FashionError
 
 
 def test_every_colour_that_search_knows_is_painted() -> None:

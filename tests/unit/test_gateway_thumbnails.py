@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pytest
 from PIL import Image
 
+from services.contract.errors import FashionError, NotFound
 from services.gateway.thumbnails import JPEG, WEBP, Thumbnails
-from services.serving.errors import FashionError, NotFound
 
 
 @dataclass(frozen=True)

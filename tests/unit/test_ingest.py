@@ -21,7 +21,7 @@ from offline.ingest import (
     Written,
     batched,
 )
-from services.serving.errors import DeadlineExceeded, FashionError, InvalidInput, NotFound, Overloaded, Upstream
+from services.contract.errors import DeadlineExceeded, FashionError, InvalidInput, NotFound, Overloaded, Upstream
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from services.contract.errors import InvalidInput, Upstream
 from services.search.colours import DislikedColour
 from services.search.preferences import (
     MemoryPreferences,
@@ -14,7 +15,6 @@ from services.search.preferences import (
     disliked_colours_key,
     validate_user_id,
 )
-from services.serving.errors import InvalidInput, Upstream
 
 
 @pytest.fixture(params=["redis", "memory"])

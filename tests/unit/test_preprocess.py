@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
 from services.vision import Preprocessing, fit, scale
 
 

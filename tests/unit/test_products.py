@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from services.contract import Gender
+from services.contract.errors import InvalidInput
+from services.contract.values import Gender
 from services.search.products import Price, Product, is_identifier, validate_product
-from services.serving.errors import InvalidInput
 
 GOOD: dict[str, Any] = {"id": "15970", "gender": Gender.MEN, "sub_category": "Topwear", "article_type": "Shirts"}
 FULL: dict[str, Any] = GOOD | {

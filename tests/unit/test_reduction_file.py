@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.contract import Gender
+from services.contract.values import Gender
 from services.search.indexes.base import Eligibility, IndexedProduct
 from services.search.indexes.faiss import FaissIndex, FaissSettings
 from services.search.indexes.reduction_file import FILE, ReductionFile

@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.contract import Embedding, Gender
+from services.contract.errors import InvalidInput, ModelMismatch, NotFound
+from services.contract.values import Embedding, Gender
 from services.search.colours import DislikedColour
 from services.search.indexes.base import IndexedProduct
 from services.search.indexes.faiss import FaissIndex
 from services.search.products import Product
 from services.search.retrieval import Inventory, SimilarQuery, SteeringWeights, check_query, steer
-from services.serving.errors import InvalidInput, ModelMismatch, NotFound
 
 
 def unit(*values: float) -> NDArray[np.float32]:

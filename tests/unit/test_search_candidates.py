@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from services.clients.candidate_store import MemoryCandidateStore
-from services.contract import CandidateSet, Gender, ModelInfo
+from services.contract.errors import Upstream
+from services.contract.values import CandidateSet, Gender, ModelInfo
 from services.search.candidates import CandidateKeeper, CandidatePublisher, CandidateSettings
 from services.search.indexes.base import IndexedProduct
 from services.search.indexes.faiss import FaissIndex
 from services.search.products import Product
 from services.search.writing import Change
-from services.serving.errors import Upstream
 
 SIZE = 8
 MODEL = ModelInfo("tiny", "m1", SIZE, 8, 8, "none", "float32", "float32")

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from services.contract import Embedding, ModelInfo, Photograph
+from services.contract.errors import DeadlineExceeded, FashionError, InvalidInput, Upstream
+from services.contract.values import Embedding, ModelInfo, Photograph
 from services.search.embedding_queue import WriteEmbedder
-from services.serving.errors import DeadlineExceeded, FashionError, InvalidInput, Upstream
 
 VECTOR = np.array([1.0, 0.0], dtype=np.float32)
 

@@ -10,7 +10,9 @@ from pydantic import SecretStr
 
 from services.classifier.local import LocalClassifier
 from services.classifier.recognition import ClassifierModel
-from services.contract import (
+from services.concurrency import deadline
+from services.contract.errors import FashionError, InvalidInput, ModelMismatch, NotFound, Overloaded, Upstream
+from services.contract.values import (
     Classification,
     ClassificationMethod,
     DerivedTypePrediction,
@@ -31,8 +33,6 @@ from services.search.finding import Degraded, PreferencePolicy, Scope, SimilarAn
 from services.search.local import LocalSearch
 from services.search.preferences import MemoryPreferences
 from services.search.settings import SearchSettings
-from services.serving import deadline
-from services.serving.errors import FashionError, InvalidInput, ModelMismatch, NotFound, Overloaded, Upstream
 from services.stack import HandedOverCandidates
 from tests.small_shop import items, photograph, rows
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contract import Gender
+from services.contract.errors import InvalidInput
+from services.contract.values import Gender
 from services.search.filters import ColourFilter, Filter, GenderFilter, LabelFilter, YearRange
 from services.search.paging import check_page_size, last_id, page_token
-from services.serving.errors import InvalidInput
 
 BAGS = Filter(sub_category=LabelFilter(any_of=("Bags", "Shoes")), year=YearRange(first=2012))
 

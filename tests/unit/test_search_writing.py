@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.contract import Box, Embedding, Gender, ModelInfo, Photograph
+from services.contract.errors import FashionError, InvalidInput, Overloaded, Upstream
+from services.contract.values import Box, Embedding, Gender, ModelInfo, Photograph
 from services.search.catalogue import Catalogue, UpsertOutcome
 from services.search.embedding_queue import WriteEmbedder
 from services.search.indexes.base import Eligibility
@@ -15,7 +16,6 @@ from services.search.indexes.faiss import FaissIndex
 from services.search.products import Product
 from services.search.renewing import renew
 from services.search.writing import CatalogueWriter, Change, UpsertRow, WriteLimits
-from services.serving.errors import FashionError, InvalidInput, Overloaded, Upstream
 from tests.small_shop import photograph
 
 SIZE = 16

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fashion.v1 import types_pb2
-from services.contract import (
+from services.contract.values import (
     Box,
     Classification,
     ClassificationMethod,

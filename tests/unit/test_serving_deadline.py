@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from services.serving import deadline
-from services.serving.errors import DeadlineExceeded
+from services.concurrency import deadline
+from services.contract.errors import DeadlineExceeded
 
 
 def test_there_is_none_at_first() -> None:

@@ -4,8 +4,9 @@ import grpc
 import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from services.serving import conversion, errors
-from services.serving.errors import FashionError, InvalidInput, Overloaded, Upstream
+from services.contract import errors
+from services.contract.errors import FashionError, InvalidInput, Overloaded, Upstream
+from services.serving import conversion
 from services.serving.status import (
     CODES,
     DETAILS_KEY,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from offline.dataset import Row, open_dataset
 from offline.drawn import draw_catalogue
 from offline.split import photograph_digests, split, styles_csv, twin_groups, write_subset
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
 
 
 def row(product_id: str, name: str | None, colour: str | None = "Blue") -> Row:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.stack_process import StackHome
-from services.serving.errors import NotReady
+from services.contract.errors import NotReady
 
 
 def test_nothing_runs_where_nothing_was_started(tmp_path: Path) -> None:

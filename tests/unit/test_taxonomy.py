@@ -6,7 +6,7 @@ from services.candidates import Candidate, candidate_set
 from services.classifier.heads import LabelHead
 from services.classifier.recognition import ClassifierModel
 from services.classifier.taxonomy import RecognisedSubCategory, taxonomy
-from services.contract import ClassificationMethod, parse_derived_type
+from services.contract.values import ClassificationMethod, parse_derived_type
 
 
 def _head(*labels: str) -> LabelHead:

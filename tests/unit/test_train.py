@@ -19,7 +19,7 @@ from offline.train.config import HEADS, PRESETS, Stage, TrainConfig
 from offline.train.data import UNKNOWN, Batches, Pictures, encode_labels, label_names
 from offline.train.schedule import Clock, one_cycle
 from offline.train.words import encode_words, vocabulary
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
 
 
 def row(

@@ -7,7 +7,7 @@ import numpy as np
 from offline.bundle import describe, write_bundle
 from offline.dataset import Row
 from offline.train.decisions import accuracy, choose, said
-from services.bundle import Bundle
+from services.bundle.reader import Bundle
 from services.classifier.heads import load_head
 from services.vision import Preprocessing
 

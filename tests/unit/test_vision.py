@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from services.contract import Box
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
+from services.contract.values import Box
 from services.vision import ImageLimits, decode, fit, prepare
 
 RED = (200, 30, 40)
@@ -226,7 +226,7 @@ def test_a_small_part_of_a_large_jpeg_keeps_its_detail() -> None:
 def test_embeddings_of_reduced_decoding_are_those_of_full_decoding() -> None:
     from pathlib import Path
 
-    from services.bundle import load_bundle
+    from services.bundle.reader import load_bundle
     from services.embedder.runtimes.openvino import OpenvinoEncoder
 
     bundle = load_bundle(Path(__file__).parents[2] / "models" / "fashion-resnet50")

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from services.serving import deadline
-from services.serving.errors import DeadlineExceeded, Overloaded
-from services.workers import Workers
+from services.concurrency import deadline
+from services.concurrency.workers import Workers
+from services.contract.errors import DeadlineExceeded, Overloaded
 
 
 async def test_work_runs_in_a_thread_and_hands_back_its_result_or_error() -> None:

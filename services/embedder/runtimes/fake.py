@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from services.contract import ModelInfo
+from services.contract.values import ModelInfo
 from services.embedder.encoder import check_batch, normalise
 
 _ROWS: Final = 10

@@ -9,12 +9,12 @@ import openvino as ov
 import structlog
 from numpy.typing import NDArray
 
-from services.bundle import Bundle
-from services.contract import ModelInfo
+from services.bundle.reader import Bundle
+from services.contract.errors import InvalidInput
+from services.contract.values import ModelInfo
 from services.embedder.encoder import check_batch, normalise
 from services.embedder.processor import processor_flags
 from services.embedder.runtimes.resnet50 import build_resnet50, last_places
-from services.serving.errors import InvalidInput
 from services.vision.preprocess import Preprocessing
 
 _log = structlog.stdlib.get_logger(__name__)

@@ -9,7 +9,7 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
-from services.serving.errors import InvalidInput
+from services.contract.errors import InvalidInput
 from services.vision.preprocess import Preprocessing
 
 Weights = Mapping[str, NDArray[np.float32]]

@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from services.bundle import Bundle
-from services.contract import ModelInfo
+from services.bundle.reader import Bundle
+from services.contract.errors import InvalidInput, NotReady
+from services.contract.values import ModelInfo
 from services.embedder.encoder import check_batch, normalise
-from services.serving.errors import InvalidInput, NotReady
 from services.vision.preprocess import Preprocessing
 
 # What keras.applications calls "caffe": BGR, the means of ImageNet taken off.

@@ -6,7 +6,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from services.contract import Gender
+from services.contract.values import Gender
 from services.search import colours, filters
 from services.search.filters import NO_CODE, NO_YEAR, Attribute
 from services.search.indexes.base import Eligibility

@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 import structlog
 
+from services.bundle.tensors import read_tensors, write_tensors
 from services.search.indexes.shards import Reduction
-from services.tensors import read_tensors, write_tensors
 
 _log = structlog.stdlib.get_logger(__name__)
 

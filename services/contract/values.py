@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from services.serving.errors import FashionError
+from services.contract.errors import FashionError
 
 
 class Gender(Enum):

@@ -6,8 +6,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from services.contract import Embedding
-from services.serving.errors import InvalidInput, ModelMismatch
+from services.contract.errors import InvalidInput, ModelMismatch
+from services.contract.values import Embedding
 
 # What proto `Embedding.values` promises: a norm this close to 1 is rounding, and is put right.
 NORM_TOLERANCE = 1e-3

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 
-from services.serving.errors import DeadlineExceeded
+from services.contract.errors import DeadlineExceeded
 
 # A point on time.monotonic()'s scale; tasks inherit it, threads are handed it.
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)

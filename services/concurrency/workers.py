@@ -6,8 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from services.serving import deadline
-from services.serving.errors import Overloaded
+from services.concurrency import deadline
+from services.contract.errors import Overloaded
 
 P = ParamSpec("P")
 T = TypeVar("T")

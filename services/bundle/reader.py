@@ -13,7 +13,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from services.serving.errors import InvalidInput, NotFound
+from services.contract.errors import InvalidInput, NotFound
 from services.vision.preprocess import Preprocessing
 
 FORMAT_VERSION: Final = 1

@@ -1,0 +1,1 @@
+"""Threads, deadlines and background tasks: what any service waits with."""
