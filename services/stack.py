@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 import structlog
 
 from services.bundle.reader import Bundle
-from services.classifier.local import LocalClassifier
 from services.classifier.recognition import ClassifierModel
+from services.classifier.service import LocalClassifier
 from services.classifier.servicer import CLASSIFIER, ClassifierServicer
 from services.classifier.settings import ClassifierSettings
 from services.clients.candidate_store import MemoryCandidateStore
 from services.contract.embedding import EmbeddingSpace
 from services.contract.values import CandidateSet
-from services.embedder.coming import EmbedderToCome
+from services.embedder.deferred import EmbedderToCome
 from services.embedder.encoder import Encoder
-from services.embedder.loading import load_encoder, named_bundle
-from services.embedder.local import LocalEmbedder, cold_embedder
+from services.embedder.runtimes.select import load_encoder, named_bundle
+from services.embedder.service import LocalEmbedder, cold_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.embedder.settings import EmbedderSettings
 from services.gateway.settings import GatewaySettings

@@ -21,8 +21,8 @@ from PIL import Image
 from fashion.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
 from services.contract.values import ModelInfo
 from services.embedder.batching import BatchingLimits
-from services.embedder.local import EmbedderLimits, local_embedder
 from services.embedder.runtimes.fake import FakeEncoder
+from services.embedder.service import EmbedderLimits, local_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.serving.run import Server, running
 from services.serving.settings import ServerSettings

@@ -36,8 +36,8 @@ from offline.dataset import open_dataset
 from services.bundle.reader import load_bundle
 from services.contract.errors import InvalidInput
 from services.embedder.encoder import Encoder
-from services.embedder.loading import load_encoder
 from services.embedder.processor import available_processors
+from services.embedder.runtimes.select import load_encoder
 from services.embedder.settings import EmbedderSettings
 from services.search.catalogue import DATABASE_FILE, Catalogue
 from services.vision import prepare

@@ -8,7 +8,7 @@ from services.classifier.heads import LabelHead
 from services.classifier.recognition import ClassifierModel
 from services.contract.values import ModelInfo
 from services.embedder.encoder import Encoder
-from services.embedder.loading import load_encoder, named_bundle
+from services.embedder.runtimes.select import load_encoder, named_bundle
 from services.embedder.settings import EmbedderSettings
 
 

@@ -13,7 +13,7 @@ from offline.evaluate.products import ProductTable
 from offline.evaluate.reported import Path
 from offline.evaluate.retrieval import Served
 from services.candidates import compute_candidates
-from services.classifier.candidates import CandidateIndex
+from services.classifier.candidate_index import CandidateIndex
 from services.classifier.recognition import ClassifierModel, classify_batch
 from services.contract.values import CandidateSet, Classification, Gender
 from services.search.indexes.base import Eligibility, Index, IndexedProduct

@@ -8,9 +8,9 @@ import numpy as np
 import structlog
 
 from services.bundle.reader import load_bundle
-from services.classifier.follow import CandidateFollower
-from services.classifier.local import LocalClassifier
+from services.classifier.candidate_follower import CandidateFollower
 from services.classifier.recognition import ClassifierModel
+from services.classifier.service import LocalClassifier
 from services.classifier.servicer import CLASSIFIER, ClassifierServicer
 from services.classifier.settings import DEFAULT_PORT, IMAGENET, ClassifierSettings
 from services.clients.candidate_store import RedisCandidateStore

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.bundle.reader import Bundle
-from services.classifier import candidates as by_candidate
+from services.classifier import candidate_index as by_candidate
 from services.classifier import heads
-from services.classifier.candidates import CandidateIndex, compared, predicted_sub_categories
+from services.classifier.candidate_index import CandidateIndex, compared, predicted_sub_categories
 from services.classifier.heads import LabelHead
 from services.contract.embedding import EmbeddingSpace
 from services.contract.values import (

@@ -5,7 +5,7 @@ from typing import Any, Final, Protocol
 import grpc
 
 from fashion.v1 import classifier_pb2, classifier_pb2_grpc, types_pb2
-from services.classifier.local import check_top_k
+from services.classifier.service import check_top_k
 from services.classifier.taxonomy import Taxonomy
 from services.contract.embedding import EmbeddingSpace, checked_embedding
 from services.contract.errors import InvalidInput
@@ -23,7 +23,7 @@ DEFAULT_TOP_K: Final = 5
 
 
 class DescribedClassifier(Classifier, Protocol):
-    """A classifier that knows what it recognises, as `services.classifier.local` does."""
+    """A classifier that knows what it recognises, as `services.classifier.service` does."""
 
     @property
     def model(self) -> EmbeddingSpace:

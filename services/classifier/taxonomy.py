@@ -3,7 +3,7 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
-from services.classifier.candidates import CandidateIndex
+from services.classifier.candidate_index import CandidateIndex
 from services.classifier.recognition import ClassifierModel
 from services.contract.values import ClassificationMethod
 

@@ -3,8 +3,8 @@
 import asyncio
 from contextlib import AsyncExitStack
 
-from services.embedder.loading import load_encoder
-from services.embedder.local import local_embedder
+from services.embedder.runtimes.select import load_encoder
+from services.embedder.service import local_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.embedder.settings import DEFAULT_PORT, EmbedderSettings
 from services.serving.run import Server, run_process, serve

@@ -6,8 +6,8 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.embedder.batching import BatchingLimits
-from services.embedder.local import EmbedderLimits
 from services.embedder.processor import available_processors
+from services.embedder.service import EmbedderLimits
 from services.vision.decode import ImageLimits
 
 DEFAULT_PORT: Final = 50051

@@ -17,14 +17,14 @@ from PIL import Image
 
 from fashion.v1 import classifier_pb2, classifier_pb2_grpc, types_pb2
 from services.candidates import Candidate, candidate_set
-from services.classifier import local
+from services.classifier import service as local
 from services.classifier.heads import LabelHead
-from services.classifier.local import LocalClassifier
 from services.classifier.recognition import ClassifierModel
+from services.classifier.service import LocalClassifier
 from services.classifier.servicer import CLASSIFIER, ClassifierServicer
 from services.contract.values import Gender, parse_derived_type
-from services.embedder.local import local_embedder
 from services.embedder.runtimes.fake import FakeEncoder
+from services.embedder.service import local_embedder
 from services.embedder.settings import EmbedderSettings
 from services.serving import conversion
 from services.serving.run import Server, running

@@ -44,8 +44,8 @@ from services.contract.values import (
     SubCategoryPrediction,
 )
 from services.embedder.batching import BatchingLimits
-from services.embedder.local import EmbedderLimits, LocalEmbedder, local_embedder
 from services.embedder.runtimes.fake import FakeEncoder
+from services.embedder.service import EmbedderLimits, LocalEmbedder, local_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.serving import conversion
 from services.serving.run import GrpcService, Server, running

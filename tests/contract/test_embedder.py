@@ -9,7 +9,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fashion.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
-from services.embedder.local import local_embedder
+from services.embedder.service import local_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.serving.run import Server, running
 from tests.embedders import (

@@ -19,8 +19,8 @@ from services.clients.embedder import SERVICE, EmbedderClient, EmbedderClientLim
 from services.contract.errors import FashionError
 from services.contract.values import Embedding, ModelInfo, Photograph
 from services.embedder.batching import BatchingLimits
-from services.embedder.local import EmbedderLimits, LocalEmbedder, local_embedder
 from services.embedder.runtimes.fake import FakeEncoder
+from services.embedder.service import EmbedderLimits, LocalEmbedder, local_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.serving.run import Server, running
 from services.serving.settings import ServerSettings

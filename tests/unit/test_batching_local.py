@@ -15,7 +15,7 @@ from services.concurrency import deadline
 from services.contract.errors import DeadlineExceeded, FashionError, InvalidInput, NotReady, Overloaded
 from services.contract.values import Box, Embedder, Embedding, Photograph
 from services.embedder.batching import BatchingLimits
-from services.embedder.local import EmbedderLimits, LocalEmbedder, local_embedder
+from services.embedder.service import EmbedderLimits, LocalEmbedder, local_embedder
 from services.vision.decode import ImageLimits
 from tests.embedders import GatedEncoder
 

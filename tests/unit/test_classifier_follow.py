@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.candidates import Candidate, candidate_set
-from services.classifier.follow import CandidateFollower
+from services.classifier.candidate_follower import CandidateFollower
 from services.clients.candidate_store import MemoryCandidateStore
 from services.contract.errors import Upstream
 from services.contract.values import CandidateSet, Gender

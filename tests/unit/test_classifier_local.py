@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from services.candidates import Candidate, candidate_set
-from services.classifier import local
+from services.classifier import service as local
 from services.classifier.heads import LabelHead
-from services.classifier.local import LocalClassifier
 from services.classifier.recognition import ClassifierModel
+from services.classifier.service import LocalClassifier
 from services.concurrency import deadline
 from services.contract.errors import DeadlineExceeded, InvalidInput, ModelMismatch, Overloaded
 from services.contract.values import CandidateSet, Classification, ClassificationMethod, Embedding, parse_derived_type

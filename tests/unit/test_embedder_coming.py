@@ -8,7 +8,7 @@ import pytest
 
 from services.contract.errors import FashionError, InvalidInput
 from services.contract.values import Embedder, Embedding, ModelInfo, Photograph
-from services.embedder.coming import EmbedderToCome
+from services.embedder.deferred import EmbedderToCome
 
 MODEL = ModelInfo("m", "v1", 2, 80, 60, "fake", "float32", "float32")
 

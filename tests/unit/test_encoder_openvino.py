@@ -16,8 +16,8 @@ from offline.drawn import catalogue_specs, draw_product
 from services.bundle.reader import Bundle, load_bundle
 from services.contract.errors import InvalidInput
 from services.embedder.encoder import Encoder
-from services.embedder.loading import load_encoder
 from services.embedder.runtimes.openvino import AnyPrecision, OpenvinoEncoder, fastest_precision
+from services.embedder.runtimes.select import load_encoder
 from services.embedder.settings import EmbedderSettings
 from services.vision import fit, prepare
 from tests.unit.encoder_conformance import EncoderConformance

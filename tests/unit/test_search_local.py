@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from services.classifier.local import LocalClassifier
 from services.classifier.recognition import ClassifierModel
+from services.classifier.service import LocalClassifier
 from services.concurrency import deadline
 from services.contract.errors import FashionError, InvalidInput, ModelMismatch, NotFound, Overloaded, Upstream
 from services.contract.values import (
@@ -21,8 +21,8 @@ from services.contract.values import (
     ModelInfo,
     Photograph,
 )
-from services.embedder.local import LocalEmbedder, local_embedder
 from services.embedder.runtimes.fake import FakeEncoder
+from services.embedder.service import LocalEmbedder, local_embedder
 from services.embedder.settings import EmbedderSettings
 from services.search.assembly import running_search
 from services.search.catalogue import Catalogue

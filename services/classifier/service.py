@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from services.classifier.candidates import CandidateIndex
+from services.classifier.candidate_index import CandidateIndex
 from services.classifier.recognition import ClassifierModel, classify_batch
 from services.classifier.taxonomy import Taxonomy, taxonomy
 from services.concurrency.workers import Workers
