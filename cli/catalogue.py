@@ -263,7 +263,7 @@ def make_map(
     """Lay the catalogue out in two dimensions, alike products together, for the storefront's page /map."""
     from cli import output
     from offline.catalogue_map import MAP_FILE, draw_sample, lay_out, write_document
-    from services.search.catalogue_database import CatalogueUnusable
+    from services.search.catalogue.database import CatalogueUnusable
 
     if picture is not None and picture.suffix.lower() not in _PICTURES:
         raise InvalidInput(f"{picture}: a picture ends in {', '.join(_PICTURES)}", reason="FILE_UNKNOWN")

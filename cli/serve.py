@@ -126,7 +126,7 @@ def stop(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
 @contextmanager
 def startup_errors() -> Iterator[None]:
     """Turns what a server says about settings and its start into one line and an exit code."""
-    from services.search.catalogue import CatalogueUnusable
+    from services.search.catalogue.store import CatalogueUnusable
     from services.serving.run import ServeError
     from services.serving.settings import SettingsError
 

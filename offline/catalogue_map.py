@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.contract.errors import FashionError, NotFound
-from services.search.catalogue import DATABASE_FILE
-from services.search.catalogue_database import PRODUCT_COLUMNS, connect_read_only, product_of
-from services.search.products import Product
+from services.search.catalogue.database import PRODUCT_COLUMNS, connect_read_only, product_of
+from services.search.catalogue.products import Product
+from services.search.catalogue.store import DATABASE_FILE
 
 ATTRIBUTES: Final = ("gender", "article_type", "sub_category", "base_colour", "derived_type")
 MOST_PRODUCTS: Final = 5000

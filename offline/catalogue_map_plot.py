@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from offline.catalogue_map import CatalogueMap, attribute_of, missing_extra
-from services.search.colours import family_of
+from services.search.filters.colours import family_of
 
 UNKNOWN: Final = "unknown"
 _OTHERS: Final = "others"
@@ -29,7 +29,7 @@ _COLOURS: Final = (
     "#EE7733",
     "#000000",
 )
-# What a shopper would expect to see for a family of `services.search.colours`.
+# What a shopper would expect to see for a family of `services.search.filters.colours`.
 _FAMILY_COLOURS: Final = {
     "Beige": "#d8c3a0",
     "Black": "#1c1c1e",

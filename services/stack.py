@@ -33,7 +33,7 @@ from services.embedder.settings import EmbedderSettings
 from services.gateway.settings import GatewaySettings
 from services.redis_server import redis_url_or_embedded
 from services.search.assembly import running_search
-from services.search.catalogue import Catalogue
+from services.search.catalogue.store import Catalogue
 from services.search.in_process import InProcessSearch
 from services.search.preferences import RedisPreferences
 from services.search.servicer import SEARCH, SearchServicer

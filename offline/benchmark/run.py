@@ -39,7 +39,7 @@ from services.embedder.encoder import Encoder
 from services.embedder.processor import available_processors
 from services.embedder.runtimes.select import load_encoder
 from services.embedder.settings import EmbedderSettings
-from services.search.catalogue import DATABASE_FILE, Catalogue
+from services.search.catalogue.store import DATABASE_FILE, Catalogue
 from services.vision import prepare
 
 PARTS: Final = ("floor", "ingest", "start", "latency", "load", "precision", "peers")

@@ -14,7 +14,7 @@ from offline.evaluate.cache import EmbeddingCache
 from services.contract.errors import InvalidInput, NotFound
 from services.contract.values import Gender
 from services.embedder.encoder import Encoder
-from services.search.products import Product, validate_product
+from services.search.catalogue.products import Product, validate_product
 from services.vision.preprocess import prepare
 
 # Photographs that are read, decoded, embedded and kept at a time: what an interruption can lose.

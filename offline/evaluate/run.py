@@ -22,7 +22,7 @@ from offline.evaluate.robustness import RobustnessRow, evaluate_robustness
 from offline.evaluate.served import LocalService
 from offline.evaluate.sheets import write_sheets
 from services.contract.errors import InvalidInput
-from services.search.colours import family_of
+from services.search.filters.colours import family_of
 from services.search.indexes.faiss import FaissIndex
 
 # Each is embedded once for every alteration.

@@ -12,12 +12,12 @@ from offline.evaluate.metrics import MISSING
 from offline.evaluate.products import ProductTable
 from offline.evaluate.reported import Path
 from offline.evaluate.retrieval import Served
-from services.candidates import compute_candidates
 from services.classifier.candidate_index import CandidateIndex
 from services.classifier.recognition import ClassifierModel, classify_batch
 from services.contract.values import CandidateSet, Classification, Gender
+from services.search.candidates.clusters import compute_candidates
+from services.search.catalogue.products import Product
 from services.search.indexes.base import Eligibility, Index, IndexedProduct
-from services.search.products import Product
 
 # Queries that a thread answers before it reports.
 _QUERIES_AT_A_TIME = 32

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from offline.dataset import Dataset
 from offline.evaluate.products import ProductTable
-from services.search.products import Product
+from services.search.catalogue.products import Product
 
 _ROWS: Final = 20
 _WIDTH, _HEIGHT, _TEXT, _GAP = 90, 120, 26, 6

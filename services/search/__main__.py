@@ -10,7 +10,7 @@ from services.clients.classifier import ClassifierClient
 from services.clients.embedder import SERVICE as EMBEDDER_SERVICE
 from services.clients.embedder import EmbedderClient, EmbedderClientLimits
 from services.search.assembly import running_search
-from services.search.catalogue import Catalogue
+from services.search.catalogue.store import Catalogue
 from services.search.preferences import RedisPreferences
 from services.search.servicer import SEARCH, SearchServicer
 from services.search.settings import DEFAULT_PORT, DEFAULT_REDIS_URL, SearchSettings

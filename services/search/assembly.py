@@ -11,19 +11,19 @@ from services.concurrency.workers import Workers
 from services.contract.embedding import EmbeddingSpace
 from services.contract.errors import Unavailable
 from services.contract.values import CandidateStore, Classifier, Embedder, ModelInfo
-from services.search.candidate_file import CandidateFile
-from services.search.candidates import CandidateKeeper, CandidatePublisher
-from services.search.catalogue import Catalogue
-from services.search.embedding_queue import WriteEmbedder
-from services.search.finding import SimilarFinder
+from services.search.candidates.file import CandidateFile
+from services.search.candidates.keeper import CandidateKeeper, CandidatePublisher
+from services.search.catalogue.store import Catalogue
 from services.search.indexes.faiss import FaissIndex
 from services.search.indexes.reduction_file import ReductionFile
-from services.search.local import LocalSearch
 from services.search.preferences import PreferenceStore
-from services.search.renewing import renew
-from services.search.retrieval import Inventory
+from services.search.query.find_similar import SimilarFinder
+from services.search.query.retrieval import Inventory
+from services.search.service import LocalSearch
 from services.search.settings import SearchSettings
-from services.search.writing import CatalogueWriter
+from services.search.writes.photograph_embedder import WriteEmbedder
+from services.search.writes.reembed import renew
+from services.search.writes.writer import CatalogueWriter
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -10,16 +10,31 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from fashion.v1 import search_pb2, types_pb2
 from services.contract.errors import FashionError, InvalidInput
 from services.contract.values import Embedding, Gender, Photograph
-from services.search.catalogue import UpsertOutcome
-from services.search.colours import DislikedColour
-from services.search.explaining import Explanation, Step
-from services.search.facets import YEAR, Facets
-from services.search.filters import Attribute, ColourFilter, Filter, GenderFilter, LabelFilter, YearRange, unknown_value
-from services.search.finding import DEFAULT_TOP_K, Degraded, PreferencePolicy, Scope, SimilarAnswer, SimilarRequest
+from services.search.catalogue.products import Price, Product, validate_product
+from services.search.catalogue.store import UpsertOutcome
+from services.search.filters.colours import DislikedColour
+from services.search.filters.facets import YEAR, Facets
+from services.search.filters.filter import (
+    Attribute,
+    ColourFilter,
+    Filter,
+    GenderFilter,
+    LabelFilter,
+    YearRange,
+    unknown_value,
+)
 from services.search.indexes.base import Hit
-from services.search.local import CatalogueFacts
-from services.search.products import Price, Product, validate_product
-from services.search.writing import DeleteReport, UpsertReport, UpsertRow
+from services.search.query.explanation import Explanation, Step
+from services.search.query.find_similar import (
+    DEFAULT_TOP_K,
+    Degraded,
+    PreferencePolicy,
+    Scope,
+    SimilarAnswer,
+    SimilarRequest,
+)
+from services.search.service import CatalogueFacts
+from services.search.writes.writer import DeleteReport, UpsertReport, UpsertRow
 from services.serving import conversion
 
 _SCOPES: Final = MappingProxyType(

@@ -10,8 +10,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from services.contract.errors import InvalidInput, Upstream
-from services.search.colours import DislikedColour
-from services.search.products import MAX_IDENTIFIER_CHARACTERS, is_identifier
+from services.search.catalogue.products import MAX_IDENTIFIER_CHARACTERS, is_identifier
+from services.search.filters.colours import DislikedColour
 
 T = TypeVar("T")
 

@@ -7,9 +7,9 @@ import grpc
 
 from fashion.v1 import search_pb2, search_pb2_grpc
 from services.search import conversion
-from services.search.colours import DislikedColour
-from services.search.local import LocalSearch
-from services.search.paging import DEFAULT_PAGE_SIZE
+from services.search.filters.colours import DislikedColour
+from services.search.filters.paging import DEFAULT_PAGE_SIZE
+from services.search.service import LocalSearch
 from services.serving.conversion import embedding_to_proto
 from services.serving.run import GrpcService
 

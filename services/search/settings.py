@@ -6,10 +6,10 @@ from typing import Final
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.search.candidates import CandidateSettings
-from services.search.finding import FindingSettings
+from services.search.candidates.keeper import CandidateSettings
 from services.search.indexes.faiss import FaissSettings
-from services.search.writing import WriteLimits
+from services.search.query.find_similar import FindingSettings
+from services.search.writes.writer import WriteLimits
 from services.serving.settings import RedisUrl
 
 DEFAULT_PORT: Final = 50053

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fashion.v1 import classifier_pb2, classifier_pb2_grpc, types_pb2
-from services.candidates import Candidate, candidate_set
 from services.classifier import service as local
 from services.classifier.heads import LabelHead
 from services.classifier.recognition import ClassifierModel
@@ -26,6 +25,7 @@ from services.contract.values import Gender, parse_derived_type
 from services.embedder.runtimes.fake import FakeEncoder
 from services.embedder.service import local_embedder
 from services.embedder.settings import EmbedderSettings
+from services.search.candidates.clusters import Candidate, candidate_set
 from services.serving import conversion
 from services.serving.run import Server, running
 from services.serving.settings import ServerSettings

@@ -17,10 +17,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from fashion.v1 import classifier_pb2, classifier_pb2_grpc, types_pb2
 from offline.bundle import write_bundle
 from services.bundle.reader import Bundle
-from services.candidates import Candidate, candidate_set
 from services.clients.candidate_store import RedisCandidateStore
 from services.contract.values import CandidateSet, Gender
 from services.redis_server import embedded_redis
+from services.search.candidates.clusters import Candidate, candidate_set
 from services.serving.status import error_info
 from services.vision.preprocess import Preprocessing
 

@@ -78,7 +78,8 @@ async def test_a_port_that_is_taken_is_told() -> None:
 
 async def test_the_fake_runtime_imports_no_tensorflow() -> None:
     script = (
-        "import sys; from services.embedder import __main__; from services.embedder.runtimes.select import load_encoder;"
+        "import sys; from services.embedder import __main__;"
+        "from services.embedder.runtimes.select import load_encoder;"
         "from services.embedder.settings import EmbedderSettings;"
         "load_encoder(EmbedderSettings(runtime='fake')); sys.exit('tensorflow' in sys.modules)"
     )

@@ -11,8 +11,8 @@ from offline.evaluate.products import ProductTable
 from offline.evaluate.served import LocalService
 from services.contract.values import Gender
 from services.embedder.settings import EmbedderSettings
+from services.search.catalogue.products import Product
 from services.search.indexes.faiss import FaissIndex
-from services.search.products import Product
 from services.vision.preprocess import prepare
 from tests.running import calling, stack_in_thread, stack_settings
 from tests.small_shop import SUB_CATEGORIES, items, photograph, rows

@@ -15,7 +15,7 @@ import pytest
 
 from services.embedder.settings import EmbedderSettings
 from services.redis_server import RedisStartError
-from services.search.catalogue import CatalogueUnusable
+from services.search.catalogue.store import CatalogueUnusable
 from services.serving.run import ServeError
 from services.stack import RunningStack, running_stack, serve_stack
 from tests.processes import ROOT, Service, free_port

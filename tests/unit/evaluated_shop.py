@@ -6,7 +6,7 @@ import numpy as np
 
 from offline.evaluate.products import ProductTable
 from services.contract.values import Gender
-from services.search.products import Product
+from services.search.catalogue.products import Product
 
 DIMENSION = 8
 

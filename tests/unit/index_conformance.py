@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from services.contract.errors import InvalidInput
 from services.contract.values import Gender
-from services.search.colours import FAMILIES, DislikedColour
-from services.search.filters import ColourFilter, Filter, GenderFilter, LabelFilter, YearRange
+from services.search.catalogue.products import Product
+from services.search.filters.colours import FAMILIES, DislikedColour
+from services.search.filters.filter import ColourFilter, Filter, GenderFilter, LabelFilter, YearRange
 from services.search.indexes.base import Eligibility, Index, IndexedProduct
-from services.search.products import Product
 
 DIMENSION = 8
 IDS = tuple(f"p{number}" for number in (1, 10, 11, 2, 20, 3, 4, 5, 6, 7, 8, 9))

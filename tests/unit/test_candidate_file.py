@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.candidates import candidates_of
 from services.clients.candidate_store import MemoryCandidateStore
 from services.contract.values import Gender, ModelInfo
-from services.search.candidate_file import FILE, CandidateFile, KeptType
-from services.search.candidates import CandidateKeeper, CandidatePublisher, CandidateSettings
+from services.search.candidates.clusters import candidates_of
+from services.search.candidates.file import FILE, CandidateFile, KeptType
+from services.search.candidates.keeper import CandidateKeeper, CandidatePublisher, CandidateSettings
+from services.search.catalogue.products import Product
 from services.search.indexes.base import IndexedProduct
 from services.search.indexes.faiss import FaissIndex
-from services.search.products import Product
-from services.search.writing import Change
+from services.search.writes.writer import Change
 
 SIZE = 8
 MODEL = ModelInfo("tiny", "m1", SIZE, 8, 8, "none", "float32", "float32")
@@ -67,7 +67,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         counts.append(len(embeddings))
         return candidates_of(embeddings, *labels)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("services.search.candidates.candidates_of", counting)
+    monkeypatch.setattr("services.search.candidates.keeper.candidates_of", counting)
     return counts
 
 

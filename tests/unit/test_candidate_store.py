@@ -9,7 +9,6 @@ import redis
 import redis.asyncio
 import safetensors.numpy
 
-from services.candidates import Candidate, candidate_set
 from services.clients.candidate_store import (
     MemoryCandidateStore,
     RedisCandidateStore,
@@ -19,6 +18,7 @@ from services.clients.candidate_store import (
 )
 from services.contract.errors import Upstream
 from services.contract.values import CandidateSet, CandidateStore, Gender
+from services.search.candidates.clusters import Candidate, candidate_set
 
 
 def _candidates(*ids: str, model_version: str = "v1") -> CandidateSet:

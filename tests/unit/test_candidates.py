@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.candidates import MOST_CLUSTERS, Candidate, candidate_set, clusters, compute_candidates
 from services.contract.values import Gender
+from services.search.candidates.clusters import MOST_CLUSTERS, Candidate, candidate_set, clusters, compute_candidates
 
 
 def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 
 from services.contract.errors import InvalidInput
 from services.contract.values import Box, Embedding, Gender, Photograph
-from services.search.catalogue import (
+from services.search.catalogue.photographs import PhotographDamaged
+from services.search.catalogue.products import Price, Product
+from services.search.catalogue.store import (
     Catalogue,
     CatalogueUnusable,
     ContentState,
@@ -26,8 +28,6 @@ from services.search.catalogue import (
     Upsert,
     UpsertOutcome,
 )
-from services.search.photographs import PhotographDamaged
-from services.search.products import Price, Product
 
 CREATED, UPDATED, UNCHANGED = UpsertOutcome.CREATED, UpsertOutcome.UPDATED, UpsertOutcome.UNCHANGED
 

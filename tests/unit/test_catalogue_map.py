@@ -23,8 +23,8 @@ from offline.catalogue_map import (
 from offline.catalogue_map_plot import grouped
 from services.contract.errors import FashionError, NotFound
 from services.contract.values import Embedding, Gender
-from services.search.catalogue import Catalogue, CatalogueUnusable, NewContent, Upsert
-from services.search.products import Product
+from services.search.catalogue.products import Product
+from services.search.catalogue.store import Catalogue, CatalogueUnusable, NewContent, Upsert
 
 DIMENSION = 32
 TYPES = (("Shirts", "Topwear"), ("Watches", "Watches"), ("Bags", "Bags"))

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from services.candidates import Candidate, candidate_set
 from services.classifier.candidate_follower import CandidateFollower
 from services.clients.candidate_store import MemoryCandidateStore
 from services.contract.errors import Upstream
 from services.contract.values import CandidateSet, Gender
+from services.search.candidates.clusters import Candidate, candidate_set
 
 
 def _candidates(product_id: str, model_version: str = "v1") -> CandidateSet:

@@ -6,7 +6,6 @@ import threading
 import numpy as np
 import pytest
 
-from services.candidates import Candidate, candidate_set
 from services.classifier import service as local
 from services.classifier.heads import LabelHead
 from services.classifier.recognition import ClassifierModel
@@ -14,6 +13,7 @@ from services.classifier.service import LocalClassifier
 from services.concurrency import deadline
 from services.contract.errors import DeadlineExceeded, InvalidInput, ModelMismatch, Overloaded
 from services.contract.values import CandidateSet, Classification, ClassificationMethod, Embedding, parse_derived_type
+from services.search.candidates.clusters import Candidate, candidate_set
 
 _MODEL = ClassifierModel(
     "v1",

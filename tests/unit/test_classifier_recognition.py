@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.candidates import Candidate, candidate_set
 from services.classifier import recognition
 from services.classifier.candidate_index import CandidateIndex
 from services.classifier.heads import LabelHead, probabilities
 from services.classifier.recognition import ClassifierModel, classify_batch
 from services.contract.values import Classification, ClassificationMethod, Gender, parse_derived_type
+from services.search.candidates.clusters import Candidate, candidate_set
 
 _SIZE = 6
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.contract.errors import InvalidInput
-from services.search import colours
-from services.search.colours import FAMILIES, DislikedColour, covered, expand, family_of, nearest, require_known
+from services.search.filters import colours
+from services.search.filters.colours import FAMILIES, DislikedColour, covered, expand, family_of, nearest, require_known
 
 OF_THE_DATA_SET = [
     "Black",

@@ -10,7 +10,7 @@ from offline.evaluate.metrics import MISSING
 from offline.evaluate.products import ProductTable
 from offline.evaluate.retrieval import FREQUENT, Served, evaluate_retrieval, in_scope, work
 from services.contract.errors import InvalidInput
-from services.search.colours import family_of
+from services.search.filters.colours import family_of
 from tests.unit.evaluated_shop import product, table
 
 

@@ -4,16 +4,9 @@ import pytest
 
 from services.contract.errors import InvalidInput
 from services.contract.values import Gender
-from services.search.filters import (
-    ColourFilter,
-    Filter,
-    GenderFilter,
-    LabelFilter,
-    YearRange,
-    evaluate,
-)
+from services.search.catalogue.products import Product
+from services.search.filters.filter import ColourFilter, Filter, GenderFilter, LabelFilter, YearRange, evaluate
 from services.search.indexes.columns import Columns
-from services.search.products import Product
 
 
 def columns(*products: Product) -> Columns:

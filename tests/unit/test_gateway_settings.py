@@ -12,7 +12,7 @@ from services.gateway.edge import path_value, path_with_kept_slashes
 from services.gateway.problems import KINDS, kind_of
 from services.gateway.settings import GatewaySettings, is_loopback
 from services.gateway.swatches import swatch_of
-from services.search.colours import family_of, table_colours
+from services.search.filters.colours import family_of, table_colours
 
 
 def test_every_colour_that_search_knows_is_painted() -> None:

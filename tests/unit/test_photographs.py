@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.search.photographs import PhotographDamaged, PhotographStore
+from services.search.catalogue.photographs import PhotographDamaged, PhotographStore
 
 JPEG = b"\xff\xd8\xff\xe0 a photograph"
 PNG = b"\x89PNG\r\n\x1a\n a photograph"

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from services.contract.errors import InvalidInput, Upstream
-from services.search.colours import DislikedColour
+from services.search.filters.colours import DislikedColour
 from services.search.preferences import (
     MemoryPreferences,
     PreferenceStore,

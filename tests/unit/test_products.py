@@ -6,7 +6,7 @@ import pytest
 
 from services.contract.errors import InvalidInput
 from services.contract.values import Gender
-from services.search.products import Price, Product, is_identifier, validate_product
+from services.search.catalogue.products import Price, Product, is_identifier, validate_product
 
 GOOD: dict[str, Any] = {"id": "15970", "gender": Gender.MEN, "sub_category": "Topwear", "article_type": "Shirts"}
 FULL: dict[str, Any] = GOOD | {

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from services.contract.values import Gender
+from services.search.catalogue.products import Product
 from services.search.indexes.base import Eligibility, IndexedProduct
 from services.search.indexes.faiss import FaissIndex, FaissSettings
 from services.search.indexes.reduction_file import FILE, ReductionFile
 from services.search.indexes.shards import Reduction, train_reduction
-from services.search.products import Product
 
 SETTINGS = FaissSettings(exact_limit=100, components=8)
 

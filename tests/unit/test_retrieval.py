@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from services.contract.errors import InvalidInput, ModelMismatch, NotFound
 from services.contract.values import Embedding, Gender
-from services.search.colours import DislikedColour
+from services.search.catalogue.products import Product
+from services.search.filters.colours import DislikedColour
 from services.search.indexes.base import IndexedProduct
 from services.search.indexes.faiss import FaissIndex
-from services.search.products import Product
-from services.search.retrieval import Inventory, SimilarQuery, SteeringWeights, check_query, steer
+from services.search.query.retrieval import Inventory, SimilarQuery, SteeringWeights, check_query, steer
 
 
 def unit(*values: float) -> NDArray[np.float32]:

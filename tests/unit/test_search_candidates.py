@@ -11,11 +11,11 @@ import pytest
 from services.clients.candidate_store import MemoryCandidateStore
 from services.contract.errors import Upstream
 from services.contract.values import CandidateSet, Gender, ModelInfo
-from services.search.candidates import CandidateKeeper, CandidatePublisher, CandidateSettings
+from services.search.candidates.keeper import CandidateKeeper, CandidatePublisher, CandidateSettings
+from services.search.catalogue.products import Product
 from services.search.indexes.base import IndexedProduct
 from services.search.indexes.faiss import FaissIndex
-from services.search.products import Product
-from services.search.writing import Change
+from services.search.writes.writer import Change
 
 SIZE = 8
 MODEL = ModelInfo("tiny", "m1", SIZE, 8, 8, "none", "float32", "float32")
@@ -189,7 +189,7 @@ async def test_a_pause_leaves_it_to_the_background() -> None:
 
 async def test_writes_that_cost_too_much_are_followed_later(monkeypatch: pytest.MonkeyPatch) -> None:
     # All that may be spent at once is gone with the first publication.
-    monkeypatch.setattr("services.search.candidates._AT_ONCE_S", 0.0)
+    monkeypatch.setattr("services.search.candidates.keeper._AT_ONCE_S", 0.0)
     shop, store = Shop(), Store()
     publisher = CandidatePublisher(shop.keeper, store, MODEL, SETTINGS)
     await publisher.begin(())

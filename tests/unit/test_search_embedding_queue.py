@@ -8,7 +8,7 @@ import pytest
 
 from services.contract.errors import DeadlineExceeded, FashionError, InvalidInput, Upstream
 from services.contract.values import Embedding, ModelInfo, Photograph
-from services.search.embedding_queue import WriteEmbedder
+from services.search.writes.photograph_embedder import WriteEmbedder
 
 VECTOR = np.array([1.0, 0.0], dtype=np.float32)
 

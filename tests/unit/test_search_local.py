@@ -25,13 +25,13 @@ from services.embedder.runtimes.fake import FakeEncoder
 from services.embedder.service import LocalEmbedder, local_embedder
 from services.embedder.settings import EmbedderSettings
 from services.search.assembly import running_search
-from services.search.catalogue import Catalogue
-from services.search.colours import DislikedColour
+from services.search.catalogue.store import Catalogue
 from services.search.conversion import upsert_row
-from services.search.filters import ColourFilter, Filter
-from services.search.finding import Degraded, PreferencePolicy, Scope, SimilarAnswer, SimilarRequest
-from services.search.local import LocalSearch
+from services.search.filters.colours import DislikedColour
+from services.search.filters.filter import ColourFilter, Filter
 from services.search.preferences import MemoryPreferences
+from services.search.query.find_similar import Degraded, PreferencePolicy, Scope, SimilarAnswer, SimilarRequest
+from services.search.service import LocalSearch
 from services.search.settings import SearchSettings
 from services.stack import HandedOverCandidates
 from tests.small_shop import items, photograph, rows

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from services.contract.errors import InvalidInput
 from services.contract.values import Gender
-from services.search.filters import ColourFilter, Filter, GenderFilter, LabelFilter, YearRange
-from services.search.paging import check_page_size, last_id, page_token
+from services.search.filters.filter import ColourFilter, Filter, GenderFilter, LabelFilter, YearRange
+from services.search.filters.paging import check_page_size, last_id, page_token
 
 BAGS = Filter(sub_category=LabelFilter(any_of=("Bags", "Shoes")), year=YearRange(first=2012))
 

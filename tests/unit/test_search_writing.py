@@ -9,13 +9,13 @@ import pytest
 
 from services.contract.errors import FashionError, InvalidInput, Overloaded, Upstream
 from services.contract.values import Box, Embedding, Gender, ModelInfo, Photograph
-from services.search.catalogue import Catalogue, UpsertOutcome
-from services.search.embedding_queue import WriteEmbedder
+from services.search.catalogue.products import Product
+from services.search.catalogue.store import Catalogue, UpsertOutcome
 from services.search.indexes.base import Eligibility
 from services.search.indexes.faiss import FaissIndex
-from services.search.products import Product
-from services.search.renewing import renew
-from services.search.writing import CatalogueWriter, Change, UpsertRow, WriteLimits
+from services.search.writes.photograph_embedder import WriteEmbedder
+from services.search.writes.reembed import renew
+from services.search.writes.writer import CatalogueWriter, Change, UpsertRow, WriteLimits
 from tests.small_shop import photograph
 
 SIZE = 16

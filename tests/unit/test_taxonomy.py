@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from services.candidates import Candidate, candidate_set
 from services.classifier.heads import LabelHead
 from services.classifier.recognition import ClassifierModel
 from services.classifier.taxonomy import RecognisedSubCategory, taxonomy
 from services.contract.values import ClassificationMethod, parse_derived_type
+from services.search.candidates.clusters import Candidate, candidate_set
 
 
 def _head(*labels: str) -> LabelHead:

@@ -7,10 +7,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from services.search.colours import DislikedColour
-from services.search.facets import Facets
-from services.search.filters import Filter
-from services.search.products import Product
+from services.search.catalogue.products import Product
+from services.search.filters.colours import DislikedColour
+from services.search.filters.facets import Facets
+from services.search.filters.filter import Filter
 
 
 @dataclass(frozen=True, slots=True, eq=False)

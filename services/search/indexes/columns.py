@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.contract.values import Gender
-from services.search import colours, filters
-from services.search.filters import NO_CODE, NO_YEAR, Attribute
+from services.search.catalogue.products import Product
+from services.search.filters import colours
+from services.search.filters import filter as filters
+from services.search.filters.filter import NO_CODE, NO_YEAR, Attribute
 from services.search.indexes.base import Eligibility
-from services.search.products import Product
 
 _MIN_CAPACITY = 256
 

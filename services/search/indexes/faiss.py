@@ -9,9 +9,10 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from services.search import filters
-from services.search.facets import Facets, count_facets
-from services.search.filters import Attribute, Filter
+from services.search.catalogue.products import Product
+from services.search.filters import filter as filters
+from services.search.filters.facets import Facets, count_facets
+from services.search.filters.filter import Attribute, Filter
 from services.search.indexes.base import (
     Eligibility,
     Hit,
@@ -25,7 +26,6 @@ from services.search.indexes.columns import Columns
 from services.search.indexes.locking import ReadersWriterLock
 from services.search.indexes.reduction_file import ReductionFile
 from services.search.indexes.shards import ReducedIndex, Shard, train_reduction
-from services.search.products import Product
 
 # Fetched beyond what is wanted, since most often that settles which equals belong to the answer.
 _SLACK = 32

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from services.contract.values import Box, Gender
-from services.search.products import Price, Product
+from services.search.catalogue.products import Price, Product
 
 
 class CatalogueUnusable(Exception):

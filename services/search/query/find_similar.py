@@ -19,14 +19,14 @@ from services.contract.errors import (
     Upstream,
 )
 from services.contract.values import Classification, Classifier, Embedder, Embedding, ImmediateClassifier, Photograph
-from services.search.colours import DislikedColour
-from services.search.embedding_queue import check_served_model
-from services.search.explaining import Explanation, Step, Stopwatch
-from services.search.filters import Filter
+from services.search.catalogue.products import validate_product_id
+from services.search.filters.colours import DislikedColour
+from services.search.filters.filter import Filter
 from services.search.indexes.base import Hit
 from services.search.preferences import PreferenceStore, validate_user_id
-from services.search.products import validate_product_id
-from services.search.retrieval import Inventory, SearchOutcome, SimilarQuery, check_query
+from services.search.query.explanation import Explanation, Step, Stopwatch
+from services.search.query.retrieval import Inventory, SearchOutcome, SimilarQuery, check_query
+from services.search.writes.photograph_embedder import check_served_model
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from services.contract.errors import InvalidInput
 from services.contract.values import Gender
-from services.search import colours
+from services.search.filters import colours
 
 MAX_VALUES = 100
 # Stands in the column of codes for a product without a value, and in that of years for one without a year.

@@ -12,9 +12,9 @@ import numpy as np
 import structlog
 
 from services.bundle.tensors import read_tensors, write_tensors
-from services.candidates import Candidate, candidate_set
 from services.contract.embedding import EmbeddingSpace
 from services.contract.values import Gender
+from services.search.candidates.clusters import Candidate, candidate_set
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -10,14 +10,14 @@ from typing import Final
 
 import structlog
 
-from services.candidates import Candidate, candidate_set, candidates_of
 from services.contract.embedding import EmbeddingSpace
 from services.contract.errors import Unavailable
 from services.contract.values import CandidateSet, CandidateStore
-from services.search.candidate_file import CandidateFile, KeptType
+from services.search.candidates.clusters import Candidate, candidate_set, candidates_of
+from services.search.candidates.file import CandidateFile, KeptType
+from services.search.catalogue.products import Product
 from services.search.indexes.base import Index, TypeMembers
-from services.search.products import Product
-from services.search.writing import Change
+from services.search.writes.writer import Change
 
 # Computing takes so large a share of the time in the long run, and may take so much at once, in seconds: a write is
 # followed at once, while a large ingest, which makes nearly all types due all the time, keeps the processors.

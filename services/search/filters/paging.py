@@ -9,8 +9,8 @@ from enum import Enum
 from typing import Any, Final
 
 from services.contract.errors import InvalidInput
-from services.search.filters import Filter
-from services.search.products import is_identifier
+from services.search.catalogue.products import is_identifier
+from services.search.filters.filter import Filter
 
 DEFAULT_PAGE_SIZE: Final = 50
 MAX_PAGE_SIZE: Final = 500

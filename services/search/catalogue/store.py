@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from services.contract.errors import InvalidInput
 from services.contract.values import Box, Embedding, Photograph
-from services.search.catalogue_database import (
+from services.search.catalogue.database import (
     CONTENT_COLUMNS,
     PRODUCT_COLUMNS,
     CatalogueUnusable,
@@ -30,8 +30,8 @@ from services.search.catalogue_database import (
     product_values,
     region_of,
 )
-from services.search.photographs import PhotographDamaged, PhotographStore, StoredPhotograph
-from services.search.products import Product
+from services.search.catalogue.photographs import PhotographDamaged, PhotographStore, StoredPhotograph
+from services.search.catalogue.products import Product
 
 __all__ = [
     "Catalogue",

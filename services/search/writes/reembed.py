@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from services.contract.errors import DeadlineExceeded, Overloaded, Unavailable
-from services.search.writing import CatalogueWriter
+from services.search.writes.writer import CatalogueWriter
 
 _log = structlog.stdlib.get_logger(__name__)
 

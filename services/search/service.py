@@ -11,18 +11,18 @@ from services.concurrency.workers import Workers
 from services.contract.embedding import EmbeddingSpace
 from services.contract.errors import InvalidInput, NotFound
 from services.contract.values import Embedding
-from services.search.candidates import CandidatePublisher
-from services.search.catalogue import Catalogue
-from services.search.colours import DislikedColour, expand, require_known
-from services.search.facets import Facets
-from services.search.filters import Filter
-from services.search.finding import SimilarAnswer, SimilarFinder, SimilarRequest
+from services.search.candidates.keeper import CandidatePublisher
+from services.search.catalogue.photographs import StoredPhotograph
+from services.search.catalogue.products import Product, validate_product_id
+from services.search.catalogue.store import Catalogue
+from services.search.filters.colours import DislikedColour, expand, require_known
+from services.search.filters.facets import Facets
+from services.search.filters.filter import Filter
+from services.search.filters.paging import DEFAULT_PAGE_SIZE, check_page_size, last_id, page_token
 from services.search.indexes.base import Index, IndexFacts
-from services.search.paging import DEFAULT_PAGE_SIZE, check_page_size, last_id, page_token
-from services.search.photographs import StoredPhotograph
 from services.search.preferences import PreferenceStore, validate_user_id
-from services.search.products import Product, validate_product_id
-from services.search.writing import CatalogueWriter, DeleteReport, UpsertReport, UpsertRow, product_not_found
+from services.search.query.find_similar import SimilarAnswer, SimilarFinder, SimilarRequest
+from services.search.writes.writer import CatalogueWriter, DeleteReport, UpsertReport, UpsertRow, product_not_found
 
 _log = structlog.stdlib.get_logger(__name__)
 

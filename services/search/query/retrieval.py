@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from services.contract.errors import InvalidInput, ModelMismatch, NotFound
 from services.contract.values import Embedding
-from services.search.colours import DislikedColour
-from services.search.filters import Filter, unknown_value
+from services.search.catalogue.products import Product, validate_product_id
+from services.search.filters.colours import DislikedColour
+from services.search.filters.filter import Filter, unknown_value
 from services.search.indexes.base import Eligibility, Hit, Index
-from services.search.products import Product, validate_product_id
 
 MAX_TOP_K = 100
 MAX_STEERING_PRODUCTS = 20

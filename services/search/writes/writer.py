@@ -10,11 +10,11 @@ from services.concurrency.workers import Workers
 from services.contract.embedding import EmbeddingSpace, checked_embedding
 from services.contract.errors import FashionError, InvalidInput, NotFound, Overloaded
 from services.contract.values import Embedding, Photograph
-from services.search.catalogue import Catalogue, NewContent, StoredProduct, Upsert, UpsertOutcome
-from services.search.embedding_queue import WriteEmbedder
+from services.search.catalogue.photographs import PhotographDamaged
+from services.search.catalogue.products import Product, validate_product_id
+from services.search.catalogue.store import Catalogue, NewContent, StoredProduct, Upsert, UpsertOutcome
 from services.search.indexes.base import Index, IndexedProduct
-from services.search.photographs import PhotographDamaged
-from services.search.products import Product, validate_product_id
+from services.search.writes.photograph_embedder import WriteEmbedder
 
 _log = structlog.stdlib.get_logger(__name__)
 

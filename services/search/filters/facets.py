@@ -6,9 +6,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.search import filters
-from services.search.colours import family_of
-from services.search.filters import NO_CODE, NO_YEAR, Attribute, AttributeColumns, Filter
+from services.search.filters import filter as filters
+from services.search.filters.colours import family_of
+from services.search.filters.filter import NO_CODE, NO_YEAR, Attribute, AttributeColumns, Filter
 
 # The field of `Filter` and of a product that holds the year, which is a number and no label.
 YEAR: Final = "year"

@@ -1,0 +1,1 @@
+"""Candidates: computed from the catalogue, kept between starts, published for the classifier."""

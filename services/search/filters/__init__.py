@@ -1,0 +1,1 @@
+"""Conditions on products: filters, colours and their families, facets, pages."""
