@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
+from services.gateway.access.tokens import Tokens
 from services.gateway.server import Gateway, running_gateway
 from services.gateway.settings import GatewaySettings
-from services.gateway.tokens import Tokens
 from tests.running import Caller, calling, stack_in_thread, stack_settings
 
 KEY = "a-key-of-the-shop-that-is-long-enough-for-every-algorithm-there-is-of-this-kind"

@@ -16,16 +16,16 @@ from starlette.routing import Match
 from starlette.types import ASGIApp
 
 from services.contract.errors import FashionError, InvalidInput, NotFound
-from services.gateway import openapi, schemas
-from services.gateway.access import Access
+from services.gateway.access.access import Access
 from services.gateway.backend import Backend
-from services.gateway.cors import Cors
-from services.gateway.edge import FORM_OVERHEAD_BYTES, Edge
-from services.gateway.pages import pages_router
-from services.gateway.problems import MethodNotAllowed, invalid_request, problem_response
-from services.gateway.routes_products import products_router
-from services.gateway.routes_similar import similar_router
-from services.gateway.routes_users import sessions_router, users_router
+from services.gateway.middleware.cors import Cors
+from services.gateway.middleware.request import FORM_OVERHEAD_BYTES, Edge
+from services.gateway.routes.pages import pages_router
+from services.gateway.routes.products import products_router
+from services.gateway.routes.similar import similar_router
+from services.gateway.routes.users import sessions_router, users_router
+from services.gateway.schema import answers, openapi
+from services.gateway.schema.problems import MethodNotAllowed, invalid_request, problem_response
 from services.gateway.settings import GatewaySettings
 from services.gateway.thumbnails import Thumbnails
 
@@ -80,18 +80,18 @@ def gateway_app(
 def _probes(backend: Backend) -> APIRouter:
     router = APIRouter(tags=["probes"])
 
-    @router.get("/healthz", summary="Whether the process lives", response_model=schemas.Health)
-    async def healthz() -> schemas.Health:
+    @router.get("/healthz", summary="Whether the process lives", response_model=answers.Health)
+    async def healthz() -> answers.Health:
         """Answers as long as the process does."""
-        return schemas.Health(status="ok")
+        return answers.Health(status="ok")
 
     @router.get(
         "/readyz",
         summary="Whether requests can be answered",
-        response_model=schemas.Health,
-        responses={503: {"model": schemas.Health, "description": "Starting, draining, or search does not answer."}},
+        response_model=answers.Health,
+        responses={503: {"model": answers.Health, "description": "Starting, draining, or search does not answer."}},
     )
-    async def readyz(response: Response) -> schemas.Health:
+    async def readyz(response: Response) -> answers.Health:
         """Tells balancers whether to send requests here."""
         health = await backend.health()
         response.status_code = 200 if health.status == "ok" else 503

@@ -6,7 +6,7 @@ from typing import TypeVar
 from services.clients.search_calls import SearchCalls
 from services.concurrency import deadline
 from services.contract.errors import NotReady
-from services.gateway.schemas import Health
+from services.gateway.schema.answers import Health
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""Turns what callers ask for into messages of fashion.v1, and the messages that come back into JSON's schemas."""
+"""Turns what callers ask for into messages of fashion.v1, and the messages that come back into JSON's answers."""
 
 from collections.abc import Iterable, Sequence
 from types import MappingProxyType
@@ -9,8 +9,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from fashion.v1 import search_pb2, types_pb2
 from services.contract.errors import InvalidInput
-from services.gateway import schemas
-from services.gateway.parameters import (
+from services.gateway.schema import answers
+from services.gateway.schema.parameters import (
     FilterParameters,
     PhotographParameters,
     PreferencePolicy,
@@ -34,14 +34,14 @@ _POLICIES: Final = MappingProxyType(
         PreferencePolicy.REQUIRED: search_pb2.PREFERENCE_POLICY_REQUIRED,
     }
 )
-_DEGRADED: Final[MappingProxyType[int, schemas.DegradedReason]] = MappingProxyType(
+_DEGRADED: Final[MappingProxyType[int, answers.DegradedReason]] = MappingProxyType(
     {
         search_pb2.DEGRADED_REASON_PREFERENCES_UNAVAILABLE: "PREFERENCES_UNAVAILABLE",
         search_pb2.DEGRADED_REASON_CLASSIFIER_UNAVAILABLE: "CLASSIFIER_UNAVAILABLE",
         search_pb2.DEGRADED_REASON_PREDICTED_TYPE_NOT_IN_CATALOGUE: "PREDICTED_TYPE_NOT_IN_CATALOGUE",
     }
 )
-_ATTRIBUTES: Final[MappingProxyType[int, schemas.AttributeName]] = MappingProxyType(
+_ATTRIBUTES: Final[MappingProxyType[int, answers.AttributeName]] = MappingProxyType(
     {
         search_pb2.ATTRIBUTE_GENDER: "gender",
         search_pb2.ATTRIBUTE_MASTER_CATEGORY: "master_category",
@@ -54,7 +54,7 @@ _ATTRIBUTES: Final[MappingProxyType[int, schemas.AttributeName]] = MappingProxyT
         search_pb2.ATTRIBUTE_DERIVED_TYPE: "derived_type",
     }
 )
-_STEPS: Final[MappingProxyType[int, schemas.StepName]] = MappingProxyType(
+_STEPS: Final[MappingProxyType[int, answers.StepName]] = MappingProxyType(
     {
         search_pb2.SEARCH_STEP_TOTAL: "total",
         search_pb2.SEARCH_STEP_READ_DISLIKES: "read_dislikes",
@@ -139,13 +139,13 @@ def image_path(product_id: str) -> str:
     return f"/v1/products/{quote(product_id, safe='')}/image"
 
 
-def product(message: types_pb2.Product) -> schemas.Product:
+def product(message: types_pb2.Product) -> answers.Product:
     """Unpacks a product; what is absent is None."""
 
     def optional(name: str) -> str | None:
         return getattr(message, name) if message.HasField(name) else None
 
-    return schemas.Product(
+    return answers.Product(
         id=message.id,
         gender=conversion.gender(message.gender),
         master_category=optional("master_category"),
@@ -166,24 +166,24 @@ def product(message: types_pb2.Product) -> schemas.Product:
     )
 
 
-def _price(price: types_pb2.Price) -> schemas.Price:
+def _price(price: types_pb2.Price) -> answers.Price:
     # At least the two digits that most currencies have; billionths where there are any.
     fraction = f"{price.nanos:09}".rstrip("0").ljust(2, "0")
-    return schemas.Price(amount=f"{price.units}.{fraction}", currency=price.currency_code)
+    return answers.Price(amount=f"{price.units}.{fraction}", currency=price.currency_code)
 
 
-def similar_products(message: search_pb2.FindSimilarResponse) -> schemas.SimilarProducts:
+def similar_products(message: search_pb2.FindSimilarResponse) -> answers.SimilarProducts:
     """Unpacks what was found."""
     excluded = frozenset(message.applied.excluded_colours)
-    return schemas.SimilarProducts(
+    return answers.SimilarProducts(
         products=[
-            schemas.SimilarProduct(product=product(each.product), similarity=each.similarity)
+            answers.SimilarProduct(product=product(each.product), similarity=each.similarity)
             for each in message.products
         ],
         applied=_applied(message.applied),
         classification=_classification(message.classification) if message.HasField("classification") else None,
         timings=[
-            schemas.StepTiming(
+            answers.StepTiming(
                 step=_STEPS.get(each.step, "unknown"),
                 start_milliseconds=_milliseconds(each.start_offset),
                 milliseconds=_milliseconds(each.duration),
@@ -191,7 +191,7 @@ def similar_products(message: search_pb2.FindSimilarResponse) -> schemas.Similar
             for each in message.explanation.timings
         ],
         before_colours=[
-            schemas.ComparedProduct(
+            answers.ComparedProduct(
                 product=product(each.product),
                 similarity=each.similarity,
                 left_out=each.product.base_colour in excluded,
@@ -201,8 +201,8 @@ def similar_products(message: search_pb2.FindSimilarResponse) -> schemas.Similar
     )
 
 
-def _applied(applied: search_pb2.AppliedSearch) -> schemas.Applied:
-    return schemas.Applied(
+def _applied(applied: search_pb2.AppliedSearch) -> answers.Applied:
+    return answers.Applied(
         scope=_SCOPES_FROM_PROTO[applied.scope],
         derived_types=list(applied.derived_types),
         excluded_colours=list(applied.excluded_colours),
@@ -213,16 +213,16 @@ def _applied(applied: search_pb2.AppliedSearch) -> schemas.Applied:
     )
 
 
-def _classification(message: types_pb2.Classification) -> schemas.Classification:
-    return schemas.Classification(
+def _classification(message: types_pb2.Classification) -> answers.Classification:
+    return answers.Classification(
         sub_categories=[
-            schemas.SubCategoryPrediction(
+            answers.SubCategoryPrediction(
                 label=each.label, probability=each.probability if each.HasField("probability") else None
             )
             for each in message.sub_categories
         ],
         derived_types=[
-            schemas.DerivedTypePrediction(
+            answers.DerivedTypePrediction(
                 label=each.label,
                 similarity=each.similarity,
                 margin=each.margin if each.HasField("margin") else None,
@@ -236,23 +236,23 @@ def _milliseconds(duration: Duration) -> float:
     return round(duration.ToNanoseconds() / 1e6, 3)
 
 
-def product_page(message: search_pb2.ListProductsResponse) -> schemas.ProductPage:
+def product_page(message: search_pb2.ListProductsResponse) -> answers.ProductPage:
     """Unpacks a page of products."""
-    return schemas.ProductPage(
+    return answers.ProductPage(
         products=[product(each) for each in message.products],
         next_page_token=message.next_page_token,
         total_count=message.total_size,
     )
 
 
-def facets(message: search_pb2.ListFacetsResponse) -> schemas.Facets:
+def facets(message: search_pb2.ListFacetsResponse) -> answers.Facets:
     """Unpacks facets, and adds how colours are painted."""
-    return schemas.Facets(
+    return answers.Facets(
         facets=[
-            schemas.Facet(
+            answers.Facet(
                 attribute=_ATTRIBUTES.get(facet.attribute, "unknown"),
                 values=[
-                    schemas.FacetValue(
+                    answers.FacetValue(
                         value=each.value,
                         count=each.product_count,
                         family=each.colour_family or None,
@@ -267,11 +267,11 @@ def facets(message: search_pb2.ListFacetsResponse) -> schemas.Facets:
     )
 
 
-def disliked_colours(colours: Iterable[search_pb2.DislikedColour]) -> schemas.DislikedColours:
+def disliked_colours(colours: Iterable[search_pb2.DislikedColour]) -> answers.DislikedColours:
     """Unpacks disliked colours."""
-    return schemas.DislikedColours(
+    return answers.DislikedColours(
         colours=[
-            schemas.DislikedColour(colour=each.colour, exact=each.exact, covers=list(each.covered_colours))
+            answers.DislikedColour(colour=each.colour, exact=each.exact, covers=list(each.covered_colours))
             for each in colours
         ]
     )

@@ -12,7 +12,7 @@ import structlog
 import uvicorn
 
 from services.clients.search_calls import SearchCalls
-from services.gateway.access import Access
+from services.gateway.access.access import Access
 from services.gateway.app import gateway_app
 from services.gateway.backend import Backend
 from services.gateway.settings import GatewaySettings

@@ -8,8 +8,8 @@ from pydantic import SecretStr, ValidationError
 from services.contract import errors
 from services.contract.errors import FashionError
 from services.gateway.conversion import image_path
-from services.gateway.edge import path_value, path_with_kept_slashes
-from services.gateway.problems import KINDS, kind_of
+from services.gateway.middleware.request import path_value, path_with_kept_slashes
+from services.gateway.schema.problems import KINDS, kind_of
 from services.gateway.settings import GatewaySettings, is_loopback
 from services.gateway.swatches import swatch_of
 from services.search.filters.colours import family_of, table_colours

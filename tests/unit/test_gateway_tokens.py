@@ -5,8 +5,8 @@ import json
 import jwt
 import pytest
 
-from services.gateway.problems import Unauthenticated
-from services.gateway.tokens import Tokens
+from services.gateway.access.tokens import Tokens
+from services.gateway.schema.problems import Unauthenticated
 
 KEY, OTHER = "k" * 32, "o" * 32
 

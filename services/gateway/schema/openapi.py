@@ -6,9 +6,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from services.gateway.parameters import PhotographParameters, SimilarBody
-from services.gateway.problems import KINDS, MEDIA_TYPE
-from services.gateway.schemas import Problem
+from services.gateway.schema.answers import Problem
+from services.gateway.schema.parameters import PhotographParameters, SimilarBody
+from services.gateway.schema.problems import KINDS, MEDIA_TYPE
 
 _REF: Final = "#/components/schemas/{model}"
 TOKEN_SCHEME: Final = "userToken"

@@ -19,7 +19,7 @@ from services.contract.errors import (
     Overloaded,
     Unavailable,
 )
-from services.gateway.schemas import Problem
+from services.gateway.schema.answers import Problem
 
 MEDIA_TYPE: Final = "application/problem+json"
 INTERNAL_REASON: Final = "INTERNAL"

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from services.contract.values import Gender
-from services.gateway.parameters import Scope
+from services.gateway.schema.parameters import Scope
 
 _PRODUCT: dict[str, JsonValue] = {
     "id": "10133",

@@ -11,8 +11,8 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
 from services.contract.errors import InvalidInput
-from services.gateway.parameters import PhotographParameters, SimilarBody, SimilarParameters, list_fields
-from services.gateway.problems import PayloadTooLarge, RequestTimeout, UnsupportedMediaType, validated
+from services.gateway.schema.parameters import PhotographParameters, SimilarBody, SimilarParameters, list_fields
+from services.gateway.schema.problems import PayloadTooLarge, RequestTimeout, UnsupportedMediaType, validated
 
 IMAGE_FIELD: Final = "image"
 # What of photographs is understood is the embedder's to say, by their content; these are the types that mean one.

@@ -7,12 +7,13 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.gateway import conversion, schemas
-from services.gateway.access import Access
+from services.gateway import conversion
+from services.gateway.access.access import Access
 from services.gateway.backend import Backend
-from services.gateway.caching import PRIVATE
-from services.gateway.edge import path_value
-from services.gateway.openapi import NEEDS_TOKEN, problems
+from services.gateway.middleware.request import path_value
+from services.gateway.schema import answers
+from services.gateway.schema.caching import PRIVATE
+from services.gateway.schema.openapi import NEEDS_TOKEN, problems
 
 UserId = Annotated[
     str,
@@ -30,11 +31,11 @@ def users_router(backend: Backend, access: Access) -> APIRouter:
     @router.get(
         "/v1/users/{user_id}/disliked-colours",
         summary="List the colours that a user dislikes",
-        response_model=schemas.DislikedColours,
+        response_model=answers.DislikedColours,
         responses=problems(401, 403, reasons="USER_ID_INVALID"),
         openapi_extra=NEEDS_TOKEN,
     )
-    async def list_colours(user_id: UserId, request: Request, response: Response) -> schemas.DislikedColours:
+    async def list_colours(user_id: UserId, request: Request, response: Response) -> answers.DislikedColours:
         """Lists all that a user dislikes; nothing for one who was never heard of."""
         user = _permitted(access, request, user_id)
         response.headers["Cache-Control"] = PRIVATE
@@ -43,7 +44,7 @@ def users_router(backend: Backend, access: Access) -> APIRouter:
     @router.put(
         "/v1/users/{user_id}/disliked-colours/{colour}",
         summary="Remember that a user dislikes a colour",
-        response_model=schemas.DislikedColours,
+        response_model=answers.DislikedColours,
         responses=problems(401, 403, reasons="USER_ID_INVALID, COLOUR_UNKNOWN (names the nearest known ones)"),
         openapi_extra=NEEDS_TOKEN,
     )
@@ -53,7 +54,7 @@ def users_router(backend: Backend, access: Access) -> APIRouter:
         request: Request,
         response: Response,
         exact: Annotated[bool, Query(description="Whether only this very colour is meant, not its family.")] = False,
-    ) -> schemas.DislikedColours:
+    ) -> answers.DislikedColours:
         """Adds a colour, or changes whether it means its family; answers with all that the user dislikes now."""
         user, named = _permitted(access, request, user_id), path_value(colour)
         added = await backend.ask(lambda search: search.add_disliked_colours(user, [named], exact=exact))
@@ -63,13 +64,13 @@ def users_router(backend: Backend, access: Access) -> APIRouter:
     @router.delete(
         "/v1/users/{user_id}/disliked-colours/{colour}",
         summary="Forget that a user dislikes a colour",
-        response_model=schemas.DislikedColours,
+        response_model=answers.DislikedColours,
         responses=problems(401, 403, reasons="USER_ID_INVALID"),
         openapi_extra=NEEDS_TOKEN,
     )
     async def remove_colour(
         user_id: UserId, colour: Colour, request: Request, response: Response
-    ) -> schemas.DislikedColours:
+    ) -> answers.DislikedColours:
         """Removes a colour; one that was not disliked is no error. Answers with all that the user dislikes now."""
         user, named = _permitted(access, request, user_id), path_value(colour)
         left = await backend.ask(lambda search: search.remove_disliked_colours(user, [named]))
@@ -79,16 +80,16 @@ def users_router(backend: Backend, access: Access) -> APIRouter:
     @router.delete(
         "/v1/users/{user_id}",
         summary="Erase all that is kept about a user",
-        response_model=schemas.ForgottenUser,
+        response_model=answers.ForgottenUser,
         responses=problems(401, 403, reasons="USER_ID_INVALID"),
         openapi_extra=NEEDS_TOKEN,
     )
-    async def forget(user_id: UserId, request: Request, response: Response) -> schemas.ForgottenUser:
+    async def forget(user_id: UserId, request: Request, response: Response) -> answers.ForgottenUser:
         """Erases all that is kept about a user; one who was never heard of is no error."""
         user = _permitted(access, request, user_id)
         forgotten = await backend.ask(lambda search: search.forget_user(user))
         response.headers["Cache-Control"] = PRIVATE
-        return schemas.ForgottenUser(existed=forgotten.existed)
+        return answers.ForgottenUser(existed=forgotten.existed)
 
     return router
 
@@ -100,19 +101,19 @@ def sessions_router(access: Access) -> APIRouter:
     @router.get(
         "/storefront/session",
         summary="Get a token for a demo user of the storefront",
-        response_model=schemas.Session,
+        response_model=answers.Session,
         responses=problems(403),
     )
     async def session(
         request: Request,
         response: Response,
         user_id: Annotated[str, Query(description='"demo-…"', examples=["demo-5f2c"], min_length=6, max_length=128)],
-    ) -> schemas.Session:
+    ) -> answers.Session:
         """Signs a token; for the storefront's own pages, and for demo users alone."""
         token, expires = access.session(request, user_id)
         response.headers["Cache-Control"] = PRIVATE
         ends = datetime.fromtimestamp(expires, UTC).isoformat().replace("+00:00", "Z")
-        return schemas.Session(user_id=user_id, token=token, expires_at=ends)
+        return answers.Session(user_id=user_id, token=token, expires_at=ends)
 
     return router
 

@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.contract.errors import NotFound
-from services.gateway.caching import REVALIDATE, public, tagged
+from services.gateway.schema.caching import REVALIDATE, public, tagged
 
-WEB: Final = Path(__file__).parent / "web"
+WEB: Final = Path(__file__).parents[1] / "web"
 
 # The storefront shows these by itself, from one page.
 _PAGES: Final = ("/", "/p/{product_id}", "/photo", "/inspect", "/map")

@@ -6,15 +6,16 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.gateway import conversion, schemas
-from services.gateway.access import Access
+from services.gateway import conversion
+from services.gateway.access.access import Access
 from services.gateway.backend import Backend
-from services.gateway.bodies import similar_query
-from services.gateway.caching import PRIVATE, public
-from services.gateway.edge import path_value
-from services.gateway.openapi import MAY_NEED_TOKEN, problems, similar_bodies
-from services.gateway.parameters import PhotographParameters, SimilarParameters
-from services.gateway.routes_products import ProductId
+from services.gateway.middleware.request import path_value
+from services.gateway.routes.products import ProductId
+from services.gateway.schema import answers
+from services.gateway.schema.caching import PRIVATE, public
+from services.gateway.schema.openapi import MAY_NEED_TOKEN, problems, similar_bodies
+from services.gateway.schema.parameters import PhotographParameters, SimilarParameters
+from services.gateway.schema.similar_body import similar_query
 from services.gateway.settings import GatewaySettings
 
 _REASONS: Final = (
@@ -30,13 +31,13 @@ def similar_router(backend: Backend, access: Access, settings: GatewaySettings) 
     @router.get(
         "/v1/products/{product_id}/similar",
         summary="Find products similar to one",
-        response_model=schemas.SimilarProducts,
+        response_model=answers.SimilarProducts,
         responses=problems(401, 403, 404, 409, reasons=_REASONS),
         openapi_extra=MAY_NEED_TOKEN,
     )
     async def similar_to_product(
         product_id: ProductId, asked: Annotated[SimilarParameters, Query()], request: Request, response: Response
-    ) -> schemas.SimilarProducts:
+    ) -> answers.SimilarProducts:
         """Finds the products most similar to one of the catalogue, the most similar first.
 
         Leaves out the product itself, those named, those out of stock, and the colours that the user dislikes.
@@ -53,7 +54,7 @@ def similar_router(backend: Backend, access: Access, settings: GatewaySettings) 
     @router.post(
         "/v1/similar",
         summary="Find products similar to a photograph, or to a product",
-        response_model=schemas.SimilarProducts,
+        response_model=answers.SimilarProducts,
         responses=problems(
             401,
             403,
@@ -69,7 +70,7 @@ def similar_router(backend: Backend, access: Access, settings: GatewaySettings) 
     )
     async def similar(
         _: Annotated[PhotographParameters, Query()], request: Request, response: Response
-    ) -> schemas.SimilarProducts:
+    ) -> answers.SimilarProducts:
         """Finds the products most similar to a photograph, searched in the type that it is recognised as.
 
         Send a form with a file `image`, a photograph alone with parameters in the query, or JSON that names a product.

@@ -7,12 +7,13 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.gateway import conversion, schemas
+from services.gateway import conversion
 from services.gateway.backend import Backend
-from services.gateway.caching import public, tagged
-from services.gateway.edge import path_value
-from services.gateway.openapi import problems
-from services.gateway.parameters import FilterParameters, ListParameters
+from services.gateway.middleware.request import path_value
+from services.gateway.schema import answers
+from services.gateway.schema.caching import public, tagged
+from services.gateway.schema.openapi import problems
+from services.gateway.schema.parameters import FilterParameters, ListParameters
 from services.gateway.settings import GatewaySettings
 from services.gateway.thumbnails import JPEG, WEBP, Thumbnails
 
@@ -46,10 +47,10 @@ def products_router(backend: Backend, thumbnails: Thumbnails, settings: GatewayS
     @router.get(
         "/v1/products",
         summary="List products",
-        response_model=schemas.ProductPage,
+        response_model=answers.ProductPage,
         responses=problems(reasons=f"{_FILTER_REASONS}, PAGE_TOKEN_INVALID"),
     )
-    async def list_products(asked: Annotated[ListParameters, Query()], response: Response) -> schemas.ProductPage:
+    async def list_products(asked: Annotated[ListParameters, Query()], response: Response) -> answers.ProductPage:
         """Lists the products that pass a filter, in stock or not, in the order of their ids, a page at a time."""
         only = conversion.filter_to_proto(asked)
         page = await backend.ask(
@@ -61,10 +62,10 @@ def products_router(backend: Backend, thumbnails: Thumbnails, settings: GatewayS
     @router.get(
         "/v1/facets",
         summary="Count products by attribute",
-        response_model=schemas.Facets,
+        response_model=answers.Facets,
         responses=problems(reasons=_FILTER_REASONS),
     )
-    async def list_facets(asked: Annotated[FilterParameters, Query()], response: Response) -> schemas.Facets:
+    async def list_facets(asked: Annotated[FilterParameters, Query()], response: Response) -> answers.Facets:
         """Tells what a list can be narrowed down by: the values of each attribute, and how many products have them."""
         only = conversion.filter_to_proto(asked)
         facets = await backend.ask(lambda search: search.list_facets(only))
@@ -74,10 +75,10 @@ def products_router(backend: Backend, thumbnails: Thumbnails, settings: GatewayS
     @router.get(
         "/v1/products/{product_id}",
         summary="Get a product",
-        response_model=schemas.Product,
+        response_model=answers.Product,
         responses=problems(404, reasons="PRODUCT_ID_INVALID"),
     )
-    async def get_product(product_id: ProductId, response: Response) -> schemas.Product:
+    async def get_product(product_id: ProductId, response: Response) -> answers.Product:
         """Returns one product of the catalogue."""
         found = await backend.ask(lambda search: search.get_product(path_value(product_id)))
         response.headers["Cache-Control"] = cached

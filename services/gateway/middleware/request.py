@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.contract.errors import FashionError, Overloaded
-from services.gateway.problems import PayloadTooLarge, problem_response
+from services.gateway.schema.problems import PayloadTooLarge, problem_response
 from services.serving.telemetry import accepted_request_id, request_id_bound
 
 _log = structlog.stdlib.get_logger(__name__)

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
-from services.gateway.problems import Forbidden, Unauthenticated
+from services.gateway.access.tokens import Tokens
+from services.gateway.schema.problems import Forbidden, Unauthenticated
 from services.gateway.settings import GatewaySettings, is_loopback
-from services.gateway.tokens import Tokens
 
 DEMO_PREFIX: Final = "demo-"
 

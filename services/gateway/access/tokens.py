@@ -6,7 +6,7 @@ from typing import Final
 
 import jwt
 
-from services.gateway.problems import Unauthenticated
+from services.gateway.schema.problems import Unauthenticated
 
 AUDIENCE: Final = "fashion"
 

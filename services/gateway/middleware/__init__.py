@@ -1,0 +1,1 @@
+"""What lies around every HTTP request: its id, log, limits, headers, and which pages may ask."""

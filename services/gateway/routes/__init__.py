@@ -1,0 +1,1 @@
+"""The HTTP routes: similar products, products, users, and the pages."""

@@ -1,0 +1,1 @@
+"""The shape of HTTP requests and answers, free of gRPC and settings."""
