@@ -108,7 +108,7 @@ async def _run(
     from cli.connection import connected
     from cli.demo_story import Story
     from cli.output import command_name
-    from services.stack import StackSettings, running_stack
+    from services.stack.startup import StackSettings, running_stack
 
     settings = StackSettings.load(data_dir=home / "data", host="127.0.0.1", port=0)
     started = time.monotonic()

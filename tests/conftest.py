@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from services.redis_server import EmbeddedRedis, embedded_redis
+from services.stack.embedded_redis import EmbeddedRedis, embedded_redis
 
 
 @pytest.fixture(scope="session")

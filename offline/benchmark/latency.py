@@ -16,7 +16,7 @@ from offline.benchmark.echo import METHOD
 from offline.benchmark.processes import ServerProcess, running, running_echo
 from offline.benchmark.timing import Series, interleaved
 from services.embedder.encoder import Encoder
-from services.redis_server import redis_url_or_embedded
+from services.stack.embedded_redis import redis_url_or_embedded
 from services.vision import prepare
 
 _TOP_K = 10

@@ -19,9 +19,9 @@ from offline.bundle import write_bundle
 from services.bundle.reader import Bundle
 from services.clients.candidate_store import RedisCandidateStore
 from services.contract.values import CandidateSet, Gender
-from services.redis_server import embedded_redis
 from services.search.candidates.clusters import Candidate, candidate_set
 from services.serving.status import error_info
+from services.stack.embedded_redis import embedded_redis
 from services.vision.preprocess import Preprocessing
 
 _SIZE = 16

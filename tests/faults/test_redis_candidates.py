@@ -10,8 +10,8 @@ import pytest
 from services.clients.candidate_store import RedisCandidateStore
 from services.contract.errors import Upstream
 from services.contract.values import Gender
-from services.redis_server import embedded_redis
 from services.search.candidates.clusters import Candidate, candidate_set
+from services.stack.embedded_redis import embedded_redis
 
 _CANDIDATES = candidate_set("v1", 2, [Candidate("Topwear", Gender.MEN, "Tshirts", "1", np.array([1.0, 0.0]))])
 

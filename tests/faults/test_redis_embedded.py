@@ -12,7 +12,7 @@ import psutil
 import pytest
 import redis
 
-from services.redis_server import RedisStartError, embedded_redis
+from services.stack.embedded_redis import RedisStartError, embedded_redis
 
 # Saves a dislike, says which processes there are, and lives until it is killed. The second form forks first: the child
 # keeps the pipe to the guard open after its parent's death.

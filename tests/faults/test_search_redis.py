@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from fashion.v1 import search_pb2, types_pb2
-from services.redis_server import embedded_redis
+from services.stack.embedded_redis import embedded_redis
 from tests.running import Caller, calling, refusal, stack_in_thread, stack_settings
 from tests.small_shop import items, photograph, rows
 

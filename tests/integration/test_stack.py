@@ -14,10 +14,10 @@ import psutil
 import pytest
 
 from services.embedder.settings import EmbedderSettings
-from services.redis_server import RedisStartError
 from services.search.catalogue.store import CatalogueUnusable
 from services.serving.run import ServeError
-from services.stack import RunningStack, running_stack, serve_stack
+from services.stack.embedded_redis import RedisStartError
+from services.stack.startup import RunningStack, running_stack, serve_stack
 from tests.processes import ROOT, Service, free_port
 from tests.running import calling, stack_in_thread, stack_settings
 from tests.small_shop import items, rows
@@ -178,7 +178,7 @@ async def test_a_model_that_cannot_be_loaded_leaves_nothing_running(tmp_path: Pa
 def test_the_data_directory_comes_from_the_environment_and_is_made(tmp_path: Path) -> None:
     directory = tmp_path / "deep" / "down"
     code = (
-        "from services.stack import StackSettings; "
+        "from services.stack.startup import StackSettings; "
         "settings = StackSettings.load(port=0); "
         "print(settings.search.data_dir, settings.server.port)"
     )

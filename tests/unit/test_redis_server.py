@@ -8,8 +8,8 @@ import psutil
 import pytest
 import redis
 
-from services import redis_server
-from services.redis_server import (
+from services.stack import embedded_redis as redis_server
+from services.stack.embedded_redis import (
     OLDEST_VERSION,
     EmbeddedRedis,
     RedisStartError,

@@ -33,7 +33,7 @@ from services.search.preferences import MemoryPreferences
 from services.search.query.find_similar import Degraded, PreferencePolicy, Scope, SimilarAnswer, SimilarRequest
 from services.search.service import LocalSearch
 from services.search.settings import SearchSettings
-from services.stack import HandedOverCandidates
+from services.stack.startup import HandedOverCandidates
 from tests.small_shop import items, photograph, rows
 
 SHOT = Photograph(photograph("Women Dresses", "Red", 10))

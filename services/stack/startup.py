@@ -1,4 +1,4 @@
-"""Runs all services in one process on one port: `python -m services.stack`, `fashion serve`, and the demo."""
+"""Puts all services together in one process on one port, for `python -m services.stack`, `fashion serve` and the demo."""
 
 import asyncio
 import functools
@@ -31,16 +31,15 @@ from services.embedder.service import LocalEmbedder, cold_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.embedder.settings import EmbedderSettings
 from services.gateway.settings import GatewaySettings
-from services.redis_server import redis_url_or_embedded
 from services.search.assembly import running_search
 from services.search.catalogue.store import Catalogue
 from services.search.in_process import InProcessSearch
 from services.search.preferences import RedisPreferences
 from services.search.servicer import SEARCH, SearchServicer
 from services.search.settings import SearchSettings
-from services.serving.run import ServeError, Server, run_process, running, serve
+from services.serving.run import ServeError, Server, running, serve
 from services.serving.settings import ServerSettings, read_settings
-from services.serving.telemetry import configure_logging
+from services.stack.embedded_redis import redis_url_or_embedded
 
 if TYPE_CHECKING:
     from services.gateway.server import Gateway
@@ -342,19 +341,3 @@ def _reachable(host: str, port: int) -> str:
 
 def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
-
-
-async def main() -> None:
-    """Reads the settings and serves until SIGTERM.
-
-    Raises:
-        SettingsError: a variable is bad.
-        ServeError: it cannot start.
-    """
-    settings = StackSettings.load()
-    configure_logging(settings.server.log_level, settings.server.log_format)
-    await serve_stack(settings)
-
-
-if __name__ == "__main__":
-    run_process("stack", main)

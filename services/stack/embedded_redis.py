@@ -19,8 +19,8 @@ from urllib.parse import quote
 
 import redis
 
-from services import redis_guard
 from services.contract.errors import Upstream
+from services.stack import redis_guard
 
 OLDEST_VERSION = (6, 2)
 

@@ -1,0 +1,21 @@
+"""Runs all services in one process on one port: `python -m services.stack`."""
+
+from services.serving.run import run_process
+from services.serving.telemetry import configure_logging
+from services.stack.startup import StackSettings, serve_stack
+
+
+async def main() -> None:
+    """Reads the settings and serves until SIGTERM.
+
+    Raises:
+        SettingsError: a variable is bad.
+        ServeError: it cannot start.
+    """
+    settings = StackSettings.load()
+    configure_logging(settings.server.log_level, settings.server.log_format)
+    await serve_stack(settings)
+
+
+if __name__ == "__main__":
+    run_process("stack", main)
