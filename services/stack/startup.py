@@ -1,4 +1,4 @@
-"""Puts all services together in one process on one port, for `python -m services.stack`, `fashion serve` and the demo."""
+"""Puts all services together in one process on one port, for the command line, the demo and `services.stack`."""
 
 import asyncio
 import functools
