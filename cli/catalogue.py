@@ -262,7 +262,7 @@ def make_map(
 ) -> None:
     """Lay the catalogue out in two dimensions, alike products together, for the storefront's page /map."""
     from cli import output
-    from offline.catalogue_map import MAP_FILE, draw_sample, lay_out, write_document
+    from offline.catalogue_map.layout import MAP_FILE, draw_sample, lay_out, write_document
     from services.search.catalogue.database import CatalogueUnusable
 
     if picture is not None and picture.suffix.lower() not in _PICTURES:
@@ -277,7 +277,7 @@ def make_map(
         try:
             write_document(laid_out.document(), file)
             if picture is not None:
-                from offline.catalogue_map_plot import draw_map
+                from offline.catalogue_map.plot import draw_map
 
                 status.update(f"Drawing {picture.name} …")
                 draw_map(laid_out, colour_by.value, picture)

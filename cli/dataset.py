@@ -8,7 +8,7 @@ import typer
 from services.contract.errors import InvalidInput, Upstream
 
 if TYPE_CHECKING:
-    from offline.dataset import DatasetReport
+    from offline.dataset.rows import DatasetReport
 
 SMALL = "paramaggarwal/fashion-product-images-small"
 LARGE = "paramaggarwal/fashion-product-images-dataset"
@@ -87,7 +87,7 @@ def draw(
 ) -> None:
     """Draw a demo catalogue: products that do not exist, in Kaggle's layout."""
     from cli import output
-    from offline.dataset import open_dataset
+    from offline.dataset.rows import open_dataset
     from offline.drawn import draw_catalogue
 
     with output.errors().status(f"drawing {products} products"):
@@ -113,8 +113,8 @@ def split(
 ) -> None:
     """Split a data set into train.zip, validation.zip and test.zip: 85, 5 and 10 percent of its groups of twins."""
     from cli import output
-    from offline.dataset import open_dataset
-    from offline.split import DEFAULT_SALT, PARTS, part_of_groups, photograph_digests, twin_groups, write_subset
+    from offline.dataset.rows import open_dataset
+    from offline.dataset.split import DEFAULT_SALT, PARTS, part_of_groups, photograph_digests, twin_groups, write_subset
 
     if out.exists() and not out.is_dir():
         raise InvalidInput(f"{out} is a file, not a folder", reason="NOT_A_FOLDER")
@@ -151,7 +151,7 @@ def check(
     show: Annotated[int, typer.Option("--show", metavar="N", min=0, help="How many findings to print.")] = 20,
 ) -> None:
     """Read a data set and say what is wrong with it: every row repaired or dropped, and why."""
-    from offline.dataset import open_dataset
+    from offline.dataset.rows import open_dataset
 
     with open_dataset(path) as dataset:
         report = dataset.report

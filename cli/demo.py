@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cli.demo_catalogue import Material
-    from offline.dataset import Dataset, Row
+    from offline.dataset.rows import Dataset, Row
 
 app = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
@@ -50,7 +50,7 @@ def demo(
     """Show the main job: similar products for a product, for a photograph, and for a shopper with a dislike."""
     from cli import demo_catalogue, output
     from cli.serve import startup_errors
-    from offline.dataset import open_dataset
+    from offline.dataset.rows import open_dataset
 
     to = output.console()
     if dataset is None:

@@ -341,7 +341,7 @@ class _Run:
     def backbones(self, names: list[str] | None, catalogue_limit: int) -> list[dict[str, Any]]:
         from dataclasses import asdict
 
-        from offline.dataset import open_dataset
+        from offline.dataset.rows import open_dataset
         from offline.evaluate.backbones import BACKBONES, compare_backbones, measure_bundle
         from offline.evaluate.products import drawn
 
@@ -366,7 +366,7 @@ class _Run:
         return run_new_types(prepared, models, self._options, self._progress)
 
     def altered_sheet(self, path: Path) -> None:
-        from offline.dataset import open_dataset
+        from offline.dataset.rows import open_dataset
         from offline.evaluate.robustness import robustness_sheet
 
         _make_folder(path.parent)

@@ -47,7 +47,7 @@ def ingest(
 ) -> None:
     """Put a data set into the catalogue: reads, repairs, sends, and names every row left out."""
     from cli import ingesting, output
-    from offline.dataset import open_dataset
+    from offline.dataset.rows import open_dataset
     from offline.ingest import IngestLimits
 
     limits = IngestLimits(batch_rows=batch_rows, in_flight=in_flight)

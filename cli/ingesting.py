@@ -19,7 +19,7 @@ from rich.text import Text
 
 from cli.output import plain_table
 from fashion.v1 import search_pb2, types_pb2
-from offline.dataset import Dataset, Row
+from offline.dataset.rows import Dataset, Row
 from offline.ingest import BatchOutcome, Ingest, IngestLimits, IngestReport, PhotographedRow, Written
 from services.contract.errors import FashionError
 from services.contract.values import Gender

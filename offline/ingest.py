@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Protocol
 
-from offline.dataset import Dataset, DatasetReport, Row
+from offline.dataset.rows import Dataset, DatasetReport, Row
 from services.contract.errors import DeadlineExceeded, FashionError, Overloaded, Unavailable
 
 # A row's attributes are at most about 2 KiB of text, its limits being 128 characters a label and 512 a name.

@@ -32,7 +32,7 @@ from offline.benchmark.overload import overload
 from offline.benchmark.processes import running
 from offline.benchmark.timing import Series, interleaved, ratio
 from offline.benchmark.trace import Trace, trace_photographs
-from offline.dataset import open_dataset
+from offline.dataset.rows import open_dataset
 from services.bundle.reader import load_bundle
 from services.contract.errors import InvalidInput
 from services.embedder.encoder import Encoder

@@ -9,8 +9,8 @@ from random import Random
 
 from PIL import Image, ImageChops, ImageFilter
 
-from offline.dataset import COLUMNS
-from offline.dataset_files import PHOTOGRAPHS_FOLDER, STYLES_FILE
+from offline.dataset.files import PHOTOGRAPHS_FOLDER, STYLES_FILE
+from offline.dataset.rows import COLUMNS
 from offline.drawn.assortment import ARTISTS, LINES, Line
 from offline.drawn.spec import ProductSpec
 from services.contract.errors import InvalidInput

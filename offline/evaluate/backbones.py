@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from PIL import Image
 
-from offline.dataset import Dataset
+from offline.dataset.rows import Dataset
 from offline.evaluate.products import ProductTable
 from offline.evaluate.served import unit
 from offline.train.validation import nearest

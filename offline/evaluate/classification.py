@@ -7,7 +7,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from offline.evaluate.metrics import (
+from offline.evaluate.products import ProductTable
+from offline.evaluate.served import LocalService, unit
+from offline.measure.metrics import (
     MISSING,
     Codes,
     Interval,
@@ -18,8 +20,6 @@ from offline.evaluate.metrics import (
     macro_f1,
     vote,
 )
-from offline.evaluate.products import ProductTable
-from offline.evaluate.served import LocalService, unit
 from services.classifier.heads import LabelHead, most_similar
 
 NEIGHBOURS: Final = 20

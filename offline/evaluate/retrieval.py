@@ -7,7 +7,9 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from offline.evaluate.metrics import (
+from offline.evaluate.products import ProductTable
+from offline.evaluate.reported import Feature, Path, Scope
+from offline.measure.metrics import (
     MISSING,
     Codes,
     Flags,
@@ -24,8 +26,6 @@ from offline.evaluate.metrics import (
     precision,
     within_tolerance,
 )
-from offline.evaluate.products import ProductTable
-from offline.evaluate.reported import Feature, Path, Scope
 from services.contract.errors import InvalidInput
 
 TOP_K: Final = 10

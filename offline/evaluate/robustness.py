@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from offline.dataset import Dataset
+from offline.dataset.rows import Dataset
 from offline.evaluate.alterations import ALTERATIONS, Alteration
 from offline.evaluate.products import ProductTable
 from offline.evaluate.served import LocalService

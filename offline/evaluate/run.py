@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from offline.dataset import Dataset, open_dataset
+from offline.dataset.rows import Dataset, open_dataset
 from offline.evaluate.alterations import ALTERATIONS
 from offline.evaluate.cache import EmbeddingCache
 from offline.evaluate.classification import ClassificationEvaluation, evaluate_classification

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from offline.evaluate.metrics import MISSING
 from offline.evaluate.products import ProductTable
 from offline.evaluate.reported import Path
 from offline.evaluate.retrieval import Served
+from offline.measure.metrics import MISSING
 from services.classifier.candidate_index import CandidateIndex
 from services.classifier.recognition import ClassifierModel, classify_batch
 from services.contract.values import CandidateSet, Classification, Gender

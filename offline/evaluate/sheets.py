@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from offline.dataset import Dataset
+from offline.dataset.rows import Dataset
 from offline.evaluate.products import ProductTable
 from services.search.catalogue.products import Product
 

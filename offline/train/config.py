@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, Self
 
-from offline.split import DEFAULT_FRACTIONS, DEFAULT_SALT, Part
+from offline.dataset.split import DEFAULT_FRACTIONS, DEFAULT_SALT, Part
 from services.contract.errors import InvalidInput, NotFound
 
 CONFIG_FILE = "config.json"

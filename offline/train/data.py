@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from offline.dataset import Row, open_dataset
-from offline.split import Part, split
+from offline.dataset.rows import Row, open_dataset
+from offline.dataset.split import Part, split
 from offline.train.augment import augment
 from offline.train.config import HEADS
 from offline.train.words import encode_words

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from offline.dataset import Row
+from offline.dataset.rows import Row
 from offline.train.data import label_of
 from services.bundle.reader import Bundle, HeadSettings
 from services.classifier.heads import ARTICLE_TYPE, DERIVED_TYPE, GENDER, LabelHead, load_head, most_similar

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Final
 
-from offline.dataset import Row
-from offline.dataset_files import PHOTOGRAPHS_FOLDER, STYLES_FILE
+from offline.dataset.files import PHOTOGRAPHS_FOLDER, STYLES_FILE
+from offline.dataset.rows import Row
+from offline.dataset.split import styles_csv
 from offline.drawn import catalogue_specs, draw_catalogue, draw_upload
-from offline.split import styles_csv
 
 # Never the demo's own (`offline.drawn.DEFAULT_SEED`): it shall show what happens with products that are new.
 _CATALOGUE_SEEDS: Final = (101, 102)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline.bundle import describe
-from offline.dataset import Row
+from offline.dataset.rows import Row
 from offline.train.config import HEADS, TrainConfig
 from offline.train.data import LoadedDataset, Pictures, load
 from offline.train.decisions import accuracy, choose

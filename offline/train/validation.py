@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from offline.dataset import Row
+from offline.dataset.rows import Row
 from offline.train.config import HEADS
 from offline.train.data import UNKNOWN, Pictures, encode_labels
 

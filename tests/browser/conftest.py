@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from fashion.v1 import types_pb2
-from offline.catalogue_map import MAP_FILE
+from offline.catalogue_map.layout import MAP_FILE
 from tests import small_shop
 from tests.gateways import KEY, Shop, shop
 from tests.processes import ROOT, free_port

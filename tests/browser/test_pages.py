@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from offline.catalogue_map import MAP_FILE, draw_sample, lay_out, write_document
+from offline.catalogue_map.layout import MAP_FILE, draw_sample, lay_out, write_document
 from tests.browser.conftest import Open, picture
 from tests.gateways import Shop
 

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from cli.main import run
-from offline.dataset import COLUMNS
+from offline.dataset.rows import COLUMNS
 from tests.processes import free_port
 
 COLOURS = {

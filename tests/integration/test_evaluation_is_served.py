@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from fashion.v1 import types_pb2
-from offline.evaluate.metrics import MISSING
 from offline.evaluate.model import load_model
 from offline.evaluate.products import ProductTable
 from offline.evaluate.served import LocalService
+from offline.measure.metrics import MISSING
 from services.contract.values import Gender
 from services.embedder.settings import EmbedderSettings
 from services.search.catalogue.products import Product

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from offline.dataset import Dataset, open_dataset
-from offline.split import Part, photograph_digests, split, write_subset
+from offline.dataset.rows import Dataset, open_dataset
+from offline.dataset.split import Part, photograph_digests, split, write_subset
 
 # 1,900 embeddings take a quarter of a minute on two idle cores, and far longer on busy ones.
 pytestmark = pytest.mark.timeout(600)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from cli.catalogue import ColourBy
 from cli.main import run
-from offline.catalogue_map import (
+from offline.catalogue_map.layout import (
     ATTRIBUTES,
     MAP_FILE,
     draw_sample,
@@ -20,7 +20,7 @@ from offline.catalogue_map import (
     to_unit_square,
     write_document,
 )
-from offline.catalogue_map_plot import grouped
+from offline.catalogue_map.plot import grouped
 from services.contract.errors import FashionError, NotFound
 from services.contract.values import Embedding, Gender
 from services.search.catalogue.products import Product

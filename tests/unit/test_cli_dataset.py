@@ -10,7 +10,7 @@ from kagglehub.exceptions import CredentialError
 
 from cli import dataset as commands
 from cli.main import run
-from offline.dataset import open_dataset
+from offline.dataset.rows import open_dataset
 from offline.drawn import draw_catalogue
 
 

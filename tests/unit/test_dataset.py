@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from offline.dataset import COLUMNS, Dataset, Finding, open_dataset
+from offline.dataset.rows import COLUMNS, Dataset, Finding, open_dataset
 from services.contract.errors import InvalidInput, NotFound
 
 HEADER = ",".join(COLUMNS)

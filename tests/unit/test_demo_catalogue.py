@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from cli.demo_catalogue import HELD_OUT, choose_held_out, demo_dataset_name, held_out_material
-from offline.dataset import Row, open_dataset
-from offline.split import styles_csv
+from offline.dataset.rows import Row, open_dataset
+from offline.dataset.split import styles_csv
 
 
 def rows_of(count: int, types: int = 10) -> list[Row]:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from offline.dataset import GENDERS, open_dataset
+from offline.dataset.rows import GENDERS, open_dataset
+from offline.dataset.split import photograph_digests, twin_groups
 from offline.drawn import catalogue_specs, draw_catalogue, draw_product, draw_upload, held_out_photographs
 from offline.drawn.assortment import ARTISTS, LINES
 from offline.drawn.palette import BASE_COLOURS
 from offline.drawn.patterns import PATTERNS
-from offline.split import photograph_digests, twin_groups
 from services.contract.errors import InvalidInput
 
 

@@ -11,7 +11,7 @@ import openvino
 import pytest
 from numpy.typing import NDArray
 
-from offline.dataset import open_dataset
+from offline.dataset.rows import open_dataset
 from offline.drawn import catalogue_specs, draw_product
 from services.bundle.reader import Bundle, load_bundle
 from services.contract.errors import InvalidInput

@@ -10,9 +10,9 @@ from offline.evaluate.classification import (
     neighbour_weights,
 )
 from offline.evaluate.documents import Inputs, classification_document
-from offline.evaluate.metrics import MISSING, vote
 from offline.evaluate.products import ProductTable
 from offline.evaluate.served import LocalService, unit
+from offline.measure.metrics import MISSING, vote
 from services.classifier.heads import LabelHead
 from services.classifier.recognition import ClassifierModel
 from services.contract.values import parse_derived_type

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from offline.evaluate.metrics import (
+from offline.measure.metrics import (
     MISSING,
     ShortAnswer,
     agreement,

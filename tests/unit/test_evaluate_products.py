@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from offline.dataset import COLUMNS, open_dataset
+from offline.dataset.rows import COLUMNS, open_dataset
 from offline.evaluate.cache import EmbeddingCache
 from offline.evaluate.products import ProductTable, drawn, embed_dataset
 from services.contract.errors import InvalidInput

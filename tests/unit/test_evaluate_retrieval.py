@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from offline.evaluate.documents import Inputs, retrieval_document
-from offline.evaluate.metrics import MISSING
 from offline.evaluate.products import ProductTable
 from offline.evaluate.retrieval import FREQUENT, Served, evaluate_retrieval, in_scope, work
+from offline.measure.metrics import MISSING
 from services.contract.errors import InvalidInput
 from services.search.filters.colours import family_of
 from tests.unit.evaluated_shop import product, table

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from offline.dataset import open_dataset
+from offline.dataset.rows import open_dataset
 from offline.drawn import catalogue_specs, draw_product
 from offline.evaluate.alterations import ALTERATIONS
 from offline.evaluate.products import ProductTable, product_of

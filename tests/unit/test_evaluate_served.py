@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from offline.evaluate.metrics import MISSING
 from offline.evaluate.products import ProductTable
 from offline.evaluate.served import LocalService
+from offline.measure.metrics import MISSING
 from services.classifier.heads import LabelHead
 from services.classifier.recognition import ClassifierModel
 from services.contract.values import parse_derived_type

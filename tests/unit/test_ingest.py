@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from offline.dataset import COLUMNS, Dataset, open_dataset
+from offline.dataset.rows import COLUMNS, Dataset, open_dataset
 from offline.ingest import (
     BatchOutcome,
     Failure,

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline.dataset import Row, open_dataset
+from offline.dataset.rows import Row, open_dataset
+from offline.dataset.split import photograph_digests, split, styles_csv, twin_groups, write_subset
 from offline.drawn import draw_catalogue
-from offline.split import photograph_digests, split, styles_csv, twin_groups, write_subset
 from services.contract.errors import InvalidInput
 
 

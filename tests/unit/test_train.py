@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from rich.console import Console
 
-from offline.dataset import COLUMNS, Row
+from offline.dataset.rows import COLUMNS, Row
 from offline.drawn import catalogue_specs, draw_product
 from offline.train.augment import augment
 from offline.train.config import HEADS, PRESETS, Stage, TrainConfig

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from offline.bundle import describe, write_bundle
-from offline.dataset import Row
+from offline.dataset.rows import Row
 from offline.train.decisions import accuracy, choose, said
 from services.bundle.reader import Bundle
 from services.classifier.heads import load_head

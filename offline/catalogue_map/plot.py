@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from offline.catalogue_map import CatalogueMap, attribute_of, missing_extra
+from offline.catalogue_map.layout import CatalogueMap, attribute_of, missing_extra
 from services.search.filters.colours import family_of
 
 UNKNOWN: Final = "unknown"
@@ -53,7 +53,7 @@ def draw_map(laid_out: CatalogueMap, colour_by: str, path: Path) -> None:
 
     Args:
         laid_out: the map.
-        colour_by: one of `offline.catalogue_map.ATTRIBUTES`; base colours are drawn by family, in that very colour.
+        colour_by: one of `offline.catalogue_map.layout.ATTRIBUTES`; base colours are drawn by family, in that very colour.
         path: the file.
 
     Raises:

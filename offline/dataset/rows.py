@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Literal, Self
 
-from offline.dataset_files import (
+from offline.dataset.files import (
     PHOTOGRAPH_SUFFIXES,
     PHOTOGRAPHS_FOLDER,
     STYLES_FILE,

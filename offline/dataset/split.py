@@ -11,8 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal, get_args
 
-from offline.dataset import COLUMNS, Dataset, Row
-from offline.dataset_files import PHOTOGRAPHS_FOLDER, STYLES_FILE
+from offline.dataset.files import PHOTOGRAPHS_FOLDER, STYLES_FILE
+from offline.dataset.rows import COLUMNS, Dataset, Row
 from services.contract.errors import InvalidInput
 
 Part = Literal["train", "validation", "test"]

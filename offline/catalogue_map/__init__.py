@@ -1,0 +1,1 @@
+"""The catalogue as a map: like products lie close together."""

@@ -1,0 +1,1 @@
+"""Data sets in Kaggle's layout: reading, repairing, and splitting them."""

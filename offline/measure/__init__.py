@@ -1,0 +1,1 @@
+"""What is measured of results: one definition for training and for evaluation."""
