@@ -38,17 +38,17 @@ class Entry:
 
 
 ENTRIES = (
-    Entry("demo", "cli.demo", "app", "Show the main job on a demo catalogue, or on your own data set."),
-    Entry("serve", "cli.serve", "serve_app", "Start the stack (all services on one port), or one service."),
-    Entry("stop", "cli.serve", "stop_app", "Stop the stack that `serve --detach` left running."),
-    Entry("ingest", "cli.ingest", "app", "Put a data set in Kaggle's layout into the catalogue."),
-    Entry("search", "cli.search", "app", "Find products similar to a product or a photograph."),
-    Entry("catalogue", "cli.catalogue", "app", "Look into the catalogue: stats, list, get, map, delete."),
-    Entry("users", "cli.users", "app", "Colours that a user dislikes: dislike, undislike, list, forget."),
-    Entry("dataset", "cli.dataset", "app", "Data sets: download, draw, split, check."),
-    Entry("train", "cli.train", "app", "Train a model and write its bundle."),
-    Entry("evaluate", "cli.evaluate", "app", "Measure retrieval and classification on any data set."),
-    Entry("bench", "cli.bench", "app", "Measure speed and memory, beside the floor and what others use."),
+    Entry("demo", "cli.demo.command", "app", "Show the main job on a demo catalogue, or on your own data set."),
+    Entry("serve", "cli.commands.serve", "serve_app", "Start the stack (all services on one port), or one service."),
+    Entry("stop", "cli.commands.serve", "stop_app", "Stop the stack that `serve --detach` left running."),
+    Entry("ingest", "cli.commands.ingest", "app", "Put a data set in Kaggle's layout into the catalogue."),
+    Entry("search", "cli.commands.search", "app", "Find products similar to a product or a photograph."),
+    Entry("catalogue", "cli.commands.catalogue", "app", "Look into the catalogue: stats, list, get, map, delete."),
+    Entry("users", "cli.commands.users", "app", "Colours that a user dislikes: dislike, undislike, list, forget."),
+    Entry("dataset", "cli.commands.dataset", "app", "Data sets: download, draw, split, check."),
+    Entry("train", "cli.commands.train", "app", "Train a model and write its bundle."),
+    Entry("evaluate", "cli.commands.evaluate", "app", "Measure retrieval and classification on any data set."),
+    Entry("bench", "cli.commands.bench", "app", "Measure speed and memory, beside the floor and what others use."),
 )
 
 

@@ -53,7 +53,7 @@ def draw_map(laid_out: CatalogueMap, colour_by: str, path: Path) -> None:
 
     Args:
         laid_out: the map.
-        colour_by: one of `offline.catalogue_map.layout.ATTRIBUTES`; base colours are drawn by family, in that very colour.
+        colour_by: one of `layout.ATTRIBUTES`; base colours are drawn by family, in that very colour.
         path: the file.
 
     Raises:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cli.catalogue import ColourBy
+from cli.commands.catalogue import ColourBy
 from cli.main import run
 from offline.catalogue_map.layout import (
     ATTRIBUTES,

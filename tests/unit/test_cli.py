@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import MarkupError
 
 from cli import answers, filters, main, output
+from cli.commands.search import parse_region
 from cli.main import ENTRIES
-from cli.search import parse_region
 from fashion.v1 import search_pb2, types_pb2
 from services.contract.errors import (
     DeadlineExceeded,

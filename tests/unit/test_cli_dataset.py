@@ -8,7 +8,7 @@ import pytest
 import requests
 from kagglehub.exceptions import CredentialError
 
-from cli import dataset as commands
+from cli.commands import dataset as commands
 from cli.main import run
 from offline.dataset.rows import open_dataset
 from offline.drawn import draw_catalogue

@@ -5,7 +5,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-from cli.demo_catalogue import HELD_OUT, choose_held_out, demo_dataset_name, held_out_material
+from cli.demo.material import HELD_OUT, choose_held_out, demo_dataset_name, held_out_material
 from offline.dataset.rows import Row, open_dataset
 from offline.dataset.split import styles_csv
 

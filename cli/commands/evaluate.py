@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.evaluate_tables import show_backbones, show_classification, show_new_types, show_retrieval, show_robustness
+from cli.evaluation_tables import show_backbones, show_classification, show_new_types, show_retrieval, show_robustness
 from services.contract.errors import InvalidInput
 
 if TYPE_CHECKING:

@@ -156,7 +156,7 @@ def _serve_here(
     host: str | None, port: int | None, http_port: int | None, data_dir: Path, demo_catalogue: bool
 ) -> None:
     from cli import output
-    from cli.demo_catalogue import DEMO_HOME, fill_if_empty
+    from cli.demo.material import DEMO_HOME, fill_if_empty
     from services.serving.run import run_loop
     from services.serving.telemetry import configure_logging
     from services.stack.startup import RunningStack, StackSettings, serve_stack
@@ -213,7 +213,7 @@ def _serve_in_background(
                         raise FashionError(f"the stack has ended; {home.log} says: {why}", reason=_CANNOT_SERVE)
                 await waiting
             if demo_catalogue:
-                from cli.demo_catalogue import DEMO_HOME, fill_if_empty
+                from cli.demo.material import DEMO_HOME, fill_if_empty
 
                 await fill_if_empty(client, DEMO_HOME, to)
             return await _example(client)

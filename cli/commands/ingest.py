@@ -46,7 +46,7 @@ def ingest(
     server: Server = DEFAULT_SERVER,
 ) -> None:
     """Put a data set into the catalogue: reads, repairs, sends, and names every row left out."""
-    from cli import ingesting, output
+    from cli import ingestion, output
     from offline.dataset.rows import open_dataset
     from offline.ingest import IngestLimits
 
@@ -62,7 +62,7 @@ def ingest(
             async with connected(server) as client:
                 # Better to hear at once than after all retries that nobody is there.
                 await client.index()
-                await ingesting.run(client, dataset, rows=rows, limits=limits, to=output.errors(), keep=done.append)
+                await ingestion.run(client, dataset, rows=rows, limits=limits, to=output.errors(), keep=done.append)
 
         try:
             asyncio.run(work())
@@ -77,7 +77,7 @@ def ingest(
 
 
 def _finish(done: "IngestReport", report: Path | None, as_json: bool, show: int) -> None:
-    from cli import ingesting, output
+    from cli import ingestion, output
 
     if report is not None:
         try:
@@ -86,8 +86,8 @@ def _finish(done: "IngestReport", report: Path | None, as_json: bool, show: int)
         except OSError as error:
             raise InvalidInput(f"{report}: {error.strerror or error}", reason="FILE_UNWRITABLE") from None
     if as_json:
-        output.print_json(ingesting.report_document(done))
+        output.print_json(ingestion.report_document(done))
     else:
-        ingesting.print_report(output.console(), done, show=show)
+        ingestion.print_report(output.console(), done, show=show)
     if report is not None:
         output.errors().print(f"Report: {report}", markup=False, soft_wrap=True)

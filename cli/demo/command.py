@@ -16,7 +16,7 @@ from services.contract.errors import InvalidInput
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cli.demo_catalogue import Material
+    from cli.demo.material import Material
     from offline.dataset.rows import Dataset, Row
 
 app = typer.Typer(rich_markup_mode="rich", add_completion=False)
@@ -48,15 +48,16 @@ def demo(
     ] = False,
 ) -> None:
     """Show the main job: similar products for a product, for a photograph, and for a shopper with a dislike."""
-    from cli import demo_catalogue, output
-    from cli.serve import startup_errors
+    from cli import output
+    from cli.commands.serve import startup_errors
+    from cli.demo.material import DEMO_HOME, demo_dataset_name, drawn_catalogue
     from offline.dataset.rows import open_dataset
 
     to = output.console()
     if dataset is None:
-        path, home = demo_catalogue.drawn_catalogue(demo_catalogue.DEMO_HOME, to), demo_catalogue.DEMO_HOME / "drawn"
+        path, home = drawn_catalogue(DEMO_HOME, to), DEMO_HOME / "drawn"
     else:
-        path, home = dataset, demo_catalogue.DEMO_HOME / demo_catalogue.demo_dataset_name(dataset)
+        path, home = dataset, DEMO_HOME / demo_dataset_name(dataset)
     with startup_errors(), open_dataset(path) as opened:
         rows = opened.rows if limit is None else opened.rows[:limit]
         if not rows:
@@ -70,12 +71,12 @@ def demo(
 
 def _material(dataset: "Dataset", rows: "tuple[Row, ...]", *, drawn: bool, to: "Console") -> "Material":
     """The rows of the catalogue, and photographs that are not in it."""
-    from cli import demo_catalogue
+    from cli.demo.material import Material, drawn_photographs, held_out_material
 
     if drawn:
-        return demo_catalogue.Material(rows, (), demo_catalogue.drawn_photographs())
+        return Material(rows, (), drawn_photographs())
     with to.status("Choosing photographs to hold out …"):
-        material = demo_catalogue.held_out_material(dataset, rows)
+        material = held_out_material(dataset, rows)
     if material.held_out:
         to.print(f"Held out of the catalogue, as photographs to search with: {len(material.held_out)} products.")
     return material
@@ -104,9 +105,9 @@ def _logging_to(path: Path) -> Iterator[None]:
 async def _run(
     dataset: "Dataset", material: "Material", home: Path, sheet: Path, *, keep_running: bool, to: "Console"
 ) -> None:
-    from cli import ingesting
+    from cli import ingestion
     from cli.connection import connected
-    from cli.demo_story import Story
+    from cli.demo.story import Story
     from cli.output import command_name
     from services.stack.startup import StackSettings, running_stack
 
@@ -118,10 +119,10 @@ async def _run(
         async with running_stack(settings) as stack, connected(stack.target) as client:
             starting.stop()
             to.print(f"The stack is up after {time.monotonic() - started:.0f} s: all services on {stack.target}.")
-            report = await ingesting.run(client, dataset, rows=material.rows, to=to)
-            to.print(ingesting.summary(report), markup=False)
+            report = await ingestion.run(client, dataset, rows=material.rows, to=to)
+            to.print(ingestion.summary(report), markup=False)
             if report.dataset.findings:
-                to.print(ingesting.findings_summary(report), markup=False)
+                to.print(ingestion.findings_summary(report), markup=False)
             # An earlier demo with other rows may have ingested them.
             if material.held_out:
                 await client.delete_products(material.held_out)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from cli import answers
 from cli.contact_sheet import Mark, Section, write_contact_sheet
-from cli.demo_catalogue import DISLIKED, HeldOut
+from cli.demo.material import DISLIKED, HeldOut
 from fashion.v1 import search_pb2, types_pb2
 from services.contract.errors import InvalidInput
 from services.contract.values import Gender

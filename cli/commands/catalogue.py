@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import filters
+from cli.commands.serve import DEFAULT_DATA_DIR, DataDir
 from cli.connection import DEFAULT_SERVER, AsJson, Server, with_client
-from cli.serve import DEFAULT_DATA_DIR, DataDir
 from services.contract.errors import FashionError, InvalidInput, NotFound
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from cli import ingesting
+from cli import ingestion
 from offline.dataset.rows import Dataset, Row, open_dataset
 from offline.dataset.split import twin_groups
 from services.contract.errors import FashionError
@@ -179,5 +179,5 @@ async def fill_if_empty(client: "SearchClient", folder: Path, to: Console) -> No
             to.print(f"The catalogue holds {count:,} products already: nothing to fill.")
             return
     with open_dataset(drawn_catalogue(folder, to)) as dataset:
-        report = await ingesting.run(client, dataset, rows=dataset.rows, to=to)
-    to.print(ingesting.summary(report), markup=False)
+        report = await ingestion.run(client, dataset, rows=dataset.rows, to=to)
+    to.print(ingestion.summary(report), markup=False)

@@ -1,0 +1,1 @@
+"""`fashion demo`: the main job from end to end."""
