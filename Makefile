@@ -48,8 +48,8 @@ check: setup ## Linters, types, import rules, protos, generated code, deployment
 	@if git rev-parse --quiet --verify HEAD~1 >/dev/null; then \
 		echo "$(BIN)/buf breaking --against .git#ref=HEAD~1"; $(BIN)/buf breaking --against ".git#ref=$$(git rev-parse HEAD~1)"; fi
 	$(BIN)/buf format --diff --exit-code
-	$(BIN)/python deploy/generate_stubs.py --check
-	$(BIN)/python deploy/document_settings.py --check
+	$(BIN)/python tools/generate_stubs.py --check
+	$(BIN)/python tools/document_settings.py --check
 	$(BIN)/hadolint deploy/Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
@@ -59,7 +59,7 @@ format: setup ## Format the code and the protos.
 	$(BIN)/buf format --write
 
 protos: setup ## Generate fashion/v1 from protos/.
-	$(BIN)/python deploy/generate_stubs.py
+	$(BIN)/python tools/generate_stubs.py
 
 stubs: setup ## Build a small wheel with the stubs alone, for backend teams, in dist/.
 	@rm -rf build/stubs && mkdir -p build/stubs dist

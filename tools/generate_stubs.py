@@ -1,6 +1,6 @@
 """Generates the Python stubs in fashion/v1 from protos/, or checks that they are up to date.
 
-python deploy/generate_stubs.py [--check]
+python tools/generate_stubs.py [--check]
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Writes docs/settings.md from the settings classes, or checks that it is up to date.
 
-python deploy/document_settings.py [--check]
+python tools/document_settings.py [--check]
 """
 
 import argparse
@@ -23,7 +23,7 @@ PAGE = ROOT / "docs" / "settings.md"
 HEADING = """# Settings
 
 Every setting is an environment variable, read once at the start; a bad one ends the start with a line that names it.
-Made by `python deploy/document_settings.py` from the settings classes.
+Made by `python tools/document_settings.py` from the settings classes.
 """
 SECTIONS = (
     ("Every server", ServerSettings),
@@ -65,7 +65,7 @@ def main() -> None:
     check = parser.parse_args().check
     page = "\n".join([HEADING, *(f"## {title}\n\n{table(settings)}\n" for title, settings in SECTIONS)])
     if check and page != PAGE.read_text():
-        sys.exit("docs/settings.md is out of date; run: python deploy/document_settings.py")
+        sys.exit("docs/settings.md is out of date; run: python tools/document_settings.py")
     PAGE.write_text(page)
 
 
