@@ -16,9 +16,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from fashion.v1 import types_pb2
 from offline.catalogue_map.layout import MAP_FILE
-from tests import small_shop
-from tests.gateways import KEY, Shop, shop
-from tests.processes import ROOT, free_port
+from tests.support import small_shop
+from tests.support.gateways import KEY, Shop, shop
+from tests.support.processes import ROOT, free_port
 
 SCREENSHOTS = ROOT / "out" / "screenshots"
 MARKUP = '<img src=x onerror="window.harmed=1"><b>Bold</b> & "quoted"'

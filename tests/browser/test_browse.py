@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests import small_shop
 from tests.browser.conftest import MARKUP, Open, names_of, picture
-from tests.gateways import KEY, Shop, shop
+from tests.support import small_shop
+from tests.support.gateways import KEY, Shop, shop
 
 SIZES = ["desktop", "phone"]
 FIRST_PAGE = 24

@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import MARKUP, Answer, Open, picture, serving
-from tests.gateways import KEY, Shop, bearer
-from tests.processes import ROOT, free_port
+from tests.support.gateways import KEY, Shop, bearer
+from tests.support.processes import ROOT, free_port
 
 DOCS = ROOT / "docs"
 MOST_BYTES = 15_000

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from offline.catalogue_map.layout import MAP_FILE, draw_sample, lay_out, write_document
 from tests.browser.conftest import Open, picture
-from tests.gateways import Shop
+from tests.support.gateways import Shop
 
 SIZES = ["desktop", "phone"]
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()

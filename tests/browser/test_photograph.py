@@ -10,7 +10,7 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Open, names_of, picture
-from tests.gateways import Shop
+from tests.support.gateways import Shop
 
 SIZES = ["desktop", "phone"]
 

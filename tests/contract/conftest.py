@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.embedders import Running, embedder_running
+from tests.support.embedders import Running, embedder_running
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 
 from fashion.v1 import search_pb2, types_pb2
-from tests.running import Caller, calling, refusal, stack_in_thread, stack_settings
-from tests.small_shop import items, photograph, rows
+from tests.support.running import Caller, calling, refusal, stack_in_thread, stack_settings
+from tests.support.small_shop import items, photograph, rows
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 KNOWN = items()[0].id

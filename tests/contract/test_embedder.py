@@ -12,7 +12,7 @@ from fashion.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
 from services.embedder.service import local_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.serving.run import Server, running
-from tests.embedders import (
+from tests.support.embedders import (
     LIMITS,
     MAX_IMAGE_BYTES,
     NOT_SERVING,

@@ -10,8 +10,8 @@ import httpx
 import jwt
 import pytest
 
-from tests.gateways import KEY, Shop, bearer, problem, shop
-from tests.small_shop import rows
+from tests.support.gateways import KEY, Shop, bearer, problem, shop
+from tests.support.small_shop import rows
 
 OLD_KEY = "the-key-before-that-one-just-as-long"
 USER = "/v1/users/ada"

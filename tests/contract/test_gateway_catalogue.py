@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from fashion.v1 import search_pb2, types_pb2
-from tests.gateways import Shop, problem, shop
-from tests.small_shop import COLOURS, items, photograph, rows
+from tests.support.gateways import Shop, problem, shop
+from tests.support.small_shop import COLOURS, items, photograph, rows
 
 MARKUP = "<script>alert('x')</script> & \"Söhne\" \u2028"
 FULL = types_pb2.Product(

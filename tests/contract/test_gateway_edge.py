@@ -17,8 +17,8 @@ import pytest
 from fashion.v1 import search_pb2
 from services.contract.errors import FashionError, ModelMismatch, Overloaded, Upstream
 from services.serving.telemetry import configure_logging
-from tests.gateways import Shop, gateway_in_thread, problem, shop
-from tests.small_shop import photograph, rows
+from tests.support.gateways import Shop, gateway_in_thread, problem, shop
+from tests.support.small_shop import photograph, rows
 
 ALLOWED, FOREIGN = "https://shop.example", "https://evil.example"
 SHIRT = "men-tshirts-blue-0"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateways import KEY, Shop, bearer, shop
-from tests.small_shop import rows
+from tests.support.gateways import KEY, Shop, bearer, shop
+from tests.support.small_shop import rows
 
 # What the document cannot say: which labels and ids the catalogue has (400, 404), which bytes are a photograph (413,
 # 415). Whoever is named by a token is "ada".

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from fashion.v1 import search_pb2, types_pb2
-from tests.gateways import KEY, Shop, bearer, problem, shop
-from tests.small_shop import items, photograph, rows
+from tests.support.gateways import KEY, Shop, bearer, problem, shop
+from tests.support.small_shop import items, photograph, rows
 
 SHIRT = "men-tshirts-blue-0"
 

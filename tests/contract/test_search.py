@@ -9,8 +9,8 @@ import pytest
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from fashion.v1 import classifier_pb2, classifier_pb2_grpc, embedder_pb2, embedder_pb2_grpc, search_pb2, types_pb2
-from tests.running import Caller, calling, refusal, stack_in_thread, stack_settings
-from tests.small_shop import items, photograph, rows
+from tests.support.running import Caller, calling, refusal, stack_in_thread, stack_settings
+from tests.support.small_shop import items, photograph, rows
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import grpc
 import pytest
 
 from fashion.v1 import search_pb2, types_pb2
-from tests.running import Caller, calling, refusal, stack_in_thread, stack_settings
-from tests.small_shop import COLOURS, SHAPES, items, photograph, rows
+from tests.support.running import Caller, calling, refusal, stack_in_thread, stack_settings
+from tests.support.small_shop import COLOURS, SHAPES, items, photograph, rows
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from services.contract.values import Embedding, ModelInfo, Photograph
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.serving.run import GrpcService, ServeError, Server, running
 from services.serving.telemetry import configure_logging
-from tests.embedders import (
+from tests.support.embedders import (
     SERVING,
     Running,
     connected,

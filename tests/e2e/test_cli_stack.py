@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 
 from cli.main import run
 from offline.dataset.rows import COLUMNS
-from tests.processes import free_port
+from tests.support.processes import free_port
 
 COLOURS = {
     "Blue": (30, 60, 200),

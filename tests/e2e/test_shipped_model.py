@@ -11,7 +11,7 @@ from fashion.v1 import search_pb2, search_pb2_grpc, types_pb2
 from offline.dataset.rows import open_dataset
 from offline.dataset.split import photograph_digests, twin_groups
 from offline.drawn import draw_catalogue, held_out_photographs
-from tests.processes import Service, free_port
+from tests.support.processes import Service, free_port
 
 INGESTED = 400
 ASKED = 60

@@ -20,7 +20,7 @@ _OWNER = """
 import os, sys, time
 from pathlib import Path
 import redis
-from services.redis_server import embedded_redis
+from services.stack.embedded_redis import embedded_redis
 with embedded_redis(Path(sys.argv[1])) as server:
     with redis.Redis.from_url(server.url) as client:
         client.hset("fashion:user:u:disliked_colours", "Yellow", "family")

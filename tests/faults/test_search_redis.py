@@ -11,8 +11,8 @@ import pytest
 
 from fashion.v1 import search_pb2, types_pb2
 from services.stack.embedded_redis import embedded_redis
-from tests.running import Caller, calling, refusal, stack_in_thread, stack_settings
-from tests.small_shop import items, photograph, rows
+from tests.support.running import Caller, calling, refusal, stack_in_thread, stack_settings
+from tests.support.small_shop import items, photograph, rows
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 KNOWN = items()[0].id

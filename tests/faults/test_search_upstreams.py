@@ -10,10 +10,10 @@ import redis
 
 from fashion.v1 import search_pb2, types_pb2
 from services.clients.candidate_store import candidates_key
-from tests.processes import Service, Services, services
-from tests.running import Caller, calling, refusal
-from tests.small_shop import items, photograph, rows
-from tests.waiting import eventually
+from tests.support.processes import Service, Services, services
+from tests.support.running import Caller, calling, refusal
+from tests.support.small_shop import items, photograph, rows
+from tests.support.waiting import eventually
 
 KNOWN = items()[0].id
 SHOT = types_pb2.Image(content=photograph("Men Tshirts", "Red"))

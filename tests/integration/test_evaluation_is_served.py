@@ -14,9 +14,9 @@ from services.embedder.settings import EmbedderSettings
 from services.search.catalogue.products import Product
 from services.search.indexes.faiss import FaissIndex
 from services.vision.preprocess import prepare
-from tests.running import calling, stack_in_thread, stack_settings
-from tests.small_shop import SUB_CATEGORIES, items, photograph, rows
-from tests.waiting import found_with_candidates
+from tests.support.running import calling, stack_in_thread, stack_settings
+from tests.support.small_shop import SUB_CATEGORIES, items, photograph, rows
+from tests.support.waiting import found_with_candidates
 
 
 def table(photographs: dict[str, bytes], kinds: dict[str, str], model) -> ProductTable:

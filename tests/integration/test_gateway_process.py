@@ -11,11 +11,11 @@ import httpx
 import pytest
 
 from fashion.v1 import types_pb2
-from tests.gateways import KEY, bearer, problem
-from tests.processes import ROOT, Service, Services, free_port, services
-from tests.running import calling
-from tests.small_shop import photograph, rows
-from tests.waiting import eventually
+from tests.support.gateways import KEY, bearer, problem
+from tests.support.processes import ROOT, Service, Services, free_port, services
+from tests.support.running import calling
+from tests.support.small_shop import photograph, rows
+from tests.support.waiting import eventually
 
 SHIRT = "men-tshirts-blue-0"
 

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fashion.v1 import search_pb2, types_pb2
-from tests.running import Caller, calling, stack_in_thread, stack_settings
-from tests.small_shop import Item, items, photograph, rows
+from tests.support.running import Caller, calling, stack_in_thread, stack_settings
+from tests.support.small_shop import Item, items, photograph, rows
 
 WRITERS, READERS, ROUNDS = 3, 3, 12
 

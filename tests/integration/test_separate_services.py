@@ -10,10 +10,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fashion.v1 import search_pb2, types_pb2
 from services.clients.candidate_store import candidates_key
-from tests.processes import Service, free_port, services
-from tests.running import calling
-from tests.small_shop import items, photograph, rows
-from tests.waiting import eventually, found_with_candidates
+from tests.support.processes import Service, free_port, services
+from tests.support.running import calling
+from tests.support.small_shop import items, photograph, rows
+from tests.support.waiting import eventually, found_with_candidates
 
 
 def logged(service: Service, request_id: str) -> bool:

@@ -20,8 +20,9 @@ sys.meta_path.insert(0, Blocker())
 
 import grpc
 from fashion.v1 import search_pb2, search_pb2_grpc, types_pb2
-from services.stack import StackSettings, running_stack
-import cli.main, cli.commands.serve, cli.commands.ingest, cli.commands.search, cli.commands.users, cli.commands.catalogue, cli.demo.command
+from services.stack.startup import StackSettings, running_stack
+import cli.main, cli.commands.catalogue, cli.commands.ingest, cli.commands.search, cli.commands.serve
+import cli.commands.users, cli.demo.command
 
 async def main(folder, photograph):
     image = types_pb2.Image(content=Path(photograph).read_bytes())

@@ -18,9 +18,9 @@ from services.search.catalogue.store import CatalogueUnusable
 from services.serving.run import ServeError
 from services.stack.embedded_redis import RedisStartError
 from services.stack.startup import RunningStack, running_stack, serve_stack
-from tests.processes import ROOT, Service, free_port
-from tests.running import calling, stack_in_thread, stack_settings
-from tests.small_shop import items, rows
+from tests.support.processes import ROOT, Service, free_port
+from tests.support.running import calling, stack_in_thread, stack_settings
+from tests.support.small_shop import items, rows
 
 
 def _stack(directory: Path, **environment: str) -> Service:

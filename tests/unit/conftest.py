@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from services.bundle.reader import Bundle
-from tests.unit.random_resnet import random_bundle, random_weights
+from tests.support.random_resnet import random_bundle, random_weights
 
 
 @pytest.fixture(scope="session")

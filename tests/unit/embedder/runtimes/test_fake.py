@@ -5,7 +5,7 @@ import pytest
 
 from services.embedder.encoder import Encoder, normalise
 from services.embedder.runtimes.fake import FakeEncoder
-from tests.unit.encoder_conformance import EncoderConformance, drawing
+from tests.conformance.encoder import EncoderConformance, drawing
 
 
 class TestFakeEncoder(EncoderConformance):

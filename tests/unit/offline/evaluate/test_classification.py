@@ -17,8 +17,8 @@ from services.classifier.heads import LabelHead
 from services.classifier.recognition import ClassifierModel
 from services.contract.values import parse_derived_type
 from services.search.indexes.faiss import FaissIndex
-from tests.unit.evaluated_shop import DIMENSION, product, table
-from tests.unit.test_evaluate_served import CATALOGUE, service
+from tests.support.evaluated_shop import DIMENSION, product, table
+from tests.unit.offline.evaluate.test_served import CATALOGUE, service
 
 
 def head(*labels: str) -> LabelHead:

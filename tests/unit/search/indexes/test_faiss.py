@@ -8,14 +8,7 @@ from hypothesis import strategies as st
 from services.search.indexes.base import Eligibility, Index, IndexedProduct
 from services.search.indexes.faiss import FaissIndex, FaissSettings
 from services.search.indexes.locking import ReadersWriterLock
-from tests.unit.index_conformance import (
-    ARTICLE_TYPES,
-    DIMENSION,
-    SETTINGS,
-    IndexConformance,
-    embedding,
-    product,
-)
+from tests.conformance.index import ARTICLE_TYPES, DIMENSION, SETTINGS, IndexConformance, embedding, product
 
 
 class TestExact(IndexConformance):

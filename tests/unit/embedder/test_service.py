@@ -17,7 +17,7 @@ from services.contract.values import Box, Embedder, Embedding, Photograph
 from services.embedder.batching import BatchingLimits
 from services.embedder.service import EmbedderLimits, LocalEmbedder, local_embedder
 from services.vision.decode import ImageLimits
-from tests.embedders import GatedEncoder
+from tests.support.embedders import GatedEncoder
 
 
 def limits(query_places: int = 4, batch_places: int = 64, decode_threads: int = 2) -> EmbedderLimits:

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from services.gateway.access.tokens import Tokens
 from services.gateway.server import Gateway, running_gateway
 from services.gateway.settings import GatewaySettings
-from tests.running import Caller, calling, stack_in_thread, stack_settings
+from tests.support.running import Caller, calling, stack_in_thread, stack_settings
 
 KEY = "a-key-of-the-shop-that-is-long-enough-for-every-algorithm-there-is-of-this-kind"
 

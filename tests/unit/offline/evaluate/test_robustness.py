@@ -18,7 +18,7 @@ from services.classifier.recognition import ClassifierModel
 from services.embedder.runtimes.fake import FakeEncoder
 from services.search.indexes.faiss import FaissIndex
 from services.vision import decode, prepare
-from tests.unit.test_evaluate_cli import write_shop
+from tests.unit.cli.commands.test_evaluate import write_shop
 
 
 def photograph(at: int = 3) -> bytes:

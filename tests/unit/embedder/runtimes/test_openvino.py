@@ -20,15 +20,15 @@ from services.embedder.runtimes.openvino import AnyPrecision, OpenvinoEncoder, f
 from services.embedder.runtimes.select import load_encoder
 from services.embedder.settings import EmbedderSettings
 from services.vision import fit, prepare
-from tests.unit.encoder_conformance import EncoderConformance
-from tests.unit.random_resnet import HEIGHT, WIDTH, random_bundle
+from tests.conformance.encoder import EncoderConformance
+from tests.support.random_resnet import HEIGHT, WIDTH, random_bundle
 
 # Elsewhere nobody is served in int8 who has not asked for it, and what OpenVINO makes of it was never measured.
 needs_int8 = pytest.mark.skipif(
     fastest_precision(openvino.Core()) != "int8", reason="this processor is not one that int8 serves on"
 )
 PRECISIONS = [("float32", 0.9995), ("bfloat16", 0.999), pytest.param("int8", 0.999, marks=needs_int8)]
-SHIPPED = Path(__file__).parents[2] / "models" / "fashion-resnet50"
+SHIPPED = Path(__file__).parents[4] / "models" / "fashion-resnet50"
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from services.bundle.reader import Bundle, load_bundle
 from services.contract.errors import InvalidInput, NotReady
 from services.embedder.encoder import Encoder
-from tests.unit.encoder_conformance import EncoderConformance, drawing
-from tests.unit.random_resnet import HEIGHT, WIDTH
+from tests.conformance.encoder import EncoderConformance, drawing
+from tests.support.random_resnet import HEIGHT, WIDTH
 
 
 @pytest.fixture(scope="module")

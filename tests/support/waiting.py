@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from fashion.v1 import search_pb2
-from tests.running import Caller
+from tests.support.running import Caller
 
 
 def eventually(holds: Callable[[], bool], why: str = "it never became true", timeout_s: float = 60) -> None:

@@ -11,7 +11,7 @@ from services.classifier.heads import LabelHead
 from services.classifier.recognition import ClassifierModel
 from services.contract.values import parse_derived_type
 from services.search.indexes.faiss import FaissIndex
-from tests.unit.evaluated_shop import DIMENSION, product, table
+from tests.support.evaluated_shop import DIMENSION, product, table
 
 
 def model() -> ClassifierModel:

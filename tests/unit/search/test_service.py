@@ -34,7 +34,7 @@ from services.search.query.find_similar import Degraded, PreferencePolicy, Scope
 from services.search.service import LocalSearch
 from services.search.settings import SearchSettings
 from services.stack.startup import HandedOverCandidates
-from tests.small_shop import items, photograph, rows
+from tests.support.small_shop import items, photograph, rows
 
 SHOT = Photograph(photograph("Women Dresses", "Red", 10))
 KNOWN = "women-dresses-red-0"

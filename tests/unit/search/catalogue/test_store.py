@@ -331,9 +331,9 @@ WRITER = textwrap.dedent(
     import sys
     from pathlib import Path
     import numpy as np
-    from services.contract import Embedding, Gender, Photograph
-    from services.search.catalogue import Catalogue, NewContent, Upsert
-    from services.search.products import Product
+    from services.contract.values import Embedding, Gender, Photograph
+    from services.search.catalogue.store import Catalogue, NewContent, Upsert
+    from services.search.catalogue.products import Product
 
     catalogue = Catalogue.open(Path(sys.argv[1]))
     number = len(catalogue)

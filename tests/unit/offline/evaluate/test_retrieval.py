@@ -11,7 +11,7 @@ from offline.evaluate.retrieval import FREQUENT, Served, evaluate_retrieval, in_
 from offline.measure.metrics import MISSING
 from services.contract.errors import InvalidInput
 from services.search.filters.colours import family_of
-from tests.unit.evaluated_shop import product, table
+from tests.support.evaluated_shop import product, table
 
 
 class ScriptedService:

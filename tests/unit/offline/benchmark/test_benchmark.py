@@ -21,7 +21,7 @@ from offline.benchmark.timing import Series, interleaved, ratio
 from offline.benchmark.trace import TracedStep, medians
 from services.bundle.reader import Bundle
 from services.embedder.runtimes.openvino import OpenvinoEncoder
-from tests.unit.random_resnet import HEIGHT, WIDTH
+from tests.support.random_resnet import HEIGHT, WIDTH
 
 
 def test_workloads_take_turns_and_the_warm_up_does_not_count() -> None:

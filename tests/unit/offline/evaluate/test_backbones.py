@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cli.main import run
-from tests.unit.test_evaluate_cli import write_shop
+from tests.unit.cli.commands.test_evaluate import write_shop
 
 
 def test_a_network_without_weights_is_named_and_never_given_a_result(

@@ -12,7 +12,7 @@ from services.classifier.recognition import ClassifierModel
 from services.contract.errors import InvalidInput
 from services.contract.values import parse_derived_type
 from services.search.indexes.faiss import FaissIndex
-from tests.unit.evaluated_shop import product, table
+from tests.support.evaluated_shop import product, table
 
 KINDS = ("Men Jeans", "Men Shirts", "Men Ties")
 

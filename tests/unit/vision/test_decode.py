@@ -229,7 +229,7 @@ def test_embeddings_of_reduced_decoding_are_those_of_full_decoding() -> None:
     from services.bundle.reader import load_bundle
     from services.embedder.runtimes.openvino import OpenvinoEncoder
 
-    bundle = load_bundle(Path(__file__).parents[2] / "models" / "fashion-resnet50")
+    bundle = load_bundle(Path(__file__).parents[3] / "models" / "fashion-resnet50")
     encoder = OpenvinoEncoder.from_bundle(bundle, precision="float32")
     size = bundle.input_height, bundle.input_width
     contents = [

@@ -16,7 +16,7 @@ from services.search.indexes.faiss import FaissIndex
 from services.search.writes.photograph_embedder import WriteEmbedder
 from services.search.writes.reembed import renew
 from services.search.writes.writer import CatalogueWriter, Change, UpsertRow, WriteLimits
-from tests.small_shop import photograph
+from tests.support.small_shop import photograph
 
 SIZE = 16
 CREATED, UPDATED, UNCHANGED = UpsertOutcome.CREATED, UpsertOutcome.UPDATED, UpsertOutcome.UNCHANGED
