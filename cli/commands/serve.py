@@ -159,7 +159,8 @@ def _serve_here(
     from cli.demo.material import DEMO_HOME, fill_if_empty
     from services.serving.run import run_loop
     from services.serving.telemetry import configure_logging
-    from services.stack.startup import RunningStack, StackSettings, serve_stack
+    from services.stack.settings import StackSettings
+    from services.stack.startup import RunningStack, serve_stack
 
     with startup_errors():
         settings = StackSettings.load(host=host, port=port, http_port=http_port, data_dir=data_dir)

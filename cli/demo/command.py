@@ -109,7 +109,8 @@ async def _run(
     from cli.connection import connected
     from cli.demo.story import Story
     from cli.output import command_name
-    from services.stack.startup import StackSettings, running_stack
+    from services.stack.settings import StackSettings
+    from services.stack.startup import running_stack
 
     settings = StackSettings.load(data_dir=home / "data", host="127.0.0.1", port=0)
     started = time.monotonic()

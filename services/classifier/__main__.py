@@ -18,7 +18,7 @@ from services.clients.channel import open_channel
 from services.clients.embedder import SERVICE as EMBEDDER_SERVICE
 from services.clients.embedder import EmbedderClient, EmbedderClientLimits
 from services.contract.errors import Unavailable
-from services.contract.values import Embedder
+from services.contract.protocols import Embedder
 from services.serving.run import ServeError, Server, run_process, serve
 from services.serving.settings import ServerSettings, read_settings
 from services.serving.telemetry import configure_logging

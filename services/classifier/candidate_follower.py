@@ -6,7 +6,8 @@ from collections.abc import Callable
 import structlog
 
 from services.contract.errors import Unavailable
-from services.contract.values import CandidateSet, CandidateStore
+from services.contract.protocols import CandidateStore
+from services.contract.values import CandidateSet
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -13,7 +13,7 @@ from services.classifier import candidate_index as by_candidate
 from services.classifier import heads
 from services.classifier.candidate_index import CandidateIndex, compared, predicted_sub_categories
 from services.classifier.heads import LabelHead
-from services.contract.embedding import EmbeddingSpace
+from services.contract.protocols import EmbeddingSpace
 from services.contract.values import (
     CandidateSet,
     Classification,

@@ -7,9 +7,10 @@ import grpc
 from fashion.v1 import classifier_pb2, classifier_pb2_grpc, types_pb2
 from services.classifier.service import check_top_k
 from services.classifier.taxonomy import Taxonomy
-from services.contract.embedding import EmbeddingSpace, checked_embedding
+from services.contract.embedding import checked_embedding
 from services.contract.errors import InvalidInput
-from services.contract.values import Classifier, Embedder, Embedding
+from services.contract.protocols import Classifier, Embedder, EmbeddingSpace
+from services.contract.values import Embedding
 from services.serving import conversion
 from services.serving.run import GrpcService
 

@@ -1,32 +1,18 @@
 """Decides whether floats that a caller sent are an embedding of the model that is served."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.contract.errors import InvalidInput, ModelMismatch
+from services.contract.protocols import EmbeddingSpace
 from services.contract.values import Embedding
 
 # What proto `Embedding.values` promises: a norm this close to 1 is rounding, and is put right.
 NORM_TOLERANCE = 1e-3
 
 _LONGEST_VERSION_SHOWN = 80
-
-
-class EmbeddingSpace(Protocol):
-    """Where embeddings live; `contract.ModelInfo` and a bundle are such."""
-
-    @property
-    def model_version(self) -> str:
-        """The bundle's content hash."""
-        ...
-
-    @property
-    def dimension(self) -> int:
-        """Floats in an embedding."""
-        ...
 
 
 def check_model_version(model_version: str, *, expected: EmbeddingSpace) -> None:

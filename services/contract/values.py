@@ -1,18 +1,10 @@
-"""What the services say to one another, free of any transport: values, and the Protocols that the parts fulfil.
+"""The values that the services exchange, free of any transport."""
 
-A part in the same process and a client of a remote one fulfil the same Protocol, so that the one-process stack and one
-container per service differ only in who is put together.
-"""
-
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-
-from services.contract.errors import FashionError
 
 
 class Gender(Enum):
@@ -170,84 +162,3 @@ class CandidateSet:
     article_types: tuple[str, ...]
     product_ids: tuple[str, ...]
     embeddings: NDArray[np.float32]
-
-
-class Embedder(Protocol):
-    """Turns photographs into embeddings: the local embedder, or a client of a remote one."""
-
-    async def embed(self, photograph: Photograph) -> Embedding:
-        """Embeds one photograph.
-
-        Raises:
-            InvalidInput: the photograph cannot be used; the reason says why.
-            Overloaded: the queue is full.
-            Upstream: a remote embedder does not answer (reason EMBEDDER_UNAVAILABLE).
-        """
-        ...
-
-    async def embed_batch(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
-        """Embeds any number of photographs; returns one embedding or error for each, in their order.
-
-        Raises:
-            Overloaded: the queue is full.
-            Upstream: a remote embedder does not answer (reason EMBEDDER_UNAVAILABLE).
-        """
-        ...
-
-    async def model(self) -> ModelInfo:
-        """Describes the model.
-
-        Raises:
-            Upstream: a remote embedder does not answer (reason EMBEDDER_UNAVAILABLE).
-        """
-        ...
-
-
-class Classifier(Protocol):
-    """Recognises what an embedding shows: the local classifier, or a client of a remote one."""
-
-    async def classify(self, embedding: Embedding, top_k: int) -> Classification:
-        """Classifies an embedding; returns at most `top_k` (1..100) subCategories and derived types.
-
-        Raises:
-            ModelMismatch: the embedding is another model's.
-            Upstream: a remote classifier does not answer (reason CLASSIFIER_UNAVAILABLE).
-        """
-        ...
-
-
-@runtime_checkable
-class ImmediateClassifier(Classifier, Protocol):
-    """One that answers by itself, without waiting for anything."""
-
-    def classify_now(self, embedding: Embedding, top_k: int) -> Classification:
-        """Does what `classify` does, in the calling thread; it takes less than a millisecond."""
-        ...
-
-
-class CandidateStore(Protocol):
-    """Where search publishes the candidates and the classifier follows them: Redis, or memory in one process."""
-
-    async def publish(self, candidates: CandidateSet) -> None:
-        """Replaces the candidates of the set's model version.
-
-        Raises:
-            Upstream: the store does not answer (reason CANDIDATES_UNAVAILABLE).
-        """
-        ...
-
-    async def version(self, model_version: str) -> str | None:
-        """Returns the version of the candidates published for a model, or None where there are none.
-
-        Raises:
-            Upstream: the store does not answer (reason CANDIDATES_UNAVAILABLE).
-        """
-        ...
-
-    async def read(self, model_version: str) -> CandidateSet | None:
-        """Returns the candidates published for a model, or None where there are none.
-
-        Raises:
-            Upstream: the store does not answer, or holds something unreadable (reason CANDIDATES_UNAVAILABLE).
-        """
-        ...

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 
 from services.contract.errors import FashionError
-from services.contract.values import Embedder, Embedding, ModelInfo, Photograph
+from services.contract.protocols import Embedder
+from services.contract.values import Embedding, ModelInfo, Photograph
 
 
 class EmbedderToCome:

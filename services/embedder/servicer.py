@@ -4,7 +4,8 @@ from typing import Any, Final
 
 from fashion.v1 import embedder_pb2, embedder_pb2_grpc
 from services.contract.errors import FashionError, InvalidInput
-from services.contract.values import Embedder, Embedding
+from services.contract.protocols import Embedder
+from services.contract.values import Embedding
 from services.serving import conversion
 from services.serving.run import GrpcService
 

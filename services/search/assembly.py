@@ -8,11 +8,12 @@ from typing import Any
 import structlog
 
 from services.concurrency.workers import Workers
-from services.contract.embedding import EmbeddingSpace
 from services.contract.errors import Unavailable
-from services.contract.values import CandidateStore, Classifier, Embedder, ModelInfo
+from services.contract.protocols import CandidateStore, Classifier, Embedder, EmbeddingSpace
+from services.contract.values import ModelInfo
 from services.search.candidates.file import CandidateFile
-from services.search.candidates.keeper import CandidateKeeper, CandidatePublisher
+from services.search.candidates.keeper import CandidateKeeper
+from services.search.candidates.publisher import CandidatePublisher
 from services.search.catalogue.store import Catalogue
 from services.search.indexes.faiss import FaissIndex
 from services.search.indexes.reduction_file import ReductionFile

@@ -8,10 +8,10 @@ import numpy as np
 import structlog
 
 from services.concurrency.workers import Workers
-from services.contract.embedding import EmbeddingSpace
 from services.contract.errors import InvalidInput, NotFound
+from services.contract.protocols import EmbeddingSpace
 from services.contract.values import Embedding
-from services.search.candidates.keeper import CandidatePublisher
+from services.search.candidates.publisher import CandidatePublisher
 from services.search.catalogue.photographs import StoredPhotograph
 from services.search.catalogue.products import Product, validate_product_id
 from services.search.catalogue.store import Catalogue

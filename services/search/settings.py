@@ -6,7 +6,7 @@ from typing import Final
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.search.candidates.keeper import CandidateSettings
+from services.search.candidates.publisher import CandidateSettings
 from services.search.indexes.faiss import FaissSettings
 from services.search.query.find_similar import FindingSettings
 from services.search.writes.writer import WriteLimits

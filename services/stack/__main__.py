@@ -2,7 +2,8 @@
 
 from services.serving.run import run_process
 from services.serving.telemetry import configure_logging
-from services.stack.startup import StackSettings, serve_stack
+from services.stack.settings import StackSettings
+from services.stack.startup import serve_stack
 
 
 async def main() -> None:

@@ -11,8 +11,7 @@ from contextlib import (
     suppress,
 )
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
@@ -20,9 +19,8 @@ from services.bundle.reader import Bundle
 from services.classifier.recognition import ClassifierModel
 from services.classifier.service import LocalClassifier
 from services.classifier.servicer import CLASSIFIER, ClassifierServicer
-from services.classifier.settings import ClassifierSettings
 from services.clients.candidate_store import MemoryCandidateStore
-from services.contract.embedding import EmbeddingSpace
+from services.contract.protocols import EmbeddingSpace
 from services.contract.values import CandidateSet
 from services.embedder.deferred import EmbedderToCome
 from services.embedder.encoder import Encoder
@@ -36,10 +34,9 @@ from services.search.catalogue.store import Catalogue
 from services.search.in_process import InProcessSearch
 from services.search.preferences import RedisPreferences
 from services.search.servicer import SEARCH, SearchServicer
-from services.search.settings import SearchSettings
 from services.serving.run import ServeError, Server, running, serve
-from services.serving.settings import ServerSettings, read_settings
 from services.stack.embedded_redis import redis_url_or_embedded
+from services.stack.settings import DEFAULT_PORT, StackSettings
 
 if TYPE_CHECKING:
     from services.gateway.server import Gateway
@@ -48,63 +45,9 @@ _log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 
-DEFAULT_PORT: Final = 50050
 SERVICES: Final = (EMBEDDER, CLASSIFIER, SEARCH)
 
 _ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "[::]": "[::1]"}
-
-
-@dataclass(frozen=True, slots=True)
-class StackSettings:
-    """The settings of all that runs in the stack.
-
-    Attributes:
-        server: of the one port.
-        embedder: its bundle is the classifier's too.
-        classifier: only how much it does at a time; the rest is given by who is beside it.
-        search: its data directory holds the embedded Redis too; the targets of others do not count.
-        gateway: of HTTP, on a port of its own; None for no gateway.
-    """
-
-    server: ServerSettings
-    embedder: EmbedderSettings
-    classifier: ClassifierSettings
-    search: SearchSettings
-    gateway: GatewaySettings | None = None
-
-    @classmethod
-    def load(
-        cls,
-        *,
-        data_dir: Path | None = None,
-        host: str | None = None,
-        port: int | None = None,
-        bundle: str | Path | None = None,
-        runtime: str | None = None,
-        http_port: int | None = None,
-    ) -> Self:
-        """Reads the settings from the environment; what is given comes before it.
-
-        Args:
-            data_dir: of the catalogue, the photographs and Redis.
-            host: to listen on.
-            port: to listen on; 0 for a free one.
-            bundle: the model's folder, or "imagenet".
-            runtime: what runs the model.
-            http_port: of the gateway; 0 for a free one. None beside a `port` of 0: the same.
-
-        Raises:
-            SettingsError: a variable is bad; the text names it.
-        """
-        embedder = read_settings(EmbedderSettings, **_given(bundle=bundle and str(bundle), runtime=runtime))
-        gateway = read_settings(GatewaySettings, **_given(port=0 if http_port is None and port == 0 else http_port))
-        return cls(
-            gateway=gateway if gateway.enabled else None,
-            server=read_settings(ServerSettings, **_given(host=host, port=port)),
-            embedder=embedder,
-            classifier=read_settings(ClassifierSettings, bundle=embedder.bundle),
-            search=read_settings(SearchSettings, **_given(data_dir=data_dir)),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +280,3 @@ def _running_stack(settings: StackSettings, server: Server, gateways: "Sequence[
 
 def _reachable(host: str, port: int) -> str:
     return f"{_ANY_ADDRESS.get(host, f'[{host}]' if ':' in host and not host.startswith('[') else host)}:{port}"
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}

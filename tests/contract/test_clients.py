@@ -30,13 +30,12 @@ from services.contract.errors import (
     Overloaded,
     Upstream,
 )
+from services.contract.protocols import Classifier, Embedder
 from services.contract.values import (
     Box,
     Classification,
     ClassificationMethod,
-    Classifier,
     DerivedTypePrediction,
-    Embedder,
     Embedding,
     Gender,
     ModelInfo,

@@ -19,7 +19,8 @@ from services.search.settings import SearchSettings
 from services.serving.settings import ServerSettings
 from services.serving.status import error_info
 from services.serving.telemetry import configure_logging
-from services.stack.startup import RunningStack, StackSettings, running_stack
+from services.stack.settings import StackSettings
+from services.stack.startup import RunningStack, running_stack
 
 MAX_MESSAGE = [("grpc.max_send_message_length", 64 << 20), ("grpc.max_receive_message_length", 64 << 20)]
 

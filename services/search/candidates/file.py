@@ -12,7 +12,7 @@ import numpy as np
 import structlog
 
 from services.bundle.tensors import read_tensors, write_tensors
-from services.contract.embedding import EmbeddingSpace
+from services.contract.protocols import EmbeddingSpace
 from services.contract.values import Gender
 from services.search.candidates.clusters import Candidate, candidate_set
 

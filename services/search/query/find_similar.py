@@ -8,7 +8,7 @@ import structlog
 
 from services.concurrency import deadline
 from services.concurrency.workers import Workers
-from services.contract.embedding import EmbeddingSpace, checked_embedding
+from services.contract.embedding import checked_embedding
 from services.contract.errors import (
     DeadlineExceeded,
     FashionError,
@@ -18,7 +18,8 @@ from services.contract.errors import (
     Unavailable,
     Upstream,
 )
-from services.contract.values import Classification, Classifier, Embedder, Embedding, ImmediateClassifier, Photograph
+from services.contract.protocols import Classifier, Embedder, EmbeddingSpace, ImmediateClassifier
+from services.contract.values import Classification, Embedding, Photograph
 from services.search.catalogue.products import validate_product_id
 from services.search.filters.colours import DislikedColour
 from services.search.filters.filter import Filter

@@ -12,57 +12,12 @@ from services.search.catalogue.products import Product, validate_product_id
 from services.search.filters.colours import DislikedColour
 from services.search.filters.filter import Filter, unknown_value
 from services.search.indexes.base import Eligibility, Hit, Index
+from services.search.query.steering import SteeringWeights, steer
 
 MAX_TOP_K = 100
 MAX_STEERING_PRODUCTS = 20
 MAX_EXCLUDED_PRODUCTS = 500
 MAX_DERIVED_TYPES = 100
-
-
-@dataclass(frozen=True, slots=True)
-class SteeringWeights:
-    """How much the query, the liked and the disliked products count.
-
-    The formula and its weights are Rocchio's as given by Manning, Raghavan and Schütze, "Introduction to Information
-    Retrieval", 2008, section 9.1.1: 1, 0.75 and 0.15. The query must outweigh both others together; then no choice of
-    products can cancel it to a vector without direction (with these weights a norm of at least 0.1 is left).
-
-    Raises:
-        ValueError: a weight is negative, or the query does not outweigh the others.
-    """
-
-    query: float = 1.0
-    liked: float = 0.75
-    disliked: float = 0.15
-
-    def __post_init__(self) -> None:
-        if self.liked < 0 or self.disliked < 0 or not self.query > self.liked + self.disliked:
-            raise ValueError(f"the query must outweigh liked and disliked products together: {self}")
-
-
-def steer(
-    query: NDArray[np.float32],
-    liked: NDArray[np.float32],
-    disliked: NDArray[np.float32],
-    weights: SteeringWeights,
-) -> NDArray[np.float32]:
-    """Moves a query towards the mean of the liked products and away from that of the disliked ones.
-
-    Args:
-        query: float32, shape (dimension,), L2 norm 1.
-        liked: float32, shape (n, dimension), L2-normalised rows; n may be 0.
-        disliked: float32, shape (m, dimension), L2-normalised rows; m may be 0.
-        weights: see `SteeringWeights`, which names the source.
-
-    Returns:
-        float32, shape (dimension,), L2 norm 1. Similarities of a steered search are inner products with this vector.
-    """
-    steered = weights.query * query.astype(np.float64)
-    if len(liked):
-        steered += weights.liked * liked.mean(axis=0, dtype=np.float64)
-    if len(disliked):
-        steered -= weights.disliked * disliked.mean(axis=0, dtype=np.float64)
-    return (steered / np.linalg.norm(steered)).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

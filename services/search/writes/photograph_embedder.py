@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from services.contract.errors import DeadlineExceeded, FashionError, Unavailable, Upstream
-from services.contract.values import Embedder, Embedding, Photograph
+from services.contract.protocols import Embedder
+from services.contract.values import Embedding, Photograph
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from typing import Protocol
 import structlog
 
 from services.concurrency.workers import Workers
-from services.contract.embedding import EmbeddingSpace, checked_embedding
+from services.contract.embedding import checked_embedding
 from services.contract.errors import FashionError, InvalidInput, NotFound, Overloaded
+from services.contract.protocols import EmbeddingSpace
 from services.contract.values import Embedding, Photograph
 from services.search.catalogue.photographs import PhotographDamaged
 from services.search.catalogue.products import Product, validate_product_id

@@ -17,7 +17,8 @@ from services.clients.candidate_store import (
     encode_candidates,
 )
 from services.contract.errors import Upstream
-from services.contract.values import CandidateSet, CandidateStore, Gender
+from services.contract.protocols import CandidateStore
+from services.contract.values import CandidateSet, Gender
 from services.search.candidates.clusters import Candidate, candidate_set
 
 

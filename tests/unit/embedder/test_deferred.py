@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from services.contract.errors import FashionError, InvalidInput
-from services.contract.values import Embedder, Embedding, ModelInfo, Photograph
+from services.contract.protocols import Embedder
+from services.contract.values import Embedding, ModelInfo, Photograph
 from services.embedder.deferred import EmbedderToCome
 
 MODEL = ModelInfo("m", "v1", 2, 80, 60, "fake", "float32", "float32")

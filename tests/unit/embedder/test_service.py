@@ -13,7 +13,8 @@ from PIL import Image
 
 from services.concurrency import deadline
 from services.contract.errors import DeadlineExceeded, FashionError, InvalidInput, NotReady, Overloaded
-from services.contract.values import Box, Embedder, Embedding, Photograph
+from services.contract.protocols import Embedder
+from services.contract.values import Box, Embedding, Photograph
 from services.embedder.batching import BatchingLimits
 from services.embedder.service import EmbedderLimits, LocalEmbedder, local_embedder
 from services.vision.decode import ImageLimits

@@ -11,7 +11,8 @@ from services.clients.candidate_store import MemoryCandidateStore
 from services.contract.values import Gender, ModelInfo
 from services.search.candidates.clusters import candidates_of
 from services.search.candidates.file import FILE, CandidateFile, KeptType
-from services.search.candidates.keeper import CandidateKeeper, CandidatePublisher, CandidateSettings
+from services.search.candidates.keeper import CandidateKeeper
+from services.search.candidates.publisher import CandidatePublisher, CandidateSettings
 from services.search.catalogue.products import Product
 from services.search.indexes.base import IndexedProduct
 from services.search.indexes.faiss import FaissIndex

@@ -11,7 +11,8 @@ import pytest
 from services.clients.candidate_store import MemoryCandidateStore
 from services.contract.errors import Upstream
 from services.contract.values import CandidateSet, Gender, ModelInfo
-from services.search.candidates.keeper import CandidateKeeper, CandidatePublisher, CandidateSettings
+from services.search.candidates.keeper import CandidateKeeper
+from services.search.candidates.publisher import CandidatePublisher, CandidateSettings
 from services.search.catalogue.products import Product
 from services.search.indexes.base import IndexedProduct
 from services.search.indexes.faiss import FaissIndex
@@ -189,7 +190,7 @@ async def test_a_pause_leaves_it_to_the_background() -> None:
 
 async def test_writes_that_cost_too_much_are_followed_later(monkeypatch: pytest.MonkeyPatch) -> None:
     # All that may be spent at once is gone with the first publication.
-    monkeypatch.setattr("services.search.candidates.keeper._AT_ONCE_S", 0.0)
+    monkeypatch.setattr("services.search.candidates.publisher._AT_ONCE_S", 0.0)
     shop, store = Shop(), Store()
     publisher = CandidatePublisher(shop.keeper, store, MODEL, SETTINGS)
     await publisher.begin(())

@@ -12,7 +12,8 @@ from services.search.catalogue.products import Product
 from services.search.filters.colours import DislikedColour
 from services.search.indexes.base import IndexedProduct
 from services.search.indexes.faiss import FaissIndex
-from services.search.query.retrieval import Inventory, SimilarQuery, SteeringWeights, check_query, steer
+from services.search.query.retrieval import Inventory, SimilarQuery, check_query
+from services.search.query.steering import SteeringWeights, steer
 
 
 def unit(*values: float) -> NDArray[np.float32]:
