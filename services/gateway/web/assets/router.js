@@ -1,5 +1,7 @@
 /** Which page is shown: addresses to views, links without reloading, back and forward. */
 
+import { go, onNavigation } from "./navigation.js";
+
 const VIEWS = [
   [/^\/$/, () => import("./views/browse.js")],
   [/^\/p\/([^/]+)\/?$/, () => import("./views/product.js")],
@@ -15,6 +17,7 @@ const scrolled = new Map();
 /** Shows what the address names, and follows it from now on. */
 export function start(element) {
   outlet = element;
+  onNavigation(() => show({}));
   history.scrollRestoration = "manual";
   if (!history.state?.key) history.replaceState({ key: crypto.randomUUID() }, "");
   document.addEventListener("click", followLink);
@@ -22,18 +25,6 @@ export function start(element) {
   // Remembered while it is true: when popstate comes, the page has already moved on.
   addEventListener("scroll", () => history.state?.key && scrolled.set(history.state.key, scrollY), { passive: true });
   return show({});
-}
-
-/** Goes to an address of the storefront. */
-export function go(href) {
-  if (new URL(href, location.href).href === location.href) return Promise.resolve();
-  history.pushState({ key: crypto.randomUUID() }, "", href);
-  return show({});
-}
-
-/** Changes the address without a new page in the history, and without showing anything anew. */
-export function rewrite(href) {
-  history.replaceState(history.state, "", href);
 }
 
 function followLink(event) {

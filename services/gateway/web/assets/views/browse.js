@@ -5,7 +5,7 @@ import { catalogueColours, keepingFocus, paintOf } from "../colours.js";
 import { announce, counted, h, icon, wasAborted } from "../dom.js";
 import { addressOf, chips, facetGroups, filtersOf } from "../facets.js";
 import { emptyState, errorState, grid, productCard, skeletonGrid } from "../parts.js";
-import { go } from "../router.js";
+import { go } from "../navigation.js";
 import { session } from "../session.js";
 
 const PAGE_SIZE = 24;

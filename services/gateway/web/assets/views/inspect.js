@@ -7,7 +7,7 @@ import { counted, h, wasAborted } from "../dom.js";
 import { colourList, degradedNotes, searchedText, timingBars } from "../insight.js";
 import { errorState, nameOf, picture } from "../parts.js";
 import { keptPhotograph, listenForPictures, photoButtons, takePhotograph } from "../photo-input.js";
-import { go } from "../router.js";
+import { go } from "../navigation.js";
 import { session } from "../session.js";
 
 const LIMIT = 12;

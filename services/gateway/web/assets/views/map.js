@@ -5,7 +5,7 @@ import { catalogueColours, paintOf } from "../colours.js";
 import { announce, counted, h, icon, wasAborted } from "../dom.js";
 import { TITLES } from "../facets.js";
 import { emptyState, errorState, nameOf, picture } from "../parts.js";
-import { go, rewrite } from "../router.js";
+import { go, rewrite } from "../navigation.js";
 import { scatter } from "../scatter.js";
 
 const TITLE = "Map of the catalogue";

@@ -4,7 +4,7 @@ import { findSimilar, getProduct } from "../api.js";
 import { catalogueColours, paintOf } from "../colours.js";
 import { announce, h, icon, wasAborted } from "../dom.js";
 import { choice, emptyState, errorState, nameOf, picture, priceOf, swatch } from "../parts.js";
-import { rewrite } from "../router.js";
+import { rewrite } from "../navigation.js";
 import { session } from "../session.js";
 import { similarList } from "../similar-list.js";
 
