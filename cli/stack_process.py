@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.contract.errors import NotReady, Upstream
+from services.contract.errors import FashionError, InvalidInput, NotReady, Upstream
 
+CANNOT_SERVE = "CANNOT_SERVE"
 _POLL_S = 0.1
 
 
@@ -121,3 +123,20 @@ class StackHome:
             return ""
         # Events are JSON; what a process says as it ends is plain text.
         return next((line for line in reversed(lines) if line and not line.startswith("{")), "")
+
+
+@contextmanager
+def startup_errors() -> Iterator[None]:
+    """Turns what a server says about settings and its start into one line and an exit code."""
+    from services.search.catalogue.store import CatalogueUnusable
+    from services.serving.run import ServeError
+    from services.serving.settings import SettingsError
+
+    try:
+        yield
+    except CatalogueUnusable as error:
+        raise FashionError(str(error), reason="CATALOGUE_UNUSABLE") from error
+    except SettingsError as error:
+        raise InvalidInput(str(error), reason="SETTINGS_INVALID") from error
+    except ServeError as error:
+        raise FashionError(str(error), reason=CANNOT_SERVE) from error

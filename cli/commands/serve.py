@@ -4,8 +4,6 @@ import asyncio
 import importlib
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.connection import connected
+from cli.stack_process import CANNOT_SERVE, startup_errors
 from services.contract.errors import FashionError, InvalidInput
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ DEFAULT_PORT = 50050
 # Loading the model takes seconds; on a busy machine, many.
 START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 60.0
-_CANNOT_SERVE = "CANNOT_SERVE"
 
 
 class Service(Enum):
@@ -123,23 +121,6 @@ def stop(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
         output.console().print(f"Stopped the stack at {stopped.server}.", markup=False)
 
 
-@contextmanager
-def startup_errors() -> Iterator[None]:
-    """Turns what a server says about settings and its start into one line and an exit code."""
-    from services.search.catalogue.store import CatalogueUnusable
-    from services.serving.run import ServeError
-    from services.serving.settings import SettingsError
-
-    try:
-        yield
-    except CatalogueUnusable as error:
-        raise FashionError(str(error), reason="CATALOGUE_UNUSABLE") from error
-    except SettingsError as error:
-        raise InvalidInput(str(error), reason="SETTINGS_INVALID") from error
-    except ServeError as error:
-        raise FashionError(str(error), reason=_CANNOT_SERVE) from error
-
-
 def _serve_one(service: Service, host: str | None, port: int | None, data_dir: Path) -> None:
     from services.serving.run import run_process
 
@@ -210,8 +191,8 @@ def _serve_in_background(
                     await asyncio.wait({waiting}, timeout=0.5)
                     if not waiting.done() and home.running() is None:
                         waiting.cancel()
-                        why = home.last_words().removeprefix("error: ").removesuffix(f" ({_CANNOT_SERVE})")
-                        raise FashionError(f"the stack has ended; {home.log} says: {why}", reason=_CANNOT_SERVE)
+                        why = home.last_words().removeprefix("error: ").removesuffix(f" ({CANNOT_SERVE})")
+                        raise FashionError(f"the stack has ended; {home.log} says: {why}", reason=CANNOT_SERVE)
                 await waiting
             if demo_catalogue:
                 from cli.demo.material import DEMO_HOME, fill_if_empty

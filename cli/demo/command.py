@@ -49,8 +49,8 @@ def demo(
 ) -> None:
     """Show the main job: similar products for a product, for a photograph, and for a shopper with a dislike."""
     from cli import output
-    from cli.commands.serve import startup_errors
     from cli.demo.material import DEMO_HOME, demo_dataset_name, drawn_catalogue
+    from cli.stack_process import startup_errors
     from offline.dataset.rows import open_dataset
 
     to = output.console()

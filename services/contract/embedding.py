@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from services.contract.errors import InvalidInput, ModelMismatch
+from services.contract.errors import InvalidInput, ModelMismatch, Upstream
 from services.contract.protocols import EmbeddingSpace
 from services.contract.values import Embedding
 
@@ -65,3 +65,19 @@ def checked_embedding(
 
 def _invalid(message: str) -> InvalidInput:
     return InvalidInput(message, reason="EMBEDDING_INVALID", metadata={"field": "embedding.values"})
+
+
+def check_served_model(embedding: Embedding, model_version: str) -> None:
+    """Refuses what an embedder made with another model than the catalogue is searched with.
+
+    That is no fault of the caller: the embedder was given another bundle while search was running.
+
+    Raises:
+        Upstream: EMBEDDER_UNAVAILABLE.
+    """
+    if embedding.model_version != model_version:
+        raise Upstream(
+            f"The embedder serves model {embedding.model_version!r}, but the catalogue is searched with "
+            f"{model_version!r}: search has to be started again.",
+            reason="EMBEDDER_UNAVAILABLE",
+        )

@@ -8,7 +8,7 @@ import structlog
 
 from services.concurrency import deadline
 from services.concurrency.workers import Workers
-from services.contract.embedding import checked_embedding
+from services.contract.embedding import check_served_model, checked_embedding
 from services.contract.errors import (
     DeadlineExceeded,
     FashionError,
@@ -27,7 +27,6 @@ from services.search.indexes.base import Hit
 from services.search.preferences import PreferenceStore, validate_user_id
 from services.search.query.explanation import Explanation, Step, Stopwatch
 from services.search.query.retrieval import Inventory, SearchOutcome, SimilarQuery, check_query
-from services.search.writes.photograph_embedder import check_served_model
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from services.contract.errors import DeadlineExceeded, FashionError, Unavailable, Upstream
+from services.contract.embedding import check_served_model
+from services.contract.errors import DeadlineExceeded, FashionError, Unavailable
 from services.contract.protocols import Embedder
 from services.contract.values import Embedding, Photograph
 
@@ -102,19 +103,3 @@ class WriteEmbedder:
         for share in self._active:
             share.seconds += (now - self._charged_until) / len(self._active)
         self._charged_until = now
-
-
-def check_served_model(embedding: Embedding, model_version: str) -> None:
-    """Refuses what an embedder made with another model than the catalogue is searched with.
-
-    That is no fault of the caller: the embedder was given another bundle while search was running.
-
-    Raises:
-        Upstream: EMBEDDER_UNAVAILABLE.
-    """
-    if embedding.model_version != model_version:
-        raise Upstream(
-            f"The embedder serves model {embedding.model_version!r}, but the catalogue is searched with "
-            f"{model_version!r}: search has to be started again.",
-            reason="EMBEDDER_UNAVAILABLE",
-        )
