@@ -67,6 +67,26 @@ def _invalid(message: str) -> InvalidInput:
     return InvalidInput(message, reason="EMBEDDING_INVALID", metadata={"field": "embedding.values"})
 
 
+def renormalised(embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Returns embeddings with an L2 norm of 1 again, which rounding or averaging takes from them.
+
+    Args:
+        embeddings: any floating type, shape (..., dimension).
+
+    Returns:
+        float32, the same shape.
+
+    Raises:
+        ValueError: an embedding is zero or not a number.
+    """
+    rows = embeddings.astype(np.float32)
+    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
+    if not (norms > 0).all():  # false for NaN too
+        raise ValueError("an embedding is zero or not a number: it has no direction")
+    rows /= norms
+    return rows
+
+
 def check_served_model(embedding: Embedding, model_version: str) -> None:
     """Refuses what an embedder made with another model than the catalogue is searched with.
 

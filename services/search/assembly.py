@@ -118,7 +118,7 @@ async def running_search(
                 classifier,
                 preferences,
                 workers,
-                settings.finding(),
+                settings.classifier_use(),
             ),
             writer=writer,
             catalogue=catalogue,

@@ -23,16 +23,10 @@ from services.search.filters.filter import (
     YearRange,
     unknown_value,
 )
-from services.search.indexes.base import Hit
+from services.search.indexes.base import Eligibility, Hit
 from services.search.query.explanation import Explanation, Step
-from services.search.query.find_similar import (
-    DEFAULT_TOP_K,
-    Degraded,
-    PreferencePolicy,
-    Scope,
-    SimilarAnswer,
-    SimilarRequest,
-)
+from services.search.query.find_similar import Degraded, SimilarAnswer
+from services.search.query.request import DEFAULT_TOP_K, PreferencePolicy, Scope, SimilarRequest
 from services.search.service import CatalogueFacts
 from services.search.writes.writer import DeleteReport, UpsertReport, UpsertRow
 from services.serving import conversion
@@ -123,29 +117,31 @@ def similar_request(message: search_pb2.FindSimilarRequest) -> SimilarRequest:
         liked_ids=tuple(message.liked_product_ids),
         disliked_ids=tuple(message.disliked_product_ids),
         user_id=message.user_id,
-        filter=filter_of(message.filter),
         top_k=message.top_k if message.HasField("top_k") else DEFAULT_TOP_K,
         scope=_SCOPES[message.scope],
         derived_types=tuple(message.derived_types),
-        include_out_of_stock=message.include_out_of_stock,
+        eligibility=Eligibility(
+            filter=filter_of(message.filter),
+            excluded_ids=tuple(message.excluded_product_ids),
+            include_out_of_stock=message.include_out_of_stock,
+        ),
         preference_policy=_POLICIES[message.preference_policy],
-        excluded_ids=tuple(message.excluded_product_ids),
         explain=message.explain,
     )
 
 
 def similar_response(answer: SimilarAnswer) -> search_pb2.FindSimilarResponse:
     """Packs what was found."""
-    outcome = answer.outcome
+    result = answer.result
     return search_pb2.FindSimilarResponse(
-        products=_hits_to_proto(outcome.hits),
+        products=_hits_to_proto(result.hits),
         applied=search_pb2.AppliedSearch(
             scope=_SCOPES_TO_PROTO[answer.scope],
-            derived_types=outcome.derived_types,
-            excluded_colours=outcome.excluded_colours,
-            eligible_count=outcome.eligible_count,
-            model_version=outcome.model_version,
-            index_version=outcome.index_version,
+            derived_types=answer.derived_types,
+            excluded_colours=result.excluded_colours,
+            eligible_count=result.eligible_count,
+            model_version=answer.model_version,
+            index_version=result.index_version,
             degraded=[_DEGRADED_TO_PROTO[reason] for reason in answer.degraded],
         ),
         classification=(

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import numpy as np
 import structlog
 
 from services.concurrency.workers import Workers
+from services.contract.embedding import renormalised
 from services.contract.errors import InvalidInput, NotFound
 from services.contract.protocols import EmbeddingSpace
 from services.contract.values import Embedding
 from services.search.candidates.publisher import CandidatePublisher
 from services.search.catalogue.photographs import StoredPhotograph
-from services.search.catalogue.products import Product, validate_product_id
+from services.search.catalogue.products import Product, product_not_found, validate_product_id
 from services.search.catalogue.store import Catalogue
 from services.search.filters.colours import DislikedColour, expand, require_known
 from services.search.filters.facets import Facets
@@ -21,8 +21,9 @@ from services.search.filters.filter import Filter
 from services.search.filters.paging import DEFAULT_PAGE_SIZE, check_page_size, last_id, page_token
 from services.search.indexes.base import Index, IndexFacts
 from services.search.preferences import PreferenceStore, validate_user_id
-from services.search.query.find_similar import SimilarAnswer, SimilarFinder, SimilarRequest
-from services.search.writes.writer import CatalogueWriter, DeleteReport, UpsertReport, UpsertRow, product_not_found
+from services.search.query.find_similar import SimilarAnswer, SimilarFinder
+from services.search.query.request import SimilarRequest
+from services.search.writes.writer import CatalogueWriter, DeleteReport, UpsertReport, UpsertRow
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -106,8 +107,8 @@ class LocalSearch:
         self._workers = workers
 
     async def find_similar(self, request: SimilarRequest) -> SimilarAnswer:
-        """Finds similar products; see `SimilarFinder.find`."""
-        return await self._finder.find(request)
+        """Finds similar products; see `SimilarFinder.find_similar`."""
+        return await self._finder.find_similar(request)
 
     async def upsert(self, rows: Sequence[UpsertRow]) -> UpsertReport:
         """Creates or replaces products; see `CatalogueWriter.upsert`."""
@@ -138,8 +139,8 @@ class LocalSearch:
         if stored is None:
             raise product_not_found(product_id)
         # Rounded to float16 it is not quite of norm 1, which is what callers are promised.
-        values = stored.embedding.astype(np.float32)
-        return FoundProduct(stored.product, Embedding(values / np.linalg.norm(values), stored.content.model_version))
+        embedding = Embedding(renormalised(stored.embedding), stored.content.model_version)
+        return FoundProduct(stored.product, embedding)
 
     async def photograph(self, product_id: str) -> StoredPhotograph:
         """Returns the photograph of a product as it was uploaded.

@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.search.candidates.publisher import CandidateSettings
 from services.search.indexes.faiss import FaissSettings
-from services.search.query.find_similar import FindingSettings
+from services.search.query.find_similar import ClassifierUse
 from services.search.writes.writer import WriteLimits
 from services.serving.settings import RedisUrl
 
@@ -74,9 +74,9 @@ class SearchSettings(BaseSettings):
     embed_groups_in_flight: int = Field(default=4, ge=1)
     renew_group: int = Field(default=16, ge=1)
 
-    def finding(self) -> FindingSettings:
+    def classifier_use(self) -> ClassifierUse:
         """Returns how the classifier is asked."""
-        return FindingSettings(classifier_timeout_s=self.classifier_timeout_s, classifier_top_k=self.classifier_top_k)
+        return ClassifierUse(timeout_s=self.classifier_timeout_s, top_k=self.classifier_top_k)
 
     def candidates(self) -> CandidateSettings:
         """Returns when candidates are computed and published."""

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from services.contract.embedding import renormalised
 from services.contract.values import CandidateSet, Gender, derived_type
 
 # More groups of a kind were no better recognised (docs/decisions/0004), and each costs time with every photograph.
@@ -43,15 +44,6 @@ class Candidate:
     def derived_type(self) -> str:
         """Such as "Men Tshirts"."""
         return derived_type(self.gender, self.article_type)
-
-
-def _unit_rows(embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
-    rows = embeddings.astype(np.float32)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    if not (norms > 0).all():  # false for NaN too
-        raise ValueError("an embedding is zero or not a number: it has no direction")
-    rows /= norms
-    return rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +80,7 @@ def clusters(embeddings: NDArray[np.floating], product_ids: Sequence[str]) -> li
         raise ValueError(f"expected {n} > 0 embeddings, one a product, got an array of shape {embeddings.shape}")
     order = sorted(range(n), key=lambda row: product_ids[row])
     order = order[:: -(-n // _SAMPLE)]
-    rows = _unit_rows(embeddings[order])
+    rows = renormalised(embeddings[order])
     means = _first_means(rows, min(MOST_CLUSTERS, math.isqrt(n)))
     for _ in range(_ROUNDS):
         means = _means(rows, (rows @ means.T).argmax(axis=1), means)
@@ -173,7 +165,7 @@ def candidate_set(model_version: str, dimension: int, candidates: Iterable[Candi
     if len({candidate.product_id for candidate in ordered}) != len(ordered):
         raise ValueError("two candidates have the same product")
     rows = np.array([candidate.embedding for candidate in ordered], dtype=np.float32).reshape(len(ordered), dimension)
-    embeddings = _unit_rows(rows) if ordered else rows
+    embeddings = renormalised(rows) if ordered else rows
     digest = hashlib.sha256()
     for text in (model_version, *(text for candidate in ordered for text in _texts(candidate))):
         content = text.encode()

@@ -6,7 +6,7 @@ import unicodedata
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from services.contract.errors import InvalidInput
+from services.contract.errors import InvalidInput, NotFound
 from services.contract.values import Gender, derived_type
 
 MAX_IDENTIFIER_CHARACTERS = 128
@@ -106,6 +106,15 @@ def validate_product_id(product_id: str, field: str = "id") -> str:
             f"{field} must be 1 to {MAX_IDENTIFIER_CHARACTERS} printable characters without white space",
         )
     return product_id
+
+
+def product_not_found(product_id: str) -> NotFound:
+    """Returns the error for a product that the catalogue does not have."""
+    return NotFound(
+        f'The catalogue has no product "{product_id}".',
+        reason="PRODUCT_NOT_FOUND",
+        metadata={"product_id": product_id},
+    )
 
 
 def validate_product(

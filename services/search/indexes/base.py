@@ -43,7 +43,7 @@ class Eligibility:
     derived_types: frozenset[str] | None = None
     filter: Filter = field(default_factory=Filter)
     disliked_colours: tuple[DislikedColour, ...] = ()
-    excluded_ids: frozenset[str] = frozenset()
+    excluded_ids: Collection[str] = ()
     include_out_of_stock: bool = False
 
 

@@ -1,55 +1,33 @@
-"""Finds similar products: asks embedder and classifier while dislikes are read, and says what was applied."""
+"""Answers the main query: embed, classify, read dislikes, search, explain."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from services.concurrency import deadline
 from services.concurrency.workers import Workers
 from services.contract.embedding import check_served_model, checked_embedding
-from services.contract.errors import (
-    DeadlineExceeded,
-    FashionError,
-    InvalidInput,
-    ModelMismatch,
-    Overloaded,
-    Unavailable,
-    Upstream,
-)
+from services.contract.errors import DeadlineExceeded, ModelMismatch, Overloaded, Unavailable, Upstream
 from services.contract.protocols import Classifier, Embedder, EmbeddingSpace, ImmediateClassifier
 from services.contract.values import Classification, Embedding, Photograph
-from services.search.catalogue.products import validate_product_id
 from services.search.filters.colours import DislikedColour
-from services.search.filters.filter import Filter
-from services.search.indexes.base import Hit
-from services.search.preferences import PreferenceStore, validate_user_id
+from services.search.indexes.base import Eligibility, Hit, IndexAnswer
+from services.search.preferences import PreferenceStore
 from services.search.query.explanation import Explanation, Step, Stopwatch
-from services.search.query.retrieval import Inventory, SearchOutcome, SimilarQuery, check_query
+from services.search.query.request import PreferencePolicy, Scope, SimilarRequest
+from services.search.query.retrieval import Inventory
 
 _log = structlog.stdlib.get_logger(__name__)
 
-DEFAULT_TOP_K = 10
-
-# What a classifier may answer with that is no reason to leave a shopper without similar products. A mismatch means that
-# it was given another bundle than the embedder, since the embedding was checked before.
-_CLASSIFIER_TROUBLE = (Unavailable, Overloaded, DeadlineExceeded, ModelMismatch)
-
-
-class Scope(Enum):
-    """Where to search."""
-
-    PREDICTED_TYPE = "predicted type"
-    INVENTORY = "inventory"
-    DERIVED_TYPES = "derived types"
-
-
-class PreferencePolicy(Enum):
-    """What to do where the user's dislikes cannot be read."""
-
-    BEST_EFFORT = "best effort"
-    REQUIRED = "required"
+# Errors of a classifier that leave the query an answer. The embedding has been checked, so a mismatch means that the
+# classifier serves another bundle than the embedder.
+_CLASSIFIER_ERRORS = (Unavailable, Overloaded, DeadlineExceeded, ModelMismatch)
 
 
 class Degraded(Enum):
@@ -60,325 +38,228 @@ class Degraded(Enum):
     PREDICTED_TYPE_NOT_IN_CATALOGUE = "predicted type not in catalogue"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SimilarRequest:
-    """What a caller asks for.
-
-    Attributes:
-        query: a product's id, a photograph, or an embedding as sent, unchecked; None where there is none.
-        liked_ids: products to lean towards.
-        disliked_ids: products to lean away from.
-        user_id: whose dislikes are left out; "" for nobody's.
-        filter: which products are eligible.
-        top_k: how many to return.
-        scope: None for the whole inventory for a product, the predicted derived type for anything else.
-        derived_types: for `Scope.DERIVED_TYPES`, and only for it.
-        include_out_of_stock: whether products that are out of stock are eligible too.
-        preference_policy: what to do where the dislikes cannot be read.
-        excluded_ids: further products to leave out.
-        explain: whether to say how the answer came about.
-    """
-
-    query: str | Photograph | Embedding | None
-    liked_ids: tuple[str, ...] = ()
-    disliked_ids: tuple[str, ...] = ()
-    user_id: str = ""
-    filter: Filter = field(default_factory=Filter)
-    top_k: int = DEFAULT_TOP_K
-    scope: Scope | None = None
-    derived_types: tuple[str, ...] = ()
-    include_out_of_stock: bool = False
-    preference_policy: PreferencePolicy = PreferencePolicy.BEST_EFFORT
-    excluded_ids: tuple[str, ...] = ()
-    explain: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class SimilarAnswer:
-    """What was found.
+    """The similar products, and what was applied to find them.
 
     Attributes:
-        outcome: the products, and what was applied to find them.
+        result: what the index found.
         scope: where it was searched.
-        classification: what the photograph was recognised as; None where the classifier was not asked or did not
-            answer.
+        derived_types: those searched, in alphabetical order; empty for the whole inventory.
+        model_version: the model whose embeddings were compared.
+        classification: what the photograph was recognised as; None if the classifier was not asked or did not answer.
         degraded: whatever was left out of the normal way, in the order of the enumeration.
         explanation: how it came about; None unless asked for.
     """
 
-    outcome: SearchOutcome
+    result: IndexAnswer
     scope: Scope
+    derived_types: tuple[str, ...]
+    model_version: str
     classification: Classification | None
     degraded: tuple[Degraded, ...]
-    explanation: Explanation | None = None
+    explanation: Explanation | None
 
 
 @dataclass(frozen=True, slots=True)
-class FindingSettings:
-    """How the parts are asked.
+class ClassifierUse:
+    """How the classifier is asked.
 
     Attributes:
-        classifier_timeout_s: how long a classifier in another process may take before the answer does without, in
-            seconds.
-        classifier_top_k: how many subCategories and derived types are asked for.
+        timeout_s: how long a classifier in another process may take before the answer does without it, in seconds.
+        top_k: how many subCategories and derived types it returns.
     """
 
-    classifier_timeout_s: float = 1.0
-    classifier_top_k: int = 5
+    timeout_s: float
+    top_k: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where to search: `derived_types` None is the whole inventory; `degraded` where that was not what was meant."""
-
-    scope: Scope
-    derived_types: frozenset[str] | None
-    degraded: Degraded | None = None
-
-
+@dataclass(slots=True)
 class SimilarFinder:
-    """The way of a query: embedding, derived type, dislikes, search."""
+    """Finds similar products.
 
-    def __init__(
-        self,
-        inventory: Inventory,
-        space: EmbeddingSpace,
-        embedder: Embedder,
-        classifier: Classifier,
-        preferences: PreferenceStore,
-        workers: Workers,
-        settings: FindingSettings | None = None,
-    ) -> None:
-        """Puts the parts together.
+    Attributes:
+        inventory: the products that can be found.
+        space: the model whose embeddings the inventory holds.
+        embedder: for photographs.
+        classifier: for photographs and embeddings.
+        preferences: the dislikes.
+        workers: the threads in which the index is searched.
+        classifier_use: how the classifier is asked.
+        immediate_classifier: the classifier, if it answers without waiting.
+    """
 
-        Args:
-            inventory: what can be found.
-            space: the model whose embeddings it holds.
-            embedder: for photographs.
-            classifier: for photographs and embeddings.
-            preferences: the dislikes.
-            workers: where the search itself runs.
-            settings: how the parts are asked.
-        """
-        self._inventory = inventory
-        self._space = space
-        self._embedder = embedder
-        self._classifier = classifier
-        # Asked where the search runs anyway: going from thread to thread takes as long as it does.
-        self._immediate = classifier if isinstance(classifier, ImmediateClassifier) else None
-        self._preferences = preferences
-        self._workers = workers
-        self._settings = settings or FindingSettings()
+    inventory: Inventory
+    space: EmbeddingSpace
+    embedder: Embedder
+    classifier: Classifier
+    preferences: PreferenceStore
+    workers: Workers
+    classifier_use: ClassifierUse
+    immediate_classifier: ImmediateClassifier | None = field(init=False)
 
-    async def find(self, request: SimilarRequest) -> SimilarAnswer:
+    def __post_init__(self) -> None:
+        self.immediate_classifier = self.classifier if isinstance(self.classifier, ImmediateClassifier) else None
+
+    async def find_similar(self, request: SimilarRequest) -> SimilarAnswer:
         """Finds the products most similar to a product, a photograph or an embedding.
 
-        A classification belongs to every answer for a photograph or an embedding. Only where the predicted derived type
-        decides where to search is it waited for before the search.
-
         Raises:
-            InvalidInput: QUERY_MISSING, SCOPE_INVALID, USER_ID_INVALID, DERIVED_TYPE_UNKNOWN, EMBEDDING_INVALID, those
-                of `Inventory.search`, and for a photograph those of the embedder.
-            NotFound: PRODUCT_NOT_FOUND.
-            ModelMismatch: MODEL_VERSION_MISMATCH.
+            InvalidInput: those of `SimilarRequest.check`, DERIVED_TYPE_UNKNOWN, EMBEDDING_INVALID, those of the filter,
+                and for a photograph those of the embedder.
+            NotFound: PRODUCT_NOT_FOUND, for the product of the query, a liked or a disliked one.
+            ModelMismatch: MODEL_VERSION_MISMATCH, for the embedding of the query or of one of these products.
             Overloaded: QUEUE_FULL.
-            Unavailable: EMBEDDER_UNAVAILABLE, for a photograph; PREFERENCES_UNAVAILABLE, where they are required.
+            Unavailable: EMBEDDER_UNAVAILABLE, for a photograph; PREFERENCES_UNAVAILABLE, if they are required.
         """
-        scope = _checked_scope(request)
-        _check(request)
-        if scope is Scope.DERIVED_TYPES:
+        request.check()
+        if request.effective_scope is Scope.DERIVED_TYPES:
             # Before anything is embedded in vain.
-            await self._workers.run(self._inventory.require_derived_types, request.derived_types)
-        watch = Stopwatch()
-        dislikes = asyncio.create_task(self._dislikes(request, watch)) if request.user_id else None
+            await self.workers.run(self.inventory.require_derived_types, request.derived_types)
+        return await _Query(self, request).answer()
+
+
+class _Query:
+    """One query on its way: what is known so far, and the steps that add to it."""
+
+    def __init__(self, finder: SimilarFinder, request: SimilarRequest) -> None:
+        self._finder = finder
+        self._request = request
+        self._watch = Stopwatch()
+        # A product's id, or an embedding.
+        self._subject: str | Embedding = ""
+        self._classification: Classification | None = None
+        self._colours: tuple[DislikedColour, ...] = ()
+        self._scope = request.effective_scope
+        self._degraded: set[Degraded] = set()
+
+    async def answer(self) -> SimilarAnswer:
+        """Takes all the steps.
+
+        Dislikes are read beside the others. An immediate classifier is asked by the search itself, since a change of
+        threads takes as long as it does. A remote one is awaited before the search only if its answer decides where to
+        search.
+        """
+        request, finder = self._request, self._finder
+        reading = asyncio.create_task(self._read_dislikes()) if request.user_id else None
+        classifying: asyncio.Task[None] | None = None
         try:
-            answer = await self._find(request, scope, dislikes, watch)
+            await self._embed()
+            if isinstance(self._subject, Embedding) and finder.immediate_classifier is None:
+                classifying = asyncio.create_task(self._classify(self._subject))
+                if self._scope is Scope.PREDICTED_TYPE:
+                    await classifying
+            if reading is not None:
+                await reading
+            direction, eligibility, result = await finder.workers.run(self._search)
+            hits_before = await self._search_disliked(direction, eligibility) if request.explain else ()
+            if classifying is not None:
+                await classifying
         finally:
-            if dislikes is not None:
-                dislikes.cancel()
-        if answer.explanation is None:
-            return answer
-        return replace(answer, explanation=replace(answer.explanation, timings=watch.timings()))
+            await _end(reading, classifying)
+        return SimilarAnswer(
+            result=result,
+            scope=self._scope,
+            derived_types=tuple(sorted(eligibility.derived_types or ())),
+            model_version=finder.inventory.model_version,
+            classification=self._classification,
+            degraded=tuple(reason for reason in Degraded if reason in self._degraded),
+            explanation=Explanation(self._watch.timings(), hits_before) if request.explain else None,
+        )
 
-    async def _find(
-        self,
-        request: SimilarRequest,
-        scope: Scope,
-        dislikes: "asyncio.Task[tuple[DislikedColour, ...] | Upstream] | None",
-        watch: Stopwatch,
-    ) -> SimilarAnswer:
-        query = await self._embedded(request.query, watch)
-        if isinstance(query, str) or self._immediate is not None:
-            return await self._search(request, query, scope, None, dislikes, watch)
-        classifying = asyncio.create_task(self._classify(query, watch))
+    async def _read_dislikes(self) -> None:
         try:
-            classification = await classifying if scope is Scope.PREDICTED_TYPE else None
-            answer = await self._search(request, query, scope, classification, dislikes, watch)
-            return replace(answer, classification=await classifying)
-        finally:
-            classifying.cancel()
-
-    async def _embedded(self, query: str | Photograph | Embedding | None, watch: Stopwatch) -> str | Embedding:
-        if isinstance(query, Photograph):
-            with watch.timed(Step.EMBED):
-                embedding = await self._embedder.embed(query)
-            check_served_model(embedding, self._space.model_version)
-            return embedding
-        if isinstance(query, Embedding):
-            return checked_embedding(query.values, query.model_version, expected=self._space)
-        return query or ""
-
-    async def _classify(self, embedding: Embedding, watch: Stopwatch) -> Classification | None:
-        try:
-            with watch.timed(Step.CLASSIFY), deadline.at_most(self._settings.classifier_timeout_s):
-                async with deadline.enforced():
-                    return await self._classifier.classify(embedding, self._settings.classifier_top_k)
-        except _CLASSIFIER_TROUBLE as error:
-            _tell_trouble(error)
-            return None
-
-    async def _dislikes(self, request: SimilarRequest, watch: Stopwatch) -> tuple[DislikedColour, ...] | Upstream:
-        try:
-            with watch.timed(Step.READ_DISLIKES):
-                return await self._preferences.disliked_colours(request.user_id)
+            with self._watch.timed(Step.READ_DISLIKES):
+                self._colours = await self._finder.preferences.disliked_colours(self._request.user_id)
         except Upstream as error:
-            return error
+            if self._request.preference_policy is PreferencePolicy.REQUIRED:
+                raise
+            _log.warning("query is answered without the user's dislikes", reason=error.reason)
+            self._degraded.add(Degraded.PREFERENCES_UNAVAILABLE)
 
-    async def _search(
-        self,
-        request: SimilarRequest,
-        query: str | Embedding,
-        scope: Scope,
-        classification: Classification | None,
-        dislikes: "asyncio.Task[tuple[DislikedColour, ...] | Upstream] | None",
-        watch: Stopwatch,
-    ) -> SimilarAnswer:
-        degraded: tuple[Degraded, ...] = ()
-        colours = await dislikes if dislikes is not None else ()
-        if isinstance(colours, Upstream):
-            if request.preference_policy is PreferencePolicy.REQUIRED:
-                raise colours
-            _log.warning("query is answered without the user's dislikes", reason=colours.reason)
-            degraded = (Degraded.PREFERENCES_UNAVAILABLE,)
-            colours = ()
-        answer = await self._workers.run(self._search_place, request, query, scope, classification, colours, watch)
-        if request.explain:
-            answer = await self._explained(answer, request, query, colours, watch)
-        return replace(answer, degraded=degraded + answer.degraded)
+    async def _embed(self) -> None:
+        query, space = self._request.query, self._finder.space
+        if isinstance(query, Photograph):
+            with self._watch.timed(Step.EMBED):
+                self._subject = await self._finder.embedder.embed(query)
+            check_served_model(self._subject, space.model_version)
+        elif isinstance(query, Embedding):
+            self._subject = checked_embedding(query.values, query.model_version, expected=space)
+        elif query is not None:
+            self._subject = query
 
-    async def _explained(
-        self,
-        answer: SimilarAnswer,
-        request: SimilarRequest,
-        query: str | Embedding,
-        colours: tuple[DislikedColour, ...],
-        watch: Stopwatch,
-    ) -> SimilarAnswer:
-        before: tuple[Hit, ...] = ()
-        if colours:
-            searched = frozenset(answer.outcome.derived_types) or None
-            with watch.timed(Step.EXPLAIN):
-                outcome = await self._workers.run(self._inventory.search, _query(request, query, searched, ()))
-            before = outcome.hits
-        return replace(answer, explanation=Explanation((), before))
+    async def _classify(self, embedding: Embedding) -> None:
+        use = self._finder.classifier_use
+        with self._classification_step(), deadline.at_most(use.timeout_s):
+            async with deadline.enforced():
+                self._classification = await self._finder.classifier.classify(embedding, use.top_k)
 
-    # What follows runs in the workers: the index may have to be waited for.
-
-    def _search_place(
-        self,
-        request: SimilarRequest,
-        query: str | Embedding,
-        scope: Scope,
-        classification: Classification | None,
-        colours: tuple[DislikedColour, ...],
-        watch: Stopwatch,
-    ) -> SimilarAnswer:
-        if self._immediate is not None and isinstance(query, Embedding):
-            classification = self._classify_now(self._immediate, query, watch)
-        with watch.timed(Step.SEARCH):
-            place = self._place(request, query, scope, classification)
-            outcome = self._inventory.search(_query(request, query, place.derived_types, colours))
-        degraded = () if place.degraded is None else (place.degraded,)
-        return SimilarAnswer(outcome, place.scope, classification, degraded)
-
-    def _classify_now(
-        self, classifier: ImmediateClassifier, embedding: Embedding, watch: Stopwatch
-    ) -> Classification | None:
+    @contextmanager
+    def _classification_step(self) -> Iterator[None]:
         try:
-            with watch.timed(Step.CLASSIFY):
-                return classifier.classify_now(embedding, self._settings.classifier_top_k)
-        except _CLASSIFIER_TROUBLE as error:
-            _tell_trouble(error)
-            return None
+            with self._watch.timed(Step.CLASSIFY):
+                yield
+        except _CLASSIFIER_ERRORS as error:
+            _log.warning("query is answered without its classification", reason=error.reason, why=error.message)
 
-    def _place(
-        self, request: SimilarRequest, query: str | Embedding, scope: Scope, classification: Classification | None
-    ) -> _Place:
-        match scope:
+    async def _search_disliked(self, direction: NDArray[np.float32], eligibility: Eligibility) -> tuple[Hit, ...]:
+        """Returns what the same search finds without the user's dislikes; nothing if there are none."""
+        if not self._colours:
+            return ()
+        with self._watch.timed(Step.EXPLAIN):
+            with_disliked = replace(eligibility, disliked_colours=())
+            result = await self._finder.workers.run(
+                self._finder.inventory.index.search, direction, self._request.top_k, with_disliked
+            )
+        return result.hits
+
+    # The steps from here on run in the workers: the index may have to be waited for.
+
+    def _search(self) -> tuple[NDArray[np.float32], Eligibility, IndexAnswer]:
+        request, inventory, classifier = self._request, self._finder.inventory, self._finder.immediate_classifier
+        if classifier is not None and isinstance(self._subject, Embedding):
+            with self._classification_step():
+                self._classification = classifier.classify_now(self._subject, self._finder.classifier_use.top_k)
+        with self._watch.timed(Step.SEARCH):
+            own_ids = (self._subject,) if isinstance(self._subject, str) else ()
+            eligibility = replace(
+                request.eligibility,
+                derived_types=self._derived_types(),
+                disliked_colours=self._colours,
+                excluded_ids=frozenset(own_ids).union(
+                    request.liked_ids, request.disliked_ids, request.eligibility.excluded_ids
+                ),
+            )
+            direction = inventory.direction(self._subject, request.liked_ids, request.disliked_ids)
+            return direction, eligibility, inventory.index.search(direction, request.top_k, eligibility)
+
+    def _derived_types(self) -> frozenset[str] | None:
+        """Returns the derived types to search, None for the whole inventory; without a usable one, widens the scope."""
+        match self._scope:
             case Scope.INVENTORY:
-                return _Place(scope, None)
+                return None
             case Scope.DERIVED_TYPES:
-                return _Place(scope, frozenset(request.derived_types))
+                return frozenset(self._request.derived_types)
             case Scope.PREDICTED_TYPE:
-                if isinstance(query, str):
-                    return _Place(scope, frozenset({self._inventory.product(query).derived_type}))
-                return self._predicted_place(classification)
-
-    def _predicted_place(self, classification: Classification | None) -> _Place:
-        if classification is None:
-            return _Place(Scope.INVENTORY, None, Degraded.CLASSIFIER_UNAVAILABLE)
-        predicted = classification.derived_types[0].label if classification.derived_types else None
-        if predicted is None or not self._inventory.index.has_searchable(predicted):
-            return _Place(Scope.INVENTORY, None, Degraded.PREDICTED_TYPE_NOT_IN_CATALOGUE)
-        return _Place(Scope.PREDICTED_TYPE, frozenset({predicted}))
-
-
-def _tell_trouble(error: FashionError) -> None:
-    _log.warning("query is answered without its classification", reason=error.reason, why=error.message)
+                # The type of a product of the catalogue is known.
+                if isinstance(self._subject, str):
+                    return frozenset({self._finder.inventory.product(self._subject).derived_type})
+        if self._classification is None:
+            self._degraded.add(Degraded.CLASSIFIER_UNAVAILABLE)
+        else:
+            predicted = [prediction.label for prediction in self._classification.derived_types[:1]]
+            searchable = frozenset(filter(self._finder.inventory.index.has_searchable, predicted))
+            if searchable:
+                return searchable
+            self._degraded.add(Degraded.PREDICTED_TYPE_NOT_IN_CATALOGUE)
+        self._scope = Scope.INVENTORY
+        return None
 
 
-def _check(request: SimilarRequest) -> None:
-    """Refuses what can be refused before anything is asked."""
-    if request.query is None:
-        raise InvalidInput(
-            "The request has no query: name a product, or send an image or an embedding.",
-            reason="QUERY_MISSING",
-            metadata={"field": "query"},
-        )
-    check_query(_query(request, "", None, ()))
-    if isinstance(request.query, str):
-        validate_product_id(request.query, "product_id")
-    if request.user_id:
-        validate_user_id(request.user_id)
-
-
-def _query(
-    request: SimilarRequest,
-    query: str | Embedding,
-    derived_types: frozenset[str] | None,
-    disliked_colours: tuple[DislikedColour, ...],
-) -> SimilarQuery:
-    return SimilarQuery(
-        query=query,
-        top_k=request.top_k,
-        derived_types=derived_types,
-        filter=request.filter,
-        liked_ids=request.liked_ids,
-        disliked_ids=request.disliked_ids,
-        excluded_ids=request.excluded_ids,
-        disliked_colours=disliked_colours,
-        include_out_of_stock=request.include_out_of_stock,
-    )
-
-
-def _checked_scope(request: SimilarRequest) -> Scope:
-    scope = request.scope
-    if scope is None:
-        scope = Scope.INVENTORY if isinstance(request.query, str) else Scope.PREDICTED_TYPE
-    if request.derived_types and scope is not Scope.DERIVED_TYPES:
-        raise InvalidInput(
-            "derived_types are named, but the scope is another: set SEARCH_SCOPE_DERIVED_TYPES, or name none.",
-            reason="SCOPE_INVALID",
-            metadata={"field": "derived_types"},
-        )
-    return scope
+async def _end(*tasks: "asyncio.Task[None] | None") -> None:
+    """Cancels what is still under way; an error that nobody waits for any more is dropped."""
+    started = [task for task in tasks if task is not None]
+    for task in started:
+        task.cancel()
+    if started:
+        await asyncio.gather(*started, return_exceptions=True)

@@ -8,11 +8,11 @@ import structlog
 
 from services.concurrency.workers import Workers
 from services.contract.embedding import checked_embedding
-from services.contract.errors import FashionError, InvalidInput, NotFound, Overloaded
+from services.contract.errors import FashionError, InvalidInput, Overloaded
 from services.contract.protocols import EmbeddingSpace
 from services.contract.values import Embedding, Photograph
 from services.search.catalogue.photographs import PhotographDamaged
-from services.search.catalogue.products import Product, validate_product_id
+from services.search.catalogue.products import Product, product_not_found, validate_product_id
 from services.search.catalogue.store import Catalogue, NewContent, StoredProduct, Upsert, UpsertOutcome
 from services.search.indexes.base import Index, IndexedProduct
 from services.search.writes.photograph_embedder import WriteEmbedder
@@ -362,13 +362,6 @@ def _checked(rows: Sequence[UpsertRow], space: EmbeddingSpace) -> tuple[_Row, ..
         else:
             checked.append(_Planned(row.product, row.content))
     return tuple(checked)
-
-
-def product_not_found(product_id: str) -> NotFound:
-    """Describes a product that the catalogue does not have."""
-    return NotFound(
-        f'the catalogue has no product "{product_id}"', reason="PRODUCT_NOT_FOUND", metadata={"product_id": product_id}
-    )
 
 
 def _duplicate(product_id: str, first: int) -> InvalidInput:

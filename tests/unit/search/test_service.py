@@ -29,8 +29,10 @@ from services.search.catalogue.store import Catalogue
 from services.search.conversion import upsert_row
 from services.search.filters.colours import DislikedColour
 from services.search.filters.filter import ColourFilter, Filter
+from services.search.indexes.base import Eligibility
 from services.search.preferences import MemoryPreferences
-from services.search.query.find_similar import Degraded, PreferencePolicy, Scope, SimilarAnswer, SimilarRequest
+from services.search.query.find_similar import Degraded, SimilarAnswer
+from services.search.query.request import PreferencePolicy, Scope, SimilarRequest
 from services.search.service import LocalSearch
 from services.search.settings import SearchSettings
 from services.stack.startup import HandedOverCandidates
@@ -137,34 +139,34 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
 
 
 def _ids(answer: SimilarAnswer) -> list[str]:
-    return [hit.product.id for hit in answer.outcome.hits]
+    return [hit.product.id for hit in answer.result.hits]
 
 
 def _types(answer: SimilarAnswer) -> set[str]:
-    return {hit.product.derived_type for hit in answer.outcome.hits}
+    return {hit.product.derived_type for hit in answer.result.hits}
 
 
 async def test_a_product_searches_the_whole_inventory_and_asks_nobody(shop: Shop) -> None:
     answer = await shop.find(KNOWN, top_k=100)
     assert answer.scope is Scope.INVENTORY
-    assert (answer.outcome.derived_types, answer.classification, answer.degraded) == ((), None, ())
+    assert (answer.derived_types, answer.classification, answer.degraded) == ((), None, ())
     assert set(_ids(answer)) == {item.id for item in items()} - {KNOWN}
-    assert answer.outcome.eligible_count == len(items()) - 1
-    similarities = [hit.similarity for hit in answer.outcome.hits]
+    assert answer.result.eligible_count == len(items()) - 1
+    similarities = [hit.similarity for hit in answer.result.hits]
     assert similarities == sorted(similarities, reverse=True)
     assert (shop.embedder.asked, shop.classifier.asked, shop.preferences.asked) == (0, 0, 0)
 
 
 async def test_a_product_can_search_its_own_type(shop: Shop) -> None:
     answer = await shop.find(KNOWN, scope=Scope.PREDICTED_TYPE, top_k=100)
-    assert answer.outcome.derived_types == ("Women Dresses",)
+    assert answer.derived_types == ("Women Dresses",)
     assert (len(_ids(answer)), _types(answer)) == (9, {"Women Dresses"})
     assert shop.classifier.asked == 0
 
 
 async def test_a_photograph_is_embedded_once_and_searches_its_predicted_type(shop: Shop) -> None:
     answer = await shop.find(SHOT, top_k=3)
-    assert (answer.scope, answer.outcome.derived_types) == (Scope.PREDICTED_TYPE, ("Women Dresses",))
+    assert (answer.scope, answer.derived_types) == (Scope.PREDICTED_TYPE, ("Women Dresses",))
     assert set(_ids(answer)[:2]) == {"women-dresses-red-0", "women-dresses-red-25"}
     assert answer.classification is not None
     assert answer.classification.derived_types[0].label == "Women Dresses"
@@ -174,7 +176,7 @@ async def test_a_photograph_is_embedded_once_and_searches_its_predicted_type(sho
 async def test_an_embedding_goes_the_same_way_without_the_embedder(shop: Shop) -> None:
     embedding = await shop.embedder.local.embed(SHOT)
     answer, photograph = await shop.find(embedding), await shop.find(SHOT)
-    assert answer.outcome == photograph.outcome
+    assert answer.result == photograph.result
     assert shop.embedder.asked == 1
 
 
@@ -182,7 +184,7 @@ async def test_a_photograph_may_search_elsewhere_and_is_classified_all_the_same(
     everywhere = await shop.find(SHOT, scope=Scope.INVENTORY, top_k=100)
     assert (everywhere.scope, len(_ids(everywhere))) == (Scope.INVENTORY, len(items()))
     named = await shop.find(SHOT, scope=Scope.DERIVED_TYPES, derived_types=("Women Handbags", "Men Tshirts"), top_k=100)
-    assert named.outcome.derived_types == ("Men Tshirts", "Women Handbags")
+    assert named.derived_types == ("Men Tshirts", "Women Handbags")
     assert _types(named) == {"Men Tshirts", "Women Handbags"}
     assert everywhere.classification == named.classification is not None
 
@@ -199,7 +201,7 @@ async def test_without_a_classification_the_inventory_is_searched(shop: Shop, fa
     shop.classifier.failure = failure
     answer = await shop.find(SHOT, top_k=100)
     assert (answer.scope, answer.degraded) == (Scope.INVENTORY, (Degraded.CLASSIFIER_UNAVAILABLE,))
-    assert (answer.classification, answer.outcome.eligible_count) == (None, len(items()))
+    assert (answer.classification, answer.result.eligible_count) == (None, len(items()))
     # Where it does not decide, nothing is missing.
     assert (await shop.find(SHOT, scope=Scope.INVENTORY)).degraded == ()
 
@@ -224,16 +226,16 @@ async def test_disliked_colours_are_left_out_with_their_families_in_every_scope(
     shop.classifier.failure = Upstream("down", reason="CLASSIFIER_UNAVAILABLE")
     for query, scope in ((KNOWN, None), (KNOWN, Scope.PREDICTED_TYPE), (SHOT, None), (SHOT, Scope.INVENTORY)):
         answer = await shop.find(query, scope=scope, user_id="ann", top_k=100)
-        assert {"Blue", "Navy Blue", "Yellow"} <= set(answer.outcome.excluded_colours)
-        assert {hit.product.base_colour for hit in answer.outcome.hits} == {"Red", "Black"}
-        assert len(answer.outcome.hits) == answer.outcome.eligible_count
+        assert {"Blue", "Navy Blue", "Yellow"} <= set(answer.result.excluded_colours)
+        assert {hit.product.base_colour for hit in answer.result.hits} == {"Red", "Black"}
+        assert len(answer.result.hits) == answer.result.eligible_count
 
 
 async def test_an_exact_dislike_leaves_its_family(shop: Shop) -> None:
     await shop.search.dislike("ann", [DislikedColour("Blue", exact=True)])
     answer = await shop.find(KNOWN, user_id="ann", top_k=100)
-    assert answer.outcome.excluded_colours == ("Blue",)
-    assert "Navy Blue" in {hit.product.base_colour for hit in answer.outcome.hits}
+    assert answer.result.excluded_colours == ("Blue",)
+    assert "Navy Blue" in {hit.product.base_colour for hit in answer.result.hits}
 
 
 async def test_dislikes_out_of_reach_are_said_or_required(shop: Shop) -> None:
@@ -260,7 +262,7 @@ async def test_liked_and_disliked_products_steer_and_stay_out(shop: Shop) -> Non
         "men-tshirts-red-0",
         liked_ids=("women-handbags-yellow-0",),
         disliked_ids=("men-tshirts-black-0",),
-        excluded_ids=("men-tshirts-blue-0", "no-such"),
+        eligibility=Eligibility(excluded_ids=("men-tshirts-blue-0", "no-such")),
         top_k=100,
     )
     gone = {"women-handbags-yellow-0", "men-tshirts-black-0", "men-tshirts-blue-0"}
@@ -273,7 +275,7 @@ async def test_what_is_out_of_stock_is_left_out_unless_asked_for(shop: Shop) -> 
     (sold,) = [item for item in items() if item.id == "women-dresses-red-25"]
     await shop.search.upsert([upsert_row(sold.row(in_stock=False))])
     assert sold.id not in _ids(await shop.find(KNOWN, top_k=100))
-    assert sold.id in _ids(await shop.find(KNOWN, include_out_of_stock=True, top_k=100))
+    assert sold.id in _ids(await shop.find(KNOWN, eligibility=Eligibility(include_out_of_stock=True), top_k=100))
     facts = (await shop.search.facts()).index
     assert (facts.product_count, facts.available_count) == (len(items()), len(items()) - 1)
 
@@ -315,13 +317,13 @@ async def test_an_embedder_of_another_model_is_as_good_as_none(shop: Shop) -> No
 
 async def test_a_new_type_is_recognised_by_the_query_after_its_write(shop: Shop) -> None:
     stripes = Photograph(photograph("Unisex Backpacks", "Red", 5))
-    assert (await shop.find(stripes)).outcome.derived_types == ("Unisex Backpacks",)
+    assert (await shop.find(stripes)).derived_types == ("Unisex Backpacks",)
     await shop.search.delete([item.id for item in items() if item.derived_type == "Unisex Backpacks"])
     gone = await shop.find(stripes)
-    assert "Unisex Backpacks" not in gone.outcome.derived_types
+    assert "Unisex Backpacks" not in gone.derived_types
     assert gone.degraded == ()
     await shop.search.upsert([upsert_row(row) for row in rows() if row.product.article_type == "Backpacks"])
-    assert (await shop.find(stripes)).outcome.derived_types == ("Unisex Backpacks",)
+    assert (await shop.find(stripes)).derived_types == ("Unisex Backpacks",)
 
 
 async def test_pages_lead_through_the_whole_catalogue_in_the_order_of_ids(shop: Shop) -> None:
