@@ -44,12 +44,8 @@ class SearchWriter:
 
     async def write(self, rows: Sequence[PhotographedRow]) -> BatchOutcome:
         """Creates or replaces products; see `offline.ingest.Writer`."""
-        upserted = await self._client.upsert_products([product_row(item) for item in rows])
-        return BatchOutcome(
-            rows=tuple(_result(result) for result in upserted.response.results),
-            index_version=upserted.response.index_version,
-            embedding_s=upserted.embedding_s,
-        )
+        response = await self._client.upsert_products([product_row(item) for item in rows])
+        return BatchOutcome(tuple(map(_result, response.results)), response.index_version)
 
 
 def product_row(item: PhotographedRow) -> search_pb2.ProductRow:
@@ -222,6 +218,4 @@ def _duration(report: IngestReport) -> str:
     text = f"{int(minutes)} min {seconds:.0f} s" if minutes else f"{seconds:.1f} s"
     if report.seconds and report.rows_done:
         text += f", {report.rows_done / report.seconds:,.0f} rows/s"
-    if report.embedding_s is not None and report.seconds:
-        text += f", {report.embedding_s / report.seconds:.0%} of it embedding"
     return text

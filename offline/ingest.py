@@ -49,12 +49,10 @@ class BatchOutcome:
     Attributes:
         rows: one result a row, in their order.
         index_version: of the catalogue after the write.
-        embedding_s: seconds that the catalogue waited for embeddings; None where it does not say.
     """
 
     rows: tuple[Written | FashionError, ...]
     index_version: int
-    embedding_s: float | None = None
 
 
 class Writer(Protocol):
@@ -102,7 +100,6 @@ class IngestReport:
         unchanged: products that are as they were; nothing was embedded for them.
         failures: rows that were sent or were to be sent, and did not become products.
         seconds: the whole duration, reading included.
-        embedding_s: seconds in which embeddings were waited for; None where the server does not say.
         index_version: of the catalogue after the last write; None where nothing was written.
         complete: whether every chosen row was dealt with.
     """
@@ -114,7 +111,6 @@ class IngestReport:
     unchanged: int
     failures: tuple[Failure, ...]
     seconds: float
-    embedding_s: float | None
     index_version: int | None
     complete: bool
 
@@ -166,7 +162,6 @@ class Ingest:
         self._counts = dict.fromkeys(Written, 0)
         self._failures: list[Failure] = []
         self._index_version: int | None = None
-        self._embedding_s: float | None = None
         self._seconds = 0.0
         self._complete = False
         self._reading = asyncio.Lock()
@@ -201,7 +196,6 @@ class Ingest:
             unchanged=self._counts[Written.UNCHANGED],
             failures=tuple(self._failures),
             seconds=round(self._seconds, 2),
-            embedding_s=None if self._embedding_s is None else round(min(self._embedding_s, self._seconds), 2),
             index_version=self._index_version,
             complete=self._complete,
         )
@@ -243,8 +237,6 @@ class Ingest:
                 await self._pause(attempt, error)
                 continue
             self._index_version = max(self._index_version or 0, outcome.index_version)
-            if outcome.embedding_s is not None:
-                self._embedding_s = (self._embedding_s or 0.0) + outcome.embedding_s
             waiting: list[PhotographedRow] = []
             reason: FashionError | None = None
             for item, result in zip(rows, outcome.rows, strict=True):

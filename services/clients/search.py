@@ -20,8 +20,6 @@ from services.contract.errors import FashionError, NotReady, Upstream
 from services.serving.status import error_from
 from services.serving.telemetry import REQUEST_ID_KEY, current_request_id
 
-# What UpsertProducts tells in its trailing metadata: milliseconds in which embeddings were awaited.
-EMBEDDING_MS_KEY: Final = "x-embedding-ms"
 SERVICE_NAME: Final = search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name
 
 _HEALTH_POLL_S = 0.2
@@ -38,14 +36,6 @@ class SearchTimeouts:
 
     query_s: float = 20.0
     write_s: float = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class Upserted:
-    """An answer of UpsertProducts, and the seconds in which embeddings were awaited; None where unknown."""
-
-    response: search_pb2.UpsertProductsResponse
-    embedding_s: float | None
 
 
 class SearchClient(SearchCalls):
@@ -81,16 +71,16 @@ class SearchClient(SearchCalls):
     ) -> None:
         await self.close()
 
-    async def upsert_products(self, rows: Sequence[search_pb2.ProductRow]) -> Upserted:
+    async def upsert_products(self, rows: Sequence[search_pb2.ProductRow]) -> search_pb2.UpsertProductsResponse:
         """Creates or replaces up to 500 products; what is wrong with a row stands in its status.
 
         Raises:
             FashionError: as SearchService.UpsertProducts documents.
         """
         request = search_pb2.UpsertProductsRequest(rows=rows)
-        response, trailing = await self._send(self._methods.UpsertProducts, request, self._timeouts.write_s)
-        awaited = dict(trailing).get(EMBEDDING_MS_KEY)
-        return Upserted(response, None if awaited is None else float(awaited) / 1000)
+        response: search_pb2.UpsertProductsResponse
+        response = await self._send(self._methods.UpsertProducts, request, self._timeouts.write_s)
+        return response
 
     async def delete_products(self, product_ids: Sequence[str]) -> search_pb2.DeleteProductsResponse:
         """Deletes up to 500 products; one that is not there has a status that says so.
@@ -100,7 +90,7 @@ class SearchClient(SearchCalls):
         """
         request = search_pb2.DeleteProductsRequest(product_ids=product_ids)
         response: search_pb2.DeleteProductsResponse
-        response, _ = await self._send(self._methods.DeleteProducts, request, self._timeouts.write_s)
+        response = await self._send(self._methods.DeleteProducts, request, self._timeouts.write_s)
         return response
 
     async def index(self) -> search_pb2.GetIndexResponse:
@@ -142,22 +132,17 @@ class SearchClient(SearchCalls):
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
     async def _query(self, method: Callable[..., Awaitable[Response]], request: Message) -> Response:
-        response: Response
-        response, _ = await self._send(method, request, self._timeouts.query_s)
+        response: Response = await self._send(method, request, self._timeouts.query_s)
         return response
 
-    async def _send(
-        self, method: Callable[..., Any], request: Message, timeout_s: float
-    ) -> tuple[Any, Sequence[tuple[str, str | bytes]]]:
+    async def _send(self, method: Callable[..., Any], request: Message, timeout_s: float) -> Any:
         left_s = deadline.remaining_s()
-        call = method(
-            request,
-            timeout=timeout_s if left_s is None else min(timeout_s, left_s),
-            metadata=((REQUEST_ID_KEY, current_request_id() or uuid.uuid4().hex),),
-        )
         try:
-            response = await call
-            return response, tuple(await call.trailing_metadata() or ())
+            return await method(
+                request,
+                timeout=timeout_s if left_s is None else min(timeout_s, left_s),
+                metadata=((REQUEST_ID_KEY, current_request_id() or uuid.uuid4().hex),),
+            )
         except grpc.aio.AioRpcError as error:
             raise _category(error, self._target) from error
 

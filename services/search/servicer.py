@@ -19,9 +19,6 @@ SEARCH: Final = GrpcService(
     add_to_server=search_pb2_grpc.add_SearchServiceServicer_to_server,
 )
 
-# Trailing metadata of UpsertProducts: how long the embedder was waited for, in milliseconds.
-EMBEDDING_MS_KEY: Final = "x-embedding-ms"
-
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
@@ -42,12 +39,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     ) -> search_pb2.UpsertProductsResponse:
         """Creates or replaces products."""
         rows = [conversion.upsert_row(row) for row in request.rows]
-        report = await self._search.upsert(rows)
-        if report.embedding_s is not None:
-            waited = (EMBEDDING_MS_KEY, str(round(report.embedding_s * 1000)))
-            # What is set replaces what was set before, such as the request id.
-            context.set_trailing_metadata((*(context.trailing_metadata() or ()), waited))
-        return conversion.upsert_response(rows, report)
+        return conversion.upsert_response(rows, await self._search.upsert(rows))
 
     async def DeleteProducts(  # noqa: N802
         self, request: search_pb2.DeleteProductsRequest, context: _Context

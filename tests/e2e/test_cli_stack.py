@@ -187,7 +187,7 @@ def test_the_ingest_named_all_that_was_left_out(stack: Stack) -> None:
         "901": "no photograph images/901.jpg",
         "902": "unknown gender 'Robots': not one of Men, Women, Boys, Girls, Unisex",
     }
-    assert 0 < report["embedding_s"] <= report["seconds"]
+    assert report["seconds"] > 0
 
 
 def test_a_second_ingest_changes_nothing_and_shows_its_report(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,9 +28,7 @@ def test_a_photograph_finds_its_like_through_three_processes(tmp_path: Path, red
             search_pb2.UpsertProductsRequest(rows=rows()), timeout=60, metadata=(("x-request-id", "ingest-1"),)
         )
         assert {each.outcome for each in answer.results} == {search_pb2.UPSERT_OUTCOME_CREATED}
-        trailing = dict(call.trailing_metadata())
-        assert trailing["x-request-id"] == "ingest-1"
-        assert int(trailing["x-embedding-ms"]) >= 0
+        assert dict(call.trailing_metadata())["x-request-id"] == "ingest-1"
 
         shot = types_pb2.Image(content=photograph("Women Dresses", "Yellow", 10))
         found = found_with_candidates(caller, image=shot, top_k=4, user_id="ann")

@@ -46,12 +46,10 @@ class UpsertReport:
     Attributes:
         results: what was done with each row, or what was wrong with it, in their order.
         index_version: after the write.
-        embedding_s: how long the embedder was waited for, as `EmbeddedPhotographs.seconds`; None where it was not.
     """
 
     results: tuple[UpsertOutcome | FashionError, ...]
     index_version: int
-    embedding_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,15 +144,15 @@ class CatalogueWriter:
         self._check_size(len(rows))
         planned = _checked(rows, self._space)
         embeddings: dict[int, Embedding | FashionError] = {}
-        embedding_s: float | None = None
         for _ in range(_MAX_ATTEMPTS):
             outcome = await self._lane.run(self._commit, planned, embeddings)
             if isinstance(outcome, UpsertReport):
-                return UpsertReport(outcome.results, outcome.index_version, embedding_s)
+                return outcome
             embedded = await self._embedder.embed([photograph for _, photograph in outcome.missing])
-            embeddings.update(zip((row for row, _ in outcome.missing), embedded.results, strict=True))
-            embedding_s = (embedding_s or 0.0) + embedded.seconds
-        raise Overloaded("Other writes keep changing the same products; try again a little later.", reason="QUEUE_FULL")
+            embeddings.update(zip((row for row, _ in outcome.missing), embedded, strict=True))
+        raise Overloaded(
+            "Other writes keep changing the same products; try again a little later.", reason="QUEUE_FULL"
+        )
 
     async def delete(self, product_ids: Sequence[str]) -> DeleteReport:
         """Deletes products and their photographs; naming one twice is the same as once.
@@ -182,7 +180,7 @@ class CatalogueWriter:
         kept = await self._lane.run(self._outdated, product_ids)
         embedded = await self._embedder.embed([photograph for _, photograph in kept])
         renewed: list[tuple[StoredProduct, NewContent]] = []
-        for (stored, photograph), result in zip(kept, embedded.results, strict=True):
+        for (stored, photograph), result in zip(kept, embedded, strict=True):
             if isinstance(result, FashionError):
                 _log.warning(
                     "product cannot be embedded again",
@@ -258,7 +256,7 @@ class CatalogueWriter:
             return _Missing(tuple(missing))
         index_version, outcomes = self._write(upserts)
         done = iter(outcomes)
-        return UpsertReport(tuple(next(done) if each is None else each for each in results), index_version, None)
+        return UpsertReport(tuple(next(done) if each is None else each for each in results), index_version)
 
     def _delete(self, product_ids: Sequence[str]) -> DeleteReport:
         results: list[FashionError | None] = []

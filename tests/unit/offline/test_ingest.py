@@ -61,9 +61,7 @@ class Catalogue:
             self.calls.append([item.row.id for item in rows])
             if self.whole_batch_errors:
                 raise self.whole_batch_errors.pop(0)
-            return BatchOutcome(
-                tuple(self._one(item) for item in rows), index_version=len(self.calls), embedding_s=0.25
-            )
+            return BatchOutcome(tuple(self._one(item) for item in rows), index_version=len(self.calls))
         finally:
             self.at_once -= 1
 
@@ -264,13 +262,6 @@ async def test_only_the_chosen_rows_are_sent(folder: Path) -> None:
         report = await prepared(dataset, catalogue, rows=dataset.rows[:4]).run()
     assert sorted(catalogue.known) == ["0", "1", "2", "3"]
     assert report.rows_chosen == 4
-
-
-async def test_time_spent_embedding_is_summed_and_never_exceeds_the_whole(folder: Path) -> None:
-    with open_dataset(folder) as dataset:
-        report = await prepared(dataset, Catalogue()).run()
-    # Four batches of a quarter of a second within one tick of the clock.
-    assert (report.embedding_s, report.seconds) == (1.0, 1)
 
 
 @pytest.mark.parametrize(("max_rows", "max_bytes"), [(1, 10**9), (3, 10**9), (500, 30_000), (7, 25_000)])

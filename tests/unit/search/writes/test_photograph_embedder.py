@@ -1,4 +1,4 @@
-"""Photographs of writes on their way to the embedder: in groups, a few at a time, each second counted once."""
+"""Photographs of writes on their way to the embedder: in groups, a few at a time."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -51,7 +51,7 @@ def _photographs(count: int) -> list[Photograph]:
 async def test_a_write_goes_in_groups() -> None:
     embedder = ScriptedEmbedder(_fine)
     queue = WriteEmbedder(embedder, "m1", group_size=4, groups_in_flight=2)
-    assert len((await queue.embed(_photographs(10))).results) == 10
+    assert len(await queue.embed(_photographs(10))) == 10
     assert embedder.groups == [4, 4, 2]
 
 
@@ -67,7 +67,7 @@ async def test_what_is_wrong_with_a_photograph_stays_its_own() -> None:
     bad = InvalidInput("broken", reason="IMAGE_UNREADABLE")
     embedder = ScriptedEmbedder(lambda photograph: bad if photograph.content == b"\x01" else _fine(photograph))
     queue = WriteEmbedder(embedder, "m1", group_size=2, groups_in_flight=1)
-    results = (await queue.embed(_photographs(3))).results
+    results = await queue.embed(_photographs(3))
     assert results[1] is bad
     assert isinstance(results[0], Embedding)
     assert isinstance(results[2], Embedding)
@@ -89,20 +89,3 @@ async def test_an_embedder_of_another_model_is_as_good_as_none() -> None:
         await queue.embed(_photographs(1))
     assert error.value.reason == "EMBEDDER_UNAVAILABLE"
     assert "m2" in error.value.message
-
-
-async def test_calls_that_wait_together_share_the_time() -> None:
-    now = 0.0
-    embedder = ScriptedEmbedder(_fine)
-    embedder.gate.clear()
-    queue = WriteEmbedder(embedder, "m1", group_size=2, groups_in_flight=2, clock=lambda: now)
-    first = asyncio.create_task(queue.embed(_photographs(1)))
-    await asyncio.sleep(0)
-    now = 10.0
-    second = asyncio.create_task(queue.embed(_photographs(1)))
-    await asyncio.sleep(0)
-    now = 16.0
-    embedder.gate.set()
-    seconds = (await first).seconds, (await second).seconds
-    assert sum(seconds) == pytest.approx(16.0)
-    assert seconds == (pytest.approx(13.0), pytest.approx(3.0))
