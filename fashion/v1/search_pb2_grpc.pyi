@@ -60,7 +60,8 @@ class SearchServiceStub:
       PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, GENDER_MISSING (unknown too), SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
       YEAR_INVALID, URL_INVALID, PRICE_INVALID, PHOTOGRAPH_MISSING, EMBEDDING_INVALID, MODEL_VERSION_MISMATCH, and those of
       EmbedderService.Embed.)
-    - RESOURCE_EXHAUSTED: QUEUE_FULL; no row was written, try again later.
+    - RESOURCE_EXHAUSTED: QUEUE_FULL, WRITE_CONFLICT (other writes keep changing the same products); no row was
+      written, try again later.
     - UNAVAILABLE: EMBEDDER_UNAVAILABLE; no row was written.
     """
     DeleteProducts: _grpc.UnaryUnaryMultiCallable[_search_pb2.DeleteProductsRequest, _search_pb2.DeleteProductsResponse]
@@ -163,7 +164,8 @@ class SearchServiceAsyncStub(SearchServiceStub):
       PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, GENDER_MISSING (unknown too), SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
       YEAR_INVALID, URL_INVALID, PRICE_INVALID, PHOTOGRAPH_MISSING, EMBEDDING_INVALID, MODEL_VERSION_MISMATCH, and those of
       EmbedderService.Embed.)
-    - RESOURCE_EXHAUSTED: QUEUE_FULL; no row was written, try again later.
+    - RESOURCE_EXHAUSTED: QUEUE_FULL, WRITE_CONFLICT (other writes keep changing the same products); no row was
+      written, try again later.
     - UNAVAILABLE: EMBEDDER_UNAVAILABLE; no row was written.
     """
     DeleteProducts: _aio.UnaryUnaryMultiCallable[_search_pb2.DeleteProductsRequest, _search_pb2.DeleteProductsResponse]  # type: ignore[assignment]
@@ -275,7 +277,8 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
           PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, GENDER_MISSING (unknown too), SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
           YEAR_INVALID, URL_INVALID, PRICE_INVALID, PHOTOGRAPH_MISSING, EMBEDDING_INVALID, MODEL_VERSION_MISMATCH, and those of
           EmbedderService.Embed.)
-        - RESOURCE_EXHAUSTED: QUEUE_FULL; no row was written, try again later.
+        - RESOURCE_EXHAUSTED: QUEUE_FULL, WRITE_CONFLICT (other writes keep changing the same products); no row was
+          written, try again later.
         - UNAVAILABLE: EMBEDDER_UNAVAILABLE; no row was written.
         """
 

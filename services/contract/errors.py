@@ -5,7 +5,7 @@
     ├── NotFound            what was named does not exist                      NOT_FOUND
     ├── AlreadyExists       what was to be made exists                         ALREADY_EXISTS
     ├── ModelMismatch       an embedding of another model version              FAILED_PRECONDITION
-    ├── Overloaded          a bounded queue is full; try again later           RESOURCE_EXHAUSTED
+    ├── Overloaded          a queue is full or writes collide; try again later RESOURCE_EXHAUSTED
     ├── DeadlineExceeded    the caller's deadline passed before the work did   DEADLINE_EXCEEDED
     └── Unavailable
         ├── NotReady        this service cannot answer yet                     UNAVAILABLE
@@ -50,7 +50,7 @@ class ModelMismatch(FashionError):
 
 
 class Overloaded(FashionError):
-    """A bounded queue is full; the same call may succeed a little later."""
+    """A bounded queue is full, or other writes are in the way; the same call may succeed a little later."""
 
 
 class DeadlineExceeded(FashionError):

@@ -139,7 +139,7 @@ class CatalogueWriter:
         Raises:
             InvalidInput: BATCH_EMPTY, BATCH_TOO_LARGE.
             Unavailable: EMBEDDER_UNAVAILABLE; no row was written.
-            Overloaded: QUEUE_FULL; no row was written.
+            Overloaded: QUEUE_FULL, WRITE_CONFLICT; no row was written.
         """
         self._check_size(len(rows))
         planned = _checked(rows, self._space)
@@ -151,7 +151,7 @@ class CatalogueWriter:
             embedded = await self._embedder.embed([photograph for _, photograph in outcome.missing])
             embeddings.update(zip((row for row, _ in outcome.missing), embedded, strict=True))
         raise Overloaded(
-            "Other writes keep changing the same products; try again a little later.", reason="QUEUE_FULL"
+            "Other writes keep changing the same products; try again a little later.", reason="WRITE_CONFLICT"
         )
 
     async def delete(self, product_ids: Sequence[str]) -> DeleteReport:

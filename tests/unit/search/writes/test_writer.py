@@ -220,6 +220,22 @@ async def test_a_product_that_is_deleted_while_its_row_is_embedded_is_planned_an
     assert shop.findable() == {"a", "b", "c"}
 
 
+async def test_a_write_that_keeps_losing_races_says_so(shop: Shop) -> None:
+    known = [row(f"known-{number}", shot(number)) for number in range(8)]
+    await shop.writer.upsert(known)
+    rivals = [each.product_id for each in known]
+
+    async def delete_another() -> None:
+        await shop.writer.delete([rivals.pop()])
+        shop.embedder.first = delete_another if rivals else None
+
+    shop.embedder.first = delete_another
+    with pytest.raises(Overloaded) as error:
+        await shop.writer.upsert([*known, row("new", shot(9))])
+    assert error.value.reason == "WRITE_CONFLICT"
+    assert shop.findable() == set()
+
+
 async def test_a_caller_that_gives_up_leaves_disk_and_index_agreed(shop: Shop) -> None:
     task = asyncio.create_task(shop.writer.upsert([row("a", shot(0))]))
     for _ in range(200):
