@@ -168,7 +168,7 @@ async def photographs(client: "SearchClient", product_ids: Collection[str]) -> d
     async def photograph(product_id: str) -> bytes | None:
         async with turn:
             try:
-                return (await client.photograph(product_id)).content
+                return (await client.get_photograph(product_id)).content
             except NotFound:
                 return None
 

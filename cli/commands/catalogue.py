@@ -53,7 +53,7 @@ def stats(
     """Show how many products there are, of which types, and how fresh the index is."""
     from cli import output
 
-    index = with_client(server, lambda client: client.index())
+    index = with_client(server, lambda client: client.get_index())
     if as_json:
         output.print_json(output.message_document(index))
         return
@@ -162,7 +162,7 @@ def get(
     async def work(client: "SearchClient") -> "types_pb2.Product":
         product = (await client.get_product(product_id)).product
         if photograph is not None:
-            content = (await client.photograph(product_id)).content
+            content = (await client.get_photograph(product_id)).content
             try:
                 photograph.write_bytes(content)
             except OSError as error:

@@ -61,7 +61,7 @@ def ingest(
         async def work() -> None:
             async with connected(server) as client:
                 # Better to hear at once than after all retries that nobody is there.
-                await client.index()
+                await client.get_index()
                 await ingestion.run(client, dataset, rows=rows, limits=limits, to=output.errors(), keep=done.append)
 
         try:

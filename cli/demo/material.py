@@ -169,7 +169,7 @@ async def fill_if_empty(client: "SearchClient", folder: Path, to: Console) -> No
     Raises:
         FashionError: the server refused, or went away.
     """
-    count = (await client.index()).product_count
+    count = (await client.get_index()).product_count
     if count:
         first = (await client.list_products(page_size=1)).products[0]
         with open_dataset(drawn_catalogue(folder, to)) as dataset:

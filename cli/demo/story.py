@@ -116,7 +116,7 @@ class Story:
 
     async def _example(self) -> types_pb2.Product:
         """A product of the largest derived type, and not of the colour that the filter will ask for."""
-        index = await self._client.index()
+        index = await self._client.get_index()
         largest = max(index.derived_types, key=lambda each: (each.product_count, each.label))
         gender, _, article_type = largest.label.partition(" ")
         only = search_pb2.Filter()
@@ -129,7 +129,7 @@ class Story:
 
     async def _follow(self, photograph: HeldOut) -> None:
         """Waits until the classifier uses the candidates of the catalogue that was just written."""
-        version = (await self._client.index()).candidates_version
+        version = (await self._client.get_index()).candidates_version
         deadline = time.monotonic() + FOLLOW_TIMEOUT_S
         while version and time.monotonic() < deadline:
             answer = await self._client.find_similar(_by_photograph(photograph, user_id=""))

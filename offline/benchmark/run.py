@@ -327,7 +327,7 @@ class Benchmarks:
 
     def _embeddings(self) -> NDArray[np.float32]:
         """The catalogue's, as search keeps them: float32, shape (n, dimension)."""
-        with Catalogue.open(self._data) as catalogue:
+        with Catalogue(self._data) as catalogue:
             pairs = [
                 (row.product.id, row.embedding)
                 for rows in catalogue.by_derived_type()

@@ -53,5 +53,5 @@ def load_model(settings: EmbedderSettings) -> EvaluatedModel:
 
 def bundle_heads(bundle: Bundle) -> dict[str, LabelHead]:
     """Each head of a bundle by itself: cosines with its own directions, and nothing that decides along with them."""
-    found = {name: bundle.heads(name) for name in bundle.labels}
+    found = {name: bundle.head(name) for name in bundle.labels}
     return {name: LabelHead(head.labels, head.weights, head.scale) for name, head in found.items()}

@@ -54,7 +54,7 @@ def initial_weights(
     for head, labels in names.items():
         if head not in bundle.labels:
             continue
-        known = bundle.heads(head)
+        known = bundle.head(head)
         place = {label: index for index, label in enumerate(known.labels)}
         rows = np.full((len(labels), bundle.dimension), np.nan, dtype=np.float32)
         for index, label in enumerate(labels):

@@ -117,7 +117,7 @@ class Bundle:
         """
         return self._tensors(ENCODER_FILE)
 
-    def heads(self, name: str) -> Head:
+    def head(self, name: str) -> Head:
         """One of the trained heads.
 
         Args:

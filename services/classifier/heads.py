@@ -87,10 +87,10 @@ def load_head(bundle: Bundle, name: str) -> LabelHead:
     """
     if name not in bundle.labels:
         return no_head(bundle.dimension)
-    own = bundle.heads(name)
+    own = bundle.head(name)
     weights, parts = own.weights, 1.0
     for other, share in own.shares.items():
-        part = bundle.heads(other)
+        part = bundle.head(other)
         place = {label: row for row, label in enumerate(part.labels)}
         rows = [place.get(_part(label, other), -1) for label in own.labels]
         if min(rows) < 0:

@@ -93,7 +93,7 @@ class SearchClient(SearchCalls):
         response = await self._send(self._methods.DeleteProducts, request, self._timeouts.write_s)
         return response
 
-    async def index(self) -> search_pb2.GetIndexResponse:
+    async def get_index(self) -> search_pb2.GetIndexResponse:
         """Returns facts about the index.
 
         Raises:

@@ -38,7 +38,7 @@ class SearchCalls(ABC):
         request = search_pb2.GetProductRequest(product_id=product_id, include_embedding=include_embedding)
         return await self._query(self._methods.GetProduct, request)
 
-    async def photograph(self, product_id: str) -> search_pb2.GetPhotographResponse:
+    async def get_photograph(self, product_id: str) -> search_pb2.GetPhotographResponse:
         """Returns the photograph of a product as it was uploaded; NotFound where there is none."""
         request = search_pb2.GetPhotographRequest(product_id=product_id)
         return await self._query(self._methods.GetPhotograph, request)

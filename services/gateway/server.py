@@ -74,7 +74,8 @@ async def running_gateway(
         resources.callback(listening.close)
         backend = Backend(settings.deadline_s)
         thumbnails = Thumbnails(
-            lambda product_id: backend.ask(lambda search: search.photograph(product_id)), settings.thumbnail_cache_bytes
+            lambda product_id: backend.ask(lambda search: search.get_photograph(product_id)),
+            settings.thumbnail_cache_bytes,
         )
         resources.callback(thumbnails.close)
         app = gateway_app(settings, backend, Access.of(settings, host), thumbnails, settings.map or map_file)

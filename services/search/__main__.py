@@ -30,7 +30,7 @@ async def main() -> None:
     configure_logging(server_settings.log_level, server_settings.log_format)
 
     async def start(server: Server, resources: AsyncExitStack) -> None:
-        catalogue = await asyncio.to_thread(Catalogue.open, settings.data_dir)
+        catalogue = await asyncio.to_thread(Catalogue, settings.data_dir)
         resources.callback(catalogue.close)
         redis_url = settings.redis_url.get_secret_value() or DEFAULT_REDIS_URL
         preferences = RedisPreferences.connect(redis_url, timeout_s=settings.preferences_timeout_s)

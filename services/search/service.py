@@ -18,7 +18,7 @@ from services.search.catalogue.store import Catalogue
 from services.search.filters.colours import DislikedColour, expand, require_known
 from services.search.filters.facets import Facets
 from services.search.filters.filter import Filter
-from services.search.filters.paging import DEFAULT_PAGE_SIZE, check_page_size, last_id, page_token
+from services.search.filters.paging import DEFAULT_PAGE_SIZE, check_page_size, last_id, next_page_token
 from services.search.indexes.base import Index, IndexFacts
 from services.search.preferences import PreferenceStore, validate_user_id
 from services.search.query.find_similar import SimilarAnswer, SimilarFinder
@@ -110,19 +110,19 @@ class LocalSearch:
         """Finds similar products; see `SimilarFinder.find_similar`."""
         return await self._finder.find_similar(request)
 
-    async def upsert(self, rows: Sequence[UpsertRow]) -> UpsertReport:
-        """Creates or replaces products; see `CatalogueWriter.upsert`."""
-        report = await self._writer.upsert(rows)
+    async def upsert_products(self, rows: Sequence[UpsertRow]) -> UpsertReport:
+        """Creates or replaces products; see `CatalogueWriter.upsert_products`."""
+        report = await self._writer.upsert_products(rows)
         await self._follow()
         return report
 
-    async def delete(self, product_ids: Sequence[str]) -> DeleteReport:
-        """Deletes products; see `CatalogueWriter.delete`."""
-        report = await self._writer.delete(product_ids)
+    async def delete_products(self, product_ids: Sequence[str]) -> DeleteReport:
+        """Deletes products; see `CatalogueWriter.delete_products`."""
+        report = await self._writer.delete_products(product_ids)
         await self._follow()
         return report
 
-    async def product(self, product_id: str, *, include_embedding: bool) -> FoundProduct:
+    async def get_product(self, product_id: str, *, include_embedding: bool) -> FoundProduct:
         """Returns one product.
 
         Raises:
@@ -142,7 +142,7 @@ class LocalSearch:
         embedding = Embedding(renormalised(stored.embedding), stored.content.model_version)
         return FoundProduct(stored.product, embedding)
 
-    async def photograph(self, product_id: str) -> StoredPhotograph:
+    async def get_photograph(self, product_id: str) -> StoredPhotograph:
         """Returns the photograph of a product as it was uploaded.
 
         Raises:
@@ -161,24 +161,26 @@ class LocalSearch:
             )
         return kept
 
-    async def products(self, filter: Filter, *, page_size: int = DEFAULT_PAGE_SIZE, token: str = "") -> ProductList:
+    async def list_products(
+        self, filter: Filter, *, page_size: int = DEFAULT_PAGE_SIZE, page_token: str = ""
+    ) -> ProductList:
         """Lists products in the order of their ids.
 
         Args:
             filter: which ones.
             page_size: 1..500.
-            token: of the page before; "" for the first.
+            page_token: of the page before; "" for the first.
 
         Raises:
             InvalidInput: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, FILTER_VALUE_UNKNOWN, YEAR_RANGE_INVALID.
         """
         check_page_size(page_size)
-        after = last_id(token, filter) if token else None
+        after = last_id(page_token, filter) if page_token else None
         page = await self._workers.run(self._index.page, filter, after, page_size)
-        following = page_token(page.products[-1].id, filter) if page.more else ""
-        return ProductList(page.products, following, page.total_count)
+        token = next_page_token(page.products[-1].id, filter) if page.more else ""
+        return ProductList(page.products, token, page.total_count)
 
-    async def facets(self, filter: Filter) -> Facets:
+    async def list_facets(self, filter: Filter) -> Facets:
         """Counts the products that a filter lets through by the values of their attributes.
 
         Raises:
@@ -191,7 +193,7 @@ class LocalSearch:
         known = await self._workers.run(self._index.colours)
         return tuple(tuple(sorted(expand((each,), known) & known)) for each in dislikes)
 
-    async def dislike(self, user_id: str, colours: Sequence[DislikedColour]) -> tuple[DislikedColour, ...]:
+    async def add_disliked_colours(self, user_id: str, colours: Sequence[DislikedColour]) -> tuple[DislikedColour, ...]:
         """Remembers colours that a user dislikes; returns all of them.
 
         Raises:
@@ -205,7 +207,7 @@ class LocalSearch:
             require_known(disliked.colour, known)
         return await self._preferences.add(user_id, colours)
 
-    async def undislike(self, user_id: str, colours: Sequence[str]) -> tuple[DislikedColour, ...]:
+    async def remove_disliked_colours(self, user_id: str, colours: Sequence[str]) -> tuple[DislikedColour, ...]:
         """Forgets that a user dislikes some colours; returns those that remain.
 
         Raises:
@@ -216,7 +218,7 @@ class LocalSearch:
         _check_colours(len(colours))
         return await self._preferences.remove(user_id, colours)
 
-    async def dislikes(self, user_id: str) -> tuple[DislikedColour, ...]:
+    async def list_disliked_colours(self, user_id: str) -> tuple[DislikedColour, ...]:
         """Returns the colours that a user dislikes, in alphabetical order.
 
         Raises:
@@ -225,7 +227,7 @@ class LocalSearch:
         """
         return await self._preferences.disliked_colours(validate_user_id(user_id))
 
-    async def forget(self, user_id: str) -> bool:
+    async def forget_user(self, user_id: str) -> bool:
         """Erases all that is kept about a user; tells whether there was anything.
 
         Raises:
@@ -234,7 +236,7 @@ class LocalSearch:
         """
         return await self._preferences.forget(validate_user_id(user_id))
 
-    async def facts(self) -> CatalogueFacts:
+    async def get_index(self) -> CatalogueFacts:
         """Returns facts about what is searched."""
         return await self._workers.run(self._facts)
 

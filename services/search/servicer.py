@@ -39,20 +39,20 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     ) -> search_pb2.UpsertProductsResponse:
         """Creates or replaces products."""
         rows = [conversion.upsert_row(row) for row in request.rows]
-        return conversion.upsert_response(rows, await self._search.upsert(rows))
+        return conversion.upsert_response(rows, await self._search.upsert_products(rows))
 
     async def DeleteProducts(  # noqa: N802
         self, request: search_pb2.DeleteProductsRequest, context: _Context
     ) -> search_pb2.DeleteProductsResponse:
         """Deletes products and their photographs."""
         product_ids = tuple(request.product_ids)
-        return conversion.delete_response(product_ids, await self._search.delete(product_ids))
+        return conversion.delete_response(product_ids, await self._search.delete_products(product_ids))
 
     async def GetProduct(  # noqa: N802
         self, request: search_pb2.GetProductRequest, context: _Context
     ) -> search_pb2.GetProductResponse:
         """Returns one product."""
-        found = await self._search.product(request.product_id, include_embedding=request.include_embedding)
+        found = await self._search.get_product(request.product_id, include_embedding=request.include_embedding)
         return search_pb2.GetProductResponse(
             product=conversion.product_to_proto(found.product),
             embedding=None if found.embedding is None else embedding_to_proto(found.embedding),
@@ -62,17 +62,17 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         self, request: search_pb2.GetPhotographRequest, context: _Context
     ) -> search_pb2.GetPhotographResponse:
         """Returns the photograph of a product, as it was uploaded."""
-        kept = await self._search.photograph(request.product_id)
+        kept = await self._search.get_photograph(request.product_id)
         return search_pb2.GetPhotographResponse(content=kept.content, media_type=kept.media_type, sha256=kept.sha256)
 
     async def ListProducts(  # noqa: N802
         self, request: search_pb2.ListProductsRequest, context: _Context
     ) -> search_pb2.ListProductsResponse:
         """Lists products in the order of their ids, a page at a time."""
-        page = await self._search.products(
+        page = await self._search.list_products(
             conversion.filter_of(request.filter),
             page_size=request.page_size if request.HasField("page_size") else DEFAULT_PAGE_SIZE,
-            token=request.page_token,
+            page_token=request.page_token,
         )
         return search_pb2.ListProductsResponse(
             products=[conversion.product_to_proto(product) for product in page.products],
@@ -84,41 +84,41 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         self, request: search_pb2.ListFacetsRequest, context: _Context
     ) -> search_pb2.ListFacetsResponse:
         """Counts the products of the catalogue by the values of their attributes."""
-        return conversion.facets_response(await self._search.facets(conversion.filter_of(request.filter)))
+        return conversion.facets_response(await self._search.list_facets(conversion.filter_of(request.filter)))
 
     async def AddDislikedColours(  # noqa: N802
         self, request: search_pb2.AddDislikedColoursRequest, context: _Context
     ) -> search_pb2.AddDislikedColoursResponse:
         """Remembers colours that a user dislikes."""
         named = [conversion.disliked_colour(colour) for colour in request.colours]
-        colours = await self._search.dislike(request.user_id, named)
+        colours = await self._search.add_disliked_colours(request.user_id, named)
         return search_pb2.AddDislikedColoursResponse(colours=await self._spelt_out(colours))
 
     async def RemoveDislikedColours(  # noqa: N802
         self, request: search_pb2.RemoveDislikedColoursRequest, context: _Context
     ) -> search_pb2.RemoveDislikedColoursResponse:
         """Forgets that a user dislikes some colours."""
-        colours = await self._search.undislike(request.user_id, tuple(request.colours))
+        colours = await self._search.remove_disliked_colours(request.user_id, tuple(request.colours))
         return search_pb2.RemoveDislikedColoursResponse(colours=await self._spelt_out(colours))
 
     async def ListDislikedColours(  # noqa: N802
         self, request: search_pb2.ListDislikedColoursRequest, context: _Context
     ) -> search_pb2.ListDislikedColoursResponse:
         """Lists the colours that a user dislikes."""
-        colours = await self._search.dislikes(request.user_id)
+        colours = await self._search.list_disliked_colours(request.user_id)
         return search_pb2.ListDislikedColoursResponse(colours=await self._spelt_out(colours))
 
     async def ForgetUser(  # noqa: N802
         self, request: search_pb2.ForgetUserRequest, context: _Context
     ) -> search_pb2.ForgetUserResponse:
         """Erases all that is kept about a user."""
-        return search_pb2.ForgetUserResponse(existed=await self._search.forget(request.user_id))
+        return search_pb2.ForgetUserResponse(existed=await self._search.forget_user(request.user_id))
 
     async def GetIndex(  # noqa: N802
         self, request: search_pb2.GetIndexRequest, context: _Context
     ) -> search_pb2.GetIndexResponse:
         """Returns facts about the index."""
-        return conversion.index_response(await self._search.facts())
+        return conversion.index_response(await self._search.get_index())
 
     async def _spelt_out(self, colours: Sequence[DislikedColour]) -> list[search_pb2.DislikedColour]:
         return conversion.disliked_colours_to_proto(colours, await self._search.covered(colours))

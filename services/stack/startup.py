@@ -137,7 +137,7 @@ def _ended(server: Server, failure: list[Exception], error: Exception) -> None:
 async def _start(settings: StackSettings, server: Server, resources: AsyncExitStack) -> "list[Gateway]":
     # What can refuse goes before what takes long.
     data_dir = settings.search.data_dir
-    catalogue = await asyncio.to_thread(Catalogue.open, data_dir)
+    catalogue = await asyncio.to_thread(Catalogue, data_dir)
     resources.callback(catalogue.close)
     bundle = await asyncio.to_thread(named_bundle, settings.embedder)
     # Compiling needs no interpreter: the gateway is imported, and Redis started, meanwhile.

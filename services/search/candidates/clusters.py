@@ -14,7 +14,7 @@ from services.contract.embedding import renormalised
 from services.contract.values import CandidateSet, Gender, derived_type
 
 # More groups of a kind were no better recognised (docs/decisions/0004), and each costs time with every photograph.
-MOST_CLUSTERS: Final = 32
+MAX_CLUSTERS: Final = 32
 _ROUNDS: Final = 6
 # Of more products every second, third, … is taken: as good, and a write to a large type does not wait for it.
 _SAMPLE: Final = 1024
@@ -70,7 +70,7 @@ def clusters(embeddings: NDArray[np.floating], product_ids: Sequence[str]) -> li
         product_ids: shape (n,), unique.
 
     Returns:
-        1 to `MOST_CLUSTERS` groups; of very many products, those of an even sample.
+        1 to `MAX_CLUSTERS` groups; of very many products, those of an even sample.
 
     Raises:
         ValueError: there are no rows, the lengths differ, or a row has no direction.
@@ -81,7 +81,7 @@ def clusters(embeddings: NDArray[np.floating], product_ids: Sequence[str]) -> li
     order = sorted(range(n), key=lambda row: product_ids[row])
     order = order[:: -(-n // _SAMPLE)]
     rows = renormalised(embeddings[order])
-    means = _first_means(rows, min(MOST_CLUSTERS, math.isqrt(n)))
+    means = _first_means(rows, min(MAX_CLUSTERS, math.isqrt(n)))
     for _ in range(_ROUNDS):
         means = _means(rows, (rows @ means.T).argmax(axis=1), means)
     similar = rows @ means.T

@@ -173,11 +173,6 @@ class Catalogue:
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
 
-    @classmethod
-    def open(cls, directory: Path, now: Callable[[], datetime] | None = None) -> Self:
-        """Opens the catalogue of a data directory; arguments and errors are those of the constructor."""
-        return cls(directory, now)
-
     def close(self) -> None:
         """Closes the database and gives the directory free; a write under way is finished first."""
         with self._write_lock, self._read_lock:

@@ -34,7 +34,7 @@ def check_page_size(size: int) -> None:
         )
 
 
-def page_token(last_id: str, filter: Filter) -> str:
+def next_page_token(last_id: str, filter: Filter) -> str:
     """Makes the token of the page that follows a product."""
     content = json.dumps([_FORMAT, _digest(filter, last_id), last_id])
     return base64.urlsafe_b64encode(content.encode()).decode().rstrip("=")

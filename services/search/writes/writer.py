@@ -130,7 +130,7 @@ class CatalogueWriter:
         """
         return await self._lane.run(self._load)
 
-    async def upsert(self, rows: Sequence[UpsertRow]) -> UpsertReport:
+    async def upsert_products(self, rows: Sequence[UpsertRow]) -> UpsertReport:
         """Creates or replaces products; a bad row spoils only itself.
 
         Args:
@@ -154,7 +154,7 @@ class CatalogueWriter:
             "Other writes keep changing the same products; try again a little later.", reason="WRITE_CONFLICT"
         )
 
-    async def delete(self, product_ids: Sequence[str]) -> DeleteReport:
+    async def delete_products(self, product_ids: Sequence[str]) -> DeleteReport:
         """Deletes products and their photographs; naming one twice is the same as once.
 
         Raises:

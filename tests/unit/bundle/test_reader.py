@@ -59,7 +59,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
 
 def test_heads_are_directions(tmp_path: Path) -> None:
-    head = write(tmp_path).heads("subCategory")
+    head = write(tmp_path).head("subCategory")
     assert head.labels == LABELS["subCategory"]
     assert head.scale == 20.0
     assert head.weights.shape == (3, 16)
@@ -72,7 +72,7 @@ def test_heads_are_directions(tmp_path: Path) -> None:
 
 def test_an_unknown_head_is_named(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="season"):
-        write(tmp_path).heads("season")
+        write(tmp_path).head("season")
 
 
 def test_the_version_follows_the_content(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_file_changed_after_loading_is_refused_when_it_is_read(tmp_path: Path)
     content[-1] ^= 1
     (tmp_path / "heads.safetensors").write_bytes(content)
     with pytest.raises(InvalidInput, match=r"heads\.safetensors"):
-        bundle.heads("gender")
+        bundle.head("gender")
 
 
 def test_a_changed_label_is_refused(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_head_that_cannot_decide_so_is_refused(tmp_path: Path, said: dict[str,
 def test_what_is_said_of_a_head_is_read(tmp_path: Path) -> None:
     write(tmp_path)
     said = {"prior": 0.5, "products": [5, 0, 7], "shares": {"gender": 1.0}}
-    head = describe(tmp_path, heads={"subCategory": said}).heads("subCategory")
+    head = describe(tmp_path, heads={"subCategory": said}).head("subCategory")
     assert (head.prior, head.products, dict(head.shares)) == (0.5, (5, 0, 7), {"gender": 1.0})
     # What is not said stays.
-    assert (head.scale, load_bundle(tmp_path).heads("gender").prior) == (20.0, 0.0)
+    assert (head.scale, load_bundle(tmp_path).head("gender").prior) == (20.0, 0.0)

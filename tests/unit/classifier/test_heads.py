@@ -111,7 +111,7 @@ def test_a_head_decides_along_with_others_and_knows_what_is_rare(tmp_path: Path)
     head = load_head(bundle, "derivedType")
     embedding = np.random.default_rng(6).standard_normal((1, 16)).astype(np.float32)
     embedding /= np.linalg.norm(embedding)
-    raw = {name: 20.0 * embedding[0] @ bundle.heads(name).weights.T for name in bundle.labels}
+    raw = {name: 20.0 * embedding[0] @ bundle.head(name).weights.T for name in bundle.labels}
     # A label of nothing counts like one of a single product.
     expected = raw["derivedType"] + raw["articleType"][[0, 0, 1]] + 0.5 * raw["gender"][[0, 1, 1]]
     expected = expected + 1.5 * np.log(np.array([1000.0, 10.0, 1.0]))
@@ -122,6 +122,6 @@ def test_a_head_decides_along_with_others_and_knows_what_is_rare(tmp_path: Path)
 def test_a_head_of_which_nothing_is_said_decides_by_its_directions(tmp_path: Path) -> None:
     bundle = _bundle(tmp_path)
     head = load_head(bundle, "derivedType")
-    np.testing.assert_array_equal(head.weights, bundle.heads("derivedType").weights)
+    np.testing.assert_array_equal(head.weights, bundle.head("derivedType").weights)
     assert (head.scale, head.handicap.any()) == (20.0, False)
     assert load_head(bundle, "season").labels == ()

@@ -119,7 +119,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
         classifier = Classifier(LocalClassifier(ClassifierModel.without_heads(encoder.model)))
         resources.callback(classifier.local.close)
         preferences = Preferences()
-        catalogue = resources.enter_context(Catalogue.open(tmp_path))
+        catalogue = resources.enter_context(Catalogue(tmp_path))
         settings = SearchSettings(
             data_dir=tmp_path, redis_url=SecretStr(""), classifier_timeout_s=0.5, candidates_pause_s=0.0
         )
@@ -134,7 +134,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
                 on_failure=pytest.fail,
             )
         )
-        await search.upsert([upsert_row(row) for row in rows()])
+        await search.upsert_products([upsert_row(row) for row in rows()])
         yield Shop(search, embedder, classifier, preferences)
 
 
@@ -222,7 +222,7 @@ async def test_a_predicted_type_that_the_catalogue_has_not_is_said(shop: Shop) -
 
 
 async def test_disliked_colours_are_left_out_with_their_families_in_every_scope(shop: Shop) -> None:
-    await shop.search.dislike("ann", [DislikedColour("Blue"), DislikedColour("Yellow")])
+    await shop.search.add_disliked_colours("ann", [DislikedColour("Blue"), DislikedColour("Yellow")])
     shop.classifier.failure = Upstream("down", reason="CLASSIFIER_UNAVAILABLE")
     for query, scope in ((KNOWN, None), (KNOWN, Scope.PREDICTED_TYPE), (SHOT, None), (SHOT, Scope.INVENTORY)):
         answer = await shop.find(query, scope=scope, user_id="ann", top_k=100)
@@ -232,7 +232,7 @@ async def test_disliked_colours_are_left_out_with_their_families_in_every_scope(
 
 
 async def test_an_exact_dislike_leaves_its_family(shop: Shop) -> None:
-    await shop.search.dislike("ann", [DislikedColour("Blue", exact=True)])
+    await shop.search.add_disliked_colours("ann", [DislikedColour("Blue", exact=True)])
     answer = await shop.find(KNOWN, user_id="ann", top_k=100)
     assert answer.result.excluded_colours == ("Blue",)
     assert "Navy Blue" in {hit.product.base_colour for hit in answer.result.hits}
@@ -273,10 +273,10 @@ async def test_liked_and_disliked_products_steer_and_stay_out(shop: Shop) -> Non
 
 async def test_what_is_out_of_stock_is_left_out_unless_asked_for(shop: Shop) -> None:
     (sold,) = [item for item in items() if item.id == "women-dresses-red-25"]
-    await shop.search.upsert([upsert_row(sold.row(in_stock=False))])
+    await shop.search.upsert_products([upsert_row(sold.row(in_stock=False))])
     assert sold.id not in _ids(await shop.find(KNOWN, top_k=100))
     assert sold.id in _ids(await shop.find(KNOWN, eligibility=Eligibility(include_out_of_stock=True), top_k=100))
-    facts = (await shop.search.facts()).index
+    facts = (await shop.search.get_index()).index
     assert (facts.product_count, facts.available_count) == (len(items()), len(items()) - 1)
 
 
@@ -318,11 +318,11 @@ async def test_an_embedder_of_another_model_is_as_good_as_none(shop: Shop) -> No
 async def test_a_new_type_is_recognised_by_the_query_after_its_write(shop: Shop) -> None:
     stripes = Photograph(photograph("Unisex Backpacks", "Red", 5))
     assert (await shop.find(stripes)).derived_types == ("Unisex Backpacks",)
-    await shop.search.delete([item.id for item in items() if item.derived_type == "Unisex Backpacks"])
+    await shop.search.delete_products([item.id for item in items() if item.derived_type == "Unisex Backpacks"])
     gone = await shop.find(stripes)
     assert "Unisex Backpacks" not in gone.derived_types
     assert gone.degraded == ()
-    await shop.search.upsert([upsert_row(row) for row in rows() if row.product.article_type == "Backpacks"])
+    await shop.search.upsert_products([upsert_row(row) for row in rows() if row.product.article_type == "Backpacks"])
     assert (await shop.find(stripes)).derived_types == ("Unisex Backpacks",)
 
 
@@ -331,7 +331,7 @@ async def test_pages_lead_through_the_whole_catalogue_in_the_order_of_ids(shop: 
     seen: list[str] = []
     token = ""
     while True:
-        page = await shop.search.products(red, page_size=3, token=token)
+        page = await shop.search.list_products(red, page_size=3, page_token=token)
         seen += [product.id for product in page.products]
         assert page.total_count == 8
         if not page.next_page_token:
@@ -341,13 +341,13 @@ async def test_pages_lead_through_the_whole_catalogue_in_the_order_of_ids(shop: 
 
 
 async def test_a_page_that_ends_with_the_last_product_is_the_last(shop: Shop) -> None:
-    page = await shop.search.products(Filter(), page_size=len(items()))
+    page = await shop.search.list_products(Filter(), page_size=len(items()))
     assert (len(page.products), page.next_page_token) == (len(items()), "")
 
 
 async def test_a_product_comes_with_its_embedding_where_asked_for(shop: Shop) -> None:
-    assert (await shop.search.product(KNOWN, include_embedding=False)).embedding is None
-    found = await shop.search.product(KNOWN, include_embedding=True)
+    assert (await shop.search.get_product(KNOWN, include_embedding=False)).embedding is None
+    found = await shop.search.get_product(KNOWN, include_embedding=True)
     assert found.embedding is not None
     # What was sent back as a query finds the product itself.
     assert _ids(await shop.find(found.embedding, scope=Scope.INVENTORY, top_k=1)) == [KNOWN]
@@ -356,16 +356,16 @@ async def test_a_product_comes_with_its_embedding_where_asked_for(shop: Shop) ->
 async def test_a_product_that_came_as_an_embedding_has_no_photograph(shop: Shop) -> None:
     embedding = await shop.embedder.local.embed(SHOT)
     known = upsert_row(items()[0].row(id="bare"))
-    await shop.search.upsert([type(known)("bare", known.product, embedding)])
+    await shop.search.upsert_products([type(known)("bare", known.product, embedding)])
     with pytest.raises(NotFound) as error:
-        await shop.search.photograph("bare")
+        await shop.search.get_photograph("bare")
     assert error.value.reason == "PHOTOGRAPH_NOT_FOUND"
-    assert (await shop.search.photograph(KNOWN)).media_type == "image/png"
+    assert (await shop.search.get_photograph(KNOWN)).media_type == "image/png"
 
 
 async def test_dislikes_come_and_go(shop: Shop) -> None:
-    await shop.search.dislike("ann", [DislikedColour("Red"), DislikedColour("Mustard", exact=True)])
-    assert await shop.search.undislike("ann", ["Red", "Puce"]) == (DislikedColour("Mustard", exact=True),)
-    assert await shop.search.dislikes("ann") == (DislikedColour("Mustard", exact=True),)
-    assert await shop.search.forget("ann")
-    assert await shop.search.dislikes("ann") == ()
+    await shop.search.add_disliked_colours("ann", [DislikedColour("Red"), DislikedColour("Mustard", exact=True)])
+    assert await shop.search.remove_disliked_colours("ann", ["Red", "Puce"]) == (DislikedColour("Mustard", exact=True),)
+    assert await shop.search.list_disliked_colours("ann") == (DislikedColour("Mustard", exact=True),)
+    assert await shop.search.forget_user("ann")
+    assert await shop.search.list_disliked_colours("ann") == ()

@@ -47,7 +47,7 @@ def upsert(product_id: str, kind: int, seed: int, model_version: str = "m1", **a
 def shop(tmp_path: Path) -> Path:
     """60 shirts, 30 watches, 10 bags: a data directory."""
     kinds = [0] * 60 + [1] * 30 + [2] * 10
-    with Catalogue.open(tmp_path / "data") as catalogue:
+    with Catalogue(tmp_path / "data") as catalogue:
         catalogue.write(
             [
                 upsert(
@@ -73,7 +73,7 @@ def test_every_type_has_its_share_and_the_same_seed_chooses_the_same(shop: Path)
 
 def test_each_product_comes_with_its_own_embedding(shop: Path) -> None:
     sample = draw_sample(shop, 40)
-    with Catalogue.open(shop) as catalogue:
+    with Catalogue(shop) as catalogue:
         for product, embedding in zip(sample.products, sample.embeddings, strict=True):
             stored = catalogue.get(product.id)
             assert stored is not None and stored.product == product
@@ -90,7 +90,7 @@ def test_a_stratified_choice_is_as_large_as_asked(limit: int) -> None:
 
 
 def test_a_catalogue_that_a_server_has_open_is_read_and_its_newest_write_seen(shop: Path) -> None:
-    with Catalogue.open(shop) as catalogue:
+    with Catalogue(shop) as catalogue:
         catalogue.write([upsert("new", 0, 999)])
         sample = draw_sample(shop)
         assert "new" in {product.id for product in sample.products}
@@ -99,7 +99,7 @@ def test_a_catalogue_that_a_server_has_open_is_read_and_its_newest_write_seen(sh
 
 
 def test_embeddings_of_two_models_are_never_mixed(shop: Path) -> None:
-    with Catalogue.open(shop) as catalogue:
+    with Catalogue(shop) as catalogue:
         catalogue.write([upsert(f"old{at}", 0, at, model_version="m0") for at in range(30)])
     sample = draw_sample(shop)
     assert sample.model_version == "m1"
@@ -119,7 +119,7 @@ def test_products_that_look_alike_lie_together(shop: Path) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 9, 10, 11])
 def test_a_small_catalogue_has_a_map_too(tmp_path: Path, count: int) -> None:
-    with Catalogue.open(tmp_path) as catalogue:
+    with Catalogue(tmp_path) as catalogue:
         catalogue.write([upsert(f"p{at}", at % 3, at) for at in range(count)])
     places = lay_out(draw_sample(tmp_path)).places
     assert places.shape == (count, 2)
@@ -149,7 +149,7 @@ def test_the_command_writes_what_the_storefront_reads(shop: Path, capsys: pytest
     assert (document["model_version"], document["catalogue_size"], document["sampled"]) == ("m1", 100, 50)
     assert document["attributes"] == list(ATTRIBUTES)
     assert len(document["products"]) == 50
-    with Catalogue.open(shop) as catalogue:
+    with Catalogue(shop) as catalogue:
         for shown in document["products"]:
             stored = catalogue.get(shown["id"])
             assert stored is not None
@@ -210,7 +210,7 @@ def test_where_there_is_no_catalogue_it_says_so_and_makes_none(
     assert run(["catalogue", "map", "--data-dir", str(tmp_path / "nowhere")]) == 3
     assert "there is no catalogue" in capsys.readouterr().err
     assert not (tmp_path / "nowhere").exists()
-    with Catalogue.open(tmp_path / "empty"):
+    with Catalogue(tmp_path / "empty"):
         pass
     with pytest.raises(NotFound, match="empty"):
         draw_sample(tmp_path / "empty")

@@ -293,7 +293,7 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
 
     encoder = TensorflowEncoder.from_bundle(bundle)
     embeddings = encoder.encode(pictures_of_training.pixels)
-    head = bundle.heads("articleType")
+    head = bundle.head("articleType")
     answers = [head.labels[i] for i in np.argmax(embeddings @ head.weights.T, axis=1)]
     right = [answer == row.article_type for answer, row in zip(answers, pictures_of_training.rows, strict=True)]
     # Chance is one in four.

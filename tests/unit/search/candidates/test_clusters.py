@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from services.contract.values import Gender
-from services.search.candidates.clusters import MOST_CLUSTERS, Candidate, candidate_set, clusters, compute_candidates
+from services.search.candidates.clusters import MAX_CLUSTERS, Candidate, candidate_set, clusters, compute_candidates
 
 
 def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -21,7 +21,7 @@ def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 def test_groups_are_means_of_the_products_nearest_to_them(n: int, dimension: int, seed: int) -> None:
     rows = np.random.default_rng(seed).normal(size=(n, dimension))
     found = clusters(rows, [f"{row:03}" for row in range(n)])
-    assert 1 <= len(found) <= min(MOST_CLUSTERS, math.isqrt(n))
+    assert 1 <= len(found) <= min(MAX_CLUSTERS, math.isqrt(n))
     directions = np.stack([cluster.direction for cluster in found])
     np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1, atol=1e-5)
     nearest = (_unit(rows) @ directions.T).argmax(axis=1)

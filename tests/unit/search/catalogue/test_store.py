@@ -74,13 +74,13 @@ def test_everything_that_is_written_is_there_after_reopening(tmp_path: Path) -> 
     )
     region = Box(0.1, 0.2, 0.30000001192092896, 1.0)
     moment = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
-    with Catalogue.open(tmp_path, lambda: moment) as catalogue:
+    with Catalogue(tmp_path, lambda: moment) as catalogue:
         assert (len(catalogue), catalogue.index_version, catalogue.update_time) == (0, 0, None)
         result = catalogue.write(
             [Upsert(full, NewContent(embedding(1), Photograph(jpeg("x"), region))), upsert("plain", 2)]
         )
         assert (result.outcomes, result.index_version) == ((CREATED, CREATED), 1)
-    with Catalogue.open(tmp_path) as catalogue:
+    with Catalogue(tmp_path) as catalogue:
         stored = catalogue.get("ä-1")
         assert stored is not None
         assert stored.product == full
@@ -103,7 +103,7 @@ def test_everything_that_is_written_is_there_after_reopening(tmp_path: Path) -> 
 
 def test_what_is_stored_already_leaves_no_trace(tmp_path: Path) -> None:
     times = iter(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in range(9))
-    with Catalogue.open(tmp_path, lambda: next(times)) as catalogue:
+    with Catalogue(tmp_path, lambda: next(times)) as catalogue:
         rows = [upsert("a", 1, "x"), upsert("b", 2)]
         catalogue.write(rows)
         written = catalogue.update_time
@@ -132,7 +132,7 @@ def test_what_is_stored_already_leaves_no_trace(tmp_path: Path) -> None:
     ],
 )
 def test_whatever_changes_makes_an_update(tmp_path: Path, changed: Upsert) -> None:
-    with Catalogue.open(tmp_path) as catalogue:
+    with Catalogue(tmp_path) as catalogue:
         catalogue.write([upsert("a", 1, "x")])
         result = catalogue.write([changed])
         assert (result.outcomes, result.index_version) == ((UPDATED,), 2)
@@ -144,7 +144,7 @@ def test_whatever_changes_makes_an_update(tmp_path: Path, changed: Upsert) -> No
 
 
 def test_attributes_alone_keep_photograph_and_embedding(tmp_path: Path) -> None:
-    with Catalogue.open(tmp_path) as catalogue:
+    with Catalogue(tmp_path) as catalogue:
         catalogue.write([upsert("a", 1, "x")])
         (row,) = catalogue.write([Upsert(product("a", name="New"), None)]).changed
         assert np.array_equal(row.embedding, embedding(1).values.astype(np.float16))
@@ -154,7 +154,7 @@ def test_attributes_alone_keep_photograph_and_embedding(tmp_path: Path) -> None:
 
 
 def test_photographs_go_with_the_last_product_that_shows_them(tmp_path: Path) -> None:
-    with Catalogue.open(tmp_path) as catalogue:
+    with Catalogue(tmp_path) as catalogue:
         catalogue.write([upsert("a", 1, "x"), upsert("b", 1, "x"), upsert("c", 2, "y")])
         assert photographs(tmp_path) == 2
         assert catalogue.write(deletes=["a", "nobody"]).deleted == ("a",)
@@ -169,7 +169,7 @@ def test_photographs_go_with_the_last_product_that_shows_them(tmp_path: Path) ->
 
 
 def test_a_write_is_refused_whole(tmp_path: Path) -> None:
-    with Catalogue.open(tmp_path) as catalogue:
+    with Catalogue(tmp_path) as catalogue:
         with pytest.raises(InvalidInput) as refused:
             catalogue.write([upsert("a", 1, "x"), Upsert(product("new"), None)])
         assert refused.value.reason == "PHOTOGRAPH_MISSING"
@@ -183,21 +183,21 @@ def test_a_transaction_that_fails_leaves_neither_rows_nor_photographs(tmp_path: 
     def broken_clock() -> datetime:
         raise OSError("no clock")
 
-    with Catalogue.open(tmp_path, broken_clock) as catalogue:
+    with Catalogue(tmp_path, broken_clock) as catalogue:
         with pytest.raises(OSError, match="no clock"):
             catalogue.write([upsert("a", 1, "x")])
         assert (len(catalogue), catalogue.index_version, photographs(tmp_path)) == (0, 0, 0)
 
 
 def test_yields_the_products_of_a_derived_type_together(tmp_path: Path) -> None:
-    with Catalogue.open(tmp_path) as catalogue:
+    with Catalogue(tmp_path) as catalogue:
         catalogue.write([upsert("b"), upsert("a"), upsert("c", gender=Gender.WOMEN), upsert("d", article_type="Heels")])
         groups = [[row.product.id for row in group] for group in catalogue.by_derived_type()]
     assert sorted(groups) == [["a", "b"], ["c"], ["d"]]
 
 
 def test_a_photograph_that_the_disk_lost_is_told(tmp_path: Path) -> None:
-    with Catalogue.open(tmp_path) as catalogue:
+    with Catalogue(tmp_path) as catalogue:
         catalogue.write([upsert("a", 1, "x")])
         next(path for path in (tmp_path / "photographs").rglob("*") if path.is_file()).unlink()
         with pytest.raises(PhotographDamaged, match="gone"):
@@ -205,44 +205,44 @@ def test_a_photograph_that_the_disk_lost_is_told(tmp_path: Path) -> None:
 
 
 def test_orphans_of_a_crash_are_swept_when_it_opens(tmp_path: Path) -> None:
-    with Catalogue.open(tmp_path) as catalogue:
+    with Catalogue(tmp_path) as catalogue:
         catalogue.write([upsert("a", 1, "x")])
         orphan = tmp_path / "photographs" / "ab" / ("c" * 62)
         orphan.parent.mkdir(exist_ok=True)
         orphan.write_bytes(jpeg("orphan"))
-    with Catalogue.open(tmp_path) as catalogue:
+    with Catalogue(tmp_path) as catalogue:
         assert not orphan.exists()
         assert catalogue.photograph("a") is not None
 
 
 def test_two_servers_cannot_share_a_directory(tmp_path: Path) -> None:
-    with Catalogue.open(tmp_path), pytest.raises(CatalogueUnusable, match=rf"in use by .*process {os.getpid()}"):
-        Catalogue.open(tmp_path)
-    Catalogue.open(tmp_path).close()
+    with Catalogue(tmp_path), pytest.raises(CatalogueUnusable, match=rf"in use by .*process {os.getpid()}"):
+        Catalogue(tmp_path)
+    Catalogue(tmp_path).close()
 
 
 def test_an_unknown_schema_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    Catalogue.open(tmp_path).close()
+    Catalogue(tmp_path).close()
     database = tmp_path / "catalogue.sqlite3"
     with sqlite3.connect(database) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
     for _ in range(2):  # the first refusal must have given the lock free
         with pytest.raises(CatalogueUnusable, match=r"schema version 99.*reads version 1"):
-            Catalogue.open(tmp_path)
+            Catalogue(tmp_path)
     database.unlink()
     with sqlite3.connect(database) as connection:
         connection.execute("CREATE TABLE other (id)")
     connection.close()
     with pytest.raises(CatalogueUnusable, match="none of a catalogue"):
-        Catalogue.open(tmp_path)
+        Catalogue(tmp_path)
     database.write_bytes(b"not a database at all" * 100)
     with pytest.raises(CatalogueUnusable, match="cannot be read"):
-        Catalogue.open(tmp_path)
+        Catalogue(tmp_path)
 
 
 def test_readers_are_served_while_others_write(tmp_path: Path) -> None:
-    with Catalogue.open(tmp_path) as catalogue:
+    with Catalogue(tmp_path) as catalogue:
         catalogue.write([upsert(str(i), i, f"p{i}") for i in range(20)])
         stop, failed = threading.Event(), list[BaseException]()
 
@@ -294,7 +294,7 @@ def test_agrees_with_a_dictionary(
     directory = tmp_path_factory.mktemp("catalogue")
     expected: dict[str, tuple[int, str | None, str | None]] = {}
     version = 0
-    with Catalogue.open(directory) as catalogue:
+    with Catalogue(directory) as catalogue:
         for upserts, wanted_deletes in history:
             deletes = sorted(wanted_deletes - upserts.keys())
             result = catalogue.write(
@@ -314,7 +314,7 @@ def test_agrees_with_a_dictionary(
             assert list(result.outcomes) == outcomes
             assert list(result.deleted) == gone
             assert result.index_version == version
-    with Catalogue.open(directory) as catalogue:
+    with Catalogue(directory) as catalogue:
         assert catalogue.index_version == version
         stored = {row.product.id: row for group in catalogue.by_derived_type() for row in group}
         assert stored.keys() == expected.keys()
@@ -335,7 +335,7 @@ WRITER = textwrap.dedent(
     from services.search.catalogue.store import Catalogue, NewContent, Upsert
     from services.search.catalogue.products import Product
 
-    catalogue = Catalogue.open(Path(sys.argv[1]))
+    catalogue = Catalogue(Path(sys.argv[1]))
     number = len(catalogue)
     while True:
         upserts = []
@@ -373,7 +373,7 @@ def test_a_killed_server_loses_nothing_that_it_acknowledged(tmp_path: Path) -> N
             for line in process.stdout:
                 if line.endswith("\n"):
                     acknowledged, version = map(int, line.split())
-        with Catalogue.open(tmp_path) as catalogue:
+        with Catalogue(tmp_path) as catalogue:
             assert catalogue.index_version in (version, version + 1)
             # Nothing but whole writes of five.
             assert len(catalogue) in (acknowledged, acknowledged + 5)

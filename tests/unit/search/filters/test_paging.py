@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from services.contract.errors import InvalidInput
 from services.contract.values import Gender
 from services.search.filters.filter import ColourFilter, Filter, GenderFilter, LabelFilter, YearRange
-from services.search.filters.paging import check_page_size, last_id, page_token
+from services.search.filters.paging import check_page_size, last_id, next_page_token
 
 BAGS = Filter(sub_category=LabelFilter(any_of=("Bags", "Shoes")), year=YearRange(first=2012))
 
 
 @given(st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=128).filter(str.isprintable))
 def test_a_token_leads_to_the_product_it_was_made_of(product_id: str) -> None:
-    assert last_id(page_token(product_id, BAGS), BAGS) == product_id
+    assert last_id(next_page_token(product_id, BAGS), BAGS) == product_id
 
 
 @pytest.mark.parametrize(
@@ -32,17 +32,17 @@ def test_a_token_leads_to_the_product_it_was_made_of(product_id: str) -> None:
 )
 def test_a_token_of_another_filter_is_refused(other: Filter) -> None:
     with pytest.raises(InvalidInput) as error:
-        last_id(page_token("p1", BAGS), other)
+        last_id(next_page_token("p1", BAGS), other)
     assert error.value.reason == "PAGE_TOKEN_INVALID"
 
 
 def test_filters_that_ask_for_the_same_share_their_tokens() -> None:
     nothing = Filter(gender=GenderFilter(), base_colour=ColourFilter(), year=YearRange())
-    assert last_id(page_token("p1", Filter()), nothing) == "p1"
+    assert last_id(next_page_token("p1", Filter()), nothing) == "p1"
     turned = Filter(sub_category=LabelFilter(any_of=("Shoes", "Bags")), year=YearRange(first=2012))
-    assert last_id(page_token("p1", BAGS), turned) == "p1"
+    assert last_id(next_page_token("p1", BAGS), turned) == "p1"
     women = Filter(gender=GenderFilter(any_of=(Gender.WOMEN,)))
-    assert last_id(page_token("p1", women), women) == "p1"
+    assert last_id(next_page_token("p1", women), women) == "p1"
 
 
 @given(st.text(max_size=200))

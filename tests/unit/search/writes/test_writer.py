@@ -62,7 +62,7 @@ class Shop:
     """A writer with all that it writes to."""
 
     def __init__(self, directory: Path, version: str = "m1", max_pending: int = 8) -> None:
-        self.catalogue = Catalogue.open(directory)
+        self.catalogue = Catalogue(directory)
         self.index = FaissIndex(SIZE)
         self.embedder = HashEmbedder(version)
         self.changes: list[Change] = []
@@ -106,7 +106,7 @@ def shot(shade: int = 0, region: Box | None = None) -> Photograph:
 
 
 async def test_what_is_acknowledged_is_on_disk_and_found(shop: Shop) -> None:
-    report = await shop.writer.upsert([row("a", shot(0)), row("b", shot(1))])
+    report = await shop.writer.upsert_products([row("a", shot(0)), row("b", shot(1))])
     assert report.results == (CREATED, CREATED)
     assert report.index_version == shop.catalogue.index_version == shop.index.facts().index_version == 1
     assert shop.findable() == {"a", "b"}
@@ -118,17 +118,17 @@ async def test_what_is_acknowledged_is_on_disk_and_found(shop: Shop) -> None:
 
 async def test_the_same_row_again_changes_and_embeds_nothing(shop: Shop) -> None:
     rows = [row("a", shot(0)), row("b", shot(1))]
-    await shop.writer.upsert(rows)
-    report = await shop.writer.upsert(rows)
+    await shop.writer.upsert_products(rows)
+    report = await shop.writer.upsert_products(rows)
     assert report.results == (UNCHANGED, UNCHANGED)
     assert (report.index_version, shop.embedder.asked) == (1, 2)
     assert len(shop.changes) == 2
 
 
 async def test_attributes_alone_keep_photograph_and_embedding(shop: Shop) -> None:
-    await shop.writer.upsert([row("a", shot())])
+    await shop.writer.upsert_products([row("a", shot())])
     before = shop.index.embedding("a")
-    report = await shop.writer.upsert([row("a", base_colour="Red")])
+    report = await shop.writer.upsert_products([row("a", base_colour="Red")])
     assert report.results == (UPDATED,)
     assert shop.embedder.asked == 1
     found = shop.index.product("a")
@@ -139,10 +139,10 @@ async def test_attributes_alone_keep_photograph_and_embedding(shop: Shop) -> Non
 
 
 async def test_another_photograph_or_part_of_it_is_embedded(shop: Shop) -> None:
-    await shop.writer.upsert([row("a", shot(0))])
-    report = await shop.writer.upsert([row("a", shot(0, Box(0.0, 0.0, 0.5, 0.5)))])
+    await shop.writer.upsert_products([row("a", shot(0))])
+    report = await shop.writer.upsert_products([row("a", shot(0, Box(0.0, 0.0, 0.5, 0.5)))])
     assert (report.results, shop.embedder.asked) == ((UPDATED,), 2)
-    report = await shop.writer.upsert([row("a", shot(1))])
+    report = await shop.writer.upsert_products([row("a", shot(1))])
     assert (report.results, shop.embedder.asked) == ((UPDATED,), 3)
 
 
@@ -150,7 +150,7 @@ async def test_a_bad_row_spoils_only_itself(shop: Shop) -> None:
     bad = InvalidInput("gender is missing", reason="GENDER_MISSING")
     other = Embedding(np.ones(SIZE, dtype=np.float32) * SIZE**-0.5, "other")
     long = Embedding(np.ones(SIZE, dtype=np.float32), "m1")
-    report = await shop.writer.upsert(
+    report = await shop.writer.upsert_products(
         [
             row("a", shot(0)),
             UpsertRow("b", bad, shot(1)),
@@ -179,10 +179,10 @@ async def test_a_bad_row_spoils_only_itself(shop: Shop) -> None:
 
 
 async def test_an_embedder_that_is_down_leaves_everything_as_it_was(shop: Shop) -> None:
-    await shop.writer.upsert([row("a", shot(0))])
+    await shop.writer.upsert_products([row("a", shot(0))])
     shop.embedder.failure = Upstream("down", reason="EMBEDDER_UNAVAILABLE")
     with pytest.raises(Upstream):
-        await shop.writer.upsert([row("a", base_colour="Red"), row("b", shot(1))])
+        await shop.writer.upsert_products([row("a", base_colour="Red"), row("b", shot(1))])
     found = shop.index.product("a")
     assert found is not None
     assert found.base_colour is None
@@ -192,8 +192,8 @@ async def test_an_embedder_that_is_down_leaves_everything_as_it_was(shop: Shop) 
 @pytest.mark.parametrize("size", [0, 11])
 async def test_a_batch_has_some_rows_and_not_too_many(shop: Shop, size: int) -> None:
     for call in (
-        shop.writer.upsert([row(str(number)) for number in range(size)]),
-        shop.writer.delete([str(number) for number in range(size)]),
+        shop.writer.upsert_products([row(str(number)) for number in range(size)]),
+        shop.writer.delete_products([str(number) for number in range(size)]),
     ):
         with pytest.raises(InvalidInput) as error:
             await call
@@ -201,8 +201,8 @@ async def test_a_batch_has_some_rows_and_not_too_many(shop: Shop, size: int) -> 
 
 
 async def test_deleting_takes_product_and_photograph(shop: Shop) -> None:
-    await shop.writer.upsert([row("a", shot(0)), row("b", shot(1))])
-    report = await shop.writer.delete(["a", "x", "a b", "a"])
+    await shop.writer.upsert_products([row("a", shot(0)), row("b", shot(1))])
+    report = await shop.writer.delete_products(["a", "x", "a b", "a"])
     reasons = [result and result.reason for result in report.results]
     assert reasons == [None, "PRODUCT_NOT_FOUND", "PRODUCT_ID_INVALID", None]
     assert report.index_version == 2
@@ -212,32 +212,32 @@ async def test_deleting_takes_product_and_photograph(shop: Shop) -> None:
 
 
 async def test_a_product_that_is_deleted_while_its_row_is_embedded_is_planned_anew(shop: Shop) -> None:
-    await shop.writer.upsert([row("a", shot(0)), row("b", shot(1))])
+    await shop.writer.upsert_products([row("a", shot(0)), row("b", shot(1))])
     # "a" needs no embedding when the write begins; it does once somebody has deleted it meanwhile.
-    shop.embedder.first = lambda: shop.writer.delete(["a"])
-    report = await shop.writer.upsert([row("a", shot(0), base_colour="Red"), row("c", shot(2))])
+    shop.embedder.first = lambda: shop.writer.delete_products(["a"])
+    report = await shop.writer.upsert_products([row("a", shot(0), base_colour="Red"), row("c", shot(2))])
     assert report.results == (CREATED, CREATED)
     assert shop.findable() == {"a", "b", "c"}
 
 
 async def test_a_write_that_keeps_losing_races_says_so(shop: Shop) -> None:
     known = [row(f"known-{number}", shot(number)) for number in range(8)]
-    await shop.writer.upsert(known)
+    await shop.writer.upsert_products(known)
     rivals = [each.product_id for each in known]
 
     async def delete_another() -> None:
-        await shop.writer.delete([rivals.pop()])
+        await shop.writer.delete_products([rivals.pop()])
         shop.embedder.first = delete_another if rivals else None
 
     shop.embedder.first = delete_another
     with pytest.raises(Overloaded) as error:
-        await shop.writer.upsert([*known, row("new", shot(9))])
+        await shop.writer.upsert_products([*known, row("new", shot(9))])
     assert error.value.reason == "WRITE_CONFLICT"
     assert shop.findable() == set()
 
 
 async def test_a_caller_that_gives_up_leaves_disk_and_index_agreed(shop: Shop) -> None:
-    task = asyncio.create_task(shop.writer.upsert([row("a", shot(0))]))
+    task = asyncio.create_task(shop.writer.upsert_products([row("a", shot(0))]))
     for _ in range(200):
         await asyncio.sleep(0)
         if shop.embedder.asked:
@@ -245,12 +245,12 @@ async def test_a_caller_that_gives_up_leaves_disk_and_index_agreed(shop: Shop) -
     task.cancel()
     await asyncio.wait({task})
     # The lane has done what it began before it takes the next write.
-    await shop.writer.upsert([row("b", shot(1))])
+    await shop.writer.upsert_products([row("b", shot(1))])
     assert shop.findable() == {"b"} | ({"a"} if shop.catalogue.get("a") else set())
 
 
 async def test_an_index_that_cannot_follow_is_built_anew(shop: Shop) -> None:
-    await shop.writer.upsert([row("a", shot(0))])
+    await shop.writer.upsert_products([row("a", shot(0))])
     # An index that is out of step: it refuses the next write once.
     apply, refused = shop.index.apply, []
 
@@ -261,7 +261,7 @@ async def test_an_index_that_cannot_follow_is_built_anew(shop: Shop) -> None:
         apply(*arguments)
 
     shop.index.apply = refuse_once  # type: ignore[method-assign, assignment]
-    report = await shop.writer.upsert([row("b", shot(1))])
+    report = await shop.writer.upsert_products([row("b", shot(1))])
     assert (refused != [], report.results) == (True, (CREATED,))
     assert shop.findable() == {"a", "b"}
     assert shop.index.facts().index_version == report.index_version
@@ -270,7 +270,7 @@ async def test_an_index_that_cannot_follow_is_built_anew(shop: Shop) -> None:
 async def test_writes_beyond_the_queue_are_refused_and_none_is_half_done(tmp_path: Path) -> None:
     shop = Shop(tmp_path, max_pending=1)
     results = await asyncio.gather(
-        *(shop.writer.upsert([row(f"p{number}", shot(number))]) for number in range(6)), return_exceptions=True
+        *(shop.writer.upsert_products([row(f"p{number}", shot(number))]) for number in range(6)), return_exceptions=True
     )
     refused = [result for result in results if isinstance(result, Overloaded)]
     assert refused
@@ -282,7 +282,7 @@ async def test_writes_beyond_the_queue_are_refused_and_none_is_half_done(tmp_pat
 async def test_what_another_model_embedded_is_embedded_again_from_the_photographs(tmp_path: Path) -> None:
     old = Shop(tmp_path)
     vector = Embedding(np.ones(SIZE, dtype=np.float32) * SIZE**-0.5, "m1")
-    await old.writer.upsert([row("a", shot(0)), row("b", shot(1, Box(0.0, 0.0, 1.0, 0.5))), row("v", vector)])
+    await old.writer.upsert_products([row("a", shot(0)), row("b", shot(1, Box(0.0, 0.0, 1.0, 0.5))), row("v", vector)])
     old.close()
 
     new = Shop(tmp_path, version="m2")
@@ -304,7 +304,7 @@ async def test_what_another_model_embedded_is_embedded_again_from_the_photograph
 
 async def test_an_embedder_that_is_away_only_delays_embedding_again(tmp_path: Path) -> None:
     old = Shop(tmp_path)
-    await old.writer.upsert([row(str(number), shot(number)) for number in range(5)])
+    await old.writer.upsert_products([row(str(number), shot(number)) for number in range(5)])
     old.close()
     new = Shop(tmp_path, version="m2")
     outdated = await new.writer.load()
@@ -334,14 +334,14 @@ async def test_an_embedder_that_is_away_only_delays_embedding_again(tmp_path: Pa
 
 async def test_a_write_that_comes_between_goes_before_embedding_again(tmp_path: Path) -> None:
     old = Shop(tmp_path)
-    await old.writer.upsert([row("a", shot(0)), row("b", shot(1))])
+    await old.writer.upsert_products([row("a", shot(0)), row("b", shot(1))])
     old.close()
     new = Shop(tmp_path, version="m2")
     outdated = await new.writer.load()
 
     async def meanwhile() -> None:
-        await new.writer.delete(["a"])
-        await new.writer.upsert([row("b", base_colour="Red")])
+        await new.writer.delete_products(["a"])
+        await new.writer.upsert_products([row("b", base_colour="Red")])
 
     new.embedder.first = meanwhile
     assert await new.writer.embed_again(outdated) == 1
