@@ -1,69 +1,105 @@
 """The options that narrow down which products are eligible, and the filter that they make."""
 
-from typing import TYPE_CHECKING, Annotated
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from cli.options import Command, shared_options
 from services.contract.errors import InvalidInput
 from services.contract.values import Gender
 
 if TYPE_CHECKING:
-    from fashion.v1 import search_pb2
+    from fashion.v1 import search_pb2, types_pb2
 
-PANEL = "Which products are eligible (repeat an option for several values)"
-
-
-def _values(flag: str, meaning: str, example: str) -> typer.models.OptionInfo:
-    option = typer.Option(flag, metavar="VALUE", help=f"{meaning}, such as {example}.", rich_help_panel=PANEL)
-    assert isinstance(option, typer.models.OptionInfo)
-    return option
+PANEL: Final = "Which products are eligible (repeat an option for several values)"
 
 
-Genders = Annotated[
-    list[Gender] | None,
-    typer.Option(
+@dataclass(frozen=True, slots=True)
+class LabelOption:
+    """An option that filters by one label of a product.
+
+    Attributes:
+        attribute: the field of fashion.v1.Filter; the option is named after it.
+        meaning: what the label says, for the help.
+        example: a value, for the help.
+    """
+
+    attribute: str
+    meaning: str
+    example: str
+
+
+LABEL_OPTIONS: Final = (
+    LabelOption("master_category", "The broadest category", "Apparel"),
+    LabelOption("sub_category", "The category below it", "Topwear"),
+    LabelOption("article_type", "The kind of article", "Tshirts"),
+    LabelOption("season", "The season", "Summer"),
+    LabelOption("usage", "The occasion", "Casual"),
+)
+_COLOUR_OPTIONS: Final = (
+    LabelOption("colour", "Exactly this main colour", "Blue"),
+    LabelOption("colour_family", "This colour or a relative (for Blue also Navy Blue)", "Blue"),
+    LabelOption("not_colour", "Not exactly this main colour", "Black"),
+    LabelOption("not_colour_family", "Neither this colour nor a relative", "Black"),
+)
+
+
+def filter_options(parameter: str) -> Callable[[Command], Command]:
+    """Gives a command the options of a filter; they arrive in `parameter` as a fashion.v1.Filter, or None."""
+    return shared_options(parameter, build_filter, list(_options()))
+
+
+def _options() -> Iterator[inspect.Parameter]:
+    genders = typer.Option(
         "--gender",
         case_sensitive=False,
         metavar="VALUE",
         help="Whom it is made for: Men, Women, Boys, Girls or Unisex.",
         rich_help_panel=PANEL,
-    ),
-]
-MasterCategories = Annotated[list[str] | None, _values("--master-category", "The broadest category", "Apparel")]
-SubCategories = Annotated[list[str] | None, _values("--sub-category", "The category below it", "Topwear")]
-ArticleTypes = Annotated[list[str] | None, _values("--article-type", "The kind of article", "Tshirts")]
-Colours = Annotated[list[str] | None, _values("--colour", "Exactly this main colour", "Blue")]
-ColourFamilies = Annotated[
-    list[str] | None, _values("--colour-family", "A colour and its relatives (Navy Blue, … too)", "Blue")
-]
-NotColours = Annotated[list[str] | None, _values("--not-colour", "Not exactly this main colour", "Black")]
-NotColourFamilies = Annotated[
-    list[str] | None, _values("--not-colour-family", "Neither a colour nor its relatives", "Black")
-]
-Seasons = Annotated[list[str] | None, _values("--season", "The season", "Summer")]
-Usages = Annotated[list[str] | None, _values("--usage", "The occasion", "Casual")]
-YearFrom = Annotated[
-    int | None, typer.Option("--year-from", metavar="YEAR", help="The first year.", rich_help_panel=PANEL)
-]
-YearTo = Annotated[int | None, typer.Option("--year-to", metavar="YEAR", help="The last year.", rich_help_panel=PANEL)]
+    )
+    yield _option("gender", Annotated[list[Gender] | None, genders])
+    for each in (*LABEL_OPTIONS, *_COLOUR_OPTIONS):
+        text = f"{each.meaning}, such as {each.example}."
+        values = typer.Option(_flag(each.attribute), metavar="VALUE", help=text, rich_help_panel=PANEL)
+        yield _option(each.attribute, Annotated[list[str] | None, values])
+    for name, text in (("year_from", "The first year."), ("year_to", "The last year.")):
+        year = typer.Option(_flag(name), metavar="YEAR", help=text, rich_help_panel=PANEL)
+        yield _option(name, Annotated[int | None, year])
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _option(name: str, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def build_filter(
     *,
-    genders: list[Gender] | None,
-    master_categories: list[str] | None,
-    sub_categories: list[str] | None,
-    article_types: list[str] | None,
-    colours: list[str] | None,
-    colour_families: list[str] | None,
-    not_colours: list[str] | None,
-    not_colour_families: list[str] | None,
-    seasons: list[str] | None,
-    usages: list[str] | None,
-    year_from: int | None,
-    year_to: int | None,
+    gender: list[Gender] | None = None,
+    colour: list[str] | None = None,
+    colour_family: list[str] | None = None,
+    not_colour: list[str] | None = None,
+    not_colour_family: list[str] | None = None,
+    year_from: int | None = None,
+    year_to: int | None = None,
+    **labels: list[str] | None,
 ) -> "search_pb2.Filter | None":
-    """Makes a filter of the options; None where there are none of them.
+    """Makes a filter of the options' values; None where no option was given.
+
+    Args:
+        gender: genders to keep.
+        colour: colours to keep, exactly.
+        colour_family: colours to keep with their families.
+        not_colour: colours to leave out, exactly.
+        not_colour_family: colours to leave out with their families.
+        year_from: the first year.
+        year_to: the last year.
+        labels: labels to keep, by the attribute of `LABEL_OPTIONS`.
 
     Raises:
         InvalidInput: exact colours and families were both named, which one filter cannot hold.
@@ -71,62 +107,56 @@ def build_filter(
     from fashion.v1 import search_pb2
     from services.serving.conversion import gender_to_proto
 
-    if (colours or not_colours) and (colour_families or not_colour_families):
+    if (colour or not_colour) and (colour_family or not_colour_family):
         raise InvalidInput(
-            "colours are either meant exactly (--colour, --not-colour) or as families (--colour-family, "
-            "--not-colour-family), not both at once",
+            "Exact colours and colour families exclude each other: use either --colour and --not-colour, "
+            "or --colour-family and --not-colour-family.",
             reason="COLOUR_OPTIONS_MIXED",
         )
-    made = search_pb2.Filter()
-    if genders:
-        made.gender.any_of.extend(gender_to_proto(gender) for gender in genders)
-    for condition, values in (
-        (made.master_category, master_categories),
-        (made.sub_category, sub_categories),
-        (made.article_type, article_types),
-        (made.season, seasons),
-        (made.usage, usages),
-    ):
+    condition = search_pb2.Filter()
+    if gender:
+        condition.gender.any_of.extend(gender_to_proto(each) for each in gender)
+    for attribute, values in labels.items():
         if values:
-            condition.any_of.extend(values)
-    if wanted := colours or colour_families:
-        made.base_colour.any_of.extend(wanted)
-    if unwanted := not_colours or not_colour_families:
-        made.base_colour.none_of.extend(unwanted)
-    if colour_families or not_colour_families:
-        made.base_colour.by_family = True
+            getattr(condition, attribute).any_of.extend(values)
+    if wanted := colour or colour_family:
+        condition.base_colour.any_of.extend(wanted)
+    if unwanted := not_colour or not_colour_family:
+        condition.base_colour.none_of.extend(unwanted)
+    if colour_family or not_colour_family:
+        condition.base_colour.by_family = True
     if year_from is not None:
-        made.year.first = year_from
+        condition.year.first = year_from
     if year_to is not None:
-        made.year.last = year_to
-    return made if made.ByteSize() else None
+        condition.year.last = year_to
+    return condition if condition.ByteSize() else None
 
 
-def describe_filter(chosen: "search_pb2.Filter | None") -> str:
-    """A filter in words, such as "baseColour Blue, not gender Men"; empty for none."""
-    if chosen is None:
+def describe_filter(condition: "search_pb2.Filter | None") -> str:
+    """Returns a filter in words, such as "baseColour Blue, gender not Men"; empty for none."""
+    if condition is None:
         return ""
+    parts: list[str] = []
+    for field, part in condition.ListFields():
+        name = field.camelcase_name
+        if field.name == "year":
+            first = str(part.first) if part.HasField("first") else "…"
+            last = str(part.last) if part.HasField("last") else "…"
+            parts.append(f"{name} {first} to {last}")
+            continue
+        if field.name == "base_colour" and part.by_family:
+            name += " family"
+        wanted, unwanted = part.any_of, part.none_of
+        if field.name == "gender":
+            wanted, unwanted = _gender_names(wanted), _gender_names(unwanted)
+        if wanted:
+            parts.append(f"{name} {' or '.join(wanted)}")
+        if unwanted:
+            parts.append(f"{name} not {' nor '.join(unwanted)}")
+    return ", ".join(parts)
+
+
+def _gender_names(numbers: "Sequence[types_pb2.Gender]") -> list[str]:
     from fashion.v1 import types_pb2
 
-    parts: list[str] = []
-    genders = [types_pb2.Gender.Name(number).removeprefix("GENDER_").capitalize() for number in chosen.gender.any_of]
-    if genders:
-        parts.append(f"gender {' or '.join(genders)}")
-    family = " family" if chosen.base_colour.by_family else ""
-    for name, condition in (
-        ("masterCategory", chosen.master_category),
-        ("subCategory", chosen.sub_category),
-        ("articleType", chosen.article_type),
-        (f"baseColour{family}", chosen.base_colour),
-        ("season", chosen.season),
-        ("usage", chosen.usage),
-    ):
-        if condition.any_of:
-            parts.append(f"{name} {' or '.join(condition.any_of)}")
-        if condition.none_of:
-            parts.append(f"{name} not {' nor '.join(condition.none_of)}")
-    if chosen.HasField("year"):
-        first = str(chosen.year.first) if chosen.year.HasField("first") else "…"
-        last = str(chosen.year.last) if chosen.year.HasField("last") else "…"
-        parts.append(f"year {first} to {last}")
-    return ", ".join(parts)
+    return [types_pb2.Gender.Name(number).removeprefix("GENDER_").capitalize() for number in numbers]

@@ -94,19 +94,10 @@ def stats(
         '--json prints {"products": [fashion.v1.Product, …], "total_size"} (protos/fashion/v1/types.proto).'
     ),
 )
+@filters.filter_options("chosen")
 def list_products(
-    gender: filters.Genders = None,
-    master_category: filters.MasterCategories = None,
-    sub_category: filters.SubCategories = None,
-    article_type: filters.ArticleTypes = None,
-    colour: filters.Colours = None,
-    colour_family: filters.ColourFamilies = None,
-    not_colour: filters.NotColours = None,
-    not_colour_family: filters.NotColourFamilies = None,
-    season: filters.Seasons = None,
-    usage: filters.Usages = None,
-    year_from: filters.YearFrom = None,
-    year_to: filters.YearTo = None,
+    *,
+    chosen: "search_pb2.Filter | None",
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many products to list.")] = 50,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
@@ -114,20 +105,6 @@ def list_products(
     """List products in the order of their ids."""
     from cli import output
 
-    chosen = filters.build_filter(
-        genders=gender,
-        master_categories=master_category,
-        sub_categories=sub_category,
-        article_types=article_type,
-        colours=colour,
-        colour_families=colour_family,
-        not_colours=not_colour,
-        not_colour_families=not_colour_family,
-        seasons=season,
-        usages=usage,
-        year_from=year_from,
-        year_to=year_to,
-    )
     products, total = with_client(server, lambda client: _first_products(client, chosen, limit))
     if as_json:
         documents = [output.message_document(product) for product in products]

@@ -41,7 +41,9 @@ class Scope(Enum):
         "unknown colour · 3 no such product · 4 unavailable, overloaded or out of time: try again"
     )
 )
+@filters.filter_options("chosen")
 def search(
+    *,
     product_id: Annotated[
         str | None, typer.Option("--product-id", metavar="ID", help="A product.", rich_help_panel=_QUERY)
     ] = None,
@@ -66,18 +68,7 @@ def search(
             rich_help_panel=_QUERY,
         ),
     ] = None,
-    gender: filters.Genders = None,
-    master_category: filters.MasterCategories = None,
-    sub_category: filters.SubCategories = None,
-    article_type: filters.ArticleTypes = None,
-    colour: filters.Colours = None,
-    colour_family: filters.ColourFamilies = None,
-    not_colour: filters.NotColours = None,
-    not_colour_family: filters.NotColourFamilies = None,
-    season: filters.Seasons = None,
-    usage: filters.Usages = None,
-    year_from: filters.YearFrom = None,
-    year_to: filters.YearTo = None,
+    chosen: "search_pb2.Filter | None",
     include_out_of_stock: Annotated[
         bool,
         typer.Option("--include-out-of-stock", help="Products out of stock too.", rich_help_panel=filters.PANEL),
@@ -133,20 +124,6 @@ def search(
     """Find products similar to a product or a photograph, the most similar first."""
     from fashion.v1 import search_pb2
 
-    chosen = filters.build_filter(
-        genders=gender,
-        master_categories=master_category,
-        sub_categories=sub_category,
-        article_types=article_type,
-        colours=colour,
-        colour_families=colour_family,
-        not_colours=not_colour,
-        not_colour_families=not_colour_family,
-        seasons=season,
-        usages=usage,
-        year_from=year_from,
-        year_to=year_to,
-    )
     request = search_pb2.FindSimilarRequest(
         liked_product_ids=liked or [],
         disliked_product_ids=disliked or [],
