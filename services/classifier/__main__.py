@@ -17,6 +17,7 @@ from services.clients.candidate_store import RedisCandidateStore
 from services.clients.channel import open_channel
 from services.clients.embedder import SERVICE as EMBEDDER_SERVICE
 from services.clients.embedder import EmbedderClient, EmbedderClientLimits
+from services.concurrency.background import in_background
 from services.contract.errors import Unavailable
 from services.contract.protocols import Embedder
 from services.serving.run import ServeError, Server, run_process, serve
@@ -90,14 +91,11 @@ async def _follow(
     )
     # What is there already counts from the first call on; a Redis that is down keeps nobody waiting for long.
     await follower.look()
-    following = asyncio.create_task(follower.run())
 
-    def ended(task: "asyncio.Task[None]") -> None:
-        if not task.cancelled():
-            server.stop(f"the candidates are no longer followed: {task.exception()!r}")
+    def ended(error: BaseException | None) -> None:
+        server.stop(f"the candidates are no longer followed: {error!r}")
 
-    following.add_done_callback(ended)
-    resources.callback(following.cancel)
+    await resources.enter_async_context(in_background(follower.run(), ended))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """Puts search together from its parts, for a process of its own and for the stack alike."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 import structlog
 
+from services.concurrency.background import in_background
 from services.concurrency.workers import Workers
 from services.contract.errors import Unavailable
 from services.contract.protocols import CandidateStore, Classifier, Embedder, EmbeddingSpace
@@ -97,19 +97,25 @@ async def running_search(
         await publisher.begin(index.searchable_types())
         # Left once nothing writes any more.
         resources.push_async_callback(asyncio.to_thread, keeper.keep)
-        await resources.enter_async_context(_background(publisher.run, "publishing candidates", on_failure))
 
-        async def renewing() -> None:
-            await renew(
+        def publishing_ended(error: BaseException | None) -> None:
+            _log.error("publishing candidates has ended", exc_info=error)
+            on_failure(f"publishing candidates has ended: {error!r}")
+
+        def renewing_ended(error: BaseException | None) -> None:
+            if error is not None:
+                _log.error("embedding outdated products again has failed", exc_info=error)
+
+        await resources.enter_async_context(in_background(publisher.run(), publishing_ended))
+        if outdated:
+            renewing = renew(
                 writer,
                 outdated,
                 group=settings.renew_group,
                 pause_s=settings.candidates_period_s,
                 after_group=publisher.after_write,
             )
-
-        if outdated:
-            await resources.enter_async_context(_background(renewing, "embedding again", None))
+            await resources.enter_async_context(in_background(renewing, renewing_ended))
         yield LocalSearch(
             finder=SimilarFinder(
                 Inventory(index, model.model_version),
@@ -141,27 +147,3 @@ async def _model(embedder: Embedder, timeout_s: float) -> ModelInfo:
                     await asyncio.sleep(_EMBEDDER_POLL_S)
     except TimeoutError:
         raise TimeoutError(f"the embedder has not described its model within {timeout_s:g} s") from None
-
-
-@asynccontextmanager
-async def _background(
-    work: Callable[[], Coroutine[Any, Any, None]], what: str, on_failure: Callable[[str], None] | None
-) -> AsyncIterator[None]:
-    """Runs a task beside; one that ends with an error, or that should never end, is told of."""
-    task = asyncio.create_task(work())
-
-    def ended(done: "asyncio.Task[None]") -> None:
-        if done.cancelled():
-            return
-        error = done.exception()
-        if error is not None:
-            _log.error("background task has failed", what=what, exc_info=error)
-        if on_failure is not None:
-            on_failure(f"{what} has ended: {error!r}")
-
-    task.add_done_callback(ended)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait({task})

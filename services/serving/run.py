@@ -14,6 +14,7 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from services.concurrency.background import in_background
 from services.contract.errors import NotReady
 from services.serving.health import Health
 from services.serving.interceptors import interceptors
@@ -87,12 +88,8 @@ class Server:
             if stop:
                 self.stop(why)
 
-        watching = asyncio.create_task(watch())
-        try:
+        async with in_background(watch()):
             yield
-        finally:
-            watching.cancel()
-            await asyncio.wait({watching})
 
     def stop(self, failure: str | None = None) -> None:
         """Begins the drain, as SIGTERM does; with a failure, `serve` then raises it."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -20,6 +20,7 @@ from services.classifier.recognition import ClassifierModel
 from services.classifier.service import LocalClassifier
 from services.classifier.servicer import CLASSIFIER, ClassifierServicer
 from services.clients.candidate_store import MemoryCandidateStore
+from services.concurrency.background import in_background
 from services.contract.protocols import EmbeddingSpace
 from services.contract.values import CandidateSet
 from services.embedder.deferred import EmbedderToCome
@@ -100,7 +101,7 @@ async def running_stack(settings: StackSettings) -> AsyncIterator[RunningStack]:
 
 
 async def serve_stack(
-    settings: StackSettings, on_ready: Callable[[RunningStack], Awaitable[None]] | None = None
+    settings: StackSettings, on_ready: Callable[[RunningStack], Coroutine[Any, Any, None]] | None = None
 ) -> None:
     """Runs the stack until SIGTERM or SIGINT, then drains.
 
@@ -113,25 +114,28 @@ async def serve_stack(
         ServeError: it cannot start, or has failed.
         Exception: what `on_ready` raised.
     """
-    failure: list[Exception] = []
+    failures: list[BaseException] = []
 
     async def start(server: Server, resources: AsyncExitStack) -> None:
         gateways = await _start(settings, server, resources)
         if on_ready is not None:
             stack = _running_stack(settings, server, gateways)
-            await resources.enter_async_context(_beside(on_ready(stack), functools.partial(_ended, server, failure)))
+            await resources.enter_async_context(
+                in_background(on_ready(stack), functools.partial(_ended, server, failures))
+            )
 
     try:
         await serve(settings.server, SERVICES, start, default_port=DEFAULT_PORT)
     except ServeError:
-        if failure:
-            raise failure[0] from None
+        if failures:
+            raise failures[0] from None
         raise
 
 
-def _ended(server: Server, failure: list[Exception], error: Exception) -> None:
-    failure.append(error)
-    server.stop(f"what ran beside the stack has failed: {error}")
+def _ended(server: Server, failures: list[BaseException], error: BaseException | None) -> None:
+    if error is not None:
+        failures.append(error)
+        server.stop(f"what ran beside the stack has failed: {error}")
 
 
 async def _start(settings: StackSettings, server: Server, resources: AsyncExitStack) -> "list[Gateway]":
@@ -141,8 +145,8 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
     resources.callback(catalogue.close)
     bundle = await asyncio.to_thread(named_bundle, settings.embedder)
     # Compiling needs no interpreter: the gateway is imported, and Redis started, meanwhile.
-    encoder = asyncio.create_task(asyncio.to_thread(load_encoder, settings.embedder, bundle))
-    resources.push_async_callback(_cancelled, encoder)
+    loading = asyncio.to_thread(load_encoder, settings.embedder, bundle)
+    encoder = await resources.enter_async_context(in_background(loading))
     gateways = []
     if settings.gateway is not None:
         gateways.append(await _start_gateway(settings.gateway, settings, server, resources))
@@ -153,8 +157,9 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
 
     # What the embedder and its threads are is left after the search that asks it, though it comes later.
     embedding = await resources.enter_async_context(AsyncExitStack())
-    starting = asyncio.create_task(_start_embedder(settings.embedder, encoder, server, embedding))
-    resources.push_async_callback(_cancelled, starting)
+    starting = await resources.enter_async_context(
+        in_background(_start_embedder(settings.embedder, encoder, server, embedding))
+    )
     embedder = EmbedderToCome(starting)
     space = bundle or await embedder.model()
     classifier = _classifier(settings, space, bundle)
@@ -168,8 +173,7 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
 
     # The first inferences need no interpreter. The catalogue is loaded meanwhile, and while the network compiles: what
     # it has to know of the model the bundle says.
-    warming = asyncio.create_task(warm_up())
-    resources.push_async_callback(_cancelled, warming)
+    warming = await resources.enter_async_context(in_background(warm_up()))
     search = await resources.enter_async_context(
         running_search(
             # With the classifier beside it, candidates cost nothing to hand over: it follows every write at once.
@@ -247,27 +251,6 @@ async def _entered(resources: AsyncExitStack, context: AbstractContextManager[T]
 
     resources.push_async_callback(leave)
     return value
-
-
-async def _cancelled(task: "asyncio.Task[Any]") -> None:
-    task.cancel()
-    await asyncio.wait({task})
-
-
-@asynccontextmanager
-async def _beside(work: Awaitable[None], on_error: Callable[[Exception], None]) -> AsyncIterator[None]:
-    async def watched() -> None:
-        try:
-            await work
-        except Exception as error:
-            on_error(error)
-
-    task = asyncio.create_task(watched())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
 
 
 def _running_stack(settings: StackSettings, server: Server, gateways: "Sequence[Gateway]") -> RunningStack:

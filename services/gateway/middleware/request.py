@@ -13,6 +13,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.concurrency.background import in_background
 from services.contract.errors import FashionError, Overloaded
 from services.gateway.schema.problems import PayloadTooLarge, problem_response
 from services.serving.telemetry import accepted_request_id, request_id_bound
@@ -131,20 +132,17 @@ class _Exchange:
         """Has the request answered; what works on it is cancelled once the caller has gone."""
         task = asyncio.current_task()
         assert task is not None
-        listening = asyncio.create_task(self._listen(task))
-        try:
-            await app(self._scope, self._receive, self._send)
-        except asyncio.CancelledError:
-            if self._gone and task.uncancel() == 0:
-                return
-            if task.cancelling():
-                raise
-            # Something that the request waited for was cancelled, not the request.
-            raise RuntimeError("what the request waited for was cancelled") from None
-        finally:
-            listening.cancel()
-            # Whoever goes on reading must be the only one.
-            await asyncio.wait({listening})
+        # Whoever goes on reading must be the only one: `_listen` is gone when this returns.
+        async with in_background(self._listen(task)):
+            try:
+                await app(self._scope, self._receive, self._send)
+            except asyncio.CancelledError:
+                if self._gone and task.uncancel() == 0:
+                    return
+                if task.cancelling():
+                    raise
+                # Something that the request waited for was cancelled, not the request.
+                raise RuntimeError("what the request waited for was cancelled") from None
 
     async def fail(self, error: BaseException) -> None:
         """Answers with a problem, unless an answer is under way."""

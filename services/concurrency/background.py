@@ -1,0 +1,31 @@
+"""Runs a task in the background of other work, and cancels it when that work ends."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def in_background(
+    work: Coroutine[Any, Any, T], on_end: Callable[[BaseException | None], None] | None = None
+) -> AsyncIterator["asyncio.Task[T]"]:
+    """Runs a coroutine as a task for as long as the context lasts, then cancels it and waits until it is gone.
+
+    Args:
+        work: the coroutine.
+        on_end: called if the task ends by itself: with its error, or with None where it returned.
+
+    Yields:
+        The task.
+    """
+    task = asyncio.create_task(work)
+    if on_end is not None:
+        task.add_done_callback(lambda done: None if done.cancelled() else on_end(done.exception()))
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
