@@ -16,17 +16,14 @@ from services.classifier.settings import DEFAULT_PORT, IMAGENET, ClassifierSetti
 from services.clients.candidate_store import RedisCandidateStore
 from services.clients.channel import open_channel
 from services.clients.embedder import SERVICE as EMBEDDER_SERVICE
-from services.clients.embedder import EmbedderClient, EmbedderClientLimits
+from services.clients.embedder import EmbedderClient, EmbedderClientLimits, wait_for_model
 from services.concurrency.background import in_background
-from services.contract.errors import Unavailable
 from services.contract.protocols import Embedder
-from services.serving.run import ServeError, Server, run_process, serve
+from services.serving.run import Server, run_process, serve
 from services.serving.settings import ServerSettings, read_settings
 from services.serving.telemetry import configure_logging
 
 _log = structlog.stdlib.get_logger(__name__)
-
-_EMBEDDER_POLL_S = 1.0
 
 
 async def main() -> None:
@@ -65,20 +62,8 @@ async def main() -> None:
 async def _model(settings: ClassifierSettings, embedder: Embedder) -> ClassifierModel:
     if settings.bundle != IMAGENET:
         return ClassifierModel.of(await asyncio.to_thread(load_bundle, Path(settings.bundle)))
-    # Weights without a bundle are known to the embedder alone.
-    try:
-        async with asyncio.timeout(settings.start_timeout_s):
-            while True:
-                try:
-                    return ClassifierModel.without_heads(await embedder.model())
-                except Unavailable as error:
-                    _log.info("waiting for the embedder", why=error.message)
-                    await asyncio.sleep(_EMBEDDER_POLL_S)
-    except TimeoutError:
-        raise ServeError(
-            f"the embedder at {settings.embedder_target} has not described its model "
-            f"within {settings.start_timeout_s:g} s"
-        ) from None
+    # Only the embedder knows the model of weights without a bundle.
+    return ClassifierModel.without_heads(await wait_for_model(embedder, settings.start_timeout_s))
 
 
 async def _follow(

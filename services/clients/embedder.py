@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import Final
 
 import grpc
+import structlog
 
 from fashion.v1 import embedder_pb2, embedder_pb2_grpc
 from services.clients.channel import MAX_MESSAGE_BYTES, Remote
-from services.contract.errors import FashionError, InvalidInput, Upstream
+from services.contract.errors import FashionError, InvalidInput, Unavailable, Upstream
+from services.contract.protocols import Embedder
 from services.contract.values import Embedding, ModelInfo, Photograph
 from services.serving import conversion
+
+_log = structlog.stdlib.get_logger(__name__)
 
 SERVICE: Final = embedder_pb2.DESCRIPTOR.services_by_name["EmbedderService"].full_name
 
@@ -19,6 +23,7 @@ _REMOTE: Final = Remote(name="embedder", unavailable_reason="EMBEDDER_UNAVAILABL
 
 # What a message holds besides the photographs' bytes, for each of them at most.
 _OVERHEAD_BYTES: Final = 1024
+_POLL_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,3 +143,23 @@ class EmbedderClient:
                 reason="IMAGE_TOO_LARGE",
                 metadata={"bytes": str(len(photograph.content)), "max_bytes": str(longest)},
             )
+
+
+async def wait_for_model(embedder: Embedder, timeout_s: float) -> ModelInfo:
+    """Waits until an embedder describes its model.
+
+    Raises:
+        TimeoutError: it did not within `timeout_s` seconds; the text says why.
+    """
+    why = ""
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                try:
+                    return await embedder.model()
+                except Unavailable as error:
+                    why = f" ({error.message})"
+                    _log.info("waiting for the embedder", why=error.message)
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError:
+        raise TimeoutError(f"The embedder has not described its model within {timeout_s:g} s{why}.") from None

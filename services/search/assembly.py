@@ -6,11 +6,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 
+from services.clients.embedder import wait_for_model
 from services.concurrency.background import in_background
 from services.concurrency.workers import Workers
-from services.contract.errors import Unavailable
 from services.contract.protocols import CandidateStore, Classifier, Embedder, EmbeddingSpace
-from services.contract.values import ModelInfo
 from services.search.candidates.file import CandidateFile
 from services.search.candidates.keeper import CandidateKeeper
 from services.search.candidates.publisher import CandidatePublisher
@@ -27,8 +26,6 @@ from services.search.writes.reembed import renew
 from services.search.writes.writer import CatalogueWriter
 
 _log = structlog.stdlib.get_logger(__name__)
-
-_EMBEDDER_POLL_S = 1.0
 
 
 @asynccontextmanager
@@ -63,7 +60,7 @@ async def running_search(
         TimeoutError: the embedder has not described its model in time.
     """
     async with AsyncExitStack() as resources:
-        model: EmbeddingSpace = space or await _model(embedder, settings.start_timeout_s)
+        model: EmbeddingSpace = space or await wait_for_model(embedder, settings.start_timeout_s)
         index = FaissIndex(model.dimension, settings.index(), ReductionFile(settings.data_dir, model.model_version))
         keeper = CandidateKeeper(
             index, model, settings.candidates_changed_share, CandidateFile(settings.data_dir, model)
@@ -134,16 +131,3 @@ async def running_search(
             candidates=publisher,
             workers=workers,
         )
-
-
-async def _model(embedder: Embedder, timeout_s: float) -> ModelInfo:
-    try:
-        async with asyncio.timeout(timeout_s):
-            while True:
-                try:
-                    return await embedder.model()
-                except Unavailable as error:
-                    _log.info("waiting for the embedder", why=error.message)
-                    await asyncio.sleep(_EMBEDDER_POLL_S)
-    except TimeoutError:
-        raise TimeoutError(f"the embedder has not described its model within {timeout_s:g} s") from None
