@@ -1,7 +1,6 @@
 """Candidates are kept between starts, and never taken for those of another catalogue."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from services.contract.values import Gender, ModelInfo
 from services.search.candidates.clusters import candidates_of
 from services.search.candidates.file import FILE, CandidateFile, KeptType
 from services.search.candidates.keeper import CandidateKeeper
-from services.search.candidates.publisher import CandidatePublisher, CandidateSettings
+from services.search.candidates.publisher import CandidatePublisher, PublisherSettings
 from services.search.catalogue.products import Product
 from services.search.indexes.base import IndexedProduct
 from services.search.indexes.faiss import FaissIndex
@@ -143,34 +142,10 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     assert found["Men Shirts"].candidates == ()
 
 
-def test_a_file_of_another_model_or_none_is_not_used(tmp_path: Path) -> None:
-    assert CandidateFile(tmp_path, MODEL).load(7) is None
-    kept(tmp_path)
-    assert CandidateFile(tmp_path, replace(MODEL, model_version="m2")).load(7) is None
-
-
-def test_any_damage_is_noticed(tmp_path: Path) -> None:
-    file, _ = kept(tmp_path)
-    path = tmp_path / FILE
-    whole = path.read_bytes()
-    flipped = (whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in range(0, len(whole), 31))
-    for content in (whole[: len(whole) // 2], b"", b"{}", *flipped):
-        path.write_bytes(content)
-        assert file.load(7) is None
-    path.write_bytes(whole)
-    assert file.load(7) is not None
-
-
-def test_a_directory_that_cannot_be_written_costs_the_next_start_only(tmp_path: Path) -> None:
-    file = CandidateFile(tmp_path / "nowhere", MODEL)
-    file.save({}, 1)
-    assert file.load(1) is None
-
-
 async def test_the_publisher_keeps_them_in_a_quiet_moment(shop: Shop) -> None:
     shop.write(*range(6))
     keeper = CandidateKeeper(shop.index, MODEL, 0.5, CandidateFile(shop.directory, MODEL))
-    publisher = CandidatePublisher(keeper, MemoryCandidateStore(), MODEL, CandidateSettings(period_s=0.02, pause_s=0.0))
+    publisher = CandidatePublisher(keeper, MemoryCandidateStore(), MODEL, PublisherSettings(period_s=0.02, pause_s=0.0))
     await publisher.begin(shop.index.searchable_types())
     assert not (shop.directory / FILE).exists()
     running = asyncio.create_task(publisher.run())
