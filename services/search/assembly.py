@@ -65,7 +65,7 @@ async def running_search(
         keeper = CandidateKeeper(
             index, model, settings.candidates_changed_share, CandidateFile(settings.data_dir, model)
         )
-        publisher = CandidatePublisher(keeper, candidate_store, model, settings.candidates())
+        publisher = CandidatePublisher(keeper, candidate_store, model, settings.publisher())
         writer = CatalogueWriter(
             catalogue,
             index,

@@ -6,7 +6,7 @@ from typing import Final
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.search.candidates.publisher import CandidateSettings
+from services.search.candidates.publisher import PublisherSettings
 from services.search.indexes.faiss import FaissSettings
 from services.search.query.find_similar import ClassifierUse
 from services.search.writes.writer import WriteLimits
@@ -78,13 +78,9 @@ class SearchSettings(BaseSettings):
         """Returns how the classifier is asked."""
         return ClassifierUse(timeout_s=self.classifier_timeout_s, top_k=self.classifier_top_k)
 
-    def candidates(self) -> CandidateSettings:
-        """Returns when candidates are computed and published."""
-        return CandidateSettings(
-            changed_share=self.candidates_changed_share,
-            period_s=self.candidates_period_s,
-            pause_s=self.candidates_pause_s,
-        )
+    def publisher(self) -> PublisherSettings:
+        """Returns when candidates are published."""
+        return PublisherSettings(period_s=self.candidates_period_s, pause_s=self.candidates_pause_s)
 
     def index(self) -> FaissSettings:
         """Returns how the index searches."""

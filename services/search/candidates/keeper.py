@@ -34,7 +34,8 @@ class CandidateKeeper:
         Args:
             index: whose products they are computed of.
             space: the model of the embeddings.
-            changed_share: see `CandidateSettings`.
+            changed_share: a derived type's candidates are computed again once this share of its products was created,
+                changed or deleted. The means of many products hardly move with a few.
             file: where they are kept between starts; None keeps them nowhere.
         """
         self._index = index

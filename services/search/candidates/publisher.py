@@ -24,22 +24,17 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class CandidateSettings:
+class PublisherSettings:
     """When candidates are computed and published.
 
     Attributes:
-        changed_share: a derived type's candidates are computed again once so large a share of its products was created,
-            changed or deleted since; always where a candidate's product changed, or a kind was not there before. The
-            means of many products hardly move with a few.
-        period_s: how often to look whether the store still holds them, and to try again where that failed, in seconds.
-        pause_s: at least so long between two publications, in seconds; 0 publishes with every write that needs it,
-            which is for a store in this process. Longer in either case where computing would take more than a twentieth
-            of the time.
+        period_s: how often to check that the store still holds them, and to try again after a failure, in seconds.
+        pause_s: minimum time between two publications, in seconds. 0 publishes with every write that needs it, which
+            suits a store in this process. Either way the budget for computing candidates may make it longer.
     """
 
-    changed_share: float = 0.1
-    period_s: float = 5.0
-    pause_s: float = 2.0
+    period_s: float
+    pause_s: float
 
 
 class _Allowance:
@@ -73,7 +68,7 @@ class CandidatePublisher:
     """
 
     def __init__(
-        self, keeper: CandidateKeeper, store: CandidateStore, space: EmbeddingSpace, settings: CandidateSettings
+        self, keeper: CandidateKeeper, store: CandidateStore, space: EmbeddingSpace, settings: PublisherSettings
     ) -> None:
         """Takes what computes the candidates, where they go, the model that they are of, and when to publish."""
         self._keeper = keeper

@@ -42,6 +42,7 @@ __all__ = [
     "Upsert",
     "UpsertOutcome",
     "WriteResult",
+    "photograph_missing",
 ]
 
 DATABASE_FILE = "catalogue.sqlite3"
@@ -337,6 +338,15 @@ class Catalogue:
             return self._reader.execute(query, parameters).fetchall()
 
 
+def photograph_missing(product_id: str) -> InvalidInput:
+    """Returns the error for a new product without content."""
+    return InvalidInput(
+        f'The product "{product_id}" is new: send a photograph or an embedding with it.',
+        reason="PHOTOGRAPH_MISSING",
+        metadata={"field": "content"},
+    )
+
+
 def _system_clock() -> datetime:
     return datetime.now(UTC)
 
@@ -350,11 +360,7 @@ def _merged(upsert: Upsert, before: StoredProduct | None) -> StoredProduct:
     content = upsert.content
     if content is None:
         if before is None:
-            raise InvalidInput(
-                f'product "{upsert.product.id}" is new and has neither a photograph nor an embedding',
-                reason="PHOTOGRAPH_MISSING",
-                metadata={"product_id": upsert.product.id},
-            )
+            raise photograph_missing(upsert.product.id)
         return StoredProduct(upsert.product, before.embedding, before.content)
     embedding = content.embedding.values.astype(_FLOAT16)
     if content.photograph is None:

@@ -13,7 +13,14 @@ from services.contract.protocols import EmbeddingSpace
 from services.contract.values import Embedding, Photograph
 from services.search.catalogue.photographs import PhotographDamaged
 from services.search.catalogue.products import Product, product_not_found, validate_product_id
-from services.search.catalogue.store import Catalogue, NewContent, StoredProduct, Upsert, UpsertOutcome
+from services.search.catalogue.store import (
+    Catalogue,
+    NewContent,
+    StoredProduct,
+    Upsert,
+    UpsertOutcome,
+    photograph_missing,
+)
 from services.search.indexes.base import Index, IndexedProduct
 from services.search.writes.photograph_embedder import WriteEmbedder
 
@@ -85,8 +92,8 @@ class WriteLimits:
         max_pending: writes that may wait for their turn.
     """
 
-    batch_rows: int = 500
-    max_pending: int = 32
+    batch_rows: int
+    max_pending: int
 
 
 class CatalogueWriter:
@@ -99,7 +106,7 @@ class CatalogueWriter:
         space: EmbeddingSpace,
         embedder: WriteEmbedder,
         *,
-        limits: WriteLimits | None = None,
+        limits: WriteLimits,
         on_change: ChangeListener = lambda changes: None,
     ) -> None:
         """Puts the writer together; `load` fills the index.
@@ -116,7 +123,7 @@ class CatalogueWriter:
         self._index = index
         self._space = space
         self._embedder = embedder
-        self._limits = limits or WriteLimits()
+        self._limits = limits
         self._on_change = on_change
         # One thread: what it does is done in one piece, even where the caller has gone meanwhile.
         self._lane = Workers("catalogue-writer", threads=1, max_pending=self._limits.max_pending)
@@ -237,7 +244,7 @@ class CatalogueWriter:
             content: NewContent | None = None
             if row.content is None:
                 if state is None:
-                    results.append(_photograph_missing(row.product.id))
+                    results.append(photograph_missing(row.product.id))
                     continue
             elif isinstance(row.content, Embedding):
                 content = NewContent(row.content, None)
@@ -367,12 +374,4 @@ def _duplicate(product_id: str, first: int) -> InvalidInput:
         f'row {first} of this batch has the id "{product_id}" already; only that row counts',
         reason="PRODUCT_ID_DUPLICATE",
         metadata={"field": "id", "first_row": str(first)},
-    )
-
-
-def _photograph_missing(product_id: str) -> InvalidInput:
-    return InvalidInput(
-        f'product "{product_id}" is new, so it needs a photograph or an embedding',
-        reason="PHOTOGRAPH_MISSING",
-        metadata={"field": "content"},
     )

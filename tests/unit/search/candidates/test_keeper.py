@@ -12,7 +12,7 @@ from services.clients.candidate_store import MemoryCandidateStore
 from services.contract.errors import Upstream
 from services.contract.values import CandidateSet, Gender, ModelInfo
 from services.search.candidates.keeper import CandidateKeeper
-from services.search.candidates.publisher import CandidatePublisher, CandidateSettings
+from services.search.candidates.publisher import CandidatePublisher, PublisherSettings
 from services.search.catalogue.products import Product
 from services.search.indexes.base import IndexedProduct
 from services.search.indexes.faiss import FaissIndex
@@ -149,7 +149,7 @@ class Store(MemoryCandidateStore):
         self.changed.clear()
 
 
-SETTINGS = CandidateSettings(changed_share=0.5, period_s=0.01, pause_s=0.0)
+SETTINGS = PublisherSettings(period_s=0.01, pause_s=0.0)
 
 
 @asynccontextmanager
@@ -189,8 +189,9 @@ async def test_a_pause_leaves_it_to_the_background() -> None:
 
 
 async def test_writes_that_cost_too_much_are_followed_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    # All that may be spent at once is gone with the first publication.
+    # The first publication spends the whole allowance, which hardly comes back.
     monkeypatch.setattr("services.search.candidates.publisher._AT_ONCE_S", 0.0)
+    monkeypatch.setattr("services.search.candidates.publisher._SHARE_OF_TIME", 1e-6)
     shop, store = Shop(), Store()
     publisher = CandidatePublisher(shop.keeper, store, MODEL, SETTINGS)
     await publisher.begin(())
