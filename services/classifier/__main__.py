@@ -69,7 +69,7 @@ async def _model(settings: ClassifierSettings, embedder: Embedder) -> Classifier
 async def _follow(
     settings: ClassifierSettings, classifier: LocalClassifier, server: Server, resources: AsyncExitStack
 ) -> None:
-    store = RedisCandidateStore.connect(settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s)
+    store = RedisCandidateStore(settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s)
     resources.push_async_callback(store.close)
     follower = CandidateFollower(
         store, classifier.model.model_version, classifier.use, period_s=settings.follow_period_s

@@ -1,21 +1,14 @@
 """Keeps the published candidates: in Redis, where search and classifiers in other processes meet, or in memory."""
 
-import asyncio
 import json
-from collections.abc import Awaitable
-from typing import Final, Self, TypeVar
+from typing import Final, cast
 
 import numpy as np
-import redis.asyncio
-import redis.exceptions
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from services.bundle.tensors import read_tensors, write_tensors
+from services.clients.redis import RedisStore
 from services.contract.errors import Upstream
 from services.contract.values import CandidateSet, Gender
-
-T = TypeVar("T")
 
 _FORMAT: Final = "fashion-candidates-1"
 _VERSION_FIELD: Final = "version"
@@ -92,46 +85,18 @@ class MemoryCandidateStore:
         return self._candidates.get(model_version)
 
 
-class RedisCandidateStore:
+class RedisCandidateStore(RedisStore):
     """A `contract.CandidateStore` in Redis.
 
     A model's candidates are one hash with their version and their content, written by one command: a reader never sees
     one without the other, and asks for the version, a few bytes, far more often than for the content, some megabytes.
     """
 
-    def __init__(self, client: redis.asyncio.Redis, *, timeout_s: float) -> None:
-        """Takes a client that does not decode its answers, and what one call may last, in seconds."""
-        self._client = client
-        self._timeout_s = timeout_s
-
-    @classmethod
-    def connect(cls, url: str, *, timeout_s: float = 2.0) -> Self:
-        """Makes a store of its own client; nothing is sent before the first call."""
-        client = redis.asyncio.Redis.from_url(
-            url,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            # A connection that Redis closed by restarting is opened anew, at once and once.
-            retry=Retry(NoBackoff(), 1),
-        )
-        return cls(client, timeout_s=timeout_s)
-
-    async def close(self) -> None:
-        """Closes the connections."""
-        await self._client.aclose()
-
-    async def _ask(self, answer: Awaitable[T]) -> T:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await answer
-        except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
-            raise Upstream("The candidate store (Redis) does not answer.", reason="CANDIDATES_UNAVAILABLE") from error
+    unavailable_message = "The candidate store (Redis) does not answer; try again later."
+    unavailable_reason = "CANDIDATES_UNAVAILABLE"
 
     async def _field(self, model_version: str, name: str) -> bytes | None:
-        value = await self._ask(self._client.hget(candidates_key(model_version), name))
-        if isinstance(value, str):
-            raise TypeError("the candidate store needs a Redis client without decode_responses")
-        return value
+        return cast(bytes | None, await self._ask(self._client.hget(candidates_key(model_version), name)))
 
     async def publish(self, candidates: CandidateSet) -> None:
         """Replaces the candidates of the set's model version; an acknowledged set is on the store's disk.
@@ -169,6 +134,6 @@ class RedisCandidateStore:
                 raise ValueError(f"they are of model version {candidates.model_version!r}")
         except ValueError as error:
             raise Upstream(
-                f"The candidates in the store cannot be read: {error}.", reason="CANDIDATES_UNAVAILABLE"
+                f"The candidates in the store cannot be read: {error}.", reason=self.unavailable_reason
             ) from error
         return candidates

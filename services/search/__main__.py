@@ -33,9 +33,9 @@ async def main() -> None:
         catalogue = await asyncio.to_thread(Catalogue, settings.data_dir)
         resources.callback(catalogue.close)
         redis_url = settings.redis_url.get_secret_value() or DEFAULT_REDIS_URL
-        preferences = RedisPreferences.connect(redis_url, timeout_s=settings.preferences_timeout_s)
+        preferences = RedisPreferences(redis_url, timeout_s=settings.preferences_timeout_s)
         resources.push_async_callback(preferences.close)
-        candidate_store = RedisCandidateStore.connect(redis_url, timeout_s=settings.candidates_timeout_s)
+        candidate_store = RedisCandidateStore(redis_url, timeout_s=settings.candidates_timeout_s)
         resources.push_async_callback(candidate_store.close)
         size = server_settings.max_message_bytes
         embedder_channel = open_channel(

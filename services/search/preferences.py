@@ -1,19 +1,12 @@
 """Remembers which colours each user dislikes: in Redis, which keeps what it acknowledged, or in memory for tests."""
 
-import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Any, Final, Protocol
 
-import redis.asyncio
-import redis.exceptions
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
-from services.contract.errors import InvalidInput, Upstream
+from services.clients.redis import RedisStore
+from services.contract.errors import InvalidInput
 from services.search.catalogue.products import MAX_IDENTIFIER_CHARACTERS, is_identifier
 from services.search.filters.colours import DislikedColour
-
-T = TypeVar("T")
 
 UNAVAILABLE_REASON: Final = "PREFERENCES_UNAVAILABLE"
 
@@ -94,33 +87,15 @@ class MemoryPreferences:
         return self._exact.pop(user_id, None) is not None
 
 
-class RedisPreferences:
+class RedisPreferences(RedisStore):
     """A `PreferenceStore` in Redis: one hash a user, colour -> "family" or "exact".
 
     Redis itself removes a hash with its last field, so a user without dislikes leaves nothing behind.
     """
 
-    def __init__(self, client: redis.asyncio.Redis, *, timeout_s: float) -> None:
-        """Takes a client that decodes its answers, and what one call may last, in seconds."""
-        self._client = client
-        self._timeout_s = timeout_s
-
-    @classmethod
-    def connect(cls, url: str, *, timeout_s: float) -> Self:
-        """Makes a store of its own client; nothing is sent before the first call."""
-        client = redis.asyncio.Redis.from_url(
-            url,
-            decode_responses=True,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            # A connection that Redis closed by restarting is opened anew, at once and once.
-            retry=Retry(NoBackoff(), 1),
-        )
-        return cls(client, timeout_s=timeout_s)
-
-    async def close(self) -> None:
-        """Closes the connections."""
-        await self._client.aclose()
+    unavailable_message = "The store of disliked colours (Redis) does not answer; try again later."
+    unavailable_reason = UNAVAILABLE_REASON
+    decodes = True
 
     async def disliked_colours(self, user_id: str) -> tuple[DislikedColour, ...]:
         """Returns what a user dislikes, in alphabetical order; nothing for one who was never heard of.
@@ -165,15 +140,6 @@ class RedisPreferences:
     async def _execute(self, pipeline: Any) -> list[Any]:
         answer: Awaitable[list[Any]] = pipeline.execute()
         return await self._ask(answer)
-
-    async def _ask(self, answer: Awaitable[T]) -> T:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await answer
-        except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
-            raise Upstream(
-                "The store of disliked colours (Redis) does not answer; try again later.", reason=UNAVAILABLE_REASON
-            ) from error
 
 
 def _colours(kept: Mapping[Any, Any]) -> tuple[DislikedColour, ...]:

@@ -152,7 +152,7 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
         gateways.append(await _start_gateway(settings.gateway, settings, server, resources))
     redis = redis_url_or_embedded(settings.search.redis_url.get_secret_value(), data_dir / "redis")
     redis_url = await _entered(resources, redis)
-    preferences = RedisPreferences.connect(redis_url, timeout_s=settings.search.preferences_timeout_s)
+    preferences = RedisPreferences(redis_url, timeout_s=settings.search.preferences_timeout_s)
     resources.push_async_callback(preferences.close)
 
     # What the embedder and its threads are is left after the search that asks it, though it comes later.

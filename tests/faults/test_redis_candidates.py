@@ -24,13 +24,13 @@ async def _assert_unavailable(store: RedisCandidateStore) -> None:
 
 
 async def test_no_redis_at_all(tmp_path: Path) -> None:
-    store = RedisCandidateStore.connect(f"unix://{tmp_path}/none.sock", timeout_s=1.0)
+    store = RedisCandidateStore(f"unix://{tmp_path}/none.sock", timeout_s=1.0)
     await _assert_unavailable(store)
     await store.close()
 
 
 async def test_a_name_that_does_not_resolve() -> None:
-    store = RedisCandidateStore.connect("redis://redis.invalid:6379", timeout_s=1.0)
+    store = RedisCandidateStore("redis://redis.invalid:6379", timeout_s=1.0)
     with pytest.raises(Upstream):
         await store.version("v1")
     await store.close()
@@ -38,7 +38,7 @@ async def test_a_name_that_does_not_resolve() -> None:
 
 async def test_one_that_accepts_and_never_answers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        store = RedisCandidateStore.connect(f"redis://127.0.0.1:{server.getsockname()[1]}", timeout_s=0.2)
+        store = RedisCandidateStore(f"redis://127.0.0.1:{server.getsockname()[1]}", timeout_s=0.2)
         async with asyncio.timeout(20):
             await _assert_unavailable(store)
         await store.close()
@@ -46,7 +46,7 @@ async def test_one_that_accepts_and_never_answers() -> None:
 
 async def test_a_restart_is_survived_and_nothing_is_lost(tmp_path: Path) -> None:
     with embedded_redis(tmp_path) as server:
-        store = RedisCandidateStore.connect(server.url)
+        store = RedisCandidateStore(server.url)
         await store.publish(_CANDIDATES)
     await _assert_unavailable(store)
     with embedded_redis(tmp_path):

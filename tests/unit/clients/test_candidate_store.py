@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 import redis
-import redis.asyncio
 import safetensors.numpy
 
 from services.clients.candidate_store import (
@@ -48,7 +47,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[CandidateStore]
     if request.param == "memory":
         yield MemoryCandidateStore()
         return
-    found = RedisCandidateStore.connect(request.getfixturevalue("redis_url"))
+    found = RedisCandidateStore(request.getfixturevalue("redis_url"))
     yield found
     await found.close()
 
@@ -91,7 +90,7 @@ async def test_an_empty_set_is_a_set(store: CandidateStore) -> None:
 
 async def test_another_client_sees_the_version_that_belongs_to_the_content(redis_url: str) -> None:
     published = _candidates("1", "2")
-    store = RedisCandidateStore.connect(redis_url)
+    store = RedisCandidateStore(redis_url)
     await store.publish(published)
     await store.close()
     with redis.Redis.from_url(redis_url) as client:
@@ -125,7 +124,7 @@ def _with(**changes: str) -> bytes:
 async def test_content_that_cannot_be_read_is_an_error_and_not_none(redis_url: str, content: bytes) -> None:
     with redis.Redis.from_url(redis_url) as client:
         client.hset(candidates_key("v1"), mapping={"version": "x", "safetensors": content})
-    store = RedisCandidateStore.connect(redis_url)
+    store = RedisCandidateStore(redis_url)
     with pytest.raises(Upstream, match="cannot be read") as raised:
         await store.read("v1")
     assert raised.value.reason == "CANDIDATES_UNAVAILABLE"
@@ -135,15 +134,8 @@ async def test_content_that_cannot_be_read_is_an_error_and_not_none(redis_url: s
 async def test_a_key_of_another_kind_is_an_error(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         client.set(candidates_key("v1"), "text")
-    store = RedisCandidateStore.connect(redis_url)
+    store = RedisCandidateStore(redis_url)
     with pytest.raises(Upstream) as raised:
         await store.version("v1")
     assert raised.value.reason == "CANDIDATES_UNAVAILABLE"
     await store.close()
-
-
-async def test_a_client_that_would_garble_the_content_is_refused(redis_url: str) -> None:
-    async with redis.asyncio.Redis.from_url(redis_url, decode_responses=True) as client:
-        await client.hset(candidates_key("v1"), "version", "x")
-        with pytest.raises(TypeError, match="decode_responses"):
-            await RedisCandidateStore(client, timeout_s=1.0).version("v1")

@@ -22,7 +22,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[PreferenceStore
     if request.param == "memory":
         yield MemoryPreferences()
         return
-    connected = RedisPreferences.connect(request.getfixturevalue("redis_url"), timeout_s=5)
+    connected = RedisPreferences(request.getfixturevalue("redis_url"), timeout_s=5)
     yield connected
     await connected.close()
 
@@ -67,7 +67,7 @@ async def test_a_user_whose_last_dislike_is_removed_leaves_no_trace(store: Prefe
 
 
 async def test_redis_holds_a_hash_of_colour_to_family_or_exact(redis_url: str) -> None:
-    store = RedisPreferences.connect(redis_url, timeout_s=5)
+    store = RedisPreferences(redis_url, timeout_s=5)
     await store.add("ann", [DislikedColour("Red"), DislikedColour("Blue", exact=True)])
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         assert client.keys() == ["fashion:user:ann:disliked_colours"]
@@ -80,7 +80,7 @@ async def test_redis_holds_a_hash_of_colour_to_family_or_exact(redis_url: str) -
 
 
 async def test_a_key_of_another_type_is_told_as_unavailable(redis_url: str) -> None:
-    store = RedisPreferences.connect(redis_url, timeout_s=5)
+    store = RedisPreferences(redis_url, timeout_s=5)
     with redis.Redis.from_url(redis_url) as client:
         client.set(disliked_colours_key("ann"), "no hash")
     with pytest.raises(Upstream):
@@ -89,7 +89,7 @@ async def test_a_key_of_another_type_is_told_as_unavailable(redis_url: str) -> N
 
 
 async def test_without_redis_every_method_says_so(tmp_path: Path) -> None:
-    store = RedisPreferences.connect(f"unix://{tmp_path}/nobody.sock", timeout_s=1)
+    store = RedisPreferences(f"unix://{tmp_path}/nobody.sock", timeout_s=1)
     for call in (
         lambda: store.disliked_colours("ann"),
         lambda: store.add("ann", [DislikedColour("Red")]),

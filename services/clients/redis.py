@@ -1,0 +1,56 @@
+"""A client of Redis that answers in time, reconnects once, and fails with one error of the domain."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import ClassVar, TypeVar
+
+import redis.asyncio
+import redis.exceptions
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from services.contract.errors import Upstream
+
+T = TypeVar("T")
+
+
+class RedisStore:
+    """Base of what is stored in Redis.
+
+    Attributes:
+        unavailable_message: a sentence for callers while Redis does not answer.
+        unavailable_reason: the reason of that error, such as "CANDIDATES_UNAVAILABLE".
+        decodes: whether Redis's answers are text, not bytes.
+    """
+
+    unavailable_message: ClassVar[str]
+    unavailable_reason: ClassVar[str]
+    decodes: ClassVar[bool] = False
+
+    def __init__(self, url: str, *, timeout_s: float = 2.0) -> None:
+        """Makes a client of the Redis at `url`, which sends nothing before the first call; one lasts `timeout_s`."""
+        self._timeout_s = timeout_s
+        self._client = redis.asyncio.Redis.from_url(
+            url,
+            decode_responses=self.decodes,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            # Redis closes all connections when it restarts: the first call after that needs a second attempt.
+            retry=Retry(NoBackoff(), 1),
+        )
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.aclose()
+
+    async def _ask(self, answer: Awaitable[T]) -> T:
+        """Waits for an answer of Redis.
+
+        Raises:
+            Upstream: there is none in time, or it is an error.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await answer
+        except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
+            raise Upstream(self.unavailable_message, reason=self.unavailable_reason) from error
