@@ -1,4 +1,4 @@
-"""Keeps the published candidates: in Redis, where search and classifiers in other processes meet, or in memory."""
+"""Keeps the published candidates in Redis, where search and classifiers in other processes meet."""
 
 import json
 from typing import Final, cast
@@ -63,26 +63,6 @@ def decode_candidates(content: bytes) -> CandidateSet:
     if not np.allclose(np.linalg.norm(embeddings, axis=1), 1.0, atol=1e-3):
         raise ValueError("the embeddings are not of norm 1")
     return candidates
-
-
-class MemoryCandidateStore:
-    """A `contract.CandidateStore` for parts in one process."""
-
-    def __init__(self) -> None:
-        self._candidates: dict[str, CandidateSet] = {}
-
-    async def publish(self, candidates: CandidateSet) -> None:
-        """Replaces the candidates of the set's model version."""
-        self._candidates[candidates.model_version] = candidates
-
-    async def version(self, model_version: str) -> str | None:
-        """Returns the version of the candidates published for a model, or None where there are none."""
-        candidates = self._candidates.get(model_version)
-        return candidates.version if candidates else None
-
-    async def read(self, model_version: str) -> CandidateSet | None:
-        """Returns the candidates published for a model, or None where there are none."""
-        return self._candidates.get(model_version)
 
 
 class RedisCandidateStore(RedisStore):

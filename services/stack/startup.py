@@ -19,8 +19,8 @@ from services.bundle.reader import Bundle
 from services.classifier.recognition import ClassifierModel
 from services.classifier.service import LocalClassifier
 from services.classifier.servicer import CLASSIFIER, ClassifierServicer
-from services.clients.candidate_store import MemoryCandidateStore
 from services.concurrency.background import in_background
+from services.contract.fakes import MemoryCandidateStore
 from services.contract.protocols import EmbeddingSpace
 from services.contract.values import CandidateSet
 from services.embedder.deferred import EmbedderToCome

@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from fashion.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
 from services.contract.errors import AlreadyExists, FashionError, NotFound, Upstream
-from services.contract.values import Embedding, ModelInfo, Photograph
+from services.contract.fakes import FakeEmbedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.serving.run import GrpcService, ServeError, Server, running
 from services.serving.telemetry import configure_logging
@@ -230,25 +230,11 @@ async def test_reflection_is_a_setting(reflection: bool) -> None:
             assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-class FailingEmbedder:
-    """An embedder that answers everything with what it is told to do."""
-
-    def __init__(self, what: Callable[[], Awaitable[Any]]) -> None:
-        self._what = what
-
-    async def embed(self, photograph: Photograph) -> Embedding:
-        return await self._what()
-
-    async def embed_batch(self, photographs: Any) -> Any:
-        return await self._what()
-
-    async def model(self) -> ModelInfo:
-        return await self._what()
-
-
 async def failing(what: Callable[[], Awaitable[Any]]) -> tuple[grpc.StatusCode, str, str]:
     async def start(server: Server, resources: AsyncExitStack) -> None:
-        await server.ready(EMBEDDER, EmbedderServicer(FailingEmbedder(what), 64))
+        embedder = FakeEmbedder()
+        embedder.before = what
+        await server.ready(EMBEDDER, EmbedderServicer(embedder, 64))
 
     async with (
         asyncio.timeout(60),

@@ -7,8 +7,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.classifier.candidate_follower import CandidateFollower
-from services.clients.candidate_store import MemoryCandidateStore
 from services.contract.errors import Upstream
+from services.contract.fakes import MemoryCandidateStore
 from services.contract.values import CandidateSet, Gender
 from services.search.candidates.clusters import Candidate, candidate_set
 
@@ -19,26 +19,8 @@ def _candidates(product_id: str, model_version: str = "v1") -> CandidateSet:
     )
 
 
-class _Store(MemoryCandidateStore):
-    """A store that can be down, and counts what is read."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.down = False
-        self.reads = 0
-
-    async def version(self, model_version: str) -> str | None:
-        if self.down:
-            raise Upstream("The candidate store (Redis) does not answer.", reason="CANDIDATES_UNAVAILABLE")
-        return await super().version(model_version)
-
-    async def read(self, model_version: str) -> CandidateSet | None:
-        self.reads += 1
-        return await super().read(model_version)
-
-
 async def test_a_new_version_is_taken_once() -> None:
-    store, taken = _Store(), list[CandidateSet]()
+    store, taken = MemoryCandidateStore(), list[CandidateSet]()
     follower = CandidateFollower(store, "v1", taken.append)
     assert await follower.look()
     await store.publish(_candidates("other", "v2"))
@@ -53,14 +35,14 @@ async def test_a_new_version_is_taken_once() -> None:
 
 
 async def test_a_store_that_is_down_or_empty_takes_nothing_away_and_is_logged_once() -> None:
-    store, taken = _Store(), list[CandidateSet]()
+    store, taken = MemoryCandidateStore(), list[CandidateSet]()
     follower = CandidateFollower(store, "v1", taken.append)
     await store.publish(_candidates("1"))
     with capture_logs() as logs:
         await follower.look()
-        store.down = True
+        store.failure = Upstream("The candidate store (Redis) does not answer.", reason="CANDIDATES_UNAVAILABLE")
         assert [await follower.look() for _ in range(3)] == [False] * 3
-        store.down = False
+        store.failure = None
         assert await follower.look()
     assert [line["log_level"] for line in logs] == ["info", "warning", "info"]
     assert "does not answer" in logs[1]["why"]
@@ -70,7 +52,7 @@ async def test_a_store_that_is_down_or_empty_takes_nothing_away_and_is_logged_on
 
 
 async def test_unfit_candidates_are_logged_once_and_the_next_are_taken() -> None:
-    store, taken = _Store(), list[CandidateSet]()
+    store, taken = MemoryCandidateStore(), list[CandidateSet]()
 
     def use(candidates: CandidateSet) -> None:
         if candidates.product_ids == ("unfit",):

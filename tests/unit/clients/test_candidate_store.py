@@ -9,13 +9,13 @@ import redis
 import safetensors.numpy
 
 from services.clients.candidate_store import (
-    MemoryCandidateStore,
     RedisCandidateStore,
     candidates_key,
     decode_candidates,
     encode_candidates,
 )
 from services.contract.errors import Upstream
+from services.contract.fakes import MemoryCandidateStore
 from services.contract.protocols import CandidateStore
 from services.contract.values import CandidateSet, Gender
 from services.search.candidates.clusters import Candidate, candidate_set

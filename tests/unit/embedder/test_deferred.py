@@ -1,30 +1,15 @@
 """An embedder that is still being made: whoever asks waits, and is told where it never comes."""
 
 import asyncio
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from services.contract.errors import FashionError, InvalidInput
+from services.contract.errors import InvalidInput
+from services.contract.fakes import FakeEmbedder
 from services.contract.protocols import Embedder
-from services.contract.values import Embedding, ModelInfo, Photograph
+from services.contract.values import Embedding, Photograph
 from services.embedder.deferred import EmbedderToCome
-
-MODEL = ModelInfo("m", "v1", 2, 80, 60, "fake", "float32", "float32")
-
-
-class Ready:
-    """An embedder that answers with as many ones as the photograph has bytes."""
-
-    async def embed(self, photograph: Photograph) -> Embedding:
-        return Embedding(np.ones(len(photograph.content), dtype=np.float32), "v1")
-
-    async def embed_batch(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
-        return [await self.embed(each) for each in photographs]
-
-    async def model(self) -> ModelInfo:
-        return MODEL
 
 
 async def test_whoever_asks_waits_until_it_is_there() -> None:
@@ -39,11 +24,13 @@ async def test_whoever_asks_waits_until_it_is_there() -> None:
     impatient.cancel()
     await asyncio.wait({impatient})
 
-    made.set_result(Ready())
+    ready = FakeEmbedder()
+    made.set_result(ready)
 
     one, (other,), model = await asked
-    assert (len(one.values), len(other.values), model) == (3, 1, MODEL)
-    assert await embedder.model() == MODEL
+    assert np.array_equal(one.values, (await ready.embed(Photograph(b"two"))).values)
+    assert isinstance(other, Embedding)
+    assert model == await embedder.model() == await ready.model()
 
 
 async def test_whoever_asks_is_told_why_it_never_comes() -> None:

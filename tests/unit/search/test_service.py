@@ -1,7 +1,7 @@
 """The use cases of search in one process: scopes, what is degraded, what is left out, and what is asked of whom."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from services.classifier.recognition import ClassifierModel
 from services.classifier.service import LocalClassifier
 from services.concurrency import deadline
 from services.contract.errors import FashionError, InvalidInput, ModelMismatch, NotFound, Overloaded, Upstream
+from services.contract.fakes import FakeClassifier
 from services.contract.values import (
     Classification,
     ClassificationMethod,
@@ -62,25 +63,6 @@ class Embedder:
         return await self.local.model()
 
 
-class Classifier:
-    """The local classifier, counted; it can fail, hang, or say something else."""
-
-    def __init__(self, local: LocalClassifier) -> None:
-        self.local = local
-        self.asked = 0
-        self.failure: FashionError | None = None
-        self.hangs = False
-        self.says: Classification | None = None
-
-    async def classify(self, embedding: Embedding, top_k: int) -> Classification:
-        self.asked += 1
-        if self.hangs:
-            await asyncio.Event().wait()
-        if self.failure is not None:
-            raise self.failure
-        return self.says or await self.local.classify(embedding, top_k)
-
-
 class Preferences(MemoryPreferences):
     """Dislikes that can be out of reach."""
 
@@ -94,11 +76,18 @@ class Preferences(MemoryPreferences):
         return await super().disliked_colours(user_id)
 
 
+def failing(error: FashionError) -> Callable[[], Awaitable[None]]:
+    async def fail() -> None:
+        raise error
+
+    return fail
+
+
 class Shop:
     """Search with the small shop in it, and all whom it asks."""
 
     def __init__(
-        self, search: LocalSearch, embedder: Embedder, classifier: Classifier, preferences: Preferences
+        self, search: LocalSearch, embedder: Embedder, classifier: FakeClassifier, preferences: Preferences
     ) -> None:
         self.search = search
         self.embedder = embedder
@@ -116,8 +105,10 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
         embedder = Embedder(
             await resources.enter_async_context(local_embedder(encoder, EmbedderSettings(runtime="fake").limits()))
         )
-        classifier = Classifier(LocalClassifier(ClassifierModel.without_heads(encoder.model)))
-        resources.callback(classifier.local.close)
+        recogniser = LocalClassifier(ClassifierModel.without_heads(encoder.model))
+        resources.callback(recogniser.close)
+        # Not immediate, so it is asked as a remote one is.
+        classifier = FakeClassifier(recogniser.classify_now)
         preferences = Preferences()
         catalogue = resources.enter_context(Catalogue(tmp_path))
         settings = SearchSettings(
@@ -130,7 +121,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
                 embedder=embedder,
                 classifier=classifier,
                 preferences=preferences,
-                candidate_store=HandedOverCandidates(classifier.local.use),
+                candidate_store=HandedOverCandidates(recogniser.use),
                 on_failure=pytest.fail,
             )
         )
@@ -154,14 +145,14 @@ async def test_a_product_searches_the_whole_inventory_and_asks_nobody(shop: Shop
     assert answer.result.eligible_count == len(items()) - 1
     similarities = [hit.similarity for hit in answer.result.hits]
     assert similarities == sorted(similarities, reverse=True)
-    assert (shop.embedder.asked, shop.classifier.asked, shop.preferences.asked) == (0, 0, 0)
+    assert (shop.embedder.asked, shop.classifier.calls, shop.preferences.asked) == (0, 0, 0)
 
 
 async def test_a_product_can_search_its_own_type(shop: Shop) -> None:
     answer = await shop.find(KNOWN, scope=Scope.PREDICTED_TYPE, top_k=100)
     assert answer.derived_types == ("Women Dresses",)
     assert (len(_ids(answer)), _types(answer)) == (9, {"Women Dresses"})
-    assert shop.classifier.asked == 0
+    assert shop.classifier.calls == 0
 
 
 async def test_a_photograph_is_embedded_once_and_searches_its_predicted_type(shop: Shop) -> None:
@@ -170,7 +161,7 @@ async def test_a_photograph_is_embedded_once_and_searches_its_predicted_type(sho
     assert set(_ids(answer)[:2]) == {"women-dresses-red-0", "women-dresses-red-25"}
     assert answer.classification is not None
     assert answer.classification.derived_types[0].label == "Women Dresses"
-    assert (shop.embedder.asked, shop.classifier.asked) == (1, 1)
+    assert (shop.embedder.asked, shop.classifier.calls) == (1, 1)
 
 
 async def test_an_embedding_goes_the_same_way_without_the_embedder(shop: Shop) -> None:
@@ -198,7 +189,7 @@ async def test_a_photograph_may_search_elsewhere_and_is_classified_all_the_same(
     ],
 )
 async def test_without_a_classification_the_inventory_is_searched(shop: Shop, failure: FashionError) -> None:
-    shop.classifier.failure = failure
+    shop.classifier.before = failing(failure)
     answer = await shop.find(SHOT, top_k=100)
     assert (answer.scope, answer.degraded) == (Scope.INVENTORY, (Degraded.CLASSIFIER_UNAVAILABLE,))
     assert (answer.classification, answer.result.eligible_count) == (None, len(items()))
@@ -207,7 +198,7 @@ async def test_without_a_classification_the_inventory_is_searched(shop: Shop, fa
 
 
 async def test_a_classifier_that_hangs_is_not_waited_for(shop: Shop) -> None:
-    shop.classifier.hangs = True
+    shop.classifier.before = asyncio.Event().wait
     with deadline.at_most(60):
         answer = await shop.find(SHOT)
     assert answer.degraded == (Degraded.CLASSIFIER_UNAVAILABLE,)
@@ -215,15 +206,16 @@ async def test_a_classifier_that_hangs_is_not_waited_for(shop: Shop) -> None:
 
 async def test_a_predicted_type_that_the_catalogue_has_not_is_said(shop: Shop) -> None:
     sari = DerivedTypePrediction(Gender.WOMEN, "Sarees", None, 0.9, None)
-    shop.classifier.says = Classification((), (sari,), ClassificationMethod.MODEL_LABELS, "fake", "")
+    said = Classification((), (sari,), ClassificationMethod.MODEL_LABELS, "fake", "")
+    shop.classifier.answer = lambda embedding, top_k: said
     answer = await shop.find(SHOT)
     assert (answer.scope, answer.degraded) == (Scope.INVENTORY, (Degraded.PREDICTED_TYPE_NOT_IN_CATALOGUE,))
-    assert answer.classification is shop.classifier.says
+    assert answer.classification is said
 
 
 async def test_disliked_colours_are_left_out_with_their_families_in_every_scope(shop: Shop) -> None:
     await shop.search.add_disliked_colours("ann", [DislikedColour("Blue"), DislikedColour("Yellow")])
-    shop.classifier.failure = Upstream("down", reason="CLASSIFIER_UNAVAILABLE")
+    shop.classifier.before = failing(Upstream("down", reason="CLASSIFIER_UNAVAILABLE"))
     for query, scope in ((KNOWN, None), (KNOWN, Scope.PREDICTED_TYPE), (SHOT, None), (SHOT, Scope.INVENTORY)):
         answer = await shop.find(query, scope=scope, user_id="ann", top_k=100)
         assert {"Blue", "Navy Blue", "Yellow"} <= set(answer.result.excluded_colours)
@@ -251,7 +243,7 @@ async def test_dislikes_out_of_reach_are_said_or_required(shop: Shop) -> None:
 
 async def test_everything_that_is_missing_is_said(shop: Shop) -> None:
     shop.preferences.down = True
-    shop.classifier.failure = Upstream("down", reason="CLASSIFIER_UNAVAILABLE")
+    shop.classifier.before = failing(Upstream("down", reason="CLASSIFIER_UNAVAILABLE"))
     answer = await shop.find(SHOT, user_id="ann")
     assert answer.degraded == (Degraded.PREFERENCES_UNAVAILABLE, Degraded.CLASSIFIER_UNAVAILABLE)
 
@@ -294,7 +286,7 @@ async def test_bad_requests_are_refused_before_anybody_is_asked(shop: Shop) -> N
         with pytest.raises(InvalidInput) as error:
             await shop.find(query, **request)
         assert error.value.reason == reason
-    assert (shop.embedder.asked, shop.classifier.asked, shop.preferences.asked) == (0, 0, 0)
+    assert (shop.embedder.asked, shop.classifier.calls, shop.preferences.asked) == (0, 0, 0)
 
 
 async def test_an_unknown_product_is_named(shop: Shop) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.clients.candidate_store import MemoryCandidateStore
+from services.contract.fakes import MemoryCandidateStore
 from services.contract.values import Gender, ModelInfo
 from services.search.candidates.clusters import candidates_of
 from services.search.candidates.file import FILE, CandidateFile, KeptType

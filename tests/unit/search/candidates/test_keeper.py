@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from services.clients.candidate_store import MemoryCandidateStore
 from services.contract.errors import Upstream
-from services.contract.values import CandidateSet, Gender, ModelInfo
+from services.contract.fakes import MemoryCandidateStore
+from services.contract.values import Gender, ModelInfo
 from services.search.candidates.keeper import CandidateKeeper
 from services.search.candidates.publisher import CandidatePublisher, PublisherSettings
 from services.search.catalogue.products import Product
@@ -121,34 +121,7 @@ def test_an_empty_catalogue_has_no_candidates_and_a_derived_type_that_is_gone_le
     assert found.embeddings.shape == (0, SIZE)
 
 
-class Store(MemoryCandidateStore):
-    """A store that can be down, counts what it is given, and can lose it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.down = False
-        self.published = 0
-        self.changed = asyncio.Event()
-
-    def _answer(self) -> None:
-        if self.down:
-            raise Upstream("down", reason="CANDIDATES_UNAVAILABLE")
-
-    async def publish(self, candidates: CandidateSet) -> None:
-        self._answer()
-        self.published += 1
-        await super().publish(candidates)
-        self.changed.set()
-
-    async def version(self, model_version: str) -> str | None:
-        self._answer()
-        return await super().version(model_version)
-
-    def lose(self) -> None:
-        self._candidates.clear()
-        self.changed.clear()
-
-
+DOWN = Upstream("The store does not answer.", reason="CANDIDATES_UNAVAILABLE")
 SETTINGS = PublisherSettings(period_s=0.01, pause_s=0.0)
 
 
@@ -163,10 +136,10 @@ async def running(publisher: CandidatePublisher) -> AsyncIterator[None]:
 
 
 async def test_what_a_write_makes_due_is_published_with_the_write() -> None:
-    shop, store = Shop(), Store()
+    shop, store = Shop(), MemoryCandidateStore()
     publisher = CandidatePublisher(shop.keeper, store, MODEL, SETTINGS)
     await publisher.begin(())
-    assert (publisher.published_version, store.published) == ("", 0)
+    assert (publisher.published_version, store.publications) == ("", 0)
     changes = shop.write([(product(0), 0.0)])
     await asyncio.to_thread(publisher.note, changes)
     await publisher.after_write()
@@ -177,12 +150,12 @@ async def test_what_a_write_makes_due_is_published_with_the_write() -> None:
 
 
 async def test_a_pause_leaves_it_to_the_background() -> None:
-    shop, store = Shop(), Store()
+    shop, store = Shop(), MemoryCandidateStore()
     publisher = CandidatePublisher(shop.keeper, store, MODEL, replace(SETTINGS, pause_s=0.01))
     await publisher.begin(())
     publisher.note(shop.write([(product(0), 0.0)]))
     await publisher.after_write()
-    assert store.published == 0
+    assert store.publications == 0
     async with running(publisher), asyncio.timeout(20):
         await store.changed.wait()
     assert await store.version("m1") is not None
@@ -192,43 +165,43 @@ async def test_writes_that_cost_too_much_are_followed_later(monkeypatch: pytest.
     # The first publication spends the whole allowance, which hardly comes back.
     monkeypatch.setattr("services.search.candidates.publisher._AT_ONCE_S", 0.0)
     monkeypatch.setattr("services.search.candidates.publisher._SHARE_OF_TIME", 1e-6)
-    shop, store = Shop(), Store()
+    shop, store = Shop(), MemoryCandidateStore()
     publisher = CandidatePublisher(shop.keeper, store, MODEL, SETTINGS)
     await publisher.begin(())
     publisher.note(shop.write([(product(0), 0.0)]))
     await asyncio.sleep(0)
     await publisher.after_write()
-    assert store.published == 0
+    assert store.publications == 0
     async with running(publisher), asyncio.timeout(20):
         await store.changed.wait()
     assert await store.version("m1") is not None
 
 
 async def test_what_is_there_at_the_start_is_published_once() -> None:
-    shop, store = Shop(), Store()
+    shop, store = Shop(), MemoryCandidateStore()
     shop.write([(product(number), number / 10) for number in range(3)])
     for _ in range(2):
         publisher = CandidatePublisher(CandidateKeeper(shop.index, MODEL, 0.5), store, MODEL, SETTINGS)
         await publisher.begin(shop.index.searchable_types())
-    assert store.published == 1
+    assert store.publications == 1
 
 
 async def test_a_store_that_is_down_is_tried_until_it_answers() -> None:
-    shop, store = Shop(), Store()
-    store.down = True
+    shop, store = Shop(), MemoryCandidateStore()
+    store.failure = DOWN
     publisher = CandidatePublisher(shop.keeper, store, MODEL, SETTINGS)
     publisher.note(shop.write([(product(0), 0.0)]))
     assert not await publisher.publish()
     assert publisher.published_version == ""
     async with running(publisher), asyncio.timeout(20):
-        store.down = False
+        store.failure = None
         await store.changed.wait()
     assert await publisher.publish()
     assert publisher.published_version == await store.version("m1")
 
 
 async def test_what_the_store_has_lost_is_published_again() -> None:
-    shop, store = Shop(), Store()
+    shop, store = Shop(), MemoryCandidateStore()
     publisher = CandidatePublisher(shop.keeper, store, MODEL, SETTINGS)
     publisher.note(shop.write([(product(0), 0.0)]))
     await publisher.publish()
@@ -240,7 +213,7 @@ async def test_what_the_store_has_lost_is_published_again() -> None:
 
 
 async def test_the_last_product_takes_its_candidates_along() -> None:
-    shop, store = Shop(), Store()
+    shop, store = Shop(), MemoryCandidateStore()
     publisher = CandidatePublisher(shop.keeper, store, MODEL, SETTINGS)
     publisher.note(shop.write([(product(0), 0.0)]))
     await publisher.publish()
@@ -254,7 +227,7 @@ async def test_the_last_product_takes_its_candidates_along() -> None:
 
 
 async def test_a_write_waits_for_the_publication_that_the_background_has_begun() -> None:
-    shop, store = Shop(), Store()
+    shop, store = Shop(), MemoryCandidateStore()
     publisher = CandidatePublisher(shop.keeper, store, MODEL, SETTINGS)
     await publisher.begin(())
     publisher.note(shop.write([(product(0), 0.0)]))

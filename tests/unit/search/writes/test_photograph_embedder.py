@@ -1,43 +1,16 @@
 """Photographs of writes on their way to the embedder: in groups, a few at a time."""
 
 import asyncio
-from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 
 from services.contract.errors import DeadlineExceeded, FashionError, InvalidInput, Upstream
-from services.contract.values import Embedding, ModelInfo, Photograph
+from services.contract.fakes import FakeEmbedder
+from services.contract.values import Embedding, Photograph
 from services.search.writes.photograph_embedder import WriteEmbedder
 
 VECTOR = np.array([1.0, 0.0], dtype=np.float32)
-
-
-class ScriptedEmbedder:
-    """Answers by content; counts what is under way; waits for its gate."""
-
-    def __init__(self, answer: Callable[[Photograph], Embedding | FashionError]) -> None:
-        self._answer = answer
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.groups: list[int] = []
-        self.under_way = 0
-        self.most_under_way = 0
-
-    async def embed(self, photograph: Photograph) -> Embedding:
-        raise AssertionError("writes come in batches")
-
-    async def model(self) -> ModelInfo:
-        raise AssertionError("not asked here")
-
-    async def embed_batch(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
-        self.groups.append(len(photographs))
-        self.under_way += 1
-        self.most_under_way = max(self.most_under_way, self.under_way)
-        await self.gate.wait()
-        await asyncio.sleep(0)
-        self.under_way -= 1
-        return [self._answer(photograph) for photograph in photographs]
 
 
 def _fine(photograph: Photograph) -> Embedding:
@@ -49,23 +22,30 @@ def _photographs(count: int) -> list[Photograph]:
 
 
 async def test_a_write_goes_in_groups() -> None:
-    embedder = ScriptedEmbedder(_fine)
+    embedder = FakeEmbedder(answer=_fine)
     queue = WriteEmbedder(embedder, "m1", group_size=4, groups_in_flight=2)
     assert len(await queue.embed(_photographs(10))) == 10
-    assert embedder.groups == [4, 4, 2]
+    assert embedder.batches == [4, 4, 2]
 
 
 async def test_all_writes_together_have_few_groups_in_flight() -> None:
-    embedder = ScriptedEmbedder(_fine)
+    embedder = FakeEmbedder(answer=_fine)
+    under_way: list[int] = []
+
+    async def take_a_while() -> None:
+        under_way.append(len(embedder.batches) - embedder.photographs)
+        await asyncio.sleep(0)
+
+    embedder.before = take_a_while
     queue = WriteEmbedder(embedder, "m1", group_size=1, groups_in_flight=2)
     await asyncio.gather(*(queue.embed(_photographs(3)) for _ in range(4)))
-    assert len(embedder.groups) == 12
-    assert embedder.most_under_way == 2
+    assert len(embedder.batches) == 12
+    assert max(under_way) == 2
 
 
 async def test_what_is_wrong_with_a_photograph_stays_its_own() -> None:
     bad = InvalidInput("broken", reason="IMAGE_UNREADABLE")
-    embedder = ScriptedEmbedder(lambda photograph: bad if photograph.content == b"\x01" else _fine(photograph))
+    embedder = FakeEmbedder(answer=lambda photograph: bad if photograph.content == b"\x01" else _fine(photograph))
     queue = WriteEmbedder(embedder, "m1", group_size=2, groups_in_flight=1)
     results = await queue.embed(_photographs(3))
     assert results[1] is bad
@@ -77,13 +57,13 @@ async def test_what_is_wrong_with_a_photograph_stays_its_own() -> None:
     "error", [Upstream("gone", reason="EMBEDDER_UNAVAILABLE"), DeadlineExceeded("late", reason="DEADLINE_EXCEEDED")]
 )
 async def test_what_says_nothing_about_the_photograph_fails_the_write(error: FashionError) -> None:
-    queue = WriteEmbedder(ScriptedEmbedder(lambda photograph: error), "m1", group_size=2, groups_in_flight=1)
+    queue = WriteEmbedder(FakeEmbedder(answer=lambda photograph: error), "m1", group_size=2, groups_in_flight=1)
     with pytest.raises(type(error)):
         await queue.embed(_photographs(1))
 
 
 async def test_an_embedder_of_another_model_is_as_good_as_none() -> None:
-    embedder = ScriptedEmbedder(lambda photograph: Embedding(VECTOR, "m2"))
+    embedder = FakeEmbedder(answer=lambda photograph: Embedding(VECTOR, "m2"))
     queue = WriteEmbedder(embedder, "m1", group_size=2, groups_in_flight=1)
     with pytest.raises(Upstream) as error:
         await queue.embed(_photographs(1))

@@ -1,13 +1,14 @@
 """The one writer: row by row, embedded only where needed, on disk and in the index, whatever happens in between."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from services.contract.errors import FashionError, InvalidInput, Overloaded, Upstream
+from services.contract.fakes import FakeEmbedder
 from services.contract.values import Box, Embedding, Gender, ModelInfo, Photograph
 from services.search.catalogue.products import Product
 from services.search.catalogue.store import Catalogue, UpsertOutcome
@@ -22,40 +23,16 @@ SIZE = 16
 CREATED, UPDATED, UNCHANGED = UpsertOutcome.CREATED, UpsertOutcome.UPDATED, UpsertOutcome.UNCHANGED
 
 
+async def nothing() -> None:
+    pass
+
+
+async def down() -> None:
+    raise Upstream("The embedder does not answer.", reason="EMBEDDER_UNAVAILABLE")
+
+
 def model(version: str = "m1") -> ModelInfo:
     return ModelInfo("tiny", version, SIZE, 8, 8, "none", "float32", "float32")
-
-
-class HashEmbedder:
-    """Embeds by content; counts what it is asked; fails, or does something else first, where it is told to."""
-
-    def __init__(self, version: str = "m1") -> None:
-        self.version = version
-        self.asked = 0
-        self.failure: FashionError | None = None
-        self.first: Callable[[], object] | None = None
-
-    async def embed(self, photograph: Photograph) -> Embedding:
-        raise AssertionError("writes come in batches")
-
-    async def model(self) -> ModelInfo:
-        return model(self.version)
-
-    async def embed_batch(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
-        if self.first is not None:
-            first, self.first = self.first, None
-            await first()
-        if self.failure is not None:
-            raise self.failure
-        self.asked += len(photographs)
-        return [self._embed(each) for each in photographs]
-
-    def _embed(self, photograph: Photograph) -> Embedding | FashionError:
-        if not photograph.content:
-            return InvalidInput("the image is empty", reason="IMAGE_EMPTY")
-        seed = hash((photograph.content, photograph.region, self.version)) % 2**32
-        values = np.random.default_rng(seed).standard_normal(SIZE)
-        return Embedding((values / np.linalg.norm(values)).astype(np.float32), self.version)
 
 
 class Shop:
@@ -64,7 +41,7 @@ class Shop:
     def __init__(self, directory: Path, version: str = "m1", max_pending: int = 8) -> None:
         self.catalogue = Catalogue(directory)
         self.index = FaissIndex(SIZE)
-        self.embedder = HashEmbedder(version)
+        self.embedder = FakeEmbedder(SIZE, version)
         self.changes: list[Change] = []
         self.writer = CatalogueWriter(
             self.catalogue,
@@ -78,6 +55,15 @@ class Shop:
     def close(self) -> None:
         self.writer.close()
         self.catalogue.close()
+
+    def before_next_embedding(self, action: Callable[[], Awaitable[object]]) -> None:
+        """Does something else first when the embedder is called the next time."""
+
+        async def act() -> None:
+            self.embedder.before = nothing
+            await action()
+
+        self.embedder.before = act
 
     def findable(self) -> set[str]:
         """The products that a search over everything finds."""
@@ -121,7 +107,7 @@ async def test_the_same_row_again_changes_and_embeds_nothing(shop: Shop) -> None
     await shop.writer.upsert_products(rows)
     report = await shop.writer.upsert_products(rows)
     assert report.results == (UNCHANGED, UNCHANGED)
-    assert (report.index_version, shop.embedder.asked) == (1, 2)
+    assert (report.index_version, shop.embedder.photographs) == (1, 2)
     assert len(shop.changes) == 2
 
 
@@ -130,7 +116,7 @@ async def test_attributes_alone_keep_photograph_and_embedding(shop: Shop) -> Non
     before = shop.index.embedding("a")
     report = await shop.writer.upsert_products([row("a", base_colour="Red")])
     assert report.results == (UPDATED,)
-    assert shop.embedder.asked == 1
+    assert shop.embedder.photographs == 1
     found = shop.index.product("a")
     assert found is not None
     assert found.base_colour == "Red"
@@ -141,9 +127,9 @@ async def test_attributes_alone_keep_photograph_and_embedding(shop: Shop) -> Non
 async def test_another_photograph_or_part_of_it_is_embedded(shop: Shop) -> None:
     await shop.writer.upsert_products([row("a", shot(0))])
     report = await shop.writer.upsert_products([row("a", shot(0, Box(0.0, 0.0, 0.5, 0.5)))])
-    assert (report.results, shop.embedder.asked) == ((UPDATED,), 2)
+    assert (report.results, shop.embedder.photographs) == ((UPDATED,), 2)
     report = await shop.writer.upsert_products([row("a", shot(1))])
-    assert (report.results, shop.embedder.asked) == ((UPDATED,), 3)
+    assert (report.results, shop.embedder.photographs) == ((UPDATED,), 3)
 
 
 async def test_a_bad_row_spoils_only_itself(shop: Shop) -> None:
@@ -175,12 +161,12 @@ async def test_a_bad_row_spoils_only_itself(shop: Shop) -> None:
     ]
     assert shop.findable() == {"a", "g"}
     # "a", "d" and "g": what cannot be written is not embedded either.
-    assert shop.embedder.asked == 3
+    assert shop.embedder.photographs == 3
 
 
 async def test_an_embedder_that_is_down_leaves_everything_as_it_was(shop: Shop) -> None:
     await shop.writer.upsert_products([row("a", shot(0))])
-    shop.embedder.failure = Upstream("down", reason="EMBEDDER_UNAVAILABLE")
+    shop.embedder.before = down
     with pytest.raises(Upstream):
         await shop.writer.upsert_products([row("a", base_colour="Red"), row("b", shot(1))])
     found = shop.index.product("a")
@@ -214,7 +200,7 @@ async def test_deleting_takes_product_and_photograph(shop: Shop) -> None:
 async def test_a_product_that_is_deleted_while_its_row_is_embedded_is_planned_anew(shop: Shop) -> None:
     await shop.writer.upsert_products([row("a", shot(0)), row("b", shot(1))])
     # "a" needs no embedding when the write begins; it does once somebody has deleted it meanwhile.
-    shop.embedder.first = lambda: shop.writer.delete_products(["a"])
+    shop.before_next_embedding(lambda: shop.writer.delete_products(["a"]))
     report = await shop.writer.upsert_products([row("a", shot(0), base_colour="Red"), row("c", shot(2))])
     assert report.results == (CREATED, CREATED)
     assert shop.findable() == {"a", "b", "c"}
@@ -227,9 +213,10 @@ async def test_a_write_that_keeps_losing_races_says_so(shop: Shop) -> None:
 
     async def delete_another() -> None:
         await shop.writer.delete_products([rivals.pop()])
-        shop.embedder.first = delete_another if rivals else None
+        if rivals:
+            shop.before_next_embedding(delete_another)
 
-    shop.embedder.first = delete_another
+    shop.before_next_embedding(delete_another)
     with pytest.raises(Overloaded) as error:
         await shop.writer.upsert_products([*known, row("new", shot(9))])
     assert error.value.reason == "WRITE_CONFLICT"
@@ -240,7 +227,7 @@ async def test_a_caller_that_gives_up_leaves_disk_and_index_agreed(shop: Shop) -
     task = asyncio.create_task(shop.writer.upsert_products([row("a", shot(0))]))
     for _ in range(200):
         await asyncio.sleep(0)
-        if shop.embedder.asked:
+        if shop.embedder.photographs:
             break
     task.cancel()
     await asyncio.wait({task})
@@ -308,25 +295,14 @@ async def test_an_embedder_that_is_away_only_delays_embedding_again(tmp_path: Pa
     old.close()
     new = Shop(tmp_path, version="m2")
     outdated = await new.writer.load()
-    new.embedder.failure = Upstream("down", reason="EMBEDDER_UNAVAILABLE")
     groups: list[int] = []
 
     async def after_group() -> None:
         groups.append(len(new.findable()))
 
-    async def comes_back() -> None:
-        while True:
-            await asyncio.sleep(0)
-            if new.embedder.first is None:
-                new.embedder.failure = None
-                return
-
-    async def nothing() -> None:
-        pass
-
-    new.embedder.first = nothing
+    new.before_next_embedding(down)
     async with asyncio.timeout(20):
-        await asyncio.gather(renew(new.writer, outdated, group=2, pause_s=0.0, after_group=after_group), comes_back())
+        await renew(new.writer, outdated, group=2, pause_s=0.0, after_group=after_group)
     assert groups == [2, 4, 5]
     assert new.index.facts().outdated_count == 0
     new.close()
@@ -343,7 +319,7 @@ async def test_a_write_that_comes_between_goes_before_embedding_again(tmp_path: 
         await new.writer.delete_products(["a"])
         await new.writer.upsert_products([row("b", base_colour="Red")])
 
-    new.embedder.first = meanwhile
+    new.before_next_embedding(meanwhile)
     assert await new.writer.embed_again(outdated) == 1
     assert new.findable() == {"b"}
     found = new.index.product("b")
