@@ -75,60 +75,73 @@ def open_channel(
     return grpc.aio.insecure_channel(target if target.startswith(_SCHEMES) else f"dns:///{target}", options=options)
 
 
+async def send(method: Callable[..., Awaitable[_Response]], request: object, *, timeout_s: float) -> _Response:
+    """Makes a call with the request id and what is left of the caller's deadline.
+
+    Args:
+        method: of a stub on an `open_channel`.
+        request: its message.
+        timeout_s: longest wait, in seconds; the caller's deadline where that is nearer.
+
+    Raises:
+        DeadlineExceeded: the caller's deadline passed.
+        grpc.aio.AioRpcError: the call ended with any other error.
+    """
+    remaining_s = deadline.remaining_s()
+    if remaining_s is not None and remaining_s <= 0:
+        raise deadline.exceeded()
+    callers_deadline = remaining_s is not None and remaining_s <= timeout_s
+    request_id = current_request_id()
+    metadata = ((REQUEST_ID_KEY, request_id),) if request_id is not None else ()
+    try:
+        return await method(request, timeout=remaining_s if callers_deadline else timeout_s, metadata=metadata)
+    except grpc.aio.AioRpcError as error:
+        if callers_deadline and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise deadline.exceeded() from error
+        raise
+
+
+def error_of(error: grpc.aio.AioRpcError) -> FashionError | None:
+    """Returns the category of a failed call; None where our services never answer with its code on purpose."""
+    return error_from(error.code(), error.details() or "", error.trailing_metadata() or ())
+
+
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """How a service is spoken of when it does not answer.
+    """A service that another one depends on: its failures, but for refusals, are `Upstream` errors.
 
     Attributes:
         name: for people, such as "embedder".
         unavailable_reason: such as "EMBEDDER_UNAVAILABLE".
-        keep_reasons: whether its own reasons for being UNAVAILABLE are passed on: for callers outside of the system.
     """
 
     name: str
     unavailable_reason: str
-    keep_reasons: bool = False
 
     async def call(
         self, method: Callable[..., Awaitable[_Response]], request: object, *, timeout_s: float
     ) -> _Response:
-        """Makes a call with the request id and what is left of the caller's deadline.
-
-        Args:
-            method: of a stub on an `open_channel`.
-            request: its message.
-            timeout_s: longest wait, in seconds; the caller's deadline where that is nearer.
+        """Makes a call; the arguments are those of `send`.
 
         Raises:
             FashionError: what the service answered, as its category.
             DeadlineExceeded: the caller's deadline passed.
-            Upstream: the service does not answer, not in time, or with an error that is none of the documented.
+            Upstream: the service does not answer, not in time, or with an undocumented error.
         """
-        remaining_s = deadline.remaining_s()
-        if remaining_s is not None and remaining_s <= 0:
-            raise deadline.exceeded()
-        callers = remaining_s is not None and remaining_s <= timeout_s
-        request_id = current_request_id()
-        metadata = ((REQUEST_ID_KEY, request_id),) if request_id is not None else ()
         try:
-            return await method(request, timeout=remaining_s if callers else timeout_s, metadata=metadata)
+            return await send(method, request, timeout_s=timeout_s)
         except grpc.aio.AioRpcError as error:
-            raise self._category(error, callers) from error
+            raise self._category(error) from error
 
-    def _category(self, error: grpc.aio.AioRpcError, callers_deadline: bool) -> FashionError:
-        code = error.code()
+    def _category(self, error: grpc.aio.AioRpcError) -> FashionError:
+        code, known = error.code(), error_of(error)
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            if callers_deadline:
-                return deadline.exceeded()
             return self._unavailable(f"The {self.name} has not answered in time.")
-        known = error_from(code, error.details() or "", error.trailing_metadata() or ())
         if known is None:
             return self._unavailable(f"The {self.name} failed with {code.name}.")
-        if not isinstance(known, Upstream):
-            return known
-        if self.keep_reasons and known.reason != code.name:
-            return known
-        return self._unavailable(f"The {self.name} is unavailable: {known.message}")
+        if isinstance(known, Upstream):
+            return self._unavailable(f"The {self.name} is unavailable: {known.message}")
+        return known
 
     def _unavailable(self, message: str) -> Upstream:
         return Upstream(message, reason=self.unavailable_reason)

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -13,12 +12,9 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fashion.v1 import search_pb2, search_pb2_grpc
-from services.clients.channel import open_channel
+from services.clients.channel import error_of, open_channel, send
 from services.clients.search_calls import Response, SearchCalls
-from services.concurrency import deadline
 from services.contract.errors import FashionError, NotReady, Upstream
-from services.serving.status import error_from
-from services.serving.telemetry import REQUEST_ID_KEY, current_request_id
 
 SERVICE_NAME: Final = search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name
 
@@ -123,7 +119,7 @@ class SearchClient(SearchCalls):
                 if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                     raise _category(error, self._target) from error
             await asyncio.sleep(_HEALTH_POLL_S)
-        raise NotReady(f"{self._target} is not ready after {timeout_s:.0f} s", reason="SEARCH_NOT_READY")
+        raise NotReady(f"Search at {self._target} is not ready after {timeout_s:.0f} s.", reason="SEARCH_NOT_READY")
 
     async def _says_serving(self, timeout_s: float, *, wait_for_ready: bool) -> bool:
         stub: Any = health_pb2_grpc.HealthStub(self._channel)  # type: ignore[no-untyped-call,unused-ignore]
@@ -132,28 +128,20 @@ class SearchClient(SearchCalls):
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
     async def _query(self, method: Callable[..., Awaitable[Response]], request: Message) -> Response:
-        response: Response = await self._send(method, request, self._timeouts.query_s)
-        return response
+        return await self._send(method, request, self._timeouts.query_s)
 
-    async def _send(self, method: Callable[..., Any], request: Message, timeout_s: float) -> Any:
-        left_s = deadline.remaining_s()
+    async def _send(self, method: Callable[..., Awaitable[Response]], request: Message, timeout_s: float) -> Response:
         try:
-            return await method(
-                request,
-                timeout=timeout_s if left_s is None else min(timeout_s, left_s),
-                metadata=((REQUEST_ID_KEY, current_request_id() or uuid.uuid4().hex),),
-            )
+            return await send(method, request, timeout_s=timeout_s)
         except grpc.aio.AioRpcError as error:
             raise _category(error, self._target) from error
 
 
 def _category(error: grpc.aio.AioRpcError, target: str) -> FashionError:
-    trailing = tuple((str(key), value) for key, value in (error.trailing_metadata() or ()))
-    details = error.details() or ""
-    known = error_from(error.code(), details, trailing)
+    code, details, known = error.code(), error.details() or "", error_of(error)
     if known is not None and known.reason != grpc.StatusCode.UNAVAILABLE.name:
         return known
-    if error.code() is grpc.StatusCode.UNAVAILABLE:
-        # gRPC's own text names addresses and attempts; the caller knows a name and wants to know what to do.
-        return Upstream(f"nothing answers at {target}", reason="SEARCH_UNAVAILABLE", metadata={"details": details})
-    return FashionError(details or f"the call ended with {error.code().name}", reason=error.code().name)
+    if code is grpc.StatusCode.UNAVAILABLE:
+        # gRPC's own text lists addresses and attempts; callers want the name that they gave.
+        return Upstream(f"Nothing answers at {target}.", reason="SEARCH_UNAVAILABLE", metadata={"details": details})
+    return FashionError(details or f"The call ended with {code.name}.", reason=code.name)

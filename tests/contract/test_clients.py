@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from fashion.v1 import classifier_pb2, classifier_pb2_grpc, types_pb2
-from services.clients.channel import Remote, open_channel
+from services.clients.channel import open_channel
 from services.clients.classifier import SERVICE as CLASSIFIER_SERVICE
 from services.clients.classifier import ClassifierClient
 from services.clients.embedder import SERVICE as EMBEDDER_SERVICE
@@ -25,7 +25,6 @@ from services.contract.errors import (
     FashionError,
     InvalidInput,
     ModelMismatch,
-    NotFound,
     NotReady,
     Overloaded,
     Upstream,
@@ -405,25 +404,6 @@ async def test_an_answer_of_a_newer_version_is_unavailable(scripted: tuple[Scrip
 
     with pytest.raises(Upstream, match="method 0"):
         await client.classify(EMBEDDING, 3)
-
-
-@pytest.mark.parametrize(("keep", "reason"), [(True, "PREFERENCES_UNAVAILABLE"), (False, "SEARCH_UNAVAILABLE")])
-async def test_callers_from_outside_may_keep_the_reason(keep: bool, reason: str) -> None:
-    servicer = ScriptedClassifier()
-    servicer.error = Upstream("Redis is down.", reason="PREFERENCES_UNAVAILABLE")
-    async with asyncio.timeout(60), served(CLASSIFIER, servicer) as target, open_channel(target) as channel:
-        stub = classifier_pb2_grpc.ClassifierServiceStub(channel)
-        with pytest.raises(Upstream) as caught:
-            await Remote("search", "SEARCH_UNAVAILABLE", keep_reasons=keep).call(
-                stub.Classify, classifier_pb2.ClassifyRequest(), timeout_s=20
-            )
-        assert caught.value.reason == reason
-
-        servicer.error = NotFound("Gone.", reason="PRODUCT_NOT_FOUND")
-        with pytest.raises(NotFound):
-            await Remote("search", "SEARCH_UNAVAILABLE", keep_reasons=keep).call(
-                stub.Classify, classifier_pb2.ClassifyRequest(), timeout_s=20
-            )
 
 
 async def test_a_service_that_comes_back_is_found_again() -> None:
