@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from offline.report.markdown import Table
+
 Figures = Mapping[str, Mapping[str, Any]]
 
 
@@ -124,7 +126,7 @@ def page(figures: Figures, command: str, notes: str, pictures: Mapping[str, str]
         "",
         "## What we meant to reach",
         "",
-        *_table(("figure", "target", "measured", "rounds", "", "command"), target_rows(figures)),
+        *Table(("figure", "target", "measured", "rounds", "", "command"), target_rows(figures)).markdown(),
         "",
     ]
     sections = (("floor", _floor), ("latency", _latency), ("load", _load), ("ingest", _ingest), ("peers", _peers))
@@ -146,24 +148,24 @@ def _floor(floor: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
         f"{floor['runtime']}, {floor['precision']}), and FAISS over a derived type of {floor['type_products']:,} "
         f"products. In batches of {floor['batch']} the encoder does {floor['batched_a_second']:.0f} a second.",
         "",
-        *_table(("step", "median, ms", "rounds"), rows),
+        *Table(("step", "median, ms", "rounds"), rows).markdown(),
         "",
         *picture,
     ]
 
 
 def _latency(latency: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
-    parts = ("one process", "three processes")
+    rows = [(name, f"{ms:.2f}") for part in ("one process", "three processes") for name, ms in latency[part].items()]
     return [
         "## One caller",
         "",
         f"Runtime {latency['runtime']}, {latency['precision']}; in milliseconds.",
         "",
-        *_table(("what", "median, ms"), [(name, f"{ms:.2f}") for part in parts for name, ms in latency[part].items()]),
+        *Table(("what", "median, ms"), rows).markdown(),
         "",
         "Where a photograph's time goes, in one process:",
         "",
-        *_table(("step", "ms"), [(name, f"{ms:.2f}") for name, ms in latency["waterfall"].items()]),
+        *Table(("step", "ms"), [(name, f"{ms:.2f}") for name, ms in latency["waterfall"].items()]).markdown(),
         "",
         *picture,
     ]
@@ -185,7 +187,7 @@ def _load(load: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
         f"Photographs arriving by chance (Poisson), counted from when they were meant to be sent. The bare "
         f"embedder does {load['offline_a_second']:.0f} a second in batches; the sender shares the machine.",
         "",
-        *_table(("offered a second", "answered", "refused", "p50 ms", "p99 ms", "p99.9 ms"), rows),
+        *Table(("offered a second", "answered", "refused", "p50 ms", "p99 ms", "p99.9 ms"), rows).markdown(),
         "",
         *picture,
         *_overload(load),
@@ -229,7 +231,7 @@ def _peers(peers: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
         "",
         "Ours over gRPC, all others called in process. The report's method has random weights; they cost the same.",
         "",
-        *_table(("method", "median, ms", "times ours"), rows),
+        *Table(("method", "median, ms", "times ours"), rows).markdown(),
         "",
         *picture,
         *(f"Not measured: {name} ({why})." for name, why in peers["missing"].items()),
@@ -254,8 +256,3 @@ def _missing(target: Target, part: Mapping[str, Any]) -> bool:
 
 def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.2f}"
-
-
-def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    marks = ["---"] * len(heading)
-    return [f"| {' | '.join(cells)} |" for cells in (heading, marks, *rows)]

@@ -5,15 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from offline.benchmark.load import LIMIT_MS
+from offline.report.plots import BLUE, GREEN, ORANGE, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Wong's palette, which colour-blind readers can tell apart (Nature Methods 8, 441, 2011).
-_BLUE: Final = "#0072B2"
-_ORANGE: Final = "#D55E00"
-_GREEN: Final = "#009E73"
 _PALE: Final = "#9fb6c6"
 _GREY: Final = "#8a8a8e"
 _OURS: Final = "ours"
@@ -37,23 +34,23 @@ def draw_plots(figures: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[s
     """
     drawn: dict[str, Path] = {}
     if figures.get("load", {}).get("points"):
-        drawn["load"] = _save(_load(figures["load"]), folder / "load.png")
+        drawn["load"] = save_figure(_load(figures["load"]), folder / "load.png")
     if "traces" in figures.get("latency", {}):
-        drawn["latency"] = _save(_waterfall(figures["latency"]), folder / "latency.png")
+        drawn["latency"] = save_figure(_waterfall(figures["latency"]), folder / "latency.png")
     if figures.get("peers", {}).get("medians_ms"):
-        drawn["peers"] = _save(_peers(figures["peers"]), folder / "peers.png")
+        drawn["peers"] = save_figure(_peers(figures["peers"]), folder / "peers.png")
     return drawn
 
 
 def _load(load: Mapping[str, Any]) -> "Figure":
     from matplotlib.ticker import LogLocator
 
-    figure = _figure(8.0, 4.6)
+    figure = new_figure(8.0, 4.6)
     axes = figure.add_subplot()
     # At a rate where nothing was answered there is no time to show.
     points = [point for point in load["points"] if point["answered"] > 0]
     offered = [point["offered"] for point in points]
-    for key, name, colour in (("p50_ms", "p50", _GREEN), ("p99_ms", "p99", _BLUE), ("p999_ms", "p99.9", _ORANGE)):
+    for key, name, colour in (("p50_ms", "p50", GREEN), ("p99_ms", "p99", BLUE), ("p999_ms", "p99.9", ORANGE)):
         axes.plot(offered, [point[key] for point in points], marker="o", markersize=5, color=colour, label=name)
     refusing = [point["offered"] for point in load["points"] if point["refused"] > 0]
     for at, rate in enumerate(refusing):
@@ -76,7 +73,7 @@ def _load(load: Mapping[str, Any]) -> "Figure":
 def _waterfall(latency: Mapping[str, Any]) -> "Figure":
     panels = {name: _steps(trace, latency["waterfall"]) for name, trace in latency["traces"].items()}
     heights = [len(bars) + 2 for bars in panels.values()]
-    figure = _figure(9.0, 0.4 + 0.34 * sum(heights))
+    figure = new_figure(9.0, 0.4 + 0.34 * sum(heights))
     every = figure.subplots(len(panels), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
     for axes, (name, bars) in zip(every, panels.items(), strict=True):
         _horizontal(axes, bars)
@@ -92,11 +89,11 @@ def _steps(trace: Mapping[str, Any], bare: Mapping[str, float]) -> list[tuple[st
     begin = max(0.0, trace["caller_ms"] - trace["search_ms"]) / 2
     bars: list[tuple[str, float, float, str]] = [
         ("as the caller sees it", 0.0, trace["caller_ms"], _GREY),
-        ("search, the whole way", begin, trace["search_ms"], _BLUE),
+        ("search, the whole way", begin, trace["search_ms"], BLUE),
     ]
     for step in trace["steps"]:
         start = begin + step["start_ms"]
-        bars.append((step["step"], start, step["ms"], _GREEN))
+        bars.append((step["step"], start, step["ms"], GREEN))
         for name in _WITHIN.get(step["step"], ()):
             if name in bare:
                 bars.append((f"{name}, bare", start, bare[name], _PALE))
@@ -105,14 +102,14 @@ def _steps(trace: Mapping[str, Any], bare: Mapping[str, float]) -> list[tuple[st
 
 
 def _peers(peers: Mapping[str, Any]) -> "Figure":
-    figure = _figure(9.0, 4.4)
+    figure = new_figure(9.0, 4.4)
     kinds = ("photograph", "product")
     groups = [{n: ms for n, ms in peers["medians_ms"].items() if n.endswith(kind)} for kind in kinds]
     panels = figure.subplots(2, 1, sharex=True, height_ratios=[max(1, len(group)) for group in groups])
     for axes, kind, group in zip(panels, kinds, groups, strict=True):
         ranked = sorted(group.items(), key=lambda pair: pair[1])
         bars = [
-            (name.removesuffix(f", {kind}"), 0.0, ms, _ORANGE if name.startswith(_OURS) else _PALE)
+            (name.removesuffix(f", {kind}"), 0.0, ms, ORANGE if name.startswith(_OURS) else _PALE)
             for name, ms in ranked
         ]
         _horizontal(axes, bars)
@@ -138,20 +135,3 @@ def _horizontal(axes: "Axes", bars: list[tuple[str, float, float, str]]) -> None
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-
-
-def _figure(width: float, height: float) -> "Figure":
-    # Loading matplotlib takes a second, and no figure of it is ever shown in a window.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: "Figure", path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # No version of the library: the same figures give the same file.
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-    return path

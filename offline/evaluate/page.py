@@ -1,10 +1,18 @@
-"""Writes an evaluation up for people: the rows of its tables, and the page docs/evaluation.md."""
+"""Writes the page on all evaluations, docs/evaluation.md."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from offline.evaluate.reported import REPORTED_ACCURACY, REPORTED_PERFORMANCE, TARGETS
-from offline.evaluate.retrieval import FEATURES, PATHS, SCOPES, TOLERANCES
+from offline.evaluate.tables import (
+    backbones_table,
+    classification_table,
+    figures_table,
+    new_types_table,
+    performance_table,
+    robustness_table,
+    targets_table,
+)
+from offline.report.markdown import percent
 
 _PERFORMANCE_TEXT: Final = """\
 *Performance* is the project report's measure: the share of queries whose ten results hold at most tolerance x 10 wrong
@@ -39,7 +47,6 @@ _ROBUSTNESS_TEXT: Final = """\
 parameters than training uses (`offline/evaluate/alterations.py`). In per cent; `all 10 right` by gender and article
 type, of all products."""
 
-NEW_TYPES_COLUMNS: Final = ("network", "new: type", "all 10", "P@10", "others: type", "all 10", "taken for new")
 _NEW_TYPES_TEXT: Final = """\
 Types that are new to the network as well, by `fashion evaluate new-types`: another network was trained from scratch, in
 far fewer passes, by the command below, on the training part without the products of {types} of the {of_types} derived
@@ -62,112 +69,6 @@ _PLOTS: Final = {
     "confusion-gender": "Which genders are taken for which",
     "training": "How training went: losses, accuracies on the validation part, learning rate",
 }
-
-LABELS: Final = ("subCategory", "articleType", "gender", "derivedType")
-
-
-def percent(share: float | None) -> str:
-    """A share in per cent with one decimal; "-" for none."""
-    return "-" if share is None else f"{share * 100:.1f}"
-
-
-def performance_rows(document: Mapping[str, Any], brackets: bool) -> list[tuple[str, ...]]:
-    """Rows of path, scope, feature, queries, the performance for each tolerance, and what the report has for them.
-
-    Args:
-        document: of an evaluation of retrieval.
-        brackets: whether to add `performance_of_shown` in brackets where it is another figure.
-    """
-    cells = {(row["path"], row["scope"], row["feature"], row["tolerance"]): row for row in document["rows"]}
-    rows: list[tuple[str, ...]] = []
-    for path in PATHS:
-        for scope in SCOPES:
-            for feature in FEATURES:
-                found = [cells.get((path, scope, feature, tolerance)) for tolerance in TOLERANCES]
-                if found[0] is None:
-                    continue
-                reported = [
-                    f"{value * 100:.2f}"
-                    for tolerance in TOLERANCES
-                    if (value := REPORTED_PERFORMANCE.get((path, scope, feature, tolerance))) is not None
-                ]
-                shown = [_performance(row, brackets) if row is not None else "-" for row in found]
-                rows.append((path, scope, feature, f"{found[0]['queries']:,}", *shown, " / ".join(reported) or "-"))
-    return rows
-
-
-def figure_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Rows of path, scope, precision@10, mAP@10, nDCG@10, colour agreements in per cent, and short answers."""
-    short = {(row["path"], row["scope"]): row["short_answers"] for row in document["rows"]}
-    return [
-        (
-            one["path"],
-            one["scope"],
-            percent(one["precision_at_10"]["both"]),
-            percent(one["map_at_10"]["both"]),
-            percent(one["ndcg_at_10"]),
-            percent(one["colour_agreement_at_10"]),
-            percent(one["colour_family_agreement_at_10"]),
-            f"{short[one['path'], one['scope']]:,}",
-        )
-        for one in document["figures"]
-    ]
-
-
-def classification_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Rows of label, accuracy, its interval, macro F1, classes, the report's accuracy, and each way's accuracy."""
-    rows: list[tuple[str, ...]] = []
-    for label in LABELS:
-        one = document[label]
-        reported = REPORTED_ACCURACY.get(label)
-        rows.append(
-            (
-                label,
-                f"{one['accuracy'] * 100:.2f}",
-                f"{percent(one['low'])}–{percent(one['high'])}",
-                percent(one["macro_f1"]),
-                f"{one['classes']}",
-                "-" if reported is None else f"{reported * 100:.2f}",
-                ", ".join(f"{name} {percent(value)}" for name, value in one["by_method"].items()),
-            )
-        )
-    return rows
-
-
-def target_rows(retrieval: Mapping[str, Any], classification: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Rows of figure, the report's, the first try's, the target, what was measured, and whether that reaches it."""
-    cells = {(row["path"], row["scope"], row["feature"], row["tolerance"]): row for row in retrieval["rows"]}
-    rows: list[tuple[str, ...]] = []
-    for target in TARGETS:
-        if len(target.where) == 4:
-            cell = cells.get(target.where)
-            measured = None if cell is None else cell["performance_of_shown"]
-        elif target.where[0] == "colour":
-            measured = retrieval["colour_agreement_at_10"]
-        else:
-            ways = classification[target.where[0]]["by_method"]
-            measured = max(ways.values()) if target.where[1] == "best" else ways.get(target.where[1])
-        if measured is None:
-            continue
-        short = round((target.reach - measured) * 100, 1)
-        verdict = "reached" if short <= 0 else f"{short:.1f} points short"
-        figures = (target.reported, target.first, target.reach, measured)
-        rows.append((target.name, *(percent(figure) for figure in figures), verdict))
-    return rows
-
-
-def short_answer_gap(document: Mapping[str, Any]) -> float:
-    """By how many points short answers that are wrong raise a performance at most, above that of what is shown."""
-    gaps = [row["performance"] - row["performance_of_shown"] for row in document["rows"]]
-    return max(gaps, default=0.0) * 100
-
-
-def _performance(row: Mapping[str, Any], brackets: bool) -> str:
-    value = row["performance"]
-    half = max(row["high"] - value, value - row["low"])
-    text = f"{percent(value)}±{percent(half)}"
-    of_shown = percent(row["performance_of_shown"])
-    return f"{text} [{of_shown}]" if brackets and of_shown != percent(value) else text
 
 
 def page(
@@ -192,7 +93,6 @@ def page(
         source: one sentence or more on where queries and catalogue come from.
         plots: paths of PNG files, relative to the page.
     """
-    performance = performance_rows(retrieval, brackets=True)
     short = max((row["short_answers"] for row in retrieval["rows"]), default=0)
     fell_back = sum(one["fell_back_to_inventory"] for one in retrieval["figures"])
     dropped = {side: len(products) for side, products in retrieval["dropped"].items()}
@@ -219,22 +119,13 @@ def page(
         "",
         _TARGETS_TEXT,
         "",
-        *_table(
-            ("figure", "report", "first try", "target", "measured", ""),
-            target_rows(retrieval, classification),
-            numbers_from=1,
-            numbers_to=5,
-        ),
+        *targets_table(retrieval, classification).markdown(),
         "",
         "## Retrieval",
         "",
         _PERFORMANCE_TEXT,
         "",
-        *_table(
-            ("path", "scope", "right by", "queries", "none wrong", "1 of 10 wrong", "2 of 10 wrong", "report"),
-            performance,
-            numbers_from=3,
-        ),
+        *performance_table(retrieval, brackets=True).markdown(),
         "",
         _SHORT_ANSWERS_TEXT,
         f"On a path, {short:,} queries at most were answered so. {fell_back:,} answers searched the whole inventory, "
@@ -242,22 +133,13 @@ def page(
         "",
         _FIGURES_TEXT,
         "",
-        *_table(
-            ("path", "scope", "precision@10", "mAP@10", "nDCG@10", "colour", "colour family", "short answers"),
-            figure_rows(retrieval),
-            numbers_from=2,
-        ),
+        *figures_table(retrieval).markdown(),
         "",
         "## Classification",
         "",
         _CLASSIFICATION_TEXT,
         "",
-        *_table(
-            ("label", "accuracy", "95 %", "macro F1", "classes", "report", "by method"),
-            classification_rows(classification),
-            numbers_from=1,
-            numbers_to=6,
-        ),
+        *classification_table(classification).markdown(),
         "",
     ]
     for label in ("subCategory", "articleType"):
@@ -283,7 +165,7 @@ def page(
             new_types["trained_by"],
             "```",
             "",
-            *_table(NEW_TYPES_COLUMNS, new_types_rows(new_types), numbers_from=1),
+            *new_types_table(new_types).markdown(),
             "",
         ]
     if robustness is not None:
@@ -292,20 +174,12 @@ def page(
             "",
             _ROBUSTNESS_TEXT.format(queries=f"{robustness['altered']:,}"),
             "",
-            *_table(
-                ("altered", "how", "subCategory", "derivedType", "all 10 right, inventory", "all 10 right, photograph"),
-                robustness_rows(robustness),
-                numbers_from=2,
-            ),
+            *robustness_table(robustness).markdown(),
             "",
         ]
     if backbones is not None:
         lines += ["## Other networks", "", _BACKBONES_TEXT, ""]
-        lines += _table(
-            ("network", "side", "parameters", "floats", "ms a picture", "all 10 right"),
-            backbone_rows(backbones),
-            numbers_from=1,
-        )
+        lines += backbones_table(backbones).markdown()
         lines += ["", *(f"{row['name']}: {row['unavailable']}." for row in backbones if row["unavailable"]), ""]
     if plots:
         lines += ["## Plots", ""]
@@ -313,43 +187,6 @@ def page(
             name = plot.rpartition("/")[2].removesuffix(".png")
             lines += [f"![{_PLOTS.get(name, name)}]({plot})", ""]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def robustness_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Rows of alteration, what is done, and the four figures in per cent."""
-    figures = ("sub_category", "derived_type", "inventory", "photograph")
-    return [
-        (row["alteration"], row["description"], *(percent(row[figure]) for figure in figures))
-        for row in document["rows"]
-    ]
-
-
-def new_types_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Rows of network, and the six figures in per cent, in the order of `NEW_TYPES_COLUMNS`."""
-    figures = ("new", "new_top_10", "new_precision", "others", "others_top_10", "taken_for_new")
-    return [(_knowledge(row), *(percent(row[figure]) for figure in figures)) for row in document["rows"]]
-
-
-def _knowledge(row: Mapping[str, Any]) -> str:
-    name = f"{row['model']} {row['model_version'][:7]}"
-    if not row["learned"]:
-        return f"{name}: never learned from them"
-    return f"{name}: {'knows them' if row['head_knows'] else 'its head forgets them'}"
-
-
-def backbone_rows(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """Rows of network, side, parameters, floats, milliseconds, and the share of queries whose ten are all right."""
-    return [
-        (
-            row["name"],
-            str(row["side"]),
-            f"{row['parameters'] / 1e6:.1f} M",
-            f"{row['dimension']:,}",
-            f"{row['milliseconds']:.1f}",
-            percent(row["all_right"]),
-        )
-        for row in rows
-    ]
 
 
 def _unknown_types(figures: Mapping[str, Any]) -> str:
@@ -362,12 +199,3 @@ def _unknown_types(figures: Mapping[str, Any]) -> str:
         f"({percent(figures['known_with_head'])} %); {percent(figures['taken_for_unknown'])} % of the others were "
         "taken for a forgotten type."
     )
-
-
-def _table(
-    heading: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: int, numbers_to: int | None = None
-) -> list[str]:
-    """A Markdown table; columns from `numbers_from` to before `numbers_to` are aligned right."""
-    last = len(heading) if numbers_to is None else numbers_to
-    marks = ["---:" if numbers_from <= at < last else "---" for at in range(len(heading))]
-    return [f"| {' | '.join(cells)} |" for cells in (heading, marks, *rows)]

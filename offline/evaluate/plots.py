@@ -9,24 +9,23 @@ from numpy.typing import NDArray
 
 from offline.evaluate.reported import REPORTED_PERFORMANCE, Feature
 from offline.evaluate.retrieval import FEATURES, Figures
+from offline.report.plots import BLUE, ORANGE, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _TITLES: Final[Mapping[Feature, str]] = {
     "articleType": "article type",
     "gender": "gender",
     "both": "gender and article type",
 }
-# Wong's palette, which colour-blind readers can tell apart (Nature Methods 8, 441, 2011).
-_COLOURS: Final = {"inventory": "#0072B2", "photograph": "#D55E00"}
+_COLOURS: Final = {"inventory": BLUE, "photograph": ORANGE}
 _STYLES: Final = {"all": "-", "types_500": "--"}
 _SCOPES: Final = {"all": "all products", "types_500": "article types with 500 or more"}
 # Cells below this share stay without a number: they would hide the others.
 _SHOWN_FROM: Final = 0.005
 _DARK_FROM: Final = 0.55
-_MOST_LABELS: Final = 60
+_MAX_LABELS: Final = 60
 
 
 def draw_performance(figures: Sequence[Figures], folder: Path) -> list[Path]:
@@ -41,7 +40,7 @@ def draw_performance(figures: Sequence[Figures], folder: Path) -> list[Path]:
     """
     drawn: list[Path] = []
     for feature in FEATURES:
-        figure = _figure(7.2, 4.6)
+        figure = new_figure(7.2, 4.6)
         axes = figure.add_subplot()
         for one in figures:
             curve = np.array(one.curves[feature]) * 100
@@ -62,7 +61,7 @@ def draw_performance(figures: Sequence[Figures], folder: Path) -> list[Path]:
         axes.set_ylim(0, 102)
         axes.grid(alpha=0.3)
         axes.legend(loc="lower right", fontsize=8)
-        drawn.append(_save(figure, folder / f"performance-{feature}.png"))
+        drawn.append(save_figure(figure, folder / f"performance-{feature}.png"))
     return drawn
 
 
@@ -96,7 +95,7 @@ def draw_confusion(confusion: NDArray[np.int64], labels: Sequence[str], title: s
     shares = counts / np.maximum(support[:, None], 1)
     count = len(names)
     side = max(4.8, 0.30 * count + 2.6)
-    figure = _figure(side + 0.6, side)
+    figure = new_figure(side + 0.6, side)
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0, interpolation="nearest")
     size = 9 if count <= 10 else 6.5
@@ -123,7 +122,7 @@ def draw_confusion(confusion: NDArray[np.int64], labels: Sequence[str], title: s
     axes.set_title(title)
     bar = figure.colorbar(image, ax=axes, fraction=0.035, pad=0.02)
     bar.set_label("share of the row's queries")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _by_frequency(confusion: NDArray[np.int64], labels: Sequence[str]) -> tuple[NDArray[np.int64], list[str]]:
@@ -132,26 +131,9 @@ def _by_frequency(confusion: NDArray[np.int64], labels: Sequence[str]) -> tuple[
     order = sorted(range(len(labels)), key=lambda at: (-support[at], labels[at]))
     names = [labels[at] for at in order]
     counts = confusion[np.ix_(order, order)]
-    if len(names) <= _MOST_LABELS:
+    if len(names) <= _MAX_LABELS:
         return counts, names
-    kept = _MOST_LABELS - 1
-    merge = np.zeros((_MOST_LABELS, len(names)), dtype=np.int64)
+    kept = _MAX_LABELS - 1
+    merge = np.zeros((_MAX_LABELS, len(names)), dtype=np.int64)
     merge[np.minimum(np.arange(len(names)), kept), np.arange(len(names))] = 1
     return merge @ counts @ merge.T, [*names[:kept], f"({len(names) - kept} others)"]
-
-
-def _figure(width: float, height: float) -> "Figure":
-    # Loading matplotlib takes a second, and no figure of it is ever shown in a window.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: "Figure", path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # No date and no version of the library: the same figures give the same file.
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-    return path

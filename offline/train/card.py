@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from offline.report.markdown import Table
 from offline.train.augment import CALM
 from offline.train.command import training_command
 from offline.train.config import HEADS
@@ -220,5 +221,4 @@ def _percent(share: float) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(Table(header, rows).markdown())

@@ -11,6 +11,8 @@ import tensorflow as tf
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from offline.report.plots import new_figure, save_figure
+
 _LINE_EVERY_S = 30.0
 _HISTORY = "history.csv"
 
@@ -94,9 +96,6 @@ def plot_history(run: Path) -> Path:
     Raises:
         FileNotFoundError: the run has not been validated yet.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     with (run / _HISTORY).open(newline="") as file:
         rows = list(csv.DictReader(file))
     steps = [float(row["step"]) for row in rows]
@@ -106,8 +105,7 @@ def plot_history(run: Path) -> Path:
         "validation retrieval": ["all_top_10_right", "precision_at_10", "colour_agreement_at_10"],
         "learning rate": ["learning_rate"],
     }
-    figure = Figure(figsize=(14, 8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(14, 8)
     for axes, (title, names) in zip(figure.subplots(2, 2).flat, panels.items(), strict=True):
         for name in names:
             axes.plot(steps, [float(row[name]) for row in rows], marker="o", markersize=3, label=name)
@@ -116,6 +114,4 @@ def plot_history(run: Path) -> Path:
         axes.grid(alpha=0.3)
         # Beside the lines: inside, it would cover some of them.
         axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-    path = run / "history.png"
-    figure.savefig(path, dpi=110)
-    return path
+    return save_figure(figure, run / "history.png")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from offline.evaluate.new_types import measure_new_types, new_types
-from offline.evaluate.page import NEW_TYPES_COLUMNS, new_types_rows
 from offline.evaluate.products import ProductTable
 from offline.evaluate.served import LocalService
+from offline.evaluate.tables import new_types_table
 from services.classifier.heads import LabelHead
 from services.classifier.recognition import ClassifierModel
 from services.contract.errors import InvalidInput
@@ -54,9 +54,10 @@ def test_a_head_that_names_them_wrong_is_counted_against_both() -> None:
     document = {"rows": [{"model": "m", "model_version": "v1", "learned": True, "head_knows": True}]}
     document["rows"][0] |= {name: getattr(row, name) for name in ("new", "new_top_10", "new_precision")}
     document["rows"][0] |= {name: getattr(row, name) for name in ("others", "others_top_10", "taken_for_new")}
-    ((name, *figures),) = new_types_rows(document)
+    table = new_types_table(document)
+    ((name, *figures),) = table.rows
     assert name == "m v1: knows them"
-    assert len(figures) == len(NEW_TYPES_COLUMNS) - 1
+    assert len(figures) == len(table.heading) - 1
     assert figures[:2] == ["0.0", "100.0"]
 
 
