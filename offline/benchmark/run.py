@@ -109,7 +109,7 @@ class Benchmarks:
         return figures
 
     def _encoder(self, **changes: Any) -> Encoder:
-        return load_encoder(self._settings.model_copy(update=changes))
+        return load_encoder(self._settings.model_copy(update=changes).encoder())
 
     def _pixels(self, encoder: Encoder) -> NDArray[np.uint8]:
         size = encoder.model.input_height, encoder.model.input_width

@@ -8,7 +8,7 @@ from services.classifier.heads import LabelHead
 from services.classifier.recognition import ClassifierModel
 from services.contract.values import ModelInfo
 from services.embedder.encoder import Encoder
-from services.embedder.runtimes.select import load_encoder, named_bundle
+from services.embedder.runtimes.select import load_encoder
 from services.embedder.settings import EmbedderSettings
 
 
@@ -44,8 +44,9 @@ def load_model(settings: EmbedderSettings) -> EvaluatedModel:
         InvalidInput: the bundle is damaged, or not understood.
         NotReady: the weights of "imagenet" cannot be had.
     """
-    bundle = named_bundle(settings)
-    encoder = load_encoder(settings, bundle)
+    options = settings.encoder()
+    bundle = options.open_bundle()
+    encoder = load_encoder(options, bundle)
     if bundle is None:
         return EvaluatedModel(encoder, ClassifierModel.without_heads(encoder.model), {})
     return EvaluatedModel(encoder, ClassifierModel.of(bundle), bundle_heads(bundle))

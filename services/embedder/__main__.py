@@ -23,7 +23,7 @@ async def main() -> None:
     configure_logging(server_settings.log_level, server_settings.log_format)
 
     async def start(server: Server, resources: AsyncExitStack) -> None:
-        encoder = await asyncio.to_thread(load_encoder, settings)
+        encoder = await asyncio.to_thread(load_encoder, settings.encoder())
         embedder = await resources.enter_async_context(
             local_embedder(encoder, settings.limits(), warm_up_timeout_s=settings.warm_up_timeout_s)
         )

@@ -1,14 +1,17 @@
 """The seam between pixels and embeddings: what every runtime of a bundle's network has to fulfil."""
 
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.bundle.reader import Bundle
 from services.contract.errors import InvalidInput
 from services.contract.values import ModelInfo
 
-__all__ = ["Encoder", "ModelInfo", "check_batch", "normalise"]
+Precision = Literal["float32", "bfloat16", "int8"]
+# "auto" is the fastest on this processor among those near enough to float32.
+AnyPrecision = Literal["auto"] | Precision
 
 _TINY: Final = 1e-12
 
@@ -57,6 +60,20 @@ def normalise(activations: NDArray[np.float32]) -> NDArray[np.float32]:
     even = np.float32(values.shape[1] ** -0.5) if values.shape[1] else np.float32(0.0)
     result: NDArray[np.float32] = np.where(norms > _TINY, values / np.maximum(norms, np.float32(_TINY)), even)
     return result
+
+
+def check_architecture(bundle: Bundle, architecture: str) -> None:
+    """Refuses a bundle of another network than a runtime runs.
+
+    Raises:
+        InvalidInput: BUNDLE_INVALID.
+    """
+    if bundle.architecture != architecture:
+        raise InvalidInput(
+            f"The bundle {bundle.name!r} holds the network {bundle.architecture!r}; this runtime runs {architecture}.",
+            reason="BUNDLE_INVALID",
+            metadata={"field": "architecture"},
+        )
 
 
 def check_batch(batch: NDArray[np.uint8], model: ModelInfo) -> None:

@@ -1,12 +1,14 @@
 """The settings of the embedder, read from EMBEDDER_… variables."""
 
-from typing import Final, Literal
+from typing import Final
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.embedder.batching import BatchingLimits
+from services.embedder.encoder import AnyPrecision
 from services.embedder.processor import available_processors
+from services.embedder.runtimes.select import EncoderOptions, RuntimeName
 from services.embedder.service import EmbedderLimits
 from services.vision.decode import ImageLimits
 
@@ -42,8 +44,8 @@ class EmbedderSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="EMBEDDER_", frozen=True, extra="ignore")
 
     bundle: str = Field(default="models/fashion-resnet50", min_length=1)
-    runtime: Literal["openvino", "tensorflow", "fake"] = "openvino"
-    precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
+    runtime: RuntimeName = "openvino"
+    precision: AnyPrecision = "auto"
     threads: int | None = Field(default=None, ge=1, le=1024)
     inferences: int | None = Field(default=None, ge=1, le=64)
     decode_threads: int = Field(default=2, ge=1, le=256)
@@ -56,11 +58,20 @@ class EmbedderSettings(BaseSettings):
     inference_timeout_s: float = Field(default=60.0, gt=0)
     warm_up_timeout_s: float = Field(default=300.0, gt=0)
 
-    def inferences_at_once(self) -> int:
-        """Returns how many inferences run at once at most."""
+    def _inferences_at_once(self) -> int:
         if self.inferences is not None:
             return self.inferences
         return min(_MOST_INFERENCES, available_processors()) if self.runtime == "openvino" else 1
+
+    def encoder(self) -> EncoderOptions:
+        """Returns which encoder to load, and how it runs."""
+        return EncoderOptions(
+            bundle=self.bundle,
+            runtime=self.runtime,
+            precision=self.precision,
+            threads=self.threads or available_processors(),
+            inferences=self._inferences_at_once(),
+        )
 
     def limits(self) -> EmbedderLimits:
         """Returns what the embedder accepts."""
@@ -71,7 +82,7 @@ class EmbedderSettings(BaseSettings):
                 batch_places=self.batch_queue_size,
                 micro_batch=self.micro_batch,
                 inference_timeout_s=self.inference_timeout_s,
-                inferences=self.inferences_at_once(),
+                inferences=self._inferences_at_once(),
             ),
             decode_threads=self.decode_threads,
         )

@@ -25,7 +25,7 @@ from services.contract.protocols import EmbeddingSpace
 from services.contract.values import CandidateSet
 from services.embedder.deferred import EmbedderToCome
 from services.embedder.encoder import Encoder
-from services.embedder.runtimes.select import load_encoder, named_bundle
+from services.embedder.runtimes.select import load_encoder
 from services.embedder.service import LocalEmbedder, cold_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.embedder.settings import EmbedderSettings
@@ -143,9 +143,9 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
     data_dir = settings.search.data_dir
     catalogue = await asyncio.to_thread(Catalogue, data_dir)
     resources.callback(catalogue.close)
-    bundle = await asyncio.to_thread(named_bundle, settings.embedder)
+    bundle = await asyncio.to_thread(settings.embedder.encoder().open_bundle)
     # Compiling needs no interpreter: the gateway is imported, and Redis started, meanwhile.
-    loading = asyncio.to_thread(load_encoder, settings.embedder, bundle)
+    loading = asyncio.to_thread(load_encoder, settings.embedder.encoder(), bundle)
     encoder = await resources.enter_async_context(in_background(loading))
     gateways = []
     if settings.gateway is not None:

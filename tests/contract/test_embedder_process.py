@@ -81,7 +81,7 @@ async def test_the_fake_runtime_imports_no_tensorflow() -> None:
         "import sys; from services.embedder import __main__;"
         "from services.embedder.runtimes.select import load_encoder;"
         "from services.embedder.settings import EmbedderSettings;"
-        "load_encoder(EmbedderSettings(runtime='fake')); sys.exit('tensorflow' in sys.modules)"
+        "load_encoder(EmbedderSettings(runtime='fake').encoder()); sys.exit('tensorflow' in sys.modules)"
     )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, cwd=ROOT)
     async with asyncio.timeout(60):

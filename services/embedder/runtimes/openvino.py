@@ -10,17 +10,13 @@ import structlog
 from numpy.typing import NDArray
 
 from services.bundle.reader import Bundle
-from services.contract.errors import InvalidInput
 from services.contract.values import ModelInfo
-from services.embedder.encoder import check_batch, normalise
+from services.embedder.encoder import AnyPrecision, Precision, check_architecture, check_batch, normalise
 from services.embedder.processor import processor_flags
 from services.embedder.runtimes.resnet50 import build_resnet50, last_places
 from services.vision.preprocess import Preprocessing
 
 _log = structlog.stdlib.get_logger(__name__)
-
-Precision = Literal["float32", "bfloat16", "int8"]
-AnyPrecision = Literal["auto"] | Precision
 
 _DIMENSION: Final = 2048
 # Kernels are made for each number of pictures once, which takes long; so only these numbers occur: 1 to 8, and 16. More
@@ -148,12 +144,7 @@ class OpenvinoEncoder:
         Raises:
             InvalidInput: the bundle holds another network, or its file was changed.
         """
-        if bundle.architecture != "resnet50":
-            raise InvalidInput(
-                f"the bundle {bundle.name!r} holds a {bundle.architecture!r}, this runtime runs resnet50",
-                reason="BUNDLE_INVALID",
-                metadata={"field": "architecture"},
-            )
+        check_architecture(bundle, "resnet50")
         return cls(
             bundle.encoder_weights(),
             bundle.preprocessing,

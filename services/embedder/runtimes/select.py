@@ -1,37 +1,56 @@
-"""Loads the encoder that the settings ask for; a runtime is imported only where it is the one."""
+"""Loads the encoder that is asked for; only its own runtime is imported."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from services.bundle.reader import Bundle, load_bundle
 from services.contract.errors import NotReady
-from services.embedder.encoder import Encoder
-from services.embedder.processor import available_processors
-from services.embedder.settings import EmbedderSettings
+from services.embedder.encoder import AnyPrecision, Encoder
 
 IMAGENET: Final = "imagenet"
 
+RuntimeName = Literal["openvino", "tensorflow", "fake"]
 
-def named_bundle(settings: EmbedderSettings) -> Bundle | None:
-    """Opens the bundle that the settings name; None for the fake runtime and the plain weights of ImageNet.
 
-    Raises:
-        NotFound: there is no bundle.
-        InvalidInput: it is broken.
-        OSError: it cannot be read.
+@dataclass(frozen=True, slots=True)
+class EncoderOptions:
+    """Which encoder to load, and how it runs.
+
+    Attributes:
+        bundle: a bundle's folder, a file of Keras weights (.h5), or "imagenet".
+        runtime: what runs the network.
+        precision: that OpenVINO computes in.
+        threads: threads of the only inference under way.
+        inferences: maximum inferences at once.
     """
-    path = Path(settings.bundle)
-    if settings.runtime == "fake" or settings.bundle == IMAGENET or path.suffix == ".h5":
-        return None
-    return load_bundle(path)
+
+    bundle: str
+    runtime: RuntimeName
+    precision: AnyPrecision
+    threads: int
+    inferences: int
+
+    def open_bundle(self) -> Bundle | None:
+        """Opens the bundle; returns None for the fake runtime and for weights without a bundle.
+
+        Raises:
+            NotFound: there is no bundle.
+            InvalidInput: the bundle is broken.
+            OSError: the bundle cannot be read.
+        """
+        path = Path(self.bundle)
+        if self.runtime == "fake" or self.bundle == IMAGENET or path.suffix == ".h5":
+            return None
+        return load_bundle(path)
 
 
-def load_encoder(settings: EmbedderSettings, bundle: Bundle | None = None) -> Encoder:
-    """Loads the encoder: seconds of work, so in a thread.
+def load_encoder(options: EncoderOptions, bundle: Bundle | None = None) -> Encoder:
+    """Loads the encoder, which takes seconds: call it in a thread.
 
     Args:
-        settings: which, and how it runs.
-        bundle: the one that the settings name, where it was opened already.
+        options: which encoder, and how it runs.
+        bundle: the bundle of `options`, where it is open already.
 
     Raises:
         NotFound: there is no bundle.
@@ -39,28 +58,26 @@ def load_encoder(settings: EmbedderSettings, bundle: Bundle | None = None) -> En
         NotReady: the weights of ImageNet cannot be had, or TensorFlow is asked for and not installed.
         OSError: the bundle cannot be read.
     """
-    if settings.runtime == "fake":
+    if options.runtime == "fake":
         from services.embedder.runtimes.fake import FakeEncoder
 
         return FakeEncoder()
-    threads = settings.threads or available_processors()
-    # Before a runtime is imported, which takes seconds: a wrong path is told at once.
-    bundle = bundle or named_bundle(settings)
-    if bundle is not None and settings.runtime == "openvino":
+    # Importing a runtime takes seconds: report a wrong path first.
+    bundle = bundle or options.open_bundle()
+    if bundle is not None and options.runtime == "openvino":
         from services.embedder.runtimes.openvino import OpenvinoEncoder
 
-        return OpenvinoEncoder.from_bundle(
-            bundle, threads, settings.precision, inferences=settings.inferences_at_once()
-        )
+        return OpenvinoEncoder.from_bundle(bundle, options.threads, options.precision, inferences=options.inferences)
     try:
         from services.embedder.runtimes.tensorflow import TensorflowEncoder
     except ImportError as error:
-        wanted = "the weights of keras.applications" if bundle is None else "EMBEDDER_RUNTIME=tensorflow"
+        user = "EMBEDDER_RUNTIME=tensorflow" if bundle is not None else f"The model {options.bundle!r}"
         raise NotReady(
-            f"{wanted} needs TensorFlow, which is not installed: pip install 'fashion-recommender[train]'",
+            f"{user} needs TensorFlow, which is not installed: run pip install 'fashion-recommender[train]'.",
             reason="RUNTIME_UNAVAILABLE",
         ) from error
     if bundle is not None:
-        return TensorflowEncoder.from_bundle(bundle, threads=threads)
-    path = None if settings.bundle == IMAGENET else Path(settings.bundle)
-    return TensorflowEncoder.imagenet(path, threads=threads)
+        return TensorflowEncoder.from_bundle(bundle, threads=options.threads)
+    return TensorflowEncoder.imagenet(
+        None if options.bundle == IMAGENET else Path(options.bundle), threads=options.threads
+    )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from services.bundle.reader import Bundle
 from services.contract.errors import InvalidInput, NotReady
 from services.contract.values import ModelInfo
-from services.embedder.encoder import check_batch, normalise
+from services.embedder.encoder import check_architecture, check_batch, normalise
 from services.vision.preprocess import Preprocessing
 
 # What keras.applications calls "caffe": BGR, the means of ImageNet taken off.
@@ -74,12 +74,7 @@ class TensorflowEncoder:
             InvalidInput: the bundle holds another network, or its file was changed.
             NotReady: TensorFlow already runs in this process with another number of threads.
         """
-        if bundle.architecture != "resnet50":
-            raise InvalidInput(
-                f"the bundle {bundle.name!r} holds a {bundle.architecture!r}, this runtime runs resnet50",
-                reason="BUNDLE_INVALID",
-                metadata={"field": "architecture"},
-            )
+        check_architecture(bundle, "resnet50")
         return cls(
             bundle.encoder_weights(),
             bundle.preprocessing,

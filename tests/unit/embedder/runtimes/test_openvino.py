@@ -179,7 +179,7 @@ def test_weights_of_another_network_are_refused(weights: dict[str, NDArray[np.fl
 
 
 def test_it_is_what_serves_unless_told_otherwise(bundle: Bundle) -> None:
-    encoder = load_encoder(EmbedderSettings(bundle=str(bundle.path)))
+    encoder = load_encoder(EmbedderSettings(bundle=str(bundle.path)).encoder())
     assert encoder.model.runtime == "openvino"
 
 
