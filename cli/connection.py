@@ -3,12 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-
-from services.contract.errors import InvalidInput
 
 if TYPE_CHECKING:
     from services.clients.search import SearchClient
@@ -51,15 +48,3 @@ def with_client(server: str, work: Callable[["SearchClient"], Coroutine[Any, Any
             return await work(client)
 
     return asyncio.run(connect_and_work())
-
-
-def read_photograph(path: Path) -> bytes:
-    """Reads the file of a photograph, unchecked.
-
-    Raises:
-        InvalidInput: it cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InvalidInput(f"{path}: {error.strerror or error}", reason="FILE_UNREADABLE") from None

@@ -9,6 +9,7 @@ import typer
 from cli import filters
 from cli.commands.serve import DEFAULT_DATA_DIR, DataDir
 from cli.connection import DEFAULT_SERVER, AsJson, Server, with_client
+from cli.files import unwritable, write_file
 from services.contract.errors import FashionError, InvalidInput, NotFound
 
 if TYPE_CHECKING:
@@ -139,11 +140,7 @@ def get(
     async def work(client: "SearchClient") -> "types_pb2.Product":
         product = (await client.get_product(product_id)).product
         if photograph is not None:
-            content = (await client.get_photograph(product_id)).content
-            try:
-                photograph.write_bytes(content)
-            except OSError as error:
-                raise InvalidInput(f"{photograph}: {error.strerror or error}", reason="FILE_UNWRITABLE") from None
+            write_file(photograph, (await client.get_photograph(product_id)).content)
         return product
 
     product = with_client(server, work)
@@ -259,8 +256,7 @@ def make_map(
                 status.update(f"Drawing {picture.name} …")
                 draw_map(laid_out, colour_by.value, picture)
         except OSError as error:
-            where = error.filename or file
-            raise InvalidInput(f"{where}: {error.strerror or error}", reason="FILE_UNWRITABLE") from None
+            raise unwritable(file, error) from None
     found = len(sample.products)
     if as_json:
         output.print_json(

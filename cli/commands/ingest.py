@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.connection import DEFAULT_SERVER, AsJson, Server, connected
+from cli.files import write_file
 from services.contract.errors import FashionError, InvalidInput
 
 if TYPE_CHECKING:
@@ -80,11 +81,7 @@ def _finish(done: "IngestReport", report: Path | None, as_json: bool, show: int)
     from cli import ingestion, output
 
     if report is not None:
-        try:
-            report.parent.mkdir(parents=True, exist_ok=True)
-            report.write_text(done.to_json() + "\n", encoding="utf-8")
-        except OSError as error:
-            raise InvalidInput(f"{report}: {error.strerror or error}", reason="FILE_UNWRITABLE") from None
+        write_file(report, done.to_json() + "\n")
     if as_json:
         output.print_json(ingestion.report_document(done))
     else:

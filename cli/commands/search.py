@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import filters
-from cli.connection import DEFAULT_SERVER, AsJson, Server, read_photograph, with_client
+from cli.connection import DEFAULT_SERVER, AsJson, Server, with_client
+from cli.files import read_file, unwritable
 from services.contract.errors import InvalidInput
 from services.contract.values import Box
 
@@ -170,7 +171,7 @@ def _set_query(
             raise InvalidInput("--region belongs to --image", reason="REGION_INVALID")
         request.product_id = product_id
     if image is not None:
-        request.image.content = read_photograph(image)
+        request.image.content = read_file(image)
         if region is not None:
             box = parse_region(region)
             request.image.region.left, request.image.region.top = box.left, box.top
@@ -237,7 +238,5 @@ async def _show(
         try:
             write_contact_sheet(contact_sheet, "Similar products", [section])
         except OSError as error:
-            raise InvalidInput(
-                f"{contact_sheet}: cannot be written: {error.strerror or error}", reason="FILE_UNWRITABLE"
-            ) from None
+            raise unwritable(contact_sheet, error) from None
         output.errors().print(f"Contact sheet: {contact_sheet}", markup=False, soft_wrap=True)

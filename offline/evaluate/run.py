@@ -1,11 +1,11 @@
-"""Runs an evaluation from data sets to figures."""
+"""An evaluation from data sets to figures."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from offline.evaluate.model import EvaluatedModel
 from offline.evaluate.new_types import measure_new_types, new_types
 from offline.evaluate.products import ProductTable, drawn, embed_dataset
 from offline.evaluate.retrieval import TOP_K, RetrievalEvaluation, evaluate_retrieval, work
-from offline.evaluate.robustness import RobustnessRow, evaluate_robustness
+from offline.evaluate.robustness import RobustnessRow, evaluate_robustness, robustness_sheet
 from offline.evaluate.served import LocalService
 from offline.evaluate.sheets import write_sheets
 from services.contract.errors import InvalidInput
@@ -26,14 +26,15 @@ from services.search.filters.colours import family_of
 from services.search.indexes.faiss import FaissIndex
 
 # Each is embedded once for every alteration.
-ROBUSTNESS_QUERIES: Final = 1000
+MAX_ROBUSTNESS_QUERIES: Final = 1000
+_ALTERED_ROWS: Final = 8
 
 
 class Progress(Protocol):
     """Shows how far the work has come."""
 
     def stage(self, name: str, total: int) -> Callable[[int], None]:
-        """Begins a stage of `total` steps; returns what to call with how many more are done."""
+        """Begins a stage of `total` steps and returns a function that takes how many more are done."""
         ...
 
 
@@ -43,187 +44,217 @@ class EvaluationOptions:
 
     Attributes:
         catalogue: the data set that is searched.
-        queries: the data set that is asked for; None to ask for each product of the catalogue, which is then left out.
-        limit: how many queries to take at most, drawn at random; None for all.
-        seed: of that draw, and of the confidence intervals.
-        cache: the folder where embeddings are kept.
-        threads: for decoding photographs, and for searching.
+        queries: the data set of the queries; None to ask for each product of the catalogue, itself left out.
+        bundle: the folder of the model, for what it keeps of its training.
+        limit: the number of random queries; None for all.
+        seed: seeds that draw and the confidence intervals.
+        cache: the folder for embeddings.
+        threads: the number of threads that decode photographs, and that search.
     """
 
     catalogue: Path
     queries: Path | None
+    bundle: Path
     limit: int | None
     seed: int
     cache: Path
     threads: int
 
 
+def default_cache() -> Path:
+    """Returns the folder for embeddings where none is named: one in the user's folder for caches."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "fashion-recommender" / "embeddings"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
-    """Both sides of an evaluation, embedded.
+class Evaluation:
+    """Queries and a catalogue embedded by one model, and what can be measured of them.
 
     Attributes:
-        queries: what is asked for.
-        catalogue: what is searched.
+        queries: the products that are asked for.
+        catalogue: the products that are searched.
         inputs: what the documents say about both.
+        model: the model that is measured.
+        options: what to evaluate.
+        progress: shows how far the work has come.
     """
 
     queries: ProductTable
     catalogue: ProductTable
     inputs: Inputs
+    model: EvaluatedModel
+    options: EvaluationOptions
+    progress: Progress
 
+    @classmethod
+    def prepare(cls, options: EvaluationOptions, model: EvaluatedModel, progress: Progress) -> Self:
+        """Reads and embeds what is evaluated.
 
-def default_cache() -> Path:
-    """Where embeddings are kept unless told otherwise: in the user's folder for caches."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "fashion-recommender" / "embeddings"
+        Raises:
+            InvalidInput: a data set cannot be used, no product is left of it, or the cache cannot be used.
+        """
+        with ExitStack() as stack:
+            # Both are opened first: a mistyped path is reported before anything is embedded.
+            catalogue_data = stack.enter_context(open_dataset(options.catalogue))
+            query_data = stack.enter_context(open_dataset(options.queries)) if options.queries is not None else None
+            cache = stack.enter_context(EmbeddingCache(options.cache, model.info))
 
+            def embed(dataset: Dataset, name: str, limit: int | None, stored: bool) -> ProductTable:
+                rows = [dataset.rows[at] for at in drawn(len(dataset.rows), limit, options.seed)]
+                return embed_dataset(
+                    dataset,
+                    model.encoder,
+                    cache,
+                    options.threads,
+                    rows,
+                    np.float16 if stored else np.float32,
+                    progress.stage(f"embedding the {name}", len(rows)),
+                )
 
-def prepare(options: EvaluationOptions, model: EvaluatedModel, progress: Progress) -> Prepared:
-    """Reads and embeds what is evaluated.
+            catalogue = embed(catalogue_data, "catalogue", None, stored=True)
+            if query_data is None:
+                # As users ask for a product of the catalogue: with its stored embedding.
+                queries = catalogue.take(drawn(len(catalogue), options.limit, options.seed))
+            else:
+                queries = embed(query_data, "queries", options.limit, stored=False)
+        name_and_version = model.info.name, model.info.model_version
+        inputs = Inputs.of(queries, catalogue, query_data is None, name_and_version, options.seed)
+        return cls(queries, catalogue, inputs, model, options, progress)
 
-    Raises:
-        InvalidInput: a data set cannot be used, no product is left of it, or the cache cannot be used.
-    """
-    with ExitStack() as stack:
-        # Both are opened first: a mistyped path is told before anything is embedded.
-        catalogue_data = stack.enter_context(open_dataset(options.catalogue))
-        query_data = stack.enter_context(open_dataset(options.queries)) if options.queries is not None else None
-        cache = stack.enter_context(EmbeddingCache(options.cache, model.info))
+    def retrieval(self) -> RetrievalEvaluation:
+        """Measures retrieval on both paths and in both scopes.
 
-        def embed(dataset: Dataset, name: str, limit: int | None, stored: bool) -> ProductTable:
-            rows = [dataset.rows[at] for at in drawn(len(dataset.rows), limit, options.seed)]
-            return embed_dataset(
-                dataset,
-                model.encoder,
-                cache,
-                options.threads,
-                rows,
-                np.float16 if stored else np.float32,
-                progress.stage(f"embedding the {name}", len(rows)),
-            )
-
-        catalogue = embed(catalogue_data, "catalogue", None, stored=True)
-        if query_data is None:
-            # As for a product of a catalogue, whose stored embedding is searched with.
-            queries = catalogue.take(drawn(len(catalogue), options.limit, options.seed))
-        else:
-            queries = embed(query_data, "queries", options.limit, stored=False)
-    inputs = Inputs.of(
-        queries, catalogue, query_data is None, (model.info.name, model.info.model_version), options.seed
-    )
-    return Prepared(queries, catalogue, inputs)
-
-
-def run_retrieval(
-    prepared: Prepared, model: EvaluatedModel, options: EvaluationOptions, progress: Progress
-) -> RetrievalEvaluation:
-    """Measures retrieval on both paths and in both scopes.
-
-    Raises:
-        InvalidInput: there is nothing to ask, or nothing to find.
-    """
-    queries, catalogue = prepared.queries, prepared.catalogue
-    return evaluate_retrieval(
-        queries,
-        catalogue,
-        make_service=lambda table: _service(table, model, options),
-        colour_family=family_of,
-        seed=options.seed,
-        advance=progress.stage("searching", work(queries, catalogue)),
-    )
-
-
-def run_classification(
-    prepared: Prepared, model: EvaluatedModel, options: EvaluationOptions, progress: Progress
-) -> ClassificationEvaluation:
-    """Measures how often labels are found."""
-    return evaluate_classification(
-        prepared.queries,
-        prepared.catalogue,
-        _service(prepared.catalogue, model, options),
-        model.heads,
-        options.seed,
-        progress.stage("classifying", len(prepared.queries)),
-    )
-
-
-def run_new_types(
-    prepared: tuple[Prepared, Prepared],
-    models: tuple[EvaluatedModel, EvaluatedModel],
-    options: EvaluationOptions,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Measures what becomes of derived types that the first of two networks never learned from.
-
-    Args:
-        prepared: the same queries and catalogue, embedded by either.
-        models: one trained with types left out, and one that knows them, whose head is made to forget them too.
-        options: of either.
-        progress: shows how far it has come.
-
-    Raises:
-        InvalidInput: there are no such types, or no queries of them.
-    """
-    without, knowing = (model.classifier.derived_type.labels for model in models)
-    new = new_types(prepared[1].catalogue.derived_types, without, knowing)
-    both = zip(prepared, models, strict=True)
-    services = [_service(each.catalogue, model, options) for each, model in both]
-    forgetful = set(knowing) - new
-    rows = []
-    for at, known, learned in ((0, set(without), False), (1, forgetful, True), (1, set(knowing), True)):
-        queries, info = prepared[at].queries, models[at].info
-        advance = progress.stage("searching", len(queries))
-        model = info.name, info.model_version
-        rows.append(measure_new_types(queries, services[at], new, known, learned=learned, model=model, advance=advance))
-    queries = prepared[1].queries
-    return {
-        "types": len(new),
-        "of_types": len(set(knowing) & set(prepared[1].catalogue.derived_types)),
-        "queries": len(queries),
-        "queries_of_new": sum(label in new for label in queries.derived_types),
-        "new_types": sorted(new),
-        "rows": [asdict(row) for row in rows],
-    }
-
-
-def run_robustness(
-    prepared: Prepared, model: EvaluatedModel, options: EvaluationOptions, progress: Progress
-) -> list[RobustnessRow]:
-    """Measures what remains where the queries' photographs are altered; of at most `ROBUSTNESS_QUERIES`, by chance.
-
-    Raises:
-        InvalidInput: the data set of the queries cannot be used, or the queries are the catalogue's own.
-    """
-    if options.queries is None:
-        raise InvalidInput("robustness needs queries of their own", reason="QUERIES_MISSING")
-    queries = prepared.queries.take(drawn(len(prepared.queries), ROBUSTNESS_QUERIES, options.seed))
-    with open_dataset(options.queries) as dataset:
-        return evaluate_robustness(
-            dataset,
-            queries,
-            prepared.catalogue,
-            _service(prepared.catalogue, model, options),
-            model.encoder,
-            options.seed,
-            progress.stage("altering photographs", len(queries) * len(ALTERATIONS)),
+        Raises:
+            InvalidInput: there is nothing to ask, or nothing to find.
+        """
+        return evaluate_retrieval(
+            self.queries,
+            self.catalogue,
+            make_service=self._service,
+            colour_family=family_of,
+            seed=self.options.seed,
+            advance=self.progress.stage("searching", work(self.queries, self.catalogue)),
         )
 
+    def classification(self) -> ClassificationEvaluation:
+        """Measures how often labels are found."""
+        return evaluate_classification(
+            self.queries,
+            self.catalogue,
+            self._service(self.catalogue),
+            self.model.heads,
+            self.options.seed,
+            self.progress.stage("classifying", len(self.queries)),
+        )
 
-def draw_sheets(
-    prepared: Prepared, model: EvaluatedModel, options: EvaluationOptions, folder: Path, progress: Progress
-) -> list[Path]:
-    """Draws queries with their results in the inventory: some by chance, and the worst.
+    def robustness(self) -> list[RobustnessRow]:
+        """Measures what remains where photographs of at most `MAX_ROBUSTNESS_QUERIES` random queries are altered.
 
-    They hold the data set's photographs, so they are for looking at, not for publishing.
-    """
-    queries, catalogue = prepared.queries, prepared.catalogue
-    service = _service(catalogue, model, options)
-    results = service.serve("inventory", queries, TOP_K, progress.stage("searching", len(queries))).results
-    with open_dataset(options.catalogue) as shop, open_dataset(options.queries or options.catalogue) as asked:
-        return write_sheets(asked, shop, queries, catalogue, results, options.seed, folder)
+        Raises:
+            InvalidInput: the data set of the queries cannot be used, or the queries are the catalogue's own.
+        """
+        if self.options.queries is None:
+            raise InvalidInput(
+                "Robustness needs queries apart from the catalogue: name them with --queries.",
+                reason="QUERIES_MISSING",
+            )
+        queries = self.queries.take(drawn(len(self.queries), MAX_ROBUSTNESS_QUERIES, self.options.seed))
+        with open_dataset(self.options.queries) as dataset:
+            return evaluate_robustness(
+                dataset,
+                queries,
+                self.catalogue,
+                self._service(self.catalogue),
+                self.model.encoder,
+                self.options.seed,
+                self.progress.stage("altering photographs", len(queries) * len(ALTERATIONS)),
+            )
 
+    def new_types(self, without: "Evaluation") -> dict[str, Any]:
+        """Measures what becomes of derived types that another network never learned from.
 
-def _service(catalogue: ProductTable, model: EvaluatedModel, options: EvaluationOptions) -> LocalService:
-    index = FaissIndex(model.info.dimension)
-    return LocalService(catalogue, model.classifier, index, options.threads)
+        Args:
+            without: the same queries and catalogue, embedded by a network that was trained with types left out. This
+                evaluation's own network knows them; a second row shows it with a head that was made to forget them.
+
+        Returns:
+            The figures as JSON values.
+
+        Raises:
+            InvalidInput: there are no such types, or no queries of them.
+        """
+        known_without, known = (set(each.model.classifier.derived_type.labels) for each in (without, self))
+        new = new_types(self.catalogue.derived_types, known_without, known)
+        services = {id(each): each._service(each.catalogue) for each in (without, self)}
+        rows = []
+        for each, labels, learned in ((without, known_without, False), (self, known - new, True), (self, known, True)):
+            info = each.model.info
+            row = measure_new_types(
+                each.queries,
+                services[id(each)],
+                new,
+                labels,
+                learned=learned,
+                model=(info.name, info.model_version),
+                advance=self.progress.stage("searching", len(each.queries)),
+            )
+            rows.append(asdict(row))
+        return {
+            "types": len(new),
+            "of_types": len(known & set(self.catalogue.derived_types)),
+            "queries": len(self.queries),
+            "queries_of_new": sum(label in new for label in self.queries.derived_types),
+            "new_types": sorted(new),
+            "rows": rows,
+        }
+
+    def backbones(self, names: Sequence[str], catalogue_limit: int) -> list[dict[str, Any]]:
+        """Compares the model with networks of keras.applications.
+
+        Args:
+            names: the networks; all of `BACKBONES` for none.
+            catalogue_limit: how many random products of the catalogue to search at most.
+
+        Returns:
+            The figures as JSON values, one row per network.
+
+        Raises:
+            InvalidInput: a network is not among `BACKBONES`.
+        """
+        from offline.evaluate.backbones import BACKBONES, compare_backbones, measure_bundle
+
+        unknown = sorted(set(names) - set(BACKBONES))
+        if unknown:
+            raise InvalidInput(
+                f"Networks that are not known here: {', '.join(unknown)}. Choose among {', '.join(BACKBONES)}.",
+                reason="NETWORK_UNKNOWN",
+            )
+        names = names or list(BACKBONES)
+        options, queries = self.options, self.queries
+        catalogue = self.catalogue.take(drawn(len(self.catalogue), catalogue_limit, options.seed))
+        advance = self.progress.stage("networks", len(names))
+        with open_dataset(options.catalogue) as shop, open_dataset(options.queries or options.catalogue) as asked:
+            rows = [measure_bundle(self.model.encoder, queries, catalogue)]
+            rows += compare_backbones(names, (asked, queries), (shop, catalogue), lambda row: advance(1))
+        return [asdict(row) for row in rows]
+
+    def draw_sheets(self, folder: Path) -> list[Path]:
+        """Draws queries with their results in the inventory, random ones and the worst, and returns the files.
+
+        The pictures hold the data set's photographs: look at them, but do not publish them.
+        """
+        advance = self.progress.stage("searching", len(self.queries))
+        results = self._service(self.catalogue).serve("inventory", self.queries, TOP_K, advance).results
+        options = self.options
+        with open_dataset(options.catalogue) as shop, open_dataset(options.queries or options.catalogue) as asked:
+            return write_sheets(asked, shop, self.queries, self.catalogue, results, options.seed, folder)
+
+    def draw_altered(self, path: Path) -> None:
+        """Draws the photographs of the first queries beside each alteration of them."""
+        with open_dataset(self.options.queries or self.options.catalogue) as dataset:
+            robustness_sheet(dataset, self.queries.ids[:_ALTERED_ROWS], self.options.seed).save(path)
+
+    def _service(self, catalogue: ProductTable) -> LocalService:
+        index = FaissIndex(self.model.info.dimension)
+        return LocalService(catalogue, self.model.classifier, index, self.options.threads)
