@@ -1,1 +1,1 @@
-"""A model's folder: reading it, and the tensor files that it and derived data are kept in."""
+"""A model's folder, and the files of arrays that derived data is kept in."""

@@ -1,4 +1,4 @@
-"""Reading a model's bundle: a folder whose files are checked against their hashes before anything parses them."""
+"""Reads a model's bundle: a folder whose files are checked against their hashes before anything parses them."""
 
 import hashlib
 import json
@@ -20,19 +20,19 @@ FORMAT_VERSION: Final = 1
 DESCRIPTION_FILE: Final = "bundle.json"
 ENCODER_FILE: Final = "encoder.safetensors"
 HEADS_FILE: Final = "heads.safetensors"
-# Sixteen hexadecimal digits tell any two bundles apart that a shop will ever hold.
+# Sixteen hexadecimal digits distinguish all bundles that a shop will ever have.
 _VERSION_DIGITS: Final = 16
 _MAX_DESCRIPTION_BYTES: Final = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class HeadSettings:
-    """How a head decides.
+    """The numbers with which a head decides.
 
     Attributes:
         scale: factor on the cosines, greater than 0.
-        shares: of the logits of other heads that decide along with it, by their names.
-        products: of each label, that were learned from; empty where the bundle does not say.
+        shares: factors on the logits of other heads that are added to its own, by their names.
+        products: number of training products per label; empty if the bundle does not say.
         prior: factor on the logarithm of `products` in its decisions, at least 0.
     """
 
@@ -43,10 +43,10 @@ class HeadSettings:
 
     @classmethod
     def from_json(cls, described: Mapping[str, Any], head: str, labels: Mapping[str, Sequence[str]]) -> Self:
-        """Reads what `bundle.json` says of a head.
+        """Reads the part of `bundle.json` about a head.
 
         Raises:
-            ValueError: it does not fit the labels, or a number is out of its range.
+            ValueError: it does not fit the labels, or a number is out of range.
         """
         scale, prior = float(described["scale"]), float(described.get("prior", 0.0))
         shares = {str(name): float(share) for name, share in described.get("shares", {}).items()}
@@ -62,10 +62,10 @@ class HeadSettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head(HeadSettings):
-    """One trained classifier on embeddings: the softmax of `scale` times the cosines with each label's direction.
+    """A classifier of embeddings: the softmax of `scale` times the cosines with one direction per label.
 
     Attributes:
-        labels: the c labels, unique.
+        labels: c labels, unique.
         weights: (c, dimension), float32, L2-normalised rows.
     """
 
@@ -75,17 +75,17 @@ class Head(HeadSettings):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
-    """A model as it is kept: what it expects, what it knows, and where its weights are.
+    """A model as it is stored: its input, its labels, and the place of its weights.
 
     Attributes:
         path: the folder.
         name: such as "fashion-resnet50".
         model_version: content hash, 16 hexadecimal digits.
         architecture: name of the network, such as "resnet50".
-        preprocessing: what the network expects of its input.
+        preprocessing: how a photograph becomes the network's input.
         dimension: floats in an embedding.
         labels: labels by head.
-        settings: how each head decides, as `bundle.json` has it.
+        settings: the numbers with which each head decides.
         description: the whole of `bundle.json`.
     """
 
@@ -110,32 +110,32 @@ class Bundle:
         return self.preprocessing.width
 
     def encoder_weights(self) -> dict[str, NDArray[np.float32]]:
-        """The network's weights in float32, by the names that Keras gives them.
+        """Reads the network's weights in float32, by the names that Keras gives them.
 
         Raises:
-            InvalidInput: the file is not what `bundle.json` says.
+            InvalidInput: BUNDLE_INVALID: the file was changed since the bundle was loaded.
         """
         return self._tensors(ENCODER_FILE)
 
     def head(self, name: str) -> Head:
-        """One of the trained heads.
+        """Reads a trained head.
 
         Args:
-            name: such as "subCategory"; `labels` has them all.
+            name: a key of `labels`, such as "subCategory".
 
         Raises:
-            NotFound: the bundle has no such head.
-            InvalidInput: the file is not what `bundle.json` says.
+            NotFound: HEAD_NOT_FOUND.
+            InvalidInput: BUNDLE_INVALID: the weights do not fit the labels, or the file was changed.
         """
         if name not in self.labels:
             raise NotFound(
-                f"the bundle {self.name!r} has no head {name!r}, only {', '.join(self.labels)}",
+                f"The bundle {self.name!r} has no head {name!r}, only {', '.join(self.labels)}.",
                 reason="HEAD_NOT_FOUND",
                 metadata={"head": name},
             )
         weights = self._tensors(HEADS_FILE).get(name)
         if weights is None or weights.shape != (len(self.labels[name]), self.dimension):
-            raise _invalid(self.path / HEADS_FILE, f"head {name!r} does not fit its labels")
+            raise _invalid(self.path / HEADS_FILE, f"its head {name!r} does not fit the labels")
         norms = np.linalg.norm(weights, axis=1, keepdims=True)
         settings = self.settings[name]
         return Head(
@@ -148,17 +148,17 @@ class Bundle:
         )
 
     def _tensors(self, file: str) -> dict[str, NDArray[np.float32]]:
-        # Checked again, and parsed from the very bytes that were checked.
+        # Checked again, because the file may have changed since; the bytes that were checked are the ones parsed.
         content = _read_verified(self.path, file, self.description["files"].get(file))
         try:
             tensors = safetensors.numpy.load(content)
         except (safetensors.SafetensorError, ValueError) as error:
-            raise _invalid(self.path / file, str(error)) from error
+            raise _invalid(self.path / file, f"it is no safetensors file ({error})") from error
         return {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
 
 
 def content_version(description: Mapping[str, Any]) -> str:
-    """The model version of a bundle: a hash of its description, which holds the hashes of its files.
+    """Computes the model version of a bundle: a hash of its description, which has the hashes of its files.
 
     Args:
         description: the content of `bundle.json`; its own "model_version" does not count.
@@ -169,38 +169,38 @@ def content_version(description: Mapping[str, Any]) -> str:
 
 
 def load_bundle(path: Path) -> Bundle:
-    """Open a bundle and check all its files.
+    """Opens a bundle and checks all its files.
 
     Args:
         path: the folder.
 
     Returns:
-        The bundle; weights are read when they are asked for.
+        The bundle; its weights are read later.
 
     Raises:
-        NotFound: there is no bundle at `path`.
-        InvalidInput: a file is missing, changed or not understood; the text names it.
+        NotFound: BUNDLE_NOT_FOUND.
+        InvalidInput: BUNDLE_INVALID: a file is missing, changed or malformed; the text names it.
     """
     path = Path(path)
     description_file = path / DESCRIPTION_FILE
     if not description_file.is_file():
         raise NotFound(
-            f"{path}: no bundle here, {DESCRIPTION_FILE} is missing",
+            f"There is no bundle in {path}: {DESCRIPTION_FILE} is missing.",
             reason="BUNDLE_NOT_FOUND",
             metadata={"path": str(path)},
         )
     if description_file.stat().st_size > _MAX_DESCRIPTION_BYTES:
-        raise _invalid(description_file, "far too long")
+        raise _invalid(description_file, f"it has more than {_MAX_DESCRIPTION_BYTES} bytes")
     try:
         description = json.loads(description_file.read_bytes())
     except ValueError as error:
-        raise _invalid(description_file, f"no JSON: {error}") from error
+        raise _invalid(description_file, f"it is no JSON ({error})") from error
     if not isinstance(description, dict):
-        raise _invalid(description_file, "no JSON object")
+        raise _invalid(description_file, "it is no JSON object")
     if description.get("format_version") != FORMAT_VERSION:
         raise _invalid(
             description_file,
-            f"format version {description.get('format_version')}, this version reads {FORMAT_VERSION}",
+            f"it has format version {description.get('format_version')}, but only {FORMAT_VERSION} can be read",
         )
     version = content_version(description)
     if description.get("model_version") != version:
@@ -209,10 +209,10 @@ def load_bundle(path: Path) -> Bundle:
         bundle = _bundle(path, version, description)
         files = dict(description["files"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _invalid(description_file, f"missing or malformed: {error}") from error
+        raise _invalid(description_file, f"a part is missing or malformed ({error})") from error
     for required in (ENCODER_FILE, HEADS_FILE):
         if required not in files:
-            raise _invalid(description_file, f"does not list {required}")
+            raise _invalid(description_file, f"it does not list {required}")
     for name, facts in files.items():
         _read_verified(path, name, facts)
     return bundle
@@ -240,19 +240,21 @@ def _bundle(path: Path, version: str, description: dict[str, Any]) -> Bundle:
 def _read_verified(folder: Path, name: str, facts: Mapping[str, Any] | None) -> bytes:
     file = folder / name
     if Path(name).name != name:
-        raise _invalid(folder / DESCRIPTION_FILE, f"{name!r} is no plain file name")
+        raise _invalid(folder / DESCRIPTION_FILE, f"it lists {name!r}, which is no plain file name")
     if facts is None:
-        raise _invalid(folder / DESCRIPTION_FILE, f"does not list {name}")
+        raise _invalid(folder / DESCRIPTION_FILE, f"it does not list {name}")
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise _invalid(file, f"cannot be read: {error.strerror}") from error
+        raise _invalid(file, f"it cannot be read ({error.strerror})") from error
     if len(content) != facts.get("bytes"):
-        raise _invalid(file, f"{len(content)} bytes instead of {facts.get('bytes')}")
+        raise _invalid(file, f"it has {len(content)} bytes instead of {facts.get('bytes')}")
     if hashlib.sha256(content).hexdigest() != facts.get("sha256"):
         raise _invalid(file, "its SHA-256 is not the one in bundle.json, so it was changed or damaged")
     return content
 
 
-def _invalid(file: Path, detail: str) -> InvalidInput:
-    return InvalidInput(f"{file}: {detail}", reason="BUNDLE_INVALID", metadata={"file": file.name})
+def _invalid(file: Path, fault: str) -> InvalidInput:
+    return InvalidInput(
+        f"The bundle's file {file} cannot be used: {fault}.", reason="BUNDLE_INVALID", metadata={"file": file.name}
+    )

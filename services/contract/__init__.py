@@ -1,1 +1,1 @@
-"""What the services say to one another, free of any transport: values, Protocols, and the errors that they raise."""
+"""The values, Protocols and errors that the services share, free of any transport."""

@@ -1,4 +1,4 @@
-"""Decides whether floats that a caller sent are an embedding of the model that is served."""
+"""Checks embeddings against the model that is served, and restores their norm."""
 
 from collections.abc import Sequence
 
@@ -9,24 +9,24 @@ from services.contract.errors import InvalidInput, ModelMismatch, Upstream
 from services.contract.protocols import EmbeddingSpace
 from services.contract.values import Embedding
 
-# What proto `Embedding.values` promises: a norm this close to 1 is rounding, and is put right.
+# The tolerance that proto `Embedding.values` promises: a norm this close to 1 is rounding, and is corrected.
 NORM_TOLERANCE = 1e-3
 
-_LONGEST_VERSION_SHOWN = 80
+_MAX_SHOWN_VERSION_CHARACTERS = 80
 
 
 def check_model_version(model_version: str, *, expected: EmbeddingSpace) -> None:
     """Refuses an embedding of another model.
 
     Raises:
-        ModelMismatch: MODEL_VERSION_MISMATCH; it names both versions.
+        ModelMismatch: MODEL_VERSION_MISMATCH; the text names both versions.
     """
     if model_version == expected.model_version:
         return
-    given = model_version[:_LONGEST_VERSION_SHOWN]
-    whose = f"The embedding is of model version {given!r}" if given else "The embedding names no model version"
+    given = model_version[:_MAX_SHOWN_VERSION_CHARACTERS]
+    fault = f"The embedding is of model version {given!r}" if given else "The embedding names no model version"
     raise ModelMismatch(
-        f"{whose}; this service serves {expected.model_version!r}, and embeddings of two models cannot be compared.",
+        f"{fault}; this service serves {expected.model_version!r}, and embeddings of two models cannot be compared.",
         reason="MODEL_VERSION_MISMATCH",
         metadata={"given": given, "served": expected.model_version},
     )
@@ -35,7 +35,7 @@ def check_model_version(model_version: str, *, expected: EmbeddingSpace) -> None
 def checked_embedding(
     values: Sequence[float] | NDArray[np.floating], model_version: str, *, expected: EmbeddingSpace
 ) -> Embedding:
-    """Checks an embedding and normalises away what rounding left of its norm.
+    """Checks an embedding and normalises it, since its norm may be off by rounding.
 
     Args:
         values: as sent; must be `expected.dimension` finite floats with an L2 norm within 1e-3 of 1.
@@ -46,7 +46,7 @@ def checked_embedding(
         The embedding: float32, L2 norm 1.
 
     Raises:
-        ModelMismatch: MODEL_VERSION_MISMATCH; told first, since another model's embedding may well have another shape.
+        ModelMismatch: MODEL_VERSION_MISMATCH; checked first, since another model's embedding may have another shape.
         InvalidInput: EMBEDDING_INVALID; the text says which condition failed.
     """
     check_model_version(model_version, expected=expected)
@@ -88,16 +88,16 @@ def renormalised(embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def check_served_model(embedding: Embedding, model_version: str) -> None:
-    """Refuses what an embedder made with another model than the catalogue is searched with.
+    """Refuses an embedding from an embedder that serves another model than search.
 
-    That is no fault of the caller: the embedder was given another bundle while search was running.
+    The caller is not to blame: the embedder was given another bundle while search was running.
 
     Raises:
         Upstream: EMBEDDER_UNAVAILABLE.
     """
     if embedding.model_version != model_version:
         raise Upstream(
-            f"The embedder serves model {embedding.model_version!r}, but the catalogue is searched with "
-            f"{model_version!r}: search has to be started again.",
+            f"The embedder serves model {embedding.model_version!r}, but search compares embeddings of "
+            f"{model_version!r}; search has to be started again.",
             reason="EMBEDDER_UNAVAILABLE",
         )

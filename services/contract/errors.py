@@ -3,7 +3,7 @@
     FashionError
     ├── InvalidInput        the caller sent something wrong                    INVALID_ARGUMENT
     ├── NotFound            what was named does not exist                      NOT_FOUND
-    ├── AlreadyExists       what was to be made exists                         ALREADY_EXISTS
+    ├── AlreadyExists       what the caller wanted to create exists            ALREADY_EXISTS
     ├── ModelMismatch       an embedding of another model version              FAILED_PRECONDITION
     ├── Overloaded          a queue is full or writes collide; try again later RESOURCE_EXHAUSTED
     ├── DeadlineExceeded    the caller's deadline passed before the work did   DEADLINE_EXCEEDED

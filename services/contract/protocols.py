@@ -25,7 +25,7 @@ class Embedder(Protocol):
         ...
 
     async def embed_batch(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
-        """Embeds any number of photographs; returns one embedding or error for each, in their order.
+        """Embeds any number of photographs; returns one embedding or error per photograph, in their order.
 
         Raises:
             Overloaded: the queue is full.
@@ -57,15 +57,15 @@ class Classifier(Protocol):
 
 @runtime_checkable
 class ImmediateClassifier(Classifier, Protocol):
-    """One that answers by itself, without waiting for anything."""
+    """A classifier that answers without waiting for anything."""
 
     def classify_now(self, embedding: Embedding, top_k: int) -> Classification:
-        """Does what `classify` does, in the calling thread; it takes less than a millisecond."""
+        """Classifies like `classify`, in the calling thread and in less than a millisecond."""
         ...
 
 
 class CandidateStore(Protocol):
-    """Where search publishes the candidates and the classifier follows them: Redis, or memory in one process."""
+    """The store to which search publishes candidates, and which the classifier follows: Redis, or memory."""
 
     async def publish(self, candidates: CandidateSet) -> None:
         """Replaces the candidates of the set's model version.
@@ -76,7 +76,7 @@ class CandidateStore(Protocol):
         ...
 
     async def version(self, model_version: str) -> str | None:
-        """Returns the version of the candidates published for a model, or None where there are none.
+        """Returns the version of the candidates published for a model, or None if there are none.
 
         Raises:
             Upstream: the store does not answer (reason CANDIDATES_UNAVAILABLE).
@@ -84,16 +84,16 @@ class CandidateStore(Protocol):
         ...
 
     async def read(self, model_version: str) -> CandidateSet | None:
-        """Returns the candidates published for a model, or None where there are none.
+        """Returns the candidates published for a model, or None if there are none.
 
         Raises:
-            Upstream: the store does not answer, or holds something unreadable (reason CANDIDATES_UNAVAILABLE).
+            Upstream: the store does not answer, or its content is unreadable (reason CANDIDATES_UNAVAILABLE).
         """
         ...
 
 
 class EmbeddingSpace(Protocol):
-    """Where embeddings live; `contract.ModelInfo` and a bundle are such."""
+    """The space that embeddings are compared in; `ModelInfo` and `Bundle` fulfil it."""
 
     @property
     def model_version(self) -> str:

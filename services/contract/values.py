@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 class Gender(Enum):
-    """Whom a product is made for; the value is the data set's label."""
+    """The people that a product is made for; the value is the data set's label."""
 
     MEN = "Men"
     WOMEN = "Women"
@@ -23,21 +23,21 @@ def derived_type(gender: Gender, article_type: str) -> str:
 
 
 def parse_derived_type(label: str) -> tuple[Gender, str]:
-    """Takes a derived type apart, such as "Men Tshirts".
+    """Parts a derived type, such as "Men Tshirts", into gender and article type.
 
     Raises:
-        ValueError: it does not begin with a gender, or ends there.
+        ValueError: the label does not begin with a gender, or ends there.
     """
     for gender in Gender:
         article_type = label.removeprefix(f"{gender.value} ")
         if article_type and article_type != label:
             return gender, article_type
-    raise ValueError(f"{label!r} is no derived type: a gender and an article type")
+    raise ValueError(f"{label!r} is no derived type, which is a gender and an article type")
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle in a photograph as shares of its width and height, each in 0..1; left < right, top < bottom."""
+    """A rectangle in a photograph, in shares (0..1) of its width and height; left < right, top < bottom."""
 
     left: float
     top: float
@@ -55,11 +55,11 @@ class Photograph:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedding:
-    """What an encoder makes of a photograph.
+    """The vector that an encoder computes from a photograph.
 
     Attributes:
         values: float32, shape (dimension,), L2 norm 1.
-        model_version: the content hash of the bundle that made it.
+        model_version: the content hash of the bundle that computed it.
     """
 
     values: NDArray[np.float32]
@@ -76,9 +76,9 @@ class ModelInfo:
         dimension: floats in an embedding.
         input_height: pixels.
         input_width: pixels.
-        runtime: what runs it, such as "tensorflow".
-        precision: what it is computed in, such as "float32".
-        reference_precision: what the bundle's figures were measured in.
+        runtime: the library that runs it, such as "tensorflow".
+        precision: the number format that it is computed in, such as "float32".
+        reference_precision: the number format in which the bundle's figures were measured.
     """
 
     name: str
@@ -92,7 +92,7 @@ class ModelInfo:
 
 
 class ClassificationMethod(Enum):
-    """How derived types were found."""
+    """The way in which derived types were recognised."""
 
     CANDIDATES = "candidates"
     MODEL_LABELS = "model labels"
@@ -111,11 +111,11 @@ class DerivedTypePrediction:
     """A derived type.
 
     Attributes:
-        gender: whom it is for.
+        gender: the people it is made for.
         article_type: such as "Tshirts".
-        sub_category: the candidate's; None where the model's own labels were used.
+        sub_category: the candidate's; None if the model's own labels were used.
         similarity: in [-1, 1], higher is closer.
-        margin: by how much that exceeds the next one's, at least 0; None for the last.
+        margin: the difference to the similarity of the next one, at least 0; None for the last.
     """
 
     gender: Gender
@@ -132,7 +132,7 @@ class DerivedTypePrediction:
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """What a photograph was recognised as, the likeliest first; `candidates_version` is "" where there are none."""
+    """The recognised labels, the likeliest first; `candidates_version` is "" if there are no candidates."""
 
     sub_categories: tuple[SubCategoryPrediction, ...]
     derived_types: tuple[DerivedTypePrediction, ...]
@@ -143,15 +143,15 @@ class Classification:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CandidateSet:
-    """The candidates of a catalogue: for each derived type within each subCategory, the means of its groups.
+    """The candidates of a catalogue: per derived type within a subCategory, the means of its groups.
 
     Attributes:
         version: changes whenever the candidates do.
         model_version: of the embeddings.
-        sub_categories: shape (n,), one a candidate.
+        sub_categories: shape (n,), one per candidate.
         genders: shape (n,).
         article_types: shape (n,).
-        product_ids: shape (n,), unique, the product most like each mean.
+        product_ids: shape (n,), unique, the product most similar to each mean.
         embeddings: float32, shape (n, dimension), L2-normalised rows.
     """
 

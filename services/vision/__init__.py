@@ -1,4 +1,4 @@
-"""Decoding and preprocessing of photographs: one implementation, used by training and by serving."""
+"""Decoding and preprocessing of photographs: one implementation for training and serving."""
 
 from services.vision.decode import ImageLimits, decode
 from services.vision.preprocess import Preprocessing, check_region, fit, prepare, scale

@@ -1,4 +1,4 @@
-"""Turning the bytes of a photograph into upright RGB pixels, and saying plainly why that cannot be done."""
+"""Decodes a photograph into upright RGB pixels, or says plainly why that is impossible."""
 
 import io
 import math
@@ -15,21 +15,21 @@ from services.contract.errors import InvalidInput
 FORMATS: Final = ("JPEG", "PNG", "WEBP")
 WHITE: Final = (255, 255, 255)
 
-# EXIF orientations that turn a picture by a quarter.
-_LYING: Final = (5, 6, 7, 8)
+# EXIF orientations that rotate a picture by a quarter turn.
+_QUARTER_TURNS: Final = (5, 6, 7, 8)
 
-# What Pillow raises for files that are broken rather than for bugs of ours.
+# Exceptions with which Pillow reports a broken file.
 _BROKEN: Final = (OSError, SyntaxError, ValueError, EOFError, struct.error, KeyError, IndexError, TypeError)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """What is refused before it is decoded.
+    """The limits that are checked before a photograph is decoded.
 
     Attributes:
-        max_bytes: longest file, in bytes.
-        max_pixels: most pixels (width x height), read from the header.
-        min_side: fewest pixels of width and of height; less shows nothing.
+        max_bytes: maximum size of the file.
+        max_pixels: maximum of width x height, read from the header.
+        min_side: minimum of width and of height, in pixels; a smaller picture shows nothing.
     """
 
     max_bytes: int = 10 * 1024 * 1024
@@ -40,30 +40,31 @@ class ImageLimits:
 def decode(
     content: bytes, limits: ImageLimits | None = None, enough: Callable[[int, int], float] | None = None
 ) -> Image.Image:
-    """Decode a photograph: upright as its EXIF orientation says, in RGB, transparency laid on white.
+    """Decodes a photograph: upright as its EXIF orientation says, in RGB, transparency laid on white.
 
-    The format is told by the content, never by a name. Size and pixels are checked before any pixel is decoded.
-    The first picture of an animation is taken. Embedded colour profiles are not applied.
+    The content determines the format, never a name. Size and pixels are checked before any pixel is decoded.
+    Of an animation the first picture is taken. Embedded colour profiles are not applied.
 
     Args:
         content: a JPEG, PNG or WebP file.
-        limits: what to refuse; `ImageLimits()` where not given.
-        enough: given the upright width and height, the share of them that is needed. A JPEG is decoded at the smallest
-            of 1/8, 1/4, 1/2 and 1 of its size that is no less: libjpeg leaves the finer frequencies out, which takes a
-            fraction of the time.
+        limits: the limits to check; None for the default ones.
+        enough: takes the upright width and height, and returns the share of them that is needed. A JPEG is then decoded
+            at the next larger of 1/8, 1/4, 1/2 and 1 of its size: libjpeg leaves out the finer frequencies, which takes
+            a fraction of the time.
 
     Returns:
-        The picture, mode "RGB", at its own size, or a reduced one.
+        The picture, mode "RGB", at its own size or a reduced one.
 
     Raises:
-        InvalidInput: the file is empty, too long, of another format, too large in pixels, or broken.
+        InvalidInput: IMAGE_EMPTY, IMAGE_TOO_LARGE, IMAGE_FORMAT_UNSUPPORTED, IMAGE_TOO_MANY_PIXELS, IMAGE_TOO_SMALL,
+            IMAGE_UNREADABLE.
     """
     limits = limits or ImageLimits()
     if not content:
-        raise InvalidInput("the image is empty: 0 bytes", reason="IMAGE_EMPTY")
+        raise InvalidInput("The image is empty: it has 0 bytes.", reason="IMAGE_EMPTY")
     if len(content) > limits.max_bytes:
         raise InvalidInput(
-            f"the image has {len(content)} bytes, at most {limits.max_bytes} are accepted",
+            f"The image has {len(content)} bytes; at most {limits.max_bytes} are accepted.",
             reason="IMAGE_TOO_LARGE",
             metadata={"bytes": str(len(content)), "max_bytes": str(limits.max_bytes)},
         )
@@ -76,7 +77,7 @@ def decode(
             return _to_rgb(ImageOps.exif_transpose(picture))
         except _BROKEN as error:
             raise InvalidInput(
-                f"the {picture.format} image is broken or cut off: {error}",
+                f"The {picture.format} image is broken or cut off ({error}).",
                 reason="IMAGE_UNREADABLE",
                 metadata={"format": str(picture.format)},
             ) from error
@@ -85,19 +86,19 @@ def decode(
 def _open(content: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(content), formats=FORMATS)
-    # Pillow's own limit is far above ours; its warning is an exception where warnings are errors.
+    # Pillow's own limit is far above ours. Its warning is an exception wherever warnings are errors.
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InvalidInput("the image has more pixels than are accepted", reason="IMAGE_TOO_MANY_PIXELS") from error
+        raise InvalidInput("The image has more pixels than are accepted.", reason="IMAGE_TOO_MANY_PIXELS") from error
     except UnidentifiedImageError as error:
-        raise InvalidInput("the content is no JPEG, PNG or WebP image", reason="IMAGE_FORMAT_UNSUPPORTED") from error
+        raise InvalidInput("The content is no JPEG, PNG or WebP image.", reason="IMAGE_FORMAT_UNSUPPORTED") from error
     except _BROKEN as error:
-        raise InvalidInput(f"the image's header is broken: {error}", reason="IMAGE_UNREADABLE") from error
+        raise InvalidInput(f"The image's header is broken ({error}).", reason="IMAGE_UNREADABLE") from error
 
 
 def _draft(picture: Image.Image, enough: Callable[[int, int], float]) -> None:
     width, height = picture.size
-    lies = picture.getexif().get(ExifTags.Base.Orientation, 1) in _LYING
-    share = enough(height, width) if lies else enough(width, height)
+    rotated = picture.getexif().get(ExifTags.Base.Orientation, 1) in _QUARTER_TURNS
+    share = enough(height, width) if rotated else enough(width, height)
     if share < 1.0:
         picture.draft(None, (math.ceil(width * share), math.ceil(height * share)))
 
@@ -106,13 +107,13 @@ def _check_pixels(picture: Image.Image, limits: ImageLimits) -> None:
     width, height = picture.size
     if width * height > limits.max_pixels:
         raise InvalidInput(
-            f"the image has {width} x {height} = {width * height} pixels, at most {limits.max_pixels} are accepted",
+            f"The image has {width} x {height} = {width * height} pixels; at most {limits.max_pixels} are accepted.",
             reason="IMAGE_TOO_MANY_PIXELS",
             metadata={"width": str(width), "height": str(height), "max_pixels": str(limits.max_pixels)},
         )
     if min(width, height) < limits.min_side:
         raise InvalidInput(
-            f"the image has {width} x {height} pixels, at least {limits.min_side} x {limits.min_side} are needed",
+            f"The image has {width} x {height} pixels; at least {limits.min_side} x {limits.min_side} are needed.",
             reason="IMAGE_TOO_SMALL",
             metadata={"width": str(width), "height": str(height), "min_side": str(limits.min_side)},
         )

@@ -1,4 +1,4 @@
-"""From a photograph to the pixels that the network sees: fitted whole into the input, then scaled."""
+"""Fits a photograph whole into the network's input, and scales its pixels."""
 
 import math
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ RESAMPLE: Final = "bicubic-antialias"
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How a bundle wants its input; fixed in training, kept in `bundle.json`.
+    """How a photograph becomes a bundle's input; fixed in training, stored in `bundle.json`.
 
     A channel of the input is `pixel * scale + offset`, pixels in [0, 255].
 
@@ -37,7 +37,7 @@ class Preprocessing:
     offset: tuple[float, float, float]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything that is done to a photograph, as `bundle.json` describes it."""
+        """Returns the description in `bundle.json` of everything that is done to a photograph."""
         return {
             "colour": "RGB, EXIF orientation applied, transparency on white",
             "resize": RESAMPLE,
@@ -50,30 +50,30 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, height: int, width: int, described: Mapping[str, Any]) -> Self:
-        """Read the description back.
+        """Reads the description in `bundle.json`.
 
         Raises:
-            InvalidInput: it asks for something that this version does not do.
+            InvalidInput: BUNDLE_INVALID: the description asks for something that this version cannot do.
         """
         if described.get("resize") != RESAMPLE or described.get("channels") not in ("RGB", "BGR"):
             raise InvalidInput(
-                "the bundle's preprocessing is unknown to this version",
+                "This version cannot do the bundle's preprocessing.",
                 reason="BUNDLE_INVALID",
                 metadata={"field": "preprocessing"},
             )
         offset = tuple(float(value) for value in described["offset"])
         if len(offset) != 3:
             raise InvalidInput(
-                "the bundle's preprocessing.offset needs three values",
+                f"The bundle's preprocessing.offset has {len(offset)} values instead of 3.",
                 reason="BUNDLE_INVALID",
                 metadata={"field": "preprocessing.offset"},
             )
         return cls(height, width, described["channels"], float(described["scale"]), offset)
 
 
-# A JPEG is decoded at no less than so many times the size that it is then reduced to; at twice, embeddings begin to
-# differ (docs/decisions/0007).
-_OVERSAMPLED: Final = 3.0
+# A JPEG is decoded at this multiple, or more, of the size that it is then reduced to. At twice that size, embeddings
+# begin to differ (docs/decisions/0007).
+_OVERSAMPLING: Final = 3.0
 
 
 def prepare(
@@ -83,61 +83,61 @@ def prepare(
     region: Box | None = None,
     limits: ImageLimits | None = None,
 ) -> NDArray[np.uint8]:
-    """Decode a photograph and fit it into the input, still as pixels.
+    """Decodes a photograph and fits it into the input, still as pixels.
 
     Args:
         content: a JPEG, PNG or WebP file.
         height: rows of the input.
         width: columns of the input.
-        region: the part to look at; the whole where not given.
-        limits: what to refuse; the defaults where not given.
+        region: the part to use; None for the whole.
+        limits: the limits to check; None for the default ones.
 
     Returns:
         Pixels (height, width, 3), uint8, RGB in [0, 255].
 
     Raises:
-        InvalidInput: the region is no box in 0..1, or the photograph cannot be decoded, or exceeds the limits.
+        InvalidInput: REGION_INVALID, and those of `decode`.
     """
     if region is not None:
         check_region(region)
     across, down = (region.right - region.left, region.bottom - region.top) if region is not None else (1.0, 1.0)
 
     def enough(picture_width: int, picture_height: int) -> float:
-        return _OVERSAMPLED * min(width / (picture_width * across), height / (picture_height * down))
+        return _OVERSAMPLING * min(width / (picture_width * across), height / (picture_height * down))
 
     return fit(decode(content, limits, enough), height, width, region)
 
 
 def check_region(region: Box) -> None:
-    """Refuse a region that is no box within the photograph.
+    """Refuses a region that is no box within the photograph.
 
     Raises:
-        InvalidInput: an edge is outside [0, 1] or not a number, or the box is empty (REGION_INVALID).
+        InvalidInput: REGION_INVALID: an edge is outside [0, 1] or not a number, or the box is empty.
     """
     for name in ("left", "top", "right", "bottom"):
         edge = getattr(region, name)
         if not (math.isfinite(edge) and 0.0 <= edge <= 1.0):
             raise InvalidInput(
-                f"region.{name} is {edge}, it has to be in [0, 1]",
+                f"region.{name} is {edge}; it must be in [0, 1].",
                 reason="REGION_INVALID",
                 metadata={"field": f"region.{name}"},
             )
     if region.left >= region.right or region.top >= region.bottom:
         raise InvalidInput(
-            "region is empty: left has to be less than right, and top less than bottom",
+            "The region is empty: left must be less than right, and top less than bottom.",
             reason="REGION_INVALID",
             metadata={"field": "region"},
         )
 
 
 def fit(picture: Image.Image, height: int, width: int, region: Box | None = None) -> NDArray[np.uint8]:
-    """Fit an RGB picture whole into height x width, its aspect kept, centred on white.
+    """Fits an RGB picture whole into height x width, its aspect kept, centred on white.
 
     Args:
         picture: mode "RGB".
         height: rows of the result.
         width: columns of the result.
-        region: the part to look at, at least one pixel of it; the whole where not given.
+        region: the part to use, at least one pixel of it; None for the whole.
 
     Returns:
         Pixels (height, width, 3), uint8, RGB in [0, 255].
@@ -160,7 +160,7 @@ def fit(picture: Image.Image, height: int, width: int, region: Box | None = None
 
 
 def scale(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Scale pixels to the network's input.
+    """Scales pixels to the network's input.
 
     Args:
         pixels: (..., 3), uint8, RGB.

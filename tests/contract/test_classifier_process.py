@@ -167,7 +167,7 @@ async def test_without_an_embedder_embeddings_are_classified_all_the_same(tmp_pa
 @pytest.mark.parametrize(
     ("variables", "status", "text"),
     [
-        ({"CLASSIFIER_BUNDLE": "nowhere"}, 1, "classifier: cannot start: nowhere: no bundle here"),
+        ({"CLASSIFIER_BUNDLE": "nowhere"}, 1, "classifier: cannot start: There is no bundle in nowhere"),
         ({"CLASSIFIER_THREADS": "0"}, 2, "classifier: CLASSIFIER_THREADS: "),
         ({"REDIS_URL": "http://user:secret@redis"}, 2, "classifier: REDIS_URL: "),
     ],

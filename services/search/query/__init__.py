@@ -1,1 +1,1 @@
-"""The way of a query: from what a caller asks for to the most similar products."""
+"""The main query: from a request to the most similar products."""

@@ -1,4 +1,4 @@
-"""Keeps track of how an answer comes about, for people who look into a query."""
+"""Times the steps of a query, for people who want to know how an answer came about."""
 
 import time
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from services.search.indexes.base import Hit
 
 
 class Step(Enum):
-    """A step on the way of a query."""
+    """A step of a query."""
 
     TOTAL = "total"
     READ_DISLIKES = "read dislikes"
@@ -22,7 +22,7 @@ class Step(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StepTiming:
-    """When a step began, since the request was taken up, and how long it took; in seconds."""
+    """The start of a step, counted from the start of the query, and its duration; in seconds."""
 
     step: Step
     start_s: float
@@ -35,7 +35,7 @@ class Explanation:
 
     Attributes:
         timings: in the order in which the steps began; some overlap.
-        hits_before_colours: what the same search finds without the user's dislikes; empty where there are none.
+        hits_before_colours: the result of the same search without the user's dislikes; empty if there are none.
     """
 
     timings: tuple[StepTiming, ...]
@@ -46,19 +46,19 @@ class Stopwatch:
     """Times the steps of one query."""
 
     def __init__(self) -> None:
-        self._begun = time.perf_counter()
+        self._start = time.perf_counter()
         self._timings: list[StepTiming] = []
 
     @contextmanager
     def timed(self, step: Step) -> Iterator[None]:
-        """Times what runs inside, however it ends."""
+        """Times the block, however it ends."""
         start = time.perf_counter()
         try:
             yield
         finally:
-            self._timings.append(StepTiming(step, start - self._begun, time.perf_counter() - start))
+            self._timings.append(StepTiming(step, start - self._start, time.perf_counter() - start))
 
     def timings(self) -> tuple[StepTiming, ...]:
-        """Returns the steps that have ended, in the order in which they began, the whole way up to now first."""
-        total = StepTiming(Step.TOTAL, 0.0, time.perf_counter() - self._begun)
+        """Returns the total up to now, then the steps that have ended, in the order in which they began."""
+        total = StepTiming(Step.TOTAL, 0.0, time.perf_counter() - self._start)
         return (total, *sorted(self._timings, key=lambda timing: timing.start_s))

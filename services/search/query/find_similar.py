@@ -47,9 +47,9 @@ class SimilarAnswer:
         scope: where it was searched.
         derived_types: those searched, in alphabetical order; empty for the whole inventory.
         model_version: the model whose embeddings were compared.
-        classification: what the photograph was recognised as; None if the classifier was not asked or did not answer.
-        degraded: whatever was left out of the normal way, in the order of the enumeration.
-        explanation: how it came about; None unless asked for.
+        classification: of the photograph or embedding; None if the classifier was not asked or did not answer.
+        degraded: why the answer is less than it could be, in the order of the enumeration.
+        explanation: how the answer came about; None unless asked for.
     """
 
     result: IndexAnswer
@@ -120,13 +120,13 @@ class SimilarFinder:
 
 
 class _Query:
-    """One query on its way: what is known so far, and the steps that add to it."""
+    """One query: what is known about it so far, and the steps that add to that."""
 
     def __init__(self, finder: SimilarFinder, request: SimilarRequest) -> None:
         self._finder = finder
         self._request = request
         self._watch = Stopwatch()
-        # A product's id, or an embedding.
+        # The id of a product, or an embedding.
         self._subject: str | Embedding = ""
         self._classification: Classification | None = None
         self._colours: tuple[DislikedColour, ...] = ()
@@ -136,9 +136,9 @@ class _Query:
     async def answer(self) -> SimilarAnswer:
         """Takes all the steps.
 
-        Dislikes are read beside the others. An immediate classifier is asked by the search itself, since a change of
-        threads takes as long as it does. A remote one is awaited before the search only if its answer decides where to
-        search.
+        Dislikes are read meanwhile. An immediate classifier answers in the thread that searches, since a change of
+        threads takes as long as the classification. A remote one is awaited before the search only if its answer
+        decides where to search.
         """
         request, finder = self._request, self._finder
         reading = asyncio.create_task(self._read_dislikes()) if request.user_id else None
@@ -203,7 +203,7 @@ class _Query:
             _log.warning("query is answered without its classification", reason=error.reason, why=error.message)
 
     async def _search_disliked(self, direction: NDArray[np.float32], eligibility: Eligibility) -> tuple[Hit, ...]:
-        """Returns what the same search finds without the user's dislikes; nothing if there are none."""
+        """Returns the result of the same search without the user's dislikes; empty if there are none."""
         if not self._colours:
             return ()
         with self._watch.timed(Step.EXPLAIN):
@@ -213,7 +213,7 @@ class _Query:
             )
         return result.hits
 
-    # The steps from here on run in the workers: the index may have to be waited for.
+    # From here on the methods run in the workers, because the index may be locked by a write.
 
     def _search(self) -> tuple[NDArray[np.float32], Eligibility, IndexAnswer]:
         request, inventory, classifier = self._request, self._finder.inventory, self._finder.immediate_classifier
@@ -234,7 +234,7 @@ class _Query:
             return direction, eligibility, inventory.index.search(direction, request.top_k, eligibility)
 
     def _derived_types(self) -> frozenset[str] | None:
-        """Returns the derived types to search, None for the whole inventory; without a usable one, widens the scope."""
+        """Returns the derived types to search, None for the whole inventory; widens the scope if none is usable."""
         match self._scope:
             case Scope.INVENTORY:
                 return None
@@ -257,7 +257,7 @@ class _Query:
 
 
 async def _end(*tasks: "asyncio.Task[None] | None") -> None:
-    """Cancels what is still under way; an error that nobody waits for any more is dropped."""
+    """Cancels tasks that are still under way, and drops errors that nobody waits for any more."""
     started = [task for task in tasks if task is not None]
     for task in started:
         task.cancel()

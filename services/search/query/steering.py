@@ -1,4 +1,4 @@
-"""Moves a query towards products that a shopper likes, and away from others."""
+"""Moves a query towards liked products and away from disliked ones."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class SteeringWeights:
-    """How much the query, the liked and the disliked products count.
+    """The weights of the query, the liked and the disliked products.
 
     The formula and its weights are Rocchio's as given by Manning, Raghavan and Schütze, "Introduction to Information
-    Retrieval", 2008, section 9.1.1: 1, 0.75 and 0.15. The query must outweigh both others together; then no choice of
-    products can cancel it to a vector without direction (with these weights a norm of at least 0.1 is left).
+    Retrieval", 2008, section 9.1.1: 1, 0.75 and 0.15. The query must outweigh both others together. Then no choice of
+    products can cancel it: with these weights a norm of at least 0.1 is left.
 
     Raises:
         ValueError: a weight is negative, or the query does not outweigh the others.
@@ -24,7 +24,7 @@ class SteeringWeights:
 
     def __post_init__(self) -> None:
         if self.liked < 0 or self.disliked < 0 or not self.query > self.liked + self.disliked:
-            raise ValueError(f"the query must outweigh liked and disliked products together: {self}")
+            raise ValueError(f"The query must outweigh liked and disliked products together, unlike in {self}.")
 
 
 def steer(
@@ -39,10 +39,10 @@ def steer(
         query: float32, shape (dimension,), L2 norm 1.
         liked: float32, shape (n, dimension), L2-normalised rows; n may be 0.
         disliked: float32, shape (m, dimension), L2-normalised rows; m may be 0.
-        weights: see `SteeringWeights`, which names the source.
+        weights: `SteeringWeights` names the source.
 
     Returns:
-        float32, shape (dimension,), L2 norm 1. Similarities of a steered search are inner products with this vector.
+        float32, shape (dimension,), L2 norm 1; the similarities of a steered search are inner products with it.
     """
     steered = weights.query * query.astype(np.float64)
     if len(liked):

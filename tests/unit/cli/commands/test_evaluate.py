@@ -125,4 +125,4 @@ def test_no_bundle_is_told(shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
 
     assert run(["evaluate", "retrieval", "--catalogue", "catalogue", "--bundle", "nowhere"]) == 3
 
-    assert "no bundle here" in capsys.readouterr().err
+    assert "There is no bundle in" in capsys.readouterr().err
