@@ -2,12 +2,12 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from cli.options import Command, shared_options
+from services.contract.attributes import FILTERED, Kind
 from services.contract.errors import InvalidInput
 from services.contract.values import Gender
 
@@ -17,34 +17,14 @@ if TYPE_CHECKING:
 PANEL: Final = "Which products are eligible (repeat an option for several values)"
 
 
-@dataclass(frozen=True, slots=True)
-class LabelOption:
-    """An option that filters by one label of a product.
-
-    Attributes:
-        attribute: the field of fashion.v1.Filter; the option is named after it.
-        meaning: what the label says, for the help.
-        example: a value, for the help.
-    """
-
-    attribute: str
-    meaning: str
-    example: str
-
-
-LABEL_OPTIONS: Final = (
-    LabelOption("master_category", "The broadest category", "Apparel"),
-    LabelOption("sub_category", "The category below it", "Topwear"),
-    LabelOption("article_type", "The kind of article", "Tshirts"),
-    LabelOption("season", "The season", "Summer"),
-    LabelOption("usage", "The occasion", "Casual"),
-)
-_COLOUR_OPTIONS: Final = (
-    LabelOption("colour", "Exactly this main colour", "Blue"),
-    LabelOption("colour_family", "This colour or a relative (for Blue also Navy Blue)", "Blue"),
-    LabelOption("not_colour", "Not exactly this main colour", "Black"),
-    LabelOption("not_colour_family", "Neither this colour nor a relative", "Black"),
-)
+# Option -> its meaning and an example.
+_LABELS: Final = {each.name: (each.description, each.example) for each in FILTERED if each.kind is Kind.LABEL}
+_COLOURS: Final = {
+    "colour": ("Exactly this main colour", "Blue"),
+    "colour_family": ("This colour or a relative (for Blue also Navy Blue)", "Blue"),
+    "not_colour": ("Not exactly this main colour", "Black"),
+    "not_colour_family": ("Neither this colour nor a relative", "Black"),
+}
 
 
 def filter_options(parameter: str) -> Callable[[Command], Command]:
@@ -61,10 +41,10 @@ def _options() -> Iterator[inspect.Parameter]:
         rich_help_panel=PANEL,
     )
     yield _option("gender", Annotated[list[Gender] | None, genders])
-    for each in (*LABEL_OPTIONS, *_COLOUR_OPTIONS):
-        text = f"{each.meaning}, such as {each.example}."
-        values = typer.Option(_flag(each.attribute), metavar="VALUE", help=text, rich_help_panel=PANEL)
-        yield _option(each.attribute, Annotated[list[str] | None, values])
+    for name, (meaning, example) in (_LABELS | _COLOURS).items():
+        text = f"{meaning}, such as {example}."
+        values = typer.Option(_flag(name), metavar="VALUE", help=text, rich_help_panel=PANEL)
+        yield _option(name, Annotated[list[str] | None, values])
     for name, text in (("year_from", "The first year."), ("year_to", "The last year.")):
         year = typer.Option(_flag(name), metavar="YEAR", help=text, rich_help_panel=PANEL)
         yield _option(name, Annotated[int | None, year])
@@ -99,7 +79,7 @@ def build_filter(
         not_colour_family: colours to leave out with their families.
         year_from: the first year.
         year_to: the last year.
-        labels: labels to keep, by the attribute of `LABEL_OPTIONS`.
+        labels: labels to keep, by attribute.
 
     Raises:
         InvalidInput: exact colours and families were both named, which one filter cannot hold.

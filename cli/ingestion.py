@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -50,19 +51,7 @@ class SearchWriter:
 
 def product_row(item: PhotographedRow) -> search_pb2.ProductRow:
     """A row as the search service takes it; what the data set does not say stays absent."""
-    row = item.row
-    product = types_pb2.Product(
-        id=row.id,
-        gender=gender_to_proto(Gender(row.gender)),
-        master_category=row.master_category,
-        sub_category=row.sub_category,
-        article_type=row.article_type,
-        base_colour=row.base_colour,
-        season=row.season,
-        year=row.year,
-        usage=row.usage,
-        name=row.name,
-    )
+    product = types_pb2.Product(**{**asdict(item.row), "gender": gender_to_proto(Gender(item.row.gender))})
     return search_pb2.ProductRow(product=product, image=types_pb2.Image(content=item.photograph))
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Self
 
 import numpy as np
@@ -91,18 +91,7 @@ def product_of(row: Row) -> Product:
     Raises:
         InvalidInput: the row's id or a label of it is refused.
     """
-    return validate_product(
-        id=row.id,
-        gender=Gender(row.gender),
-        master_category=row.master_category,
-        sub_category=row.sub_category,
-        article_type=row.article_type,
-        base_colour=row.base_colour,
-        season=row.season,
-        year=row.year,
-        usage=row.usage,
-        name=row.name,
-    )
+    return validate_product(**{**asdict(row), "gender": Gender(row.gender)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,14 @@
 """Turns what callers ask for into messages of fashion.v1, and the messages that come back into JSON's answers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from google.protobuf.duration_pb2 import Duration
 
 from fashion.v1 import search_pb2, types_pb2
+from services.contract.attributes import FACETED, FILTERED, Attribute, Kind
 from services.contract.errors import InvalidInput
 from services.gateway.schema import answers
 from services.gateway.schema.parameters import (
@@ -41,19 +42,11 @@ _DEGRADED: Final[MappingProxyType[int, answers.DegradedReason]] = MappingProxyTy
         search_pb2.DEGRADED_REASON_PREDICTED_TYPE_NOT_IN_CATALOGUE: "PREDICTED_TYPE_NOT_IN_CATALOGUE",
     }
 )
-_ATTRIBUTES: Final[MappingProxyType[int, answers.AttributeName]] = MappingProxyType(
-    {
-        search_pb2.ATTRIBUTE_GENDER: "gender",
-        search_pb2.ATTRIBUTE_MASTER_CATEGORY: "master_category",
-        search_pb2.ATTRIBUTE_SUB_CATEGORY: "sub_category",
-        search_pb2.ATTRIBUTE_ARTICLE_TYPE: "article_type",
-        search_pb2.ATTRIBUTE_BASE_COLOUR: "base_colour",
-        search_pb2.ATTRIBUTE_SEASON: "season",
-        search_pb2.ATTRIBUTE_USAGE: "usage",
-        search_pb2.ATTRIBUTE_YEAR: "year",
-        search_pb2.ATTRIBUTE_DERIVED_TYPE: "derived_type",
-    }
-)
+_FACETED: Final[Mapping[int, Attribute]] = {
+    search_pb2.Attribute.Value(f"ATTRIBUTE_{each.name.upper()}"): each for each in FACETED
+}
+# What a product without any field is in JSON.
+_UNKNOWN: Final = {field.name: None if field.has_presence else "" for field in types_pb2.Product.DESCRIPTOR.fields}
 _STEPS: Final[MappingProxyType[int, answers.StepName]] = MappingProxyType(
     {
         search_pb2.SEARCH_STEP_TOTAL: "total",
@@ -68,27 +61,26 @@ _STEPS: Final[MappingProxyType[int, answers.StepName]] = MappingProxyType(
 
 def filter_to_proto(asked: FilterParameters) -> search_pb2.Filter | None:
     """Packs a filter; None for one that asks nothing."""
-    year = None
-    if asked.year_first is not None or asked.year_last is not None:
-        year = search_pb2.YearRange(first=asked.year_first, last=asked.year_last)
-    colours = search_pb2.ColourFilter(any_of=asked.base_colour, none_of=asked.excluded_colour)
-    if colours.ByteSize():
-        colours.by_family = asked.colour_by_family
-    packed = search_pb2.Filter(
-        gender=search_pb2.GenderFilter(any_of=map(conversion.gender_to_proto, asked.gender)) if asked.gender else None,
-        master_category=_labels(asked.master_category),
-        sub_category=_labels(asked.sub_category),
-        article_type=_labels(asked.article_type),
-        base_colour=colours if colours.ByteSize() else None,
-        season=_labels(asked.season),
-        usage=_labels(asked.usage),
-        year=year,
-    )
+    packed = search_pb2.Filter()
+    for attribute in FILTERED:
+        match attribute.kind:
+            case Kind.LABEL:
+                if labels := getattr(asked, attribute.name):
+                    getattr(packed, attribute.name).any_of.extend(labels)
+            case Kind.GENDER:
+                if asked.gender:
+                    packed.gender.any_of.extend(map(conversion.gender_to_proto, asked.gender))
+            case Kind.COLOUR:
+                if asked.base_colour or asked.excluded_colour:
+                    packed.base_colour.any_of.extend(asked.base_colour)
+                    packed.base_colour.none_of.extend(asked.excluded_colour)
+                    packed.base_colour.by_family = asked.colour_by_family
+            case Kind.YEAR:
+                if asked.year_first is not None:
+                    packed.year.first = asked.year_first
+                if asked.year_last is not None:
+                    packed.year.last = asked.year_last
     return packed if packed.ByteSize() else None
-
-
-def _labels(labels: Sequence[str]) -> search_pb2.LabelFilter | None:
-    return search_pb2.LabelFilter(any_of=labels) if labels else None
 
 
 def similar_request(asked: SimilarParameters, query: str | bytes) -> search_pb2.FindSimilarRequest:
@@ -141,29 +133,11 @@ def image_path(product_id: str) -> str:
 
 def product(message: types_pb2.Product) -> answers.Product:
     """Unpacks a product; what is absent is None."""
-
-    def optional(name: str) -> str | None:
-        return getattr(message, name) if message.HasField(name) else None
-
-    return answers.Product(
-        id=message.id,
-        gender=conversion.gender(message.gender),
-        master_category=optional("master_category"),
-        sub_category=message.sub_category,
-        article_type=message.article_type,
-        base_colour=optional("base_colour"),
-        season=optional("season"),
-        year=message.year if message.HasField("year") else None,
-        usage=optional("usage"),
-        name=optional("name"),
-        derived_type=message.derived_type,
-        url=optional("url"),
-        image_url=optional("image_url"),
-        price=_price(message.price) if message.HasField("price") else None,
-        in_stock=message.in_stock if message.HasField("in_stock") else None,
-        parent_id=optional("parent_id"),
-        image=image_path(message.id),
-    )
+    fields: dict[str, Any] = {**_UNKNOWN, **{field.name: value for field, value in message.ListFields()}}
+    fields["gender"] = conversion.gender(message.gender)
+    if fields["price"] is not None:
+        fields["price"] = _price(message.price)
+    return answers.Product(**fields, image=image_path(message.id))
 
 
 def _price(price: types_pb2.Price) -> answers.Price:
@@ -246,11 +220,14 @@ def product_page(message: search_pb2.ListProductsResponse) -> answers.ProductPag
 
 
 def facets(message: search_pb2.ListFacetsResponse) -> answers.Facets:
-    """Unpacks facets, and adds how colours are painted."""
+    """Unpacks facets, and adds how they are called and how colours are painted."""
     return answers.Facets(
         facets=[
             answers.Facet(
-                attribute=_ATTRIBUTES.get(facet.attribute, "unknown"),
+                attribute=attribute.name,
+                label=attribute.label,
+                kind=attribute.kind,
+                filtered=attribute.filtered,
                 values=[
                     answers.FacetValue(
                         value=each.value,
@@ -262,6 +239,7 @@ def facets(message: search_pb2.ListFacetsResponse) -> answers.Facets:
                 ],
             )
             for facet in message.facets
+            if (attribute := _FACETED.get(facet.attribute))
         ],
         total_count=message.total_size,
     )

@@ -1,22 +1,25 @@
 """Turns messages of fashion.v1.SearchService into the values of search's domain, and back."""
 
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fashion.v1 import search_pb2, types_pb2
+from services.contract.attributes import ATTRIBUTES, Kind
 from services.contract.errors import FashionError, InvalidInput
 from services.contract.values import Embedding, Gender, Photograph
 from services.search.catalogue.products import Price, Product, validate_product
 from services.search.catalogue.store import UpsertOutcome
 from services.search.filters.colours import DislikedColour
-from services.search.filters.facets import YEAR, Facets
+from services.search.filters.facets import Facets
 from services.search.filters.filter import (
-    Attribute,
     ColourFilter,
+    Condition,
     Filter,
     GenderFilter,
     LabelFilter,
@@ -55,19 +58,12 @@ _DEGRADED_TO_PROTO: Final = MappingProxyType(
         Degraded.PREDICTED_TYPE_NOT_IN_CATALOGUE: search_pb2.DEGRADED_REASON_PREDICTED_TYPE_NOT_IN_CATALOGUE,
     }
 )
-_ATTRIBUTES_TO_PROTO: Final = MappingProxyType(
-    {
-        Attribute.GENDER.value: search_pb2.ATTRIBUTE_GENDER,
-        Attribute.MASTER_CATEGORY.value: search_pb2.ATTRIBUTE_MASTER_CATEGORY,
-        Attribute.SUB_CATEGORY.value: search_pb2.ATTRIBUTE_SUB_CATEGORY,
-        Attribute.ARTICLE_TYPE.value: search_pb2.ATTRIBUTE_ARTICLE_TYPE,
-        Attribute.BASE_COLOUR.value: search_pb2.ATTRIBUTE_BASE_COLOUR,
-        Attribute.SEASON.value: search_pb2.ATTRIBUTE_SEASON,
-        Attribute.USAGE.value: search_pb2.ATTRIBUTE_USAGE,
-        YEAR: search_pb2.ATTRIBUTE_YEAR,
-        Attribute.DERIVED_TYPE.value: search_pb2.ATTRIBUTE_DERIVED_TYPE,
-    }
+# The fields of a product that are the same in the message, by the same name.
+_PLAIN_FIELDS: Final = (
+    "id",
+    *(each.name for each in ATTRIBUTES if each.kind not in {Kind.GENDER, Kind.PRICE}),
 )
+_plain_values: Final = attrgetter(*_PLAIN_FIELDS)
 _STEPS_TO_PROTO: Final = MappingProxyType(
     {
         Step.TOTAL: search_pb2.SEARCH_STEP_TOTAL,
@@ -121,7 +117,7 @@ def similar_request(message: search_pb2.FindSimilarRequest) -> SimilarRequest:
         scope=_SCOPES[message.scope],
         derived_types=tuple(message.derived_types),
         eligibility=Eligibility(
-            filter=filter_of(message.filter),
+            filter=filter_from_proto(message.filter),
             excluded_ids=tuple(message.excluded_product_ids),
             include_out_of_stock=message.include_out_of_stock,
         ),
@@ -151,8 +147,9 @@ def similar_response(answer: SimilarAnswer) -> search_pb2.FindSimilarResponse:
     )
 
 
-def _hits_to_proto(hits: Iterable[Hit]) -> list[search_pb2.SimilarProduct]:
-    return [search_pb2.SimilarProduct(product=product_to_proto(hit.product), similarity=hit.similarity) for hit in hits]
+def _hits_to_proto(hits: Iterable[Hit]) -> list[Mapping[str, Any]]:
+    # A message inside another is copied; a dictionary is not. On the way of every query.
+    return [{"product": _product_fields(hit.product), "similarity": hit.similarity} for hit in hits]
 
 
 def _explanation_to_proto(explanation: Explanation) -> search_pb2.Explanation:
@@ -173,37 +170,27 @@ def _duration(seconds: float) -> Duration:
     return duration
 
 
-def filter_of(message: search_pb2.Filter) -> Filter:
+def filter_from_proto(message: search_pb2.Filter) -> Filter:
     """Unpacks a filter; labels are checked where it is evaluated.
 
     Raises:
         InvalidInput: FILTER_VALUE_UNKNOWN: a gender is not stated, or unknown.
     """
+    return Filter(**{field.name: _condition_from_proto(part) for field, part in message.ListFields()})
 
-    def labels(name: str, part: search_pb2.LabelFilter) -> LabelFilter | None:
-        return LabelFilter(tuple(part.any_of), tuple(part.none_of)) if message.HasField(name) else None
 
-    gender = colour = year = None
-    if message.HasField("gender"):
-        gender = GenderFilter(_genders(message.gender.any_of), _genders(message.gender.none_of))
-    if message.HasField("base_colour"):
-        part = message.base_colour
-        colour = ColourFilter(tuple(part.any_of), tuple(part.none_of), part.by_family)
-    if message.HasField("year"):
-        year = YearRange(
-            message.year.first if message.year.HasField("first") else None,
-            message.year.last if message.year.HasField("last") else None,
-        )
-    return Filter(
-        gender=gender,
-        master_category=labels("master_category", message.master_category),
-        sub_category=labels("sub_category", message.sub_category),
-        article_type=labels("article_type", message.article_type),
-        base_colour=colour,
-        season=labels("season", message.season),
-        usage=labels("usage", message.usage),
-        year=year,
-    )
+def _condition_from_proto(
+    part: search_pb2.LabelFilter | search_pb2.ColourFilter | search_pb2.GenderFilter | search_pb2.YearRange,
+) -> Condition:
+    match part:
+        case search_pb2.LabelFilter():
+            return LabelFilter(tuple(part.any_of), tuple(part.none_of))
+        case search_pb2.ColourFilter():
+            return ColourFilter(tuple(part.any_of), tuple(part.none_of), part.by_family)
+        case search_pb2.GenderFilter():
+            return GenderFilter(_genders(part.any_of), _genders(part.none_of))
+        case search_pb2.YearRange():
+            return YearRange(*((getattr(part, end) if part.HasField(end) else None) for end in ("first", "last")))
 
 
 def _genders(values: Iterable[types_pb2.Gender]) -> tuple[Gender, ...]:
@@ -230,67 +217,42 @@ def upsert_row(message: search_pb2.ProductRow) -> UpsertRow:
         case "embedding":
             content = conversion.embedding(message.embedding)
     try:
-        product: Product | InvalidInput = product_of(message.product)
+        product: Product | InvalidInput = product_from_proto(message.product)
     except InvalidInput as error:
         product = error
     return UpsertRow(message.product.id, product, content)
 
 
-def product_of(message: types_pb2.Product) -> Product:
+def product_from_proto(message: types_pb2.Product) -> Product:
     """Unpacks a product; `derived_type`, which is output only, is passed over.
 
     Raises:
         InvalidInput: as `validate_product`.
     """
-
-    def optional(name: str) -> str | None:
-        return getattr(message, name) if message.HasField(name) else None
-
-    price = message.price
-    return validate_product(
-        id=message.id,
-        gender=conversion.gender(message.gender),
-        sub_category=message.sub_category,
-        article_type=message.article_type,
-        master_category=optional("master_category"),
-        base_colour=optional("base_colour"),
-        season=optional("season"),
-        year=message.year if message.HasField("year") else None,
-        usage=optional("usage"),
-        name=optional("name"),
-        url=optional("url"),
-        image_url=optional("image_url"),
-        price=Price(price.currency_code, price.units, price.nanos) if message.HasField("price") else None,
-        in_stock=message.in_stock if message.HasField("in_stock") else None,
-        parent_id=optional("parent_id"),
-    )
+    fields: dict[str, Any] = {"id": message.id}
+    for field, value in message.ListFields():
+        match field.name:
+            case "gender":
+                value = conversion.gender(value)
+            case "price":
+                value = Price(value.currency_code, value.units, value.nanos)
+            case "derived_type":
+                continue
+        fields[field.name] = value
+    return validate_product(**fields)
 
 
 def product_to_proto(product: Product) -> types_pb2.Product:
     """Packs a product; what is unknown stays absent."""
-    price = product.price
-    return types_pb2.Product(
-        id=product.id,
-        gender=conversion.gender_to_proto(product.gender),
-        master_category=product.master_category,
-        sub_category=product.sub_category,
-        article_type=product.article_type,
-        base_colour=product.base_colour,
-        season=product.season,
-        year=product.year,
-        usage=product.usage,
-        name=product.name,
-        url=product.url,
-        image_url=product.image_url,
-        price=(
-            None
-            if price is None
-            else types_pb2.Price(currency_code=price.currency_code, units=price.units, nanos=price.nanos)
-        ),
-        in_stock=product.in_stock,
-        parent_id=product.parent_id,
-        derived_type=product.derived_type,
-    )
+    return types_pb2.Product(**_product_fields(product))
+
+
+def _product_fields(product: Product) -> dict[str, Any]:
+    fields: dict[str, Any] = dict(zip(_PLAIN_FIELDS, _plain_values(product), strict=True))
+    fields["gender"] = conversion.gender_to_proto(product.gender)
+    if product.price is not None:
+        fields["price"] = dataclasses.asdict(product.price)
+    return fields
 
 
 def upsert_response(rows: Sequence[UpsertRow], report: UpsertReport) -> search_pb2.UpsertProductsResponse:
@@ -339,7 +301,7 @@ def facets_response(facets: Facets) -> search_pb2.ListFacetsResponse:
     return search_pb2.ListFacetsResponse(
         facets=[
             search_pb2.Facet(
-                attribute=_ATTRIBUTES_TO_PROTO[attribute],
+                attribute=f"ATTRIBUTE_{attribute.upper()}",
                 values=[
                     search_pb2.FacetValue(value=each.value, product_count=each.count, colour_family=each.colour_family)
                     for each in values

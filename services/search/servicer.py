@@ -70,7 +70,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     ) -> search_pb2.ListProductsResponse:
         """Lists products in the order of their ids, a page at a time."""
         page = await self._search.list_products(
-            conversion.filter_of(request.filter),
+            conversion.filter_from_proto(request.filter),
             page_size=request.page_size if request.HasField("page_size") else DEFAULT_PAGE_SIZE,
             page_token=request.page_token,
         )
@@ -84,7 +84,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         self, request: search_pb2.ListFacetsRequest, context: _Context
     ) -> search_pb2.ListFacetsResponse:
         """Counts the products of the catalogue by the values of their attributes."""
-        return conversion.facets_response(await self._search.list_facets(conversion.filter_of(request.filter)))
+        return conversion.facets_response(await self._search.list_facets(conversion.filter_from_proto(request.filter)))
 
     async def AddDislikedColours(  # noqa: N802
         self, request: search_pb2.AddDislikedColoursRequest, context: _Context

@@ -4,6 +4,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from services.contract.errors import InvalidInput
 from services.contract.values import Gender
 from services.search.catalogue.products import Product
 from services.search.filters.colours import FAMILIES, DislikedColour
-from services.search.filters.filter import ColourFilter, Filter, GenderFilter, LabelFilter, YearRange
+from services.search.filters.filter import ColourFilter, Condition, Filter, GenderFilter, LabelFilter, YearRange
 from services.search.indexes.base import Eligibility, Index, IndexedProduct
 
 DIMENSION = 8
@@ -110,16 +111,13 @@ class Oracle:
 
     def knows(self, filter: Filter) -> bool:
         """Whether every label of a filter is one of the catalogue, or for colours of the table."""
-        products = [row.product for row in self.rows.values()]
         table = {*FAMILIES, *(member for members in FAMILIES.values() for member in members)}
-        return (
-            (filter.season is None or any(p.season == "Summer" for p in products))
-            and (filter.usage is None or any(p.usage == "Casual" for p in products))
-            and (
-                filter.base_colour is None
-                or {*filter.base_colour.any_of, *filter.base_colour.none_of}
-                <= table | {p.base_colour for p in products if p.base_colour}
-            )
+        return all(
+            {*condition.any_of, *condition.none_of}
+            <= {getattr(row.product, name) for row in self.rows.values()}
+            | (table if isinstance(condition, ColourFilter) else set())
+            for name, condition in filter.conditions.items()
+            if isinstance(condition, LabelFilter | ColourFilter)
         )
 
 
@@ -136,42 +134,30 @@ def _family(colour: str) -> str:
 
 
 def _is_eligible(row: IndexedProduct, eligibility: Eligibility) -> bool:
-    p, f = row.product, eligibility.filter
+    p = row.product
     disliked = any(
         p.base_colour is not None
         and (p.base_colour == d.colour or (not d.exact and _family(p.base_colour) == d.colour))
         for d in eligibility.disliked_colours
     )
-
-    def passes(value: str | None, any_of: Collection[str], none_of: Collection[str], by_family: bool = False) -> bool:
-        names = {value, _family(value)} if by_family and value is not None else {value}
-        return (not any_of or bool(names & set(any_of))) and not names & set(none_of)
-
     return (
         row.embedding is not None
         and not disliked
         and p.id not in eligibility.excluded_ids
         and (eligibility.include_out_of_stock or p.in_stock is not False)
         and (eligibility.derived_types is None or p.derived_type in eligibility.derived_types)
-        and (
-            f.gender is None
-            or passes(p.gender.value, *([g.value for g in x] for x in (f.gender.any_of, f.gender.none_of)))
-        )
-        and (
-            f.base_colour is None
-            or passes(p.base_colour, f.base_colour.any_of, f.base_colour.none_of, f.base_colour.by_family)
-        )
-        and (f.season is None or passes(p.season, f.season.any_of, f.season.none_of))
-        and (f.usage is None or passes(p.usage, f.usage.any_of, f.usage.none_of))
-        and (
-            f.year is None
-            or (
-                p.year is not None
-                and (f.year.first is None or p.year >= f.year.first)
-                and (f.year.last is None or p.year <= f.year.last)
-            )
-        )
+        and all(_meets(getattr(p, name), condition) for name, condition in eligibility.filter.conditions.items())
     )
+
+
+def _meets(value: Any, condition: Condition) -> bool:
+    if isinstance(condition, YearRange):
+        first, last = condition.first, condition.last
+        return value is not None and (first is None or value >= first) and (last is None or value <= last)
+    names = {value}
+    if isinstance(condition, ColourFilter) and condition.by_family and value is not None:
+        names.add(_family(value))
+    return (not condition.any_of or bool(names & {*condition.any_of})) and not names & {*condition.none_of}
 
 
 class IndexConformance(ABC):

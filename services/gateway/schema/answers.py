@@ -1,24 +1,18 @@
 """What the gateway answers: the JSON of every response, with descriptions and examples for OpenAPI."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from services.contract.attributes import BY_NAME, FACETED, LABELLED, Kind
 from services.contract.values import Gender
 from services.gateway.schema.parameters import Scope
 
 _PRODUCT: dict[str, JsonValue] = {
     "id": "10133",
-    "gender": "Men",
-    "master_category": "Apparel",
-    "sub_category": "Topwear",
-    "article_type": "Tshirts",
-    "base_colour": "Blue",
-    "season": "Spring",
+    **{each.name: each.example for each in LABELLED},
     "year": 2018,
-    "usage": "Casual",
     "name": "Junipero Men Blue Tshirt",
-    "derived_type": "Men Tshirts",
     "url": None,
     "image_url": None,
     "price": {"amount": "19.99", "currency": "EUR"},
@@ -26,6 +20,11 @@ _PRODUCT: dict[str, JsonValue] = {
     "parent_id": None,
     "image": "/v1/products/10133/image",
 }
+
+
+def _attribute(name: str) -> Any:
+    """Describes the field of an attribute."""
+    return Field(description=f"{BY_NAME[name].description}.")
 
 
 class Answer(BaseModel):
@@ -47,21 +46,21 @@ class Product(Answer):
     model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [_PRODUCT]})
 
     id: str = Field(description="The shop's own identifier.")
-    gender: Gender | None = Field(description="Whom it is made for.")
-    master_category: str | None = Field(description='The broadest category, such as "Apparel".')
-    sub_category: str = Field(description='The category below it, such as "Topwear".')
-    article_type: str = Field(description='The kind of article, such as "Tshirts".')
-    base_colour: str | None = Field(description='The main colour, such as "Navy Blue".')
-    season: str | None = Field(description="The season of its collection.")
-    year: int | None = Field(description="The year of its collection.")
-    usage: str | None = Field(description="The occasion that it is meant for.")
-    name: str | None = Field(description="The name that shoppers see: text, not HTML.")
-    derived_type: str = Field(description='Gender and article type, such as "Men Tshirts".')
-    url: str | None = Field(description="The product's page in the shop, an http or https URL.")
-    image_url: str | None = Field(description="A picture of it in the shop, an http or https URL.")
-    price: Price | None = Field(description="What it costs.")
-    in_stock: bool | None = Field(description="Whether it can be bought now.")
-    parent_id: str | None = Field(description="The product that this one is a variant of.")
+    gender: Gender | None = _attribute("gender")
+    master_category: str | None = _attribute("master_category")
+    sub_category: str = _attribute("sub_category")
+    article_type: str = _attribute("article_type")
+    base_colour: str | None = _attribute("base_colour")
+    season: str | None = _attribute("season")
+    usage: str | None = _attribute("usage")
+    year: int | None = _attribute("year")
+    name: str | None = _attribute("name")
+    derived_type: str = _attribute("derived_type")
+    url: str | None = _attribute("url")
+    image_url: str | None = _attribute("image_url")
+    price: Price | None = _attribute("price")
+    in_stock: bool | None = _attribute("in_stock")
+    parent_id: str | None = _attribute("parent_id")
     image: str = Field(description="Path of its photograph at this gateway; 404 where none is kept.")
 
 
@@ -166,24 +165,16 @@ class FacetValue(Answer):
     )
 
 
-AttributeName = Literal[
-    "gender",
-    "master_category",
-    "sub_category",
-    "article_type",
-    "base_colour",
-    "season",
-    "usage",
-    "year",
-    "derived_type",
-    "unknown",
-]
-
-
 class Facet(Answer):
     """The values of an attribute, the most frequent first; years from the newest to the oldest."""
 
-    attribute: AttributeName
+    attribute: str = Field(
+        description="The attribute's name, which is that of the parameter that filters by it.",
+        json_schema_extra={"enum": [each.name for each in FACETED]},
+    )
+    label: str = Field(description="Its heading for people.", examples=["Colour"])
+    kind: Kind = Field(description="What its values are.")
+    filtered: bool = Field(description="Whether products can be filtered by it; a year by its first and last.")
     values: list[FacetValue]
 
 

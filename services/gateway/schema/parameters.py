@@ -6,16 +6,16 @@ from typing import Annotated, Any, Final, get_origin
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.json_schema import SkipJsonSchema
 
+from services.contract.attributes import BY_NAME, MAX_FILTER_VALUES, MAX_LABEL_CHARACTERS, YEARS
 from services.contract.values import Gender
 
-MAX_LABELS: Final = 100
 WIDTHS: Final = (120, 240, 480, 960)
 
 # Which characters an identifier may hold is search's to say; this is only what JSON Schema can say of it.
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-Label = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-Year = Annotated[int, Field(ge=1900, le=2200)]
-Labels = Annotated[list[Label], Field(max_length=MAX_LABELS)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=MAX_LABEL_CHARACTERS)]
+Year = Annotated[int, Field(ge=YEARS.start, le=YEARS.stop - 1)]
+Labels = Annotated[list[Label], Field(max_length=MAX_FILTER_VALUES)]
 
 _SHARE = r"(?:0(?:\.\d{1,9})?|1(?:\.0{1,9})?)"
 Region = Annotated[str, StringConstraints(pattern=rf"^{_SHARE},{_SHARE},{_SHARE},{_SHARE}$")]
@@ -36,20 +36,24 @@ class PreferencePolicy(StrEnum):
     REQUIRED = "required"
 
 
+def _any_of(name: str) -> Any:
+    """Describes the parameter that asks for some values of an attribute."""
+    attribute = BY_NAME[name]
+    return Field(
+        default_factory=list, description=f"{attribute.description}: any of these.", examples=[[attribute.example]]
+    )
+
+
 class FilterParameters(BaseModel):
     """Which products are eligible: those that pass every parameter that is given, repeated ones by any value."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    gender: Annotated[list[Gender], Field(max_length=MAX_LABELS)] = Field(
-        default_factory=list, description="Whom the product is made for.", examples=[["Men"]]
-    )
-    master_category: Labels = Field(
-        default_factory=list, description="Broadest category, as the catalogue spells it.", examples=[["Apparel"]]
-    )
-    sub_category: Labels = Field(default_factory=list, description="The category below it.", examples=[["Topwear"]])
-    article_type: Labels = Field(default_factory=list, description="Kind of article.", examples=[["Tshirts"]])
-    base_colour: Labels = Field(default_factory=list, description="Main colour.", examples=[["Blue"]])
+    gender: Annotated[list[Gender], Field(max_length=MAX_FILTER_VALUES)] = _any_of("gender")
+    master_category: Labels = _any_of("master_category")
+    sub_category: Labels = _any_of("sub_category")
+    article_type: Labels = _any_of("article_type")
+    base_colour: Labels = _any_of("base_colour")
     colour_by_family: bool = Field(
         default=False,
         description='Whether each colour to keep or leave out stands for its family: "Blue" for "Navy Blue" too.',
@@ -59,8 +63,8 @@ class FilterParameters(BaseModel):
         description="Main colours to leave out, such as all that a user's dislikes cover.",
         examples=[["Navy Blue"]],
     )
-    season: Labels = Field(default_factory=list, description="Season of the collection.", examples=[["Summer"]])
-    usage: Labels = Field(default_factory=list, description="Occasion.", examples=[["Casual"]])
+    season: Labels = _any_of("season")
+    usage: Labels = _any_of("usage")
     year_first: Year | SkipJsonSchema[None] = Field(
         default=None, description="First year of the collection, inclusive.", examples=[2016]
     )

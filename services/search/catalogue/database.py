@@ -3,11 +3,12 @@
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
+from services.contract.attributes import STORED, Attribute, Kind
 from services.contract.values import Box, Gender
 from services.search.catalogue.products import Price, Product
 
@@ -20,27 +21,25 @@ class CatalogueUnusable(Exception):
 APPLICATION_ID: Final = 0x66617368
 SCHEMA_VERSION: Final = 1
 
+_INTEGERS: Final = frozenset({Kind.YEAR, Kind.FLAG})
+_PRICE_COLUMNS: Final = ("price_currency_code", "price_units", "price_nanos")
+
+
+def _columns(attribute: Attribute) -> Mapping[str, str]:
+    """Returns the columns of an attribute, and their types in SQL."""
+    if attribute.kind is Kind.PRICE:
+        return dict(zip(_PRICE_COLUMNS, ("TEXT", "INTEGER", "INTEGER"), strict=True))
+    column_type = "INTEGER" if attribute.kind in _INTEGERS else "TEXT"
+    return {attribute.name: f"{column_type} NOT NULL" if attribute.required else column_type}
+
+
+_COLUMNS: Final = {name: its_type for attribute in STORED for name, its_type in _columns(attribute).items()}
 # The embedding comes last, so that reading the attributes alone touches no page that an embedding spills over to.
 _SCHEMA: Final = (
-    """
+    f"""
     CREATE TABLE products (
         id TEXT PRIMARY KEY NOT NULL,
-        gender TEXT NOT NULL,
-        sub_category TEXT NOT NULL,
-        article_type TEXT NOT NULL,
-        master_category TEXT,
-        base_colour TEXT,
-        season TEXT,
-        year INTEGER,
-        usage TEXT,
-        name TEXT,
-        url TEXT,
-        image_url TEXT,
-        price_currency_code TEXT,
-        price_units INTEGER,
-        price_nanos INTEGER,
-        in_stock INTEGER,
-        parent_id TEXT,
+        {", ".join(f"{name} {its_type}" for name, its_type in _COLUMNS.items())},
         model_version TEXT NOT NULL,
         photograph_sha256 TEXT,
         region_left REAL,
@@ -62,25 +61,7 @@ _SCHEMA: Final = (
     "INSERT INTO state (id, index_version, update_time) VALUES (1, 0, NULL)",
 )
 
-PRODUCT_COLUMNS: Final = (
-    "id",
-    "gender",
-    "sub_category",
-    "article_type",
-    "master_category",
-    "base_colour",
-    "season",
-    "year",
-    "usage",
-    "name",
-    "url",
-    "image_url",
-    "price_currency_code",
-    "price_units",
-    "price_nanos",
-    "in_stock",
-    "parent_id",
-)
+PRODUCT_COLUMNS: Final = ("id", *_COLUMNS)
 CONTENT_COLUMNS: Final = (
     "model_version",
     "photograph_sha256",
@@ -90,53 +71,33 @@ CONTENT_COLUMNS: Final = (
     "region_bottom",
 )
 
+_READERS: Final[Mapping[Kind, Callable[[Any], object]]] = {Kind.GENDER: Gender, Kind.FLAG: bool}
+_READ: Final = tuple((each.name, _READERS[each.kind]) for each in STORED if each.kind in _READERS)
+
 SqlValue = str | int | float | bytes | None
 
 
 def product_values(product: Product) -> tuple[SqlValue, ...]:
     """Returns a product's values in the order of `PRODUCT_COLUMNS`."""
-    price = product.price
-    return (
-        product.id,
-        product.gender.value,
-        product.sub_category,
-        product.article_type,
-        product.master_category,
-        product.base_colour,
-        product.season,
-        product.year,
-        product.usage,
-        product.name,
-        product.url,
-        product.image_url,
-        None if price is None else price.currency_code,
-        None if price is None else price.units,
-        None if price is None else price.nanos,
-        None if product.in_stock is None else int(product.in_stock),
-        product.parent_id,
-    )
+    values: list[SqlValue] = [product.id]
+    for attribute in STORED:
+        value = getattr(product, attribute.name)
+        if attribute.kind is Kind.PRICE:
+            values += (None,) * 3 if value is None else (value.currency_code, value.units, value.nanos)
+        else:
+            values.append(value.value if isinstance(value, Gender) else value)
+    return tuple(values)
 
 
 def product_of(row: sqlite3.Row) -> Product:
-    """Makes a product of a row that holds `PRODUCT_COLUMNS`."""
-    currency = row["price_currency_code"]
-    return Product(
-        id=row["id"],
-        gender=Gender(row["gender"]),
-        sub_category=row["sub_category"],
-        article_type=row["article_type"],
-        master_category=row["master_category"],
-        base_colour=row["base_colour"],
-        season=row["season"],
-        year=row["year"],
-        usage=row["usage"],
-        name=row["name"],
-        url=row["url"],
-        image_url=row["image_url"],
-        price=None if currency is None else Price(currency, row["price_units"], row["price_nanos"]),
-        in_stock=None if row["in_stock"] is None else bool(row["in_stock"]),
-        parent_id=row["parent_id"],
-    )
+    """Makes a product of a row that begins with `PRODUCT_COLUMNS`."""
+    fields: dict[str, Any] = dict(zip(PRODUCT_COLUMNS, row, strict=False))
+    currency, units, nanos = (fields.pop(column) for column in _PRICE_COLUMNS)
+    fields["price"] = None if currency is None else Price(currency, units, nanos)
+    for name, read in _READ:
+        if fields[name] is not None:
+            fields[name] = read(fields[name])
+    return Product(**fields)
 
 
 def region_of(row: sqlite3.Row) -> Box | None:

@@ -3,21 +3,20 @@
 import re
 import sys
 import unicodedata
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 from urllib.parse import urlsplit
 
+from services.contract.attributes import STORED, YEARS, Attribute, Kind
 from services.contract.errors import InvalidInput, NotFound
 from services.contract.values import Gender, derived_type
 
 MAX_IDENTIFIER_CHARACTERS = 128
-MAX_LABEL_CHARACTERS = 128
-MAX_NAME_CHARACTERS = 512
-MAX_URL_CHARACTERS = 2048
-YEARS = range(1900, 2201)
 MAX_PRICE_UNITS = 2**63 - 1
 MAX_PRICE_NANOS = 999_999_999
 
-_LABELS = ("sub_category", "article_type", "master_category", "base_colour", "season", "usage")
+_INTERNED = tuple(each.name for each in STORED if each.kind in {Kind.LABEL, Kind.COLOUR})
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 # Control characters and lone surrogates: neither can be shown, and the latter cannot be stored as UTF-8.
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs"})
@@ -71,8 +70,8 @@ class Product:
     parent_id: str | None = None
 
     def __post_init__(self) -> None:
-        """Lets tens of thousands of products share the text of their few labels."""
-        for name in _LABELS:
+        """Shares the text of a label between the products that have it."""
+        for name in _INTERNED:
             label = getattr(self, name)
             if label is not None:
                 object.__setattr__(self, name, sys.intern(label))
@@ -117,106 +116,45 @@ def product_not_found(product_id: str) -> NotFound:
     )
 
 
-def validate_product(
-    *,
-    id: str,
-    gender: Gender | None,
-    sub_category: str | None,
-    article_type: str | None,
-    master_category: str | None = None,
-    base_colour: str | None = None,
-    season: str | None = None,
-    year: int | None = None,
-    usage: str | None = None,
-    name: str | None = None,
-    url: str | None = None,
-    image_url: str | None = None,
-    price: Price | None = None,
-    in_stock: bool | None = None,
-    parent_id: str | None = None,
-) -> Product:
+def validate_product(**fields: Any) -> Product:
     """Makes a product of what was sent, within the limits of `fashion.v1.Product`.
 
     Args:
-        id: see `Product`, as are all others.
-        gender: None where it was not stated or is none that is known.
-        sub_category: None or blank where it was not stated.
-        article_type: None or blank where it was not stated.
-        master_category: None where unknown; an empty text is refused, here and below, since it says neither.
-        base_colour: None where unknown.
-        season: None where unknown.
-        year: None where unknown.
-        usage: None where unknown.
-        name: None where unknown.
-        url: None where unknown.
-        image_url: None where unknown.
-        price: None where unknown.
-        in_stock: None where unknown.
-        parent_id: None for a product that is no variant.
+        **fields: those of `Product`. Absent or None means unknown. An empty text is refused: it says neither.
 
     Raises:
         InvalidInput: PRODUCT_ID_INVALID, GENDER_MISSING, SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
             YEAR_INVALID, URL_INVALID or PRICE_INVALID; `field` in its metadata names the field.
     """
-    validate_product_id(id)
-    if gender is None:
-        raise _invalid("GENDER_MISSING", "gender", "gender is missing")
-    if sub_category is None or not sub_category.strip():
-        raise _invalid("SUB_CATEGORY_MISSING", "sub_category", "sub_category is missing")
-    if article_type is None or not article_type.strip():
-        raise _invalid("ARTICLE_TYPE_MISSING", "article_type", "article_type is missing")
-    if year is not None and year not in YEARS:
-        raise _invalid("YEAR_INVALID", "year", f"year must be {YEARS.start} to {YEARS.stop - 1}")
-    if parent_id is not None:
-        validate_product_id(parent_id, "parent_id")
-    _check_url("url", url)
-    _check_url("image_url", image_url)
-    _check_price(price)
-    _check_text("name", name, MAX_NAME_CHARACTERS)
-    for field, label in (
-        ("master_category", master_category),
-        ("sub_category", sub_category),
-        ("article_type", article_type),
-        ("base_colour", base_colour),
-        ("season", season),
-        ("usage", usage),
-    ):
-        _check_text(field, label, MAX_LABEL_CHARACTERS)
-    return Product(
-        id=id,
-        gender=gender,
-        sub_category=sub_category,
-        article_type=article_type,
-        master_category=master_category,
-        base_colour=base_colour,
-        season=season,
-        year=year,
-        usage=usage,
-        name=name,
-        url=url,
-        image_url=image_url,
-        price=price,
-        in_stock=in_stock,
-        parent_id=parent_id,
-    )
+    validate_product_id(fields["id"])
+    for attribute in STORED:
+        name, value = attribute.name, fields.get(attribute.name)
+        if attribute.required and (value is None or not str(value).strip()):
+            raise _invalid(f"{name.upper()}_MISSING", name, f"{name} is missing")
+        if value is not None and attribute.kind in _CHECKS:
+            _CHECKS[attribute.kind](attribute, value)
+    return Product(**fields)
 
 
-def _check_text(field: str, text: str | None, max_characters: int) -> None:
-    if text is None:
-        return
+def _check_text(attribute: Attribute, text: str) -> None:
+    field, limit = attribute.name, attribute.max_characters
     if not text.strip():
         raise _invalid("LABEL_INVALID", field, f"{field} is empty; leave it absent where it is unknown")
-    if len(text) > max_characters:
-        raise _invalid("LABEL_INVALID", field, f"{field} has {len(text)} characters; at most {max_characters} fit")
+    if len(text) > limit:
+        raise _invalid("LABEL_INVALID", field, f"{field} has {len(text)} characters; at most {limit} fit")
     if any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in text):
         raise _invalid("LABEL_INVALID", field, f"{field} holds a control character")
 
 
-def _check_url(field: str, url: str | None) -> None:
-    if url is None:
-        return
-    if len(url) > MAX_URL_CHARACTERS:
-        raise _invalid("URL_INVALID", field, f"{field} has {len(url)} characters; at most {MAX_URL_CHARACTERS} fit")
+def _check_year(attribute: Attribute, year: int) -> None:
+    if year not in YEARS:
+        raise _invalid("YEAR_INVALID", attribute.name, f"{attribute.name} must be {YEARS.start} to {YEARS.stop - 1}")
+
+
+def _check_url(attribute: Attribute, url: str) -> None:
+    field, limit = attribute.name, attribute.max_characters
+    if len(url) > limit:
+        raise _invalid("URL_INVALID", field, f"{field} has {len(url)} characters; at most {limit} fit")
     if not url.isprintable() or " " in url:
         raise _invalid("URL_INVALID", field, f"{field} holds white space or a control character")
     try:
@@ -228,16 +166,28 @@ def _check_url(field: str, url: str | None) -> None:
         raise _invalid("URL_INVALID", field, f"{field} must be an http or https URL")
 
 
-def _check_price(price: Price | None) -> None:
-    if price is None:
-        return
+def _check_price(attribute: Attribute, price: Price) -> None:
+    field = attribute.name
     if not _CURRENCY.fullmatch(price.currency_code):
-        raise _invalid("PRICE_INVALID", "price.currency_code", "price.currency_code must be three capital letters")
+        raise _invalid(
+            "PRICE_INVALID", f"{field}.currency_code", f"{field}.currency_code must be three capital letters"
+        )
     if not 0 <= price.units <= MAX_PRICE_UNITS:
-        raise _invalid("PRICE_INVALID", "price.units", "price.units must be at least 0")
+        raise _invalid("PRICE_INVALID", f"{field}.units", f"{field}.units must be at least 0")
     if not 0 <= price.nanos <= MAX_PRICE_NANOS:
-        raise _invalid("PRICE_INVALID", "price.nanos", f"price.nanos must be 0 to {MAX_PRICE_NANOS:,}")
+        raise _invalid("PRICE_INVALID", f"{field}.nanos", f"{field}.nanos must be 0 to {MAX_PRICE_NANOS:,}")
 
 
 def _invalid(reason: str, field: str, message: str) -> InvalidInput:
     return InvalidInput(message, reason=reason, metadata={"field": field})
+
+
+_CHECKS: Final[Mapping[Kind, Callable[[Attribute, Any], object]]] = {
+    Kind.LABEL: _check_text,
+    Kind.COLOUR: _check_text,
+    Kind.TEXT: _check_text,
+    Kind.YEAR: _check_year,
+    Kind.URL: _check_url,
+    Kind.IDENTIFIER: lambda attribute, text: validate_product_id(text, attribute.name),
+    Kind.PRICE: _check_price,
+}

@@ -1,29 +1,14 @@
 """Counts products by the values of their attributes: what a list can be narrowed down by."""
 
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.contract.attributes import FACETED, Attribute, Kind
 from services.search.filters import filter as filters
 from services.search.filters.colours import family_of
-from services.search.filters.filter import NO_CODE, NO_YEAR, Attribute, AttributeColumns, Filter
-
-# The field of `Filter` and of a product that holds the year, which is a number and no label.
-YEAR: Final = "year"
-# In the order in which they are told.
-ATTRIBUTES: Final = (
-    Attribute.GENDER,
-    Attribute.MASTER_CATEGORY,
-    Attribute.SUB_CATEGORY,
-    Attribute.ARTICLE_TYPE,
-    Attribute.BASE_COLOUR,
-    Attribute.SEASON,
-    Attribute.USAGE,
-    YEAR,
-    Attribute.DERIVED_TYPE,
-)
+from services.search.filters.filter import NO_CODE, NO_YEAR, AttributeColumns, Filter
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +26,8 @@ class Facets:
 
     Attributes:
         values: name of the attribute -> its values, the most frequent first, equally frequent ones in alphabetical
-            order; years from the newest to the oldest. Every attribute of `ATTRIBUTES` is there, in their order.
-        total_count: of the products that the whole filter lets through.
+            order; years from the newest to the oldest. Holds every attribute of `FACETED`, in that order.
+        total_count: how many products pass the whole filter.
     """
 
     values: dict[str, tuple[FacetValue, ...]]
@@ -57,13 +42,11 @@ def count_facets(filter: Filter, columns: AttributeColumns) -> Facets:
     """
     everything = filters.evaluate(filter, columns)
     values: dict[str, tuple[FacetValue, ...]] = {}
-    for attribute in ATTRIBUTES:
-        # Nothing filters by derived type.
-        own = getattr(filter, attribute, None)
-        mask = everything if own is None else filters.evaluate(replace(filter, **{str(attribute): None}), columns)
-        values[str(attribute)] = (
-            _labels(attribute, columns, mask) if isinstance(attribute, Attribute) else _years(columns, mask)
-        )
+    for attribute in FACETED:
+        name = attribute.name
+        mask = everything if name not in filter.conditions else filters.evaluate(filter.without(name), columns)
+        count = _years if attribute.kind is Kind.YEAR else _labels
+        values[name] = count(attribute, columns, mask)
     return Facets(values, int(np.count_nonzero(everything)))
 
 
@@ -72,14 +55,14 @@ def _labels(attribute: Attribute, columns: AttributeColumns, mask: NDArray[np.bo
     labels = columns.labels(attribute)
     counts = np.bincount(codes[codes != NO_CODE], minlength=max(labels.values(), default=-1) + 1)
     found = [
-        FacetValue(label, int(counts[code]), family_of(label) if attribute is Attribute.BASE_COLOUR else "")
+        FacetValue(label, int(counts[code]), family_of(label) if attribute.kind is Kind.COLOUR else "")
         for label, code in labels.items()
         if counts[code]
     ]
     return tuple(sorted(found, key=lambda value: (-value.count, value.value)))
 
 
-def _years(columns: AttributeColumns, mask: NDArray[np.bool_]) -> tuple[FacetValue, ...]:
+def _years(_: Attribute, columns: AttributeColumns, mask: NDArray[np.bool_]) -> tuple[FacetValue, ...]:
     years = columns.years()[mask]
     known, counts = np.unique(years[years != NO_YEAR], return_counts=True)
     pairs = zip(known.tolist(), counts.tolist(), strict=True)

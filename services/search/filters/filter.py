@@ -1,34 +1,21 @@
 """Which products a filter lets through: its types, its check against what is known, its evaluation over columns."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.contract.attributes import BY_NAME, MAX_FILTER_VALUES, Attribute
 from services.contract.errors import InvalidInput
 from services.contract.values import Gender
 from services.search.filters import colours
 
-MAX_VALUES = 100
 # Stands in the column of codes for a product without a value, and in that of years for one without a year.
 NO_CODE = -1
 NO_YEAR = -1
-
-
-class Attribute(StrEnum):
-    """A labelled attribute of a product; the value is the name of its field."""
-
-    GENDER = "gender"
-    MASTER_CATEGORY = "master_category"
-    SUB_CATEGORY = "sub_category"
-    ARTICLE_TYPE = "article_type"
-    BASE_COLOUR = "base_colour"
-    SEASON = "season"
-    USAGE = "usage"
-    DERIVED_TYPE = "derived_type"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +51,29 @@ class YearRange:
     last: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+Condition = LabelFilter | GenderFilter | ColourFilter | YearRange
+
+
+@dataclass(frozen=True, slots=True, init=False)
 class Filter:
-    """Which products are eligible: those that pass every part that is present.
+    """Which products are eligible: those that meet every condition.
 
     A product without a value for an attribute passes no `any_of` and every `none_of`.
+
+    Attributes:
+        conditions: name of an attribute -> the condition on it.
     """
 
-    gender: GenderFilter | None = None
-    master_category: LabelFilter | None = None
-    sub_category: LabelFilter | None = None
-    article_type: LabelFilter | None = None
-    base_colour: ColourFilter | None = None
-    season: LabelFilter | None = None
-    usage: LabelFilter | None = None
-    year: YearRange | None = None
+    conditions: Mapping[str, Condition]
+
+    def __init__(self, **conditions: Condition | None) -> None:
+        """Takes conditions by the names of their attributes; None is no condition."""
+        present = {name: condition for name, condition in conditions.items() if condition is not None}
+        object.__setattr__(self, "conditions", MappingProxyType(present))
+
+    def without(self, name: str) -> "Filter":
+        """Returns this filter without its condition on an attribute."""
+        return Filter(**{other: condition for other, condition in self.conditions.items() if other != name})
 
 
 class AttributeColumns(Protocol):
@@ -108,13 +103,16 @@ def evaluate(filter: Filter, columns: AttributeColumns) -> NDArray[np.bool_]:
             YEAR_RANGE_INVALID; TOO_MANY_FILTER_VALUES.
     """
     mask = np.ones(columns.years().shape[0], dtype=np.bool_)
-    for attribute, any_of, none_of in _labels(filter, columns):
+    for name, condition in filter.conditions.items():
+        if isinstance(condition, YearRange):
+            mask &= _in_range(condition, columns.years())
+            continue
+        attribute = BY_NAME[name]
+        any_of, none_of = _labels(attribute, condition, columns)
         if any_of is not None:
             mask &= has_label(columns, attribute, any_of)
         if none_of:
             mask &= ~has_label(columns, attribute, none_of)
-    if filter.year is not None:
-        mask &= _in_range(filter.year, columns.years())
     return mask
 
 
@@ -141,48 +139,35 @@ def unknown_value(attribute: str, value: str, known: Iterable[str]) -> InvalidIn
 
 
 def _labels(
-    filter: Filter, columns: AttributeColumns
-) -> Iterator[tuple[Attribute, frozenset[str] | None, frozenset[str]]]:
-    """Yields each condition on a label as plain sets of labels; None for an `any_of` that asks nothing."""
-    if filter.gender is not None:
-        yield (
-            Attribute.GENDER,
-            frozenset(gender.value for gender in filter.gender.any_of) or None,
-            frozenset(gender.value for gender in filter.gender.none_of),
-        )
-    for attribute, part in (
-        (Attribute.MASTER_CATEGORY, filter.master_category),
-        (Attribute.SUB_CATEGORY, filter.sub_category),
-        (Attribute.ARTICLE_TYPE, filter.article_type),
-        (Attribute.SEASON, filter.season),
-        (Attribute.USAGE, filter.usage),
-    ):
-        if part is not None:
-            known = columns.labels(attribute).keys()
-            _check(attribute, part, known)
-            yield attribute, frozenset(part.any_of) or None, frozenset(part.none_of)
-    colour = filter.base_colour
-    if colour is not None:
-        present = columns.labels(Attribute.BASE_COLOUR).keys()
-        _check(Attribute.BASE_COLOUR, colour, present | colours.table_colours())
-        any_of, none_of = frozenset(colour.any_of), frozenset(colour.none_of)
-        if colour.by_family:
-            any_of, none_of = colours.covered(any_of, present), colours.covered(none_of, present)
-        yield Attribute.BASE_COLOUR, any_of if colour.any_of else None, none_of
+    attribute: Attribute, condition: LabelFilter | GenderFilter | ColourFilter, columns: AttributeColumns
+) -> tuple[frozenset[str] | None, frozenset[str]]:
+    """Returns the labels of which a product must have one, None for any, and those of which it must have none."""
+    if isinstance(condition, GenderFilter):
+        any_of, none_of = (frozenset(each.value for each in part) for part in (condition.any_of, condition.none_of))
+        return any_of or None, none_of
+    present = columns.labels(attribute).keys()
+    any_of, none_of = frozenset(condition.any_of), frozenset(condition.none_of)
+    if isinstance(condition, LabelFilter):
+        _check(attribute, condition, present)
+        return any_of or None, none_of
+    _check(attribute, condition, present | colours.table_colours())
+    if condition.by_family:
+        any_of, none_of = colours.covered(any_of, present), colours.covered(none_of, present)
+    return any_of if condition.any_of else None, none_of
 
 
-def _check(attribute: Attribute, part: LabelFilter | ColourFilter, known: Iterable[str]) -> None:
+def _check(attribute: Attribute, condition: LabelFilter | ColourFilter, known: Iterable[str]) -> None:
     labels = frozenset(known)
-    for name, values in (("any_of", part.any_of), ("none_of", part.none_of)):
-        if len(values) > MAX_VALUES:
+    for part, values in (("any_of", condition.any_of), ("none_of", condition.none_of)):
+        if len(values) > MAX_FILTER_VALUES:
             raise InvalidInput(
-                f"{attribute}.{name} holds {len(values)} values; at most {MAX_VALUES} are allowed",
+                f"{attribute.name}.{part} holds {len(values)} values; at most {MAX_FILTER_VALUES} are allowed",
                 reason="TOO_MANY_FILTER_VALUES",
-                metadata={"attribute": attribute.value},
+                metadata={"attribute": attribute.name},
             )
         for value in values:
             if value not in labels:
-                raise unknown_value(attribute.value, value, labels)
+                raise unknown_value(attribute.name, value, labels)
 
 
 def _in_range(year: YearRange, years: NDArray[np.int32]) -> NDArray[np.bool_]:

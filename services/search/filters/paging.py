@@ -5,6 +5,7 @@ import binascii
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final
 
@@ -66,15 +67,17 @@ def last_id(token: str, filter: Filter) -> str:
 
 
 def _digest(filter: Filter, product_id: str) -> str:
-    asked = json.dumps(_asked(filter), sort_keys=True)
+    asked = json.dumps(_plain(filter.conditions), sort_keys=True)
     return hashlib.sha256(f"{asked}\n{product_id}".encode()).hexdigest()[:16]
 
 
-def _asked(part: Any) -> Any:
-    """Returns what a filter asks for as plain values; what asks for nothing leaves no trace, so it does not differ."""
+def _plain(part: Any) -> Any:
+    """Returns a part of a filter as plain values. A part that asks for nothing leaves no trace."""
     if dataclasses.is_dataclass(part):
-        asked = {each.name: _asked(getattr(part, each.name)) for each in dataclasses.fields(part)}
-        return {name: value for name, value in asked.items() if value not in (None, [], {}, False)}
+        part = {each.name: getattr(part, each.name) for each in dataclasses.fields(part)}
+    if isinstance(part, Mapping):
+        plain = {name: _plain(value) for name, value in part.items()}
+        return {name: value for name, value in plain.items() if value not in (None, [], {}, False)}
     if isinstance(part, tuple):
-        return sorted(_asked(value) for value in part)
+        return sorted(_plain(value) for value in part)
     return part.value if isinstance(part, Enum) else part

@@ -6,11 +6,12 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from services.contract.attributes import BASE_COLOUR, LABELLED, Attribute
 from services.contract.values import Gender
 from services.search.catalogue.products import Product
 from services.search.filters import colours
 from services.search.filters import filter as filters
-from services.search.filters.filter import NO_CODE, NO_YEAR, Attribute
+from services.search.filters.filter import NO_CODE, NO_YEAR
 from services.search.indexes.base import Eligibility
 
 _MIN_CAPACITY = 256
@@ -64,10 +65,10 @@ class Columns:
     def __init__(self) -> None:
         self._products: list[Product] = []
         self._row_of: dict[str, int] = {}
-        self._labels = {attribute: _Labels() for attribute in Attribute}
-        self._codes = np.empty((len(Attribute), _MIN_CAPACITY), dtype=np.int32)
-        self._place = {attribute: place for place, attribute in enumerate(Attribute)}
-        self._of_product = tuple((attribute.value, labels) for attribute, labels in self._labels.items())
+        self._labels = {attribute: _Labels() for attribute in LABELLED}
+        self._codes = np.empty((len(LABELLED), _MIN_CAPACITY), dtype=np.int32)
+        self._place = {attribute: place for place, attribute in enumerate(LABELLED)}
+        self._of_product = tuple((attribute.name, labels) for attribute, labels in self._labels.items())
         self._years = np.empty(_MIN_CAPACITY, dtype=np.int32)
         self._available = np.empty(_MIN_CAPACITY, dtype=np.bool_)
         self._searchable = np.empty(_MIN_CAPACITY, dtype=np.bool_)
@@ -167,8 +168,8 @@ class Columns:
             mask &= self.available()[rows]
         excluded_colours: frozenset[str] = frozenset()
         if eligibility.disliked_colours:
-            excluded_colours = colours.expand(eligibility.disliked_colours, self.labels(Attribute.BASE_COLOUR).keys())
-            mask &= ~filters.has_label(some, Attribute.BASE_COLOUR, excluded_colours)
+            excluded_colours = colours.expand(eligibility.disliked_colours, self.labels(BASE_COLOUR).keys())
+            mask &= ~filters.has_label(some, BASE_COLOUR, excluded_colours)
         excluded = [row for product_id in eligibility.excluded_ids if (row := self.row_of(product_id)) is not None]
         if excluded:
             left = np.ones(len(self), dtype=np.bool_)

@@ -9,10 +9,11 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from services.contract.attributes import BASE_COLOUR, DERIVED_TYPE
 from services.search.catalogue.products import Product
 from services.search.filters import filter as filters
 from services.search.filters.facets import Facets, count_facets
-from services.search.filters.filter import Attribute, Filter
+from services.search.filters.filter import Filter
 from services.search.indexes.base import (
     Eligibility,
     Hit,
@@ -204,7 +205,7 @@ class FaissIndex:
     def colours(self) -> frozenset[str]:
         """See `Index.colours`."""
         with self._lock.reading():
-            return frozenset(self._state.columns.labels(Attribute.BASE_COLOUR))
+            return frozenset(self._state.columns.labels(BASE_COLOUR))
 
     def facts(self) -> IndexFacts:
         """See `Index.facts`."""
@@ -214,7 +215,7 @@ class FaissIndex:
                 product_count=len(columns),
                 available_count=int(np.count_nonzero(columns.available())),
                 outdated_count=len(columns) - int(np.count_nonzero(columns.searchable())),
-                derived_types=columns.counts(Attribute.DERIVED_TYPE),
+                derived_types=columns.counts(DERIVED_TYPE),
                 index_version=self._index_version,
             )
 
@@ -368,8 +369,8 @@ class _State:
 
     def labels_of(self, mask: NDArray[np.bool_]) -> list[str]:
         """Returns the derived types of some products that have embeddings: those of `mask`, bool, shape (n,)."""
-        wanted = np.bincount(self.columns.codes(Attribute.DERIVED_TYPE)[mask])
-        codes = self.columns.labels(Attribute.DERIVED_TYPE)
+        wanted = np.bincount(self.columns.codes(DERIVED_TYPE)[mask])
+        codes = self.columns.labels(DERIVED_TYPE)
         return [label for label, code in codes.items() if code < len(wanted) and wanted[code]]
 
     def embeddings(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:

@@ -1,0 +1,106 @@
+"""The attributes of a product: storage, filters, facets, the APIs and the command line derive from this table."""
+
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import Final
+
+MAX_LABEL_CHARACTERS: Final = 128
+MAX_FILTER_VALUES: Final = 100
+YEARS: Final = range(1900, 2201)
+
+
+class Kind(Enum):
+    """What an attribute's values are: decides how they are checked, stored, filtered, counted and shown."""
+
+    LABEL = "label"
+    """Free text that is matched exactly."""
+    COLOUR = "colour"
+    """A label that belongs to a family of colours."""
+    GENDER = "gender"
+    """One of `Gender`."""
+    YEAR = "year"
+    """One of `YEARS`; filtered by a range."""
+    TEXT = "text"
+    """Free text that is only shown."""
+    URL = "url"
+    """An http or https URL."""
+    IDENTIFIER = "identifier"
+    """Printable characters without white space."""
+    PRICE = "price"
+    """An amount of money."""
+    FLAG = "flag"
+    """Yes or no."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attribute:
+    """One attribute of a product.
+
+    Attributes:
+        name: the name of its field in `Product`, in the messages, in JSON, and in the table of products.
+        kind: what its values are.
+        label: its heading for people.
+        description: a noun phrase for the documentation of the APIs and of the command line.
+        example: a value.
+        required: whether a product must have it.
+        stored: whether it is stored; otherwise it follows from others.
+        filtered: whether a filter may have a condition on it, under the same name.
+        faceted: whether its values are counted.
+        max_characters: how long a text may be.
+    """
+
+    name: str
+    kind: Kind
+    label: str
+    description: str
+    example: str
+    required: bool = False
+    stored: bool = True
+    filtered: bool = True
+    faceted: bool = True
+    max_characters: int = MAX_LABEL_CHARACTERS
+
+
+def _shown(name: str, kind: Kind, description: str, example: str, max_characters: int = 0) -> Attribute:
+    """Describes an attribute that is stored and shown, and neither filtered nor counted."""
+    label = name.replace("_", " ").capitalize()
+    return Attribute(
+        name, kind, label, description, example, filtered=False, faceted=False, max_characters=max_characters
+    )
+
+
+BASE_COLOUR: Final = Attribute("base_colour", Kind.COLOUR, "Colour", "The main colour", "Blue")
+DERIVED_TYPE: Final = Attribute(
+    "derived_type", Kind.LABEL, "Type", "Gender and article type", "Men Tshirts", stored=False, filtered=False
+)
+
+# In the order in which people see them. The id is no attribute: it names the product.
+ATTRIBUTES: Final = (
+    Attribute("gender", Kind.GENDER, "Gender", "Whom it is made for", "Men", required=True),
+    Attribute("master_category", Kind.LABEL, "Category", "The broadest category", "Apparel"),
+    Attribute("sub_category", Kind.LABEL, "Subcategory", "The category below it", "Topwear", required=True),
+    Attribute("article_type", Kind.LABEL, "Article", "The kind of article", "Tshirts", required=True),
+    BASE_COLOUR,
+    Attribute("season", Kind.LABEL, "Season", "The season of its collection", "Summer"),
+    Attribute("usage", Kind.LABEL, "Occasion", "The occasion it is meant for", "Casual"),
+    Attribute("year", Kind.YEAR, "Year", "The year of its collection", "2018"),
+    DERIVED_TYPE,
+    _shown("name", Kind.TEXT, "The name that shoppers see: text, not HTML", "Junipero Men Blue Tshirt", 512),
+    _shown("url", Kind.URL, "Its page in the shop, an http or https URL", "https://shop.example/p/10133", 2048),
+    _shown(
+        "image_url", Kind.URL, "A picture of it in the shop, an http or https URL", "https://shop.example/1.jpg", 2048
+    ),
+    _shown("price", Kind.PRICE, "What it costs", "19.99 EUR"),
+    _shown("in_stock", Kind.FLAG, "Whether it can be bought now", "yes"),
+    _shown("parent_id", Kind.IDENTIFIER, "The product that this one is a variant of", "10130", MAX_LABEL_CHARACTERS),
+)
+
+BY_NAME: Final = MappingProxyType({attribute.name: attribute for attribute in ATTRIBUTES})
+STORED: Final = tuple(attribute for attribute in ATTRIBUTES if attribute.stored)
+FILTERED: Final = tuple(attribute for attribute in ATTRIBUTES if attribute.filtered)
+FACETED: Final = tuple(attribute for attribute in ATTRIBUTES if attribute.faceted)
+# Those whose values are labels, gender included.
+LABELLED: Final = tuple(
+    attribute for attribute in ATTRIBUTES if attribute.kind in {Kind.LABEL, Kind.COLOUR, Kind.GENDER}
+)

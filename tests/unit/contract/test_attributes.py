@@ -1,0 +1,98 @@
+"""What stands in the table of attributes stands in the messages, the domain, storage and HTTP; nothing else does."""
+
+import dataclasses
+import sqlite3
+
+import pytest
+
+from fashion.v1 import search_pb2, types_pb2
+from services.contract.attributes import ATTRIBUTES, FACETED, FILTERED, STORED, Attribute, Kind
+from services.contract.values import Gender
+from services.gateway import conversion as gateway_conversion
+from services.gateway.schema import answers
+from services.gateway.schema.parameters import FilterParameters
+from services.search import conversion
+from services.search.catalogue.database import PRODUCT_COLUMNS, product_of, product_values
+from services.search.catalogue.products import Price, Product
+from services.search.filters.filter import Filter, GenderFilter, LabelFilter
+
+VALUES = {
+    Kind.LABEL: "Blue",
+    Kind.COLOUR: "Blue",
+    Kind.GENDER: Gender.GIRLS,
+    Kind.YEAR: 2012,
+    Kind.TEXT: "Blue",
+    Kind.URL: "https://shop.example/1",
+    Kind.IDENTIFIER: "1",
+    Kind.PRICE: Price("EUR", 19, 990_000_000),
+    Kind.FLAG: False,
+}
+CONDITIONS = {
+    Kind.LABEL: search_pb2.LabelFilter,
+    Kind.COLOUR: search_pb2.ColourFilter,
+    Kind.GENDER: search_pb2.GenderFilter,
+    Kind.YEAR: search_pb2.YearRange,
+}
+PARAMETERS = {
+    Kind.COLOUR: ("base_colour", "excluded_colour", "colour_by_family"),
+    Kind.YEAR: ("year_first", "year_last"),
+}
+FULL = Product(id="1", **{each.name: VALUES[each.kind] for each in STORED})
+BARE = Product(id="1", **{each.name: VALUES[each.kind] for each in STORED if each.required})
+
+
+def test_a_product_has_the_attributes_of_the_table() -> None:
+    stored, everywhere = {"id", *(each.name for each in STORED)}, {"id", *(each.name for each in ATTRIBUTES)}
+    assert {field.name for field in dataclasses.fields(Product)} == stored
+    assert {field.name for field in types_pb2.Product.DESCRIPTOR.fields} == everywhere
+    assert answers.Product.model_fields.keys() == {*everywhere, "image"}
+    required = {field.name for field in dataclasses.fields(Product) if field.default is dataclasses.MISSING}
+    assert required == {"id", *(each.name for each in STORED if each.required)}
+
+
+def test_a_filter_has_a_condition_of_the_right_kind_for_each() -> None:
+    fields = {field.name: field.message_type for field in search_pb2.Filter.DESCRIPTOR.fields}
+    assert fields == {each.name: CONDITIONS[each.kind].DESCRIPTOR for each in FILTERED}
+    parameters = {name for each in FILTERED for name in PARAMETERS.get(each.kind, (each.name,))}
+    assert FilterParameters.model_fields.keys() == parameters
+
+
+def test_facets_come_in_the_order_in_which_the_enumeration_declares_them() -> None:
+    declared = [value.name for value in search_pb2.Attribute.DESCRIPTOR.values]
+    assert declared == ["ATTRIBUTE_UNSPECIFIED", *(f"ATTRIBUTE_{each.name.upper()}" for each in FACETED)]
+
+
+@pytest.mark.parametrize("product", [FULL, BARE], ids=["full", "bare"])
+def test_a_product_survives_messages_and_storage(product: Product) -> None:
+    assert conversion.product_from_proto(conversion.product_to_proto(product)) == product
+    columns = ", ".join(f"? AS {name}" for name in PRODUCT_COLUMNS)
+    with sqlite3.connect(":memory:") as connection:
+        row = connection.execute(f"SELECT {columns}", product_values(product)).fetchone()
+    assert product_of(row) == product
+
+
+@pytest.mark.parametrize("attribute", ATTRIBUTES, ids=lambda each: each.name)
+def test_json_tells_each_attribute(attribute: Attribute) -> None:
+    full, bare = (
+        gateway_conversion.product(conversion.product_to_proto(each)).model_dump(mode="json") for each in (FULL, BARE)
+    )
+    expected = getattr(FULL, attribute.name)
+    match attribute.kind:
+        case Kind.GENDER:
+            expected = expected.value
+        case Kind.PRICE:
+            expected = {"amount": "19.99", "currency": "EUR"}
+    assert full[attribute.name] == expected
+    assert bare[attribute.name] == (expected if attribute.required or not attribute.stored else None)
+
+
+@pytest.mark.parametrize(
+    "attribute", [each for each in FILTERED if each.kind is Kind.LABEL], ids=lambda each: each.name
+)
+def test_a_parameter_becomes_the_condition_of_its_name(attribute: Attribute) -> None:
+    asked = FilterParameters(**{attribute.name: ["Blue", "Red"], "gender": [Gender.MEN]})
+    message = gateway_conversion.filter_to_proto(asked)
+    assert message is not None
+    condition = LabelFilter(any_of=("Blue", "Red"))
+    expected = Filter(gender=GenderFilter(any_of=(Gender.MEN,)), **{attribute.name: condition})
+    assert conversion.filter_from_proto(message) == expected
