@@ -8,7 +8,7 @@ from services.contract.protocols import Embedder
 from services.contract.values import Embedding, ModelInfo, Photograph
 
 
-class EmbedderToCome:
+class DeferredEmbedder:
     """Fulfils `contract.Embedder`: whoever asks waits until the embedder is there, or is told why it never will be.
 
     All methods belong to one event loop.

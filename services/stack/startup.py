@@ -1,10 +1,9 @@
 """Puts all services together in one process on one port, for the command line, the demo and `services.stack`."""
 
 import asyncio
-import functools
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+import importlib
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import (
-    AbstractAsyncContextManager,
     AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
@@ -19,22 +18,22 @@ from services.bundle.reader import Bundle
 from services.classifier.recognition import ClassifierModel
 from services.classifier.service import LocalClassifier
 from services.classifier.servicer import CLASSIFIER, ClassifierServicer
+from services.classifier.settings import ClassifierSettings
 from services.concurrency.background import in_background
 from services.contract.fakes import MemoryCandidateStore
 from services.contract.protocols import EmbeddingSpace
 from services.contract.values import CandidateSet
-from services.embedder.deferred import EmbedderToCome
-from services.embedder.encoder import Encoder
+from services.embedder.deferred import DeferredEmbedder
 from services.embedder.runtimes.select import load_encoder
 from services.embedder.service import LocalEmbedder, cold_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.embedder.settings import EmbedderSettings
-from services.gateway.settings import GatewaySettings
 from services.search.assembly import running_search
 from services.search.catalogue.store import Catalogue
 from services.search.in_process import InProcessSearch
 from services.search.preferences import RedisPreferences
 from services.search.servicer import SEARCH, SearchServicer
+from services.search.settings import SearchSettings
 from services.serving.run import ServeError, Server, running, serve
 from services.stack.embedded_redis import redis_url_or_embedded
 from services.stack.settings import DEFAULT_PORT, StackSettings
@@ -91,13 +90,14 @@ async def running_stack(settings: StackSettings) -> AsyncIterator[RunningStack]:
         RedisStartError: the embedded Redis cannot be started.
         FashionError: the model cannot be loaded.
     """
-    gateways: list[Gateway] = []
+    gateway: Gateway | None = None
 
     async def start(server: Server, resources: AsyncExitStack) -> None:
-        gateways.extend(await _start(settings, server, resources))
+        nonlocal gateway
+        gateway = await _start(settings, server, resources)
 
     async with running(settings.server, SERVICES, start, default_port=DEFAULT_PORT) as server:
-        yield _running_stack(settings, server, gateways)
+        yield _running_stack(settings, server, gateway)
 
 
 async def serve_stack(
@@ -107,8 +107,8 @@ async def serve_stack(
 
     Args:
         settings: of the stack.
-        on_ready: run beside the services once all are SERVING, until it is done or the drain begins; its error ends the
-            stack.
+        on_ready: runs in the background once all services are SERVING, until it returns or the drain begins; its error
+            ends the stack.
 
     Raises:
         ServeError: it cannot start, or has failed.
@@ -117,12 +117,15 @@ async def serve_stack(
     failures: list[BaseException] = []
 
     async def start(server: Server, resources: AsyncExitStack) -> None:
-        gateways = await _start(settings, server, resources)
+        def ended(error: BaseException | None) -> None:
+            if error is not None:
+                failures.append(error)
+                server.stop(f"what ran beside the stack has failed: {error}")
+
+        gateway = await _start(settings, server, resources)
         if on_ready is not None:
-            stack = _running_stack(settings, server, gateways)
-            await resources.enter_async_context(
-                in_background(on_ready(stack), functools.partial(_ended, server, failures))
-            )
+            work = on_ready(_running_stack(settings, server, gateway))
+            await resources.enter_async_context(in_background(work, ended))
 
     try:
         await serve(settings.server, SERVICES, start, default_port=DEFAULT_PORT)
@@ -132,51 +135,30 @@ async def serve_stack(
         raise
 
 
-def _ended(server: Server, failures: list[BaseException], error: BaseException | None) -> None:
-    if error is not None:
-        failures.append(error)
-        server.stop(f"what ran beside the stack has failed: {error}")
+async def _start(settings: StackSettings, server: Server, resources: AsyncExitStack) -> "Gateway | None":
+    """Starts all parts; they are closed in the reverse order, so that each is closed before what it uses.
 
-
-async def _start(settings: StackSettings, server: Server, resources: AsyncExitStack) -> "list[Gateway]":
-    # What can refuse goes before what takes long.
-    data_dir = settings.search.data_dir
-    catalogue = await asyncio.to_thread(Catalogue, data_dir)
+    Loading the network takes longest and hardly needs the interpreter. It runs in the background of everything that
+    follows it here: importing the gateway, starting Redis, and loading the catalogue.
+    """
+    enter = resources.enter_async_context
+    # What can refuse comes before what takes long.
+    catalogue = await asyncio.to_thread(Catalogue, settings.search.data_dir)
     resources.callback(catalogue.close)
     bundle = await asyncio.to_thread(settings.embedder.encoder().open_bundle)
-    # Compiling needs no interpreter: the gateway is imported, and Redis started, meanwhile.
-    loading = asyncio.to_thread(load_encoder, settings.embedder.encoder(), bundle)
-    encoder = await resources.enter_async_context(in_background(loading))
-    gateways = []
-    if settings.gateway is not None:
-        gateways.append(await _start_gateway(settings.gateway, settings, server, resources))
-    redis = redis_url_or_embedded(settings.search.redis_url.get_secret_value(), data_dir / "redis")
-    redis_url = await _entered(resources, redis)
-    preferences = RedisPreferences(redis_url, timeout_s=settings.search.preferences_timeout_s)
-    resources.push_async_callback(preferences.close)
 
-    # What the embedder and its threads are is left after the search that asks it, though it comes later.
-    embedding = await resources.enter_async_context(AsyncExitStack())
-    starting = await resources.enter_async_context(
-        in_background(_start_embedder(settings.embedder, encoder, server, embedding))
-    )
-    embedder = EmbedderToCome(starting)
+    loading = await enter(_loading_embedder(settings.embedder, bundle, server))
+    gateway = await enter(_gateway(settings, server))
+    preferences = await enter(_preferences(settings.search))
+    embedder = DeferredEmbedder(loading)
+    # With a bundle nobody has to wait for the network to know the model.
     space = bundle or await embedder.model()
-    classifier = _classifier(settings, space, bundle)
+    classifier = _classifier(settings.classifier, space, bundle)
     resources.callback(classifier.close)
-
-    async def warm_up() -> None:
-        local = await starting
-        await local.warm_up(settings.embedder.warm_up_timeout_s)
-        await server.ready(EMBEDDER, EmbedderServicer(local, settings.embedder.max_batch))
-        await server.ready(CLASSIFIER, ClassifierServicer(classifier, local))
-
-    # The first inferences need no interpreter. The catalogue is loaded meanwhile, and while the network compiles: what
-    # it has to know of the model the bundle says.
-    warming = await resources.enter_async_context(in_background(warm_up()))
-    search = await resources.enter_async_context(
+    warming_up = await enter(in_background(_warm_up(settings.embedder, loading, classifier, server)))
+    search = await enter(
         running_search(
-            # With the classifier beside it, candidates cost nothing to hand over: it follows every write at once.
+            # Handing candidates over to a classifier in this process costs nothing: publish after every write.
             settings.search.model_copy(update={"candidates_pause_s": 0.0}),
             catalogue=catalogue,
             embedder=embedder,
@@ -187,56 +169,86 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
             space=space,
         )
     )
-    await warming
+    await warming_up
     servicer = SearchServicer(search)
     await server.ready(SEARCH, servicer)
-    # Left before what it asks, so that requests in flight are answered.
-    for gateway in gateways:
+    if gateway is not None:
+        # Its requests in flight are answered before search is closed.
         resources.push_async_callback(gateway.stopped)
         gateway.ready(InProcessSearch(servicer))
-    return gateways
-
-
-async def _start_gateway(
-    settings: GatewaySettings, stack: StackSettings, server: Server, resources: AsyncExitStack
-) -> "Gateway":
-    def gateway_to_run() -> "AbstractAsyncContextManager[Gateway]":
-        # FastAPI takes its time and memory, which a stack without a gateway need not spend.
-        from services.gateway.server import running_gateway
-
-        return running_gateway(
-            settings,
-            default_host=stack.server.host,
-            grace_s=stack.server.grace_s,
-            map_file=stack.search.data_dir / "map" / "map.json",
-        )
-
-    gateway = await resources.enter_async_context(await asyncio.to_thread(gateway_to_run))
-    server.before_drain(gateway.drain)
     return gateway
 
 
-async def _start_embedder(
-    settings: EmbedderSettings, encoder: "asyncio.Task[Encoder]", server: Server, resources: AsyncExitStack
-) -> LocalEmbedder:
-    embedder = await resources.enter_async_context(cold_embedder(await encoder, settings.limits()))
-    await resources.enter_async_context(
-        server.watched(EMBEDDER, embedder.died, why="the encoder has stopped working", stop=True)
-    )
-    return embedder
+@asynccontextmanager
+async def _loading_embedder(
+    settings: EmbedderSettings, bundle: Bundle | None, server: Server
+) -> "AsyncIterator[asyncio.Task[LocalEmbedder]]":
+    """Loads an embedder in the background; yields the task, and closes what it has made."""
+    async with AsyncExitStack() as resources:
+
+        async def load() -> LocalEmbedder:
+            encoder = await asyncio.to_thread(load_encoder, settings.encoder(), bundle)
+            embedder = await resources.enter_async_context(cold_embedder(encoder, settings.limits()))
+            await resources.enter_async_context(
+                server.watched(EMBEDDER, embedder.died, why="the encoder has stopped working", stop=True)
+            )
+            return embedder
+
+        async with in_background(load()) as loading:
+            yield loading
 
 
-def _classifier(settings: StackSettings, space: EmbeddingSpace, bundle: Bundle | None) -> LocalClassifier:
+async def _warm_up(
+    settings: EmbedderSettings, loading: "asyncio.Task[LocalEmbedder]", classifier: LocalClassifier, server: Server
+) -> None:
+    embedder = await loading
+    await embedder.warm_up(settings.warm_up_timeout_s)
+    await server.ready(EMBEDDER, EmbedderServicer(embedder, settings.max_batch))
+    await server.ready(CLASSIFIER, ClassifierServicer(classifier, embedder))
+
+
+def _classifier(settings: ClassifierSettings, space: EmbeddingSpace, bundle: Bundle | None) -> LocalClassifier:
     return LocalClassifier(
         # The fake runtime and the plain weights of ImageNet know no labels.
         ClassifierModel.without_heads(space) if bundle is None else ClassifierModel.of(bundle),
-        threads=settings.classifier.threads,
-        max_pending=settings.classifier.max_pending,
+        threads=settings.threads,
+        max_pending=settings.max_pending,
     )
 
 
-async def _entered(resources: AsyncExitStack, context: AbstractContextManager[T]) -> T:
-    """Enters a context that takes its time, off the event loop; one that was cancelled meanwhile is left again."""
+@asynccontextmanager
+async def _gateway(settings: StackSettings, server: Server) -> "AsyncIterator[Gateway | None]":
+    if settings.gateway is None:
+        yield None
+        return
+    # FastAPI takes time and memory to import, which a stack without a gateway need not spend.
+    await asyncio.to_thread(importlib.import_module, "services.gateway.server")
+    from services.gateway.server import running_gateway
+
+    async with running_gateway(
+        settings.gateway,
+        default_host=settings.server.host,
+        grace_s=settings.server.grace_s,
+        map_file=settings.search.data_dir / "map" / "map.json",
+    ) as gateway:
+        server.before_drain(gateway.drain)
+        yield gateway
+
+
+@asynccontextmanager
+async def _preferences(settings: SearchSettings) -> AsyncIterator[RedisPreferences]:
+    redis = redis_url_or_embedded(settings.redis_url.get_secret_value(), settings.data_dir / "redis")
+    async with _off_loop(redis) as redis_url:
+        preferences = RedisPreferences(redis_url, timeout_s=settings.preferences_timeout_s)
+        try:
+            yield preferences
+        finally:
+            await preferences.close()
+
+
+@asynccontextmanager
+async def _off_loop(context: AbstractContextManager[T]) -> AsyncIterator[T]:
+    """Enters and leaves a slow context in threads; leaves it too where the wait for entering it is cancelled."""
     entering = asyncio.ensure_future(asyncio.to_thread(context.__enter__))
     try:
         value = await asyncio.shield(entering)
@@ -245,19 +257,17 @@ async def _entered(resources: AsyncExitStack, context: AbstractContextManager[T]
             await entering
             await asyncio.to_thread(context.__exit__, None, None, None)
         raise
-
-    async def leave() -> None:
+    try:
+        yield value
+    finally:
         await asyncio.to_thread(context.__exit__, None, None, None)
 
-    resources.push_async_callback(leave)
-    return value
 
-
-def _running_stack(settings: StackSettings, server: Server, gateways: "Sequence[Gateway]") -> RunningStack:
+def _running_stack(settings: StackSettings, server: Server, gateway: "Gateway | None") -> RunningStack:
     target = _reachable(settings.server.host, server.port)
-    if settings.gateway is None or not gateways:
+    if settings.gateway is None or gateway is None:
         return RunningStack(server.port, target)
-    url = f"http://{_reachable(gateways[0].host, gateways[0].port)}"
+    url = f"http://{_reachable(gateway.host, gateway.port)}"
     return RunningStack(server.port, target, url, f"{url}/" if settings.gateway.storefront else None)
 
 

@@ -9,12 +9,12 @@ from services.contract.errors import InvalidInput
 from services.contract.fakes import FakeEmbedder
 from services.contract.protocols import Embedder
 from services.contract.values import Embedding, Photograph
-from services.embedder.deferred import EmbedderToCome
+from services.embedder.deferred import DeferredEmbedder
 
 
 async def test_whoever_asks_waits_until_it_is_there() -> None:
     made: asyncio.Future[Embedder] = asyncio.get_running_loop().create_future()
-    embedder: Embedder = EmbedderToCome(made)
+    embedder: Embedder = DeferredEmbedder(made)
     asked = asyncio.gather(
         embedder.embed(Photograph(b"two")), embedder.embed_batch([Photograph(b"x")]), embedder.model()
     )
@@ -35,7 +35,7 @@ async def test_whoever_asks_waits_until_it_is_there() -> None:
 
 async def test_whoever_asks_is_told_why_it_never_comes() -> None:
     made: asyncio.Future[Embedder] = asyncio.get_running_loop().create_future()
-    coming = EmbedderToCome(made)
+    coming = DeferredEmbedder(made)
     asked = asyncio.create_task(coming.model())
     await asyncio.sleep(0)
     made.set_exception(InvalidInput("no bundle", reason="BUNDLE_INVALID"))
@@ -46,7 +46,7 @@ async def test_whoever_asks_is_told_why_it_never_comes() -> None:
 
 async def test_whoever_asks_is_let_go_where_it_was_given_up() -> None:
     made: asyncio.Future[Embedder] = asyncio.get_running_loop().create_future()
-    coming = EmbedderToCome(made)
+    coming = DeferredEmbedder(made)
     made.cancel()
     with pytest.raises(asyncio.CancelledError):
         await coming.model()
