@@ -59,7 +59,7 @@ def bench(
     figures = {name: json.loads(file.read_text()) for name in PARTS if (file := output / f"{name}.json").is_file()}
     if not figures:
         raise typer.BadParameter(f"{output} holds no figures yet", param_hint="--output")
-    notes = output / _NOTES
+    notes = f"{output.name}/{_NOTES}" if (output / _NOTES).is_file() else ""
     limits = f" --products {products}" if products else ""
     command = f"fashion bench all {shlex.quote(dataset.name)}{limits}"
     try:
@@ -68,8 +68,7 @@ def bench(
         drawn = {}
         to.print(f"without plots: {error}; pip install 'fashion-recommender[train]'", highlight=False, markup=False)
     pictures = {name: f"{output.name}/{file.name}" for name, file in drawn.items()}
-    explained = notes.read_text() if notes.is_file() else ""
-    output.with_suffix(".md").write_text(page(figures, command, explained, pictures))
+    output.with_suffix(".md").write_text(page(figures, command, notes, pictures))
     for row in target_rows(figures):
         to.print(f"{row[0]}: {row[2]} ({row[1]}) {row[4]}", highlight=False, soft_wrap=True)
     to.print(f"{output.with_suffix('.md')}", highlight=False)

@@ -100,13 +100,13 @@ def target_rows(figures: Figures) -> list[tuple[str, str, str, str, str, str]]:
     return rows
 
 
-def page(figures: Figures, command: str, notes: str, pictures: Mapping[str, str] | None = None) -> str:
+def page(figures: Figures, command: str, notes: str = "", pictures: Mapping[str, str] | None = None) -> str:
     """The page, in Markdown.
 
     Args:
         figures: of each part that was run, as its JSON holds them.
         command: what gives the same again.
-        notes: what people have found out about why; Markdown.
+        notes: where people wrote down why targets are missed, seen from the page; empty for nowhere.
         pictures: of parts, as `plots.draw_plots` names them: where they lie, seen from the page.
     """
     if not figures:
@@ -118,7 +118,7 @@ def page(figures: Figures, command: str, notes: str, pictures: Mapping[str, str]
         "",
         f"{machine['processors']} cores of {machine['processor']} ({', '.join(machine['flags'])}), "
         f"{any_part['products']:,} products. Times are medians of rounds in which everything compared ran "
-        "interleaved; the spread is that of the rounds. All but the last section is written by one command:",
+        "interleaved; the spread is that of the rounds. This page is written by one command:",
         "",
         "```sh",
         command,
@@ -128,12 +128,13 @@ def page(figures: Figures, command: str, notes: str, pictures: Mapping[str, str]
         "",
         *Table(("figure", "target", "measured", "rounds", "", "command"), target_rows(figures)).markdown(),
         "",
+        *([f"[What is known about the misses]({notes})", ""] if notes else ()),
     ]
     sections = (("floor", _floor), ("latency", _latency), ("load", _load), ("ingest", _ingest), ("peers", _peers))
     for part, section in sections:
         if part in figures:
             lines += section(figures[part], _picture(part, pictures or {}))
-    return "\n".join([*lines, notes.strip()]).rstrip() + "\n"
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _floor(floor: Mapping[str, Any], picture: Sequence[str]) -> list[str]:

@@ -194,8 +194,8 @@ def test_the_page_shows_what_was_reached_and_what_was_missed() -> None:
     assert rows["start to SERVING, warm cache"][1:5] == ("at most 5 s", "6.00 s", "-", "missed")
     assert rows["resident memory after queries"][4] == "reached"
     assert rows["bfloat16 or int8, whichever serves, / float32, throughput"][2:5] == ("2.50", "2.00–3.00", "reached")
-    text = page(fixture(), "fashion bench all shop.zip", "## Why\n\nBecause.")
-    assert "fashion bench all shop.zip" in text and "Because." in text and "missed" in text
+    text = page(fixture(), "fashion bench all shop.zip", "shop/why.md")
+    assert "fashion bench all shop.zip" in text and "(shop/why.md)" in text and "missed" in text
 
 
 def shown() -> dict[str, dict[str, object]]:
@@ -271,10 +271,12 @@ def test_each_part_that_has_a_picture_is_drawn_and_shown(tmp_path: Path) -> None
     drawn = draw_plots(shown(), tmp_path / "performance")
     assert set(drawn) == {"load", "latency", "peers"}
     assert all(drawn_in_colour(path) for path in drawn.values())
-    text = page(shown(), "fashion bench all shop.zip", "", {name: f"x/{path.name}" for name, path in drawn.items()})
+    text = page(
+        shown(), "fashion bench all shop.zip", pictures={name: f"x/{path.name}" for name, path in drawn.items()}
+    )
     for name in drawn:
         assert f"](x/{name}.png)" in text
-    assert "](" not in page(shown(), "fashion bench all shop.zip", "")
+    assert "](" not in page(shown(), "fashion bench all shop.zip")
 
 
 def test_the_same_figures_give_the_same_pictures(tmp_path: Path) -> None:
@@ -292,7 +294,7 @@ def test_figures_without_what_a_picture_needs_have_none(tmp_path: Path) -> None:
 
 def test_the_page_tells_what_becomes_of_a_burst() -> None:
     figures = shown()
-    text = page(figures, "fashion bench all shop.zip", "")
+    text = page(figures, "fashion bench all shop.zip")
     assert "63 RESOURCE_EXHAUSTED, 1 UNAVAILABLE" in text
     assert "| reached |" not in next(line for line in text.splitlines() if "RetryInfo / all" in line)
     figures["load"]["overload"] |= {"hinted": 64, "hinted_share": 1.0, "codes": {"RESOURCE_EXHAUSTED": 64}}
@@ -300,11 +302,11 @@ def test_the_page_tells_what_becomes_of_a_burst() -> None:
     assert next(row for name, row in rows.items() if "RetryInfo" in name)[4] == "reached"
     figures["load"]["overload"] |= {"refused": 0, "hinted": 0, "hinted_share": None, "codes": {}}
     assert not any("RetryInfo" in row[0] for row in target_rows(figures))
-    assert "all were answered" in page(figures, "fashion bench all shop.zip", "")
+    assert "all were answered" in page(figures, "fashion bench all shop.zip")
 
 
 def test_the_page_shows_the_floor() -> None:
-    text = page(shown(), "fashion bench all shop.zip", "")
+    text = page(shown(), "fashion bench all shop.zip")
     assert "| inference | 2.50 | 2.40–2.60 |" in text and "900 a second" in text
 
 
