@@ -1,4 +1,4 @@
-"""Puts search together from its parts, for a process of its own and for the stack alike."""
+"""Assembles search from its parts, for a process of its own and for the stack."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -22,7 +22,7 @@ from services.search.query.retrieval import Inventory
 from services.search.service import LocalSearch
 from services.search.settings import SearchSettings
 from services.search.writes.photograph_embedder import WriteEmbedder
-from services.search.writes.reembed import renew
+from services.search.writes.reembed import reembed
 from services.search.writes.writer import CatalogueWriter
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -43,15 +43,15 @@ async def running_search(
     """Runs search for as long as the context lasts, its index loaded and its candidates published.
 
     Args:
-        settings: what it keeps and how much it does.
-        catalogue: opened before anything that takes long, so that a directory in use is refused at once; its owner
-            closes it.
-        embedder: waited for until it describes its model, unless that is known already.
-        classifier: for photographs.
+        settings: of search.
+        catalogue: opened by the caller before anything that takes long, so that a directory in use is refused at once;
+            its owner closes it.
+        embedder: describes its model before search starts, unless `space` is given.
+        classifier: for photographs and embeddings.
         preferences: the dislikes; its owner closes it.
-        candidate_store: where candidates are published; its owner closes it.
-        on_failure: told in a sentence where something in the background has ended that never should.
-        space: the embedder's model, where it is known; the embedder itself may then come later.
+        candidate_store: takes the candidates; its owner closes it.
+        on_failure: called with a sentence if a background task ends that never should.
+        space: the embedder's model, if it is known; then the embedder may still be loading.
 
     Yields:
         Search.
@@ -76,7 +76,7 @@ async def running_search(
                 group_size=settings.embed_group,
                 groups_in_flight=settings.embed_groups_in_flight,
             ),
-            limits=settings.writes(),
+            limits=settings.write_limits(),
             on_change=publisher.note,
         )
         resources.callback(writer.close)
@@ -92,27 +92,27 @@ async def running_search(
             model_version=model.model_version,
         )
         await publisher.begin(index.searchable_types())
-        # Left once nothing writes any more.
+        # Runs on the way out, once no task writes any more.
         resources.push_async_callback(asyncio.to_thread, keeper.keep)
 
         def publishing_ended(error: BaseException | None) -> None:
             _log.error("publishing candidates has ended", exc_info=error)
             on_failure(f"publishing candidates has ended: {error!r}")
 
-        def renewing_ended(error: BaseException | None) -> None:
+        def reembedding_ended(error: BaseException | None) -> None:
             if error is not None:
                 _log.error("embedding outdated products again has failed", exc_info=error)
 
         await resources.enter_async_context(in_background(publisher.run(), publishing_ended))
         if outdated:
-            renewing = renew(
+            reembedding = reembed(
                 writer,
                 outdated,
                 group=settings.renew_group,
                 pause_s=settings.candidates_period_s,
                 after_group=publisher.after_write,
             )
-            await resources.enter_async_context(in_background(renewing, renewing_ended))
+            await resources.enter_async_context(in_background(reembedding, reembedding_ended))
         yield LocalSearch(
             finder=SimilarFinder(
                 Inventory(index, model.model_version),

@@ -22,7 +22,7 @@ def validate_user_id(user_id: str) -> str:
     """
     if not is_identifier(user_id):
         raise InvalidInput(
-            f"user_id must be 1 to {MAX_IDENTIFIER_CHARACTERS} printable characters without white space",
+            f"The user_id must be 1 to {MAX_IDENTIFIER_CHARACTERS} printable characters without white space.",
             reason="USER_ID_INVALID",
             metadata={"field": "user_id"},
         )
@@ -35,13 +35,13 @@ def disliked_colours_key(user_id: str) -> str:
 
 
 class PreferenceStore(Protocol):
-    """Where the disliked colours of users are kept. User ids and colours were checked before."""
+    """Stores the disliked colours of users. User ids and colours have been checked."""
 
     async def disliked_colours(self, user_id: str) -> tuple[DislikedColour, ...]:
-        """Returns what a user dislikes, in alphabetical order; nothing for one who was never heard of.
+        """Returns the colours that a user dislikes, in alphabetical order; none for an unknown user.
 
         Raises:
-            Upstream: the store does not answer (reason PREFERENCES_UNAVAILABLE); so for all methods.
+            Upstream: PREFERENCES_UNAVAILABLE: the store does not answer. All methods raise this.
         """
         ...
 
@@ -54,18 +54,18 @@ class PreferenceStore(Protocol):
         ...
 
     async def forget(self, user_id: str) -> bool:
-        """Erases all that is kept about a user; tells whether there was anything."""
+        """Erases all data about a user; returns whether there was any."""
         ...
 
 
 class MemoryPreferences:
-    """A `PreferenceStore` that forgets everything when the process ends: for tests."""
+    """A `PreferenceStore` in memory, for tests."""
 
     def __init__(self) -> None:
         self._exact: dict[str, dict[str, bool]] = {}
 
     async def disliked_colours(self, user_id: str) -> tuple[DislikedColour, ...]:
-        """Returns what a user dislikes, in alphabetical order."""
+        """Returns the colours that a user dislikes, in alphabetical order."""
         return tuple(DislikedColour(colour, exact) for colour, exact in sorted(self._exact.get(user_id, {}).items()))
 
     async def add(self, user_id: str, colours: Sequence[DislikedColour]) -> tuple[DislikedColour, ...]:
@@ -83,14 +83,14 @@ class MemoryPreferences:
         return await self.disliked_colours(user_id)
 
     async def forget(self, user_id: str) -> bool:
-        """Erases all that is kept about a user; tells whether there was anything."""
+        """Erases all data about a user; returns whether there was any."""
         return self._exact.pop(user_id, None) is not None
 
 
 class RedisPreferences(RedisStore):
-    """A `PreferenceStore` in Redis: one hash a user, colour -> "family" or "exact".
+    """A `PreferenceStore` in Redis: one hash per user, colour -> "family" or "exact".
 
-    Redis itself removes a hash with its last field, so a user without dislikes leaves nothing behind.
+    Redis removes a hash together with its last field, so a user without dislikes leaves no trace.
     """
 
     unavailable_message = "The store of disliked colours (Redis) does not answer; try again later."
@@ -98,7 +98,7 @@ class RedisPreferences(RedisStore):
     decodes = True
 
     async def disliked_colours(self, user_id: str) -> tuple[DislikedColour, ...]:
-        """Returns what a user dislikes, in alphabetical order; nothing for one who was never heard of.
+        """Returns the colours that a user dislikes, in alphabetical order; none for an unknown user.
 
         Raises:
             Upstream: PREFERENCES_UNAVAILABLE.
@@ -130,7 +130,7 @@ class RedisPreferences(RedisStore):
             return _colours((await self._execute(pipeline))[-1])
 
     async def forget(self, user_id: str) -> bool:
-        """Erases all that is kept about a user; tells whether there was anything.
+        """Erases all data about a user; returns whether there was any.
 
         Raises:
             Upstream: PREFERENCES_UNAVAILABLE.
@@ -142,6 +142,6 @@ class RedisPreferences(RedisStore):
         return await self._ask(answer)
 
 
-def _colours(kept: Mapping[Any, Any]) -> tuple[DislikedColour, ...]:
-    # Anything but "exact" means the family: a colour known to be disliked is rather left out than shown.
-    return tuple(DislikedColour(colour, extent == _EXACT) for colour, extent in sorted(kept.items()))
+def _colours(fields: Mapping[Any, Any]) -> tuple[DislikedColour, ...]:
+    # An unknown value counts as the family: better leave out too much than show a disliked colour.
+    return tuple(DislikedColour(colour, extent == _EXACT) for colour, extent in sorted(fields.items()))

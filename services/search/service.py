@@ -1,4 +1,4 @@
-"""Search in this process: every use case of the service, on the values of the domain."""
+"""Search in this process: one method per RPC, on the values of the domain."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ MAX_COLOURS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class FoundProduct:
-    """A product, and its embedding where that was asked for, of whatever model it is."""
+class ProductAndEmbedding:
+    """A product, and its embedding of whatever model; None unless asked for."""
 
     product: Product
     embedding: Embedding | None
@@ -45,7 +45,7 @@ class ProductList:
     Attributes:
         products: in the order of their ids.
         next_page_token: "" on the last page.
-        total_count: of products on all pages.
+        total_count: number of products on all pages.
     """
 
     products: tuple[Product, ...]
@@ -55,13 +55,13 @@ class ProductList:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueFacts:
-    """Facts about what is searched.
+    """Facts about the catalogue.
 
     Attributes:
         index: counts and version.
-        model_version: of the embeddings that are compared.
-        update_time: of the newest write; None where nothing was ever written.
-        candidates_version: of the candidates that were published last; "" where there are none.
+        model_version: the model whose embeddings are compared.
+        update_time: when the newest write was committed; None before the first write.
+        candidates_version: version of the candidates that were published last; "" if there are none.
     """
 
     index: IndexFacts
@@ -85,17 +85,17 @@ class LocalSearch:
         candidates: CandidatePublisher,
         workers: Workers,
     ) -> None:
-        """Takes the parts, the index loaded.
+        """Takes the parts.
 
         Args:
             finder: finds similar products.
             writer: writes the catalogue and the index.
-            catalogue: read for what the index does not hold.
-            index: read for everything else.
+            catalogue: read for photographs and stored embeddings.
+            index: loaded; read for everything else.
             space: the model whose embeddings are compared.
             preferences: the dislikes.
-            candidates: told by the writer; asked to publish after a write.
-            workers: where reading runs.
+            candidates: publishes candidates after a write.
+            workers: the threads in which index and catalogue are read.
         """
         self._finder = finder
         self._writer = writer
@@ -113,16 +113,16 @@ class LocalSearch:
     async def upsert_products(self, rows: Sequence[UpsertRow]) -> UpsertReport:
         """Creates or replaces products; see `CatalogueWriter.upsert_products`."""
         report = await self._writer.upsert_products(rows)
-        await self._follow()
+        await self._publish_candidates()
         return report
 
     async def delete_products(self, product_ids: Sequence[str]) -> DeleteReport:
         """Deletes products; see `CatalogueWriter.delete_products`."""
         report = await self._writer.delete_products(product_ids)
-        await self._follow()
+        await self._publish_candidates()
         return report
 
-    async def get_product(self, product_id: str, *, include_embedding: bool) -> FoundProduct:
+    async def get_product(self, product_id: str, *, include_embedding: bool) -> ProductAndEmbedding:
         """Returns one product.
 
         Raises:
@@ -134,13 +134,13 @@ class LocalSearch:
             product = await self._workers.run(self._index.product, product_id)
             if product is None:
                 raise product_not_found(product_id)
-            return FoundProduct(product, None)
+            return ProductAndEmbedding(product, None)
         stored = await self._workers.run(self._catalogue.get, product_id)
         if stored is None:
             raise product_not_found(product_id)
-        # Rounded to float16 it is not quite of norm 1, which is what callers are promised.
+        # Callers are promised a norm of 1, which the rounding to float16 has changed a little.
         embedding = Embedding(renormalised(stored.embedding), stored.content.model_version)
-        return FoundProduct(stored.product, embedding)
+        return ProductAndEmbedding(stored.product, embedding)
 
     async def get_photograph(self, product_id: str) -> StoredPhotograph:
         """Returns the photograph of a product as it was uploaded.
@@ -150,16 +150,16 @@ class LocalSearch:
             NotFound: PRODUCT_NOT_FOUND, PHOTOGRAPH_NOT_FOUND.
         """
         validate_product_id(product_id, "product_id")
-        kept = await self._workers.run(self._catalogue.photograph, product_id)
-        if kept is None:
+        photograph = await self._workers.run(self._catalogue.photograph, product_id)
+        if photograph is None:
             if await self._workers.run(self._index.product, product_id) is None:
                 raise product_not_found(product_id)
             raise NotFound(
-                f'product "{product_id}" came as an embedding: no photograph of it is kept',
+                f'The product "{product_id}" came with an embedding, so there is no photograph of it.',
                 reason="PHOTOGRAPH_NOT_FOUND",
                 metadata={"product_id": product_id},
             )
-        return kept
+        return photograph
 
     async def list_products(
         self, filter: Filter, *, page_size: int = DEFAULT_PAGE_SIZE, page_token: str = ""
@@ -167,9 +167,9 @@ class LocalSearch:
         """Lists products in the order of their ids.
 
         Args:
-            filter: which ones.
+            filter: the products to list.
             page_size: 1..500.
-            page_token: of the page before; "" for the first.
+            page_token: the previous page's `next_page_token`; "" for the first page.
 
         Raises:
             InvalidInput: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, FILTER_VALUE_UNKNOWN, YEAR_RANGE_INVALID.
@@ -181,7 +181,7 @@ class LocalSearch:
         return ProductList(page.products, token, page.total_count)
 
     async def list_facets(self, filter: Filter) -> Facets:
-        """Counts the products that a filter lets through by the values of their attributes.
+        """Counts products by the values of their attributes.
 
         Raises:
             InvalidInput: FILTER_VALUE_UNKNOWN, TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID.
@@ -189,12 +189,12 @@ class LocalSearch:
         return await self._workers.run(self._index.facets, filter)
 
     async def covered(self, dislikes: Sequence[DislikedColour]) -> tuple[tuple[str, ...], ...]:
-        """Returns for each dislike the colours of the catalogue that it stands for, in alphabetical order."""
+        """Returns per dislike the colours of the catalogue that it stands for, in alphabetical order."""
         known = await self._workers.run(self._index.colours)
         return tuple(tuple(sorted(expand((each,), known) & known)) for each in dislikes)
 
     async def add_disliked_colours(self, user_id: str, colours: Sequence[DislikedColour]) -> tuple[DislikedColour, ...]:
-        """Remembers colours that a user dislikes; returns all of them.
+        """Adds colours that a user dislikes; returns all that the user dislikes now.
 
         Raises:
             InvalidInput: USER_ID_INVALID, COLOURS_MISSING, TOO_MANY_COLOURS, COLOUR_UNKNOWN.
@@ -208,7 +208,7 @@ class LocalSearch:
         return await self._preferences.add(user_id, colours)
 
     async def remove_disliked_colours(self, user_id: str, colours: Sequence[str]) -> tuple[DislikedColour, ...]:
-        """Forgets that a user dislikes some colours; returns those that remain.
+        """Removes colours that a user dislikes; returns all that the user dislikes now.
 
         Raises:
             InvalidInput: USER_ID_INVALID, COLOURS_MISSING, TOO_MANY_COLOURS.
@@ -228,7 +228,7 @@ class LocalSearch:
         return await self._preferences.disliked_colours(validate_user_id(user_id))
 
     async def forget_user(self, user_id: str) -> bool:
-        """Erases all that is kept about a user; tells whether there was anything.
+        """Erases all data about a user; returns whether there was any.
 
         Raises:
             InvalidInput: USER_ID_INVALID.
@@ -237,7 +237,7 @@ class LocalSearch:
         return await self._preferences.forget(validate_user_id(user_id))
 
     async def get_index(self) -> CatalogueFacts:
-        """Returns facts about what is searched."""
+        """Returns facts about the catalogue."""
         return await self._workers.run(self._facts)
 
     def _facts(self) -> CatalogueFacts:
@@ -248,20 +248,22 @@ class LocalSearch:
             self._candidates.published_version,
         )
 
-    async def _follow(self) -> None:
+    async def _publish_candidates(self) -> None:
         try:
             await self._candidates.after_write()
         except Exception:
-            # The write is done: that its candidates are not is no reason to tell the caller otherwise.
-            _log.exception("candidates could not follow a write")
+            # The write succeeded, so the caller must not be told otherwise.
+            _log.exception("candidates could not be published after a write")
 
 
 def _check_colours(count: int) -> None:
     if count == 0:
-        raise InvalidInput("No colours are named.", reason="COLOURS_MISSING", metadata={"field": "colours"})
+        raise InvalidInput(
+            "The request names no colours; name at least one.", reason="COLOURS_MISSING", metadata={"field": "colours"}
+        )
     if count > MAX_COLOURS:
         raise InvalidInput(
-            f"{count} colours are named; at most {MAX_COLOURS} are taken at once.",
+            f"The request names {count} colours; at most {MAX_COLOURS} are allowed.",
             reason="TOO_MANY_COLOURS",
             metadata={"field": "colours"},
         )

@@ -23,7 +23,7 @@ _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class SearchServicer(search_pb2_grpc.SearchServiceServicer):
-    """SearchService of fashion.v1; what each method does and refuses stands in search.proto."""
+    """SearchService of fashion.v1; search.proto documents what each method does and refuses."""
 
     def __init__(self, search: LocalSearch) -> None:
         self._search = search
@@ -52,23 +52,25 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         self, request: search_pb2.GetProductRequest, context: _Context
     ) -> search_pb2.GetProductResponse:
         """Returns one product."""
-        found = await self._search.get_product(request.product_id, include_embedding=request.include_embedding)
+        result = await self._search.get_product(request.product_id, include_embedding=request.include_embedding)
         return search_pb2.GetProductResponse(
-            product=conversion.product_to_proto(found.product),
-            embedding=None if found.embedding is None else embedding_to_proto(found.embedding),
+            product=conversion.product_to_proto(result.product),
+            embedding=None if result.embedding is None else embedding_to_proto(result.embedding),
         )
 
     async def GetPhotograph(  # noqa: N802
         self, request: search_pb2.GetPhotographRequest, context: _Context
     ) -> search_pb2.GetPhotographResponse:
         """Returns the photograph of a product, as it was uploaded."""
-        kept = await self._search.get_photograph(request.product_id)
-        return search_pb2.GetPhotographResponse(content=kept.content, media_type=kept.media_type, sha256=kept.sha256)
+        photograph = await self._search.get_photograph(request.product_id)
+        return search_pb2.GetPhotographResponse(
+            content=photograph.content, media_type=photograph.media_type, sha256=photograph.sha256
+        )
 
     async def ListProducts(  # noqa: N802
         self, request: search_pb2.ListProductsRequest, context: _Context
     ) -> search_pb2.ListProductsResponse:
-        """Lists products in the order of their ids, a page at a time."""
+        """Lists a page of products in the order of their ids."""
         page = await self._search.list_products(
             conversion.filter_from_proto(request.filter),
             page_size=request.page_size if request.HasField("page_size") else DEFAULT_PAGE_SIZE,
@@ -89,29 +91,29 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     async def AddDislikedColours(  # noqa: N802
         self, request: search_pb2.AddDislikedColoursRequest, context: _Context
     ) -> search_pb2.AddDislikedColoursResponse:
-        """Remembers colours that a user dislikes."""
+        """Adds colours that a user dislikes."""
         named = [conversion.disliked_colour(colour) for colour in request.colours]
         colours = await self._search.add_disliked_colours(request.user_id, named)
-        return search_pb2.AddDislikedColoursResponse(colours=await self._spelt_out(colours))
+        return search_pb2.AddDislikedColoursResponse(colours=await self._with_covered(colours))
 
     async def RemoveDislikedColours(  # noqa: N802
         self, request: search_pb2.RemoveDislikedColoursRequest, context: _Context
     ) -> search_pb2.RemoveDislikedColoursResponse:
-        """Forgets that a user dislikes some colours."""
+        """Removes colours that a user dislikes."""
         colours = await self._search.remove_disliked_colours(request.user_id, tuple(request.colours))
-        return search_pb2.RemoveDislikedColoursResponse(colours=await self._spelt_out(colours))
+        return search_pb2.RemoveDislikedColoursResponse(colours=await self._with_covered(colours))
 
     async def ListDislikedColours(  # noqa: N802
         self, request: search_pb2.ListDislikedColoursRequest, context: _Context
     ) -> search_pb2.ListDislikedColoursResponse:
         """Lists the colours that a user dislikes."""
         colours = await self._search.list_disliked_colours(request.user_id)
-        return search_pb2.ListDislikedColoursResponse(colours=await self._spelt_out(colours))
+        return search_pb2.ListDislikedColoursResponse(colours=await self._with_covered(colours))
 
     async def ForgetUser(  # noqa: N802
         self, request: search_pb2.ForgetUserRequest, context: _Context
     ) -> search_pb2.ForgetUserResponse:
-        """Erases all that is kept about a user."""
+        """Erases all data about a user."""
         return search_pb2.ForgetUserResponse(existed=await self._search.forget_user(request.user_id))
 
     async def GetIndex(  # noqa: N802
@@ -120,5 +122,5 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         """Returns facts about the index."""
         return conversion.index_response(await self._search.get_index())
 
-    async def _spelt_out(self, colours: Sequence[DislikedColour]) -> list[search_pb2.DislikedColour]:
+    async def _with_covered(self, colours: Sequence[DislikedColour]) -> list[search_pb2.DislikedColour]:
         return conversion.disliked_colours_to_proto(colours, await self._search.covered(colours))

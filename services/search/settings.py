@@ -17,36 +17,36 @@ DEFAULT_REDIS_URL: Final = "redis://localhost:6379/0"
 
 
 class SearchSettings(BaseSettings):
-    """Where search keeps the catalogue, whom it asks, and how much it does at a time.
+    """The settings of search.
 
     Attributes:
-        data_dir: of the catalogue and its photographs; made where it is missing, used by one process at a time.
+        data_dir: folder of the catalogue and its photographs; created if it is missing, used by one process at a time.
         embedder_target: gRPC target of the embedder.
         classifier_target: gRPC target of the classifier.
-        redis_url: of the disliked colours and the candidates (redis://, rediss:// or unix://). Empty: an embedded one
-            in the stack, redis://localhost:6379/0 for search alone.
-        start_timeout_s: how long to wait at the start for the embedder to describe its model, in seconds.
-        embedder_timeout_s: how long the embedder may take for a query's photograph, in seconds; a nearer deadline of
-            the caller holds, here and below.
-        write_timeout_s: how long the embedder may take for a group of photographs that are written, in seconds.
-        classifier_timeout_s: how long a classifier in another process may take before an answer does without it, in
-            seconds.
-        classifier_top_k: how many subCategories and derived types it is asked for.
+        redis_url: Redis for disliked colours and candidates (redis://, rediss:// or unix://). Empty: an embedded one in
+            the stack, redis://localhost:6379/0 for search alone.
+        start_timeout_s: how long the embedder may take at the start to describe its model, in seconds.
+        embedder_timeout_s: how long the embedder may take for the photograph of a query, in seconds. Here and below, an
+            earlier deadline of the caller applies.
+        write_timeout_s: how long the embedder may take for a group of photographs of a write, in seconds.
+        classifier_timeout_s: how long a classifier in another process may take, in seconds. The answer then does
+            without it.
+        classifier_top_k: maximum number of subCategories and derived types that the classifier returns.
         preferences_timeout_s: how long Redis may take to read or write dislikes, in seconds.
-        candidates_timeout_s: how long Redis may take to take over candidates, in seconds.
-        candidates_changed_share: a derived type's candidates are computed again once so large a share of its products
-            changed.
-        candidates_pause_s: at least so long between two publications of candidates, in seconds; longer where computing
-            them would take more than a twentieth of the time.
-        candidates_period_s: how often to look whether Redis still holds them, in seconds.
-        threads: searches and reads done at a time.
-        max_pending: how many may be waiting or under way; more are refused with QUEUE_FULL.
-        faiss_threads: of FAISS, for one search.
-        max_batch_rows: products of one upsert or delete.
-        max_pending_writes: writes that may wait for their turn; more are refused with QUEUE_FULL.
-        embed_group: photographs of writes that are handed to the embedder at once.
-        embed_groups_in_flight: how many such groups at the same time.
-        renew_group: products of another model version that are embedded again at once, in the background.
+        candidates_timeout_s: how long Redis may take to store candidates, in seconds.
+        candidates_changed_share: the candidates of a derived type are computed again once this share of its products
+            has changed.
+        candidates_pause_s: minimum time between two publications of candidates, in seconds. It is longer if computing
+            them would take more than 5 % of the time.
+        candidates_period_s: how often to check that Redis still has the candidates, in seconds.
+        threads: searches and reads at the same time.
+        max_pending: searches and reads that may wait or be under way; more are refused with QUEUE_FULL.
+        faiss_threads: threads of FAISS per search.
+        max_batch_rows: maximum number of products in one upsert or delete.
+        max_pending_writes: writes that may wait or be under way; more are refused with QUEUE_FULL.
+        embed_group: photographs of a write per call of the embedder.
+        embed_groups_in_flight: such calls at the same time.
+        renew_group: products of another model version per call of the embedder, in the background.
     """
 
     model_config = SettingsConfigDict(env_prefix="SEARCH_", frozen=True, extra="ignore", populate_by_name=True)
@@ -86,6 +86,6 @@ class SearchSettings(BaseSettings):
         """Returns how the index searches."""
         return FaissSettings(threads=self.faiss_threads)
 
-    def writes(self) -> WriteLimits:
-        """Returns what a write may be."""
+    def write_limits(self) -> WriteLimits:
+        """Returns the limits of writes."""
         return WriteLimits(batch_rows=self.max_batch_rows, max_pending=self.max_pending_writes)

@@ -1,1 +1,1 @@
-"""Candidates: computed from the catalogue, kept between starts, published for the classifier."""
+"""Candidates: computed from the catalogue, stored between starts, published for the classifier."""

@@ -1,4 +1,4 @@
-"""Computes candidates: what the products of each derived type within each subCategory look like, group by group."""
+"""Computes candidates: groups the products of each derived type within a subCategory by their looks."""
 
 import hashlib
 import math
@@ -13,25 +13,25 @@ from numpy.typing import NDArray
 from services.contract.embedding import renormalised
 from services.contract.values import CandidateSet, Gender, derived_type
 
-# More groups of a kind were no better recognised (docs/decisions/0004), and each costs time with every photograph.
+# More groups per kind did not improve recognition (docs/decisions/0004), and each costs time with every photograph.
 MAX_CLUSTERS: Final = 32
 _ROUNDS: Final = 6
-# Of more products every second, third, … is taken: as good, and a write to a large type does not wait for it.
-_SAMPLE: Final = 1024
-# Distances that sum up to less than this share of their number are rounding: all rows are twins.
+# Of more products than this an even sample is as good, and keeps writes to a large type from waiting.
+_MAX_SAMPLE: Final = 1024
+# Below this mean distance all rows are equal but for rounding.
 _EQUAL_WITHIN: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A group of alike products of a derived type within a subCategory.
+    """A group of similar products of one derived type within one subCategory.
 
     Attributes:
         sub_category: such as "Topwear".
         gender: of the derived type.
         article_type: of the derived type.
-        product_id: the product that is most like the group's mean.
-        embedding: floating, shape (dimension,), the mean, L2 norm 1 but for rounding.
+        product_id: the product that is most similar to the group's mean.
+        embedding: floating, shape (dimension,), the mean, of L2 norm 1 but for rounding.
     """
 
     sub_category: str
@@ -48,11 +48,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cluster:
-    """Products of one kind that look alike.
+    """A group of similar products of one kind.
 
     Attributes:
-        row: of the product closest to their mean.
-        direction: float32, shape (dimension,), their normalised mean.
+        row: the row of the product that is most similar to the mean.
+        direction: float32, shape (dimension,), the normalised mean.
     """
 
     row: int
@@ -60,42 +60,42 @@ class Cluster:
 
 
 def clusters(embeddings: NDArray[np.floating], product_ids: Sequence[str]) -> list[Cluster]:
-    """Groups products of one kind by spherical k-means (Dhillon and Modha 2001), about the root of n groups of n.
+    """Groups n products of one kind into about sqrt(n) groups by spherical k-means (Dhillon and Modha 2001).
 
-    A kind is seldom one cloud: shirts are white or checked, folded or worn. One mean, or one medoid, stands for none of
-    them. The same products give the same groups, in whatever order they come.
+    A kind is seldom one cloud: shirts are white or checked, folded or worn. A single mean or medoid would resemble none
+    of them. The same products give the same groups, whatever their order.
 
     Args:
-        embeddings: any floating type, shape (n, dimension), n at least 1; rows are normalised here.
+        embeddings: any floating type, shape (n, dimension), n at least 1; they are normalised here.
         product_ids: shape (n,), unique.
 
     Returns:
-        1 to `MAX_CLUSTERS` groups; of very many products, those of an even sample.
+        1 to `MAX_CLUSTERS` groups; of very many products, the groups of an even sample.
 
     Raises:
         ValueError: there are no rows, the lengths differ, or a row has no direction.
     """
     n = len(product_ids)
     if embeddings.ndim != 2 or embeddings.shape[0] != n or n == 0:
-        raise ValueError(f"expected {n} > 0 embeddings, one a product, got an array of shape {embeddings.shape}")
+        raise ValueError(f"{n} products need as many embeddings, at least 1, not an array of shape {embeddings.shape}")
     order = sorted(range(n), key=lambda row: product_ids[row])
-    order = order[:: -(-n // _SAMPLE)]
+    order = order[:: -(-n // _MAX_SAMPLE)]
     rows = renormalised(embeddings[order])
     means = _first_means(rows, min(MAX_CLUSTERS, math.isqrt(n)))
     for _ in range(_ROUNDS):
         means = _means(rows, (rows @ means.T).argmax(axis=1), means)
     similar = rows @ means.T
     nearest = similar.argmax(axis=1)
-    found = []
+    groups = []
     for group in range(len(means)):
         members = np.flatnonzero(nearest == group)
         if len(members):
-            found.append(Cluster(order[members[similar[members, group].argmax()]], means[group]))
-    return found
+            groups.append(Cluster(order[members[similar[members, group].argmax()]], means[group]))
+    return groups
 
 
 def _first_means(rows: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """Rows far from one another, drawn as k-means++ does (Arthur and Vassilvitskii 2007)."""
+    """Draws rows that are far from one another, as k-means++ does (Arthur and Vassilvitskii 2007)."""
     random = np.random.default_rng(0)
     chosen = [int(random.integers(len(rows)))]
     distance = 1.0 - rows @ rows[chosen[0]]
@@ -113,7 +113,7 @@ def _means(rows: NDArray[np.float32], nearest: NDArray[np.int64], before: NDArra
     for group in range(len(before)):
         total = rows[nearest == group].sum(axis=0)
         norm = np.linalg.norm(total)
-        # A group that nothing is nearest to, or whose members cancel out, stays where it was.
+        # A group without members, or whose members cancel out, keeps its mean.
         if norm > 0:
             means[group] = total / norm
     return means
@@ -126,7 +126,7 @@ def candidates_of(
     genders: Sequence[Gender],
     article_types: Sequence[str],
 ) -> list[Candidate]:
-    """Computes the candidates of products, each kind's by itself.
+    """Computes the candidates of products, kind by kind.
 
     Args:
         embeddings: any floating type, shape (n, dimension); n may be 0.
@@ -151,19 +151,19 @@ def candidates_of(
 
 
 def candidate_set(model_version: str, dimension: int, candidates: Iterable[Candidate]) -> CandidateSet:
-    """Puts candidates together, ordered by subCategory and derived type, under a version that is their content's hash.
+    """Builds a set of candidates, ordered by subCategory and derived type; its version is the hash of its content.
 
     Args:
-        model_version: of the embeddings.
-        dimension: floats in an embedding; it shapes the array where there are no candidates.
-        candidates: one or more for each derived type within a subCategory.
+        model_version: the model of the embeddings.
+        dimension: floats in an embedding; needed if there are no candidates.
+        candidates: one or more per derived type within a subCategory.
 
     Raises:
         ValueError: two candidates have the same product, or an embedding has no direction.
     """
     ordered = sorted(candidates, key=lambda each: (each.sub_category, each.derived_type, each.product_id))
     if len({candidate.product_id for candidate in ordered}) != len(ordered):
-        raise ValueError("two candidates have the same product")
+        raise ValueError("Two candidates have the same product.")
     rows = np.array([candidate.embedding for candidate in ordered], dtype=np.float32).reshape(len(ordered), dimension)
     embeddings = renormalised(rows) if ordered else rows
     digest = hashlib.sha256()
@@ -198,7 +198,7 @@ def compute_candidates(
     """Computes the candidates of a whole catalogue.
 
     Args:
-        model_version: of the embeddings.
+        model_version: the model of the embeddings.
         embeddings: any floating type, shape (n, dimension); n may be 0.
         product_ids: shape (n,).
         sub_categories: shape (n,).

@@ -1,4 +1,4 @@
-"""Keeps the computed candidates between starts, so that a start need not wait for them."""
+"""Stores the candidates between starts, so that a start need not wait for them."""
 
 import json
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _FORMAT: Final = "fashion-kept-candidates-2"
 
 
 @dataclass(frozen=True, slots=True)
-class KeptType:
+class StoredType:
     """A derived type's candidates.
 
     Attributes:
@@ -41,12 +41,12 @@ class CandidateFile:
         self._file = DerivedFile(directory / FILE, format=_FORMAT, model_version=space.model_version)
         self._dimension = space.dimension
 
-    def load(self, index_version: int) -> Mapping[str, KeptType] | None:
+    def load(self, index_version: int) -> Mapping[str, StoredType] | None:
         """Reads the candidates by derived type; None if there are no usable ones of this version of the catalogue."""
         return self._file.read(_types_from, str(index_version))
 
-    def save(self, types: Mapping[str, KeptType], index_version: int) -> None:
-        """Keeps the candidates of a version of the catalogue; a failure is logged."""
+    def save(self, types: Mapping[str, StoredType], index_version: int) -> None:
+        """Stores the candidates of a version of the catalogue; a failure is logged."""
         candidates = [candidate for each in types.values() for candidate in each.candidates]
         directions = np.array([each.embedding for each in candidates], dtype=np.float32)
         metadata = {
@@ -59,7 +59,7 @@ class CandidateFile:
         self._file.write({"directions": directions}, metadata, str(index_version))
 
 
-def _types_from(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> Mapping[str, KeptType]:
+def _types_from(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> Mapping[str, StoredType]:
     by_type: dict[str, list[Candidate]] = {}
     for (sub_category, gender, article_type, product_id), direction in zip(
         json.loads(metadata["candidates"]), tensors["directions"], strict=True
@@ -67,6 +67,6 @@ def _types_from(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]
         candidate = Candidate(sub_category, Gender(gender), article_type, product_id, direction)
         by_type.setdefault(candidate.derived_type, []).append(candidate)
     return {
-        label: KeptType(tuple(by_type.get(label, ())), int(count), frozenset(changed))
+        label: StoredType(tuple(by_type.get(label, ())), int(count), frozenset(changed))
         for label, (count, changed) in json.loads(metadata["types"]).items()
     }

@@ -1,4 +1,4 @@
-"""Keeps the published candidates up with the catalogue: computes a derived type's again once it has changed enough."""
+"""Keeps the candidates up to date: computes those of a derived type again once it has changed enough."""
 
 import threading
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from services.contract.protocols import EmbeddingSpace
 from services.contract.values import CandidateSet
 from services.search.candidates.clusters import Candidate, candidate_set, candidates_of
-from services.search.candidates.file import CandidateFile, KeptType
+from services.search.candidates.file import CandidateFile, StoredType
 from services.search.catalogue.products import Product
 from services.search.indexes.base import Index, TypeMembers
 from services.search.writes.writer import Change
@@ -15,7 +15,7 @@ from services.search.writes.writer import Change
 
 @dataclass(slots=True)
 class _Type:
-    """A derived type's candidates, how many products they were computed of, and which have changed since."""
+    """A derived type's candidates, the number of products they were computed from, and the changed products since."""
 
     candidates: tuple[Candidate, ...] = ()
     count: int = 0
@@ -24,19 +24,19 @@ class _Type:
 
 
 class CandidateKeeper:
-    """The candidates of a catalogue, by derived type. May be told of changes in one thread and compute in another."""
+    """The candidates of a catalogue, by derived type; `note` and `compute` may run in different threads."""
 
     def __init__(
         self, index: Index, space: EmbeddingSpace, changed_share: float, file: CandidateFile | None = None
     ) -> None:
-        """Knows of no products yet: `begin` names the derived types that are there.
+        """Starts without products; `begin` names the derived types of the catalogue.
 
         Args:
-            index: whose products they are computed of.
+            index: has the products.
             space: the model of the embeddings.
             changed_share: a derived type's candidates are computed again once this share of its products was created,
                 changed or deleted. The means of many products hardly move with a few.
-            file: where they are kept between starts; None keeps them nowhere.
+            file: stores the candidates between starts; None stores them nowhere.
         """
         self._index = index
         self._file = file
@@ -44,49 +44,49 @@ class CandidateKeeper:
         self._changed_share = changed_share
         self._lock = threading.Lock()
         self._types: dict[str, _Type] = {}
-        # Of which state of the catalogue the file is.
-        self._kept: int | None = None
+        # The version of the catalogue whose candidates the file has.
+        self._file_version: int | None = None
 
     @property
     def index_version(self) -> int:
-        """Of the catalogue as it is."""
+        """The current version of the catalogue."""
         return self._index.facts().index_version
 
     def begin(self, derived_types: Iterable[str]) -> None:
-        """Forgets everything, and has the candidates of these derived types computed, but for those that were kept."""
+        """Forgets everything, and makes these derived types due, unless the file has their candidates."""
         labels = list(derived_types)
         version = self.index_version
-        kept = self._file.load(version) if self._file is not None else None
-        if kept is None or not kept.keys() >= set(labels):
-            kept = {}
+        stored = self._file.load(version) if self._file is not None else None
+        if stored is None or not stored.keys() >= set(labels):
+            stored = {}
         else:
-            self._kept = version
+            self._file_version = version
         with self._lock:
             self._types = {
-                label: _Type(each.candidates, each.count, set(each.changed), due=False) for label, each in kept.items()
-            } | {label: _Type() for label in labels if label not in kept}
+                label: _Type(each.candidates, each.count, set(each.changed), due=False)
+                for label, each in stored.items()
+            } | {label: _Type() for label in labels if label not in stored}
 
     def keep(self) -> None:
-        """Keeps the candidates for the next start, where nothing is due and they are not in the file already.
+        """Stores the candidates for the next start, unless something is due or the file is up to date.
 
-        Meant for a quiet moment, or the end: a write of which this has yet to be told would be taken for one that it
-        knows of.
+        To be called while no write is under way: one that has not been noted yet would be taken for a noted one.
         """
         version = self.index_version
-        if self._file is None or version == self._kept:
+        if self._file is None or version == self._file_version:
             return
         with self._lock:
             if any(known.due for known in self._types.values()):
                 return
             types = {
-                label: KeptType(known.candidates, known.count, frozenset(known.changed))
+                label: StoredType(known.candidates, known.count, frozenset(known.changed))
                 for label, known in self._types.items()
             }
         self._file.save(types, version)
-        self._kept = version
+        self._file_version = version
 
     def note(self, changes: Sequence[Change]) -> bool:
-        """Takes note of changes that the index has taken over; tells whether any candidates have to be computed."""
+        """Notes changes that the index has taken over; returns whether any derived type is due."""
         with self._lock:
             for change in changes:
                 for product in {_kind(each): each for each in (change.before, change.after) if each}.values():
@@ -104,11 +104,11 @@ class CandidateKeeper:
         )
 
     def compute(self) -> CandidateSet:
-        """Computes what is due, and returns all candidates."""
+        """Computes the candidates of all derived types that are due, and returns those of all."""
         with self._lock:
             due = [label for label, known in self._types.items() if known.due]
             for label in due:
-                # What is noted from here on belongs to the next time.
+                # Changes from here on count towards the next computation.
                 self._types[label].due = False
                 self._types[label].changed = set()
         try:
@@ -132,14 +132,14 @@ class CandidateKeeper:
 
     def _candidates(self, members: TypeMembers) -> tuple[tuple[Candidate, ...], int]:
         products = members.products
-        found = candidates_of(
+        candidates = candidates_of(
             members.embeddings,
             [product.id for product in products],
             [product.sub_category for product in products],
             [product.gender for product in products],
             [product.article_type for product in products],
         )
-        return tuple(found), len(products)
+        return tuple(candidates), len(products)
 
 
 def _kind(product: Product) -> tuple[str, str]:

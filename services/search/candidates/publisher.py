@@ -15,10 +15,10 @@ from services.contract.values import CandidateSet
 from services.search.candidates.keeper import CandidateKeeper
 from services.search.writes.writer import Change
 
-# Computing takes so large a share of the time in the long run, and may take so much at once, in seconds: a write is
+# Budget for computing candidates: at most 5 % of the time on average, in bursts of at most 1 s. So a single write is
 # followed at once, while a large ingest, which makes nearly all types due all the time, keeps the processors.
-_SHARE_OF_TIME: Final = 0.05
-_AT_ONCE_S: Final = 1.0
+_MAX_SHARE_OF_TIME: Final = 0.05
+_MAX_BURST_S: Final = 1.0
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -37,59 +37,59 @@ class PublisherSettings:
     pause_s: float
 
 
-class _Allowance:
-    """Time that may be spent: so much at once, refilled at a share of the time that passes."""
+class _Budget:
+    """A budget of time, refilled at a share of the time that passes, up to one burst."""
 
     def __init__(self) -> None:
-        self._left = _AT_ONCE_S
-        self._seen = time.monotonic()
+        self._left = _MAX_BURST_S
+        self._refilled = time.monotonic()
 
     def wait_s(self) -> float:
-        """How long to wait until there is any left, in seconds; 0 where there is."""
+        """Returns how long to wait until some budget is left, in seconds; 0 if there is some now."""
         now = time.monotonic()
-        self._left = min(_AT_ONCE_S, self._left + (now - self._seen) * _SHARE_OF_TIME)
-        self._seen = now
-        return max(0.0, -self._left / _SHARE_OF_TIME)
+        self._left = min(_MAX_BURST_S, self._left + (now - self._refilled) * _MAX_SHARE_OF_TIME)
+        self._refilled = now
+        return max(0.0, -self._left / _MAX_SHARE_OF_TIME)
 
     @contextlib.contextmanager
     def spending(self) -> Iterator[None]:
-        """Takes off what is spent within, even more than there is."""
-        began = time.monotonic()
+        """Subtracts the duration of the block, even if that overdraws the budget."""
+        start = time.monotonic()
         try:
             yield
         finally:
-            self._left -= time.monotonic() - began
+            self._left -= time.monotonic() - start
 
 
 class CandidatePublisher:
     """Publishes candidates when they are due, and again where the store has lost them.
 
-    A store that does not answer is tried again; that never disturbs a write.
+    A store that does not answer is tried again, and never disturbs a write.
     """
 
     def __init__(
         self, keeper: CandidateKeeper, store: CandidateStore, space: EmbeddingSpace, settings: PublisherSettings
     ) -> None:
-        """Takes what computes the candidates, where they go, the model that they are of, and when to publish."""
+        """Takes the source of candidates, the store, the model of their embeddings, and when to publish."""
         self._keeper = keeper
         self._store = store
         self._space = space
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._due = asyncio.Event()
-        self._turn = asyncio.Lock()
+        self._publishing = asyncio.Lock()
         self._computed: CandidateSet | None = None
         self._published: str | None = None
-        self._trouble = False
-        self._allowance = _Allowance()
+        self._failing = False
+        self._budget = _Budget()
 
     @property
     def published_version(self) -> str:
-        """The version that was published last; "" where there are no candidates."""
+        """The version that was published last; "" if there are no candidates."""
         return self._published or ""
 
     def note(self, changes: Sequence[Change]) -> None:
-        """Takes note of a write; fulfils `writing.ChangeListener`, in any thread."""
+        """Notes the changes of a write; may be called in any thread."""
         if self._keeper.note(changes):
             self._loop.call_soon_threadsafe(self._due.set)
 
@@ -100,66 +100,66 @@ class CandidatePublisher:
         await self.publish()
 
     async def after_write(self) -> None:
-        """Publishes at once what a write has made due, where settings say so; otherwise `run` does, a little later."""
-        at_once = self._settings.pause_s == 0 and self._allowance.wait_s() == 0
-        # What `run` is publishing at this moment is waited for too.
-        if at_once and (self._due.is_set() or self._turn.locked()):
+        """Publishes what a write has made due at once, if pause_s is 0; otherwise `run` does, a little later."""
+        at_once = self._settings.pause_s == 0 and self._budget.wait_s() == 0
+        # A publication that `run` has begun is awaited too.
+        if at_once and (self._due.is_set() or self._publishing.locked()):
             await self.publish()
 
     async def publish(self) -> bool:
         """Computes what is due and brings the store up to date.
 
         Returns:
-            Whether the store holds the candidates now. Why it does not is logged, once until that changes.
+            Whether the store has the candidates now. The first of several failures is logged.
         """
-        async with self._turn:
+        async with self._publishing:
             if self._due.is_set() or self._computed is None:
                 self._due.clear()
                 try:
-                    with self._allowance.spending():
+                    with self._budget.spending():
                         self._computed = await asyncio.to_thread(self._keeper.compute)
                 except BaseException:
                     self._due.set()
                     raise
-            return await self._bring(self._computed)
+            return await self._update_store(self._computed)
 
-    async def _bring(self, candidates: CandidateSet) -> bool:
+    async def _update_store(self, candidates: CandidateSet) -> bool:
         try:
-            held = await self._store.version(self._space.model_version)
-            # An empty catalogue takes the place of candidates that are there, but is nothing to begin with.
-            wanted = bool(candidates.product_ids) or held is not None
-            if wanted and held != candidates.version:
+            stored = await self._store.version(self._space.model_version)
+            # An empty set replaces one that is in the store, but is not worth publishing first.
+            wanted = bool(candidates.product_ids) or stored is not None
+            if wanted and stored != candidates.version:
                 await self._store.publish(candidates)
                 _log.info(
                     "candidates published",
                     candidates_version=candidates.version,
                     count=len(candidates.product_ids),
-                    lost=held is None and self._published == candidates.version,
+                    lost=stored is None and self._published == candidates.version,
                 )
         except Unavailable as error:
-            if not self._trouble:
-                _log.warning("candidates cannot be published; they will be tried again", why=error.message)
-            self._trouble = True
+            if not self._failing:
+                _log.warning("candidates cannot be published; trying again", why=error.message)
+            self._failing = True
             return False
-        if self._trouble:
+        if self._failing:
             _log.info("candidates can be published again")
-        self._trouble = False
+        self._failing = False
         self._published = candidates.version if candidates.product_ids else None
         return True
 
     async def run(self) -> None:
-        """Publishes what is due, looks after what is published, and keeps it, until it is cancelled."""
+        """Publishes what is due, checks that the store still has it, and stores it between starts; until cancelled."""
         while True:
-            quiet = self._keeper.index_version
+            version = self._keeper.index_version
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.period_s):
                     await self._due.wait()
             try:
-                held = await self.publish()
-                if self._keeper.index_version == quiet:
+                published = await self.publish()
+                if self._keeper.index_version == version:
                     await asyncio.to_thread(self._keeper.keep)
             except Exception:
                 _log.exception("candidates could not be computed")
-                held = False
-            pause_s = max(self._settings.pause_s, self._allowance.wait_s())
-            await asyncio.sleep(pause_s if held else max(pause_s, self._settings.period_s))
+                published = False
+            pause_s = max(self._settings.pause_s, self._budget.wait_s())
+            await asyncio.sleep(pause_s if published else max(pause_s, self._settings.period_s))

@@ -1,1 +1,1 @@
-"""The catalogue's truth: products and embeddings in SQLite, photographs beside it."""
+"""The catalogue on disk: products and embeddings in SQLite, photographs beside it."""

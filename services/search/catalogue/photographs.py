@@ -1,4 +1,4 @@
-"""Keeping the photographs as they were uploaded, by the hash of their content."""
+"""Stores photographs as they were uploaded, by the hash of their content."""
 
 import hashlib
 import os
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
-# Where unfinished files are; longer than the two digits of a folder of finished ones.
+# The folder of unfinished files; its name is longer than the two digits of the other folders.
 _INCOMING = "incoming"
-# Files that are synchronised at once.
-_WAITING_FOR_DISK = 16
+# Files that are synchronised at the same time.
+_MAX_SYNCHRONISING = 16
 
 
 class PhotographDamaged(Exception):
-    """A stored file is not what its name says: the disk or a person changed it."""
+    """A stored photograph was changed, by the disk or by a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class StoredPhotograph:
 
 
 class PhotographStore:
-    """Photographs in `directory/ab/cdef…`, by SHA-256; only `Catalogue`, which knows what is in use, writes here."""
+    """Photographs in `directory/ab/cdef…`, by SHA-256; only `Catalogue`, which knows their use, writes here."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -43,10 +43,10 @@ class PhotographStore:
         self._incoming.mkdir(parents=True, exist_ok=True)
 
     def read(self, sha256: str) -> StoredPhotograph | None:
-        """Returns a photograph, or None where there is none.
+        """Returns a photograph, or None if there is none.
 
         Raises:
-            PhotographDamaged: the content does not fit the hash, or is no JPEG, PNG or WebP file.
+            PhotographDamaged: the content does not match the hash, or is no JPEG, PNG or WebP file.
         """
         try:
             content = self._path(sha256).read_bytes()
@@ -55,30 +55,28 @@ class PhotographStore:
         media_type = _media_type(content)
         if media_type is None or hashlib.sha256(content).hexdigest() != sha256:
             raise PhotographDamaged(
-                f"the photograph {sha256} is not what was uploaded; delete its products and send them again"
+                f"The photograph {sha256} is not what was uploaded; delete its products and send them again."
             )
         return StoredPhotograph(content, media_type, sha256)
 
     def put(self, contents: Sequence[bytes]) -> tuple[str, ...]:
-        """Keeps photographs, on disk when it returns; one that is there already, and whole, is not written again.
+        """Stores photographs; they are on disk when it returns. An intact one is not written again.
 
         Returns:
-            The SHA-256 of each.
+            The SHA-256 per photograph.
 
         Raises:
             OSError: they could not be written.
         """
         hashes = tuple(hashlib.sha256(content).hexdigest() for content in contents)
         missing = {
-            sha256: content
-            for sha256, content in zip(hashes, contents, strict=True)
-            if not self._holds(sha256, content)
+            sha256: content for sha256, content in zip(hashes, contents, strict=True) if not self._has(sha256, content)
         }
         if not missing:
             return hashes
-        # A name appears only once its content is on disk, and counts only once its folder is. One after another, each
-        # would wait for a commit of the file system's own; those who wait at the same time share one.
-        with ThreadPoolExecutor(min(_WAITING_FOR_DISK, len(missing)), thread_name_prefix="photographs") as threads:
+        # A file gets its name once its content is on disk, and is durable once its folder is synchronised too. Files
+        # that are synchronised at the same time share one commit of the file system.
+        with ThreadPoolExecutor(min(_MAX_SYNCHRONISING, len(missing)), thread_name_prefix="photographs") as threads:
             list(threads.map(self._write_incoming, missing.keys(), missing.values()))
             folders: set[Path] = set()
             for sha256 in missing:
@@ -92,24 +90,24 @@ class PhotographStore:
         return hashes
 
     def remove(self, sha256s: Iterable[str]) -> None:
-        """Removes photographs; one that is not there is no error.
+        """Removes photographs; a missing one is no error.
 
         Raises:
-            OSError: one could not be removed.
+            OSError: a photograph could not be removed.
         """
         for sha256 in sha256s:
             self._path(sha256).unlink(missing_ok=True)
 
     def sweep(self, referenced: frozenset[str]) -> int:
-        """Removes all that a crash left behind: unfinished files, and photographs that nobody refers to.
+        """Removes what a crash left behind: unfinished files, and photographs that no product refers to.
 
-        Files that are none of ours are left alone.
+        Files with other names are left alone.
 
         Returns:
-            How many files went.
+            The number of removed files.
 
         Raises:
-            OSError: one could not be removed.
+            OSError: a file could not be removed.
         """
         orphans = [path for path in self._incoming.iterdir() if _SHA256.fullmatch(path.name)]
         for folder in self._directory.iterdir():
@@ -130,7 +128,7 @@ class PhotographStore:
     def _path(self, sha256: str) -> Path:
         return self._directory / sha256[:2] / sha256[2:]
 
-    def _holds(self, sha256: str, content: bytes) -> bool:
+    def _has(self, sha256: str, content: bytes) -> bool:
         try:
             return self._path(sha256).read_bytes() == content
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The truth about the catalogue: products, their embeddings and photographs, on disk before they are acknowledged."""
+"""The catalogue: products, their embeddings and photographs, on disk before a write is acknowledged."""
 
 import hashlib
 import json
@@ -51,7 +51,7 @@ PHOTOGRAPHS_FOLDER = "photographs"
 
 _logger = logging.getLogger(__name__)
 
-# Little-endian, whatever the machine, so that a data directory can move.
+# Little-endian on every machine, so that a data directory can move between machines.
 _FLOAT16 = np.dtype("<f2")
 _STORED = ", ".join((*PRODUCT_COLUMNS, *CONTENT_COLUMNS, "embedding"))
 _WITHOUT_EMBEDDING = ", ".join(("id", *CONTENT_COLUMNS))
@@ -63,7 +63,7 @@ _UPSERT = (
 
 
 class UpsertOutcome(Enum):
-    """What was done with a row."""
+    """The outcome of writing a row."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -72,11 +72,11 @@ class UpsertOutcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class NewContent:
-    """What a product looks like.
+    """New content of a product.
 
     Attributes:
-        embedding: of any model; kept as float16.
-        photograph: what it was made of, which is kept; None for a shop that embeds by itself.
+        embedding: of any model; stored as float16.
+        photograph: that was embedded, which is stored too; None for a shop that sends embeddings.
     """
 
     embedding: Embedding
@@ -85,7 +85,7 @@ class NewContent:
 
 @dataclass(frozen=True, slots=True)
 class Upsert:
-    """A product to be written; `content` None keeps what is stored of a product that is known."""
+    """A product to be written; `content` None keeps the stored content."""
 
     product: Product
     content: NewContent | None
@@ -93,12 +93,12 @@ class Upsert:
 
 @dataclass(frozen=True, slots=True)
 class ContentState:
-    """What is known of a product's content, enough to tell whether it must be embedded again.
+    """The origin of a stored embedding, which decides whether a product must be embedded again.
 
     Attributes:
-        model_version: of the stored embedding.
-        photograph_sha256: None where it came as an embedding.
-        region: the part of the photograph that was embedded.
+        model_version: the model of the embedding.
+        photograph_sha256: the photograph; None if the product came with an embedding.
+        region: the part of the photograph that was embedded; None for the whole.
     """
 
     model_version: str
@@ -106,7 +106,7 @@ class ContentState:
     region: Box | None
 
     def is_of(self, photograph: Photograph, model_version: str) -> bool:
-        """Tells whether the stored embedding is that of this photograph by this model."""
+        """Returns whether the stored embedding is the one that this model makes of this photograph."""
         return (
             self.model_version == model_version
             and self.region == photograph.region
@@ -125,13 +125,13 @@ class StoredProduct:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What a write did.
+    """The result of a write.
 
     Attributes:
-        outcomes: one an upsert, in their order.
-        changed: the products that were created or updated, as they are now stored: what an index must take over.
-        deleted: the ids that were there and went.
-        index_version: after the write; as before where nothing changed.
+        outcomes: one per upsert, in their order.
+        changed: the products that were created or updated, as they are stored now; an index must take them over.
+        deleted: the ids of products that existed and were deleted.
+        index_version: after the write; as before if nothing changed.
     """
 
     outcomes: tuple[UpsertOutcome, ...]
@@ -141,29 +141,29 @@ class WriteResult:
 
 
 class Catalogue:
-    """Products in SQLite, photographs beside it; one process at a time, any number of threads.
+    """Products in SQLite, photographs beside it; for one process at a time and any number of threads.
 
-    A write is on disk when `write` returns: transactions are synchronous, photographs are synchronised before the
-    transaction that refers to them. `index_version` is persistent and grows by one with every write that changes
-    anything.
+    A write is on disk when `write` returns: transactions are synchronous, and photographs are synchronised before the
+    transaction that refers to them. `index_version` is persistent. It grows by one with every write that changes
+    something.
     """
 
     def __init__(self, directory: Path, now: Callable[[], datetime] | None = None) -> None:
-        """Opens the catalogue of a data directory, or makes an empty one, and sweeps what a crash left behind.
+        """Opens the catalogue of a data directory, or creates an empty one, and removes what a crash left behind.
 
         Args:
-            directory: made where it is missing.
-            now: gives the time of a write, with a time zone; None for the system's clock in UTC.
+            directory: created if it is missing.
+            now: returns the time of a write, with a time zone; None for the system's clock in UTC.
 
         Raises:
-            CatalogueUnusable: another process has it open; or its database is of an unknown schema, or none of ours.
+            CatalogueUnusable: another process has it open, or its database is no catalogue of this version.
             OSError: the directory cannot be written.
         """
         self._now = now if now is not None else _system_clock
         directory.mkdir(parents=True, exist_ok=True)
         self._lock = DirectoryLock(directory / LOCK_FILE)
         try:
-            # Readers have a connection of their own: with a write-ahead log they need not wait for a write's commit.
+            # Readers have their own connection: with a write-ahead log they need not wait for a commit.
             self._writer = connect(directory / DATABASE_FILE)
             self._reader = connect(directory / DATABASE_FILE)
             self._photographs = PhotographStore(directory / PHOTOGRAPHS_FOLDER)
@@ -175,7 +175,7 @@ class Catalogue:
         self._read_lock = threading.Lock()
 
     def close(self) -> None:
-        """Closes the database and gives the directory free; a write under way is finished first."""
+        """Closes the database and releases the directory; a write under way is finished first."""
         with self._write_lock, self._read_lock:
             self._reader.close()
             self._writer.close()
@@ -194,17 +194,17 @@ class Catalogue:
 
     @property
     def index_version(self) -> int:
-        """The version of the catalogue: 0 where nothing was ever written."""
+        """The version of the catalogue: 0 before the first write."""
         return int(self._read("SELECT index_version FROM state")[0][0])
 
     @property
     def update_time(self) -> datetime | None:
-        """When the newest write was committed, in UTC; None where nothing was ever written."""
+        """When the newest write was committed, in UTC; None before the first write."""
         text = self._read("SELECT update_time FROM state")[0][0]
         return None if text is None else datetime.fromisoformat(text)
 
     def states(self, product_ids: Collection[str]) -> Mapping[str, ContentState]:
-        """Returns what is known of the content of those products that exist."""
+        """Returns the state of the content per product, of those that exist."""
         rows = self._read(
             f"SELECT {_WITHOUT_EMBEDDING} FROM products WHERE id IN (SELECT value FROM json_each(?))",
             json.dumps(list(product_ids)),
@@ -217,25 +217,25 @@ class Catalogue:
         return _stored_product(rows[0]) if rows else None
 
     def photograph(self, product_id: str) -> StoredPhotograph | None:
-        """Returns the photograph of a product; None where there is no such product, or none was kept of it.
+        """Returns the photograph of a product; None if there is no such product, or it has no photograph.
 
         Raises:
-            PhotographDamaged: the file on disk is not what was uploaded, or gone.
+            PhotographDamaged: the file on disk was changed, or is gone.
         """
         sha256 = self._photograph_of(product_id)
         while sha256 is not None:
             stored = self._photographs.read(sha256)
             if stored is not None:
                 return stored
-            # A write may have replaced the photograph in between; then there is another one to read.
+            # A write may have replaced the photograph in between; then there is a new one to read.
             now_sha256 = self._photograph_of(product_id)
             if now_sha256 == sha256:
-                raise PhotographDamaged(f"the photograph {sha256} is gone; delete its products and send them again")
+                raise PhotographDamaged(f"The photograph {sha256} is gone; delete its products and send them again.")
             sha256 = now_sha256
         return None
 
     def by_derived_type(self) -> Iterator[tuple[StoredProduct, ...]]:
-        """Yields all products, those of one derived type together, to build an index of; no write may run beside."""
+        """Yields all products, one derived type at a time, for loading an index; no write may run meanwhile."""
         for gender, article_type in self._read("SELECT DISTINCT gender, article_type FROM products ORDER BY 1, 2"):
             rows = self._read(
                 f"SELECT {_STORED} FROM products WHERE gender = ? AND article_type = ? ORDER BY id",
@@ -245,14 +245,14 @@ class Catalogue:
             yield tuple(_stored_product(row) for row in rows)
 
     def write(self, upserts: Sequence[Upsert] = (), deletes: Collection[str] = ()) -> WriteResult:
-        """Creates, replaces and deletes products in one transaction; all of it is on disk when this returns, or none.
+        """Creates, replaces and deletes products in one transaction: all of it is on disk when this returns, or none.
 
-        A row that is stored already leaves no trace: the same attributes and the same content, which is the same
+        An upsert that changes nothing is not written. That needs the same attributes and the same content: the same
         photograph and region embedded by the same model, or without a photograph the same embedding in float16.
 
         Args:
             upserts: products, no id twice and none that is also deleted.
-            deletes: ids; one that is not there is no error and not in the result's `deleted`.
+            deletes: ids; an unknown one is no error and not in the result's `deleted`.
 
         Raises:
             ValueError: an id comes twice.
@@ -261,7 +261,7 @@ class Catalogue:
         """
         ids = [upsert.product.id for upsert in upserts]
         if len({*ids, *deletes}) < len(ids) + len(deletes):
-            raise ValueError("an id comes twice in one write")
+            raise ValueError("An id comes twice in one write.")
         with self._write_lock:
             before = self._stored([*ids, *deletes])
             after = [_merged(upsert, before.get(upsert.product.id)) for upsert in upserts]
@@ -307,7 +307,7 @@ class Catalogue:
         )
 
     def _remove_unreferenced(self, sha256s: Collection[str]) -> None:
-        """Removes those photographs that no product refers to, once what refers to the others is committed."""
+        """Removes those of some photographs that no product refers to; to be called after the commit."""
         rows = self._writer.execute(
             "SELECT value FROM json_each(?) WHERE value NOT IN "
             "(SELECT photograph_sha256 FROM products WHERE photograph_sha256 IN (SELECT value FROM json_each(?)))",
@@ -316,7 +316,7 @@ class Catalogue:
         try:
             self._photographs.remove(row[0] for row in rows)
         except OSError:
-            # The write itself stands. What is left lies unused until the next start sweeps it.
+            # The write is valid all the same. The next start removes the photographs that are left.
             _logger.warning("a photograph that no product refers to could not be removed", exc_info=True)
 
     def _stored(self, product_ids: Sequence[str]) -> dict[str, StoredProduct]:
@@ -356,7 +356,7 @@ def _photograph(upsert: Upsert) -> Photograph | None:
 
 
 def _merged(upsert: Upsert, before: StoredProduct | None) -> StoredProduct:
-    """Returns what is to be stored: new attributes, with the content that is known where none came or the same did."""
+    """Returns the product to be stored: its new attributes, and the stored content unless there is another one."""
     content = upsert.content
     if content is None:
         if before is None:
@@ -369,7 +369,7 @@ def _merged(upsert: Upsert, before: StoredProduct | None) -> StoredProduct:
         sha256 = hashlib.sha256(content.photograph.content).hexdigest()
         state = ContentState(content.embedding.model_version, sha256, content.photograph.region)
         if before is not None and before.content == state:
-            # Embedded again in another batch, the same photograph may differ in its last bits: that is no change.
+            # Embedded in another batch, the same photograph may differ in its last bits, which is no change.
             embedding = before.embedding
     return StoredProduct(upsert.product, embedding, state)
 

@@ -1,1 +1,1 @@
-"""Writes to the catalogue: embedding photographs, committing, and keeping the index up with it."""
+"""Writes to the catalogue: embed the photographs, commit, bring the index up to date."""

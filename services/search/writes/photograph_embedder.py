@@ -35,7 +35,7 @@ class WriteEmbedder:
         Raises:
             Unavailable: EMBEDDER_UNAVAILABLE: the embedder does not answer, or serves another model.
             Overloaded: QUEUE_FULL: the embedder's queue is full.
-            DeadlineExceeded: the time was too short for some of them.
+            DeadlineExceeded: the deadline passed before all were embedded.
         """
         results: list[Embedding | FashionError] = []
         for start in range(0, len(photographs), self._group_size):
@@ -46,7 +46,7 @@ class WriteEmbedder:
 
     def _check(self, results: Sequence[Embedding | FashionError]) -> None:
         for result in results:
-            # These say nothing about the photograph: the same row may be fine a moment later.
+            # These errors are not about the photograph: the same row may succeed a moment later.
             if isinstance(result, Unavailable | DeadlineExceeded):
                 raise result
             if isinstance(result, Embedding):

@@ -1,4 +1,4 @@
-"""Writes the catalogue, one write after another: to disk, then into the index; what is acknowledged is found."""
+"""Writes the catalogue, one write after another: to disk, then into the index, then it is acknowledged."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ from services.search.writes.photograph_embedder import WriteEmbedder
 
 _log = structlog.stdlib.get_logger(__name__)
 
-# A row has to be planned anew where another write changed its product while its photograph was being embedded. More
-# often than this in a row means two writers that fight for the same products.
+# A write starts over if another one changed its products while photographs were being embedded. A write that loses this
+# many races has a rival that keeps writing the same products.
 _MAX_ATTEMPTS = 8
 
 
@@ -37,8 +37,8 @@ class UpsertRow:
 
     Attributes:
         product_id: as sent.
-        product: its attributes, or what is wrong with them.
-        content: what it looks like: an embedding as sent, unchecked; None keeps what is known.
+        product: the attributes, or the error in them.
+        content: a photograph, or an embedding as sent, unchecked; None keeps the stored one.
     """
 
     product_id: str
@@ -48,10 +48,10 @@ class UpsertRow:
 
 @dataclass(frozen=True, slots=True)
 class UpsertReport:
-    """What an upsert did.
+    """The result of an upsert.
 
     Attributes:
-        results: what was done with each row, or what was wrong with it, in their order.
+        results: one outcome or error per row, in their order.
         index_version: after the write.
     """
 
@@ -61,7 +61,7 @@ class UpsertReport:
 
 @dataclass(frozen=True, slots=True)
 class DeleteReport:
-    """What a delete did: each id's error, or None where it went; and the version after it."""
+    """The result of a delete: per id an error, or None if it was deleted; and the index version after it."""
 
     results: tuple[FashionError | None, ...]
     index_version: int
@@ -69,14 +69,14 @@ class DeleteReport:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A product before and after a write; None where there was none, or is none any more."""
+    """A product before and after a write; None before it was created and after it was deleted."""
 
     before: Product | None
     after: Product | None
 
 
 class ChangeListener(Protocol):
-    """Who wants to know what changed; called in the writing thread, so quick, and safe to be called there."""
+    """Called in the writing thread after every write that changed something; it must be quick and thread-safe."""
 
     def __call__(self, changes: Sequence[Change]) -> None:
         """Takes note of the changes of one write."""
@@ -85,11 +85,11 @@ class ChangeListener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WriteLimits:
-    """What a write may be.
+    """The limits of writes.
 
     Attributes:
-        batch_rows: rows or ids at once.
-        max_pending: writes that may wait for their turn.
+        batch_rows: maximum number of rows or ids per write.
+        max_pending: maximum number of writes under way or waiting.
     """
 
     batch_rows: int
@@ -97,7 +97,7 @@ class WriteLimits:
 
 
 class CatalogueWriter:
-    """The one writer of a catalogue and of the index that is derived from it."""
+    """The only writer of a catalogue and of its index."""
 
     def __init__(
         self,
@@ -109,15 +109,15 @@ class CatalogueWriter:
         limits: WriteLimits,
         on_change: ChangeListener = lambda changes: None,
     ) -> None:
-        """Puts the writer together; `load` fills the index.
+        """Takes the parts; `load` fills the index.
 
         Args:
             catalogue: the truth.
-            index: follows it.
+            index: derived from the catalogue.
             space: the model that is served.
             embedder: for photographs.
-            limits: of a write.
-            on_change: told after each write that changed something.
+            limits: of writes.
+            on_change: called after each write that changed something.
         """
         self._catalogue = catalogue
         self._index = index
@@ -125,23 +125,23 @@ class CatalogueWriter:
         self._embedder = embedder
         self._limits = limits
         self._on_change = on_change
-        # One thread: what it does is done in one piece, even where the caller has gone meanwhile.
+        # One thread, so that each write is done in one piece, even if its caller has gone meanwhile.
         self._lane = Workers("catalogue-writer", threads=1, max_pending=self._limits.max_pending)
 
     async def load(self) -> tuple[str, ...]:
         """Fills the index from the catalogue.
 
         Returns:
-            The products of another model version whose photograph is kept, in no particular order: they can be
-            embedded again.
+            The products of another model version that have a photograph, in no particular order: they can be embedded
+            again.
         """
         return await self._lane.run(self._load)
 
     async def upsert_products(self, rows: Sequence[UpsertRow]) -> UpsertReport:
-        """Creates or replaces products; a bad row spoils only itself.
+        """Creates or replaces products; a bad row fails alone.
 
         Args:
-            rows: of rows with the same id the first counts, the others are refused.
+            rows: of several rows with the same id, all but the first are refused.
 
         Raises:
             InvalidInput: BATCH_EMPTY, BATCH_TOO_LARGE.
@@ -162,7 +162,7 @@ class CatalogueWriter:
         )
 
     async def delete_products(self, product_ids: Sequence[str]) -> DeleteReport:
-        """Deletes products and their photographs; naming one twice is the same as once.
+        """Deletes products and their photographs; an id may be named twice.
 
         Raises:
             InvalidInput: BATCH_EMPTY, BATCH_TOO_LARGE.
@@ -172,22 +172,22 @@ class CatalogueWriter:
         return await self._lane.run(self._delete, product_ids)
 
     async def embed_again(self, product_ids: Sequence[str]) -> int:
-        """Embeds products of another model version from the photographs that are kept of them.
+        """Embeds products of another model version again, from their stored photographs.
 
         Args:
-            product_ids: a few of those that `load` named; one that was changed or deleted meanwhile is passed over.
+            product_ids: a few of those that `load` returned; one that was changed or deleted meanwhile is skipped.
 
         Returns:
-            How many can be found again; the others are logged.
+            The number of products embedded again; failures are logged.
 
         Raises:
             Unavailable: EMBEDDER_UNAVAILABLE.
             Overloaded: QUEUE_FULL.
         """
-        kept = await self._lane.run(self._outdated, product_ids)
-        embedded = await self._embedder.embed([photograph for _, photograph in kept])
-        renewed: list[tuple[StoredProduct, NewContent]] = []
-        for (stored, photograph), result in zip(kept, embedded, strict=True):
+        outdated = await self._lane.run(self._outdated, product_ids)
+        results = await self._embedder.embed([photograph for _, photograph in outdated])
+        embedded: list[tuple[StoredProduct, NewContent]] = []
+        for (stored, photograph), result in zip(outdated, results, strict=True):
             if isinstance(result, FashionError):
                 _log.warning(
                     "product cannot be embedded again",
@@ -196,11 +196,11 @@ class CatalogueWriter:
                     why=str(result),
                 )
             else:
-                renewed.append((stored, NewContent(result, photograph)))
-        return await self._lane.run(self._renew, renewed) if renewed else 0
+                embedded.append((stored, NewContent(result, photograph)))
+        return await self._lane.run(self._replace_content, embedded) if embedded else 0
 
     def close(self) -> None:
-        """Waits for the write under way and ends."""
+        """Waits for the write under way, then ends the thread."""
         self._lane.close()
 
     def _check_size(self, size: int) -> None:
@@ -208,12 +208,12 @@ class CatalogueWriter:
             raise InvalidInput("The batch is empty.", reason="BATCH_EMPTY")
         if size > self._limits.batch_rows:
             raise InvalidInput(
-                f"The batch has {size} rows; at most {self._limits.batch_rows} are taken at once.",
+                f"The batch has {size} rows; at most {self._limits.batch_rows} are allowed.",
                 reason="BATCH_TOO_LARGE",
                 metadata={"max_rows": str(self._limits.batch_rows)},
             )
 
-    # What follows runs in the lane.
+    # From here on the methods run in the lane.
 
     def _load(self) -> tuple[str, ...]:
         outdated: list[str] = []
@@ -282,25 +282,25 @@ class CatalogueWriter:
         return DeleteReport(tuple(results), index_version)
 
     def _outdated(self, product_ids: Sequence[str]) -> list[tuple[StoredProduct, Photograph]]:
-        found: list[tuple[StoredProduct, Photograph]] = []
+        outdated: list[tuple[StoredProduct, Photograph]] = []
         for product_id in product_ids:
             stored = self._catalogue.get(product_id)
             if stored is None or stored.content.model_version == self._space.model_version:
                 continue
             try:
-                kept = self._catalogue.photograph(product_id)
+                photograph = self._catalogue.photograph(product_id)
             except PhotographDamaged:
                 _log.exception("product cannot be embedded again", product_id=product_id)
                 continue
-            if kept is not None:
-                found.append((stored, Photograph(kept.content, stored.content.region)))
-        return found
+            if photograph is not None:
+                outdated.append((stored, Photograph(photograph.content, stored.content.region)))
+        return outdated
 
-    def _renew(self, renewed: Sequence[tuple[StoredProduct, NewContent]]) -> int:
+    def _replace_content(self, embedded: Sequence[tuple[StoredProduct, NewContent]]) -> int:
         upserts: list[Upsert] = []
-        for before, content in renewed:
+        for before, content in embedded:
             now = self._catalogue.get(before.product.id)
-            # A write that came between knows better than we do.
+            # A write that came in between is newer than this embedding.
             if now is not None and now.content == before.content:
                 upserts.append(Upsert(now.product, content))
         self._write(upserts)
@@ -319,8 +319,8 @@ class CatalogueWriter:
         try:
             self._index.apply([self._indexed(each) for each in result.changed], result.deleted, result.index_version)
         except Exception:
-            # The write is on disk, so it must be found: build the index anew rather than leave it behind.
-            _log.exception("index could not follow a write; it is built anew", index_version=result.index_version)
+            # The write is on disk, so it must be found: rather load the index again than leave it behind.
+            _log.exception("index did not take over a write; it is loaded again", index_version=result.index_version)
             self._load()
         self._on_change(changes)
         return result.index_version, result.outcomes
@@ -332,7 +332,7 @@ class CatalogueWriter:
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """A row that may be written, its embedding, where it has one, checked."""
+    """A row that may be written; its embedding, if it has one, is checked."""
 
     product: Product
     content: Photograph | Embedding | None
@@ -340,7 +340,7 @@ class _Planned:
 
 @dataclass(frozen=True, slots=True)
 class _Missing:
-    """Nothing was written yet: these rows' photographs have to be embedded first."""
+    """The rows whose photographs have to be embedded before anything is written."""
 
     missing: tuple[tuple[int, Photograph], ...]
 
@@ -371,7 +371,7 @@ def _checked(rows: Sequence[UpsertRow], space: EmbeddingSpace) -> tuple[_Row, ..
 
 def _duplicate(product_id: str, first: int) -> InvalidInput:
     return InvalidInput(
-        f'row {first} of this batch has the id "{product_id}" already; only that row counts',
+        f'The batch has the id "{product_id}" in row {first} already; only that row was taken.',
         reason="PRODUCT_ID_DUPLICATE",
         metadata={"field": "id", "first_row": str(first)},
     )

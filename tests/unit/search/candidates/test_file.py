@@ -9,7 +9,7 @@ import pytest
 from services.contract.fakes import MemoryCandidateStore
 from services.contract.values import Gender, ModelInfo
 from services.search.candidates.clusters import candidates_of
-from services.search.candidates.file import FILE, CandidateFile, KeptType
+from services.search.candidates.file import FILE, CandidateFile, StoredType
 from services.search.candidates.keeper import CandidateKeeper
 from services.search.candidates.publisher import CandidatePublisher, PublisherSettings
 from services.search.catalogue.products import Product
@@ -120,11 +120,14 @@ def test_a_write_that_was_not_kept_has_everything_computed_and_the_file_goes(sho
     assert again.compute().version == fresh.compute().version
 
 
-def kept(directory: Path) -> tuple[CandidateFile, dict[str, KeptType]]:
+def kept(directory: Path) -> tuple[CandidateFile, dict[str, StoredType]]:
     rows = np.stack([direction(number) for number in range(5)])
     ids = [f"p{number}" for number in range(5)]
     found = candidates_of(rows, ids, ["Topwear"] * 5, [Gender.MEN] * 5, ["Tshirts"] * 5)
-    types = {"Men Tshirts": KeptType(tuple(found), 5, frozenset({"p9"})), "Men Shirts": KeptType((), 0, frozenset())}
+    types = {
+        "Men Tshirts": StoredType(tuple(found), 5, frozenset({"p9"})),
+        "Men Shirts": StoredType((), 0, frozenset()),
+    }
     file = CandidateFile(directory, MODEL)
     file.save(types, 7)
     return file, types

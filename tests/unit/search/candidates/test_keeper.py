@@ -162,9 +162,9 @@ async def test_a_pause_leaves_it_to_the_background() -> None:
 
 
 async def test_writes_that_cost_too_much_are_followed_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The first publication spends the whole allowance, which hardly comes back.
-    monkeypatch.setattr("services.search.candidates.publisher._AT_ONCE_S", 0.0)
-    monkeypatch.setattr("services.search.candidates.publisher._SHARE_OF_TIME", 1e-6)
+    # The first publication spends the whole budget, which hardly comes back.
+    monkeypatch.setattr("services.search.candidates.publisher._MAX_BURST_S", 0.0)
+    monkeypatch.setattr("services.search.candidates.publisher._MAX_SHARE_OF_TIME", 1e-6)
     shop, store = Shop(), MemoryCandidateStore()
     publisher = CandidatePublisher(shop.keeper, store, MODEL, SETTINGS)
     await publisher.begin(())

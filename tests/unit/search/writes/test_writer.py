@@ -15,7 +15,7 @@ from services.search.catalogue.store import Catalogue, UpsertOutcome
 from services.search.indexes.base import Eligibility
 from services.search.indexes.faiss import FaissIndex
 from services.search.writes.photograph_embedder import WriteEmbedder
-from services.search.writes.reembed import renew
+from services.search.writes.reembed import reembed
 from services.search.writes.writer import CatalogueWriter, Change, UpsertRow, WriteLimits
 from tests.support.small_shop import photograph
 
@@ -302,7 +302,7 @@ async def test_an_embedder_that_is_away_only_delays_embedding_again(tmp_path: Pa
 
     new.before_next_embedding(down)
     async with asyncio.timeout(20):
-        await renew(new.writer, outdated, group=2, pause_s=0.0, after_group=after_group)
+        await reembed(new.writer, outdated, group=2, pause_s=0.0, after_group=after_group)
     assert groups == [2, 4, 5]
     assert new.index.facts().outdated_count == 0
     new.close()
