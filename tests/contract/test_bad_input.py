@@ -1,4 +1,4 @@
-"""Whatever a caller sends: the documented code, reason and text, and a service that goes on serving."""
+"""Any bad input gets the documented code, reason and text, and the service goes on serving."""
 
 import io
 import struct
@@ -29,7 +29,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
 
 @pytest.fixture
 def caller(shared: Caller) -> Iterator[Caller]:
-    """A caller of the small shop; whatever the test did, the service answers afterwards as before."""
+    """Calls the small shop; after the test, the service has to answer as before."""
     before = shared.index()
     yield shared
     health = health_pb2_grpc.HealthStub(shared.channel)
@@ -42,7 +42,7 @@ def caller(shared: Caller) -> Iterator[Caller]:
 
 
 def _png_header(width: int, height: int) -> bytes:
-    """A PNG that announces its size and ends: nobody can afford to believe it."""
+    """Returns a PNG that announces a size and has no pixels."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -78,7 +78,7 @@ def test_a_photograph_that_cannot_be_used_is_refused_with_its_reason(caller: Cal
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_a_photograph_that_cannot_be_used_spoils_only_its_own_row(caller: Caller, name: str) -> None:
+def test_a_photograph_that_cannot_be_used_fails_its_row_alone(caller: Caller, name: str) -> None:
     content, reason, words = IMAGES[name]
     bad = search_pb2.ProductRow(product=items()[0].product(id="bad"), image=types_pb2.Image(content=content))
     answer = caller.upsert([bad, items()[1].row()])
@@ -97,7 +97,7 @@ def test_a_message_beyond_32_mib_is_refused(caller: Caller) -> None:
 
 @dataclass(frozen=True)
 class Refused:
-    """A request of FindSimilar, and what is answered: `words` stand in the text, `metadata` goes along."""
+    """A request of FindSimilar, and its error; `words` must be in the text, `metadata` in the details."""
 
     request: dict[str, object]
     code: grpc.StatusCode
@@ -275,7 +275,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_a_bad_row_spoils_only_itself(caller: Caller, name: str) -> None:
+def test_a_bad_row_fails_alone(caller: Caller, name: str) -> None:
     row, reason, word = ROWS[name]
     answer = caller.upsert([items()[2].row(), row, items()[3].row()])
     assert [each.product_id for each in answer.results] == [items()[2].id, row.product.id, items()[3].id]

@@ -1,4 +1,4 @@
-"""SearchService over gRPC: what goes in comes out, unknown stays absent, and every answer says what was applied."""
+"""SearchService over gRPC: products come back as sent, and every answer says what was applied."""
 
 import hashlib
 from collections.abc import Iterator
@@ -165,7 +165,7 @@ def test_dislikes_are_kept_listed_removed_and_forgotten(caller: Caller) -> None:
     assert not search.ForgetUser(search_pb2.ForgetUserRequest(user_id="bea"), timeout=20).existed
 
 
-def test_the_facts_grow_with_every_write(caller: Caller) -> None:
+def test_every_write_changes_the_facts(caller: Caller) -> None:
     before = caller.index()
     assert (before.product_count, before.available_count, before.outdated_count) == (40, 40, 0)
     assert [(each.label, each.product_count) for each in before.derived_types] == [
@@ -193,7 +193,7 @@ def test_the_request_id_comes_back(caller: Caller) -> None:
         _delete(caller, "timed")
 
 
-def test_a_deadline_that_has_passed_is_told(caller: Caller) -> None:
+def test_a_passed_deadline_is_an_error(caller: Caller) -> None:
     with pytest.raises(grpc.RpcError) as error:
         caller.search.FindSimilar(search_pb2.FindSimilarRequest(product_id=items()[0].id), timeout=0.000001)
     assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED

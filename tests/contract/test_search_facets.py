@@ -1,4 +1,4 @@
-"""ListFacets, explanations and what dislikes stand for, over gRPC."""
+"""ListFacets, explanations and the colours that dislikes cover, over gRPC."""
 
 from collections.abc import Iterator
 from pathlib import Path

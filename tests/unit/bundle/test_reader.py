@@ -1,4 +1,4 @@
-"""Writing a bundle, reading it back, and refusing one that was changed."""
+"""A bundle is read as it was written; a changed one is refused."""
 
 import json
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     read = bundle.encoder_weights()
     kernel = weights()["conv1_conv/kernel"]
     assert read["conv1_conv/kernel"] == pytest.approx(kernel, rel=1e-3, abs=1e-6)
-    # Half precision holds neither of these.
+    # Half precision can represent neither of these.
     assert np.array_equal(read["conv1_bn/moving_variance"], weights()["conv1_bn/moving_variance"])
 
 
@@ -185,16 +185,16 @@ def test_figures_can_be_added_without_touching_the_weights(tmp_path: Path) -> No
         {"scale": 0},
     ],
 )
-def test_a_head_that_cannot_decide_so_is_refused(tmp_path: Path, said: dict[str, object]) -> None:
+def test_impossible_settings_of_a_head_are_refused(tmp_path: Path, said: dict[str, object]) -> None:
     write(tmp_path)
     with pytest.raises(InvalidInput, match="subCategory"):
         describe(tmp_path, heads={"subCategory": said})
 
 
-def test_what_is_said_of_a_head_is_read(tmp_path: Path) -> None:
+def test_the_settings_of_a_head_are_read(tmp_path: Path) -> None:
     write(tmp_path)
     said = {"prior": 0.5, "products": [5, 0, 7], "shares": {"gender": 1.0}}
     head = describe(tmp_path, heads={"subCategory": said}).head("subCategory")
     assert (head.prior, head.products, dict(head.shares)) == (0.5, (5, 0, 7), {"gender": 1.0})
-    # What is not said stays.
+    # Other settings stay.
     assert (head.scale, load_bundle(tmp_path).head("gender").prior) == (20.0, 0.0)

@@ -1,4 +1,4 @@
-"""Which floats are an embedding of the model that is served."""
+"""Floats are checked to be an embedding of the served model."""
 
 import math
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ def test_an_embedding_comes_back_as_float32_of_norm_1() -> None:
 
 
 @pytest.mark.parametrize("norm", [1 - 9.9e-4, 1 + 9.9e-4])
-def test_a_norm_that_rounding_left_is_put_right(norm: float) -> None:
+def test_a_norm_that_is_off_by_rounding_is_corrected(norm: float) -> None:
     embedding = checked_embedding(np.array([0.0, norm, 0.0, 0.0], np.float16), "v1", expected=_Space())
     assert embedding.values.tolist() == [0, 1, 0, 0]
 
@@ -41,7 +41,7 @@ def test_a_norm_that_rounding_left_is_put_right(norm: float) -> None:
         ([3.4e38, 3.4e38, 3.4e38, 3.4e38], r"norm of 6\.8e\+38 "),
     ],
 )
-def test_what_is_no_embedding_is_refused_and_said(values: list[float], text: str) -> None:
+def test_anything_else_is_refused_with_the_reason(values: list[float], text: str) -> None:
     with pytest.raises(InvalidInput, match=text) as raised:
         checked_embedding(values, "v1", expected=_Space())
     assert raised.value.reason == "EMBEDDING_INVALID"

@@ -1,4 +1,4 @@
-"""What users dislike: the same in Redis and in memory, and told apart from nothing when Redis is down."""
+"""Dislikes behave alike in Redis and in memory; Redis being down differs from having none."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -27,7 +27,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[PreferenceStore
     await connected.close()
 
 
-async def test_who_was_never_heard_of_dislikes_nothing(store: PreferenceStore) -> None:
+async def test_an_unknown_user_dislikes_nothing(store: PreferenceStore) -> None:
     assert await store.disliked_colours("ann") == ()
     assert await store.remove("ann", ["Red"]) == ()
     assert await store.forget("ann") is False
@@ -73,7 +73,7 @@ async def test_redis_holds_a_hash_of_colour_to_family_or_exact(redis_url: str) -
         assert client.keys() == ["fashion:user:ann:disliked_colours"]
         assert client.hgetall(disliked_colours_key("ann")) == {"Red": "family", "Blue": "exact"}
         assert client.ttl(disliked_colours_key("ann")) == -1
-        # What this version does not know counts as the family: rather left out than shown.
+        # An unknown value counts as the family.
         client.hset(disliked_colours_key("ann"), "Blue", "somehow")
     assert await store.disliked_colours("ann") == (DislikedColour("Blue"), DislikedColour("Red"))
     await store.close()

@@ -1,4 +1,4 @@
-"""The use cases of search in one process: scopes, what is degraded, what is left out, and what is asked of whom."""
+"""Every operation of search in one process: scopes, degraded answers, exclusions, and the calls of other parts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -44,7 +44,7 @@ KNOWN = "women-dresses-red-0"
 
 
 class Embedder:
-    """The local embedder, counted; it can be replaced by another model's."""
+    """The local embedder; it counts its calls and can pretend to serve another model."""
 
     def __init__(self, local: LocalEmbedder) -> None:
         self.local = local
@@ -64,7 +64,7 @@ class Embedder:
 
 
 class Preferences(MemoryPreferences):
-    """Dislikes that can be out of reach."""
+    """Dislikes in a store that can be down."""
 
     down = False
     asked = 0
@@ -84,7 +84,7 @@ def failing(error: FashionError) -> Callable[[], Awaitable[None]]:
 
 
 class Shop:
-    """Search with the small shop in it, and all whom it asks."""
+    """Search over the small shop, and the parts that it calls."""
 
     def __init__(
         self, search: LocalSearch, embedder: Embedder, classifier: FakeClassifier, preferences: Preferences
@@ -107,7 +107,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
         )
         recogniser = LocalClassifier(ClassifierModel.without_heads(encoder.model))
         resources.callback(recogniser.close)
-        # Not immediate, so it is asked as a remote one is.
+        # Not immediate, so it is called like a remote one.
         classifier = FakeClassifier(recogniser.classify_now)
         preferences = Preferences()
         catalogue = resources.enter_context(Catalogue(tmp_path))
@@ -137,7 +137,7 @@ def _types(answer: SimilarAnswer) -> set[str]:
     return {hit.product.derived_type for hit in answer.result.hits}
 
 
-async def test_a_product_searches_the_whole_inventory_and_asks_nobody(shop: Shop) -> None:
+async def test_a_product_searches_the_whole_inventory_without_other_parts(shop: Shop) -> None:
     answer = await shop.find(KNOWN, top_k=100)
     assert answer.scope is Scope.INVENTORY
     assert (answer.derived_types, answer.classification, answer.degraded) == ((), None, ())
@@ -193,7 +193,7 @@ async def test_without_a_classification_the_inventory_is_searched(shop: Shop, fa
     answer = await shop.find(SHOT, top_k=100)
     assert (answer.scope, answer.degraded) == (Scope.INVENTORY, (Degraded.CLASSIFIER_UNAVAILABLE,))
     assert (answer.classification, answer.result.eligible_count) == (None, len(items()))
-    # Where it does not decide, nothing is missing.
+    # In a scope that does not depend on it, nothing is missing.
     assert (await shop.find(SHOT, scope=Scope.INVENTORY)).degraded == ()
 
 
@@ -204,7 +204,7 @@ async def test_a_classifier_that_hangs_is_not_waited_for(shop: Shop) -> None:
     assert answer.degraded == (Degraded.CLASSIFIER_UNAVAILABLE,)
 
 
-async def test_a_predicted_type_that_the_catalogue_has_not_is_said(shop: Shop) -> None:
+async def test_a_predicted_type_without_products_widens_the_search(shop: Shop) -> None:
     sari = DerivedTypePrediction(Gender.WOMEN, "Sarees", None, 0.9, None)
     said = Classification((), (sari,), ClassificationMethod.MODEL_LABELS, "fake", "")
     shop.classifier.answer = lambda embedding, top_k: said
@@ -230,7 +230,7 @@ async def test_an_exact_dislike_leaves_its_family(shop: Shop) -> None:
     assert "Navy Blue" in {hit.product.base_colour for hit in answer.result.hits}
 
 
-async def test_dislikes_out_of_reach_are_said_or_required(shop: Shop) -> None:
+async def test_missing_dislikes_degrade_the_answer_or_fail_it(shop: Shop) -> None:
     shop.preferences.down = True
     for query in (KNOWN, SHOT):
         answer = await shop.find(query, user_id="ann")
@@ -241,7 +241,7 @@ async def test_dislikes_out_of_reach_are_said_or_required(shop: Shop) -> None:
         assert (await shop.find(query, preference_policy=PreferencePolicy.REQUIRED)).degraded == ()
 
 
-async def test_everything_that_is_missing_is_said(shop: Shop) -> None:
+async def test_an_answer_names_everything_that_is_missing(shop: Shop) -> None:
     shop.preferences.down = True
     shop.classifier.before = failing(Upstream("down", reason="CLASSIFIER_UNAVAILABLE"))
     answer = await shop.find(SHOT, user_id="ann")
@@ -272,7 +272,7 @@ async def test_what_is_out_of_stock_is_left_out_unless_asked_for(shop: Shop) -> 
     assert (facts.product_count, facts.available_count) == (len(items()), len(items()) - 1)
 
 
-async def test_bad_requests_are_refused_before_anybody_is_asked(shop: Shop) -> None:
+async def test_bad_requests_are_refused_before_other_parts_are_called(shop: Shop) -> None:
     for query, request, reason in (
         (None, {}, "QUERY_MISSING"),
         (SHOT, {"top_k": 0}, "TOP_K_OUT_OF_RANGE"),
@@ -300,7 +300,7 @@ async def test_an_unknown_product_is_named(shop: Shop) -> None:
         assert error.value.metadata["product_id"] == "gone"
 
 
-async def test_an_embedder_of_another_model_is_as_good_as_none(shop: Shop) -> None:
+async def test_an_embedder_of_another_model_is_unavailable(shop: Shop) -> None:
     shop.embedder.version = "newer"
     with pytest.raises(Upstream) as error:
         await shop.find(SHOT)
@@ -341,7 +341,7 @@ async def test_a_product_comes_with_its_embedding_where_asked_for(shop: Shop) ->
     assert (await shop.search.get_product(KNOWN, include_embedding=False)).embedding is None
     found = await shop.search.get_product(KNOWN, include_embedding=True)
     assert found.embedding is not None
-    # What was sent back as a query finds the product itself.
+    # As a query, the embedding finds the product itself.
     assert _ids(await shop.find(found.embedding, scope=Scope.INVENTORY, top_k=1)) == [KNOWN]
 
 

@@ -1,4 +1,4 @@
-"""What decoding makes of every kind of picture that shoppers upload, and how it refuses the rest."""
+"""Every kind of picture that shoppers upload is decoded or refused."""
 
 import io
 import struct
@@ -17,14 +17,14 @@ RED = (200, 30, 40)
 
 
 def encode(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
-    """A picture as a file."""
+    """Returns a picture as a file."""
     file = io.BytesIO()
     picture.save(file, kind, **options)
     return file.getvalue()
 
 
 def halves(mode: str = "RGB") -> Image.Image:
-    """Red above, blue below, 40 x 60."""
+    """Returns a picture of 40 x 60 pixels, red above and blue below."""
     pixels = np.zeros((60, 40, 3), dtype=np.uint8)
     pixels[:30], pixels[30:] = RED, (20, 40, 210)
     return Image.fromarray(pixels).convert(mode)
@@ -35,7 +35,7 @@ def near(pixel: NDArray[np.uint8], colour: tuple[int, int, int], tolerance: int 
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_the_format_is_told_by_the_content(kind: str) -> None:
+def test_the_content_determines_the_format(kind: str) -> None:
     pixels = np.asarray(decode(encode(halves(), kind, quality=95)))
     assert pixels.shape == (60, 40, 3)
     assert near(pixels[5, 20], RED, 12)
@@ -185,7 +185,7 @@ def test_a_tiny_region_still_shows_a_pixel() -> None:
 
 
 def large_photograph(seed: int = 3, orientation: int = 1, size: tuple[int, int] = (1800, 2400)) -> bytes:
-    """A drawn product as a camera would store it, with the noise of a sensor."""
+    """Returns a drawn product as a camera would store it, with the noise of a sensor."""
     from offline.drawn import catalogue_specs, draw_product
 
     picture = draw_product(catalogue_specs(seed, 40)[seed]).resize(size, Image.Resampling.BICUBIC)
@@ -201,7 +201,7 @@ def large_photograph(seed: int = 3, orientation: int = 1, size: tuple[int, int] 
 def test_a_large_jpeg_is_decoded_small_and_looks_the_same(region: Box | None, orientation: int) -> None:
     content = large_photograph(orientation=orientation)
     whole = fit(decode(content), 80, 60, region)
-    # A region's edges fall on whole pixels of the reduced picture, a sixth of an input pixel off at most.
+    # The edges of a region are rounded to pixels of the reduced picture: at most a sixth of an input pixel.
     assert np.abs(prepare(content, 80, 60, region).astype(int) - whole.astype(int)).mean() < 2.5
 
 

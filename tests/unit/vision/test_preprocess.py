@@ -1,4 +1,4 @@
-"""How photographs are fitted into the network's input and scaled."""
+"""Photographs are fitted whole into the network's input, and scaled."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_the_whole_picture_is_kept_and_white_is_added(width: int, height: int) -
     rows, columns = dark.any(axis=1).sum(), dark.any(axis=0).sum()
     assert rows / columns == pytest.approx(height / width, rel=0.06)
     assert max(rows / 80, columns / 60) == 1.0
-    # Centred: as much white on one side as on the other, give or take a pixel.
+    # Centred: both white margins are equal within a pixel.
     assert abs(int(dark[::-1].argmax(axis=0).max()) - int(dark.argmax(axis=0).max())) <= 1
 
 

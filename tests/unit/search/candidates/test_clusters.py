@@ -1,4 +1,4 @@
-"""Candidates: groups of alike products, and a version that follows the content."""
+"""Candidates: groups of similar products, under a version that is the hash of their content."""
 
 import math
 

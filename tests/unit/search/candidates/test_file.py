@@ -1,4 +1,4 @@
-"""Candidates are kept between starts, and never taken for those of another catalogue."""
+"""Candidates are stored between starts, and only used for the same state of the catalogue."""
 
 import asyncio
 from pathlib import Path
@@ -33,7 +33,7 @@ def direction(number: int) -> np.ndarray:
 
 
 class Shop:
-    """An index, and keepers of its candidates, one a start."""
+    """An index, and one keeper of its candidates per start."""
 
     def __init__(self, directory: Path) -> None:
         self.index = FaissIndex(SIZE)
@@ -60,7 +60,7 @@ def shop(tmp_path: Path) -> Shop:
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many products candidates are computed of, from here on."""
+    """Returns a list that gets the number of products of each computation from here on."""
     counts: list[int] = []
 
     def counting(embeddings: np.ndarray, *labels: object) -> object:
@@ -71,7 +71,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
-def test_a_start_finds_what_was_kept_and_computes_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_with_stored_candidates_computes_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.write(*range(6))
     shop.write(10, article_type="Shirts")
     first = shop.started()
@@ -83,11 +83,11 @@ def test_a_start_finds_what_was_kept_and_computes_nothing(shop: Shop, monkeypatc
     assert counts == []
 
 
-def test_what_had_changed_since_is_remembered(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_since_the_computation_are_stored(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.write(*range(6))
     first = shop.started()
     first.compute()
-    # A third of them: not worth computing again, and kept as that.
+    # A third of them has changed, which is less than half, and is stored.
     assert not first.note(shop.write(11, 12))
     first.keep()
     counts = counted(monkeypatch)
@@ -95,19 +95,19 @@ def test_what_had_changed_since_is_remembered(shop: Shop, monkeypatch: pytest.Mo
     assert not again.note(shop.write(11))
     again.compute()
     assert counts == []
-    # The third different one is half of six.
+    # With a third product, half of six have changed.
     assert again.note(shop.write(13))
     again.compute()
     assert counts == [9]
 
 
-def test_what_is_due_is_not_kept(shop: Shop) -> None:
+def test_nothing_is_stored_while_something_is_due(shop: Shop) -> None:
     shop.write(0)
     shop.started().keep()
     assert not (shop.directory / FILE).exists()
 
 
-def test_a_write_that_was_not_kept_has_everything_computed_and_the_file_goes(shop: Shop) -> None:
+def test_a_file_of_an_older_state_is_deleted_and_everything_computed(shop: Shop) -> None:
     shop.write(*range(6))
     first = shop.started()
     first.compute()
@@ -133,7 +133,7 @@ def kept(directory: Path) -> tuple[CandidateFile, dict[str, StoredType]]:
     return file, types
 
 
-def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
+def test_reads_what_was_written(tmp_path: Path) -> None:
     file, types = kept(tmp_path)
     found = file.load(7)
     assert found is not None
@@ -145,7 +145,7 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     assert found["Men Shirts"].candidates == ()
 
 
-async def test_the_publisher_keeps_them_in_a_quiet_moment(shop: Shop) -> None:
+async def test_the_publisher_stores_them_between_writes(shop: Shop) -> None:
     shop.write(*range(6))
     keeper = CandidateKeeper(shop.index, MODEL, 0.5, CandidateFile(shop.directory, MODEL))
     publisher = CandidatePublisher(keeper, MemoryCandidateStore(), MODEL, PublisherSettings(period_s=0.02, pause_s=0.0))

@@ -1,4 +1,4 @@
-"""Candidates follow the catalogue: computed where enough has changed, published, and published again where lost."""
+"""Candidates are computed once enough has changed, published, and published again if the store lost them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -27,14 +27,14 @@ def product(number: int, article_type: str = "Tshirts", sub_category: str = "Top
 
 
 def vector(angle: float) -> np.ndarray:
-    """A direction in the plane of the first two axes; the middle of some angles is their medoid."""
+    """Returns a direction in the plane of the first two axes; the medoid of several is the middle one."""
     row = np.zeros(SIZE)
     row[:2] = np.cos(angle), np.sin(angle)
     return row.astype(np.float16)
 
 
 class Shop:
-    """An index, its keeper, and writes that both hear of."""
+    """An index and its keeper; `write` changes both."""
 
     def __init__(self, changed_share: float = 0.5) -> None:
         self.index = FaissIndex(SIZE)
@@ -89,7 +89,7 @@ def test_a_candidate_that_goes_or_changes_is_replaced_at_once() -> None:
     assert shop.keeper.compute().product_ids == ("p001", "p003")
     assert shop.note(deletes=["p002", "p003"])
     assert shop.keeper.compute().product_ids == ("p001",)
-    # Turned away, it is no longer in the middle of the others.
+    # With its new direction it is no longer in the middle of the others.
     assert shop.note([(product(1), 0.5)])
     assert shop.keeper.compute().product_ids == ("p004",)
 
@@ -162,7 +162,7 @@ async def test_a_pause_leaves_it_to_the_background() -> None:
 
 
 async def test_writes_that_cost_too_much_are_followed_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The first publication spends the whole budget, which hardly comes back.
+    # The first publication spends the whole budget, which is hardly refilled.
     monkeypatch.setattr("services.search.candidates.publisher._MAX_BURST_S", 0.0)
     monkeypatch.setattr("services.search.candidates.publisher._MAX_SHARE_OF_TIME", 1e-6)
     shop, store = Shop(), MemoryCandidateStore()

@@ -1,4 +1,4 @@
-"""Photographs by the hash of their content: whole, once, and none left behind."""
+"""Photographs are stored whole and once, by the hash of their content."""
 
 import hashlib
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_keeps_one_file_of_equal_photographs(tmp_path: Path) -> None:
     assert files(tmp_path) == sorted(tmp_path / sha256[:2] / sha256[2:] for sha256 in (first, second))
 
 
-def test_a_damaged_file_is_told_and_put_right_by_the_same_upload(tmp_path: Path) -> None:
+def test_a_damaged_file_is_an_error_until_the_same_upload_repairs_it(tmp_path: Path) -> None:
     store = PhotographStore(tmp_path)
     (sha256,) = store.put([JPEG])
     files(tmp_path)[0].write_bytes(JPEG[:-1])
@@ -47,7 +47,7 @@ def test_a_damaged_file_is_told_and_put_right_by_the_same_upload(tmp_path: Path)
     assert stored.content == JPEG
 
 
-def test_what_was_never_there_is_none_and_its_removal_no_error(tmp_path: Path) -> None:
+def test_a_missing_photograph_is_none_and_may_be_removed(tmp_path: Path) -> None:
     store = PhotographStore(tmp_path)
     sha256 = hashlib.sha256(JPEG).hexdigest()
     assert store.read(sha256) is None

@@ -1,4 +1,4 @@
-"""The catalogue on disk: what a write does, what it leaves behind, what a crash may not take."""
+"""The catalogue on disk: writes are whole, leave nothing behind, and survive a crash."""
 
 import os
 import signal
@@ -101,7 +101,7 @@ def test_everything_that_is_written_is_there_after_reopening(tmp_path: Path) -> 
         assert (len(catalogue), catalogue.index_version, catalogue.update_time) == (2, 1, moment)
 
 
-def test_what_is_stored_already_leaves_no_trace(tmp_path: Path) -> None:
+def test_an_upsert_without_a_change_is_not_written(tmp_path: Path) -> None:
     times = iter(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in range(9))
     with Catalogue(tmp_path, lambda: next(times)) as catalogue:
         rows = [upsert("a", 1, "x"), upsert("b", 2)]
@@ -161,7 +161,7 @@ def test_photographs_go_with_the_last_product_that_shows_them(tmp_path: Path) ->
         assert photographs(tmp_path) == 2
         catalogue.write([upsert("b", 3, "z")], ["c"])
         assert photographs(tmp_path) == 1
-        # A photograph that changes hands within one write stays.
+        # A photograph stays if one write takes it from one product and gives it to another.
         catalogue.write([upsert("d", 3, "z")], ["b"])
         assert catalogue.photograph("d") is not None
         catalogue.write([upsert("d", 3)])
@@ -196,7 +196,7 @@ def test_yields_the_products_of_a_derived_type_together(tmp_path: Path) -> None:
     assert sorted(groups) == [["a", "b"], ["c"], ["d"]]
 
 
-def test_a_photograph_that_the_disk_lost_is_told(tmp_path: Path) -> None:
+def test_a_lost_photograph_is_an_error(tmp_path: Path) -> None:
     with Catalogue(tmp_path) as catalogue:
         catalogue.write([upsert("a", 1, "x")])
         next(path for path in (tmp_path / "photographs").rglob("*") if path.is_file()).unlink()
@@ -347,7 +347,7 @@ WRITER = textwrap.dedent(
             photograph = Photograph(b"\\xff\\xd8\\xff" + str(number).encode() * 500)
             upserts.append(Upsert(product, NewContent(Embedding(vector, "m"), photograph)))
         number += 1
-        # Every other write also replaces a photograph, so that files are removed while the process may die.
+        # Every second write replaces a photograph, so that the process may die while files are removed.
         result = catalogue.write(upserts)
         print(number, result.index_version, flush=True)
         replaced = Photograph(b"\\xff\\xd8\\xff again" + str(number).encode() * 500)
@@ -369,13 +369,13 @@ def test_a_killed_server_loses_nothing_that_it_acknowledged(tmp_path: Path) -> N
                     acknowledged, version = map(int, process.stdout.readline().split())
             finally:
                 process.send_signal(signal.SIGKILL)
-            # What it still had said before it was killed counts too.
+            # What it had acknowledged before it was killed counts too.
             for line in process.stdout:
                 if line.endswith("\n"):
                     acknowledged, version = map(int, line.split())
         with Catalogue(tmp_path) as catalogue:
             assert catalogue.index_version in (version, version + 1)
-            # Nothing but whole writes of five.
+            # Each write has five products: there are only whole ones.
             assert len(catalogue) in (acknowledged, acknowledged + 5)
             for number in range(len(catalogue)):
                 stored = catalogue.get(f"{number:06}")

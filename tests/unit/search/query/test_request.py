@@ -1,4 +1,4 @@
-"""What a main query may ask for."""
+"""The main query is checked before anything is embedded."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The direction that a query looks in, over a real index."""
+"""The vector that a query is compared with, from the products of a real index."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Photographs of writes on their way to the embedder: in groups, a few at a time."""
+"""The photographs of writes are embedded in groups, a few groups at a time."""
 
 import asyncio
 
@@ -43,7 +43,7 @@ async def test_all_writes_together_have_few_groups_in_flight() -> None:
     assert max(under_way) == 2
 
 
-async def test_what_is_wrong_with_a_photograph_stays_its_own() -> None:
+async def test_a_bad_photograph_fails_alone() -> None:
     bad = InvalidInput("broken", reason="IMAGE_UNREADABLE")
     embedder = FakeEmbedder(answer=lambda photograph: bad if photograph.content == b"\x01" else _fine(photograph))
     queue = WriteEmbedder(embedder, "m1", group_size=2, groups_in_flight=1)
@@ -56,13 +56,13 @@ async def test_what_is_wrong_with_a_photograph_stays_its_own() -> None:
 @pytest.mark.parametrize(
     "error", [Upstream("gone", reason="EMBEDDER_UNAVAILABLE"), DeadlineExceeded("late", reason="DEADLINE_EXCEEDED")]
 )
-async def test_what_says_nothing_about_the_photograph_fails_the_write(error: FashionError) -> None:
+async def test_an_error_that_is_not_about_the_photograph_fails_the_write(error: FashionError) -> None:
     queue = WriteEmbedder(FakeEmbedder(answer=lambda photograph: error), "m1", group_size=2, groups_in_flight=1)
     with pytest.raises(type(error)):
         await queue.embed(_photographs(1))
 
 
-async def test_an_embedder_of_another_model_is_as_good_as_none() -> None:
+async def test_an_embedder_of_another_model_is_unavailable() -> None:
     embedder = FakeEmbedder(answer=lambda photograph: Embedding(VECTOR, "m2"))
     queue = WriteEmbedder(embedder, "m1", group_size=2, groups_in_flight=1)
     with pytest.raises(Upstream) as error:

@@ -1,4 +1,4 @@
-"""The one writer: row by row, embedded only where needed, on disk and in the index, whatever happens in between."""
+"""The writer: rows are embedded only if needed, then on disk and in the index, whatever happens meanwhile."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -36,7 +36,7 @@ def model(version: str = "m1") -> ModelInfo:
 
 
 class Shop:
-    """A writer with all that it writes to."""
+    """A writer, its catalogue and its index."""
 
     def __init__(self, directory: Path, version: str = "m1", max_pending: int = 8) -> None:
         self.catalogue = Catalogue(directory)
@@ -57,7 +57,7 @@ class Shop:
         self.catalogue.close()
 
     def before_next_embedding(self, action: Callable[[], Awaitable[object]]) -> None:
-        """Does something else first when the embedder is called the next time."""
+        """Does something else first in the next call of the embedder."""
 
         async def act() -> None:
             self.embedder.before = nothing
@@ -66,7 +66,7 @@ class Shop:
         self.embedder.before = act
 
     def findable(self) -> set[str]:
-        """The products that a search over everything finds."""
+        """Returns the products that a search over everything finds."""
         query = np.full(SIZE, SIZE**-0.5, dtype=np.float32)
         return {hit.product.id for hit in self.index.search(query, 100, Eligibility()).hits}
 
@@ -132,7 +132,7 @@ async def test_another_photograph_or_part_of_it_is_embedded(shop: Shop) -> None:
     assert (report.results, shop.embedder.photographs) == ((UPDATED,), 3)
 
 
-async def test_a_bad_row_spoils_only_itself(shop: Shop) -> None:
+async def test_a_bad_row_fails_alone(shop: Shop) -> None:
     bad = InvalidInput("gender is missing", reason="GENDER_MISSING")
     other = Embedding(np.ones(SIZE, dtype=np.float32) * SIZE**-0.5, "other")
     long = Embedding(np.ones(SIZE, dtype=np.float32), "m1")
@@ -160,11 +160,11 @@ async def test_a_bad_row_spoils_only_itself(shop: Shop) -> None:
         CREATED,
     ]
     assert shop.findable() == {"a", "g"}
-    # "a", "d" and "g": what cannot be written is not embedded either.
+    # "a", "d" and "g": a row that cannot be written is not embedded.
     assert shop.embedder.photographs == 3
 
 
-async def test_an_embedder_that_is_down_leaves_everything_as_it_was(shop: Shop) -> None:
+async def test_a_write_without_embedder_changes_nothing(shop: Shop) -> None:
     await shop.writer.upsert_products([row("a", shot(0))])
     shop.embedder.before = down
     with pytest.raises(Upstream):
@@ -197,9 +197,9 @@ async def test_deleting_takes_product_and_photograph(shop: Shop) -> None:
     assert shop.changes[-1] == Change(product("a"), None)
 
 
-async def test_a_product_that_is_deleted_while_its_row_is_embedded_is_planned_anew(shop: Shop) -> None:
+async def test_a_product_that_is_deleted_during_its_write_is_embedded(shop: Shop) -> None:
     await shop.writer.upsert_products([row("a", shot(0)), row("b", shot(1))])
-    # "a" needs no embedding when the write begins; it does once somebody has deleted it meanwhile.
+    # "a" needs no embedding when the write begins, but does once it is deleted.
     shop.before_next_embedding(lambda: shop.writer.delete_products(["a"]))
     report = await shop.writer.upsert_products([row("a", shot(0), base_colour="Red"), row("c", shot(2))])
     assert report.results == (CREATED, CREATED)
@@ -223,7 +223,7 @@ async def test_a_write_that_keeps_losing_races_says_so(shop: Shop) -> None:
     assert shop.findable() == set()
 
 
-async def test_a_caller_that_gives_up_leaves_disk_and_index_agreed(shop: Shop) -> None:
+async def test_disk_and_index_agree_after_a_caller_has_given_up(shop: Shop) -> None:
     task = asyncio.create_task(shop.writer.upsert_products([row("a", shot(0))]))
     for _ in range(200):
         await asyncio.sleep(0)
@@ -231,14 +231,14 @@ async def test_a_caller_that_gives_up_leaves_disk_and_index_agreed(shop: Shop) -
             break
     task.cancel()
     await asyncio.wait({task})
-    # The lane has done what it began before it takes the next write.
+    # The thread finishes the write under way before it begins the next one.
     await shop.writer.upsert_products([row("b", shot(1))])
     assert shop.findable() == {"b"} | ({"a"} if shop.catalogue.get("a") else set())
 
 
-async def test_an_index_that_cannot_follow_is_built_anew(shop: Shop) -> None:
+async def test_an_index_that_refuses_a_write_is_loaded_again(shop: Shop) -> None:
     await shop.writer.upsert_products([row("a", shot(0))])
-    # An index that is out of step: it refuses the next write once.
+    # An index that refuses the next write once.
     apply, refused = shop.index.apply, []
 
     def refuse_once(*arguments: object) -> None:
@@ -280,7 +280,7 @@ async def test_what_another_model_embedded_is_embedded_again_from_the_photograph
 
     assert await new.writer.embed_again(outdated) == 2
     assert new.findable() == {"a", "b"}
-    # "v" came as an embedding of the other model: its shop has to send it again.
+    # "v" came with an embedding of the other model: its shop has to send it again.
     assert new.index.facts().outdated_count == 1
     stored = new.catalogue.get("b")
     assert stored is not None
@@ -289,7 +289,7 @@ async def test_what_another_model_embedded_is_embedded_again_from_the_photograph
     new.close()
 
 
-async def test_an_embedder_that_is_away_only_delays_embedding_again(tmp_path: Path) -> None:
+async def test_embedding_again_waits_for_an_embedder_that_is_down(tmp_path: Path) -> None:
     old = Shop(tmp_path)
     await old.writer.upsert_products([row(str(number), shot(number)) for number in range(5)])
     old.close()
@@ -308,7 +308,7 @@ async def test_an_embedder_that_is_away_only_delays_embedding_again(tmp_path: Pa
     new.close()
 
 
-async def test_a_write_that_comes_between_goes_before_embedding_again(tmp_path: Path) -> None:
+async def test_a_newer_write_wins_over_embedding_again(tmp_path: Path) -> None:
     old = Shop(tmp_path)
     await old.writer.upsert_products([row("a", shot(0)), row("b", shot(1))])
     old.close()
