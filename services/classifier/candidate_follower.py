@@ -25,7 +25,7 @@ class CandidateFollower:
         model_version: str,
         use: Callable[[CandidateSet], None],
         *,
-        period_s: float = 2.0,
+        period_s: float,
     ) -> None:
         """Takes the store, the model whose candidates to follow, who uses them, and the seconds between two looks.
 

@@ -31,7 +31,7 @@ def check_top_k(top_k: int) -> None:
 class LocalClassifier:
     """A `contract.Classifier` of a bundle's heads and whatever candidates it was given last."""
 
-    def __init__(self, model: ClassifierModel, *, threads: int = 1, max_pending: int = 256) -> None:
+    def __init__(self, model: ClassifierModel, *, threads: int, max_pending: int) -> None:
         """Makes a classifier without candidates.
 
         Args:

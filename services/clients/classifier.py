@@ -18,7 +18,7 @@ _REMOTE: Final = Remote(name="classifier", unavailable_reason="CLASSIFIER_UNAVAI
 class ClassifierClient:
     """Fulfils `contract.Classifier` over a channel, which stays its owner's to close."""
 
-    def __init__(self, channel: grpc.aio.Channel, timeout_s: float = 2.0) -> None:
+    def __init__(self, channel: grpc.aio.Channel, timeout_s: float) -> None:
         """Takes the channel.
 
         Args:

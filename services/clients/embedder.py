@@ -38,7 +38,7 @@ class EmbedderClientLimits:
         concurrent_batches: messages of one `embed_batch` under way at once: what spreads it over replicas.
     """
 
-    query_timeout_s: float = 2.0
+    query_timeout_s: float
     batch_timeout_s: float = 60.0
     max_batch: int = 64
     max_message_bytes: int = MAX_MESSAGE_BYTES
@@ -48,9 +48,9 @@ class EmbedderClientLimits:
 class EmbedderClient:
     """Fulfils `contract.Embedder` over a channel, which stays its owner's to close."""
 
-    def __init__(self, channel: grpc.aio.Channel, limits: EmbedderClientLimits | None = None) -> None:
+    def __init__(self, channel: grpc.aio.Channel, limits: EmbedderClientLimits) -> None:
         self._stub = embedder_pb2_grpc.EmbedderServiceStub(channel)
-        self._limits = limits or EmbedderClientLimits()
+        self._limits = limits
 
     async def embed(self, photograph: Photograph) -> Embedding:
         """Embeds one photograph.

@@ -27,7 +27,7 @@ class RedisStore:
     unavailable_reason: ClassVar[str]
     decodes: ClassVar[bool] = False
 
-    def __init__(self, url: str, *, timeout_s: float = 2.0) -> None:
+    def __init__(self, url: str, *, timeout_s: float) -> None:
         """Makes a client of the Redis at `url`, which sends nothing before the first call; one lasts `timeout_s`."""
         self._timeout_s = timeout_s
         self._client = redis.asyncio.Redis.from_url(

@@ -176,7 +176,7 @@ async def cold_embedder(encoder: Encoder, limits: EmbedderLimits) -> AsyncIterat
 
 @asynccontextmanager
 async def local_embedder(
-    encoder: Encoder, limits: EmbedderLimits, *, warm_up_timeout_s: float = 300.0
+    encoder: Encoder, limits: EmbedderLimits, *, warm_up_timeout_s: float
 ) -> AsyncIterator[LocalEmbedder]:
     """Runs an embedder for as long as the context lasts, warmed up.
 

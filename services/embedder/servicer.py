@@ -13,6 +13,7 @@ EMBEDDER: Final = GrpcService(
     name=embedder_pb2.DESCRIPTOR.services_by_name["EmbedderService"].full_name,
     not_ready_reason="MODEL_NOT_READY",
     add_to_server=embedder_pb2_grpc.add_EmbedderServiceServicer_to_server,
+    writes=frozenset({"BatchEmbed"}),
 )
 
 

@@ -17,6 +17,7 @@ SEARCH: Final = GrpcService(
     name=search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name,
     not_ready_reason="INDEX_NOT_READY",
     add_to_server=search_pb2_grpc.add_SearchServiceServicer_to_server,
+    writes=frozenset({"UpsertProducts", "DeleteProducts"}),
 )
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"

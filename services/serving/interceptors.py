@@ -7,7 +7,7 @@ import abc
 import asyncio
 import functools
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final, NoReturn, TypeAlias, cast
 
 import grpc
@@ -21,15 +21,6 @@ from services.serving.telemetry import REQUEST_ID_KEY, accepted_request_id, requ
 
 _log = structlog.stdlib.get_logger(__name__)
 
-# The calls that have long to finish where their caller says nothing; all others are queries.
-WRITES: Final = frozenset(
-    {
-        "/fashion.v1.EmbedderService/BatchEmbed",
-        "/fashion.v1.SearchService/UpsertProducts",
-        "/fashion.v1.SearchService/DeleteProducts",
-    }
-)
-
 # Probes ask every few seconds: worth a line only to those who look for it.
 _QUIET_PREFIX: Final = "/grpc."
 
@@ -40,14 +31,21 @@ _Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[_Handl
 
 
 def interceptors(
-    query_deadline_s: float, write_deadline_s: float, max_concurrent_calls: int
+    *, query_deadline_s: float, write_deadline_s: float, writes: Collection[str], max_concurrent_calls: int
 ) -> Sequence[grpc.aio.ServerInterceptor]:
-    """Returns the interceptors of a server, the outermost first."""
+    """Returns the interceptors of a server, the outermost first.
+
+    Args:
+        query_deadline_s: default deadline of a query, in seconds.
+        write_deadline_s: default deadline of a write, in seconds.
+        writes: full names of the methods that write, such as "/fashion.v1.SearchService/UpsertProducts".
+        max_concurrent_calls: maximum calls under way.
+    """
     return (
         TelemetryInterceptor(),
         ErrorInterceptor(),
         AdmissionInterceptor(max_concurrent_calls),
-        DeadlineInterceptor(query_deadline_s, write_deadline_s),
+        DeadlineInterceptor(query_deadline_s, write_deadline_s, writes),
     )
 
 
@@ -167,15 +165,16 @@ class AdmissionInterceptor(_UnaryInterceptor):
 class DeadlineInterceptor(_UnaryInterceptor):
     """Holds each call to its caller's deadline, or to the default where the caller set none."""
 
-    def __init__(self, query_deadline_s: float, write_deadline_s: float) -> None:
+    def __init__(self, query_deadline_s: float, write_deadline_s: float, writes: Collection[str]) -> None:
         super().__init__()
+        self._writes = writes
         self._query_deadline_s = query_deadline_s
         self._write_deadline_s = write_deadline_s
 
     def surround(self, method: str, handler: _Handler) -> _Handler:
         """Surrounds a method."""
         behaviour = cast(_Behaviour, handler.unary_unary)
-        default_s = self._write_deadline_s if method in WRITES else self._query_deadline_s
+        default_s = self._write_deadline_s if method in self._writes else self._query_deadline_s
 
         async def limited(request: Any, context: _Context) -> Any:
             remaining_s: float | None = context.time_remaining()

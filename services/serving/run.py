@@ -40,11 +40,13 @@ class GrpcService:
         name: the full name, such as "fashion.v1.EmbedderService".
         not_ready_reason: what calls are refused with until it is ready, such as "MODEL_NOT_READY".
         add_to_server: the generated `add_…_to_server`.
+        writes: names of the RPCs that write or work on a batch, whose default deadline is longer.
     """
 
     name: str
     not_ready_reason: str
     add_to_server: Callable[[Any, grpc.aio.Server], None]
+    writes: frozenset[str] = frozenset()
 
 
 class Server:
@@ -144,7 +146,12 @@ async def running(
     registry = _Registry(services)
     grpc_server = grpc.aio.server(
         handlers=[registry],
-        interceptors=interceptors(settings.query_deadline_s, settings.write_deadline_s, settings.max_concurrent_calls),
+        interceptors=interceptors(
+            query_deadline_s=settings.query_deadline_s,
+            write_deadline_s=settings.write_deadline_s,
+            writes={f"/{service.name}/{rpc}" for service in services for rpc in service.writes},
+            max_concurrent_calls=settings.max_concurrent_calls,
+        ),
         options=server_options(settings),
         # What the interceptors refuse is over at once. This is for a flood, which they would drown in.
         maximum_concurrent_rpcs=_FLOOD * settings.max_concurrent_calls,

@@ -58,11 +58,13 @@ def _model() -> ClassifierModel:
 
 @pytest.fixture
 async def service() -> AsyncIterator[_Service]:
-    classifier = LocalClassifier(_model(), max_pending=1)
+    classifier = LocalClassifier(_model(), threads=1, max_pending=1)
 
     async def start(server: Server, resources: AsyncExitStack) -> None:
         resources.callback(classifier.close)
-        embedder = await resources.enter_async_context(local_embedder(_ENCODER, EmbedderSettings().limits()))
+        embedder = await resources.enter_async_context(
+            local_embedder(_ENCODER, EmbedderSettings().limits(), warm_up_timeout_s=60)
+        )
         await server.ready(CLASSIFIER, ClassifierServicer(classifier, embedder))
 
     settings = ServerSettings(host="localhost", port=0, grace_s=5)
@@ -144,7 +146,7 @@ async def test_candidates_are_answered_with_as_soon_as_there_are_any(service: _S
 async def test_a_photograph_is_embedded_first(service: _Service) -> None:
     photograph = types_pb2.Image(content=_png())
     by_image = await service.stub.Classify(_request(image=photograph, top_k=3), timeout=20)
-    async with local_embedder(_ENCODER, EmbedderSettings().limits()) as embedder:
+    async with local_embedder(_ENCODER, EmbedderSettings().limits(), warm_up_timeout_s=60) as embedder:
         embedding = conversion.embedding_to_proto(await embedder.embed(conversion.photograph(photograph)))
     by_embedding = await service.stub.Classify(_request(embedding=embedding, top_k=3), timeout=20)
     assert [each.label for each in by_image.classification.derived_types] == [

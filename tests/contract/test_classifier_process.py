@@ -119,7 +119,7 @@ async def _port(log: asyncio.StreamReader) -> int:
 
 
 async def test_it_follows_what_is_published_and_drains(tmp_path: Path, bundle: Bundle, redis_url: str) -> None:
-    store = RedisCandidateStore(redis_url)
+    store = RedisCandidateStore(redis_url, timeout_s=2.0)
     early = _candidates(bundle, "Kurtas")
     await store.publish(early)
     async with _classifier(tmp_path, CLASSIFIER_BUNDLE=str(bundle.path), REDIS_URL=redis_url) as classifier:
@@ -144,7 +144,7 @@ async def test_redis_may_be_down_at_the_start_and_come_and_go(tmp_path: Path, bu
         assert (await classifier.classify(bundle)).method == types_pb2.CLASSIFICATION_METHOD_MODEL_LABELS
         for published in (candidates, others):
             with embedded_redis(tmp_path / "redis") as redis:
-                store = RedisCandidateStore(redis.url)
+                store = RedisCandidateStore(redis.url, timeout_s=2.0)
                 await store.publish(published)
                 await classifier.follows(bundle, published.version)
                 await store.close()

@@ -149,7 +149,7 @@ class Setup:
 
 @pytest.fixture
 async def setup() -> AsyncIterator[Setup]:
-    async with asyncio.timeout(60), local_embedder(FakeEncoder(dimension=16), LIMITS) as local:
+    async with asyncio.timeout(60), local_embedder(FakeEncoder(dimension=16), LIMITS, warm_up_timeout_s=60) as local:
         recording = Recording(local)
         async with served(EMBEDDER, EmbedderServicer(recording, 64)) as target:
             channel = open_channel(target, health_service=EMBEDDER_SERVICE)
@@ -238,7 +238,7 @@ async def test_a_message_beyond_the_channels_limit_is_the_callers_mistake(setup:
         open_channel(address, max_message_bytes=50_000) as channel,
     ):
         with pytest.raises(InvalidInput) as caught:
-            await EmbedderClient(channel).embed(Photograph(bytes(60_000)))
+            await EmbedderClient(channel, EmbedderClientLimits(query_timeout_s=20)).embed(Photograph(bytes(60_000)))
     assert caught.value.reason == "MESSAGE_TOO_LARGE"
 
 

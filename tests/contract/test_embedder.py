@@ -130,7 +130,7 @@ async def test_before_warm_up_it_is_not_serving_and_says_so() -> None:
     async def start(server: Server, resources: AsyncExitStack) -> None:
         listening.set_result(server)
         await may_start.wait()
-        embedder = await resources.enter_async_context(local_embedder(encoder, LIMITS))
+        embedder = await resources.enter_async_context(local_embedder(encoder, LIMITS, warm_up_timeout_s=60))
         await server.ready(EMBEDDER, EmbedderServicer(embedder, 64))
 
     async def run(done: asyncio.Event) -> None:

@@ -46,7 +46,7 @@ async def test_one_that_accepts_and_never_answers() -> None:
 
 async def test_a_restart_is_survived_and_nothing_is_lost(tmp_path: Path) -> None:
     with embedded_redis(tmp_path) as server:
-        store = RedisCandidateStore(server.url)
+        store = RedisCandidateStore(server.url, timeout_s=2.0)
         await store.publish(_CANDIDATES)
     await _assert_unavailable(store)
     with embedded_redis(tmp_path):

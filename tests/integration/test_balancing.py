@@ -77,7 +77,9 @@ class Replica:
             self.port = server.port
             self.listening.set()
             await self.may_be_ready.wait()
-            self._inner = await resources.enter_async_context(local_embedder(FakeEncoder(dimension=16), LIMITS))
+            self._inner = await resources.enter_async_context(
+                local_embedder(FakeEncoder(dimension=16), LIMITS, warm_up_timeout_s=60)
+            )
             await server.ready(EMBEDDER, EmbedderServicer(self, 64))
 
         # Without a delay: callers have not turned away yet when new calls are refused.

@@ -112,7 +112,7 @@ async def embedder_running(**overrides: Any) -> AsyncIterator[Running]:
     encoder = GatedEncoder()
 
     async def start(server: Server, resources: AsyncExitStack) -> None:
-        embedder = await resources.enter_async_context(local_embedder(encoder, LIMITS))
+        embedder = await resources.enter_async_context(local_embedder(encoder, LIMITS, warm_up_timeout_s=60))
         await resources.enter_async_context(server.watched(EMBEDDER, embedder.died, why="dead", stop=False))
         await server.ready(EMBEDDER, EmbedderServicer(embedder, max_batch=64))
 

@@ -21,7 +21,7 @@ def _candidates(product_id: str, model_version: str = "v1") -> CandidateSet:
 
 async def test_a_new_version_is_taken_once() -> None:
     store, taken = MemoryCandidateStore(), list[CandidateSet]()
-    follower = CandidateFollower(store, "v1", taken.append)
+    follower = CandidateFollower(store, "v1", taken.append, period_s=2.0)
     assert await follower.look()
     await store.publish(_candidates("other", "v2"))
     assert await follower.look()
@@ -36,7 +36,7 @@ async def test_a_new_version_is_taken_once() -> None:
 
 async def test_a_store_that_is_down_or_empty_takes_nothing_away_and_is_logged_once() -> None:
     store, taken = MemoryCandidateStore(), list[CandidateSet]()
-    follower = CandidateFollower(store, "v1", taken.append)
+    follower = CandidateFollower(store, "v1", taken.append, period_s=2.0)
     await store.publish(_candidates("1"))
     with capture_logs() as logs:
         await follower.look()
@@ -46,7 +46,7 @@ async def test_a_store_that_is_down_or_empty_takes_nothing_away_and_is_logged_on
         assert await follower.look()
     assert [line["log_level"] for line in logs] == ["info", "warning", "info"]
     assert "does not answer" in logs[1]["why"]
-    lost = CandidateFollower(MemoryCandidateStore(), "v1", taken.append)
+    lost = CandidateFollower(MemoryCandidateStore(), "v1", taken.append, period_s=2.0)
     assert await lost.look()
     assert len(taken) == 1
 
@@ -59,7 +59,7 @@ async def test_unfit_candidates_are_logged_once_and_the_next_are_taken() -> None
             raise ValueError("unfit")
         taken.append(candidates)
 
-    follower = CandidateFollower(store, "v1", use)
+    follower = CandidateFollower(store, "v1", use, period_s=2.0)
     await store.publish(_candidates("unfit"))
     with capture_logs() as logs:
         await follower.look()

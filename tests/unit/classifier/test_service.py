@@ -34,7 +34,7 @@ def _candidates(*labels: str, model_version: str = "v1", dimension: int = 4) -> 
 
 @pytest.fixture
 def classifier(request: pytest.FixtureRequest) -> LocalClassifier:
-    found = LocalClassifier(_MODEL, max_pending=2)
+    found = LocalClassifier(_MODEL, threads=1, max_pending=2)
     request.addfinalizer(found.close)
     return found
 

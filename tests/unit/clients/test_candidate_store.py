@@ -47,7 +47,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[CandidateStore]
     if request.param == "memory":
         yield MemoryCandidateStore()
         return
-    found = RedisCandidateStore(request.getfixturevalue("redis_url"))
+    found = RedisCandidateStore(request.getfixturevalue("redis_url"), timeout_s=2.0)
     yield found
     await found.close()
 
@@ -90,7 +90,7 @@ async def test_an_empty_set_is_a_set(store: CandidateStore) -> None:
 
 async def test_another_client_sees_the_version_that_belongs_to_the_content(redis_url: str) -> None:
     published = _candidates("1", "2")
-    store = RedisCandidateStore(redis_url)
+    store = RedisCandidateStore(redis_url, timeout_s=2.0)
     await store.publish(published)
     await store.close()
     with redis.Redis.from_url(redis_url) as client:
@@ -124,7 +124,7 @@ def _with(**changes: str) -> bytes:
 async def test_content_that_cannot_be_read_is_an_error_and_not_none(redis_url: str, content: bytes) -> None:
     with redis.Redis.from_url(redis_url) as client:
         client.hset(candidates_key("v1"), mapping={"version": "x", "safetensors": content})
-    store = RedisCandidateStore(redis_url)
+    store = RedisCandidateStore(redis_url, timeout_s=2.0)
     with pytest.raises(Upstream, match="cannot be read") as raised:
         await store.read("v1")
     assert raised.value.reason == "CANDIDATES_UNAVAILABLE"
@@ -134,7 +134,7 @@ async def test_content_that_cannot_be_read_is_an_error_and_not_none(redis_url: s
 async def test_a_key_of_another_kind_is_an_error(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         client.set(candidates_key("v1"), "text")
-    store = RedisCandidateStore(redis_url)
+    store = RedisCandidateStore(redis_url, timeout_s=2.0)
     with pytest.raises(Upstream) as raised:
         await store.version("v1")
     assert raised.value.reason == "CANDIDATES_UNAVAILABLE"

@@ -36,7 +36,7 @@ def picture(shade: int, width: int = 60, height: int = 80) -> bytes:
 
 @asynccontextmanager
 async def embedding_with(encoder: GatedEncoder, allowed: EmbedderLimits) -> AsyncIterator[LocalEmbedder]:
-    async with asyncio.timeout(60), local_embedder(encoder, allowed) as embedder:
+    async with asyncio.timeout(60), local_embedder(encoder, allowed, warm_up_timeout_s=60) as embedder:
         yield embedder
 
 

@@ -103,9 +103,11 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
     async with AsyncExitStack() as resources:
         encoder = FakeEncoder()
         embedder = Embedder(
-            await resources.enter_async_context(local_embedder(encoder, EmbedderSettings(runtime="fake").limits()))
+            await resources.enter_async_context(
+                local_embedder(encoder, EmbedderSettings(runtime="fake").limits(), warm_up_timeout_s=60)
+            )
         )
-        recogniser = LocalClassifier(ClassifierModel.without_heads(encoder.model))
+        recogniser = LocalClassifier(ClassifierModel.without_heads(encoder.model), threads=1, max_pending=256)
         resources.callback(recogniser.close)
         # Not immediate, so it is called like a remote one.
         classifier = FakeClassifier(recogniser.classify_now)
