@@ -59,9 +59,9 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
     async def _embedding(self, request: classifier_pb2.ClassifyRequest) -> Embedding:
         match request.WhichOneof("input"):
             case "image":
-                return await self._embedder.embed(conversion.photograph(request.image))
+                return await self._embedder.embed(conversion.photograph_from_proto(request.image))
             case "embedding":
-                return self._checked(request.embedding)
+                return self._embedding_from_proto(request.embedding)
             case _:
                 raise InvalidInput(
                     "The request has neither an image nor an embedding.",
@@ -69,8 +69,8 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
                     metadata={"field": "input"},
                 )
 
-    def _checked(self, message: types_pb2.Embedding) -> Embedding:
-        embedding = conversion.embedding(message)
+    def _embedding_from_proto(self, message: types_pb2.Embedding) -> Embedding:
+        embedding = conversion.embedding_from_proto(message)
         return checked_embedding(embedding.values, embedding.model_version, expected=self._classifier.model)
 
     async def GetTaxonomy(  # noqa: N802

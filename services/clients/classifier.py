@@ -40,7 +40,7 @@ class ClassifierClient:
         request = classifier_pb2.ClassifyRequest(embedding=conversion.embedding_to_proto(embedding), top_k=top_k)
         response = await _REMOTE.call(self._stub.Classify, request, timeout_s=self._timeout_s)
         try:
-            return conversion.classification(response.classification)
+            return conversion.classification_from_proto(response.classification)
         except ValueError as error:
             raise Upstream(
                 f"The classifier answered what this version does not know: {error}.",

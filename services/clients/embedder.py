@@ -64,7 +64,7 @@ class EmbedderClient:
         self._check_size(photograph)
         request = embedder_pb2.EmbedRequest(image=conversion.photograph_to_proto(photograph))
         response = await _REMOTE.call(self._stub.Embed, request, timeout_s=self._limits.query_timeout_s)
-        return conversion.embedding(response.embedding)
+        return conversion.embedding_from_proto(response.embedding)
 
     async def embed_batch(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
         """Embeds any number of photographs, in messages that the embedder accepts.
@@ -107,7 +107,7 @@ class EmbedderClient:
         """
         request = embedder_pb2.GetModelRequest()
         response = await _REMOTE.call(self._stub.GetModel, request, timeout_s=self._limits.query_timeout_s)
-        return conversion.model(response.model)
+        return conversion.model_from_proto(response.model)
 
     async def _send(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
         request = embedder_pb2.BatchEmbedRequest(images=[conversion.photograph_to_proto(each) for each in photographs])
@@ -118,7 +118,8 @@ class EmbedderClient:
                 reason=_REMOTE.unavailable_reason,
             )
         return [
-            conversion.row_error(result.status) or conversion.embedding(result.embedding) for result in response.results
+            conversion.row_error_from_proto(result.status) or conversion.embedding_from_proto(result.embedding)
+            for result in response.results
         ]
 
     def _messages(self, photographs: Sequence[Photograph], indices: Sequence[int]) -> Iterator[list[int]]:

@@ -28,7 +28,7 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
         self, request: embedder_pb2.EmbedRequest, context: Any
     ) -> embedder_pb2.EmbedResponse:
         """Embeds one photograph."""
-        embedding = await self._embedder.embed(conversion.photograph(request.image))
+        embedding = await self._embedder.embed(conversion.photograph_from_proto(request.image))
         return embedder_pb2.EmbedResponse(embedding=conversion.embedding_to_proto(embedding))
 
     async def BatchEmbed(  # noqa: N802
@@ -36,8 +36,10 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
     ) -> embedder_pb2.BatchEmbedResponse:
         """Embeds several photographs."""
         _check_batch(len(request.images), self._max_batch)
-        results = await self._embedder.embed_batch([conversion.photograph(image) for image in request.images])
-        return embedder_pb2.BatchEmbedResponse(results=[_result(result) for result in results])
+        results = await self._embedder.embed_batch(
+            [conversion.photograph_from_proto(image) for image in request.images]
+        )
+        return embedder_pb2.BatchEmbedResponse(results=[_result_to_proto(result) for result in results])
 
     async def GetModel(  # noqa: N802
         self, request: embedder_pb2.GetModelRequest, context: Any
@@ -57,7 +59,9 @@ def _check_batch(size: int, max_batch: int) -> None:
         )
 
 
-def _result(result: Embedding | FashionError) -> embedder_pb2.EmbedResult:
+def _result_to_proto(result: Embedding | FashionError) -> embedder_pb2.EmbedResult:
     if isinstance(result, FashionError):
-        return embedder_pb2.EmbedResult(status=conversion.row_status(result))
-    return embedder_pb2.EmbedResult(status=conversion.row_status(None), embedding=conversion.embedding_to_proto(result))
+        return embedder_pb2.EmbedResult(status=conversion.row_error_to_proto(result))
+    return embedder_pb2.EmbedResult(
+        status=conversion.row_error_to_proto(None), embedding=conversion.embedding_to_proto(result)
+    )

@@ -134,7 +134,7 @@ def image_path(product_id: str) -> str:
 def product(message: types_pb2.Product) -> answers.Product:
     """Unpacks a product; what is absent is None."""
     fields: dict[str, Any] = {**_UNKNOWN, **{field.name: value for field, value in message.ListFields()}}
-    fields["gender"] = conversion.gender(message.gender)
+    fields["gender"] = conversion.gender_from_proto(message.gender)
     if fields["price"] is not None:
         fields["price"] = _price(message.price)
     return answers.Product(**fields, image=image_path(message.id))

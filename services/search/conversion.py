@@ -105,9 +105,9 @@ def similar_request(message: search_pb2.FindSimilarRequest) -> SimilarRequest:
         case "product_id":
             query = message.product_id
         case "image":
-            query = conversion.photograph(message.image)
+            query = conversion.photograph_from_proto(message.image)
         case "embedding":
-            query = conversion.embedding(message.embedding)
+            query = conversion.embedding_from_proto(message.embedding)
     return SimilarRequest(
         query=query,
         liked_ids=tuple(message.liked_product_ids),
@@ -196,7 +196,7 @@ def _condition_from_proto(
 def _genders(values: Iterable[types_pb2.Gender]) -> tuple[Gender, ...]:
     genders: list[Gender] = []
     for value in values:
-        gender = conversion.gender(value)
+        gender = conversion.gender_from_proto(value)
         if gender is None:
             name = types_pb2.Gender.Name(value) if value in types_pb2.Gender.values() else str(value)
             raise unknown_value("gender", name, [types_pb2.Gender.Name(known) for known in _known_genders()])
@@ -213,9 +213,9 @@ def upsert_row(message: search_pb2.ProductRow) -> UpsertRow:
     content: Photograph | Embedding | None = None
     match message.WhichOneof("content"):
         case "image":
-            content = conversion.photograph(message.image)
+            content = conversion.photograph_from_proto(message.image)
         case "embedding":
-            content = conversion.embedding(message.embedding)
+            content = conversion.embedding_from_proto(message.embedding)
     try:
         product: Product | InvalidInput = product_from_proto(message.product)
     except InvalidInput as error:
@@ -233,7 +233,7 @@ def product_from_proto(message: types_pb2.Product) -> Product:
     for field, value in message.ListFields():
         match field.name:
             case "gender":
-                value = conversion.gender(value)
+                value = conversion.gender_from_proto(value)
             case "price":
                 value = Price(value.currency_code, value.units, value.nanos)
             case "derived_type":
@@ -260,11 +260,15 @@ def upsert_response(rows: Sequence[UpsertRow], report: UpsertReport) -> search_p
     results: list[search_pb2.UpsertResult] = []
     for row, result in zip(rows, report.results, strict=True):
         if isinstance(result, FashionError):
-            results.append(search_pb2.UpsertResult(product_id=row.product_id, status=conversion.row_status(result)))
+            results.append(
+                search_pb2.UpsertResult(product_id=row.product_id, status=conversion.row_error_to_proto(result))
+            )
         else:
             results.append(
                 search_pb2.UpsertResult(
-                    product_id=row.product_id, status=conversion.row_status(None), outcome=_OUTCOMES_TO_PROTO[result]
+                    product_id=row.product_id,
+                    status=conversion.row_error_to_proto(None),
+                    outcome=_OUTCOMES_TO_PROTO[result],
                 )
             )
     return search_pb2.UpsertProductsResponse(results=results, index_version=report.index_version)
@@ -274,7 +278,7 @@ def delete_response(product_ids: Sequence[str], report: DeleteReport) -> search_
     """Packs what became of the ids."""
     return search_pb2.DeleteProductsResponse(
         results=[
-            search_pb2.DeleteResult(product_id=product_id, status=conversion.row_status(error))
+            search_pb2.DeleteResult(product_id=product_id, status=conversion.row_error_to_proto(error))
             for product_id, error in zip(product_ids, report.results, strict=True)
         ],
         index_version=report.index_version,

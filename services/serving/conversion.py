@@ -40,7 +40,7 @@ _METHODS: Final = MappingProxyType(
 _METHODS_TO_PROTO: Final = MappingProxyType({method: value for value, method in _METHODS.items()})
 
 
-def gender(value: types_pb2.Gender) -> Gender | None:
+def gender_from_proto(value: types_pb2.Gender) -> Gender | None:
     """Unpacks a gender; None for UNSPECIFIED and for values that are unknown here."""
     return _GENDERS.get(value)
 
@@ -50,7 +50,7 @@ def gender_to_proto(value: Gender) -> types_pb2.Gender:
     return _GENDERS_TO_PROTO[value]
 
 
-def photograph(message: types_pb2.Image) -> Photograph:
+def photograph_from_proto(message: types_pb2.Image) -> Photograph:
     """Unpacks an image; nothing is checked here."""
     if not message.HasField("region"):
         return Photograph(message.content)
@@ -67,7 +67,7 @@ def photograph_to_proto(value: Photograph) -> types_pb2.Image:
     return types_pb2.Image(content=value.content, region=region)
 
 
-def embedding(message: types_pb2.Embedding) -> Embedding:
+def embedding_from_proto(message: types_pb2.Embedding) -> Embedding:
     """Unpacks an embedding as it is; one that comes from outside is checked with `services.contract.embedding`."""
     return Embedding(np.array(message.values, dtype=np.float32), message.model_version)
 
@@ -77,7 +77,7 @@ def embedding_to_proto(value: Embedding) -> types_pb2.Embedding:
     return types_pb2.Embedding(values=value.values.tolist(), model_version=value.model_version)
 
 
-def model(message: embedder_pb2.Model) -> ModelInfo:
+def model_from_proto(message: embedder_pb2.Model) -> ModelInfo:
     """Unpacks the description of a model."""
     return ModelInfo(
         name=message.name,
@@ -105,7 +105,7 @@ def model_to_proto(value: ModelInfo) -> embedder_pb2.Model:
     )
 
 
-def method(value: types_pb2.ClassificationMethod) -> ClassificationMethod:
+def method_from_proto(value: types_pb2.ClassificationMethod) -> ClassificationMethod:
     """Unpacks how derived types were found.
 
     Raises:
@@ -121,7 +121,7 @@ def method_to_proto(value: ClassificationMethod) -> types_pb2.ClassificationMeth
     return _METHODS_TO_PROTO[value]
 
 
-def classification(message: types_pb2.Classification) -> Classification:
+def classification_from_proto(message: types_pb2.Classification) -> Classification:
     """Unpacks a classification.
 
     Raises:
@@ -132,8 +132,8 @@ def classification(message: types_pb2.Classification) -> Classification:
             SubCategoryPrediction(each.label, each.probability if each.HasField("probability") else None)
             for each in message.sub_categories
         ),
-        derived_types=tuple(_derived_type(each) for each in message.derived_types),
-        method=method(message.method),
+        derived_types=tuple(_derived_type_from_proto(each) for each in message.derived_types),
+        method=method_from_proto(message.method),
         model_version=message.model_version,
         candidates_version=message.candidates_version,
     )
@@ -163,7 +163,7 @@ def classification_to_proto(value: Classification) -> types_pb2.Classification:
     )
 
 
-def row_status(error: BaseException | None) -> types_pb2.RowStatus:
+def row_error_to_proto(error: BaseException | None) -> types_pb2.RowStatus:
     """Packs what became of a row: OK without an error, otherwise what a call of its own would have answered."""
     if error is None:
         return types_pb2.RowStatus()
@@ -171,7 +171,7 @@ def row_status(error: BaseException | None) -> types_pb2.RowStatus:
     return types_pb2.RowStatus(code=code, reason=reason, message=message)
 
 
-def row_error(status: types_pb2.RowStatus) -> FashionError | None:
+def row_error_from_proto(status: types_pb2.RowStatus) -> FashionError | None:
     """Unpacks what became of a row: its error, or None where it is OK."""
     if status.code == 0:
         return None
@@ -179,8 +179,8 @@ def row_error(status: types_pb2.RowStatus) -> FashionError | None:
     return category(status.message, reason=status.reason)
 
 
-def _derived_type(message: types_pb2.DerivedTypePrediction) -> DerivedTypePrediction:
-    known = gender(message.gender)
+def _derived_type_from_proto(message: types_pb2.DerivedTypePrediction) -> DerivedTypePrediction:
+    known = gender_from_proto(message.gender)
     if known is None:
         raise ValueError(f"gender {message.gender} is unknown")
     return DerivedTypePrediction(

@@ -147,7 +147,7 @@ async def test_a_photograph_is_embedded_first(service: _Service) -> None:
     photograph = types_pb2.Image(content=_png())
     by_image = await service.stub.Classify(_request(image=photograph, top_k=3), timeout=20)
     async with local_embedder(_ENCODER, EmbedderSettings().limits(), warm_up_timeout_s=60) as embedder:
-        embedding = conversion.embedding_to_proto(await embedder.embed(conversion.photograph(photograph)))
+        embedding = conversion.embedding_to_proto(await embedder.embed(conversion.photograph_from_proto(photograph)))
     by_embedding = await service.stub.Classify(_request(embedding=embedding, top_k=3), timeout=20)
     assert [each.label for each in by_image.classification.derived_types] == [
         each.label for each in by_embedding.classification.derived_types

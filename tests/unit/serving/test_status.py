@@ -165,26 +165,26 @@ def test_details_of_others_are_passed_over(content: bytes | str) -> None:
 def test_a_row_says_the_same_as_a_call_would(category: type[FashionError]) -> None:
     error = category("The image is empty.", reason="IMAGE_EMPTY")
 
-    row = conversion.row_status(error)
+    row = conversion.row_error_to_proto(error)
 
     assert (row.code, row.reason, row.message) == (
         code_number(CODES[category]),
         "IMAGE_EMPTY",
         "The image is empty.",
     )
-    back = conversion.row_error(row)
+    back = conversion.row_error_from_proto(row)
     assert type(back) is (Upstream if issubclass(category, errors.Unavailable) else category)
 
 
 def test_a_row_with_an_unexpected_error_tells_nothing() -> None:
-    row = conversion.row_status(RuntimeError("hunter2"))
+    row = conversion.row_error_to_proto(RuntimeError("hunter2"))
 
     assert (row.code, row.reason, row.message) == (code_pb2.INTERNAL, "INTERNAL", INTERNAL_MESSAGE)
-    back = conversion.row_error(row)
+    back = conversion.row_error_from_proto(row)
     assert type(back) is FashionError
-    assert conversion.row_status(back) == row
+    assert conversion.row_error_to_proto(back) == row
 
 
 def test_a_row_without_an_error_is_ok() -> None:
-    assert conversion.row_status(None).code == code_pb2.OK
-    assert conversion.row_error(conversion.row_status(None)) is None
+    assert conversion.row_error_to_proto(None).code == code_pb2.OK
+    assert conversion.row_error_from_proto(conversion.row_error_to_proto(None)) is None
