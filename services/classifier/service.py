@@ -73,7 +73,7 @@ class LocalClassifier:
         # One assignment: a classification under way keeps the index that it began with.
         self._index = self._model.index(candidates)
 
-    def taxonomy(self) -> Taxonomy:
+    def get_taxonomy(self) -> Taxonomy:
         """Lists what can be recognised now."""
         return taxonomy(self._model, self._index)
 

@@ -31,7 +31,7 @@ class DescribedClassifier(Classifier, Protocol):
         """The space that embeddings must be of."""
         ...
 
-    def taxonomy(self) -> Taxonomy:
+    def get_taxonomy(self) -> Taxonomy:
         """Lists what can be recognised now."""
         ...
 
@@ -79,7 +79,7 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
         context: "grpc.aio.ServicerContext[Any, Any]",
     ) -> classifier_pb2.GetTaxonomyResponse:
         """Lists the subCategories and derived types that can be recognised now."""
-        taxonomy = self._classifier.taxonomy()
+        taxonomy = self._classifier.get_taxonomy()
         return classifier_pb2.GetTaxonomyResponse(
             sub_categories=[
                 classifier_pb2.TaxonomySubCategory(

@@ -35,7 +35,7 @@ class EmbedderClientLimits:
         batch_timeout_s: longest wait for one message of several, in seconds.
         max_batch: most photographs in a message.
         max_message_bytes: longest message.
-        concurrent_batches: messages of one `embed_batch` under way at once: what spreads it over replicas.
+        concurrent_batches: messages of one `batch_embed` under way at once: what spreads it over replicas.
     """
 
     query_timeout_s: float
@@ -66,7 +66,7 @@ class EmbedderClient:
         response = await _REMOTE.call(self._stub.Embed, request, timeout_s=self._limits.query_timeout_s)
         return conversion.embedding_from_proto(response.embedding)
 
-    async def embed_batch(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
+    async def batch_embed(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
         """Embeds any number of photographs, in messages that the embedder accepts.
 
         Raises:
@@ -98,7 +98,7 @@ class EmbedderClient:
             await asyncio.gather(*workers, return_exceptions=True)
         return [results[index] for index in range(len(photographs))]
 
-    async def model(self) -> ModelInfo:
+    async def get_model(self) -> ModelInfo:
         """Describes the model.
 
         Raises:
@@ -157,7 +157,7 @@ async def wait_for_model(embedder: Embedder, timeout_s: float) -> ModelInfo:
         async with asyncio.timeout(timeout_s):
             while True:
                 try:
-                    return await embedder.model()
+                    return await embedder.get_model()
                 except Unavailable as error:
                     why = f" ({error.message})"
                     _log.info("waiting for the embedder", why=error.message)

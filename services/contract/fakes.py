@@ -22,7 +22,7 @@ class FakeEmbedder:
     """An `Embedder` whose embeddings are repeatable and mean nothing: the same photograph, the same embedding.
 
     Attributes:
-        batches: the number of photographs in each call of `embed_batch`.
+        batches: the number of photographs in each call of `batch_embed`.
         photographs: how many photographs were embedded.
         before: awaited at the beginning of every call; it may wait, raise, or do something else first.
     """
@@ -55,14 +55,14 @@ class FakeEmbedder:
             raise result
         return result
 
-    async def embed_batch(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
+    async def batch_embed(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
         """Embeds photographs."""
         self.batches.append(len(photographs))
         await self.before()
         self.photographs += len(photographs)
         return [self._answer(photograph) for photograph in photographs]
 
-    async def model(self) -> ModelInfo:
+    async def get_model(self) -> ModelInfo:
         """Describes the model."""
         await self.before()
         return self._model

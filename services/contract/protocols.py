@@ -24,7 +24,7 @@ class Embedder(Protocol):
         """
         ...
 
-    async def embed_batch(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
+    async def batch_embed(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
         """Embeds any number of photographs; returns one embedding or error per photograph, in their order.
 
         Raises:
@@ -33,7 +33,7 @@ class Embedder(Protocol):
         """
         ...
 
-    async def model(self) -> ModelInfo:
+    async def get_model(self) -> ModelInfo:
         """Describes the model.
 
         Raises:

@@ -22,13 +22,13 @@ class DeferredEmbedder:
         """Embeds one photograph; see `Embedder.embed`."""
         return await (await self._there()).embed(photograph)
 
-    async def embed_batch(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
-        """Embeds any number of photographs; see `Embedder.embed_batch`."""
-        return await (await self._there()).embed_batch(photographs)
+    async def batch_embed(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
+        """Embeds any number of photographs; see `Embedder.batch_embed`."""
+        return await (await self._there()).batch_embed(photographs)
 
-    async def model(self) -> ModelInfo:
-        """Describes the model; see `Embedder.model`."""
-        return await (await self._there()).model()
+    async def get_model(self) -> ModelInfo:
+        """Describes the model; see `Embedder.get_model`."""
+        return await (await self._there()).get_model()
 
     async def _there(self) -> Embedder:
         # One of many who wait may leave without taking it from the others.

@@ -76,7 +76,7 @@ class LocalEmbedder:
                 pixels = await self._decode(photograph)
                 return Embedding(await self._batcher.submit(pixels, Lane.QUERY), self._encoder.model.model_version)
 
-    async def embed_batch(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
+    async def batch_embed(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
         """Embeds any number of photographs; returns one embedding or error for each, in their order.
 
         Raises:
@@ -98,7 +98,7 @@ class LocalEmbedder:
                         part.cancel()
                     await asyncio.gather(*parts, return_exceptions=True)
 
-    async def model(self) -> ModelInfo:
+    async def get_model(self) -> ModelInfo:
         """Describes the model."""
         return self._encoder.model
 

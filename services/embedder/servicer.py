@@ -36,7 +36,7 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
     ) -> embedder_pb2.BatchEmbedResponse:
         """Embeds several photographs."""
         _check_batch(len(request.images), self._max_batch)
-        results = await self._embedder.embed_batch(
+        results = await self._embedder.batch_embed(
             [conversion.photograph_from_proto(image) for image in request.images]
         )
         return embedder_pb2.BatchEmbedResponse(results=[_result_to_proto(result) for result in results])
@@ -45,7 +45,7 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
         self, request: embedder_pb2.GetModelRequest, context: Any
     ) -> embedder_pb2.GetModelResponse:
         """Describes the model."""
-        return embedder_pb2.GetModelResponse(model=conversion.model_to_proto(await self._embedder.model()))
+        return embedder_pb2.GetModelResponse(model=conversion.model_to_proto(await self._embedder.get_model()))
 
 
 def _check_batch(size: int, max_batch: int) -> None:

@@ -152,7 +152,7 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
     preferences = await enter(_preferences(settings.search))
     embedder = DeferredEmbedder(loading)
     # With a bundle nobody has to wait for the network to know the model.
-    space = bundle or await embedder.model()
+    space = bundle or await embedder.get_model()
     classifier = _classifier(settings.classifier, space, bundle)
     resources.callback(classifier.close)
     warming_up = await enter(in_background(_warm_up(settings.embedder, loading, classifier, server)))

@@ -87,14 +87,14 @@ class Recording:
         await self._note()
         return await self._inner.embed(photograph)
 
-    async def embed_batch(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
+    async def batch_embed(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
         self.batches.append(len(photographs))
         await self._note()
-        return await self._inner.embed_batch(photographs)
+        return await self._inner.batch_embed(photographs)
 
-    async def model(self) -> ModelInfo:
+    async def get_model(self) -> ModelInfo:
         await self._note()
-        return await self._inner.model()
+        return await self._inner.get_model()
 
     async def _note(self) -> None:
         self.request_ids.append(current_request_id())
@@ -165,7 +165,7 @@ async def test_near_and_far_embed_alike(setup: Setup) -> None:
 
     assert np.array_equal(near.values, far.values)
     assert near.model_version == far.model_version
-    assert await setup.client.model() == await setup.local.model()
+    assert await setup.client.get_model() == await setup.local.get_model()
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ async def test_near_and_far_refuse_alike(setup: Setup, photograph: Photograph) -
         with pytest.raises(InvalidInput) as caught:
             await part.embed(photograph)
         errors.append((caught.value.reason, caught.value.message, caught.value.metadata))
-        [row] = await part.embed_batch([photograph])
+        [row] = await part.batch_embed([photograph])
         assert isinstance(row, InvalidInput)
         errors.append((row.reason, row.message, caught.value.metadata))
 
@@ -190,10 +190,10 @@ async def test_near_and_far_refuse_alike(setup: Setup, photograph: Photograph) -
 async def test_a_large_batch_goes_in_messages_of_64_and_returns_in_order(setup: Setup) -> None:
     photographs = [Photograph(picture(shade)) for shade in range(200)]
 
-    results = await setup.client.embed_batch(photographs)
+    results = await setup.client.batch_embed(photographs)
 
     assert sorted(setup.recording.batches) == [8, 64, 64, 64]
-    near = await setup.local.embed_batch(photographs)
+    near = await setup.local.batch_embed(photographs)
     for one, other in zip(results, near, strict=True):
         assert isinstance(one, Embedding)
         assert isinstance(other, Embedding)
@@ -205,7 +205,7 @@ async def test_a_batch_of_large_photographs_is_cut_by_bytes(setup: Setup) -> Non
     client = setup.with_limits(max_message_bytes=1024 * 1024)
     photographs = [Photograph(bytes([65]) * 400_000) for _ in range(6)]
 
-    results = await client.embed_batch(photographs)
+    results = await client.batch_embed(photographs)
 
     assert sorted(setup.recording.batches) == [2, 2, 2]
     assert [getattr(result, "reason", None) for result in results] == ["IMAGE_FORMAT_UNSUPPORTED"] * 6
@@ -217,7 +217,7 @@ async def test_what_fits_no_message_is_too_large_and_spoils_only_its_row(setup: 
 
     with pytest.raises(InvalidInput) as caught:
         await client.embed(huge)
-    first, second = await client.embed_batch([huge, good])
+    first, second = await client.batch_embed([huge, good])
 
     assert caught.value.reason == "IMAGE_TOO_LARGE"
     assert isinstance(first, InvalidInput)
@@ -226,7 +226,7 @@ async def test_what_fits_no_message_is_too_large_and_spoils_only_its_row(setup: 
 
 
 async def test_an_empty_batch_asks_nobody(setup: Setup) -> None:
-    assert list(await setup.client.embed_batch([])) == []
+    assert list(await setup.client.batch_embed([])) == []
     assert setup.recording.batches == []
 
 
@@ -245,8 +245,8 @@ async def test_a_message_beyond_the_channels_limit_is_the_callers_mistake(setup:
 async def test_the_request_id_goes_along(setup: Setup) -> None:
     with request_id_bound("shop-42"):
         await setup.client.embed(Photograph(picture(1)))
-        await setup.client.embed_batch([Photograph(picture(1))])
-    await setup.client.model()
+        await setup.client.batch_embed([Photograph(picture(1))])
+    await setup.client.get_model()
 
     first, second, third = setup.recording.request_ids
     assert (first, second) == ("shop-42", "shop-42")
@@ -274,7 +274,7 @@ async def test_the_callers_own_deadline_is_told_as_such(setup: Setup) -> None:
     with pytest.raises(DeadlineExceeded), deadline.at_most(0.1):
         await setup.client.embed(Photograph(picture(1)))
     with pytest.raises(DeadlineExceeded), deadline.at_most(0.1):
-        await setup.client.embed_batch([Photograph(picture(1))])
+        await setup.client.batch_embed([Photograph(picture(1))])
 
 
 async def test_past_the_deadline_nothing_is_sent(setup: Setup) -> None:
@@ -290,7 +290,7 @@ async def test_a_service_that_hangs_is_unavailable(setup: Setup) -> None:
         await setup.with_limits(query_timeout_s=0.1).embed(Photograph(picture(1)))
     assert caught.value.reason == "EMBEDDER_UNAVAILABLE"
     with pytest.raises(Upstream):
-        await setup.with_limits(batch_timeout_s=0.1).embed_batch([Photograph(picture(1))] * 100)
+        await setup.with_limits(batch_timeout_s=0.1).batch_embed([Photograph(picture(1))] * 100)
 
 
 async def test_nobody_there_is_unavailable_at_once() -> None:
@@ -301,7 +301,11 @@ async def test_nobody_there_is_unavailable_at_once() -> None:
         for health in (None, EMBEDDER_SERVICE):
             async with asyncio.timeout(20), open_channel(target, health_service=health) as channel:
                 client = EmbedderClient(channel, EmbedderClientLimits(query_timeout_s=20, batch_timeout_s=20))
-                for call in (client.embed(Photograph(b"x")), client.embed_batch([Photograph(b"x")]), client.model()):
+                for call in (
+                    client.embed(Photograph(b"x")),
+                    client.batch_embed([Photograph(b"x")]),
+                    client.get_model(),
+                ):
                     with pytest.raises(Upstream) as caught:
                         await call
                     assert caught.value.reason == "EMBEDDER_UNAVAILABLE"
@@ -323,7 +327,7 @@ async def test_what_the_embedder_answers_comes_back_as_its_category(
         raise error
 
     setup.recording.before = fail
-    for call in (setup.client.embed(Photograph(picture(1))), setup.client.embed_batch([Photograph(picture(1))] * 70)):
+    for call in (setup.client.embed(Photograph(picture(1))), setup.client.batch_embed([Photograph(picture(1))] * 70)):
         with pytest.raises(expected) as caught:
             await call
         assert type(caught.value) is expected
@@ -338,7 +342,7 @@ async def test_one_who_gives_up_is_not_told_of_a_failure(setup: Setup) -> None:
         return asyncio.Event().wait()
 
     setup.recording.before = hang
-    task = asyncio.create_task(setup.client.embed_batch([Photograph(picture(1))] * 100))
+    task = asyncio.create_task(setup.client.batch_embed([Photograph(picture(1))] * 100))
     await reached.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -63,14 +63,14 @@ class Replica:
         assert self._inner is not None
         return await self._inner.embed(photograph)
 
-    async def embed_batch(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
+    async def batch_embed(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
         self.calls += 1
         assert self._inner is not None
-        return await self._inner.embed_batch(photographs)
+        return await self._inner.batch_embed(photographs)
 
-    async def model(self) -> ModelInfo:
+    async def get_model(self) -> ModelInfo:
         assert self._inner is not None
-        return await self._inner.model()
+        return await self._inner.get_model()
 
     async def _run(self) -> None:
         async def start(server: Server, resources: AsyncExitStack) -> None:
@@ -133,7 +133,7 @@ async def test_one_large_batch_is_spread() -> None:
         client = EmbedderClient(channel, CLIENT_LIMITS)
         await all_serve(client, each)
 
-        results = await client.embed_batch([photograph()] * 240)
+        results = await client.batch_embed([photograph()] * 240)
 
         assert all(isinstance(result, Embedding) for result in results)
         assert sum(replica.calls for replica in each) == 30

@@ -40,7 +40,7 @@ class WriteEmbedder:
         results: list[Embedding | FashionError] = []
         for start in range(0, len(photographs), self._group_size):
             async with self._slots:
-                results += await self._embedder.embed_batch(photographs[start : start + self._group_size])
+                results += await self._embedder.batch_embed(photographs[start : start + self._group_size])
             self._check(results[start:])
         return results
 

@@ -47,7 +47,7 @@ async def test_candidates_are_used_as_they_come_and_go(classifier: LocalClassifi
     second = await classifier.classify(_EMBEDDING, 5)
     assert [prediction.label for prediction in second.derived_types] == ["Men Shirts", "Women Tops"]
     assert second.candidates_version == classifier.candidates_version == candidates.version
-    assert classifier.taxonomy().candidates_version == candidates.version
+    assert classifier.get_taxonomy().candidates_version == candidates.version
     for nothing in (None, _candidates()):
         classifier.use(candidates)
         classifier.use(nothing)

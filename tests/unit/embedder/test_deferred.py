@@ -16,9 +16,9 @@ async def test_whoever_asks_waits_until_it_is_there() -> None:
     made: asyncio.Future[Embedder] = asyncio.get_running_loop().create_future()
     embedder: Embedder = DeferredEmbedder(made)
     asked = asyncio.gather(
-        embedder.embed(Photograph(b"two")), embedder.embed_batch([Photograph(b"x")]), embedder.model()
+        embedder.embed(Photograph(b"two")), embedder.batch_embed([Photograph(b"x")]), embedder.get_model()
     )
-    impatient = asyncio.create_task(embedder.model())
+    impatient = asyncio.create_task(embedder.get_model())
     await asyncio.sleep(0)
     assert not asked.done()
     impatient.cancel()
@@ -30,13 +30,13 @@ async def test_whoever_asks_waits_until_it_is_there() -> None:
     one, (other,), model = await asked
     assert np.array_equal(one.values, (await ready.embed(Photograph(b"two"))).values)
     assert isinstance(other, Embedding)
-    assert model == await embedder.model() == await ready.model()
+    assert model == await embedder.get_model() == await ready.get_model()
 
 
 async def test_whoever_asks_is_told_why_it_never_comes() -> None:
     made: asyncio.Future[Embedder] = asyncio.get_running_loop().create_future()
     coming = DeferredEmbedder(made)
-    asked = asyncio.create_task(coming.model())
+    asked = asyncio.create_task(coming.get_model())
     await asyncio.sleep(0)
     made.set_exception(InvalidInput("no bundle", reason="BUNDLE_INVALID"))
     for asking in (asked, coming.embed(Photograph(b"x"))):
@@ -49,4 +49,4 @@ async def test_whoever_asks_is_let_go_where_it_was_given_up() -> None:
     coming = DeferredEmbedder(made)
     made.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await coming.model()
+        await coming.get_model()

@@ -55,13 +55,13 @@ async def test_it_fulfils_the_contract_and_is_warm(embedder: LocalEmbedder, enco
     fulfilled: Embedder = embedder
 
     assert encoder.warmed_up
-    assert await fulfilled.model() == encoder.model
+    assert await fulfilled.get_model() == encoder.model
 
 
 async def test_one_photograph_gives_a_normalised_embedding_of_the_model(embedder: LocalEmbedder) -> None:
     embedding = await embedder.embed(Photograph(picture(1)))
 
-    assert embedding.model_version == (await embedder.model()).model_version
+    assert embedding.model_version == (await embedder.get_model()).model_version
     assert embedding.values.dtype == np.float32
     assert np.linalg.norm(embedding.values) == pytest.approx(1, abs=1e-5)
 
@@ -76,7 +76,7 @@ async def test_a_region_counts(embedder: LocalEmbedder) -> None:
 async def test_a_batch_of_any_size_comes_back_in_order(embedder: LocalEmbedder) -> None:
     photographs = [Photograph(picture(shade)) for shade in range(150)]
 
-    results = await embedder.embed_batch(photographs)
+    results = await embedder.batch_embed(photographs)
 
     for photograph, result in zip(photographs[::30], results[::30], strict=True):
         assert isinstance(result, Embedding)
@@ -86,7 +86,7 @@ async def test_a_batch_of_any_size_comes_back_in_order(embedder: LocalEmbedder) 
 
 
 async def test_an_empty_batch_has_no_results(embedder: LocalEmbedder) -> None:
-    assert list(await embedder.embed_batch([])) == []
+    assert list(await embedder.batch_embed([])) == []
 
 
 BAD = {
@@ -111,14 +111,14 @@ async def test_a_bad_photograph_spoils_only_its_own_row(embedder: LocalEmbedder)
     good = Photograph(picture(1))
     batch = [good, *(Photograph(content) for content in BAD.values()), good]
 
-    results = await embedder.embed_batch(batch)
+    results = await embedder.batch_embed(batch)
 
     reasons = [result.reason if isinstance(result, FashionError) else "" for result in results]
     assert reasons == ["", *BAD, ""]
 
 
 async def test_many_bad_photographs_wedge_nothing(embedder: LocalEmbedder) -> None:
-    results = await embedder.embed_batch([Photograph(picture(1, 1, 1)) for _ in range(200)])
+    results = await embedder.batch_embed([Photograph(picture(1, 1, 1)) for _ in range(200)])
 
     assert {type(result) for result in results} == {InvalidInput}
     await embedder.embed(Photograph(picture(1)))
@@ -127,7 +127,7 @@ async def test_many_bad_photographs_wedge_nothing(embedder: LocalEmbedder) -> No
 async def test_an_unexpected_error_in_decoding_spoils_only_its_own_row(embedder: LocalEmbedder) -> None:
     unreadable = Photograph(content=object())  # type: ignore[arg-type]
 
-    bad, good = await embedder.embed_batch([unreadable, Photograph(picture(1))])
+    bad, good = await embedder.batch_embed([unreadable, Photograph(picture(1))])
 
     assert type(bad) is FashionError
     assert bad.reason == "INTERNAL"
@@ -138,7 +138,7 @@ async def test_a_query_does_not_wait_for_the_whole_of_a_large_batch(encoder: Gat
     async with embedding_with(encoder, limits(batch_places=1000)) as embedder:
         encoder.gate.clear()
         many = [Photograph(picture(1))] * 300
-        under_way = asyncio.create_task(embedder.embed_batch(many))
+        under_way = asyncio.create_task(embedder.batch_embed(many))
         assert await asyncio.to_thread(encoder.inside.wait, 20)
         query = asyncio.create_task(embedder.embed(Photograph(picture(2))))
         encoder.gate.set()
@@ -157,7 +157,7 @@ async def test_queries_beyond_the_queue_are_refused_and_batches_are_not(encoder:
         assert await asyncio.to_thread(encoder.inside.wait, 20)
         with pytest.raises(Overloaded) as caught:
             await embedder.embed(Photograph(picture(9)))
-        batch = asyncio.create_task(embedder.embed_batch([Photograph(picture(10))]))
+        batch = asyncio.create_task(embedder.batch_embed([Photograph(picture(10))]))
         encoder.gate.set()
 
         assert caught.value.reason == "QUEUE_FULL"
@@ -168,10 +168,10 @@ async def test_queries_beyond_the_queue_are_refused_and_batches_are_not(encoder:
 async def test_batches_beyond_their_places_are_refused_as_a_whole(encoder: GatedEncoder) -> None:
     async with embedding_with(encoder, limits(batch_places=10)) as embedder:
         encoder.gate.clear()
-        first = asyncio.create_task(embedder.embed_batch([Photograph(picture(1))] * 8))
+        first = asyncio.create_task(embedder.batch_embed([Photograph(picture(1))] * 8))
         assert await asyncio.to_thread(encoder.inside.wait, 20)
         with pytest.raises(Overloaded):
-            await embedder.embed_batch([Photograph(picture(1))] * 3)
+            await embedder.batch_embed([Photograph(picture(1))] * 3)
         encoder.gate.set()
         assert len(await first) == 8
 
@@ -182,7 +182,7 @@ async def test_the_callers_deadline_holds_in_process(encoder: GatedEncoder) -> N
         with pytest.raises(DeadlineExceeded), deadline.at_most(0.05):
             await embedder.embed(Photograph(picture(1)))
         with pytest.raises(DeadlineExceeded), deadline.at_most(0.05):
-            await embedder.embed_batch([Photograph(picture(n)) for n in range(30)])
+            await embedder.batch_embed([Photograph(picture(n)) for n in range(30)])
         encoder.gate.set()
 
         await embedder.embed(Photograph(picture(2)))
@@ -216,9 +216,9 @@ async def test_a_failed_inference_is_told_to_all_and_the_next_one_works(encoder:
     async with embedding_with(encoder, limits()) as embedder:
         encoder.failure = fail
         with pytest.raises(RuntimeError, match="out of memory"):
-            await embedder.embed_batch([Photograph(picture(n)) for n in range(20)])
+            await embedder.batch_embed([Photograph(picture(n)) for n in range(20)])
 
-        assert len(await embedder.embed_batch([Photograph(picture(n)) for n in range(20)])) == 20
+        assert len(await embedder.batch_embed([Photograph(picture(n)) for n in range(20)])) == 20
 
 
 async def test_a_dead_encoder_refuses_everything_and_says_so(encoder: GatedEncoder) -> None:
@@ -229,7 +229,7 @@ async def test_a_dead_encoder_refuses_everything_and_says_so(encoder: GatedEncod
         encoder.failure = die
         died = asyncio.create_task(embedder.died())
         with pytest.raises(NotReady):
-            await embedder.embed_batch([Photograph(picture(n)) for n in range(20)])
+            await embedder.batch_embed([Photograph(picture(n)) for n in range(20)])
         with pytest.raises(NotReady) as caught:
             await embedder.embed(Photograph(picture(1)))
         await died

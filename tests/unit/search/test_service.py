@@ -56,11 +56,11 @@ class Embedder:
         embedding = await self.local.embed(photograph)
         return embedding if self.version is None else Embedding(embedding.values, self.version)
 
-    async def embed_batch(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
-        return await self.local.embed_batch(photographs)
+    async def batch_embed(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
+        return await self.local.batch_embed(photographs)
 
-    async def model(self) -> ModelInfo:
-        return await self.local.model()
+    async def get_model(self) -> ModelInfo:
+        return await self.local.get_model()
 
 
 class Preferences(MemoryPreferences):
