@@ -1,4 +1,4 @@
-"""What every index must do: a suite that each implementation joins, against an oracle that compares with everything."""
+"""A suite for all indexes, against an oracle that compares every product."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -28,7 +28,7 @@ SETTINGS = settings(deadline=None, max_examples=60, suppress_health_check=[Healt
 
 
 def embedding(seed: int, dimension: int = DIMENSION) -> NDArray[np.float16]:
-    """A unit vector: equal seeds give equal vectors."""
+    """Returns a unit vector; equal seeds give equal vectors."""
     vector = np.random.default_rng(seed).normal(size=dimension)
     return (vector / np.linalg.norm(vector)).astype(np.float16)
 
@@ -92,7 +92,7 @@ eligibilities = st.builds(
 
 
 class Oracle:
-    """The same answers by comparing with every product, one at a time."""
+    """Answers like an index, by comparing every product."""
 
     def __init__(self) -> None:
         self.rows: dict[str, IndexedProduct] = {}
@@ -110,7 +110,7 @@ class Oracle:
         return [product_id for _, product_id in ranked], [-negative for negative, _ in ranked], len(eligible)
 
     def knows(self, filter: Filter) -> bool:
-        """Whether every label of a filter is one of the catalogue, or for colours of the table."""
+        """Returns whether every label of a filter is in the catalogue, or for a colour in the table."""
         table = {*FAMILIES, *(member for members in FAMILIES.values() for member in members)}
         return all(
             {*condition.any_of, *condition.none_of}
@@ -161,11 +161,11 @@ def _meets(value: Any, condition: Condition) -> bool:
 
 
 class IndexConformance(ABC):
-    """Inherit from it as `Test…`, and say how an empty index is made."""
+    """A class `Test…` that inherits from it makes the index to test."""
 
     @abstractmethod
     def make_index(self, dimension: int = DIMENSION) -> Index:
-        """Makes an empty index."""
+        """Returns an empty index."""
 
     @SETTINGS
     @given(
@@ -299,7 +299,7 @@ class IndexConformance(ABC):
 
     def test_a_similarity_stays_within_its_range(self) -> None:
         index = self.make_index(2)
-        # Rounded to float16 its norm is a little over 1.
+        # Rounded to float16, its norm is a little over 1.
         longer = np.array([0.6, 0.8003], dtype=np.float16)
         assert float((longer.astype(np.float64) ** 2).sum()) > 1
         index.apply([IndexedProduct(product("a"), longer), IndexedProduct(product("b"), -longer)], (), 1)
@@ -350,7 +350,7 @@ class IndexConformance(ABC):
         assert index.facts().index_version == 0
 
     def test_every_answer_under_writes_is_that_of_one_snapshot(self) -> None:
-        """Each version v holds v % 7 + 1 products, all of the colour "v": an answer must agree with its version."""
+        """Version v has v % 7 + 1 products, all of the colour "v", so that an answer shows its version."""
         index = self.make_index()
         stop, wrong, answered = threading.Event(), list[str](), [0]
 

@@ -1,4 +1,4 @@
-"""What an index of the catalogue must do, whoever does it."""
+"""The Protocol of an index over the catalogue, and its values."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +15,12 @@ from services.search.filters.filter import Filter
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IndexedProduct:
-    """A product as an index takes it.
+    """A product to be indexed.
 
     Attributes:
         product: its attributes.
-        embedding: float16, shape (dimension,), L2 norm 1; None for a product whose embedding is another model's,
-            which is kept and listed but never found.
+        embedding: float16, shape (dimension,), L2 norm 1; None if the product's embedding is of another model. Then
+            the product is listed, but no search returns it.
     """
 
     product: Product
@@ -29,15 +29,15 @@ class IndexedProduct:
 
 @dataclass(frozen=True, slots=True)
 class Eligibility:
-    """Which products a search may return: those that pass every part.
+    """The products that a search may return: those that meet all conditions.
 
     Attributes:
-        derived_types: only these derived types; None for the whole inventory.
-        filter: what the caller asked for.
-        disliked_colours: none of these, spelt out against the colours of the very snapshot that is searched, so that a
-            shade that arrives between two steps of a request cannot slip through.
-        excluded_ids: none of these products; one that is not in the catalogue is no error.
-        include_out_of_stock: whether products that are marked as out of stock may be returned.
+        derived_types: only products of these derived types; None for the whole inventory.
+        filter: only products that pass it.
+        disliked_colours: no products of these colours. Families are expanded to the colours of the snapshot that is
+            searched, so that a shade that arrives during a request cannot slip through.
+        excluded_ids: none of these products; an unknown id is no error.
+        include_out_of_stock: whether products that are out of stock may be returned.
     """
 
     derived_types: frozenset[str] | None = None
@@ -49,7 +49,7 @@ class Eligibility:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A product that was found; `similarity` in [-1, 1], higher is closer."""
+    """A similar product; `similarity` in [-1, 1], higher is closer."""
 
     product: Product
     similarity: float
@@ -57,12 +57,12 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class IndexAnswer:
-    """What a search of one snapshot found.
+    """The result of searching one snapshot.
 
     Attributes:
-        hits: min(k, eligible_count) of them, the most similar first, equal similarities by product id.
-        eligible_count: how many products passed the eligibility.
-        excluded_colours: the colours that the dislikes stood for, in alphabetical order.
+        hits: min(k, eligible_count) products, the most similar first, equal similarities by product id.
+        eligible_count: number of eligible products.
+        excluded_colours: the colours that the dislikes cover, in alphabetical order.
         index_version: of the snapshot.
     """
 
@@ -77,10 +77,10 @@ class IndexFacts:
     """Facts about one snapshot.
 
     Attributes:
-        product_count: all products, found or not.
-        available_count: those that are not marked as out of stock.
-        outdated_count: those without an embedding of the model that is served.
-        derived_types: label -> how many products, in alphabetical order.
+        product_count: number of products.
+        available_count: number of products that are not out of stock.
+        outdated_count: number of products without an embedding of the served model.
+        derived_types: number of products by label, in alphabetical order.
         index_version: of the snapshot.
     """
 
@@ -93,7 +93,7 @@ class IndexFacts:
 
 @dataclass(frozen=True, slots=True)
 class ProductPage:
-    """Products in the order of their ids; `total_count` counts those on all pages, `more` tells whether any follow."""
+    """Products in the order of their ids; `total_count` is over all pages, `more` says whether any follow."""
 
     products: tuple[Product, ...]
     total_count: int
@@ -102,7 +102,7 @@ class ProductPage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TypeMembers:
-    """The products of one derived type that can be found, as candidates are computed from them.
+    """The products of one derived type that have an embedding, for computing candidates.
 
     Attributes:
         products: shape (n,), in the order of their ids.
@@ -116,13 +116,13 @@ class TypeMembers:
 
 
 class Index(Protocol):
-    """Finds the nearest of the eligible products.
+    """Finds the most similar of the eligible products.
 
-    Any number of threads may read while one writes; every answer is that of one snapshot, whose version it tells.
+    Any number of threads may read while one writes. Every answer is of one snapshot, and has its version.
     """
 
     def load(self, batches: Iterable[Sequence[IndexedProduct]], index_version: int) -> None:
-        """Replaces everything by these products; fastest where a batch holds a whole derived type.
+        """Replaces all products; fastest if each batch has a whole derived type.
 
         Raises:
             ValueError: an embedding has another dtype or shape, or an id comes twice.
@@ -130,12 +130,12 @@ class Index(Protocol):
         ...
 
     def apply(self, upserts: Sequence[IndexedProduct], deletes: Collection[str], index_version: int) -> None:
-        """Creates, replaces and deletes products, all at once as readers see it.
+        """Creates, replaces and deletes products in one step for readers.
 
         Args:
             upserts: whole products, no id twice.
-            deletes: ids; one that is not there is no error.
-            index_version: of the state after it.
+            deletes: ids; an unknown one is no error.
+            index_version: the version after this write.
 
         Raises:
             ValueError: an embedding has another dtype or shape, or an id comes twice.
@@ -148,7 +148,7 @@ class Index(Protocol):
         Args:
             query: float32, shape (dimension,), L2 norm 1.
             k: at least 1.
-            eligibility: which products may be returned.
+            eligibility: the products that may be returned.
 
         Raises:
             InvalidInput: FILTER_VALUE_UNKNOWN, YEAR_RANGE_INVALID or TOO_MANY_FILTER_VALUES, by the filter.
@@ -156,15 +156,15 @@ class Index(Protocol):
         ...
 
     def product(self, product_id: str) -> Product | None:
-        """Returns a product, or None where there is none of that id."""
+        """Returns a product, or None if there is none with this id."""
         ...
 
     def embedding(self, product_id: str) -> NDArray[np.float16] | None:
-        """Returns a copy of a product's embedding; None where it is unknown, or its embedding another model's."""
+        """Returns a copy of a product's embedding; None if the product or its embedding is unknown."""
         ...
 
     def page(self, filter: Filter, after: str | None, size: int) -> ProductPage:
-        """Lists products that pass a filter (out of stock and outdated ones too), `size` of them after an id.
+        """Lists at most `size` products after an id that pass a filter, out of stock and outdated ones too.
 
         Raises:
             InvalidInput: as `search`.
@@ -180,15 +180,15 @@ class Index(Protocol):
         ...
 
     def members(self, derived_type: str) -> TypeMembers:
-        """Returns the products of a derived type that can be found; none for one that is unknown."""
+        """Returns the products of a derived type that have an embedding; none for an unknown derived type."""
         ...
 
     def has_searchable(self, derived_type: str) -> bool:
-        """Tells whether products of a derived type can be found; asked with every photograph."""
+        """Returns whether any product of a derived type has an embedding; called for every photograph."""
         ...
 
     def searchable_types(self) -> Mapping[str, int]:
-        """Returns the derived types with products that can be found, and how many those are."""
+        """Returns the number of products with an embedding per derived type that has any."""
         ...
 
     def colours(self) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""The index in this process: FAISS, one exact inner-product index a derived type, and a reduced one over all."""
+"""The index in this process, on FAISS: one exact index per derived type, and a reduced one over all products."""
 
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -28,30 +28,31 @@ from services.search.indexes.locking import ReadersWriterLock
 from services.search.indexes.reduction_file import ReductionFile
 from services.search.indexes.shards import ReducedIndex, Shard, train_reduction
 
-# Fetched beyond what is wanted, since most often that settles which equals belong to the answer.
-_SLACK = 32
-# The reduction is trained on at most so many products (seeded), and again once there are this many times as many.
-_SAMPLE = 8192
+# Additional products to fetch: mostly enough to decide which products of equal similarity belong to the answer.
+_ADDITIONAL_HITS = 32
+# Maximum number of products that the reduction is trained on (seeded), and the growth of the catalogue that makes it
+# train again.
+_MAX_SAMPLE = 8192
 _SEED = 20190301
 _GROWTH = 2
-# Parts of a catalogue that are projected at once.
-_PROJECTING = 2
+# Threads that project the catalogue.
+_PROJECTION_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class FaissSettings:
-    """How the index searches.
+    """The settings of a search.
 
     Attributes:
-        threads: of FAISS, for one search.
-        exact_limit: up to so many eligible products all are compared exactly; above, and over the whole inventory,
-            the reduced index chooses whom to compare exactly.
+        threads: threads of FAISS per search.
+        exact_limit: up to this many eligible products, all are compared exactly. Above it, in a search of the whole
+            inventory, the reduced index chooses the products to compare.
         components: dimension of the reduced index.
-        candidates_per_hit: how many of the reduced index's products are compared exactly for each one wanted.
-        min_candidates: and how many at least.
+        candidates_per_hit: products that the reduced index chooses per product of the answer.
+        min_candidates: minimum number of products that it chooses.
 
     Raises:
-        ValueError: one is below 1.
+        ValueError: a setting is below 1.
     """
 
     threads: int = 1
@@ -63,16 +64,16 @@ class FaissSettings:
     def __post_init__(self) -> None:
         least = min(self.threads, self.exact_limit, self.components, self.candidates_per_hit, self.min_candidates)
         if least < 1:
-            raise ValueError(f"every setting of the index must be at least 1: {self}")
+            raise ValueError(f"Every setting of the index must be at least 1: {self}.")
 
 
 class FaissIndex:
     """Fulfils `services.search.indexes.base.Index` in memory, with one copy of the embeddings, in float16.
 
-    Within derived types, and wherever at most `exact_limit` products are eligible, the answer is what comparing with
-    every product gives, equals at the end of it included. Above that over the whole inventory, products are compared
-    exactly once the reduced index has chosen them. Measured with the defaults on the embeddings of 37,123 photographs
-    of the real data set: of 200 queries' 10 nearest products, and of their 100 nearest, it chose every one.
+    A search of derived types, or of at most `exact_limit` eligible products, compares every product, and decides ties
+    exactly. In larger searches of the whole inventory, the reduced index chooses the products that are then compared
+    exactly. With the defaults, on the embeddings of 37,123 photographs of the real data set, it chose every one of the
+    10 and of the 100 nearest products of 200 queries.
     """
 
     def __init__(
@@ -82,29 +83,29 @@ class FaissIndex:
 
         Args:
             dimension: floats in an embedding.
-            settings: how to search.
-            kept: where the projection of the reduced index outlives the process; None for nowhere.
+            settings: of a search.
+            kept: stores the projection of the reduced index between starts; None stores it nowhere.
         """
         self._dimension = dimension
         self._kept = kept
         self._settings = settings if settings is not None else FaissSettings()
-        # A sum of `dimension` products of float32 numbers, of vectors of norm 1, is off by less than this, in whatever
-        # order it is formed (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1).
+        # Maximum rounding error of an inner product of two float32 vectors of norm 1, whatever the order of the sum
+        # (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1).
         self._rounding = 1.01 * dimension * 2.0**-24
         self._lock = ReadersWriterLock()
-        # Held through a whole write, of which readers notice but the short part under `_lock`.
+        # Held during a whole write; readers are blocked only by the short part of it under `_lock`.
         self._write_lock = threading.Lock()
         self._state = _State(dimension)
         self._index_version = 0
 
     def load(self, batches: Iterable[Sequence[IndexedProduct]], index_version: int) -> None:
-        """See `Index.load`. What is there is served until all is loaded."""
+        """See `Index.load`; until all is loaded, searches are answered from the former products."""
         with self._write_lock:
             state = _State(self._dimension)
             for batch in batches:
                 self._check(batch)
                 if any(state.columns.row_of(row.product.id) is not None for row in batch):
-                    raise ValueError("an id comes twice among the products")
+                    raise ValueError("An id comes twice among the products.")
                 state.upsert(batch, None)
             state.reduced = self._trained(state)
             with self._lock.writing():
@@ -115,14 +116,14 @@ class FaissIndex:
         """See `Index.apply`."""
         self._check(upserts)
         if len({row.product.id for row in upserts}.union(deletes)) < len(upserts) + len(deletes):
-            raise ValueError("an id comes twice in one write")
+            raise ValueError("An id comes twice in one write.")
         with self._write_lock:
             projections = self._state.project(upserts)
             with self._lock.writing():
                 self._state.delete(deletes)
                 self._state.upsert(upserts, projections)
                 self._index_version = index_version
-            # Takes seconds, and changes no answer but by being faster: readers need not wait for it.
+            # Takes seconds and only makes answers faster, so readers need not wait for it.
             reduced = self._trained(self._state)
             if reduced is not self._state.reduced:
                 with self._lock.writing():
@@ -226,18 +227,18 @@ class FaissIndex:
         k: int,
         eligibility: Eligibility,
         derived_types: Collection[str],
-    ) -> "_Found":
-        """Compares with every eligible product of some derived types, and looks at no others."""
+    ) -> "_Result":
+        """Compares every eligible product of some derived types, and no others."""
         shards = [shard for label in sorted(derived_types) if (shard := state.shards.get(label)) is not None]
-        # Of no product at all where no type has any: what is wrong with the filter is told all the same.
+        # Evaluated even if there are no products, so that a bad filter is always refused.
         members = np.concatenate([np.empty(0, dtype=np.int64), *(shard.members for shard in shards)])
         mask, excluded_colours = state.columns.eligible(eligibility, members)
         masks = np.split(mask, np.cumsum([len(shard) for shard in shards])[:-1])
         searches = [_ShardSearch(shard, query, mine) for shard, mine in zip(shards, masks, strict=False)]
-        return _Found(self._contenders(searches, k), int(np.count_nonzero(mask)), excluded_colours)
+        return _Result(self._contenders(searches, k), int(np.count_nonzero(mask)), excluded_colours)
 
-    def _everywhere(self, state: "_State", query: NDArray[np.float32], k: int, eligibility: Eligibility) -> "_Found":
-        """Compares with every eligible product, or where they are many with those that the reduced index chooses."""
+    def _everywhere(self, state: "_State", query: NDArray[np.float32], k: int, eligibility: Eligibility) -> "_Result":
+        """Compares every eligible product, or if there are many, those that the reduced index chooses."""
         mask, excluded_colours = state.columns.eligible(eligibility, slice(None))
         count = int(np.count_nonzero(mask))
         if count > self._settings.exact_limit and state.reduced is not None:
@@ -249,25 +250,25 @@ class FaissIndex:
         else:
             shards = [state.shards[label] for label in state.labels_of(mask)]
             searches = [_ShardSearch(shard, query, mask[shard.members]) for shard in shards]
-        return _Found(self._contenders(searches, k), count, excluded_colours)
+        return _Result(self._contenders(searches, k), count, excluded_colours)
 
     def _contenders(self, searches: Sequence["_ShardSearch"], k: int) -> NDArray[np.int64]:
-        """The rows that may be the `k` nearest of several shards together: int64, shape (n,)."""
-        busy = [search for search in searches if search.fetch(k + _SLACK)]
+        """Returns the rows that may be among the `k` nearest of several shards: int64, shape (n,)."""
+        busy = [search for search in searches if search.fetch(k + _ADDITIONAL_HITS)]
         if not busy:
             return np.empty(0, dtype=np.int64)
         similarities = np.concatenate([search.similarities for search in busy])
         if len(similarities) <= k:
             return np.concatenate([search.rows for search in busy])
-        # Whoever is less similar than this cannot equal the k-th: its similarity may be too low by rounding, the
-        # k-th's too high, and both are rounded once more to float32.
+        # A product below this cannot be as similar as the k-th. Its own similarity may be too low by rounding and that
+        # of the k-th too high, and both are rounded to float32 once more.
         floor = float(np.partition(similarities, -k)[-k] - 2 * self._rounding - 2.0**-23)
         for search in busy:
             search.fetch_down_to(floor)
         return np.concatenate([search.rows[search.similarities >= floor] for search in busy])
 
     def _trained(self, state: "_State") -> ReducedIndex | None:
-        """Returns the reduced index that a state should have: its own, or a new one where it lacks or outgrew it."""
+        """Returns the reduced index that a state should have: its own, or a new one if it has none or outgrew it."""
         count = sum(len(shard) for shard in state.shards.values())
         trained_on = 0 if state.reduced is None else state.reduced.reduction.trained_on
         if count <= self._settings.exact_limit or count < _GROWTH * trained_on:
@@ -277,7 +278,7 @@ class FaissIndex:
             reduction = self._kept.load(self._dimension, self._settings.components)
         if reduction is None or count >= _GROWTH * reduction.trained_on:
             members = np.concatenate([shard.members for shard in state.shards.values()])
-            chosen = np.random.default_rng(_SEED).choice(members, size=min(_SAMPLE, count), replace=False)
+            chosen = np.random.default_rng(_SEED).choice(members, size=min(_MAX_SAMPLE, count), replace=False)
             sample = state.embeddings(chosen)
             reduction = train_reduction(sample, self._settings.components, trained_on=count, seed=_SEED)
             if self._kept is not None:
@@ -286,12 +287,12 @@ class FaissIndex:
 
         def project(part: tuple[Shard, int]) -> None:
             shard, start = part
-            rows = slice(start, start + _SAMPLE)
+            rows = slice(start, start + _MAX_SAMPLE)
             reduced.write(shard.members[rows], reduction.project(shard.embeddings.rows()[rows]))
 
-        parts = [(shard, start) for shard in state.shards.values() for start in range(0, len(shard), _SAMPLE)]
-        # Most of a start, and one thread a product of matrices is all that OpenBLAS takes.
-        with ThreadPoolExecutor(_PROJECTING, thread_name_prefix="projecting") as threads:
+        parts = [(shard, start) for shard in state.shards.values() for start in range(0, len(shard), _MAX_SAMPLE)]
+        # This takes most of a start, and OpenBLAS uses only one thread per matrix product.
+        with ThreadPoolExecutor(_PROJECTION_THREADS, thread_name_prefix="projecting") as threads:
             list(threads.map(project, parts))
         return reduced
 
@@ -303,12 +304,12 @@ class FaissIndex:
                 or embedding.shape != (self._dimension,)
                 or not np.isfinite(embedding).all()
             ):
-                raise ValueError(f"an embedding must be {self._dimension} finite float16 numbers: {row.product.id}")
+                raise ValueError(f"The embedding of {row.product.id} must be {self._dimension} finite float16 numbers.")
 
 
 def _ranked(state: "_State", query: NDArray[np.float32], k: int, rows: NDArray[np.int64]) -> tuple[Hit, ...]:
-    """Orders products, int64, shape (n,), by their exact similarity, and keeps the first `k`."""
-    # Summed row by row, unlike a matrix product, so that equal embeddings have equal similarities to the last bit.
+    """Orders rows, int64, shape (n,), by their exact similarity, and returns the first `k`."""
+    # Unlike a matrix product, sums by row give equal embeddings the same similarity to the last bit.
     exact = (state.embeddings(rows).astype(np.float64) * query).sum(axis=1)
     similarities = np.clip(exact, -1.0, 1.0).astype(np.float32).tolist()
     products = [state.columns.product(row) for row in rows.tolist()]
@@ -317,13 +318,13 @@ def _ranked(state: "_State", query: NDArray[np.float32], k: int, rows: NDArray[n
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Found:
-    """What a search goes on with.
+class _Result:
+    """An intermediate result of a search.
 
     Attributes:
         contenders: int64, shape (n,), the rows that may be the nearest.
-        eligible_count: how many products are eligible.
-        excluded_colours: those that the dislikes stand for.
+        eligible_count: number of eligible products.
+        excluded_colours: the colours that the dislikes cover.
     """
 
     contenders: NDArray[np.int64]
@@ -332,7 +333,7 @@ class _Found:
 
 
 class _ShardSearch:
-    """A search of one shard, which can be carried on to less similar products."""
+    """A search of one shard that can be continued to less similar products."""
 
     def __init__(self, shard: Shard, query: NDArray[np.float32], eligible: NDArray[np.bool_]) -> None:
         self._shard = shard
@@ -343,7 +344,7 @@ class _ShardSearch:
         self.rows: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
     def fetch(self, k: int) -> int:
-        """Fetches the `k` most similar products, or all that are eligible; returns how many."""
+        """Fetches the `k` most similar products, or all eligible ones; returns their number."""
         k = min(k, self._count)
         if k:
             self.similarities, positions = self._shard.embeddings.nearest(self._query, k, self._eligible)
@@ -351,30 +352,30 @@ class _ShardSearch:
         return k
 
     def fetch_down_to(self, floor: float) -> None:
-        """Fetches all products of a similarity of at least `floor`."""
+        """Fetches all products with a similarity of at least `floor`."""
         while len(self.rows) < self._count and self.similarities[-1] >= floor:
             self.fetch(2 * len(self.rows))
 
 
 class _State:
-    """Products in the rows of the columns; embeddings in one shard a derived type. Not safe for threads by itself."""
+    """Products in the rows of the columns, embeddings in one shard per derived type; not thread-safe."""
 
     def __init__(self, dimension: int) -> None:
         self._dimension = dimension
         self.columns = Columns()
         self.shards: dict[str, Shard] = {}
         self.reduced: ReducedIndex | None = None
-        # Of each row: where in the shard of its derived type its embedding is.
+        # Per row, the position of its embedding in the shard of its derived type.
         self._positions: list[int] = []
 
     def labels_of(self, mask: NDArray[np.bool_]) -> list[str]:
-        """Returns the derived types of some products that have embeddings: those of `mask`, bool, shape (n,)."""
+        """Returns the derived types of the products in `mask`, bool, shape (n,), all of which have embeddings."""
         wanted = np.bincount(self.columns.codes(DERIVED_TYPE)[mask])
         codes = self.columns.labels(DERIVED_TYPE)
         return [label for label, code in codes.items() if code < len(wanted) and wanted[code]]
 
     def embeddings(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
-        """Copies the embeddings of rows that have one: float16, shape (n, dimension)."""
+        """Copies the embeddings of rows that have one; float16, shape (n, dimension)."""
         copied = np.empty((len(rows), self._dimension), dtype=np.float16)
         by_type: dict[str, list[tuple[int, int]]] = {}
         for place, row in enumerate(rows.tolist()):
@@ -385,7 +386,7 @@ class _State:
         return copied
 
     def delete(self, product_ids: Iterable[str]) -> None:
-        """Deletes products; one that is not there is no error."""
+        """Deletes products; an unknown id is no error."""
         rows = [row for product_id in product_ids if (row := self.columns.row_of(product_id)) is not None]
         if not rows:
             return
@@ -400,17 +401,17 @@ class _State:
             self.reduced.move(moves, len(self.columns))
 
     def project(self, products: Sequence[IndexedProduct]) -> NDArray[np.float16] | None:
-        """Projects the embeddings of those products that have one, in their order; None without a reduced index."""
+        """Projects the embeddings that products have, in their order; returns None without a reduced index."""
         embeddings = [product.embedding for product in products if product.embedding is not None]
         if self.reduced is None or not embeddings:
             return None
         return self.reduced.reduction.project(np.stack(embeddings))
 
     def upsert(self, products: Sequence[IndexedProduct], projections: NDArray[np.float16] | None) -> None:
-        """Creates or replaces products, no id twice; `projections` is what `project` made of them."""
+        """Creates or replaces products, no id twice; `projections` are theirs from `project`."""
         rows_before = len(self.columns)
         known = [self.columns.row_of(product.product.id) for product in products]
-        # A product that stays in its derived type is overwritten where it lies; others leave before any comes.
+        # A product that stays in its derived type is overwritten in place; others are removed before any is added.
         staying = {
             row for row, product in zip(known, products, strict=True) if row is not None and self._stays(row, product)
         }
@@ -437,7 +438,7 @@ class _State:
                 self.reduced.write(rows, projections)
 
     def _stays(self, row: int, product: IndexedProduct) -> bool:
-        """Tells whether a product of a row, replaced by another, keeps its place in its shard."""
+        """Returns whether a row keeps its position in its shard when its product is replaced."""
         return (
             product.embedding is not None
             and bool(self.columns.searchable()[row])

@@ -1,4 +1,4 @@
-"""Lets many threads read what one writes, one snapshot at a time."""
+"""A lock for many readers or one writer."""
 
 import threading
 from collections.abc import Iterator
@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 
 class ReadersWriterLock:
-    """Any number of readers, or one writer; a writer that waits goes before readers that come after it.
+    """Any number of readers, or one writer; a waiting writer goes before readers that come after it.
 
-    Neither side may take it again while it holds it. Waiting is bounded by the work of those who hold it, which must
-    itself be bounded: a search, or a write to memory.
+    It is not reentrant. It may only be held during bounded work, such as a search or a write to memory, because nobody
+    gives up waiting for it.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What FAISS holds: the float16 embeddings of one derived type, and a reduced copy of all for a first choice."""
+"""The parts of the index in FAISS: exact ones per derived type, and a reduced one over all products."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,17 +7,18 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-# Of the randomised subspace iteration; their defaults are 5 to 10 more columns and 1 to 3 rounds, here both are cheap.
+# Parameters of the randomised subspace iteration. Usual are 5 to 10 additional columns and 1 to 3 rounds; here both are
+# cheap.
 _OVERSAMPLING = 32
 _ITERATIONS = 3
-# As a share of the mean eigenvalue; keeps the condition number low enough for the plain way to orthonormalise below.
+# Share of the mean eigenvalue; it keeps the condition number low enough for the simple orthonormalisation below.
 _REGULARISATION = 0.01
 
 
 class FlatIndex:
-    """An exact inner-product index of float16 vectors, whose rows can be read and overwritten where they lie.
+    """An exact inner-product index of float16 vectors, whose rows can be read and overwritten in place.
 
-    It is the only copy of them. Not safe for threads by itself.
+    It has the only copy of the vectors. It is not thread-safe.
     """
 
     def __init__(self, dimension: int) -> None:
@@ -28,7 +29,7 @@ class FlatIndex:
         return int(self._faiss.ntotal)
 
     def rows(self) -> NDArray[np.float16]:
-        """Returns the vectors where they lie: float16, shape (n, dimension); valid until rows come or go."""
+        """Returns a view of the vectors: float16, shape (n, dimension); valid until rows are added or removed."""
         size = len(self) * self._dimension * 2
         if size == 0:
             return np.empty((0, self._dimension), dtype=np.float16)
@@ -36,11 +37,11 @@ class FlatIndex:
         return codes.view(np.float16).reshape(-1, self._dimension)
 
     def append(self, vectors: NDArray[np.float16]) -> None:
-        """Adds vectors: float16, shape (n, dimension). Codes of QT_fp16 are IEEE half floats already."""
+        """Adds vectors: float16, shape (n, dimension), which are the very codes of QT_fp16."""
         self._faiss.add_sa_codes(np.ascontiguousarray(vectors).view(np.uint8))
 
     def remove(self, positions: Sequence[int]) -> None:
-        """Removes vectors; those behind move up, in their order."""
+        """Removes vectors; later ones move up, in their order."""
         mask = np.zeros(len(self), dtype=np.bool_)
         mask[positions] = True
         self._faiss.remove_ids(_selector(mask))
@@ -56,7 +57,7 @@ class FlatIndex:
 
         Args:
             query: float32, shape (dimension,).
-            k: at most as many as are eligible.
+            k: at most the number of eligible vectors.
             eligible: bool, shape (n,).
 
         Returns:
@@ -71,13 +72,13 @@ class FlatIndex:
 
 
 def _selector(mask: NDArray[np.bool_]) -> faiss.IDSelector:
-    """Selects the vectors at which a mask, bool, shape (n,), is true."""
-    # The stubs describe the constructor of C++; that of Python takes the array alone, and keeps it.
+    """Selects the vectors where a mask, bool, shape (n,), is true."""
+    # The stubs describe the constructor of C++. The one of Python takes only the array, and keeps it alive.
     return faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))  # type: ignore[call-arg, arg-type]
 
 
 class Shard:
-    """The products of one derived type: their embeddings, and which rows of the catalogue they are."""
+    """The products of one derived type: their embeddings, and their rows in the columns."""
 
     def __init__(self, dimension: int) -> None:
         self.embeddings = FlatIndex(dimension)
@@ -92,7 +93,7 @@ class Shard:
         self.members = np.concatenate([self.members, np.asarray(rows, dtype=np.int64)])
 
     def remove(self, positions: Sequence[int]) -> None:
-        """Removes products; those behind move up, in their order."""
+        """Removes products; later ones move up, in their order."""
         self.embeddings.remove(positions)
         self.members = np.delete(self.members, positions)
 
@@ -103,7 +104,7 @@ class Reduction:
 
     Attributes:
         basis: float32, shape (dimension, components), orthonormal columns.
-        trained_on: how many products the catalogue had.
+        trained_on: number of products in the catalogue at the training.
     """
 
     basis: NDArray[np.float32]
@@ -115,27 +116,27 @@ class Reduction:
 
 
 def train_reduction(sample: NDArray[np.float16], components: int, trained_on: int, seed: int) -> Reduction:
-    """Finds the principal components of a sample.
+    """Computes the principal components of a sample.
 
-    They are those of the second moment, not of the covariance: what is to be kept is the inner product of uncentred
-    vectors, and this is the basis that loses least of it. Found by randomised subspace iteration (Halko, Martinsson and
-    Tropp, "Finding structure with randomness", 2011, algorithm 4.4), which is nothing but matrix products: a full
-    eigendecomposition in 2048 dimensions takes half a minute where other work keeps the cores busy, this one second.
+    They are those of the second moment, not of the covariance: this basis loses least of the inner products of
+    uncentred vectors. The method is randomised subspace iteration (Halko, Martinsson and Tropp, "Finding structure with
+    randomness", 2011, algorithm 4.4), which needs only matrix products. It takes one second; a full eigendecomposition
+    in 2048 dimensions takes half a minute on busy cores.
 
     Args:
         sample: float16, shape (n, dimension).
-        components: how many are wanted, at most; never more than the dimension.
-        trained_on: how many products the catalogue had.
-        seed: makes it give the same again.
+        components: maximum number of components; never more than the dimension.
+        trained_on: number of products in the catalogue.
+        seed: of the random start; the same seed gives the same result.
     """
     rows = sample.astype(np.float32)
     dimension = rows.shape[1]
     basis = np.random.default_rng(seed).normal(size=(dimension, min(components + _OVERSAMPLING, dimension)))
-    # A little of the identity changes no component, and completes the basis where the sample has fewer directions.
-    little = _REGULARISATION * float(np.square(rows).sum()) / dimension
+    # A small multiple of the identity changes no component, and completes the basis if the sample has fewer directions.
+    regularisation = _REGULARISATION * float(np.square(rows).sum()) / dimension
     for _ in range(_ITERATIONS):
         product = rows.T @ (rows @ basis.astype(np.float32))
-        basis = _orthonormal(product + little * basis)
+        basis = _orthonormal(product + regularisation * basis)
     within = rows @ basis.astype(np.float32)
     _, directions = np.linalg.eigh((within.T @ within).astype(np.float64))
     # Ascending eigenvalues: the last columns matter most.
@@ -144,14 +145,14 @@ def train_reduction(sample: NDArray[np.float16], components: int, trained_on: in
 
 
 def _orthonormal(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns an orthonormal basis of what columns of full rank span: float64, shape as theirs."""
+    """Returns an orthonormal basis of the span of columns of full rank: float64, the same shape."""
     squares, directions = np.linalg.eigh(vectors.T @ vectors)
     basis: NDArray[np.float64] = vectors @ (directions / np.sqrt(squares))
     return basis
 
 
 class ReducedIndex:
-    """All products in few dimensions, row for row as in the columns; a product without an embedding lies at zero."""
+    """All products in few dimensions, in the rows of the columns; a product without an embedding is at zero."""
 
     def __init__(self, reduction: Reduction, rows: int) -> None:
         self.reduction = reduction
@@ -163,11 +164,11 @@ class ReducedIndex:
         self._index.append(np.zeros((rows, self.reduction.basis.shape[1]), dtype=np.float16))
 
     def write(self, rows: Sequence[int] | NDArray[np.int64], projections: NDArray[np.float16]) -> None:
-        """Overwrites rows by projections: float16, shape (n, components)."""
+        """Overwrites rows with projections: float16, shape (n, components)."""
         self._index.rows()[rows] = projections
 
     def move(self, moves: Sequence[tuple[int, int]], length: int) -> None:
-        """Follows `Columns.remove`: moves rows, then cuts off those behind `length`."""
+        """Moves rows as `Columns.remove` did, then removes all from `length` on."""
         vectors = self._index.rows()
         for new, old in moves:
             vectors[new] = vectors[old]
@@ -175,7 +176,7 @@ class ReducedIndex:
 
     def nearest(self, query: NDArray[np.float32], k: int, eligible: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Returns the rows of the `k` eligible products nearest to a query in the reduced space: int64, shape (k,)."""
-        # Unlike `@`, einsum starts no threads, which for a single vector take longer than the work itself.
+        # Unlike `@`, einsum starts no threads, which would take longer than the work for a single vector.
         reduced_query = np.einsum("i,ij->j", query, self.reduction.basis)
         _, rows = self._index.nearest(reduced_query, k, eligible)
         return rows

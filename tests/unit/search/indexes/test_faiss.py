@@ -1,4 +1,4 @@
-"""The FAISS index: the suite of all indexes, with and without its reduced index, and what is its own."""
+"""The FAISS index: the suite of all indexes, with and without its reduced index, and tests of its own."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ class TestExact(IndexConformance):
 
 class TestReduced(IndexConformance):
     def make_index(self, dimension: int = DIMENSION) -> Index:
-        # So small a limit that nearly every search goes by the reduced index; so many candidates that it must be exact.
+        # Nearly every search uses the reduced index, with so many candidates that it must be exact.
         return FaissIndex(dimension, FaissSettings(exact_limit=2, components=dimension, min_candidates=1000))
 
 
@@ -36,7 +36,7 @@ class TestReduced(IndexConformance):
     )
 )
 def test_the_reduced_index_follows_every_write(history: list[tuple[list[tuple[int, str]], set[int]]]) -> None:
-    # A single candidate is compared, in all dimensions: the right one only if rows and vectors still belong together.
+    # Only one candidate is compared. It is the right one only if rows and vectors still belong together.
     index = FaissIndex(
         DIMENSION, FaissSettings(exact_limit=3, components=DIMENSION, candidates_per_hit=1, min_candidates=1)
     )
@@ -56,7 +56,7 @@ def test_the_reduced_index_follows_every_write(history: list[tuple[list[tuple[in
 
 
 def test_a_large_inventory_is_found_by_way_of_the_reduced_index() -> None:
-    # 3,000 products in 40 groups of 64 dimensions that only differ in about 12 directions, as photographs do.
+    # 3,000 products in 40 groups; they differ in only 12 of 64 directions, as photographs do.
     random = np.random.default_rng(5)
     basis = np.linalg.qr(random.normal(size=(64, 64)))[0]
     groups = random.normal(size=(40, 64)) * np.exp(-np.arange(64) / 6)

@@ -1,4 +1,4 @@
-"""The projection that outlives the process: found again, never trusted, never fatal."""
+"""The projection is stored between starts, checked when it is read, and never needed."""
 
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def test_an_index_takes_up_what_an_earlier_one_kept(tmp_path: Path, monkeypatch:
     found = again.search(query, 5, Eligibility())
     assert len(found.hits) == 5 and found.eligible_count == 320
 
-    # One that the catalogue has outgrown is trained again, and kept.
+    # The catalogue has outgrown it, so it is trained and stored again.
     grown = FaissIndex(32, SETTINGS, kept)
     grown.load([rows(700)], index_version=3)
     assert trainings == [700]
