@@ -45,7 +45,7 @@ Open = Callable[..., AbstractContextManager[Page]]
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """A browser; for one module, since its event loop would get in the way of tests that bring their own."""
+    """A browser for one module: its event loop would disturb tests that bring their own."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         pytest.skip("Chromium is not installed: what runs in the browser is not tested")
@@ -91,7 +91,7 @@ def stocked(tmp_path_factory: pytest.TempPathFactory, foreign_port: int) -> Iter
 
 @pytest.fixture
 def open_page(chromium: Browser, request: pytest.FixtureRequest) -> Open:
-    """Opens pages of their own browser profile, whose console has to stay free of errors."""
+    """Opens pages with a browser profile of their own; their console has to stay free of errors."""
 
     @contextmanager
     def opened(device: str = "desktop", *, scheme: str = "light", quiet: bool = True) -> Iterator[Page]:
@@ -130,7 +130,7 @@ def names_of(page: Page, within: str = ".results") -> list[str]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server of a test answers."""
+    """The answer of a test's server."""
 
     content: bytes
     media_type: str = "text/html; charset=utf-8"

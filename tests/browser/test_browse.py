@@ -41,7 +41,7 @@ def choose(page: Page, title: str, value: str) -> None:
 
 
 def leave_out(page: Page, colour: str) -> None:
-    """Presses a colour in the panel, and waits until it is left out."""
+    """Clicks a colour in the panel, and waits until it is left out."""
     page.locator("#colours-button").click()
     toggle = page.locator(".swatch-button", has_text=re.compile(f"^{colour}$")).first
     toggle.click()
@@ -178,7 +178,7 @@ def test_a_gateway_that_signs_no_demo_tokens_is_browsed_without_colours(
 ) -> None:
     with shop(tmp_path, host="0.0.0.0", token_key=KEY) as running:
         running.grpc.upsert(small_shop.rows())
-        # The browser itself notes the 403 in the console.
+        # The browser itself logs the 403 to the console.
         with open_page(device, quiet=False) as page:
             page.goto(f"{running.url}/p/{BLUE}")
             expect(page.locator(".similar .card")).to_have_count(18)
@@ -220,7 +220,7 @@ def test_price_shop_and_stock_are_shown(page: Page, stocked: Shop) -> None:
 
 @pytest.mark.parametrize("device", SIZES)
 def test_a_product_that_is_gone_is_said_to_be(open_page: Open, stocked: Shop, device: str) -> None:
-    # The browser itself notes the 404 in the console.
+    # The browser itself logs the 404 to the console.
     with open_page(device, quiet=False) as page:
         page.goto(f"{stocked.url}/p/never-was")
         expect(page.get_by_role("heading", name="This product is gone")).to_be_visible()

@@ -43,7 +43,7 @@ def checkout(shop_url: str, port: int, change: Callable[[str], str] = lambda pag
 
 
 def pays(page: Page) -> None:
-    """The page does what it is there for."""
+    """Checks that the page itself works."""
     page.get_by_role("button", name="Pay now").click()
     expect(page.locator("#paid")).to_have_text("Thank you.")
 
@@ -157,7 +157,7 @@ def test_a_page_is_unharmed_by_a_gateway_that(open_page: Open, stocked: Shop, fo
         def elsewhere(page: str) -> str:
             return page.replace("<similar-items ", f'<similar-items gateway="{gateway}" ')
 
-        # The browser itself notes what failed in the console; nothing is thrown.
+        # The browser itself logs the failure to the console; nothing is thrown.
         with checkout(stocked.url, foreign_port, elsewhere) as url, open_page(quiet=False) as page:
             page.goto(url)
             expect(page.locator(ELEMENT)).to_be_hidden()
@@ -192,7 +192,7 @@ def test_it_is_small_and_free_of_dependencies(stocked: Shop) -> None:
 
 def test_a_token_that_has_run_out_shows_nothing_and_says_why(open_page: Open, stocked: Shop, foreign_port: int) -> None:
     token = bearer("ada", lifetime_s=-time.time())["Authorization"].removeprefix("Bearer ")
-    # The listener has to be there before the element asks: the page's own script adds it.
+    # The page's own script adds the listener before the element loads.
     with checkout(stocked.url, foreign_port) as url, open_page(quiet=False) as page:
         page.add_init_script("addEventListener('similar-items:error', (event) => { window.why = event.detail.why; })")
         page.goto(url)

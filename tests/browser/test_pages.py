@@ -1,4 +1,4 @@
-"""The inspector, the map, what a phone keeps on its home screen, and all pages as axe-core sees them."""
+"""The inspector, the map, the icon on a phone's home screen, and the accessibility of all pages (axe-core)."""
 
 import io
 import math
@@ -155,7 +155,7 @@ def test_two_fingers_zoom_into_the_map(open_page: Open, mapped: Shop) -> None:
             fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
         def distance_of_the_point() -> float:
-            """How many pixels the point that is looked at is from the middle; its card stands to the left."""
+            """Returns the distance in pixels of the focused point from the middle; its card stands to the left."""
             style = "one => ['--x', '--y'].map((name) => parseFloat(one.style.getPropertyValue(name)))"
             x, y = page.locator(".map-card").evaluate(style)
             return math.hypot(x + 148 + 16 - frame["width"] / 2, y + 80 - frame["height"] / 2)
@@ -168,7 +168,7 @@ def test_two_fingers_zoom_into_the_map(open_page: Open, mapped: Shop) -> None:
         for apart in (54, 57, 60):
             touch("touchMove", apart)
         touch("touchEnd")
-        # The middle stays where it is; all else is as much farther from it as the fingers are apart.
+        # The middle stays; all other points move away from it in proportion to the distance of the fingers.
         assert distance_of_the_point() == pytest.approx(1.2 * before, rel=0.02)
         # Neither the page was zoomed nor a product opened.
         assert page.evaluate("visualViewport.scale") == 1
@@ -177,7 +177,7 @@ def test_two_fingers_zoom_into_the_map(open_page: Open, mapped: Shop) -> None:
 
 @pytest.mark.parametrize("device", SIZES)
 def test_without_a_map_it_is_said_how_to_make_one(open_page: Open, stocked: Shop, device: str) -> None:
-    # The browser itself notes the 404 in the console.
+    # The browser itself logs the 404 to the console.
     with open_page(device, quiet=False) as page:
         page.goto(f"{stocked.url}/map")
         expect(page.get_by_text("fashion catalogue map")).to_be_visible()

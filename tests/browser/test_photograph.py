@@ -48,7 +48,7 @@ _OVERHEAR = """(() => {
 
 
 def sent_after(page: Page, act: Callable[[], object]) -> dict[str, str]:
-    """Does something, and returns the fields of the form that is sent next."""
+    """Runs an action, and returns the fields of the form that it sends."""
     before = page.evaluate("window.sent.length")
     act()
     page.wait_for_function("before => window.sent.length > before", arg=before)
@@ -140,7 +140,7 @@ def test_the_box_is_dragged_by_a_pointer(open_page: Open, stocked: Shop, photogr
         page.mouse.move(frame["x"] + frame["width"] * 0.25, frame["y"] + frame["height"] * 0.5, steps=4)
         fields = sent_after(page, page.mouse.up)
         assert region_of(fields) == pytest.approx([0.25, 0.5, 1, 1], abs=0.02)
-        # Dragged by its middle, it goes as far as the photograph does.
+        # Dragged by its middle, it stops at the edge of the photograph.
         page.mouse.move(frame["x"] + frame["width"] * 0.6, frame["y"] + frame["height"] * 0.7)
         page.mouse.down()
         page.mouse.move(frame["x"], frame["y"] + frame["height"] * 0.6, steps=4)

@@ -80,7 +80,7 @@ def write_dataset(folder: Path) -> Path:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Of a process that runs the stack with the fake runtime; nothing of this machine's settings."""
+    """The environment of a stack with the fake runtime, without this machine's settings."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -144,7 +144,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def processes_of(home: Path) -> list[str]:
-    """Command lines of the processes that work in a directory."""
+    """Returns the command lines of the processes whose working directory this is."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -164,7 +164,7 @@ def at_the_stack(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
-    """Runs a command, and returns what it printed: the results where it went well, else the error."""
+    """Runs a command, and returns its output: the results, or the error if it failed."""
     capsys.readouterr()
     assert run(arguments) == code, capsys.readouterr().err
     captured = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""The whole path with the model that is shipped: a stack of its own, drawings or real photographs in, products out."""
+"""The whole path with the shipped model: drawings or real photographs in, products out."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,7 +59,7 @@ def test_a_newcomer_sees_drawings_recognised(stack: Service, tmp_path: Path) -> 
 
 @pytest.mark.timeout(400)
 def test_real_photographs_find_their_kind(stack: Service, fashion_dataset: Path) -> None:
-    """Photographs of products that are not in the catalogue, nor any twin of them, among the first of the data set."""
+    """The queries are photographs of products of which neither they nor a twin are in the catalogue."""
     assert run(["ingest", str(fashion_dataset), "--limit", str(INGESTED), "--server", stack.target]) == 0
 
     with open_dataset(fashion_dataset) as dataset:

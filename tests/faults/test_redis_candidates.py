@@ -53,7 +53,7 @@ async def test_a_restart_is_survived_and_nothing_is_lost(tmp_path: Path) -> None
         assert await store.version("v1") == _CANDIDATES.version
         found = await store.read("v1")
         assert found is not None and found.product_ids == ("1",)
-        # The pool held a connection to the server that is gone: the very next call has to be answered.
+        # The pool holds a connection to the server that is gone; the next call has to be answered all the same.
     with embedded_redis(tmp_path):
         assert await store.version("v1") == _CANDIDATES.version
     await store.close()

@@ -1,4 +1,4 @@
-"""What becomes of the embedded Redis when its owner, its guard or itself is killed."""
+"""The embedded Redis when its owner, its guard or Redis itself is killed."""
 
 import os
 import signal
@@ -62,7 +62,7 @@ def _owner(directory: Path, *options: str) -> Iterator[tuple["subprocess.Popen[s
 def _wait_until_gone(*pids: int) -> None:
     processes = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
     _, alive = psutil.wait_procs(processes, timeout=20)
-    # An orphan that no one reaps is dead all the same.
+    # A zombie counts as dead.
     assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
 
 
@@ -71,7 +71,7 @@ def test_a_killed_owner_takes_redis_along_and_what_was_saved_is_there(tmp_path: 
     with _owner(tmp_path, *options) as (owner, guard, server):
         owner.send_signal(signal.SIGKILL)
         owner.wait()
-        # At once: the one before is still ending.
+        # At once: the previous server is still ending.
         with embedded_redis(tmp_path) as again, redis.Redis.from_url(again.url, decode_responses=True) as client:
             assert client.hgetall("fashion:user:u:disliked_colours") == {"Yellow": "family"}
         _wait_until_gone(guard, server)

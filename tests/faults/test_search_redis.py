@@ -1,4 +1,4 @@
-"""Redis goes away and comes back: shoppers are still answered, and nothing that was acknowledged is lost."""
+"""Redis goes away and comes back: shoppers are still answered, and no acknowledged write is lost."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ def _is_degraded_but_answers(caller: Caller) -> None:
         assert len(found.products) == 3
         assert found.applied.degraded == [search_pb2.DEGRADED_REASON_PREFERENCES_UNAVAILABLE]
         assert not found.applied.excluded_colours
-        # Whoever is nobody has no dislikes to miss.
+        # A query without a user needs no dislikes.
         assert not caller.find(**query, top_k=3).applied.degraded
 
 

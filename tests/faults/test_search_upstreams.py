@@ -1,4 +1,4 @@
-"""Embedder and classifier crash and come back: what needs them says so, everything else is answered."""
+"""Embedder and classifier crash and come back: calls that need them say so, all others are answered."""
 
 import signal
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ def test_without_classifier_a_photograph_searches_the_inventory_and_says_so(runn
     assert not found.applied.derived_types
     assert not found.HasField("classification")
 
-    # Nothing is missing where the predicted type does not decide where to search.
+    # Nothing is missing if the predicted type does not decide where to search.
     for request in (
         {"product_id": KNOWN},
         {"image": SHOT, "scope": search_pb2.SEARCH_SCOPE_INVENTORY},
@@ -55,7 +55,7 @@ def test_without_classifier_a_photograph_searches_the_inventory_and_says_so(runn
     ):
         assert not caller.find(**request).applied.degraded
 
-    # A colour known to be disliked is not shown by widening either.
+    # Widening the search shows no disliked colour either.
     caller.dislike("ann", "Red")
     widened = caller.find(image=SHOT, user_id="ann", top_k=100)
     assert widened.applied.degraded == [search_pb2.DEGRADED_REASON_CLASSIFIER_UNAVAILABLE]
@@ -74,7 +74,7 @@ def test_without_embedder_a_photograph_is_unavailable_and_a_product_is_not(runni
     assert refusal(error.value)[:2] == (grpc.StatusCode.UNAVAILABLE, "EMBEDDER_UNAVAILABLE")
     assert len(caller.find(product_id=KNOWN, top_k=5).products) == 5
 
-    # An upsert that needs it writes no row at all; one that does not is written.
+    # An upsert that needs the embedder writes no row; one that does not need it is written.
     with pytest.raises(grpc.RpcError) as error:
         new = search_pb2.ProductRow(product=items()[0].product(id="new"), image=SHOT)
         caller.upsert([items()[0].row(year=2020), new])

@@ -1,4 +1,4 @@
-"""Draws the golden pictures and keeps what becomes of them: `python tests/golden/make.py` with the shipped bundle."""
+"""Draws the golden pictures, and stores their pixels and embeddings by the shipped model: `python tests/golden/make.py`."""
 
 import argparse
 from pathlib import Path

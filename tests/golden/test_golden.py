@@ -1,4 +1,4 @@
-"""The shipped model gives the embeddings that it gave when it was shipped, from the file to the last float."""
+"""The shipped model returns the embeddings of the day it was shipped, from the file to the last float."""
 
 from pathlib import Path
 

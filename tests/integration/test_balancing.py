@@ -1,4 +1,4 @@
-"""Several embedders behind one channel: the load spreads, and survives one that dies, drains or still loads."""
+"""Several embedders behind one channel: the load is spread, also while one of them dies, drains or is still loading."""
 
 import asyncio
 import io
@@ -37,7 +37,7 @@ def photograph() -> Photograph:
 
 
 class Replica:
-    """One embedder on a server of its own, which counts what it is asked."""
+    """One embedder on a server of its own, which counts its calls."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -82,7 +82,7 @@ class Replica:
             )
             await server.ready(EMBEDDER, EmbedderServicer(self, 64))
 
-        # Without a delay: callers have not turned away yet when new calls are refused.
+        # Without a delay: callers still know this replica when it refuses new calls.
         settings = ServerSettings(host="127.0.0.1", port=0, grace_s=5, drain_delay_s=0)
         async with running(settings, [EMBEDDER], start, default_port=1):
             await self._end.wait()
@@ -107,7 +107,7 @@ def target(replicas: Sequence[Replica]) -> str:
 
 
 async def all_serve(client: EmbedderClient, replicas: Sequence[Replica]) -> None:
-    """Asks until each has been asked: connections come up one after another."""
+    """Calls until each replica was called: connections are made one after another."""
     ends = time.monotonic() + 30
     while not all(replica.calls for replica in replicas):
         assert time.monotonic() < ends, [replica.calls for replica in replicas]
@@ -187,7 +187,7 @@ async def process() -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
     finally:
         if embedder.returncode is None:
             embedder.kill()
-        # Reads what it has logged, too: a full pipe would have stopped it.
+        # Reads the log too: a full pipe would block the process.
         await embedder.communicate()
 
 

@@ -1,4 +1,4 @@
-"""SIGTERM to a real embedder process: health turns first, calls in flight finish, and it exits with 0."""
+"""SIGTERM to a real embedder process: health turns NOT_SERVING first, calls in flight finish, and it exits with 0."""
 
 import asyncio
 import io
@@ -30,7 +30,7 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 @dataclass
 class Embedder:
-    """A process, what it has logged, and a channel to it."""
+    """A process, its log, and a channel to it."""
 
     process: asyncio.subprocess.Process
     log: list[dict[str, Any]]
@@ -101,11 +101,11 @@ async def test_calls_in_flight_finish_and_the_exit_code_is_0() -> None:
         async def health() -> None:
             assert (await watched.read()).status == NOT_SERVING
             order.append("not serving")
-            # The stream ends, too: it must not hold up the end.
+            # The stream ends too: an open one must not delay the exit.
             assert await watched.read() is grpc.aio.EOF
 
         in_flight, turned = asyncio.create_task(batch()), asyncio.create_task(health())
-        # The batch has reached the server when a later call on the same connection was answered.
+        # Once a later call on the same connection is answered, the batch has reached the server.
         await stub.GetModel(embedder_pb2.GetModelRequest())
         embedder.process.send_signal(signal.SIGTERM)
         await embedder.logged("draining")

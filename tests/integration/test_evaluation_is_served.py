@@ -1,4 +1,4 @@
-"""An evaluation measures what users get: the same answers as the running stack gives over gRPC."""
+"""An evaluation measures what users get: its answers equal those of the running stack over gRPC."""
 
 from pathlib import Path
 

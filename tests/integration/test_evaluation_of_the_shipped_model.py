@@ -1,4 +1,4 @@
-"""The model that is shipped, evaluated by command on products that it has never seen: a guard against silent decay."""
+"""The shipped model, evaluated by command on products that it has never seen: a guard against silent decay."""
 
 import json
 import subprocess
@@ -47,7 +47,7 @@ def evaluate(command: str, parts: tuple[Path, Path], tmp_path: Path) -> dict:
         "--cache",
         str(parts[0].parent),
     ]
-    # In a process of its own: TensorFlow takes one number of threads a process, and other tests want another.
+    # In a process of its own: TensorFlow fixes its number of threads per process, and other tests need another.
     subprocess.run([sys.executable, "-m", "cli", "evaluate", command, *arguments], check=True, timeout=500)
     return json.loads(written.read_text())
 

@@ -1,4 +1,4 @@
-"""The gateway as a process of its own beside search: the same answers, search going and coming back, the drain."""
+"""The gateway in a process of its own: the same answers as search, also after a restart of search, and the drain."""
 
 import contextlib
 import signal
@@ -103,7 +103,7 @@ def test_before_it_drains_it_says_so(running: Services, tmp_path: Path) -> None:
     _eventually(_ready(url), "the gateway is not ready")
     gateway.process.send_signal(signal.SIGTERM)
     _eventually(lambda: httpx.get(f"{url}/readyz").json() == {"status": "draining"}, "it does not say that it drains")
-    # Whoever has not turned away yet is still answered.
+    # Callers that still come are answered.
     assert httpx.get(f"{url}/v1/products/{SHIRT}", timeout=20).status_code == 200
     assert gateway.process.wait(30) == 0, gateway.output()
 

@@ -1,4 +1,4 @@
-"""Readers and writers at the same time: every answer is that of one snapshot, and in the end everything agrees."""
+"""Readers and writers at the same time: every answer is of one snapshot, and in the end all answers agree."""
 
 import random
 import threading
@@ -13,7 +13,7 @@ WRITERS, READERS, ROUNDS = 3, 3, 12
 
 
 def _write(target: str, number: int) -> dict[str, bool]:
-    """Creates, changes and deletes products of this writer's own; returns which of them are left."""
+    """Creates, changes and deletes products of this writer's own; returns those that are left."""
     dice = random.Random(number)
     left: dict[str, bool] = {}
     with calling(target) as caller:
@@ -27,7 +27,7 @@ def _write(target: str, number: int) -> dict[str, bool]:
             written = caller.upsert([item.row(year=dice.randrange(2000, 2020)) for item in chosen])
             assert not any(each.status.code for each in written.results)
             left.update((item.id, True) for item in chosen)
-            # What is acknowledged is found, by whoever asks next.
+            # The next reader finds what was acknowledged.
             assert caller.index().index_version >= written.index_version
             found = caller.find(product_id=chosen[0].id, top_k=100)
             assert found.applied.index_version >= written.index_version

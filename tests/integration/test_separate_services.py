@@ -47,12 +47,12 @@ def test_a_photograph_finds_its_like_through_three_processes(tmp_path: Path, red
             assert client.hgetall("fashion:user:ann:disliked_colours") == {b"Yellow": b"family"}
             assert client.exists(candidates_key(found.applied.model_version))
 
-        # One request id through all three.
+        # All three log the same request id.
         caller.search.FindSimilar(
             search_pb2.FindSimilarRequest(image=shot), timeout=20, metadata=(("x-request-id", "query-7"),)
         )
         for service in running.all():
-            # The answer goes out before its line is written.
+            # The answer is sent before its line is logged.
             eventually(partial(logged, service, "query-7"), f"{service.module} has not logged the id")
 
 

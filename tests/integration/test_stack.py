@@ -115,7 +115,7 @@ def test_a_data_directory_in_use_is_refused_clearly(tmp_path: Path) -> None:
             stack_in_thread(stack_settings(tmp_path)),
         ):
             pass
-        # The first one never noticed.
+        # The first one goes on undisturbed.
         with calling(first.target) as caller:
             assert caller.index().product_count == 0
 

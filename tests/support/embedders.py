@@ -1,4 +1,4 @@
-"""Runs embedders for tests: the real service on a real server, with an encoder that the test holds in its hands."""
+"""Runs embedders for tests: the real service on a real server, with an encoder that the test controls."""
 
 import asyncio
 import io
@@ -42,7 +42,7 @@ def picture(width: int = 60, height: int = 80) -> bytes:
 
 
 def header_of(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds no pixels."""
+    """Returns a PNG that announces a size and has no pixels."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -52,7 +52,7 @@ def header_of(width: int, height: int) -> bytes:
 
 
 class GatedEncoder:
-    """The fake encoder, which can be held up and made to fail, and remembers how many photographs it was given."""
+    """The fake encoder; tests can block it, make it fail, and count its photographs."""
 
     def __init__(self, dimension: int = 2048) -> None:
         self._fake = FakeEncoder(dimension=dimension)
@@ -79,7 +79,7 @@ class GatedEncoder:
 
 
 def raising(error: BaseException) -> Callable[[], None]:
-    """A failure of an encoder."""
+    """Returns a function that raises an error, for an encoder to fail with."""
 
     def fail() -> None:
         raise error
@@ -89,7 +89,7 @@ def raising(error: BaseException) -> Callable[[], None]:
 
 @dataclass
 class Running:
-    """A server and what is needed to call it."""
+    """A server, its encoder, and what is needed to call it."""
 
     server: Server
     encoder: GatedEncoder

@@ -1,4 +1,4 @@
-"""A small shop for the tests of evaluation: products whose embeddings say by hand what is near what."""
+"""A small shop for the tests of evaluation: products with embeddings written by hand."""
 
 from collections.abc import Sequence
 

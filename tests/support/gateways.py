@@ -1,4 +1,4 @@
-"""Runs gateways for tests: beside a real stack, or with a search that the test holds in its hands."""
+"""Runs gateways for tests: beside a real stack, or with a search that the test controls."""
 
 import asyncio
 import dataclasses
@@ -31,7 +31,7 @@ class Shop:
 
 
 def gateway_settings(**given: object) -> GatewaySettings:
-    """Settings on a free port, patient enough for a busy machine, whatever the environment says."""
+    """Returns settings with a free port and long timeouts, whatever the environment says."""
     values: dict[str, Any] = {
         "host": "127.0.0.1",
         "port": 0,

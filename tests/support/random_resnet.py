@@ -13,7 +13,7 @@ HEIGHT, WIDTH = 40, 32
 
 
 def random_weights() -> dict[str, NDArray[np.float32]]:
-    """Those that Keras begins with, and statistics as if it had been trained."""
+    """Returns the initial weights of Keras, with statistics like those of a trained network."""
     import keras
 
     keras.utils.set_random_seed(3)

@@ -26,7 +26,7 @@ MAX_MESSAGE = [("grpc.max_send_message_length", 64 << 20), ("grpc.max_receive_me
 
 
 def stack_settings(data_dir: Path, *, redis_url: str = "", **search: object) -> StackSettings:
-    """Settings that no variable of the environment changes in what counts; an embedded Redis without `redis_url`."""
+    """Returns settings that the environment does not change; without `redis_url`, an embedded Redis."""
     return StackSettings(
         server=ServerSettings(host="127.0.0.1", port=0, grace_s=5.0, query_deadline_s=20.0),
         embedder=EmbedderSettings(runtime="fake"),
@@ -37,7 +37,7 @@ def stack_settings(data_dir: Path, *, redis_url: str = "", **search: object) -> 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what a stack logs out of the output of tests, which it would interleave with."""
+    """Keeps the log of a stack out of the output of tests."""
     root, known = logging.getLogger(), structlog.get_config()
     handlers, level = root.handlers[:], root.level
     configure_logging("info", "json", stream=io.StringIO())
@@ -92,7 +92,7 @@ def _in_thread(settings: StackSettings) -> Iterator[RunningStack]:
 
 
 class Caller:
-    """A caller of a search service who sees what any caller sees: statuses and details."""
+    """A caller of a search service; it sees statuses and details like any other."""
 
     def __init__(self, target: str) -> None:
         self.channel = grpc.insecure_channel(target, options=MAX_MESSAGE)
@@ -127,7 +127,7 @@ def calling(target: str) -> Iterator[Caller]:
 
 
 def refusal(error: grpc.RpcError) -> tuple[grpc.StatusCode, str, str, dict[str, str]]:
-    """Takes a refusal apart: code, reason, text and metadata."""
+    """Returns the code, reason, text and metadata of a refusal."""
     info = error_info(error.trailing_metadata())
     assert info is not None, f"no ErrorInfo: {error.code()} {error.details()}"
     return error.code(), info.reason, error.details(), dict(info.metadata)

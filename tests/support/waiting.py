@@ -1,4 +1,4 @@
-"""Waiting for what comes true a moment later."""
+"""Waits for conditions that become true a moment later."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from tests.support.running import Caller
 
 
 def eventually(holds: Callable[[], bool], why: str = "it never became true", timeout_s: float = 60) -> None:
-    """Asks again and again until `holds` says so.
+    """Calls `holds` until it returns True.
 
     Raises:
         AssertionError: with `why`, once the time is over.
