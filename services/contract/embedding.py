@@ -82,7 +82,7 @@ def renormalised(embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
     rows = embeddings.astype(np.float32)
     norms = np.linalg.norm(rows, axis=-1, keepdims=True)
     if not (norms > 0).all():  # false for NaN too
-        raise ValueError("an embedding is zero or not a number: it has no direction")
+        raise ValueError("An embedding is zero or not a number, so it has no direction.")
     rows /= norms
     return rows
 

@@ -77,7 +77,7 @@ def clusters(embeddings: NDArray[np.floating], product_ids: Sequence[str]) -> li
     """
     n = len(product_ids)
     if embeddings.ndim != 2 or embeddings.shape[0] != n or n == 0:
-        raise ValueError(f"{n} products need as many embeddings, at least 1, not an array of shape {embeddings.shape}")
+        raise ValueError(f"{n} products need as many embeddings, at least 1, not an array of shape {embeddings.shape}.")
     order = sorted(range(n), key=lambda row: product_ids[row])
     order = order[:: -(-n // _MAX_SAMPLE)]
     rows = renormalised(embeddings[order])
@@ -139,7 +139,7 @@ def candidates_of(
         ValueError: the lengths differ, or an embedding has no direction.
     """
     if len(embeddings) != len(product_ids):
-        raise ValueError(f"{len(embeddings)} embeddings and {len(product_ids)} products")
+        raise ValueError(f"{len(embeddings)} embeddings do not match {len(product_ids)} products.")
     rows_of: dict[tuple[str, Gender, str], list[int]] = {}
     for row, kind in enumerate(zip(sub_categories, genders, article_types, strict=True)):
         rows_of.setdefault(kind, []).append(row)

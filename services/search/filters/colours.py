@@ -116,8 +116,9 @@ def require_known(colour: str, known: Collection[str]) -> str:
     if colour in all_known:
         return colour
     near = nearest(colour, all_known)
+    quoted = ", ".join(f'"{each}"' for each in near)
     raise InvalidInput(
-        f'"{colour[:64]}" is no colour of the catalogue; the nearest known ones: ' + ", ".join(f'"{n}"' for n in near),
+        f'The catalogue has no colour "{colour[:64]}"; the nearest known ones are {quoted}.',
         reason="COLOUR_UNKNOWN",
         metadata={"value": colour[:64], "nearest": ", ".join(near)},
     )

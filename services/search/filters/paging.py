@@ -1,4 +1,4 @@
-"""Makes and reads page tokens: opaque to callers, and good for the filter alone that they were made for."""
+"""Makes and reads page tokens, which are opaque to callers and valid for one filter."""
 
 import base64
 import binascii
@@ -17,38 +17,38 @@ DEFAULT_PAGE_SIZE: Final = 50
 MAX_PAGE_SIZE: Final = 500
 
 _FORMAT: Final = 1
-# Base64 of a product's id of 128 characters of up to 12 bytes each (as JSON), the digest and what holds them together.
-_LONGEST_TOKEN: Final = 4096
+# Enough for the base64 of a product's id (128 characters of up to 12 bytes in JSON), the digest and the brackets.
+_MAX_TOKEN_CHARACTERS: Final = 4096
 
 
 def check_page_size(size: int) -> None:
-    """Refuses a page that holds nothing or too much.
+    """Refuses a page size out of range.
 
     Raises:
         InvalidInput: PAGE_SIZE_OUT_OF_RANGE.
     """
     if not 1 <= size <= MAX_PAGE_SIZE:
         raise InvalidInput(
-            f"page_size must be 1 to {MAX_PAGE_SIZE}, not {size}",
+            f"The page_size must be 1 to {MAX_PAGE_SIZE}, not {size}.",
             reason="PAGE_SIZE_OUT_OF_RANGE",
             metadata={"field": "page_size"},
         )
 
 
 def next_page_token(last_id: str, filter: Filter) -> str:
-    """Makes the token of the page that follows a product."""
+    """Returns the token of the page that begins after a product."""
     content = json.dumps([_FORMAT, _digest(filter, last_id), last_id])
     return base64.urlsafe_b64encode(content.encode()).decode().rstrip("=")
 
 
 def last_id(token: str, filter: Filter) -> str:
-    """Reads from a token which product the page follows.
+    """Returns the product after which the page of a token begins.
 
     Raises:
-        InvalidInput: PAGE_TOKEN_INVALID: it is none of ours, or of another filter.
+        InvalidInput: PAGE_TOKEN_INVALID: the token was not made here, or for another filter.
     """
     try:
-        if len(token) > _LONGEST_TOKEN:
+        if len(token) > _MAX_TOKEN_CHARACTERS:
             raise ValueError("too long")
         padding = "=" * (-len(token) % 4)
         content = json.loads(base64.b64decode(token + padding, altchars=b"-_", validate=True))
@@ -59,7 +59,7 @@ def last_id(token: str, filter: Filter) -> str:
             raise ValueError("another filter")
     except (ValueError, TypeError, binascii.Error, RecursionError) as error:
         raise InvalidInput(
-            "page_token was not returned by this service for this filter; begin again without one",
+            "The page_token was not returned by this service for this filter; begin again without one.",
             reason="PAGE_TOKEN_INVALID",
             metadata={"field": "page_token"},
         ) from error
@@ -67,8 +67,8 @@ def last_id(token: str, filter: Filter) -> str:
 
 
 def _digest(filter: Filter, product_id: str) -> str:
-    asked = json.dumps(_plain(filter.conditions), sort_keys=True)
-    return hashlib.sha256(f"{asked}\n{product_id}".encode()).hexdigest()[:16]
+    conditions = json.dumps(_plain(filter.conditions), sort_keys=True)
+    return hashlib.sha256(f"{conditions}\n{product_id}".encode()).hexdigest()[:16]
 
 
 def _plain(part: Any) -> Any:

@@ -132,9 +132,9 @@ class FaissIndex:
     def search(self, query: NDArray[np.float32], k: int, eligibility: Eligibility) -> IndexAnswer:
         """See `Index.search`; a similarity is the float64 inner product with the stored embedding, in [-1, 1]."""
         if query.shape != (self._dimension,) or not np.isfinite(query).all():
-            raise ValueError(f"the query must be {self._dimension} finite numbers")
+            raise ValueError(f"The query must be {self._dimension} finite numbers.")
         if k < 1:
-            raise ValueError("k must be at least 1")
+            raise ValueError("k must be at least 1.")
         query = np.ascontiguousarray(query, dtype=np.float32)
         # OpenMP keeps this number for each thread that calls, so that it must be set in the one that searches.
         faiss.omp_set_num_threads(self._settings.threads)
