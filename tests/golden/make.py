@@ -1,4 +1,4 @@
-"""Draws the golden pictures, and stores their pixels and the shipped model's embeddings: `python tests/golden/make.py`."""
+"""Draws the golden pictures, and stores their pixels and embeddings: `python tests/golden/make.py`, with the bundle."""
 
 import argparse
 from pathlib import Path
