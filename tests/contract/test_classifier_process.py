@@ -23,9 +23,9 @@ from services.search.candidates.clusters import Candidate, candidate_set
 from services.serving.status import error_info
 from services.stack.embedded_redis import embedded_redis
 from services.vision.preprocess import Preprocessing
+from tests.support.processes import ROOT, run_to_end
 
 _SIZE = 16
-_ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ class _Process:
 async def _classifier(tmp_path: Path, **variables: str) -> AsyncIterator[_Process]:
     environment = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(_ROOT),
+        "PYTHONPATH": str(ROOT),
         "OMP_WAIT_POLICY": "PASSIVE",
         "CLASSIFIER_FOLLOW_PERIOD_S": "0.05",
         # Nothing listens there.
@@ -172,18 +172,9 @@ async def test_without_an_embedder_embeddings_are_classified_all_the_same(tmp_pa
         ({"REDIS_URL": "http://user:secret@redis"}, 2, "classifier: REDIS_URL: "),
     ],
 )
-async def test_what_it_cannot_start_with_is_one_line(
-    tmp_path: Path, variables: dict[str, str], status: int, text: str
-) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "services.classifier"),
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(_ROOT), "SERVER_PORT": "0", **variables},
-        cwd=tmp_path,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(60):
-        _, said = await process.communicate()
-    assert process.returncode == status
-    (line,) = [line for line in said.decode().splitlines() if not line.startswith("{")]
+def test_what_it_cannot_start_with_is_one_line(variables: dict[str, str], status: int, text: str) -> None:
+    ended, output = run_to_end("services.classifier", **variables)
+    assert ended == status
+    (line,) = [line for line in output.splitlines() if not line.startswith("{")]
     assert line.startswith(text)
-    assert b"secret" not in said and b"Traceback" not in said
+    assert "secret" not in output and "Traceback" not in output

@@ -41,20 +41,18 @@ from services.contract.values import (
     Photograph,
     SubCategoryPrediction,
 )
-from services.embedder.batching import BatchingLimits
 from services.embedder.runtimes.fake import FakeEncoder
-from services.embedder.service import EmbedderLimits, LocalEmbedder, local_embedder
+from services.embedder.service import LocalEmbedder, local_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.serving import conversion
 from services.serving.run import GrpcService, Server, running
 from services.serving.settings import ServerSettings
 from services.serving.telemetry import current_request_id, request_id_bound
-from services.vision.decode import ImageLimits
+from tests.support.embedders import ROOMY_LIMITS
 
 CLASSIFIER = GrpcService(
     CLASSIFIER_SERVICE, "MODEL_NOT_READY", classifier_pb2_grpc.add_ClassifierServiceServicer_to_server
 )
-LIMITS = EmbedderLimits(ImageLimits(), BatchingLimits(64, 1024, micro_batch=8, inference_timeout_s=30), 2)
 EMBEDDING = Embedding(np.full(4, 0.5, dtype=np.float32), "model-1")
 CLASSIFICATION = Classification(
     sub_categories=(SubCategoryPrediction("Topwear", 0.75), SubCategoryPrediction("Kimonos", None)),
@@ -149,7 +147,10 @@ class Setup:
 
 @pytest.fixture
 async def setup() -> AsyncIterator[Setup]:
-    async with asyncio.timeout(60), local_embedder(FakeEncoder(dimension=16), LIMITS, warm_up_timeout_s=60) as local:
+    async with (
+        asyncio.timeout(60),
+        local_embedder(FakeEncoder(dimension=16), ROOMY_LIMITS, warm_up_timeout_s=60) as local,
+    ):
         recording = Recording(local)
         async with served(EMBEDDER, EmbedderServicer(recording, 64)) as target:
             channel = open_channel(target, health_service=EMBEDDER_SERVICE)

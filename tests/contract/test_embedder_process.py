@@ -1,36 +1,17 @@
 """`python -m services.embedder`: starts alone, and says in one line why it cannot."""
 
-import asyncio
-import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.processes import ROOT, run_to_end
 
 
-async def run(**environment: str) -> tuple[int, str]:
-    """Runs the embedder until it ends by itself; returns its exit code and what it wrote."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "services.embedder",
-        cwd=ROOT,
-        env={**os.environ, "SERVER_PORT": "0", "EMBEDDER_RUNTIME": "fake", **environment},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        async with asyncio.timeout(60):
-            output, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode is not None
-    return process.returncode, output.decode()
+def run(**environment: str) -> tuple[int, str]:
+    return run_to_end("services.embedder", **{"EMBEDDER_RUNTIME": "fake", **environment})
 
 
 @pytest.mark.parametrize(
@@ -42,8 +23,8 @@ async def run(**environment: str) -> tuple[int, str]:
         ("SERVER_LOG_LEVEL", "loud"),
     ],
 )
-async def test_bad_settings_are_one_line_with_the_variable_and_exit_code_2(variable: str, value: str) -> None:
-    code, output = await run(**{variable: value})
+def test_bad_settings_are_one_line_with_the_variable_and_exit_code_2(variable: str, value: str) -> None:
+    code, output = run(**{variable: value})
 
     [line] = output.splitlines()
     assert code == 2
@@ -51,9 +32,9 @@ async def test_bad_settings_are_one_line_with_the_variable_and_exit_code_2(varia
     assert value in line
 
 
-async def test_a_missing_bundle_is_told_without_a_traceback(tmp_path: Path) -> None:
+def test_a_missing_bundle_is_told_without_a_traceback(tmp_path: Path) -> None:
     missing = tmp_path / "no-such-bundle"
-    code, output = await run(EMBEDDER_RUNTIME="tensorflow", EMBEDDER_BUNDLE=str(missing))
+    code, output = run(EMBEDDER_RUNTIME="tensorflow", EMBEDDER_BUNDLE=str(missing))
 
     assert code == 1
     assert "Traceback" not in output
@@ -62,13 +43,13 @@ async def test_a_missing_bundle_is_told_without_a_traceback(tmp_path: Path) -> N
     assert str(missing) in line
 
 
-async def test_a_port_that_is_taken_is_told() -> None:
+def test_a_port_that_is_taken_is_told() -> None:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         port = str(listening.getsockname()[1])
 
-        code, output = await run(SERVER_PORT=port)
+        code, output = run(SERVER_PORT=port)
 
     assert code == 1
     assert "Traceback" not in output
@@ -76,13 +57,11 @@ async def test_a_port_that_is_taken_is_told() -> None:
     assert f"127.0.0.1:{port}" in line
 
 
-async def test_the_fake_runtime_imports_no_tensorflow() -> None:
+def test_the_fake_runtime_imports_no_tensorflow() -> None:
     script = (
         "import sys; from services.embedder import __main__;"
         "from services.embedder.runtimes.select import load_encoder;"
         "from services.embedder.settings import EmbedderSettings;"
         "load_encoder(EmbedderSettings(runtime='fake').encoder()); sys.exit('tensorflow' in sys.modules)"
     )
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, cwd=ROOT)
-    async with asyncio.timeout(60):
-        assert await process.wait() == 0
+    assert subprocess.call([sys.executable, "-c", script], cwd=ROOT, timeout=60) == 0

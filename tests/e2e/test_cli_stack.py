@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -119,10 +118,7 @@ class Stack:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     # Short: a unix socket's path has to fit into 100 bytes.
     home = tmp_path_factory.mktemp("cli")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    http_port = free_port()
+    port, http_port = free_port(), free_port()
     started = fashion(home, "serve", "--detach", "--port", str(port), "--http-port", str(http_port))
     try:
         assert started.returncode == 0, started.stderr

@@ -1,7 +1,6 @@
 """Several embedders behind one channel: the load is spread, also while one of them dies, drains or is still loading."""
 
 import asyncio
-import io
 import json
 import os
 import signal
@@ -12,28 +11,22 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from services.clients.channel import open_channel
 from services.clients.embedder import SERVICE, EmbedderClient, EmbedderClientLimits
 from services.contract.errors import FashionError
 from services.contract.values import Embedding, ModelInfo, Photograph
-from services.embedder.batching import BatchingLimits
 from services.embedder.runtimes.fake import FakeEncoder
-from services.embedder.service import EmbedderLimits, LocalEmbedder, local_embedder
+from services.embedder.service import LocalEmbedder, local_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.serving.run import Server, running
 from services.serving.settings import ServerSettings
-from services.vision.decode import ImageLimits
+from tests.support.embedders import ROOMY_LIMITS, picture
 
-LIMITS = EmbedderLimits(ImageLimits(), BatchingLimits(64, 1024, micro_batch=8, inference_timeout_s=30), 2)
 CLIENT_LIMITS = EmbedderClientLimits(query_timeout_s=20, batch_timeout_s=20, max_batch=8, concurrent_batches=6)
 
 
-def photograph() -> Photograph:
-    content = io.BytesIO()
-    Image.new("RGB", (60, 80), (200, 30, 40)).save(content, "PNG")
-    return Photograph(content.getvalue())
+PHOTOGRAPH = Photograph(picture())
 
 
 class Replica:
@@ -78,7 +71,7 @@ class Replica:
             self.listening.set()
             await self.may_be_ready.wait()
             self._inner = await resources.enter_async_context(
-                local_embedder(FakeEncoder(dimension=16), LIMITS, warm_up_timeout_s=60)
+                local_embedder(FakeEncoder(dimension=16), ROOMY_LIMITS, warm_up_timeout_s=60)
             )
             await server.ready(EMBEDDER, EmbedderServicer(self, 64))
 
@@ -111,7 +104,7 @@ async def all_serve(client: EmbedderClient, replicas: Sequence[Replica]) -> None
     ends = time.monotonic() + 30
     while not all(replica.calls for replica in replicas):
         assert time.monotonic() < ends, [replica.calls for replica in replicas]
-        await client.embed(photograph())
+        await client.embed(PHOTOGRAPH)
     for replica in replicas:
         replica.calls = 0
 
@@ -122,7 +115,7 @@ async def test_queries_are_spread_evenly() -> None:
         await all_serve(client, each)
 
         for _ in range(60):
-            await client.embed(photograph())
+            await client.embed(PHOTOGRAPH)
 
         assert sum(replica.calls for replica in each) == 60
         assert all(15 <= replica.calls <= 25 for replica in each), [replica.calls for replica in each]
@@ -133,7 +126,7 @@ async def test_one_large_batch_is_spread() -> None:
         client = EmbedderClient(channel, CLIENT_LIMITS)
         await all_serve(client, each)
 
-        results = await client.batch_embed([photograph()] * 240)
+        results = await client.batch_embed([PHOTOGRAPH] * 240)
 
         assert all(isinstance(result, Embedding) for result in results)
         assert sum(replica.calls for replica in each) == 30
@@ -150,7 +143,7 @@ async def test_no_call_fails_while_one_replica_drains_and_ends() -> None:
         async def load() -> int:
             asked = 0
             while not enough.is_set() or asked < 50:
-                await client.embed(photograph())
+                await client.embed(PHOTOGRAPH)
                 asked += 1
             return asked
 
@@ -161,7 +154,7 @@ async def test_no_call_fails_while_one_replica_drains_and_ends() -> None:
         # A caller that failed raises here.
         assert sum(await asyncio.gather(*callers)) >= 200
         for _ in range(20):
-            await client.embed(photograph())
+            await client.embed(PHOTOGRAPH)
 
         assert going.calls == before
         assert all(replica.calls for replica in staying)
@@ -201,7 +194,7 @@ async def test_no_call_fails_when_one_replica_is_killed() -> None:
             async def load() -> None:
                 asked = asked_after = 0
                 while asked_after < 20:
-                    await client.embed(photograph())
+                    await client.embed(PHOTOGRAPH)
                     asked += 1
                     asked_after += killed.is_set()
                     if asked == 20 and not killed.is_set():
@@ -221,7 +214,7 @@ async def test_a_replica_that_still_loads_gets_nothing_until_it_is_ready() -> No
     ):
         client = EmbedderClient(channel, CLIENT_LIMITS)
         for _ in range(40):
-            await client.embed(photograph())
+            await client.embed(PHOTOGRAPH)
         assert [replica.calls for replica in each] == [40, 0]
 
         each[1].may_be_ready.set()
@@ -232,5 +225,5 @@ async def test_a_replica_that_still_loads_gets_nothing_until_it_is_ready() -> No
 async def test_targets_may_have_a_scheme(scheme: str) -> None:
     async with asyncio.timeout(60), replicas(1) as [replica]:
         async with open_channel(scheme.format(port=replica.port), health_service=SERVICE) as channel:
-            await EmbedderClient(channel, CLIENT_LIMITS).embed(photograph())
+            await EmbedderClient(channel, CLIENT_LIMITS).embed(PHOTOGRAPH)
         assert replica.calls == 1

@@ -10,7 +10,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -22,8 +21,8 @@ from fashion.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.serving.run import ServeError, Server, serve
 from services.serving.settings import ServerSettings
+from tests.support.processes import ROOT
 
-ROOT = Path(__file__).parents[2]
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 

@@ -98,6 +98,7 @@ class Running:
     health: Any
 
 
+ROOMY_LIMITS = EmbedderLimits(ImageLimits(), BatchingLimits(64, 1024, micro_batch=8, inference_timeout_s=30), 2)
 LIMITS = EmbedderLimits(
     ImageLimits(max_bytes=MAX_IMAGE_BYTES), BatchingLimits(2, 128, micro_batch=4, inference_timeout_s=30), 2
 )

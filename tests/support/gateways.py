@@ -1,8 +1,6 @@
 """Runs gateways for tests: beside a real stack, or with a search that the test controls."""
 
-import asyncio
 import dataclasses
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from pydantic import SecretStr
 from services.gateway.access.tokens import Tokens
 from services.gateway.server import Gateway, running_gateway
 from services.gateway.settings import GatewaySettings
-from tests.support.running import Caller, calling, stack_in_thread, stack_settings
+from tests.support.running import Caller, calling, in_thread, stack_in_thread, stack_settings
 
 KEY = "a-key-of-the-shop-that-is-long-enough-for-every-algorithm-there-is-of-this-kind"
 
@@ -63,31 +61,11 @@ def bearer(user_id: str, key: str = KEY, lifetime_s: float = 600) -> dict[str, s
 @contextmanager
 def gateway_in_thread(search: object, **given: object) -> Iterator[Gateway]:
     """Runs a gateway alone on an event loop of its own; `search` None leaves it starting."""
-    ready, ended = threading.Event(), asyncio.Event()
-    found: list[Gateway] = []
-    loops: list[asyncio.AbstractEventLoop] = []
-
-    async def run() -> None:
-        loops.append(asyncio.get_running_loop())
-        try:
-            async with running_gateway(gateway_settings(**given), default_host="127.0.0.1", grace_s=5.0) as gateway:
-                if search is not None:
-                    gateway.ready(search)  # type: ignore[arg-type]
-                found.append(gateway)
-                ready.set()
-                await ended.wait()
-        finally:
-            ready.set()
-
-    thread = threading.Thread(target=lambda: asyncio.run(run()), name="gateway")
-    thread.start()
-    try:
-        assert ready.wait(30)
-        yield found[0]
-    finally:
-        loops[0].call_soon_threadsafe(ended.set)
-        thread.join(30)
-        assert not thread.is_alive()
+    settings = gateway_settings(**given)
+    with in_thread(running_gateway(settings, default_host="127.0.0.1", grace_s=5.0)) as gateway:
+        if search is not None:
+            gateway.ready(search)  # type: ignore[arg-type]
+        yield gateway
 
 
 def problem(answer: httpx.Response, status: int, reason: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,21 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def run_to_end(module: str, **environment: str) -> tuple[int, str]:
+    """Runs a module that is to end by itself; returns its exit status and its output."""
+    with tempfile.TemporaryFile() as log:
+        status = subprocess.call(
+            [sys.executable, "-m", module],
+            cwd=ROOT,
+            env={**os.environ, "SERVER_PORT": "0", **environment},
+            stdout=log,
+            stderr=log,
+            timeout=60,
+        )
+        log.seek(0)
+        return status, log.read().decode()
 
 
 @dataclass

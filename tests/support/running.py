@@ -4,9 +4,11 @@ import asyncio
 import io
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
 import structlog
@@ -21,6 +23,8 @@ from services.serving.status import error_info
 from services.serving.telemetry import configure_logging
 from services.stack.settings import StackSettings
 from services.stack.startup import RunningStack, running_stack
+
+T = TypeVar("T")
 
 MAX_MESSAGE = [("grpc.max_send_message_length", 64 << 20), ("grpc.max_receive_message_length", 64 << 20)]
 
@@ -50,45 +54,40 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def stack_in_thread(settings: StackSettings) -> Iterator[RunningStack]:
-    """Runs a stack on an event loop of its own for as long as the context lasts."""
-    with _quiet(), _in_thread(settings) as stack:
-        yield stack
+def in_thread(context: AbstractAsyncContextManager[T]) -> Iterator[T]:
+    """Runs an asynchronous context on an event loop of its own, in a thread."""
+    started: Future[tuple[T, Callable[[], object]]] = Future()
+
+    async def run() -> None:
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            async with context as value:
+                started.set_result((value, lambda: loop.call_soon_threadsafe(ended.set)))
+                await ended.wait()
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()), name="in_thread")
+    thread.start()
+    try:
+        value, end = started.result(60)
+        try:
+            yield value
+        finally:
+            if thread.is_alive():
+                end()
+    finally:
+        thread.join(60)
+        assert not thread.is_alive()
 
 
 @contextmanager
-def _in_thread(settings: StackSettings) -> Iterator[RunningStack]:
-    ready = threading.Event()
-    found: list[RunningStack | BaseException] = []
-    stop: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
-
-    async def run() -> None:
-        ended = asyncio.Event()
-        stop.append((asyncio.get_running_loop(), ended))
-        try:
-            async with running_stack(settings) as stack:
-                found.append(stack)
-                ready.set()
-                await ended.wait()
-        except BaseException as error:
-            # Raised where the stack is wanted, which is in another thread.
-            found.append(error)
-        finally:
-            ready.set()
-
-    thread = threading.Thread(target=lambda: asyncio.run(run()), name="stack")
-    thread.start()
-    try:
-        assert ready.wait(60)
-        if isinstance(found[0], BaseException):
-            raise found[0]
-        yield found[0]
-    finally:
-        loop, ended = stop[0]
-        if thread.is_alive():
-            loop.call_soon_threadsafe(ended.set)
-        thread.join(60)
-        assert not thread.is_alive()
+def stack_in_thread(settings: StackSettings) -> Iterator[RunningStack]:
+    """Runs a stack on an event loop of its own for as long as the context lasts."""
+    with _quiet(), in_thread(running_stack(settings)) as stack:
+        yield stack
 
 
 class Caller:
