@@ -10,7 +10,7 @@ from services.embedder.encoder import AnyPrecision
 from services.embedder.processor import available_processors
 from services.embedder.runtimes.select import EncoderOptions, RuntimeName
 from services.embedder.service import EmbedderLimits
-from services.vision.decode import ImageLimits
+from services.vision.decode import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, ImageLimits
 
 DEFAULT_PORT: Final = 50051
 
@@ -53,8 +53,8 @@ class EmbedderSettings(BaseSettings):
     batch_queue_size: int = Field(default=1024, ge=1)
     micro_batch: int = Field(default=16, ge=2, le=256)
     max_batch: int = Field(default=64, ge=1)
-    max_image_bytes: int = Field(default=10 * 1024 * 1024, ge=1)
-    max_image_pixels: int = Field(default=25_000_000, ge=1)
+    max_image_bytes: int = Field(default=MAX_IMAGE_BYTES, ge=1)
+    max_image_pixels: int = Field(default=MAX_IMAGE_PIXELS, ge=1)
     inference_timeout_s: float = Field(default=60.0, gt=0)
     warm_up_timeout_s: float = Field(default=300.0, gt=0)
 

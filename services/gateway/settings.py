@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.vision.decode import MAX_IMAGE_BYTES
+
 DEFAULT_PORT: Final = 8080
 ANY_ORIGIN: Final = "*"
 
@@ -63,7 +65,7 @@ class GatewaySettings(BaseSettings):
     search_target: str = Field(default="localhost:50053", min_length=1)
     deadline_s: float = Field(default=2.0, gt=0, le=3600)
     upload_timeout_s: float = Field(default=30.0, gt=0, le=3600)
-    max_image_bytes: int = Field(default=10 * 1024 * 1024, ge=1024, le=1024 * 1024 * 1024)
+    max_image_bytes: int = Field(default=MAX_IMAGE_BYTES, ge=1024, le=1024 * 1024 * 1024)
     max_concurrent_requests: int = Field(default=256, ge=1)
     allowed_origins: Annotated[str, AfterValidator(_check_origins)] = ""
     token_key: Annotated[SecretStr, AfterValidator(_check_keys)] = SecretStr("")

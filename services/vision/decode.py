@@ -14,6 +14,9 @@ from services.contract.errors import InvalidInput
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP")
 WHITE: Final = (255, 255, 255)
+# The limits of fashion.v1.Image, unless settings change them.
+MAX_IMAGE_BYTES: Final = 10 * 1024 * 1024
+MAX_IMAGE_PIXELS: Final = 25_000_000
 
 # EXIF orientations that rotate a picture by a quarter turn.
 _QUARTER_TURNS: Final = (5, 6, 7, 8)
@@ -32,8 +35,8 @@ class ImageLimits:
         min_side: minimum of width and of height, in pixels; a smaller picture shows nothing.
     """
 
-    max_bytes: int = 10 * 1024 * 1024
-    max_pixels: int = 25_000_000
+    max_bytes: int = MAX_IMAGE_BYTES
+    max_pixels: int = MAX_IMAGE_PIXELS
     min_side: int = 8
 
 
