@@ -28,7 +28,8 @@ if _version_not_supported:
 class ClassifierServiceStub:
     """Recognises the subCategory with a trained classifier, then the derived type by similarity to candidates, which follow
     the catalogue. Answers with the model's own labels until there are candidates. Holds no state of its own.
-    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up) and INTERNAL.
+    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up), RESOURCE_EXHAUSTED
+    (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL.
     A caller that sets no deadline gets one of 2 s.
     """
 
@@ -53,7 +54,8 @@ class ClassifierServiceStub:
 class ClassifierServiceServicer:
     """Recognises the subCategory with a trained classifier, then the derived type by similarity to candidates, which follow
     the catalogue. Answers with the model's own labels until there are candidates. Holds no state of its own.
-    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up) and INTERNAL.
+    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up), RESOURCE_EXHAUSTED
+    (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL.
     A caller that sets no deadline gets one of 2 s.
     """
 
@@ -104,7 +106,8 @@ def add_ClassifierServiceServicer_to_server(servicer, server):
 class ClassifierService:
     """Recognises the subCategory with a trained classifier, then the derived type by similarity to candidates, which follow
     the catalogue. Answers with the model's own labels until there are candidates. Holds no state of its own.
-    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up) and INTERNAL.
+    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up), RESOURCE_EXHAUSTED
+    (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL.
     A caller that sets no deadline gets one of 2 s.
     """
 

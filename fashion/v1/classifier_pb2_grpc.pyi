@@ -29,7 +29,8 @@ GRPC_VERSION: str
 class ClassifierServiceStub:
     """Recognises the subCategory with a trained classifier, then the derived type by similarity to candidates, which follow
     the catalogue. Answers with the model's own labels until there are candidates. Holds no state of its own.
-    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up) and INTERNAL.
+    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up), RESOURCE_EXHAUSTED
+    (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL.
     A caller that sets no deadline gets one of 2 s.
     """
 
@@ -57,7 +58,8 @@ class ClassifierServiceStub:
 class ClassifierServiceAsyncStub(ClassifierServiceStub):
     """Recognises the subCategory with a trained classifier, then the derived type by similarity to candidates, which follow
     the catalogue. Answers with the model's own labels until there are candidates. Holds no state of its own.
-    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up) and INTERNAL.
+    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up), RESOURCE_EXHAUSTED
+    (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL.
     A caller that sets no deadline gets one of 2 s.
     """
 
@@ -81,7 +83,8 @@ class ClassifierServiceAsyncStub(ClassifierServiceStub):
 class ClassifierServiceServicer(metaclass=_abc_1.ABCMeta):
     """Recognises the subCategory with a trained classifier, then the derived type by similarity to candidates, which follow
     the catalogue. Answers with the model's own labels until there are candidates. Holds no state of its own.
-    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up) and INTERNAL.
+    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up), RESOURCE_EXHAUSTED
+    (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL.
     A caller that sets no deadline gets one of 2 s.
     """
 

@@ -27,7 +27,8 @@ if _version_not_supported:
 
 class EmbedderServiceStub:
     """Turns photographs into embeddings. Holds no state: run as many replicas as the load needs.
-    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up) and INTERNAL.
+    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up), RESOURCE_EXHAUSTED
+    (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL.
     A caller that sets no deadline gets one of 2 s; 60 s for BatchEmbed.
     """
 
@@ -56,7 +57,8 @@ class EmbedderServiceStub:
 
 class EmbedderServiceServicer:
     """Turns photographs into embeddings. Holds no state: run as many replicas as the load needs.
-    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up) and INTERNAL.
+    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up), RESOURCE_EXHAUSTED
+    (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL.
     A caller that sets no deadline gets one of 2 s; 60 s for BatchEmbed.
     """
 
@@ -120,7 +122,8 @@ def add_EmbedderServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class EmbedderService:
     """Turns photographs into embeddings. Holds no state: run as many replicas as the load needs.
-    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up) and INTERNAL.
+    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up), RESOURCE_EXHAUSTED
+    (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL.
     A caller that sets no deadline gets one of 2 s; 60 s for BatchEmbed.
     """
 

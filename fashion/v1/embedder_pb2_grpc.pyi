@@ -28,7 +28,8 @@ GRPC_VERSION: str
 
 class EmbedderServiceStub:
     """Turns photographs into embeddings. Holds no state: run as many replicas as the load needs.
-    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up) and INTERNAL.
+    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up), RESOURCE_EXHAUSTED
+    (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL.
     A caller that sets no deadline gets one of 2 s; 60 s for BatchEmbed.
     """
 
@@ -60,7 +61,8 @@ class EmbedderServiceStub:
 @_typing.type_check_only
 class EmbedderServiceAsyncStub(EmbedderServiceStub):
     """Turns photographs into embeddings. Holds no state: run as many replicas as the load needs.
-    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up) and INTERNAL.
+    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up), RESOURCE_EXHAUSTED
+    (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL.
     A caller that sets no deadline gets one of 2 s; 60 s for BatchEmbed.
     """
 
@@ -88,7 +90,8 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
 
 class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
     """Turns photographs into embeddings. Holds no state: run as many replicas as the load needs.
-    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up) and INTERNAL.
+    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up), RESOURCE_EXHAUSTED
+    (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL.
     A caller that sets no deadline gets one of 2 s; 60 s for BatchEmbed.
     """
 

@@ -27,8 +27,9 @@ if _version_not_supported:
 
 class SearchServiceStub:
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
-    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded) and
-    INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts and DeleteProducts.
+    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
+    RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
+    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts and DeleteProducts.
     """
 
     def __init__(self, channel):
@@ -101,8 +102,9 @@ class SearchServiceStub:
 
 class SearchServiceServicer:
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
-    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded) and
-    INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts and DeleteProducts.
+    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
+    RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
+    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts and DeleteProducts.
     """
 
     def FindSimilar(self, request, context):
@@ -321,8 +323,9 @@ def add_SearchServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class SearchService:
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
-    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded) and
-    INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts and DeleteProducts.
+    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
+    RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
+    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts and DeleteProducts.
     """
 
     @staticmethod

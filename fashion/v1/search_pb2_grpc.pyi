@@ -28,8 +28,9 @@ GRPC_VERSION: str
 
 class SearchServiceStub:
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
-    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded) and
-    INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts and DeleteProducts.
+    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
+    RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
+    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts and DeleteProducts.
     """
 
     @_typing.overload
@@ -135,8 +136,9 @@ class SearchServiceStub:
 @_typing.type_check_only
 class SearchServiceAsyncStub(SearchServiceStub):
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
-    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded) and
-    INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts and DeleteProducts.
+    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
+    RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
+    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts and DeleteProducts.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -238,8 +240,9 @@ class SearchServiceAsyncStub(SearchServiceStub):
 
 class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
-    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded) and
-    INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts and DeleteProducts.
+    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
+    RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
+    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts and DeleteProducts.
     """
 
     @_abc_1.abstractmethod
