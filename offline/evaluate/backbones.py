@@ -14,11 +14,11 @@ from PIL import Image
 from offline.dataset.rows import Dataset
 from offline.evaluate.products import ProductTable
 from offline.evaluate.served import unit
-from offline.train.validation import nearest
+from offline.measure.metrics import TOP_K, all_right, right_results
+from offline.measure.neighbours import nearest
 from services.embedder.encoder import Encoder, normalise
 from services.vision import prepare
 
-_TOP_K: Final = 10
 _AT_A_TIME: Final = 16
 _TIMED: Final = 7
 
@@ -72,7 +72,7 @@ def measure_bundle(encoder: Encoder, queries: ProductTable, catalogue: ProductTa
     model = encoder.model
     picture = np.full((1, model.input_height, model.input_width, 3), 255, dtype=np.uint8)
     milliseconds = _median_ms(lambda: encoder.encode(picture))
-    found = nearest(unit(queries.embeddings), unit(catalogue.embeddings), _TOP_K)
+    found = nearest(unit(queries.embeddings), unit(catalogue.embeddings), TOP_K)
     name = f"{model.name} ({model.runtime}, {model.precision})"
     return BackboneRow(
         name, model.input_height, 23_587_712, model.dimension, milliseconds, _all_right(found, queries, catalogue), ""
@@ -132,14 +132,13 @@ def _measure(
         return row
     preprocess = getattr(keras.applications, _MODULES[name]).preprocess_input
     asked, answered = (_embed(run, preprocess, *one, side) for one in (queries, catalogue))
-    found = nearest(asked, answered, _TOP_K)
+    found = nearest(asked, answered, TOP_K)
     return replace(row, all_right=_all_right(found, queries[1], catalogue[1]))
 
 
 def _all_right(found: NDArray[np.int64], queries: ProductTable, catalogue: ProductTable) -> float:
-    types = np.array(catalogue.derived_types, dtype=object)
-    right = types[found] == np.array(queries.derived_types, dtype=object)[:, None]
-    return float(right.all(axis=1).mean())
+    right, _ = right_results(queries.derived_types, catalogue.derived_types, found)
+    return float(all_right(right, found).mean())
 
 
 def _median_ms(work: Callable[[], object]) -> float:

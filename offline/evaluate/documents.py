@@ -7,9 +7,9 @@ from typing import Any
 
 from offline.evaluate.classification import ClassificationEvaluation, LabelFigures
 from offline.evaluate.products import DroppedProduct, ProductTable
-from offline.evaluate.retrieval import TOP_K, Figures, RetrievalEvaluation
+from offline.evaluate.retrieval import Figures, RetrievalEvaluation
 from offline.evaluate.robustness import RobustnessRow
-from offline.measure.metrics import Interval
+from offline.measure.metrics import TOP_K, Interval
 
 # Labels with fewer queries than this are no worst ones: one query decides too much.
 _WORST_NEED = 10

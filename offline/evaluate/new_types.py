@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from offline.evaluate.products import ProductTable
-from offline.evaluate.retrieval import TOP_K
 from offline.evaluate.served import LocalService
+from offline.measure.metrics import TOP_K, all_right
 from services.contract.errors import InvalidInput
 
 
@@ -87,7 +87,7 @@ def measure_new_types(
     found = np.array(service.derived_types(queries, trained=known), dtype=object)
     results = service.serve("inventory", queries, TOP_K, advance).results
     right = service.types_of(results) == truth[:, None]
-    everything = right.all(axis=1)
+    everything = all_right(right, results)
     return NewTypesRow(
         model=model[0],
         model_version=model[1],

@@ -112,8 +112,9 @@ def page(
         command,
         "```",
         "",
-        "Embeddings, index, candidates and classifier are those that serve users, run in one process. ± is the further "
-        "end of a 95 % confidence interval (percentile bootstrap over queries, 1,000 resamples).",
+        "Embeddings, index, candidates and classifier are those that serve users, run in one process. The model card "
+        "measures the same in float32 with exact neighbours, so that its last digits can differ. ± is the further end "
+        "of a 95 % confidence interval (percentile bootstrap over queries, 1,000 resamples).",
         "",
         "## What we meant to reach",
         "",

@@ -10,7 +10,9 @@ import numpy as np
 from offline.evaluate.products import ProductTable
 from offline.evaluate.reported import Feature, Path, Scope
 from offline.measure.metrics import (
+    FREQUENT,
     MISSING,
+    TOP_K,
     Codes,
     Flags,
     Interval,
@@ -28,13 +30,10 @@ from offline.measure.metrics import (
 )
 from services.contract.errors import InvalidInput
 
-TOP_K: Final = 10
 TOLERANCES: Final = (0.0, 0.1, 0.2)
 FEATURES: Final[tuple[Feature, ...]] = ("articleType", "gender", "both")
 PATHS: Final[tuple[Path, ...]] = ("inventory", "photograph")
 SCOPES: Final[tuple[Scope, ...]] = ("all", "types_500")
-# An article type is in `types_500` from this many products on, catalogue and queries together.
-FREQUENT: Final = 500
 _CURVE: Final = tuple(step / 10 for step in range(11))
 
 

@@ -12,11 +12,11 @@ from offline.dataset.rows import Dataset
 from offline.evaluate.alterations import ALTERATIONS, Alteration
 from offline.evaluate.products import ProductTable
 from offline.evaluate.served import LocalService
+from offline.measure.metrics import TOP_K, all_right, right_results
 from services.embedder.encoder import Encoder
 from services.vision import decode, prepare
 
 UNALTERED = "unaltered"
-_TOP_K = 10
 _AT_A_TIME = 64
 
 
@@ -105,9 +105,9 @@ def _row(
     derived_types = [one.derived_types[0].label if one.derived_types else None for one in found]
     shares = []
     for path in ("inventory", "photograph"):
-        results = service.serve(path, queries, _TOP_K, lambda steps: None).results
-        labels = np.array([*catalogue.derived_types, ""], dtype=object)[results]
-        shares.append(float(((labels == np.array(queries.derived_types)[:, None]) | (results < 0)).all(axis=1).mean()))
+        results = service.serve(path, queries, TOP_K, lambda steps: None).results
+        right, _ = right_results(queries.derived_types, catalogue.derived_types, results)
+        shares.append(float(all_right(right, results).mean()))
     return RobustnessRow(
         name,
         description,

@@ -17,10 +17,11 @@ from offline.evaluate.documents import Inputs
 from offline.evaluate.model import EvaluatedModel
 from offline.evaluate.new_types import measure_new_types, new_types
 from offline.evaluate.products import ProductTable, drawn, embed_dataset
-from offline.evaluate.retrieval import TOP_K, RetrievalEvaluation, evaluate_retrieval, work
+from offline.evaluate.retrieval import RetrievalEvaluation, evaluate_retrieval, work
 from offline.evaluate.robustness import RobustnessRow, evaluate_robustness, robustness_sheet
 from offline.evaluate.served import LocalService
 from offline.evaluate.sheets import write_sheets
+from offline.measure.metrics import TOP_K
 from services.contract.errors import InvalidInput
 from services.search.filters.colours import family_of
 from services.search.indexes.faiss import FaissIndex

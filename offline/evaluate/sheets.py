@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from offline.dataset.rows import Dataset
 from offline.evaluate.products import ProductTable
+from offline.measure.metrics import MISSING, right_results
 from services.search.catalogue.products import Product
 
 _ROWS: Final = 20
@@ -34,7 +35,7 @@ def write_sheets(
         shop: where the catalogue's photographs are.
         queries: n of them.
         catalogue: what was searched.
-        results: int64, shape (n, k), rows of the catalogue, -1 for none.
+        results: int64, shape (n, k), rows of the catalogue, MISSING for none.
         seed: of chance.
         folder: where `random.png` and `worst.png` go.
 
@@ -42,8 +43,8 @@ def write_sheets(
         Their paths.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    types = np.array([*catalogue.derived_types, ""], dtype=object)
-    wrong = ((types[results] != np.array(queries.derived_types, dtype=object)[:, None]) & (results >= 0)).sum(axis=1)
+    right, _ = right_results(queries.derived_types, catalogue.derived_types, results)
+    wrong = (~right & (results != MISSING)).sum(axis=1)
     random = np.random.default_rng(seed)
     # Of equally bad ones, some by chance.
     shuffled = random.permutation(len(queries))

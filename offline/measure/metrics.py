@@ -4,6 +4,7 @@ Labels are integer codes; -1 stands for a label that is not known, which agrees 
 positions in the catalogue, the most similar first; -1 fills the places of a row that fewer results came back for.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -15,6 +16,9 @@ Flags = NDArray[np.bool_]
 Values = NDArray[np.float64]
 
 MISSING = -1
+# Results per query, and products that make an article type frequent (catalogue and queries together): the report's.
+TOP_K = 10
+FREQUENT = 500
 
 _RESAMPLES_AT_ONCE = 50
 
@@ -56,6 +60,28 @@ def agreement(queries: Codes, catalogue: Codes, results: Codes) -> Flags:
     """
     found = np.where(results == MISSING, MISSING, catalogue[results])
     return np.asarray((found == queries[:, None]) & (found != MISSING))
+
+
+def right_results(
+    queries: Sequence[str | None], catalogue: Sequence[str | None], results: Codes
+) -> tuple[Flags, Flags]:
+    """Tells which results carry the label of their query, and which queries have a label.
+
+    Args:
+        queries: n labels; None where a label is not known.
+        catalogue: the catalogue's labels.
+        results: int64, shape (n, k), positions in the catalogue, MISSING where there are fewer.
+
+    Returns:
+        bool, shape (n, k), as `agreement` says, and bool, shape (n,).
+    """
+    _, (query_codes, catalogue_codes) = encode_labels([*queries], [*catalogue])
+    return agreement(query_codes, catalogue_codes, results), query_codes != MISSING
+
+
+def all_right(right: Flags, results: Codes) -> Flags:
+    """Tells which queries have no wrong result, and at least one result: bool, shape (n,)."""
+    return within_tolerance(right, results, 0.0)
 
 
 class ShortAnswer(Enum):

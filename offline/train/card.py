@@ -55,7 +55,8 @@ def model_card(bundle: Bundle) -> str:
         _recipe(training, settings) + _decisions(bundle),
         "## Figures",
         f"On the {figures['products']:,} products of the test part, searched in the {figures['catalogue']:,} of the "
-        "training part, in float32. *Performance* is the share of queries whose first ten results hold at most "
+        "training part, in float32 with exact neighbours: what is served rounds to fewer bits, so that the last digits "
+        "of `fashion evaluate` can differ. *Performance* is the share of queries whose first ten results hold at most "
         "tolerance x 10 wrong ones.",
         _performance(figures),
         "Recognised by the heads, by part:",

@@ -11,19 +11,18 @@ from numpy.typing import NDArray
 
 from offline.bundle import describe
 from offline.dataset.rows import Row
+from offline.measure.metrics import FREQUENT, TOP_K, mean_where, precision, right_results, within_tolerance
+from offline.measure.neighbours import nearest, nearest_others
 from offline.train.config import HEADS, TrainConfig
 from offline.train.data import LoadedDataset, Pictures, load
 from offline.train.decisions import accuracy, choose
 from offline.train.export import export
-from offline.train.validation import embed_all, nearest, others
+from offline.train.validation import embed_all
 from services.bundle.reader import Bundle
 from services.classifier.heads import LabelHead, load_head, most_similar
 from services.embedder.encoder import Encoder
 
 STATISTICS_PICTURES: Final = 6000
-# The report's: an article type counts as frequent from so many products on.
-FREQUENT: Final = 500
-_TOP_K: Final = 10
 _WORST: Final = 10
 _WORST_AT_LEAST: Final = 20
 
@@ -156,7 +155,7 @@ def _performance(
 
     Queries that are the catalogue are each left out of their own answer.
     """
-    found = others(asked, _TOP_K) if among_themselves else nearest(asked, answered, _TOP_K)
+    found = nearest_others(asked, TOP_K) if among_themselves else nearest(asked, answered, TOP_K)
     figures: dict[str, Any] = {"queries": len(queries)}
     features: dict[str, Callable[[Row], str]] = {
         "articleType": lambda row: row.article_type,
@@ -164,18 +163,13 @@ def _performance(
         "both": lambda row: row.derived_type,
     }
     for feature, of in features.items():
-        theirs = np.array([of(row) for row in catalogue])[found]
-        wrong = (theirs != np.array([of(row) for row in queries])[:, None]).sum(axis=1)
+        right, _ = right_results([of(row) for row in queries], [of(row) for row in catalogue], found)
         figures[feature] = {
-            "tolerance_0": round(float((wrong == 0).mean()), 4),
-            "tolerance_0.1": round(float((wrong <= 1).mean()), 4),
-            "tolerance_0.2": round(float((wrong <= 2).mean()), 4),
-            "precision_at_10": round(float(1.0 - wrong.mean() / _TOP_K), 4),
+            **{f"tolerance_{t:g}": round(float(within_tolerance(right, found, t).mean()), 4) for t in (0.0, 0.1, 0.2)},
+            "precision_at_10": round(float(precision(right, found).mean()), 4),
         }
-    coloured = np.array([row.base_colour is not None for row in queries])
-    colours = np.array([row.base_colour or "" for row in catalogue])[found]
-    same = colours == np.array([row.base_colour or "" for row in queries])[:, None]
-    figures["colour_agreement_at_10"] = round(float(same[coloured].mean()), 4) if coloured.any() else 0.0
+    same, coloured = right_results([row.base_colour for row in queries], [row.base_colour for row in catalogue], found)
+    figures["colour_agreement_at_10"] = round(mean_where(precision(same, found), coloured), 4)
     return figures
 
 
@@ -191,7 +185,7 @@ def _frequent_performance(
         counts[row.article_type] += 1
     of_queries = [i for i, row in enumerate(queries) if counts[row.article_type] >= FREQUENT]
     of_catalogue = [i for i, row in enumerate(catalogue) if counts[row.article_type] >= FREQUENT]
-    if not of_queries or len(of_catalogue) < _TOP_K:
+    if not of_queries or len(of_catalogue) < TOP_K:
         return None
     return _performance(
         asked[of_queries],

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline.dataset.rows import Row
+from offline.measure.metrics import TOP_K, all_right, mean_where, precision, right_results
+from offline.measure.neighbours import nearest
 from offline.train.config import HEADS
 from offline.train.data import UNKNOWN, Pictures, encode_labels
 
-TOP_K = 10
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
@@ -33,27 +34,6 @@ def embed_all(embed: Embed, pixels: NDArray[np.uint8], batch: int = 128) -> NDAr
     return np.concatenate(rows)
 
 
-def nearest(queries: NDArray[np.float32], catalogue: NDArray[np.float32], k: int = TOP_K) -> NDArray[np.int64]:
-    """Indices (queries, k) of the catalogue's most similar embeddings, most similar first."""
-    found = []
-    for start in range(0, len(queries), 512):
-        similarities = queries[start : start + 512] @ catalogue.T
-        part = np.argpartition(-similarities, min(k, len(catalogue)) - 1, axis=1)[:, :k]
-        order = np.argsort(-np.take_along_axis(similarities, part, axis=1), axis=1, kind="stable")
-        found.append(np.take_along_axis(part, order, axis=1))
-    return np.concatenate(found).astype(np.int64)
-
-
-def others(embeddings: NDArray[np.float32], k: int = TOP_K) -> NDArray[np.int64]:
-    """Indices (n, k) of the most similar of the other embeddings, most similar first."""
-    found = nearest(embeddings, embeddings, k + 1)
-    # Of two that are alike, the other may come first; where many are, oneself may not be among them.
-    itself = found == np.arange(len(embeddings))[:, None]
-    itself[~itself.any(axis=1), -1] = True
-    kept: NDArray[np.int64] = found[~itself].reshape(len(embeddings), -1)
-    return kept
-
-
 def retrieval(queries: Sequence[Row], catalogue: Sequence[Row], found: NDArray[np.int64]) -> dict[str, float]:
     """Shares of queries whose results are all right, and of results that are right.
 
@@ -62,16 +42,12 @@ def retrieval(queries: Sequence[Row], catalogue: Sequence[Row], found: NDArray[n
         catalogue: products answered.
         found: (queries, k) indices into the catalogue.
     """
-    query_types = np.array([row.derived_type for row in queries])
-    types = np.array([row.derived_type for row in catalogue])
-    right = types[found] == query_types[:, None]
-    colours = np.array([row.base_colour or "" for row in catalogue])
-    asked = np.array([row.base_colour or "" for row in queries])
-    coloured = asked != ""
+    right, _ = right_results([row.derived_type for row in queries], [row.derived_type for row in catalogue], found)
+    same, coloured = right_results([row.base_colour for row in queries], [row.base_colour for row in catalogue], found)
     return {
-        "all_top_10_right": float(right.all(axis=1).mean()),
-        "precision_at_10": float(right.mean()),
-        "colour_agreement_at_10": float((colours[found] == asked[:, None])[coloured].mean()) if coloured.any() else 0.0,
+        "all_top_10_right": float(all_right(right, found).mean()),
+        "precision_at_10": float(precision(right, found).mean()),
+        "colour_agreement_at_10": mean_where(precision(same, found), coloured),
     }
 
 
@@ -120,7 +96,7 @@ def validate(
     """
     asked = embed_all(embed, queries.resized(*size))
     answered = embed_all(embed, catalogue.resized(*size))
-    found = nearest(asked, answered)
+    found = nearest(asked, answered, TOP_K)
     return {
         **retrieval(queries.rows, catalogue.rows, found),
         **head_accuracies(asked, queries.rows, heads, names),

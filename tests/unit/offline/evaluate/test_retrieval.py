@@ -7,8 +7,8 @@ import pytest
 
 from offline.evaluate.documents import Inputs, retrieval_document
 from offline.evaluate.products import ProductTable
-from offline.evaluate.retrieval import FREQUENT, Served, evaluate_retrieval, in_scope, work
-from offline.measure.metrics import MISSING
+from offline.evaluate.retrieval import Served, evaluate_retrieval, in_scope, work
+from offline.measure.metrics import FREQUENT, MISSING
 from services.contract.errors import InvalidInput
 from services.search.filters.colours import family_of
 from tests.support.evaluated_shop import product, table

@@ -9,6 +9,7 @@ from offline.measure.metrics import (
     MISSING,
     ShortAnswer,
     agreement,
+    all_right,
     average_precision,
     bootstrap_interval,
     confusion_matrix,
@@ -18,6 +19,7 @@ from offline.measure.metrics import (
     macro_f1,
     normalised_gain,
     precision,
+    right_results,
     within_tolerance,
 )
 
@@ -157,3 +159,19 @@ def test_no_query_has_no_interval() -> None:
 
     assert math.isnan(interval.low)
     assert math.isnan(interval.high)
+
+
+def test_all_right_needs_a_result_and_no_wrong_one() -> None:
+    results = np.array([[0, 1], [0, 2], [0, MISSING], [MISSING, MISSING]])
+
+    right, known = right_results(["a", "a", "a", "a"], ["a", "a", "b"], results)
+
+    assert all_right(right, results).tolist() == [True, False, True, False]
+    assert known.all()
+
+
+def test_no_label_agrees_with_nothing_not_even_with_none() -> None:
+    right, known = right_results([None, "a"], [None, "a"], np.array([[0, 1], [0, 1]]))
+
+    assert right.tolist() == [[False, False], [False, True]]
+    assert known.tolist() == [False, True]
