@@ -1,4 +1,4 @@
-"""Where a data set's files lie: a folder or a zip, its root at the top or one folder down."""
+"""The files of a data set: a folder or a zip, with the data set at its top or one folder down."""
 
 import os
 import stat
@@ -13,29 +13,29 @@ from services.contract.errors import InvalidInput
 
 STYLES_FILE = "styles.csv"
 PHOTOGRAPHS_FOLDER = "images"
-# In this order: where a product has several photographs, the first kind found is its photograph.
+# Of a product with several photographs, the first suffix in this order counts.
 PHOTOGRAPH_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 _Root = TypeVar("_Root", Path, PurePosixPath)
 
 
 class DatasetFiles(Protocol):
-    """The files of one data set, with names relative to its root; reading is safe from several threads."""
+    """The files of one data set, named relative to its root; several threads may read at once."""
 
     def photographs(self) -> Iterable[str]:
-        """Names of all photographs, such as "images/1163.jpg"."""
+        """Returns the names of all photographs, such as "images/1163.jpg"."""
         ...
 
     def read(self, name: str, limit: int) -> bytes:
-        """A whole file.
+        """Returns a whole file.
 
         Raises:
-            InvalidInput: it cannot be read or is larger than `limit` bytes.
+            InvalidInput: the file cannot be read, or has more than `limit` bytes.
         """
         ...
 
     def close(self) -> None:
-        """Let go of what is held open."""
+        """Closes what is open."""
         ...
 
 
@@ -44,35 +44,35 @@ class FolderFiles:
 
     def __init__(self, folder: Path) -> None:
         candidates = [folder, *sorted(child for child in folder.iterdir() if child.is_dir())]
-        found = [candidate for candidate in candidates if (candidate / STYLES_FILE).is_file()]
-        self._root = _only_root(str(folder), found[:1] if found and found[0] == folder else found)
+        roots = [candidate for candidate in candidates if (candidate / STYLES_FILE).is_file()]
+        self._root = _only_root(str(folder), roots[:1] if roots and roots[0] == folder else roots)
         if not (self._root / PHOTOGRAPHS_FOLDER).is_dir():
             raise _no_photographs(str(folder))
 
     def photographs(self) -> Iterable[str]:
-        """Names of all photographs, relative to the root."""
+        """Returns the names of all photographs, relative to the root."""
         with os.scandir(self._root / PHOTOGRAPHS_FOLDER) as entries:
             names = [f"{PHOTOGRAPHS_FOLDER}/{entry.name}" for entry in entries if entry.is_file()]
         return [name for name in names if _is_photograph(name)]
 
     def read(self, name: str, limit: int) -> bytes:
-        """A whole file; InvalidInput if it cannot be read or is larger than `limit` bytes."""
+        """Returns a whole file; raises InvalidInput where `DatasetFiles` says so."""
         path = self._root / name
         try:
             with path.open("rb") as file:
                 content = file.read(limit + 1)
         except OSError as error:
-            raise InvalidInput(f"{path}: {error.strerror}", reason="DATASET_FILE_UNREADABLE") from error
+            raise InvalidInput(f"Cannot read {path}: {error.strerror}.", reason="DATASET_FILE_UNREADABLE") from error
         if len(content) > limit:
             raise _too_large(str(path), limit)
         return content
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Does nothing: nothing is open."""
 
 
 class ZipFiles:
-    """A data set in a zip; read where it is, never unpacked."""
+    """A data set in a zip, which is never unpacked."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -80,18 +80,17 @@ class ZipFiles:
         try:
             self._zip = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise InvalidInput(f"{path}: not a readable zip: {error}", reason="DATASET_ZIP_BROKEN") from error
+            raise InvalidInput(f"{path} is not a readable zip: {error}.", reason="DATASET_ZIP_BROKEN") from error
         try:
             self._members = {info.filename: info for info in self._zip.infolist() if _is_safe(path, info)}
-            found = [
+            roots = [
                 PurePosixPath(name).parent
                 for name in self._members
                 if PurePosixPath(name).name == STYLES_FILE and len(PurePosixPath(name).parts) <= 2
             ]
-            found = [root for root in found if root.name != "__MACOSX"]
-            found.sort(key=str)
+            roots = sorted((root for root in roots if root.name != "__MACOSX"), key=str)
             top = PurePosixPath(".")
-            self._root = _only_root(str(path), [top] if top in found else found)
+            self._root = _only_root(str(path), [top] if top in roots else roots)
             folder = self._root / PHOTOGRAPHS_FOLDER
             self._photographs = [
                 f"{PHOTOGRAPHS_FOLDER}/{PurePosixPath(name).name}"
@@ -105,23 +104,25 @@ class ZipFiles:
             raise
 
     def photographs(self) -> Iterable[str]:
-        """Names of all photographs, relative to the root."""
+        """Returns the names of all photographs, relative to the root."""
         return self._photographs
 
     def read(self, name: str, limit: int) -> bytes:
-        """A whole file; InvalidInput if it cannot be read or is larger than `limit` bytes."""
+        """Returns a whole file; raises InvalidInput where `DatasetFiles` says so."""
         info = self._members[str(self._root / name)]
         if info.file_size > limit:
             raise _too_large(f"{self._path}: {name}", limit)
         try:
-            # ZipFile counts its open members without a lock of its own.
+            # ZipFile counts its open members without a lock.
             with self._lock:
                 return self._zip.read(info)
         except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, zlib.error) as error:
-            raise InvalidInput(f"{self._path}: {name}: {error}", reason="DATASET_FILE_UNREADABLE") from error
+            raise InvalidInput(
+                f"Cannot read {name} in {self._path}: {error}.", reason="DATASET_FILE_UNREADABLE"
+            ) from error
 
     def close(self) -> None:
-        """Close the zip."""
+        """Closes the zip."""
         self._zip.close()
 
 
@@ -131,38 +132,44 @@ def _is_photograph(name: str) -> bool:
 
 
 def _is_safe(path: Path, info: zipfile.ZipInfo) -> bool:
-    """Refuses a zip that reaches outside itself: no tool made it by mistake, and someone may unpack it later.
+    """Refuses a zip that reaches outside itself, which somebody may unpack later; otherwise returns True.
 
     Raises:
         InvalidInput: an absolute name, one with "..", a link or an encrypted member.
     """
     name = PurePosixPath(info.filename.replace("\\", "/"))
-    complaint = None
+    fault = None
     if name.is_absolute() or ".." in name.parts or (name.parts and ":" in name.parts[0]):
-        complaint = "leads outside the zip"
+        fault = "leads outside the zip"
     elif stat.S_ISLNK(info.external_attr >> 16):
-        complaint = "is a link"
+        fault = "is a link"
     elif info.flag_bits & 0x1:
-        complaint = "is encrypted"
-    if complaint:
-        raise InvalidInput(f"{path}: unsafe zip: {info.filename!r} {complaint}", reason="DATASET_ZIP_UNSAFE")
+        fault = "is encrypted"
+    if fault:
+        raise InvalidInput(
+            f"The zip {path} is unsafe: its file {info.filename!r} {fault}.", reason="DATASET_ZIP_UNSAFE"
+        )
     return True
 
 
-def _only_root(path: str, found: list[_Root]) -> _Root:
-    if not found:
-        raise InvalidInput(f"{path}: no {STYLES_FILE}, at its root or one folder down", reason="DATASET_STYLES_MISSING")
-    if len(found) > 1:
-        where = ", ".join(str(root) for root in found)
-        raise InvalidInput(f"{path}: several data sets, name one: {where}", reason="DATASET_AMBIGUOUS")
-    return found[0]
+def _only_root(path: str, roots: list[_Root]) -> _Root:
+    if not roots:
+        raise InvalidInput(
+            f"{path} has no {STYLES_FILE}, neither at its top nor one folder down.", reason="DATASET_STYLES_MISSING"
+        )
+    if len(roots) > 1:
+        names = ", ".join(str(root) for root in roots)
+        raise InvalidInput(f"{path} holds several data sets: name one of {names}.", reason="DATASET_AMBIGUOUS")
+    return roots[0]
 
 
 def _no_photographs(path: str) -> InvalidInput:
     return InvalidInput(
-        f"{path}: no folder {PHOTOGRAPHS_FOLDER}/ beside {STYLES_FILE}", reason="DATASET_PHOTOGRAPHS_MISSING"
+        f"{path} has no folder {PHOTOGRAPHS_FOLDER}/ beside {STYLES_FILE}.", reason="DATASET_PHOTOGRAPHS_MISSING"
     )
 
 
 def _too_large(name: str, limit: int) -> InvalidInput:
-    return InvalidInput(f"{name}: larger than {limit} bytes", reason="DATASET_FILE_TOO_LARGE")
+    return InvalidInput(
+        f"{name} has more than {limit:,} bytes, the most that is read.", reason="DATASET_FILE_TOO_LARGE"
+    )

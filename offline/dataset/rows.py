@@ -1,4 +1,4 @@
-"""Reading a data set in Kaggle's layout, `styles.csv` and `images/{id}.jpg`, as dirty as shops export it."""
+"""A data set in Kaggle's layout, `styles.csv` and `images/{id}.jpg`, as dirty as shops export it."""
 
 import csv
 import json
@@ -32,14 +32,14 @@ COLUMNS = (
     "productDisplayName",
 )
 GENDERS = ("Men", "Women", "Boys", "Girls", "Unisex")
-# A zip can promise any size; nothing near these is a table of products or a photograph.
+# A zip can announce any size; no table of products and no photograph comes near these.
 MAX_STYLES_BYTES = 1 << 30
 MAX_PHOTOGRAPH_BYTES = 64 << 20
 
 _REQUIRED = ("gender", "masterCategory", "subCategory", "articleType")
 _EMPTY_WORDS = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null"})
 _YEARS = range(1900, 2101)
-# A name may hold line breaks between quotes; a quote still open after this many lines was never meant as one.
+# A quoted name may hold line breaks; a quote that stays open for this many lines is a character.
 _MAX_LINES_PER_ROW = 10
 
 FindingKind = Literal["repaired", "dropped", "note"]
@@ -47,7 +47,7 @@ FindingKind = Literal["repaired", "dropped", "note"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A product as the data set describes it; what it does not say is None."""
+    """A product as the data set describes it; None for what the data set leaves out."""
 
     id: str
     gender: str
@@ -68,12 +68,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was wrong with a row or a photograph, and what was done about it.
+    """A fault of a row or a photograph, and what was done about it.
 
     Attributes:
-        line: line of `styles.csv` at which the row begins, the header being 1; 0 for a photograph.
-        id: the product's id as written, empty where the row has none.
-        kind: "repaired" and "dropped" speak of a row, "note" of what changed no row.
+        line: line of `styles.csv` at which the row begins; the header is line 1; 0 for a photograph.
+        id: the product's id as written; empty where the row has none.
+        kind: "repaired" and "dropped" concern a row; "note" concerns no row.
         reason: one sentence for people.
     """
 
@@ -85,19 +85,19 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class DatasetReport:
-    """What was read, and each row that was repaired or dropped.
+    """The outcome of reading a data set, with each row that was repaired or dropped.
 
     Attributes:
-        path: the folder or zip as it was given.
-        rows_read: rows in `styles.csv`, blank lines and the header not counted.
+        path: the folder or zip, as the caller named it.
+        rows_read: rows in `styles.csv`, without blank lines and header.
         rows_kept: rows that became products.
-        rows_repaired: rows kept after a repair.
+        rows_repaired: rows that became products after a repair.
         rows_dropped: rows left out.
         photographs: photographs in the data set.
-        photographs_without_row: those that no row names.
-        missing: kept rows without a value, by column.
-        dropped_reasons: dropped rows by reason, the row's own values left out.
-        findings: what was found, by line.
+        photographs_without_row: photographs that no row names.
+        missing: products without a value, by column.
+        dropped_reasons: dropped rows by reason, without the row's own values.
+        findings: the faults, by line.
     """
 
     path: str
@@ -112,12 +112,12 @@ class DatasetReport:
     findings: tuple[Finding, ...]
 
     def to_json(self) -> str:
-        """The whole report as JSON, keys as the attributes."""
+        """Returns the report as JSON, with the attributes as keys."""
         return json.dumps(asdict(self), ensure_ascii=False, indent=2)
 
 
 class Dataset:
-    """Products and their photographs; a context manager. Photographs may be read from several threads."""
+    """Products and their photographs; a context manager. Several threads may read photographs at once."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class Dataset:
         self._photograph_names = photograph_names
 
     def photograph_name(self, product_id: str) -> str:
-        """Name of a product's photograph inside the data set, such as "images/1163.jpg".
+        """Returns the name of a product's photograph in the data set, such as "images/1163.jpg".
 
         Raises:
             NotFound: the data set has no photograph of this product.
@@ -141,13 +141,13 @@ class Dataset:
             return self._photograph_names[product_id]
         except KeyError:
             raise NotFound(
-                f"the data set has no photograph of product {product_id!r}",
+                f"The data set has no photograph of product {product_id!r}.",
                 reason="PHOTOGRAPH_NOT_FOUND",
                 metadata={"id": product_id},
             ) from None
 
     def photograph(self, product_id: str) -> bytes:
-        """The photograph's file, as it is: encoded, unchecked.
+        """Returns the file of a photograph, unchecked.
 
         Raises:
             NotFound: the data set has no photograph of this product.
@@ -156,7 +156,7 @@ class Dataset:
         return self._files.read(self.photograph_name(product_id), MAX_PHOTOGRAPH_BYTES)
 
     def close(self) -> None:
-        """Let go of the zip, if it is one."""
+        """Closes the zip, if it is one."""
         self._files.close()
 
     def __enter__(self) -> Self:
@@ -169,7 +169,7 @@ class Dataset:
 
 
 def open_dataset(path: Path) -> Dataset:
-    """Open a data set in Kaggle's layout, in a folder or a zip, at its root or one folder down.
+    """Opens a data set in Kaggle's layout, in a folder or a zip, at its top or one folder down.
 
     Args:
         path: the folder or the zip.
@@ -178,7 +178,7 @@ def open_dataset(path: Path) -> Dataset:
         The data set; close it, or use it in a `with` statement.
 
     Raises:
-        InvalidInput: there is no data set at `path`, or the zip is broken or unsafe, or columns are missing.
+        InvalidInput: `path` holds no data set, the zip is broken or unsafe, or columns are missing.
     """
     path = Path(path)
     files: DatasetFiles
@@ -187,7 +187,7 @@ def open_dataset(path: Path) -> Dataset:
     elif path.is_file():
         files = ZipFiles(path)
     else:
-        raise InvalidInput(f"{path}: no such file or folder", reason="DATASET_NOT_FOUND")
+        raise InvalidInput(f"{path}: no such file or folder.", reason="DATASET_NOT_FOUND")
     try:
         photographs, spare = _choose_photographs(files.photographs())
         table = files.read(STYLES_FILE, MAX_STYLES_BYTES)
@@ -199,7 +199,7 @@ def open_dataset(path: Path) -> Dataset:
 
 
 def _choose_photographs(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
-    """One photograph for each id, and the names of those that lost against another of the same id."""
+    """Returns one photograph per id, and the names of the other photographs of the same ids."""
     chosen: dict[str, str] = {}
     spare: list[str] = []
     for name in sorted(names, key=lambda n: PHOTOGRAPH_SUFFIXES.index(PurePosixPath(n).suffix.lower())):
@@ -216,7 +216,8 @@ def _read_rows(
     absent = [column for column in COLUMNS if column not in header]
     if absent:
         raise InvalidInput(
-            f"{path}: the first line of {STYLES_FILE} lacks {', '.join(absent)} of {','.join(COLUMNS)}",
+            f"The first line of {STYLES_FILE} in {path} lacks the columns {', '.join(absent)}; "
+            f"it must name {','.join(COLUMNS)}.",
             reason="DATASET_COLUMNS_MISSING",
             metadata={"columns": ",".join(absent)},
         )
@@ -278,7 +279,7 @@ def _read_rows(
 
 
 class _DroppedError(Exception):
-    """This row cannot be a product."""
+    """A row that cannot be a product."""
 
     def __init__(self, product_id: str | None, category: str, detail: str | None = None) -> None:
         super().__init__(detail or category)
@@ -287,7 +288,7 @@ class _DroppedError(Exception):
 
 
 def _values(header: list[str], fields: list[str], repairs: list[str]) -> dict[str, str | None]:
-    """A row's values by column; None where empty. Surplus fields are commas of a name that was not quoted."""
+    """Returns a row's values by column, None where empty; joins the fields of a name with unquoted commas."""
     surplus = len(fields) - len(header)
     if surplus < 0:
         product_id = fields[header.index("id")].strip() if header.index("id") < len(fields) else ""
@@ -296,7 +297,7 @@ def _values(header: list[str], fields: list[str], repairs: list[str]) -> dict[st
         fields = fields[: len(header)]
         repairs.append(f"{surplus} empty fields too many, cut off")
     elif surplus > 0:
-        # The name alone is free text, so it alone can have brought the commas.
+        # Only the name is free text, so only the name can hold commas.
         at = header.index("productDisplayName")
         fields = [*fields[:at], ",".join(fields[at : at + surplus + 1]), *fields[at + surplus + 1 :]]
         repairs.append(f"unquoted comma in the name, {surplus + len(header)} fields: joined again")
@@ -343,7 +344,7 @@ def _row(
 def _year(text: str | None, repairs: list[str]) -> int | None:
     if text is None:
         return None
-    digits = text.removesuffix(".0")  # what a year becomes in a table with empty ones
+    digits = text.removesuffix(".0")  # pandas writes years as floats where some are empty
     if digits.isascii() and digits.isdigit() and int(digits) in _YEARS:
         return int(digits)
     repairs.append(f"unreadable year {text!r}: left out")
@@ -358,9 +359,9 @@ class _Record:
 
 
 def _records(lines: list[bytes]) -> Iterator[_Record]:
-    """The table's rows, header first; blank lines skipped.
+    """Yields the rows of the table, header first, without blank lines.
 
-    Not `csv.reader` over the whole file: there, one stray quote swallows all rows that follow it.
+    `csv.reader` over the whole file would lose all rows after a stray quote.
     """
     at = 0
     while at < len(lines):
@@ -380,7 +381,7 @@ def _records(lines: list[bytes]) -> Iterator[_Record]:
             yield _Record(first + 1, text.split(","), (*repairs, "a quote is never closed: taken as a character"))
             continue
         at = end
-        # Newlines inside quotes have to reach the reader as lines of their own.
+        # The reader expects each line of a quoted text as a line.
         fields = next(csv.reader(joined.splitlines(keepends=True)))
         yield _Record(first + 1, [" ".join(field.split("\n")) for field in fields], joined_repairs)
 
@@ -393,7 +394,7 @@ def _decode(line: bytes) -> tuple[str, tuple[str, ...]]:
 
 
 def _quote_is_open(text: str) -> bool:
-    """Whether the text ends within a quoted field; a quote counts only where a field begins with it."""
+    """Tells whether the text ends within a quoted field; a quote counts only where a field begins with it."""
     at = 0
     while True:
         if text.startswith('"', at):

@@ -1,4 +1,4 @@
-"""Splitting a data set by product, so that no twin of a training photograph is ever measured."""
+"""The split of a data set by product, which never measures a twin of a training photograph."""
 
 import csv
 import hashlib
@@ -20,12 +20,12 @@ PARTS: tuple[Part, ...] = get_args(Part)
 DEFAULT_SALT = "fashion-split-1"
 DEFAULT_FRACTIONS: Mapping[Part, float] = {"train": 0.85, "validation": 0.05, "test": 0.10}
 
-# The earliest time that a zip can hold: a subset's bytes depend on its content alone.
+# The earliest time that a zip can hold, so that the bytes of a subset depend only on its content.
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def photograph_digests(dataset: Dataset) -> dict[str, str]:
-    """SHA-256 of each product's photograph file, in hexadecimal, by product id.
+    """Returns the SHA-256 of each product's photograph in hexadecimal, by product id.
 
     Raises:
         InvalidInput: a photograph cannot be read.
@@ -34,7 +34,7 @@ def photograph_digests(dataset: Dataset) -> dict[str, str]:
 
 
 def twin_groups(rows: Sequence[Row], digests: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
-    """Groups of products that show the same thing, followed through all products that link them.
+    """Groups products that show the same thing, also where only other products link them.
 
     Two products are twins when their names (case and spaces aside) and colours are the same, or their
     photographs are. Products without a name are twins by photograph alone.
@@ -44,7 +44,7 @@ def twin_groups(rows: Sequence[Row], digests: Mapping[str, str]) -> tuple[tuple[
         digests: a digest of each product's photograph, by product id.
 
     Returns:
-        All products, each in one group; ids in a group and groups by their first id in ascending order.
+        Groups by their first id; ids in a group in ascending order.
 
     Raises:
         InvalidInput: a product has no digest.
@@ -60,7 +60,7 @@ def twin_groups(rows: Sequence[Row], digests: Mapping[str, str]) -> tuple[tuple[
     alike: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         if row.id not in digests:
-            raise InvalidInput(f"product {row.id} has no photograph digest", reason="DIGEST_MISSING")
+            raise InvalidInput(f"Product {row.id} has no photograph digest.", reason="DIGEST_MISSING")
         alike.setdefault(("photograph", digests[row.id]), []).append(row.id)
         if row.name is not None:
             name = " ".join(row.name.casefold().split())
@@ -82,19 +82,19 @@ def split(
     salt: str = DEFAULT_SALT,
     fractions: Mapping[Part, float] = DEFAULT_FRACTIONS,
 ) -> dict[str, Part]:
-    """Assign each product to a part, twins together; a group's smallest id and the salt alone decide.
+    """Assigns each product to a part, twins together; only a group's smallest id and the salt decide.
 
     Args:
         rows: the products.
         photograph_digests: a digest of each product's photograph, by product id.
         salt: another salt gives another split.
-        fractions: expected share of groups by part, each in [0, 1], together 1; a part left out gets none.
+        fractions: expected share of groups by part, each in [0, 1], with the sum 1; a part that is absent gets none.
 
     Returns:
         The part of each product, by product id, in the order of `rows`.
 
     Raises:
-        InvalidInput: the fractions are no shares of 1, or a product has no digest.
+        InvalidInput: the fractions do not add up to 1, or a product has no digest.
     """
     groups = twin_groups(rows, photograph_digests)
     part_of = {
@@ -108,20 +108,21 @@ def split(
 def part_of_groups(
     groups: Sequence[tuple[str, ...]], salt: str = DEFAULT_SALT, fractions: Mapping[Part, float] = DEFAULT_FRACTIONS
 ) -> list[Part]:
-    """The part of each group of twins; its smallest id and the salt alone decide.
+    """Returns the part of each group of twins; only its smallest id and the salt decide.
 
     Args:
         groups: as `twin_groups` gives them.
         salt: another salt gives another split.
-        fractions: expected share of groups by part, each in [0, 1], together 1; a part left out gets none.
+        fractions: expected share of groups by part, each in [0, 1], with the sum 1; a part that is absent gets none.
 
     Raises:
-        InvalidInput: the fractions are no shares of 1.
+        InvalidInput: the fractions do not add up to 1.
     """
     shares = [fractions.get(part, 0.0) for part in PARTS]
     if min(shares) < 0 or abs(sum(shares) - 1) > 1e-9 or not fractions.keys() <= set(PARTS):
         raise InvalidInput(
-            f"fractions {dict(fractions)} are no shares of 1 for {', '.join(PARTS)}", reason="FRACTIONS_INVALID"
+            f"The fractions {dict(fractions)} are not shares of {', '.join(PARTS)} that add up to 1.",
+            reason="FRACTIONS_INVALID",
         )
     return [_part(group[0], salt, shares) for group in groups]
 
@@ -134,17 +135,17 @@ def _part(group: str, salt: str, shares: Sequence[float]) -> Part:
         reached += share
         if position < reached:
             return part
-    # Rounding left the sum a hair below 1: the last part that takes anything.
+    # Rounding can leave the sum just below 1: then the last part that takes anything.
     return next(part for part, share in zip(reversed(PARTS), reversed(shares), strict=True) if share > 0)
 
 
 def write_subset(dataset: Dataset, ids: Collection[str], path: Path) -> None:
-    """Write some products of a data set as a zip in Kaggle's layout; photographs are stored unchanged.
+    """Writes some products of a data set as a zip in Kaggle's layout, with unchanged photographs.
 
-    The file appears whole or not at all, and its bytes depend on its content alone.
+    The file appears whole or not at all, and its bytes depend only on its content.
 
     Args:
-        dataset: where the products come from; their order is kept.
+        dataset: the products; they keep its order.
         ids: the products to write.
         path: the zip to write, replaced if it exists.
 
@@ -156,7 +157,7 @@ def write_subset(dataset: Dataset, ids: Collection[str], path: Path) -> None:
     unknown = sorted(wanted - {row.id for row in rows})
     if unknown:
         raise InvalidInput(
-            f"{len(unknown)} products are not in the data set, the first {unknown[0]}",
+            f"The data set does not have {len(unknown)} of the products, among them {unknown[0]}.",
             reason="PRODUCT_UNKNOWN",
         )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -164,7 +165,7 @@ def write_subset(dataset: Dataset, ids: Collection[str], path: Path) -> None:
     try:
         with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
             _add(archive, STYLES_FILE, styles_csv(rows), zipfile.ZIP_DEFLATED)
-            # So that even a part without products is a data set.
+            # A part without products is a data set too.
             _add(archive, f"{PHOTOGRAPHS_FOLDER}/", b"", zipfile.ZIP_STORED)
             for row in rows:
                 suffix = Path(dataset.photograph_name(row.id)).suffix.lower()
@@ -178,7 +179,7 @@ def write_subset(dataset: Dataset, ids: Collection[str], path: Path) -> None:
 
 
 def styles_csv(rows: Sequence[Row]) -> bytes:
-    """The table `styles.csv` of some products: UTF-8, quoted where needed, empty where unknown."""
+    """Returns `styles.csv` for some products: UTF-8, quoted where needed, empty where unknown."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
