@@ -1,4 +1,4 @@
-"""Writing a model's bundle: weights in half precision, hashes of all files, and what the model is."""
+"""A model's bundle as a writer sees it: weights in half precision, hashes of all files, a description."""
 
 import hashlib
 import json
@@ -36,13 +36,13 @@ def write_bundle(
     training: Mapping[str, Any],
     split: Mapping[str, Any],
 ) -> Bundle:
-    """Write a bundle of a ResNet50 with max pooling; other files in the folder, such as a model card, are kept.
+    """Writes the bundle of a ResNet50 with max pooling; other files in the folder, such as a model card, stay.
 
     Args:
-        folder: where to; `bundle.json` is replaced last, so a reader never trusts half a bundle.
+        folder: the bundle's folder; `bundle.json` is replaced last, so that a reader never trusts half a bundle.
         name: the bundle's name.
-        preprocessing: what the network expects.
-        encoder: the network's weights, by Keras's names.
+        preprocessing: the input that the network expects.
+        encoder: weights of the network, by Keras's names.
         heads: weights (dimension, labels) of each head.
         labels: labels of each head.
         logit_scale: factor on the cosines before the softmax.
@@ -51,7 +51,7 @@ def write_bundle(
         split: the rule by which the data were divided.
 
     Returns:
-        The bundle as it is read back.
+        The bundle, read back from the folder.
 
     Raises:
         InvalidInput: a weight is not finite, or too large for half precision.
@@ -84,7 +84,7 @@ def write_bundle(
             for file, content in contents.items()
         },
     }
-    # What is hashed is what a reader gets back from JSON, numbers and all.
+    # The hash is of what a reader gets back from JSON, which changes some numbers.
     description = json.loads(json.dumps(description))
     description["model_version"] = content_version(description)
     for file, content in contents.items():
@@ -96,15 +96,15 @@ def write_bundle(
 def describe(
     folder: Path, *, metrics: Mapping[str, Any] | None = None, heads: Mapping[str, Mapping[str, Any]] | None = None
 ) -> Bundle:
-    """Say more of a bundle; its weights stay as they are, its model version changes with its description.
+    """Changes what a bundle says of itself, and so its model version; its weights stay.
 
     Args:
         folder: the bundle.
-        metrics: figures, by part of the data; they replace what was there.
-        heads: how heads decide, by name (`services.bundle.reader.HeadSettings`); what is not said stays.
+        metrics: figures by part of the data, which replace the old ones; None to keep those.
+        heads: settings of heads to change, by name (`services.bundle.reader.HeadSettings`).
 
     Returns:
-        The bundle as it is read back.
+        The bundle, read back from the folder.
 
     Raises:
         NotFound: there is no bundle.
@@ -114,7 +114,7 @@ def describe(
     changed = {
         **before,
         "metrics": before["metrics"] if metrics is None else metrics,
-        "heads": {head: {**said, **(heads or {}).get(head, {})} for head, said in before["heads"].items()},
+        "heads": {head: {**settings, **(heads or {}).get(head, {})} for head, settings in before["heads"].items()},
     }
     description = json.loads(json.dumps(changed))
     description["model_version"] = content_version(description)
@@ -127,14 +127,14 @@ def _text(description: Mapping[str, Any]) -> bytes:
 
 
 def _stored(name: str, value: NDArray[np.float32]) -> NDArray[Any]:
-    """Matrices in half precision; vectors, a hundredth of all, in full: half has no room for small variances."""
+    """Rounds matrices to half precision; keeps vectors, a hundredth of all, as small variances would become 0."""
     if not np.isfinite(value).all():
-        raise InvalidInput(f"weight {name} is not finite", reason="WEIGHTS_INVALID", metadata={"weight": name})
+        raise InvalidInput(f"The weight {name} is not finite.", reason="WEIGHTS_INVALID", metadata={"weight": name})
     if value.ndim < 2:
         return np.ascontiguousarray(value, dtype=np.float32)
     if np.abs(value).max(initial=0.0) > np.finfo(np.float16).max:
         raise InvalidInput(
-            f"weight {name} is too large for half precision", reason="WEIGHTS_INVALID", metadata={"weight": name}
+            f"The weight {name} is too large for half precision.", reason="WEIGHTS_INVALID", metadata={"weight": name}
         )
     return np.ascontiguousarray(value, dtype=np.float16)
 

@@ -1,4 +1,4 @@
-"""Writing a data set into a catalogue: batches in flight, retries, and a report that names every row left out."""
+"""The ingest of a data set into a catalogue: batches in flight, retries, a report that names every row left out."""
 
 import asyncio
 import json
@@ -12,13 +12,13 @@ from typing import Protocol
 from offline.dataset.rows import Dataset, DatasetReport, Row
 from services.contract.errors import DeadlineExceeded, FashionError, Overloaded, Unavailable
 
-# A row's attributes are at most about 2 KiB of text, its limits being 128 characters a label and 512 a name.
+# Room for the attributes of a row: at most about 2 KiB, 128 characters per label and 512 per name.
 _ROW_OVERHEAD_BYTES = 8 << 10
 _TEMPORARY = (Overloaded, Unavailable, DeadlineExceeded)
 
 
 class Written(Enum):
-    """What the catalogue did with a row."""
+    """The effect of a row on the catalogue."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -44,11 +44,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class BatchOutcome:
-    """What became of a batch.
+    """The outcome of a batch.
 
     Attributes:
-        rows: one result a row, in their order.
-        index_version: of the catalogue after the write.
+        rows: one result per row, in their order.
+        index_version: the version of the index after the write.
     """
 
     rows: tuple[Written | FashionError, ...]
@@ -69,15 +69,15 @@ class Writer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class IngestLimits:
-    """How much is sent at once.
+    """How much an ingest sends at once, and how often.
 
     Attributes:
-        batch_rows: rows a call carries at most; the server takes 500.
-        batch_bytes: bytes a call carries at most; the server takes messages of 32 MiB.
-        in_flight: calls at the same time, so that the server never waits for the next rows.
-        attempts: how often a batch is sent while the server is overloaded or away.
-        first_delay_s: the pause before the second attempt; doubles with each.
-        longest_delay_s: no pause is longer.
+        batch_rows: rows per call at most; the server takes 500.
+        batch_bytes: bytes per call at most; the server takes messages of 32 MiB.
+        in_flight: calls at once, so that the server never waits for rows.
+        attempts: attempts per batch while the server is overloaded or unavailable.
+        first_delay_s: the pause before the second attempt; it doubles with each attempt.
+        max_delay_s: the longest pause.
     """
 
     batch_rows: int = 64
@@ -85,23 +85,23 @@ class IngestLimits:
     in_flight: int = 3
     attempts: int = 8
     first_delay_s: float = 0.5
-    longest_delay_s: float = 15.0
+    max_delay_s: float = 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What an ingest did.
+    """The outcome of an ingest.
 
     Attributes:
-        dataset: what was read, with each row that was repaired or dropped.
-        rows_chosen: rows that were to be sent, after limits and exclusions.
+        dataset: the report on the data set, with each row that was repaired or dropped.
+        rows_chosen: rows to send, after limits and exclusions.
         created: products that are new.
         updated: products that changed.
-        unchanged: products that are as they were; nothing was embedded for them.
-        failures: rows that were sent or were to be sent, and did not become products.
-        seconds: the whole duration, reading included.
-        index_version: of the catalogue after the last write; None where nothing was written.
-        complete: whether every chosen row was dealt with.
+        unchanged: products that were the same already; the server embedded nothing for them.
+        failures: chosen rows that did not become products.
+        seconds: the whole duration, with reading.
+        index_version: the version of the index after the last write; None without a write.
+        complete: whether every chosen row has an outcome.
     """
 
     dataset: DatasetReport
@@ -116,16 +116,16 @@ class IngestReport:
 
     @property
     def rows_done(self) -> int:
-        """Rows that were dealt with, the failed ones included."""
+        """Rows that have an outcome, with the failed ones."""
         return self.created + self.updated + self.unchanged + len(self.failures)
 
     def to_json(self) -> str:
-        """The whole report as JSON, keys as the attributes."""
+        """Returns the report as JSON, with the attributes as keys."""
         return json.dumps(asdict(self), ensure_ascii=False, indent=2)
 
 
 class Ingest:
-    """One run over a data set. Its report can be asked for at any time, also after an interruption."""
+    """One run over a data set; `report` works at any time, also after an interruption."""
 
     def __init__(
         self,
@@ -142,14 +142,14 @@ class Ingest:
         """Prepares a run.
 
         Args:
-            dataset: where rows and photographs come from; stays open until the run has ended.
-            writer: where they go.
-            rows: those to send; all of the data set where None.
-            limits: how much is sent at once.
-            on_progress: told the number of rows dealt with so far.
-            on_retry: told why a batch is sent again, and after which pause.
+            dataset: the rows and photographs; it has to stay open until the run ends.
+            writer: writes them into the catalogue.
+            rows: the rows to send; None for all.
+            limits: how much to send at once.
+            on_progress: takes the number of rows with an outcome so far.
+            on_retry: takes the reason for a retry and the pause before it, in seconds.
             sleep: waits, in seconds.
-            clock: the time, in seconds.
+            clock: returns the time, in seconds.
         """
         self._dataset = dataset
         self._writer = writer
@@ -170,8 +170,8 @@ class Ingest:
         """Sends all rows.
 
         Raises:
-            FashionError: the catalogue refused a whole batch, or stayed away after all attempts; `report` says how
-                far the run came.
+            FashionError: the catalogue refused a whole batch, or stayed unavailable through all attempts; `report`
+                says how far the run came.
         """
         started = self._clock()
         batches = batched(self._read(), self._limits.batch_rows, self._limits.batch_bytes)
@@ -187,7 +187,7 @@ class Ingest:
         return self.report()
 
     def report(self) -> IngestReport:
-        """What was done so far."""
+        """Returns the report on what happened so far."""
         return IngestReport(
             dataset=self._dataset.report,
             rows_chosen=len(self._rows),
@@ -208,7 +208,7 @@ class Ingest:
                 yield Failure(row.id, error.reason, error.message)
                 continue
             if len(content) + _ROW_OVERHEAD_BYTES > self._limits.batch_bytes:
-                message = f"the photograph has {len(content)} bytes: more than a message can carry"
+                message = f"The photograph has {len(content):,} bytes, more than a message can carry."
                 yield Failure(row.id, "IMAGE_TOO_LARGE", message)
                 continue
             yield PhotographedRow(row, content)
@@ -226,7 +226,7 @@ class Ingest:
             self._on_progress(self.report().rows_done)
 
     async def _write(self, rows: Sequence[PhotographedRow]) -> None:
-        """Sends rows until each is settled, those alone again that the server had no time for."""
+        """Sends rows until each has an outcome; repeats only those that failed for the moment."""
         for attempt in range(1, self._limits.attempts + 1):
             last = attempt == self._limits.attempts
             try:
@@ -253,8 +253,8 @@ class Ingest:
             await self._pause(attempt, reason)
 
     async def _pause(self, attempt: int, error: FashionError) -> None:
-        delay_s = min(self._limits.first_delay_s * 2 ** (attempt - 1), self._limits.longest_delay_s)
-        # Spread, so that several calls turned away together do not come back together.
+        delay_s = min(self._limits.first_delay_s * 2 ** (attempt - 1), self._limits.max_delay_s)
+        # Spread, so that calls that were refused together do not return together.
         delay_s *= random.uniform(0.75, 1.25)
         self._on_retry(error, delay_s)
         await self._sleep(delay_s)
@@ -263,7 +263,7 @@ class Ingest:
 def batched(
     items: Iterable[PhotographedRow | Failure], max_rows: int, max_bytes: int
 ) -> Iterator[tuple[PhotographedRow | Failure, ...]]:
-    """Groups rows in their order so that each group fits into one call; lazily, one group at a time."""
+    """Groups rows in their order so that each group fits into one call; lazily, group by group."""
     batch: list[PhotographedRow | Failure] = []
     size = 0
     for item in items:

@@ -1,9 +1,9 @@
-"""Lays the catalogue out in two dimensions, so that products that look alike lie together: `map.json`, for the browser.
+"""A map of the catalogue in two dimensions, where similar products lie together: `map.json`, for the browser.
 
 The document is {"products": [{"id", "x", "y", "name", "gender", "article_type", "sub_category", "base_colour",
-"derived_type"}, …], "attributes": ["gender", …], "model_version", "catalogue_size", "sampled"}: `x` and `y` are in
-0..1 and keep the aspect, `name` and `base_colour` are null where they are unknown, `attributes` are what products can
-be coloured by, `catalogue_size` counts the products that the catalogue has, and `sampled` those in the document.
+"derived_type"}, …], "attributes": ["gender", …], "model_version", "catalogue_size", "sampled"}. `x` and `y` are in
+0..1 and keep the aspect; `name` and `base_colour` are null where they are unknown. `attributes` are those that can
+colour the map. `catalogue_size` counts the products of the catalogue, `sampled` those in the document.
 """
 
 import json
@@ -25,14 +25,14 @@ from services.search.catalogue.products import Product
 from services.search.catalogue.store import DATABASE_FILE
 
 ATTRIBUTES: Final = ("gender", "article_type", "sub_category", "base_colour", "derived_type")
-MOST_PRODUCTS: Final = 5000
+MAX_PRODUCTS: Final = 5000
 MAP_FILE: Final = Path("map") / "map.json"
 
-# As the authors of t-SNE advise for 2,048 dimensions: "this suppresses some noise and speeds up the computation".
+# The authors of t-SNE advise it for many dimensions: "this suppresses some noise and speeds up the computation".
 _COMPONENTS: Final = 50
 _PERPLEXITY: Final = 30.0
-# Below, neighbourhoods have no meaning and principal components say all.
-_FEWEST_FOR_TSNE: Final = 10
+# For fewer products neighbourhoods mean nothing, and principal components show everything.
+_MIN_TSNE_PRODUCTS: Final = 10
 _FLOAT16: Final = np.dtype("<f2")
 _DECIMALS: Final = 4
 _AT_ONCE: Final = 500
@@ -46,9 +46,9 @@ class Sample:
 
     Attributes:
         products: ordered by id.
-        embeddings: float32, shape (n, dimension), L2 norm 1, all of one model.
-        model_version: of that model.
-        catalogue_size: how many products the catalogue has, those of other models too.
+        embeddings: float32, shape (n, dimension), L2-normalised, all of one model.
+        model_version: the version of that model.
+        catalogue_size: the number of products in the catalogue, with those of other models.
     """
 
     products: tuple[Product, ...]
@@ -59,7 +59,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CatalogueMap:
-    """A sample, laid out.
+    """The places of a sample's products on the map.
 
     Attributes:
         sample: the products.
@@ -70,7 +70,7 @@ class CatalogueMap:
     places: NDArray[np.float32]
 
     def document(self) -> dict[str, Any]:
-        """The map as JSON has it; see the module."""
+        """Returns the document that the module describes."""
         return {
             "products": [
                 {
@@ -90,34 +90,34 @@ class CatalogueMap:
 
 
 def attribute_of(product: Product, attribute: str) -> str | None:
-    """One of `ATTRIBUTES` of a product, as people read it; None where it is unknown."""
+    """Returns one of `ATTRIBUTES` of a product as people read it; None where it is unknown."""
     value = product.gender.value if attribute == "gender" else getattr(product, attribute)
     return None if value is None else str(value)
 
 
-def draw_sample(data_dir: Path, limit: int = MOST_PRODUCTS, seed: int = 1) -> Sample:
-    """Reads products of every derived type, as many as its share, without disturbing a server that has the catalogue.
+def draw_sample(data_dir: Path, limit: int = MAX_PRODUCTS, seed: int = 1) -> Sample:
+    """Reads random products, of every derived type its share, without disturbing a server on the same catalogue.
 
-    Where products of several models are stored, as while they are embedded again, those of the most frequent one are
-    taken: embeddings of two models cannot be compared.
+    Only products of the most frequent model count, as embeddings of two models cannot be compared. Several models are
+    there while the catalogue is embedded again.
 
     Args:
-        data_dir: of the catalogue.
-        limit: at most so many products.
-        seed: of the choice.
+        data_dir: the data directory of the catalogue.
+        limit: the number of products at most.
+        seed: seeds the choice.
 
     Raises:
         CatalogueUnusable: there is no catalogue, or it cannot be read.
         NotFound: CATALOGUE_EMPTY.
     """
     with closing(connect_read_only(data_dir / DATABASE_FILE)) as connection:
-        # One view of the catalogue, whatever is written meanwhile.
+        # A transaction sees one state of the catalogue, whatever a server writes meanwhile.
         connection.execute("BEGIN")
         versions = connection.execute(
             "SELECT model_version, count(*) FROM products GROUP BY 1 ORDER BY 2 DESC, 1"
         ).fetchall()
         if not versions:
-            raise NotFound(f"the catalogue in {data_dir} is empty; ingest products first", reason="CATALOGUE_EMPTY")
+            raise NotFound(f"The catalogue in {data_dir} is empty: ingest products first.", reason="CATALOGUE_EMPTY")
         model_version = str(versions[0][0])
         strata: dict[tuple[str, str], list[str]] = {}
         for product_id, *key in connection.execute(
@@ -135,12 +135,12 @@ def draw_sample(data_dir: Path, limit: int = MOST_PRODUCTS, seed: int = 1) -> Sa
 
 
 def stratified(strata: Mapping[tuple[str, str], Sequence[str]], limit: int, random: np.random.Generator) -> list[str]:
-    """Chooses at most `limit` of all ids: of each stratum its share, by largest remainders.
+    """Chooses at most `limit` of all ids, of each stratum its share, by largest remainders.
 
     Args:
         strata: the ids of each derived type.
-        limit: how many to choose; all of them where there are no more.
-        random: where chance comes from.
+        limit: the number of ids at most.
+        random: chooses within a stratum.
     """
     keys = sorted(strata)
     sizes = np.array([len(strata[key]) for key in keys])
@@ -158,12 +158,12 @@ def stratified(strata: Mapping[tuple[str, str], Sequence[str]], limit: int, rand
 
 
 def lay_out(sample: Sample, seed: int = 1, say: Say = lambda stage: None) -> CatalogueMap:
-    """Finds each product its place: 50 principal components, then t-SNE (van der Maaten and Hinton, 2008).
+    """Finds the place of each product: 50 principal components, then t-SNE (van der Maaten and Hinton, 2008).
 
     Args:
-        sample: what to lay out.
-        seed: of t-SNE; the same sample and seed give the same map on one machine.
-        say: told what is done, as it begins.
+        sample: the products to lay out.
+        seed: seeds t-SNE; the same sample and seed give the same map on one machine.
+        say: takes the name of each stage as it begins.
 
     Raises:
         FashionError: EXTRA_MISSING; scikit-learn is not installed.
@@ -179,7 +179,7 @@ def lay_out(sample: Sample, seed: int = 1, say: Say = lambda stage: None) -> Cat
     say(f"principal components of {count:,} products")
     components = min(_COMPONENTS, count, dimension)
     reduced = PCA(components, random_state=seed).fit_transform(sample.embeddings)
-    if count >= _FEWEST_FOR_TSNE:
+    if count >= _MIN_TSNE_PRODUCTS:
         say(f"t-SNE of {count:,} products")
         perplexity = min(_PERPLEXITY, (count - 1) / 3)
         reduced = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced)
@@ -189,7 +189,7 @@ def lay_out(sample: Sample, seed: int = 1, say: Say = lambda stage: None) -> Cat
 
 
 def to_unit_square(places: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Moves points into 0..1, both axes by the same factor, the shorter one in the middle: float32, shape (n, 2)."""
+    """Scales points into 0..1, both axes by one factor, and centres the shorter axis: float32, shape (n, 2)."""
     low, high = places.min(axis=0), places.max(axis=0)
     span = float((high - low).max()) or 1.0
     moved: NDArray[np.float32] = np.clip((places - (low + high) / 2) / span + 0.5, 0.0, 1.0).astype(np.float32)
@@ -197,7 +197,7 @@ def to_unit_square(places: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def write_document(document: Mapping[str, Any], path: Path) -> None:
-    """Writes a map so that a reader sees the old one or the new one, never a part."""
+    """Writes a map so that a reader sees the old one or the new one, but never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -205,7 +205,7 @@ def write_document(document: Mapping[str, Any], path: Path) -> None:
             json.dump(document, file, ensure_ascii=False, separators=(",", ":"))
             file.flush()
             os.fsync(file.fileno())
-            # mkstemp keeps it from the user that the gateway may run as.
+            # mkstemp makes it unreadable for others, and the gateway may run as another user.
             os.fchmod(file.fileno(), 0o644)
         Path(fresh).replace(path)
     except BaseException:
@@ -214,9 +214,9 @@ def write_document(document: Mapping[str, Any], path: Path) -> None:
 
 
 def missing_extra(what: str, library: str) -> FashionError:
-    """The error of what needs a library of the extra `train`, which is not installed."""
+    """Describes that a library of the extra `train` is not installed."""
     return FashionError(
-        f"{what} needs {library}, which is not installed: pip install 'fashion-recommender[train]'",
+        f"{what} needs {library}, which is not installed: run pip install 'fashion-recommender[train]'.",
         reason="EXTRA_MISSING",
     )
 

@@ -12,9 +12,9 @@ from services.search.filters.colours import family_of
 UNKNOWN: Final = "unknown"
 _OTHERS: Final = "others"
 _QUIET_COLOUR: Final = "#d2d2d6"
-_MOST_VALUES: Final = 12
+_MAX_VALUES: Final = 12
 _LEGEND_SIZE: Final = 70.0
-# Paul Tol's "muted" scheme, filled up from his others: told apart by colour-blind readers as far as twelve can be.
+# Paul Tol's "muted" scheme and some of his others: colour-blind readers can tell most of the twelve apart.
 _COLOURS: Final = (
     "#332288",
     "#EE6677",
@@ -29,7 +29,7 @@ _COLOURS: Final = (
     "#EE7733",
     "#000000",
 )
-# What a shopper would expect to see for a family of `services.search.filters.colours`.
+# The colour that a shopper expects for a family of `services.search.filters.colours`.
 _FAMILY_COLOURS: Final = {
     "Beige": "#d8c3a0",
     "Black": "#1c1c1e",
@@ -49,11 +49,11 @@ _FAMILY_COLOURS: Final = {
 
 
 def draw_map(laid_out: CatalogueMap, colour_by: str, path: Path) -> None:
-    """Draws a map to a file, whose name says the kind: .png, .svg or .pdf.
+    """Draws a map into a file; the suffix .png, .svg or .pdf says which kind.
 
     Args:
         laid_out: the map.
-        colour_by: one of `layout.ATTRIBUTES`; base colours are drawn by family, in that very colour.
+        colour_by: one of `layout.ATTRIBUTES`; a base colour appears in the colour of its family.
         path: the file.
 
     Raises:
@@ -71,7 +71,7 @@ def draw_map(laid_out: CatalogueMap, colour_by: str, path: Path) -> None:
     axes = figure.add_axes((0.01, 0.015, 0.735, 0.945))
     axes.set_facecolor("#f4f4f6")
     size = float(np.clip(30_000 / len(products), 7.0, 60.0))
-    # The frequent ones first, so that the rare ones are not hidden; what has no colour of its own below all.
+    # Rare values cover frequent ones; values without a colour of their own lie below all.
     for name, rows in groups.items():
         axes.scatter(
             laid_out.places[rows, 0],
@@ -105,27 +105,26 @@ def draw_map(laid_out: CatalogueMap, colour_by: str, path: Path) -> None:
 
 
 def grouped(values: list[str | None], colour_by: str) -> tuple[dict[str, list[int]], dict[str, str]]:
-    """Which rows share a value, the most frequent first, and the colour of each.
+    """Groups rows by value, the most frequent first, and gives each value a colour.
 
     Args:
-        values: one a row; None where it is unknown.
-        colour_by: what they are.
+        values: one per row; None where it is unknown.
+        colour_by: the attribute that they are of.
 
     Returns:
-        Rows by value, and colours by value; the rarest values are taken together, so that a reader can tell the others
-        apart.
+        Rows by value, and colours by value. The rarest values become one, so that readers can tell the others apart.
     """
     by_family = colour_by == "base_colour"
     names = [UNKNOWN if value is None else family_of(value) if by_family else value for value in values]
     ranked = [name for name, _ in sorted(Counter(names).items(), key=lambda pair: (-pair[1], pair[0]))]
     if by_family:
-        kept = [name for name in ranked if name in _FAMILY_COLOURS]
-        colours = {name: _FAMILY_COLOURS[name] for name in kept}
+        names_shown = [name for name in ranked if name in _FAMILY_COLOURS]
+        colours = {name: _FAMILY_COLOURS[name] for name in names_shown}
     else:
-        kept = [name for name in ranked if name != UNKNOWN][:_MOST_VALUES]
-        colours = dict(zip(kept, _COLOURS, strict=False))
-    rows: dict[str, list[int]] = {name: [] for name in (*kept, _OTHERS, UNKNOWN)}
+        names_shown = [name for name in ranked if name != UNKNOWN][:_MAX_VALUES]
+        colours = dict(zip(names_shown, _COLOURS, strict=False))
+    rows: dict[str, list[int]] = {name: [] for name in (*names_shown, _OTHERS, UNKNOWN)}
     for at, name in enumerate(names):
         rows[name if name in rows else _OTHERS].append(at)
     colours |= {_OTHERS: _QUIET_COLOUR, UNKNOWN: _QUIET_COLOUR}
-    return {name: found for name, found in rows.items() if found}, colours
+    return {name: places for name, places in rows.items() if places}, colours

@@ -177,7 +177,7 @@ async def test_a_batch_turned_away_for_now_is_sent_again(folder: Path, error: Fa
         ).run()
     assert report.created == 10 and not report.failures
     assert [reason for reason, _ in told] == [error.reason] * 2
-    assert all(0 < delay_s <= LIMITS.longest_delay_s * 1.25 for _, delay_s in told)
+    assert all(0 < delay_s <= LIMITS.max_delay_s * 1.25 for _, delay_s in told)
 
 
 async def test_rows_turned_away_for_now_alone_are_sent_again(folder: Path) -> None:
