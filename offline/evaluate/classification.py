@@ -1,4 +1,4 @@
-"""How often the classifier is right, and how often other ways to find the same labels are."""
+"""How often the classifier is right, and how often other ways to find the same labels are right."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,30 +23,30 @@ from offline.measure.metrics import (
 from services.classifier.heads import LabelHead, most_similar
 
 NEIGHBOURS: Final = 20
-# A neighbour that is so much less similar than the first counts a third of it; chosen on the validation part.
+# A neighbour whose similarity is lower by this much than the first one's counts a third; chosen on the validation part.
 _SOFTNESS: Final = 0.06
-# How the services find derived types, and with them article type and gender.
+# The way of the services to find derived types, and with them article type and gender.
 SERVED_METHOD: Final = "service"
-# Of the types that the head is made to forget.
+# Draws of the types that the head has to forget, and their share.
 _DRAWS: Final = 5
-_FORGOTTEN: Final = 0.2
-_FEWEST_TYPES: Final = 5
+_FORGOTTEN_SHARE: Final = 0.2
+_MIN_TYPES: Final = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelFigures:
-    """How often one label was found.
+    """How often one label is found.
 
     Attributes:
-        method: the way that users are served by.
-        accuracy: share of queries whose label that way finds, in [0, 1].
-        interval: 95 % confidence interval of it.
-        macro_f1: mean F1 of the classes that the queries hold, each counting the same.
-        classes: how many labels catalogue and queries hold together.
-        classes_of_queries: how many the queries hold.
-        by_method: accuracy of each way, the served one first.
-        labels: shape (c,), every label that is the truth or was found, in alphabetical order.
-        confusion: int64, shape (c, c), rows are the truth, columns what the served way found.
+        method: the way that serves users.
+        accuracy: the share of queries whose label that way finds, in [0, 1].
+        interval: 95 % confidence interval of the accuracy.
+        macro_f1: unweighted mean F1 of the classes that the queries hold.
+        classes: the number of labels in catalogue and queries together.
+        classes_of_queries: the number of labels in the queries.
+        by_method: accuracy per way, the served one first.
+        labels: shape (c,), every label that is the truth or an answer, in alphabetical order.
+        confusion: int64, shape (c, c), rows are the truth, columns the answers of the served way.
     """
 
     method: str
@@ -60,7 +60,7 @@ class LabelFigures:
     confusion: NDArray[np.int64]
 
     def worst(self, count: int, at_least: int) -> list[tuple[str, float, int]]:
-        """The labels with the lowest F1, and how many queries hold them, of those that `at_least` queries hold."""
+        """Returns the labels with the lowest F1 and their queries, of the labels with `at_least` queries."""
         support = self.confusion.sum(axis=1)
         scored = zip(self.labels, f1_by_class(self.confusion).tolist(), support.tolist(), strict=True)
         frequent = [row for row in scored if row[2] >= at_least]
@@ -69,19 +69,19 @@ class LabelFigures:
 
 @dataclass(frozen=True, slots=True)
 class UnknownTypes:
-    """How derived types are found that the classifier's head does not know: means over several draws of them.
+    """How often derived types are found that the classifier's head does not know: means over several draws of them.
 
-    The head forgets the drawn types; the network below it was trained on them all the same, so that types which are
-    new to it as well may be found less often.
+    The head forgets the drawn types, but the network below it learned from them. Types that are new to the network too
+    may be found less often.
 
     Attributes:
-        draws: how often types were drawn.
-        share: of the derived types that are drawn.
-        unknown: accuracy for queries of the drawn types, found by candidates.
+        draws: the number of draws.
+        share: the share of the derived types per draw.
+        unknown: accuracy for queries of the drawn types, which candidates find.
         unknown_with_head: accuracy for the same queries where the head knows their types.
         known: accuracy for all other queries.
         known_with_head: accuracy for the others where the head knows all types.
-        taken_for_unknown: share of the others that are taken for a drawn type.
+        taken_for_unknown: the share of the others that get a drawn type as answer.
     """
 
     draws: int
@@ -95,15 +95,15 @@ class UnknownTypes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassificationEvaluation:
-    """All figures of one run.
+    """All figures of classification.
 
     Attributes:
-        queries: how many there were.
+        queries: the number of queries.
         sub_category: by the trained head.
-        article_type: by the first derived type that users are told.
-        gender: by the first derived type that users are told.
-        derived_type: the service's way.
-        unknown_types: None where no head knows types, or queries are of the catalogue.
+        article_type: by the first derived type of the answer.
+        gender: by the first derived type of the answer.
+        derived_type: by the way of the services.
+        unknown_types: None where no head knows types, or the catalogue holds queries.
     """
 
     queries: int
@@ -122,18 +122,15 @@ def evaluate_classification(
     seed: int,
     advance: Callable[[int], None],
 ) -> ClassificationEvaluation:
-    """Classifies queries in every known way, and compares with their labels.
+    """Classifies queries in every way, and compares the answers with their labels.
 
     Args:
-        queries: what is classified.
-        catalogue: where candidates and neighbours come from.
+        queries: the products to classify.
+        catalogue: the products that give candidates and neighbours.
         service: the services over the catalogue.
         heads: the bundle's heads by the attribute that they know: "articleType", "gender", …; may lack any.
-        seed: of the confidence intervals.
-        advance: told how many more queries are done.
-
-    Returns:
-        The figures.
+        seed: seeds the confidence intervals and the draws of types.
+        advance: takes how many more queries are done.
     """
     served = service.classify(queries)
     first = [found.derived_types[0] if found.derived_types else None for found in served]
@@ -159,7 +156,7 @@ def evaluate_classification(
     }
     unknown_types = None
     if not set(queries.ids) & set(catalogue.ids):
-        # A mean that a query is part of would recognise it by itself.
+        # A candidate that a query is part of would recognise it.
         derived_types["candidates"] = service.derived_types(queries, trained=())
         unknown_types = evaluate_unknown_types(queries, catalogue, service, heads, seed)
     return ClassificationEvaluation(
@@ -191,11 +188,11 @@ def evaluate_classification(
 
 
 def neighbour_weights(queries: ProductTable, catalogue: ProductTable, neighbours: Codes) -> NDArray[np.float32]:
-    """What the votes of neighbours count: the less, the less similar they are than the first.
+    """Returns the weights of the neighbours' votes, which fall with their similarity.
 
     Args:
-        queries: n of them.
-        catalogue: where the neighbours are from.
+        queries: n products.
+        catalogue: the products that the neighbours are among.
         neighbours: int64, shape (n, k), rows of the catalogue, the most similar first, MISSING where there are fewer.
 
     Returns:
@@ -211,28 +208,28 @@ def neighbour_weights(queries: ProductTable, catalogue: ProductTable, neighbours
 def evaluate_unknown_types(
     queries: ProductTable, catalogue: ProductTable, service: LocalService, heads: Mapping[str, LabelHead], seed: int
 ) -> UnknownTypes | None:
-    """Has the head forget a fifth of the catalogue's derived types, several times, and asks for all of them.
+    """Makes the head forget a fifth of the catalogue's derived types, several times, and classifies all queries.
 
     Args:
         queries: products that the catalogue does not hold.
-        catalogue: what `service` is over.
-        service: the services.
+        catalogue: the products of `service`.
+        service: the services over the catalogue.
         heads: the bundle's heads.
-        seed: of the draws.
+        seed: seeds the draws.
 
     Returns:
-        The figures; None where the head knows fewer than two of the catalogue's types, or no draw holds a query.
+        The figures; None where the head knows too few of the catalogue's types, or no draw holds a query.
     """
     head = heads.get("derivedType")
     types = sorted(set(catalogue.derived_types) & set(head.labels if head is not None else ()))
-    if len(types) < _FEWEST_TYPES:
+    if len(types) < _MIN_TYPES:
         return None
     truth = np.array(queries.derived_types, dtype=object)
     with_head = np.array(service.derived_types(queries, trained=types), dtype=object)
     random = np.random.default_rng(seed)
     rows = []
     for _ in range(_DRAWS):
-        forgotten = set(random.choice(types, round(_FORGOTTEN * len(types)), replace=False).tolist())
+        forgotten = set(random.choice(types, round(_FORGOTTEN_SHARE * len(types)), replace=False).tolist())
         found = np.array(service.derived_types(queries, trained=set(types) - forgotten), dtype=object)
         unknown = np.array([label in forgotten for label in truth])
         if unknown.any() and not unknown.all():
@@ -242,19 +239,19 @@ def evaluate_unknown_types(
             rows.append([*(float(column.mean()) for column in columns), float(taken[~unknown].mean())])
     if not rows:
         return None
-    return UnknownTypes(len(rows), _FORGOTTEN, *np.mean(rows, axis=0).tolist())
+    return UnknownTypes(len(rows), _FORGOTTEN_SHARE, *np.mean(rows, axis=0).tolist())
 
 
 def label_figures(
     truth: Sequence[str], of_catalogue: Sequence[str], methods: Mapping[str, Sequence[str | None]], seed: int
 ) -> LabelFigures:
-    """Compares what several ways found with the truth; the first is the one that users are served by.
+    """Compares the answers of several ways with the truth; the first way is the one that serves users.
 
     Args:
         truth: shape (n,), at least one.
         of_catalogue: the catalogue's labels.
-        methods: shape (n,) each, None where that way found nothing.
-        seed: of the confidence interval.
+        methods: answers per way, shape (n,) each, None for no answer.
+        seed: seeds the confidence interval.
     """
     served = next(iter(methods))
     nothing = "(none)"

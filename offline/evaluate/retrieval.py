@@ -1,4 +1,4 @@
-"""The report's protocol for retrieval, measured on both paths that users are served."""
+"""The report's protocol for retrieval, on both paths that serve users."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -39,11 +39,11 @@ _CURVE: Final = tuple(step / 10 for step in range(11))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Served:
-    """What users would be shown.
+    """The answers that users would see.
 
     Attributes:
         results: int64, shape (n, k), rows of the catalogue, the most similar first, MISSING where there are fewer.
-        fell_back: how many queries searched the whole inventory, because the catalogue has no product of their type.
+        fell_back: queries that searched the whole inventory, because the catalogue has no product of their type.
     """
 
     results: Codes
@@ -51,16 +51,16 @@ class Served:
 
 
 class Service(Protocol):
-    """The services over one catalogue, as an evaluation asks them."""
+    """The services over one catalogue, as an evaluation calls them."""
 
     def serve(self, path: Path, queries: ProductTable, k: int, advance: Callable[[int], None]) -> Served:
         """Answers queries as if the query's own product were not in the catalogue.
 
         Args:
             path: "inventory" searches the whole catalogue; "photograph" the derived type that the classifier finds.
-            queries: what is searched for.
-            k: how many results to return at most.
-            advance: told how many more queries are answered.
+            queries: the products to ask for.
+            k: results per query at most.
+            advance: takes how many more queries have an answer.
         """
         ...
 
@@ -70,17 +70,17 @@ class PerformanceRow:
     """The report's measure: the share of queries whose results hold at most tolerance x k wrong ones.
 
     Attributes:
-        path: which way the queries were served.
+        path: the path of the queries.
         scope: all products, or article types with at least 500.
-        feature: what makes a result right.
-        tolerance: share of the results that may be wrong.
-        performance: share of queries, in [0, 1], to the letter: a place without result is no wrong result.
-        interval: 95 % confidence interval of it.
-        performance_of_shown: the share of queries with at most tolerance x the number of results shown wrong. Lower
-            where short answers are wrong: a single wrong product is within a tolerance of 0.1, but is all there is.
-        performance_missing_wrong: the share of queries where a place without result counts as a wrong one.
-        queries: how many there were.
-        short_answers: how many of them got fewer than k results.
+        feature: the label that makes a result right.
+        tolerance: the share of the results that may be wrong.
+        performance: share of queries, in [0, 1]; to the letter, a place without result is no wrong result.
+        interval: 95 % confidence interval of the performance.
+        performance_of_shown: the same, with at most tolerance x the number of results shown wrong. It is lower where
+            short answers are wrong: a single wrong product is within a tolerance of 0.1, but it is the whole answer.
+        performance_missing_wrong: the same, where a place without result counts as a wrong one.
+        queries: the number of queries.
+        short_answers: queries with fewer than k results.
     """
 
     path: Path
@@ -100,16 +100,16 @@ class Figures:
     """Means over the queries of one path and scope, each in [0, 1].
 
     Attributes:
-        path: which way the queries were served.
+        path: the path of the queries.
         scope: all products, or article types with at least 500.
-        queries: how many there were.
-        catalogue: how many products were searched.
+        queries: the number of queries.
+        catalogue: the number of products searched.
         fell_back: queries that searched the whole inventory on the path "photograph".
         precision: by feature, the share of right results among those shown.
         mean_average_precision: by feature.
         curves: by feature, `performance_of_shown` for tolerances 0, 0.1, …, 1.
-        ndcg: graded: 3 for derived type and colour family, 2 for the derived type, 1 for the article type.
-        colour_agreement: the share of results of the query's main colour, over queries whose colour is known.
+        ndcg: with grade 3 for derived type and colour family, 2 for the derived type, 1 for the article type.
+        colour_agreement: the share of results of the query's main colour, over queries with a known colour.
         colour_family_agreement: the same for the colour's family.
         intervals: 95 % confidence intervals: "precision" and "mean_average_precision" of the feature "both", "ndcg",
             "colour_agreement", "colour_family_agreement".
@@ -131,7 +131,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalEvaluation:
-    """All figures of one run; `rows` and `figures` in the order of PATHS within SCOPES."""
+    """All figures of retrieval, in the order of PATHS within SCOPES."""
 
     rows: tuple[PerformanceRow, ...]
     figures: tuple[Figures, ...]
@@ -145,21 +145,21 @@ def evaluate_retrieval(
     seed: int,
     advance: Callable[[int], None],
 ) -> RetrievalEvaluation:
-    """Measures what queries are answered, on each path and in each scope.
+    """Measures the answers to queries, on each path and in each scope.
 
     Args:
-        queries: what is searched for; a product of the catalogue is searched in the catalogue without itself.
-        catalogue: what is searched.
-        make_service: puts the services over a catalogue; called once a scope.
-        colour_family: the family of a colour.
-        seed: of the confidence intervals.
-        advance: told how many more queries are answered, `work(…)` of them in all.
+        queries: the products to ask for; the answer to a product of the catalogue leaves it out.
+        catalogue: the products to search.
+        make_service: puts the services over a catalogue; called once per scope.
+        colour_family: returns the family of a colour.
+        seed: seeds the confidence intervals.
+        advance: takes how many more queries have an answer; in all, `work(…)` of them.
 
     Returns:
-        The figures. A scope without queries, or without a product besides a query's own, has none.
+        The figures; none for a scope without queries, or with nothing to find.
 
     Raises:
-        InvalidInput: there is nothing to ask, or nothing to find (EVALUATION_EMPTY).
+        InvalidInput: EVALUATION_EMPTY, no scope has queries and something to find.
     """
     rows: list[PerformanceRow] = []
     figures: list[Figures] = []
@@ -173,31 +173,31 @@ def evaluate_retrieval(
             served = service.serve(path, scope_queries, TOP_K, advance)
             rows += judge.rows(path, scope, served, seed)
             figures.append(judge.figures(path, scope, served, seed))
-        # Two indexes of a large catalogue need not exist at once.
+        # Two indexes of a large catalogue would take twice the memory.
         del service
     if not figures:
         raise InvalidInput(
-            f"{len(queries)} queries and a catalogue of {len(catalogue)} products: too few to measure anything",
+            f"{len(queries)} queries and a catalogue of {len(catalogue)} products are too few to measure anything.",
             reason="EVALUATION_EMPTY",
         )
     return RetrievalEvaluation(tuple(rows), tuple(figures))
 
 
 def _can_answer(queries: ProductTable, catalogue: ProductTable) -> bool:
-    # A catalogue of one product has nothing for that product.
+    # A catalogue of one product has no answer for that product.
     return len(queries) > 0 and (len(catalogue) > 1 or bool(set(catalogue.ids) - set(queries.ids)))
 
 
 def work(queries: ProductTable, catalogue: ProductTable) -> int:
-    """How many queries `evaluate_retrieval` will answer."""
+    """Returns how many queries `evaluate_retrieval` will answer."""
     scopes = [in_scope(scope, queries, catalogue) for scope in SCOPES]
-    return sum(len(PATHS) * len(asked) for asked, searched in scopes if _can_answer(asked, searched))
+    return sum(len(PATHS) * len(of_scope) for of_scope, searched in scopes if _can_answer(of_scope, searched))
 
 
 def in_scope(scope: Scope, queries: ProductTable, catalogue: ProductTable) -> tuple[ProductTable, ProductTable]:
     """Restricts queries and catalogue to a scope.
 
-    Types are counted over both together; a product that stands in both counts once.
+    The counts of types are over both together; a product of both counts once.
     """
     if scope == "all":
         return queries, catalogue
@@ -213,7 +213,7 @@ def _of_types(table: ProductTable, article_types: set[str]) -> ProductTable:
 
 
 class _Judge:
-    """Compares what was served with the labels of queries and catalogue."""
+    """Compares answers with the labels of queries and catalogue."""
 
     def __init__(self, queries: ProductTable, catalogue: ProductTable, colour_family: Callable[[str], str]) -> None:
         def families(colours: Sequence[str | None]) -> list[str | None]:
@@ -304,7 +304,7 @@ class _Judge:
         return agreement(queries, catalogue, results)
 
     def _relevant(self, name: str) -> Codes:
-        """How many right results the catalogue holds, the query's own product aside."""
+        """Counts the right products of the catalogue per query, without the query's own."""
         queries, catalogue = self._labels[name]
         return np.asarray(np.maximum(counts_by(queries, catalogue) - self._own, 0))
 

@@ -1,7 +1,7 @@
 """The figures of an evaluation as pure functions of labels and results.
 
-Labels are integer codes; -1 stands for a label that is not known, which agrees with nothing. Results are rows of
-positions in the catalogue, the most similar first; -1 fills the places of a row that fewer results came back for.
+Labels are integer codes; -1 is an unknown label, which agrees with nothing. Results are rows of positions in the
+catalogue, the most similar first; -1 fills a row with fewer results.
 """
 
 from collections.abc import Sequence
@@ -25,20 +25,20 @@ _RESAMPLES_AT_ONCE = 50
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A confidence interval, in the unit of the figure that it belongs to."""
+    """A confidence interval, in the unit of its figure."""
 
     low: float
     high: float
 
 
 def encode_labels(*columns: list[str | None]) -> tuple[tuple[str, ...], list[Codes]]:
-    """Gives the labels of several columns one common code.
+    """Encodes the labels of several columns with one common code.
 
     Args:
-        columns: labels; None where a label is not known.
+        columns: labels; None for an unknown one.
 
     Returns:
-        The labels in alphabetical order, and each column as codes, int64, MISSING where it holds None.
+        The labels in alphabetical order, and each column as int64 codes, MISSING for None.
     """
     labels = tuple(sorted({label for column in columns for label in column if label is not None}))
     code = {label: at for at, label in enumerate(labels)}
@@ -56,10 +56,10 @@ def agreement(queries: Codes, catalogue: Codes, results: Codes) -> Flags:
         results: int64, shape (n, k), positions in the catalogue, MISSING where there are fewer.
 
     Returns:
-        bool, shape (n, k); False where there is no result, or where a label is not known.
+        bool, shape (n, k); False without a result, and for an unknown label.
     """
-    found = np.where(results == MISSING, MISSING, catalogue[results])
-    return np.asarray((found == queries[:, None]) & (found != MISSING))
+    labels = np.where(results == MISSING, MISSING, catalogue[results])
+    return np.asarray((labels == queries[:, None]) & (labels != MISSING))
 
 
 def right_results(
@@ -85,13 +85,13 @@ def all_right(right: Flags, results: Codes) -> Flags:
 
 
 class ShortAnswer(Enum):
-    """How an answer of fewer than k results is held against the tolerance.
+    """How the tolerance applies to an answer of fewer than k results.
 
     Attributes:
-        PLACES: at most tolerance x k wrong results, however few are shown: the report's measure to the letter. One
-            wrong result on its own passes from tolerance 1 / k on.
-        SHOWN: at most tolerance x the number shown: the share of wrong ones among what a user sees.
-        MISSING_WRONG: at most tolerance x k wrong results, a place without result being one.
+        PLACES: at most tolerance x k wrong results, the report's measure to the letter. A single wrong result, alone,
+            passes from tolerance 1 / k on.
+        SHOWN: at most tolerance x the number of results that a user sees.
+        MISSING_WRONG: at most tolerance x k wrong results, where a place without result is a wrong one.
     """
 
     PLACES = "places"
@@ -100,26 +100,26 @@ class ShortAnswer(Enum):
 
 
 def within_tolerance(right: Flags, results: Codes, tolerance: float, short: ShortAnswer = ShortAnswer.PLACES) -> Flags:
-    """Tells for which queries the report's measure holds: at most tolerance x k of the results are wrong.
+    """Tells which queries pass the report's measure: at most tolerance x k of the results are wrong.
 
     Args:
         right: bool, shape (n, k), which results are right.
         results: int64, shape (n, k), MISSING where there are fewer.
-        tolerance: share in [0, 1] that may be wrong.
-        short: what to make of answers of fewer than k results.
+        tolerance: the share in [0, 1] that may be wrong.
+        short: how to judge an answer of fewer than k results.
 
     Returns:
-        bool, shape (n,). A query without any result is never within.
+        bool, shape (n,). A query without any result never passes.
     """
     shown = results != MISSING
     wrong = (~right if short is ShortAnswer.MISSING_WRONG else shown & ~right).sum(axis=1)
     places = shown.sum(axis=1) if short is ShortAnswer.SHOWN else right.shape[1]
-    # A hair more: 0.3 x 10 is a hair below 3.
+    # In floats, 0.3 x 10 is just below 3.
     return np.asarray((wrong <= tolerance * places + 1e-9) & shown.any(axis=1))
 
 
 def precision(right: Flags, results: Codes) -> Values:
-    """The share of right results among those shown.
+    """Returns the share of right results among those shown.
 
     Args:
         right: bool, shape (n, k), which results are right.
@@ -133,14 +133,14 @@ def precision(right: Flags, results: Codes) -> Values:
 
 
 def average_precision(right: Flags, relevant: Codes) -> Values:
-    """Average precision at k: the precision at the rank of each right result, averaged.
+    """Returns the average precision at k: the mean of the precision at the rank of each right result.
 
-    The sum is divided by how many right results k places could have held, so that a perfect row has 1
+    The divisor is the number of right results that k places can hold, so that a perfect row has 1
     (Manning, Raghavan, Schütze: Introduction to Information Retrieval, 2008, 8.4).
 
     Args:
         right: bool, shape (n, k), which results are right.
-        relevant: int64, shape (n,), how many right ones the catalogue holds.
+        relevant: int64, shape (n,), the number of right products in the catalogue.
 
     Returns:
         float64, shape (n,), in [0, 1]; 0 where the catalogue holds no right one.
@@ -151,11 +151,11 @@ def average_precision(right: Flags, relevant: Codes) -> Values:
 
 
 def normalised_gain(grades: Codes, available: Codes) -> Values:
-    """Normalised discounted cumulative gain at k with gain 2^grade - 1 (Burges et al., ICML 2005).
+    """Returns the normalised discounted cumulative gain at k, with gain 2^grade - 1 (Burges et al., ICML 2005).
 
     Args:
         grades: int64, shape (n, k), the grade of each result, 0 for an irrelevant or missing one.
-        available: int64, shape (n, g), how many products of grade 1, 2, …, g the catalogue holds for each query.
+        available: int64, shape (n, g), the number of products of grade 1, 2, …, g in the catalogue per query.
 
     Returns:
         float64, shape (n,), in [0, 1], 1 for the best possible row; 0 where the catalogue holds nothing relevant.
@@ -163,7 +163,7 @@ def normalised_gain(grades: Codes, available: Codes) -> Values:
     k = grades.shape[1]
     discounts = 1.0 / np.log2(np.arange(2, k + 2))
     gained = ((2.0**grades - 1.0) * discounts).sum(axis=1)
-    # Discounts of the places that a grade fills in the best row: from the end of the better grades on.
+    # In the best row, each grade fills the places after the better grades.
     cumulated = np.concatenate([[0.0], np.cumsum(discounts)])
     best = np.zeros(len(grades))
     start = np.zeros(len(grades), dtype=np.int64)
@@ -175,21 +175,21 @@ def normalised_gain(grades: Codes, available: Codes) -> Values:
 
 
 def confusion_matrix(truth: Codes, predicted: Codes, classes: int) -> NDArray[np.int64]:
-    """Counts how often each class was taken for each.
+    """Counts how often each class was predicted as each class.
 
     Args:
         truth: int64, shape (n,), in [0, classes).
         predicted: int64, shape (n,), in [0, classes).
-        classes: how many there are.
+        classes: the number of classes.
 
     Returns:
-        int64, shape (classes, classes): rows are the truth, columns what was predicted.
+        int64, shape (classes, classes): rows are the truth, columns the prediction.
     """
     return np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
 def f1_by_class(confusion: NDArray[np.int64]) -> Values:
-    """The harmonic mean of precision and recall of each class.
+    """Returns the harmonic mean of precision and recall per class.
 
     Args:
         confusion: int64, shape (classes, classes), rows are the truth.
@@ -204,22 +204,22 @@ def f1_by_class(confusion: NDArray[np.int64]) -> Values:
 
 
 def macro_f1(confusion: NDArray[np.int64]) -> float:
-    """The mean F1 of the classes that the truth holds, each counting the same; 0 where it holds none."""
+    """Returns the unweighted mean F1 of the classes that the truth holds; 0 where it holds none."""
     scores = f1_by_class(confusion)
     known = ~np.isnan(scores)
     return float(scores[known].mean()) if known.any() else 0.0
 
 
 def bootstrap_interval(values: NDArray[np.generic], seed: int, resamples: int = 1000) -> list[Interval]:
-    """95 % confidence intervals of means, by the percentile bootstrap over queries (Efron, 1979).
+    """Returns 95 % confidence intervals of means, by the percentile bootstrap over queries (Efron, 1979).
 
     Args:
-        values: shape (n, m): m figures of n queries, all resampled alike.
+        values: shape (n, m): m figures of n queries; all figures use the same resamples.
         seed: the same seed gives the same intervals.
-        resamples: how many times n queries are drawn with replacement.
+        resamples: the number of draws of n queries with replacement.
 
     Returns:
-        m intervals; NaN to NaN where there is no query.
+        m intervals; NaN to NaN without queries.
     """
     count, figures = values.shape
     if count == 0:
@@ -238,32 +238,32 @@ def bootstrap_interval(values: NDArray[np.generic], seed: int, resamples: int = 
 
 
 def mean_where(values: Values, known: Flags) -> float:
-    """The mean of the values that are known; 0 where none is."""
+    """Returns the mean of the known values; 0 where none is known."""
     return float(values[known].mean()) if known.any() else 0.0
 
 
 def counts_by(columns: Codes, catalogue: Codes) -> Codes:
-    """How many products of the catalogue carry the label of each query; 0 for MISSING."""
+    """Counts the products of the catalogue with the label of each query; 0 for MISSING."""
     size = int(max(columns.max(initial=MISSING), catalogue.max(initial=MISSING))) + 1
     counts = np.bincount(catalogue[catalogue != MISSING], minlength=max(size, 1))
     return np.where(columns == MISSING, 0, counts[columns])
 
 
 def vote(labels: Codes, results: Codes, weights: NDArray[np.floating] | None = None) -> Codes:
-    """The label that the most of each query's results have; of equally frequent ones that of the most similar result.
+    """Returns the most frequent label of each query's results; of equally frequent ones that of the most similar.
 
     Args:
-        labels: int64, shape (m,), the catalogue's labels, none of them MISSING.
+        labels: int64, shape (m,), the catalogue's labels, all known.
         results: int64, shape (n, k), the most similar first, MISSING where there are fewer.
-        weights: at least 0, shape (n, k), what each result's vote counts; 1 where they are not given.
+        weights: at least 0, shape (n, k), the weight of each vote; None for 1 each.
 
     Returns:
         int64, shape (n,); MISSING for a query without any result.
     """
-    found = np.where(results == MISSING, MISSING, labels[results])
-    counted = np.ones(results.shape) if weights is None else weights
-    # What the results of the same row that carry the label of each count together.
-    counts = ((found[:, :, None] == found[:, None, :]) * counted[:, None, :]).sum(axis=2)
-    counts[found == MISSING] = 0
-    # The first of the largest is the most similar one.
-    return np.asarray(found[np.arange(len(found)), counts.argmax(axis=1)])
+    votes = np.where(results == MISSING, MISSING, labels[results])
+    weights = np.ones(results.shape) if weights is None else weights
+    # Per result, the weight of all results of the row with the same label.
+    counts = ((votes[:, :, None] == votes[:, None, :]) * weights[:, None, :]).sum(axis=2)
+    counts[votes == MISSING] = 0
+    # argmax takes the first of equal ones, which is the most similar.
+    return np.asarray(votes[np.arange(len(votes)), counts.argmax(axis=1)])
