@@ -1,7 +1,6 @@
-"""Alters photographs the way shoppers' uploads differ from studio shots, to measure what a model makes of them.
+"""Alterations of photographs, as shoppers' uploads differ from studio shots, to measure a model on them.
 
-None of this is what `offline.train.augment` does in training, neither the code nor the parameters: what is measured is
-not what was practised.
+Code and parameters are other than those of `offline.train.augment`, so that no figure measures what training practised.
 """
 
 import io
@@ -14,12 +13,12 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 Alteration = Callable[[Image.Image, np.random.Generator], Image.Image]
 
-# Studio shots stand on white; JPEG leaves it a little grey.
+# Studio shots have a white background, which JPEG makes a little grey.
 _NEARLY_WHITE: Final = 235
 
 
 def _behind(picture: Image.Image) -> NDArray[np.bool_]:
-    """What is background: nearly white, and reached from the border by nearly white pixels."""
+    """Returns the background: nearly white pixels that nearly white pixels connect to the border."""
     white: NDArray[np.bool_] = np.asarray(picture).min(axis=2) >= _NEARLY_WHITE
     reached = np.zeros_like(white)
     reached[[0, -1], :], reached[:, [0, -1]] = white[[0, -1], :], white[:, [0, -1]]

@@ -1,4 +1,4 @@
-"""Compares networks of keras.applications, with ImageNet's weights and untrained, as the report chose its own."""
+"""A comparison with networks of keras.applications and ImageNet's weights, from which the report chose its own."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -19,10 +19,10 @@ from offline.measure.neighbours import nearest
 from services.embedder.encoder import Encoder, normalise
 from services.vision import prepare
 
-_AT_A_TIME: Final = 16
-_TIMED: Final = 7
+_PICTURES_AT_ONCE: Final = 16
+_TIMED_RUNS: Final = 7
 
-# The report's candidates, with the side of the pictures that their weights were trained on.
+# The networks that the report compared, with the side in pixels that their weights were trained on.
 BACKBONES: Final[dict[str, int]] = {
     "InceptionV3": 299,
     "Xception": 299,
@@ -45,17 +45,17 @@ _MODULES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class BackboneRow:
-    """One network.
+    """The figures of one network.
 
     Attributes:
-        name: of the network.
-        side: pixels of a picture's side.
-        parameters: how many numbers it has.
+        name: the network's name.
+        side: the side of a picture, in pixels.
+        parameters: the number of its weights.
         dimension: floats in an embedding.
-        milliseconds: median time of one picture in TensorFlow float32, in ms.
-        all_right: share of queries whose ten results are all of their gender and article type; None where its weights
-            cannot be had.
-        unavailable: why not; empty where they can.
+        milliseconds: median time per picture in TensorFlow float32, in ms.
+        all_right: the share of queries whose ten results are all of their gender and article type; None where its
+            weights cannot be downloaded.
+        unavailable: why they cannot; empty where they can.
     """
 
     name: str
@@ -68,14 +68,14 @@ class BackboneRow:
 
 
 def measure_bundle(encoder: Encoder, queries: ProductTable, catalogue: ProductTable) -> BackboneRow:
-    """The bundle that is served, as a row of the same table; its size in parameters is that of ResNet50."""
+    """Measures the bundle that is served, a ResNet50, for the same table."""
     model = encoder.model
     picture = np.full((1, model.input_height, model.input_width, 3), 255, dtype=np.uint8)
     milliseconds = _median_ms(lambda: encoder.encode(picture))
-    found = nearest(unit(queries.embeddings), unit(catalogue.embeddings), TOP_K)
+    results = nearest(unit(queries.embeddings), unit(catalogue.embeddings), TOP_K)
     name = f"{model.name} ({model.runtime}, {model.precision})"
     return BackboneRow(
-        name, model.input_height, 23_587_712, model.dimension, milliseconds, _all_right(found, queries, catalogue), ""
+        name, model.input_height, 23_587_712, model.dimension, milliseconds, _all_right(results, queries, catalogue), ""
     )
 
 
@@ -86,13 +86,13 @@ def compare_backbones(
     tell: Callable[[BackboneRow], None],
     weights: str = "imagenet",
 ) -> list[BackboneRow]:
-    """Measures each network; one whose weights cannot be had is timed, and says so.
+    """Measures each network; one without weights to download has a time, but no result.
 
     Args:
-        names: of `BACKBONES`.
-        queries: where their photographs are, and which products; the embeddings in the table do not count.
-        catalogue: the same of what is searched.
-        tell: told each row once it is known.
+        names: keys of `BACKBONES`.
+        queries: the photographs and the products to ask for; the table's embeddings do not count.
+        catalogue: the same for the products to search.
+        tell: takes each row as it is ready.
         weights: "imagenet".
     """
     rows = []
@@ -112,9 +112,9 @@ def _measure(
     unavailable = ""
     try:
         network = make(include_top=False, weights=weights, pooling="max", input_shape=shape)
-    # Keras lets whatever the network or the file system raised through.
+    # Keras passes on any exception of the network or the file system.
     except Exception as error:
-        unavailable = f"weights cannot be downloaded: {str(error).splitlines()[0][:80]}"
+        unavailable = f"its weights cannot be downloaded: {str(error).splitlines()[0][:80]}"
         network = make(include_top=False, weights=None, pooling="max", input_shape=shape)
     run = tf.function(lambda pixels: network(pixels, training=False))
     picture = tf.zeros((1, *shape))
@@ -128,23 +128,23 @@ def _measure(
         unavailable=unavailable,
     )
     if unavailable:
-        # What an untrained network finds is nobody's result.
+        # Results of random weights would mean nothing.
         return row
     preprocess = getattr(keras.applications, _MODULES[name]).preprocess_input
-    asked, answered = (_embed(run, preprocess, *one, side) for one in (queries, catalogue))
-    found = nearest(asked, answered, TOP_K)
-    return replace(row, all_right=_all_right(found, queries[1], catalogue[1]))
+    of_queries, of_catalogue = (_embed(run, preprocess, *each, side) for each in (queries, catalogue))
+    results = nearest(of_queries, of_catalogue, TOP_K)
+    return replace(row, all_right=_all_right(results, queries[1], catalogue[1]))
 
 
-def _all_right(found: NDArray[np.int64], queries: ProductTable, catalogue: ProductTable) -> float:
-    right, _ = right_results(queries.derived_types, catalogue.derived_types, found)
-    return float(all_right(right, found).mean())
+def _all_right(results: NDArray[np.int64], queries: ProductTable, catalogue: ProductTable) -> float:
+    right, _ = right_results(queries.derived_types, catalogue.derived_types, results)
+    return float(all_right(right, results).mean())
 
 
 def _median_ms(work: Callable[[], object]) -> float:
     work()
     times = []
-    for _ in range(_TIMED):
+    for _ in range(_TIMED_RUNS):
         start = time.perf_counter()
         work()
         times.append(time.perf_counter() - start)
@@ -154,15 +154,15 @@ def _median_ms(work: Callable[[], object]) -> float:
 def _embed(
     run: Callable[[Any], Any], preprocess: Callable[[Any], Any], dataset: Dataset, table: ProductTable, side: int
 ) -> NDArray[np.float32]:
-    found = []
-    for start in range(0, len(table), _AT_A_TIME):
-        ids = table.ids[start : start + _AT_A_TIME]
+    embeddings = []
+    for start in range(0, len(table), _PICTURES_AT_ONCE):
+        ids = table.ids[start : start + _PICTURES_AT_ONCE]
         pixels = np.stack([_square(dataset.photograph(one), side) for one in ids]).astype(np.float32)
-        found.append(normalise(np.asarray(run(tf.constant(preprocess(pixels))))))
-    return np.concatenate(found)
+        embeddings.append(normalise(np.asarray(run(tf.constant(preprocess(pixels))))))
+    return np.concatenate(embeddings)
 
 
 def _square(content: bytes, side: int) -> NDArray[np.uint8]:
-    """Stretched to a square, as the report did: nothing is padded."""
+    """Stretches a photograph to a square, without padding, as the report did."""
     picture = Image.fromarray(prepare(content, side * 4 // 3, side))
     return np.asarray(picture.resize((side, side), Image.Resampling.BICUBIC))

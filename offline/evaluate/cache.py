@@ -1,4 +1,4 @@
-"""Keeps embeddings on disk by photograph: evaluations repeat quickly, and resume after an interruption."""
+"""A cache of embeddings on disk by photograph: evaluations repeat quickly, and resume after an interruption."""
 
 import re
 import sqlite3
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from services.contract.errors import InvalidInput
 from services.contract.values import ModelInfo
 
-_KEYS_A_QUERY = 500
+_KEYS_PER_QUERY = 500
 
 
 class EmbeddingCache:
-    """The embeddings of one model as one way of running it computes them; a context manager.
+    """The embeddings of one model in one runtime and precision; a context manager.
 
-    A file for each model version, runtime and precision: what two of them compute is never mixed. Two evaluations may
-    use the same file at once.
+    Each model version, runtime and precision has a file of its own, as their embeddings differ. Two evaluations may use
+    the same file at once.
     """
 
     def __init__(self, folder: Path, model: ModelInfo) -> None:
@@ -31,7 +31,7 @@ class EmbeddingCache:
             folder.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(self.path, timeout=60)
             self._database.execute("PRAGMA journal_mode = WAL")
-            # A lost cache costs time alone; a torn one cannot happen in WAL mode.
+            # A crash may lose the last writes, which costs only time; WAL mode never tears the file.
             self._database.execute("PRAGMA synchronous = NORMAL")
             with self._database:
                 self._database.execute(
@@ -41,19 +41,19 @@ class EmbeddingCache:
             raise self._unusable(error) from error
 
     def read(self, digests: Sequence[bytes]) -> Iterator[tuple[bytes, NDArray[np.float32]]]:
-        """Yields what is known of some photographs, in no particular order.
+        """Yields the known embeddings of some photographs, in any order.
 
         Args:
             digests: SHA-256 of each photograph's file.
 
         Yields:
-            A digest, and its embedding: float32, shape (dimension,).
+            A digest and its embedding: float32, shape (dimension,).
 
         Raises:
-            InvalidInput: CACHE_UNUSABLE, the file cannot be read or holds something else.
+            InvalidInput: CACHE_UNUSABLE, the file cannot be read, or holds something else.
         """
-        for start in range(0, len(digests), _KEYS_A_QUERY):
-            some = digests[start : start + _KEYS_A_QUERY]
+        for start in range(0, len(digests), _KEYS_PER_QUERY):
+            some = digests[start : start + _KEYS_PER_QUERY]
             marks = ",".join("?" * len(some))
             try:
                 rows = self._database.execute(
@@ -64,11 +64,11 @@ class EmbeddingCache:
             for digest, content in rows:
                 vector = np.frombuffer(content, dtype="<f4")
                 if vector.shape != (self._dimension,) or not np.isfinite(vector).all():
-                    raise self._unusable(f"it holds no embedding of {self._dimension} floats")
+                    raise self._unusable(f"an embedding in it does not have {self._dimension} finite floats")
                 yield digest, vector.astype(np.float32, copy=False)
 
     def write(self, embeddings: Mapping[bytes, NDArray[np.float32]]) -> None:
-        """Keeps embeddings; they are on disk when this returns.
+        """Stores embeddings; they are on disk when it returns.
 
         Args:
             embeddings: float32, shape (dimension,), by SHA-256 of the photograph's file.
@@ -86,7 +86,7 @@ class EmbeddingCache:
             raise self._unusable(error) from error
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Closes the file."""
         self._database.close()
 
     def __enter__(self) -> Self:
@@ -99,6 +99,6 @@ class EmbeddingCache:
 
     def _unusable(self, cause: object) -> InvalidInput:
         return InvalidInput(
-            f"the embedding cache {self.path} cannot be used ({cause}); remove it, or name another with --cache",
+            f"The embedding cache {self.path} cannot be used ({cause}): remove it, or name another with --cache.",
             reason="CACHE_UNUSABLE",
         )

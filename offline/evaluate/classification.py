@@ -133,7 +133,7 @@ def evaluate_classification(
         advance: takes how many more queries are done.
     """
     served = service.classify(queries)
-    first = [found.derived_types[0] if found.derived_types else None for found in served]
+    first = [answer.derived_types[0] if answer.derived_types else None for answer in served]
     neighbours = service.serve("inventory", queries, NEIGHBOURS, advance).results
     weights = neighbour_weights(queries, catalogue, neighbours)
 
@@ -152,7 +152,7 @@ def evaluate_classification(
         return {} if head is None or not head.labels else {"head": most_similar(unit(queries.embeddings), head)}
 
     derived_types: dict[str, Sequence[str | None]] = {
-        SERVED_METHOD: [None if found is None else found.label for found in first]
+        SERVED_METHOD: [None if best is None else best.label for best in first]
     }
     unknown_types = None
     if not set(queries.ids) & set(catalogue.ids):
@@ -164,19 +164,18 @@ def evaluate_classification(
         sub_category=figures(
             queries.sub_categories,
             catalogue.sub_categories,
-            {"service": [found.sub_categories[0].label if found.sub_categories else None for found in served]}
+            {"service": [answer.sub_categories[0].label if answer.sub_categories else None for answer in served]}
             | by_head("subCategory"),
         ),
         article_type=figures(
             queries.article_types,
             catalogue.article_types,
-            {SERVED_METHOD: [None if found is None else found.article_type for found in first]}
-            | by_head("articleType"),
+            {SERVED_METHOD: [None if best is None else best.article_type for best in first]} | by_head("articleType"),
         ),
         gender=figures(
             queries.genders,
             catalogue.genders,
-            {SERVED_METHOD: [None if found is None else found.gender.value for found in first]} | by_head("gender"),
+            {SERVED_METHOD: [None if best is None else best.gender.value for best in first]} | by_head("gender"),
         ),
         derived_type=figures(
             queries.derived_types,
@@ -230,11 +229,11 @@ def evaluate_unknown_types(
     rows = []
     for _ in range(_DRAWS):
         forgotten = set(random.choice(types, round(_FORGOTTEN_SHARE * len(types)), replace=False).tolist())
-        found = np.array(service.derived_types(queries, trained=set(types) - forgotten), dtype=object)
+        answers = np.array(service.derived_types(queries, trained=set(types) - forgotten), dtype=object)
         unknown = np.array([label in forgotten for label in truth])
         if unknown.any() and not unknown.all():
-            taken = np.array([label in forgotten for label in found])
-            right, right_with_head = found == truth, with_head == truth
+            taken = np.array([label in forgotten for label in answers])
+            right, right_with_head = answers == truth, with_head == truth
             columns = (right[unknown], right_with_head[unknown], right[~unknown], right_with_head[~unknown])
             rows.append([*(float(column.mean()) for column in columns), float(taken[~unknown].mean())])
     if not rows:
@@ -255,9 +254,9 @@ def label_figures(
     """
     served = next(iter(methods))
     nothing = "(none)"
-    found = {name: [nothing if label is None else label for label in labels] for name, labels in methods.items()}
-    labels, (truth_codes, served_codes) = encode_labels([*truth], [*found[served]])
-    right = {name: np.array([a == b for a, b in zip(truth, column, strict=True)]) for name, column in found.items()}
+    answers = {name: [nothing if label is None else label for label in labels] for name, labels in methods.items()}
+    labels, (truth_codes, served_codes) = encode_labels([*truth], [*answers[served]])
+    right = {name: np.array([a == b for a, b in zip(truth, column, strict=True)]) for name, column in answers.items()}
     (interval,) = bootstrap_interval(right[served][:, None], seed)
     confusion = confusion_matrix(truth_codes, served_codes, len(labels))
     return LabelFigures(

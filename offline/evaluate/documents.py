@@ -62,7 +62,7 @@ class Inputs:
 
 
 def retrieval_document(evaluation: RetrievalEvaluation, inputs: Inputs) -> dict[str, Any]:
-    """All of a retrieval evaluation as JSON values; the headline figures are those of the inventory, all products."""
+    """Returns a retrieval evaluation as JSON values; its headline figures are of the inventory and all products."""
     headline = next(one for one in evaluation.figures if (one.path, one.scope) == ("inventory", "all"))
     return {
         **_inputs(inputs),
@@ -89,7 +89,7 @@ def retrieval_document(evaluation: RetrievalEvaluation, inputs: Inputs) -> dict[
 
 
 def classification_document(evaluation: ClassificationEvaluation, inputs: Inputs) -> dict[str, Any]:
-    """All of a classification evaluation as JSON values, the confusion matrices included."""
+    """Returns a classification evaluation as JSON values, with the confusion matrices."""
     return {
         **_inputs(inputs),
         "subCategory": _label_figures(evaluation.sub_category),
@@ -101,7 +101,7 @@ def classification_document(evaluation: ClassificationEvaluation, inputs: Inputs
 
 
 def robustness_document(rows: Sequence[RobustnessRow], inputs: Inputs, altered: int) -> dict[str, Any]:
-    """How much remains of each figure where photographs are altered, as JSON values; `altered` queries were."""
+    """Returns the figures of altered photographs as JSON values; `altered` is the number of queries."""
     return {**_inputs(inputs), "altered": altered, "rows": [asdict(row) for row in rows]}
 
 
@@ -123,7 +123,7 @@ def _dropped(products: Sequence[DroppedProduct]) -> list[dict[str, str]]:
 
 
 def _ends(interval: Interval) -> dict[str, float | None]:
-    # JSON knows no NaN: where there is nothing to average there is no interval.
+    # JSON has no NaN, which an interval without values has as its ends.
     return {
         "low": None if math.isnan(interval.low) else interval.low,
         "high": None if math.isnan(interval.high) else interval.high,
@@ -165,7 +165,7 @@ def _label_figures(figures: LabelFigures) -> dict[str, Any]:
 
 
 def _confusion(figures: LabelFigures) -> list[dict[str, Any]]:
-    """The cells that are not empty; most of a matrix of hundreds of classes is."""
+    """Returns the cells that are not empty, which are few among hundreds of classes."""
     return [
         {"truth": figures.labels[row], "found": figures.labels[column], "queries": int(figures.confusion[row, column])}
         for row, column in zip(*figures.confusion.nonzero(), strict=True)

@@ -1,4 +1,4 @@
-"""What an evaluation needs of a model: its encoder, the classifier's heads, and every other head to compare with."""
+"""The model of an evaluation: its encoder, the classifier's heads, and every head by itself."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from services.embedder.settings import EmbedderSettings
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluatedModel:
-    """A model that is measured.
+    """A model that an evaluation measures.
 
     Attributes:
-        encoder: makes its embeddings.
-        classifier: the heads that are served; without labels where the model was never trained on any.
+        encoder: computes its embeddings.
+        classifier: the heads that serve; without labels where the model was never trained on any.
         heads: each head by itself, by the attribute that it knows, such as "articleType".
     """
 
@@ -36,13 +36,12 @@ def load_model(settings: EmbedderSettings) -> EvaluatedModel:
     """Loads a model as the services do.
 
     Args:
-        settings: of the embedder; of the bundle "imagenet" there are embeddings without any head, so that candidates
-            alone classify.
+        settings: the settings of the embedder. The bundle "imagenet" has no head, so that only candidates classify.
 
     Raises:
         NotFound: there is no bundle.
-        InvalidInput: the bundle is damaged, or not understood.
-        NotReady: the weights of "imagenet" cannot be had.
+        InvalidInput: the bundle is broken.
+        NotReady: the weights of "imagenet" are neither here nor to be downloaded.
     """
     options = settings.encoder()
     bundle = options.open_bundle()
@@ -53,6 +52,6 @@ def load_model(settings: EmbedderSettings) -> EvaluatedModel:
 
 
 def bundle_heads(bundle: Bundle) -> dict[str, LabelHead]:
-    """Each head of a bundle by itself: cosines with its own directions, and nothing that decides along with them."""
-    found = {name: bundle.head(name) for name in bundle.labels}
-    return {name: LabelHead(head.labels, head.weights, head.scale) for name, head in found.items()}
+    """Returns each head of a bundle by itself: its cosines, without the priors that help it to decide."""
+    heads = {name: bundle.head(name) for name in bundle.labels}
+    return {name: LabelHead(head.labels, head.weights, head.scale) for name, head in heads.items()}

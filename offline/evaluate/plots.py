@@ -1,4 +1,4 @@
-"""Draws the plots of an evaluation: performance against tolerance, and confusion matrices."""
+"""The plots of an evaluation: performance against tolerance, and confusion matrices."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,18 +22,18 @@ _TITLES: Final[Mapping[Feature, str]] = {
 _COLOURS: Final = {"inventory": BLUE, "photograph": ORANGE}
 _STYLES: Final = {"all": "-", "types_500": "--"}
 _SCOPES: Final = {"all": "all products", "types_500": "article types with 500 or more"}
-# Cells below this share stay without a number: they would hide the others.
-_SHOWN_FROM: Final = 0.005
-_DARK_FROM: Final = 0.55
+# Cells below this share have no number, which would hide the others.
+_MIN_SHARE_SHOWN: Final = 0.005
+_MIN_DARK_SHARE: Final = 0.55
 _MAX_LABELS: Final = 60
 
 
 def draw_performance(figures: Sequence[Figures], folder: Path) -> list[Path]:
-    """Draws the share of queries that are answered well enough against the tolerance, a file for each feature.
+    """Draws the performance against the tolerance, one file per feature.
 
     Args:
-        figures: of each path and scope.
-        folder: where to put the files; made if it is not there.
+        figures: the figures of each path and scope.
+        folder: the folder for the files, which need not exist.
 
     Returns:
         The files: `performance-articleType.png`, …
@@ -83,8 +83,8 @@ def draw_confusion(confusion: NDArray[np.int64], labels: Sequence[str], title: s
 
     Args:
         confusion: int64, shape (c, c), rows are the truth.
-        labels: shape (c,); of more than 60 the rarest are taken together.
-        title: what stands above it.
+        labels: shape (c,); of more than 60 the rarest become one.
+        title: the heading.
         path: the PNG to write.
 
     Returns:
@@ -101,7 +101,7 @@ def draw_confusion(confusion: NDArray[np.int64], labels: Sequence[str], title: s
     size = 9 if count <= 10 else 6.5
     for row in range(count):
         for column in range(count):
-            if shares[row, column] >= _SHOWN_FROM:
+            if shares[row, column] >= _MIN_SHARE_SHOWN:
                 axes.text(
                     column,
                     row,
@@ -109,7 +109,7 @@ def draw_confusion(confusion: NDArray[np.int64], labels: Sequence[str], title: s
                     ha="center",
                     va="center",
                     fontsize=size,
-                    color="white" if shares[row, column] > _DARK_FROM else "#1a1a1a",
+                    color="white" if shares[row, column] > _MIN_DARK_SHARE else "#1a1a1a",
                 )
     axes.set_xticks(range(count), names, rotation=90, fontsize=8)
     axes.set_yticks(range(count), [f"{name} ({n})" for name, n in zip(names, support, strict=True)], fontsize=8)
@@ -126,14 +126,14 @@ def draw_confusion(confusion: NDArray[np.int64], labels: Sequence[str], title: s
 
 
 def _by_frequency(confusion: NDArray[np.int64], labels: Sequence[str]) -> tuple[NDArray[np.int64], list[str]]:
-    """Puts the labels with the most queries first, and takes the rarest together where a matrix would be unreadable."""
+    """Sorts the labels by their queries, and merges the rarest where a matrix would be unreadable."""
     support = confusion.sum(axis=1)
     order = sorted(range(len(labels)), key=lambda at: (-support[at], labels[at]))
     names = [labels[at] for at in order]
     counts = confusion[np.ix_(order, order)]
     if len(names) <= _MAX_LABELS:
         return counts, names
-    kept = _MAX_LABELS - 1
+    frequent = _MAX_LABELS - 1
     merge = np.zeros((_MAX_LABELS, len(names)), dtype=np.int64)
-    merge[np.minimum(np.arange(len(names)), kept), np.arange(len(names))] = 1
-    return merge @ counts @ merge.T, [*names[:kept], f"({len(names) - kept} others)"]
+    merge[np.minimum(np.arange(len(names)), frequent), np.arange(len(names))] = 1
+    return merge @ counts @ merge.T, [*names[:frequent], f"({len(names) - frequent} others)"]

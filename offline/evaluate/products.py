@@ -1,4 +1,4 @@
-"""The products of an evaluation as columns: labels and embeddings, read from a data set in Kaggle's layout."""
+"""The products of an evaluation: labels and embeddings of a data set in Kaggle's layout."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -17,15 +17,15 @@ from services.embedder.encoder import Encoder
 from services.search.catalogue.products import Product, validate_product
 from services.vision.preprocess import prepare
 
-# Photographs that are read, decoded, embedded and kept at a time: what an interruption can lose.
+# Photographs between two writes to the cache: an interruption loses at most this many embeddings.
 _CHUNK = 256
-# What one inference takes: 256 pictures of 80 x 64, 26 of 224 x 224, whose activations fit into half a gigabyte.
-_PIXELS_AT_A_TIME = 256 * 80 * 64
+# Pixels per inference, 256 pictures of 80 x 64 or 26 of 224 x 224: their activations fit into half a gigabyte.
+_PIXELS_AT_ONCE = 256 * 80 * 64
 
 
 @dataclass(frozen=True, slots=True)
 class DroppedProduct:
-    """A product that takes no part, and why."""
+    """A product that the evaluation leaves out, and why."""
 
     id: str
     reason: str
@@ -33,12 +33,12 @@ class DroppedProduct:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProductTable:
-    """Products and their embeddings, one a row.
+    """Products and their embeddings, one per row.
 
     Attributes:
         products: shape (n,).
-        embeddings: float32, or float16 as a catalogue keeps them, shape (n, dimension), L2-normalised rows.
-        dropped: what the data set holds, but this table does not.
+        embeddings: float32, or float16 as a catalogue stores them, shape (n, dimension), L2-normalised.
+        dropped: the products of the data set that the table leaves out.
     """
 
     products: tuple[Product, ...]
@@ -79,7 +79,7 @@ class ProductTable:
         return [product.base_colour for product in self.products]
 
     def take(self, rows: Sequence[int]) -> Self:
-        """Some of the products, in the order of `rows`, strictly ascending; this very table if these are all."""
+        """Returns some rows, in strictly ascending order; this very table where they are all."""
         if len(rows) == len(self):
             return self
         return type(self)(tuple(self.products[row] for row in rows), self.embeddings[list(rows)], self.dropped)
@@ -110,20 +110,19 @@ def embed_dataset(
     dtype: type[np.float16] | type[np.float32],
     advance: Callable[[int], None],
 ) -> ProductTable:
-    """Embeds the photographs of a data set by the code that serves them, or takes the embeddings from the cache.
+    """Embeds the photographs of a data set with the code that serves, or takes the embeddings from the cache.
 
     Args:
-        dataset: where the products come from.
+        dataset: the data set.
         encoder: the model.
-        cache: what is known already, and keeps what is not as soon as it is computed.
-        threads: how many photographs are decoded at once.
-        rows: those of the data set to take.
-        dtype: float16, as a catalogue keeps embeddings; float32, as the embedder hands them out.
-        advance: told how many more products are done.
+        cache: the embeddings that are known already; takes each new one as soon as it is computed.
+        threads: the number of photographs to decode at once.
+        rows: the rows of the data set to take.
+        dtype: float16, as a catalogue stores embeddings; float32, as the embedder returns them.
+        advance: takes how many more products are done.
 
     Returns:
-        The products in the order of `rows`. Dropped are those without a row or with a photograph that cannot be
-        read or decoded.
+        The products in the order of `rows`, without those that cannot be read or decoded.
 
     Raises:
         InvalidInput: no product is left, or the cache cannot be used.
@@ -144,14 +143,12 @@ def embed_dataset(
                     products.append(photograph.product)
             advance(len(chunk))
     if not products:
-        raise InvalidInput(
-            f"{dataset.report.path}: no product with a usable photograph is left", reason="DATASET_EMPTY"
-        )
+        raise InvalidInput(f"{dataset.report.path} has no product with a usable photograph.", reason="DATASET_EMPTY")
     return ProductTable(tuple(products), vectors[: len(products)], tuple(dropped))
 
 
 def drawn(count: int, limit: int | None, seed: int) -> list[int]:
-    """Positions of at most `limit` of `count` things, drawn at random, in ascending order; all of them for None."""
+    """Returns at most `limit` random positions of `count`, in ascending order; all of them for None."""
     if limit is None or limit >= count:
         return list(range(count))
     return sorted(np.random.default_rng(seed).choice(count, size=limit, replace=False).tolist())
@@ -206,6 +203,6 @@ def _embed(
 
 
 def _encode(encoder: Encoder, pixels: Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
-    size = max(1, _PIXELS_AT_A_TIME // (encoder.model.input_height * encoder.model.input_width))
+    size = max(1, _PIXELS_AT_ONCE // (encoder.model.input_height * encoder.model.input_width))
     for start in range(0, len(pixels), size):
         yield from encoder.encode(np.stack(pixels[start : start + size]))

@@ -1,4 +1,4 @@
-"""The figures of the project report that ours are shown beside; its queries had been seen in training."""
+"""The figures of the project report, for comparison; its model had seen the queries in training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ Path = Literal["inventory", "photograph"]
 Scope = Literal["all", "types_500"]
 Feature = Literal["articleType", "gender", "both"]
 
-# Share of queries whose ten results hold at most tolerance x 10 wrong ones.
+# The share of queries whose ten results hold at most tolerance x 10 wrong ones.
 REPORTED_PERFORMANCE: Final[Mapping[tuple[Path, Scope, Feature, float], float]] = {
     ("inventory", "types_500", "both", 0.0): 0.4703,
     ("inventory", "types_500", "both", 0.1): 0.5892,
@@ -24,14 +24,14 @@ REPORTED_ACCURACY: Final[Mapping[str, float]] = {"subCategory": 0.8646, "derived
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A figure that the shipped model is meant to reach.
+    """A figure that the shipped model should reach.
 
     Attributes:
-        name: for people.
+        name: its name for people.
         where: path, scope, feature and tolerance of a performance; or a label and a way to find it.
-        reported: the project report's, on products that its model had seen; None where it has none.
-        first: what a ResNet50 of our own reached at first, on unseen products; None where it was not measured.
-        reach: what we meant to reach.
+        reported: the project report's figure, on products that its model had seen; None where it has none.
+        first: the figure of our first ResNet50, on unseen products; None where nobody measured it.
+        reach: the target.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""How much of what a model finds remains where photographs are altered as shoppers' uploads are."""
+"""How much a model still finds where photographs are altered as shoppers' uploads are."""
 
 import hashlib
 import io
@@ -17,20 +17,20 @@ from services.embedder.encoder import Encoder
 from services.vision import decode, prepare
 
 UNALTERED = "unaltered"
-_AT_A_TIME = 64
+_PICTURES_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
 class RobustnessRow:
-    """What users would be shown for photographs altered in one way.
+    """The answers to photographs that are altered in one way.
 
     Attributes:
-        alteration: its name; `UNALTERED` for the photographs as they are.
-        description: what is done.
-        sub_category: share of queries whose subCategory is recognised.
-        derived_type: share of queries whose derived type is recognised.
-        inventory: share of queries all of whose results in the whole inventory are of the derived type.
-        photograph: the same in the predicted derived type, as a photograph is served.
+        alteration: its name; `UNALTERED` for the original photographs.
+        description: the alteration in words.
+        sub_category: the share of queries whose subCategory is recognised.
+        derived_type: the share of queries whose derived type is recognised.
+        inventory: the share of queries whose results in the whole inventory are all of the derived type.
+        photograph: the same within the predicted derived type, as the services answer a photograph.
     """
 
     alteration: str
@@ -53,13 +53,13 @@ def evaluate_robustness(
     """Alters the queries' photographs in every way, embeds them, and asks as users would.
 
     Args:
-        dataset: where the photographs are.
-        queries: which to alter; their embeddings are those of the photographs as they are.
-        catalogue: what `service` is over.
-        service: the services.
-        encoder: makes the embeddings.
-        seed: of all chance; a photograph is altered the same way every time.
-        advance: told how many more photographs are done.
+        dataset: the photographs.
+        queries: the products to ask for, with the embeddings of the original photographs.
+        catalogue: the products of `service`.
+        service: the services over the catalogue.
+        encoder: computes the embeddings.
+        seed: seeds the alterations; the same seed alters a photograph in the same way.
+        advance: takes how many more photographs are done.
     """
     rows = [_row(UNALTERED, "as they are", queries, catalogue, service)]
     for name, alteration in ALTERATIONS.items():
@@ -70,7 +70,7 @@ def evaluate_robustness(
 
 
 def alter(content: bytes, name: str, alteration: Alteration, product_id: str, seed: int) -> bytes:
-    """A photograph altered, as a PNG; by chance that depends on seed, alteration and product alone."""
+    """Returns an altered photograph as PNG; seed, alteration and product decide all randomness."""
     digest = hashlib.sha256(f"{seed} {name} {product_id}".encode()).digest()
     random = np.random.default_rng(list(digest))
     file = io.BytesIO()
@@ -89,8 +89,8 @@ def _altered(
 ) -> ProductTable:
     size = encoder.model.input_height, encoder.model.input_width
     embeddings = []
-    for start in range(0, len(queries), _AT_A_TIME):
-        ids = queries.ids[start : start + _AT_A_TIME]
+    for start in range(0, len(queries), _PICTURES_AT_ONCE):
+        ids = queries.ids[start : start + _PICTURES_AT_ONCE]
         pixels = [prepare(alter(dataset.photograph(one), name, alteration, one, seed), *size) for one in ids]
         embeddings.append(encoder.encode(np.stack(pixels)))
         advance(len(ids))
@@ -100,9 +100,9 @@ def _altered(
 def _row(
     name: str, description: str, queries: ProductTable, catalogue: ProductTable, service: LocalService
 ) -> RobustnessRow:
-    found = service.classify(queries)
-    sub_categories = [one.sub_categories[0].label if one.sub_categories else None for one in found]
-    derived_types = [one.derived_types[0].label if one.derived_types else None for one in found]
+    answers = service.classify(queries)
+    sub_categories = [answer.sub_categories[0].label if answer.sub_categories else None for answer in answers]
+    derived_types = [answer.derived_types[0].label if answer.derived_types else None for answer in answers]
     shares = []
     for path in ("inventory", "photograph"):
         results = service.serve(path, queries, TOP_K, lambda steps: None).results
@@ -117,12 +117,12 @@ def _row(
     )
 
 
-def _share(found: Sequence[str | None], truth: Sequence[str]) -> float:
-    return float(np.mean([one == other for one, other in zip(found, truth, strict=True)]))
+def _share(answers: Sequence[str | None], truth: Sequence[str]) -> float:
+    return float(np.mean([answer == label for answer, label in zip(answers, truth, strict=True)]))
 
 
 def robustness_sheet(dataset: Dataset, product_ids: Sequence[str], seed: int, scale: int = 2) -> Image.Image:
-    """A row of altered photographs for each product, unaltered first: to see what is measured."""
+    """Draws a row of altered photographs per product, the original first."""
     columns = [None, *ALTERATIONS.items()]
     rows = []
     for one in product_ids:

@@ -1,4 +1,4 @@
-"""Draws queries with their results, to see what figures do not tell."""
+"""Pictures of queries with their results, which show what figures cannot."""
 
 import io
 from collections.abc import Sequence
@@ -28,16 +28,16 @@ def write_sheets(
     seed: int,
     folder: Path,
 ) -> list[Path]:
-    """Draws twenty queries by chance, and the twenty with the most wrong results among the most alike.
+    """Draws twenty random queries, and the twenty with the most wrong results.
 
     Args:
-        asked: where the queries' photographs are.
-        shop: where the catalogue's photographs are.
-        queries: n of them.
-        catalogue: what was searched.
+        asked: the photographs of the queries.
+        shop: the photographs of the catalogue.
+        queries: n products.
+        catalogue: the products that were searched.
         results: int64, shape (n, k), rows of the catalogue, MISSING for none.
-        seed: of chance.
-        folder: where `random.png` and `worst.png` go.
+        seed: seeds the choice.
+        folder: the folder for `random.png` and `worst.png`.
 
     Returns:
         Their paths.
@@ -46,7 +46,7 @@ def write_sheets(
     right, _ = right_results(queries.derived_types, catalogue.derived_types, results)
     wrong = (~right & (results != MISSING)).sum(axis=1)
     random = np.random.default_rng(seed)
-    # Of equally bad ones, some by chance.
+    # Of equally bad ones, random ones.
     shuffled = random.permutation(len(queries))
     chosen = {
         "random": np.sort(shuffled[:_ROWS]),
@@ -74,9 +74,9 @@ def _sheet(
     for at, row in enumerate(rows):
         query, top = queries.products[row], _GAP + at * down
         _cell(sheet, asked, query, (_GAP, top), _PLAIN)
-        for place, found in enumerate(results[row].tolist()):
-            if found >= 0:
-                product = catalogue.products[found]
+        for place, result in enumerate(results[row].tolist()):
+            if result != MISSING:
+                product = catalogue.products[result]
                 colour = _RIGHT if product.derived_type == query.derived_type else _WRONG
                 _cell(sheet, shop, product, (2 * _GAP + (place + 1) * across, top), colour)
     return sheet
