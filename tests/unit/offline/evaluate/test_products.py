@@ -149,7 +149,7 @@ def test_a_cached_embedding_of_another_length_is_refused(tmp_path: Path) -> None
     model = CountingEncoder().model
     with EmbeddingCache(tmp_path, model) as cache:
         cache.write({b"digest": np.ones(3, dtype=np.float32)})
-        with pytest.raises(InvalidInput, match="does not have .* finite floats"):
+        with pytest.raises(InvalidInput, match=r"does not have .* finite floats"):
             list(cache.read([b"digest"]))
 
 
@@ -185,7 +185,7 @@ def test_large_pictures_are_encoded_a_few_at_a_time(
             sizes.append(len(batch))
             return super().encode(batch)
 
-    monkeypatch.setattr("offline.evaluate.products._PIXELS_AT_A_TIME", 2 * 80 * 60)
+    monkeypatch.setattr("offline.evaluate.products._PIXELS_AT_ONCE", 2 * 80 * 60)
     found = embed(shop, Watched(), tmp_path / "second")
 
     assert sizes == [2, 2, 1]
