@@ -1,1 +1,1 @@
-"""The services, as seen by those who call them: what fulfils a Protocol of `services.contract` from elsewhere."""
+"""Clients of the services and of Redis, most of which fulfil a Protocol of `services.contract`."""

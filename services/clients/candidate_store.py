@@ -21,7 +21,7 @@ def candidates_key(model_version: str) -> str:
 
 
 def encode_candidates(candidates: CandidateSet) -> bytes:
-    """Writes candidates as safetensors: the embeddings as float32, the rest in its metadata."""
+    """Encodes candidates as safetensors: the embeddings as float32, the rest as metadata."""
     metadata = {
         "format": _FORMAT,
         "version": candidates.version,
@@ -35,10 +35,10 @@ def encode_candidates(candidates: CandidateSet) -> bytes:
 
 
 def decode_candidates(content: bytes) -> CandidateSet:
-    """Reads what `encode_candidates` wrote.
+    """Decodes the content that `encode_candidates` made.
 
     Raises:
-        ValueError: it is something else, or broken; the text says what.
+        ValueError: the content is something else, or broken; the text says what.
     """
     try:
         tensors, metadata = read_tensors(content)
@@ -68,8 +68,8 @@ def decode_candidates(content: bytes) -> CandidateSet:
 class RedisCandidateStore(RedisStore):
     """A `contract.CandidateStore` in Redis.
 
-    A model's candidates are one hash with their version and their content, written by one command: a reader never sees
-    one without the other, and asks for the version, a few bytes, far more often than for the content, some megabytes.
+    The candidates of a model are one hash of version and content, written by one command, so that a reader never sees
+    one without the other. Readers often ask for the version, a few bytes, and rarely for the content, some megabytes.
     """
 
     unavailable_message = "The candidate store (Redis) does not answer; try again later."
@@ -79,7 +79,7 @@ class RedisCandidateStore(RedisStore):
         return cast(bytes | None, await self._ask(self._client.hget(candidates_key(model_version), name)))
 
     async def publish(self, candidates: CandidateSet) -> None:
-        """Replaces the candidates of the set's model version; an acknowledged set is on the store's disk.
+        """Replaces the candidates of the set's model version; Redis has written an acknowledged set to its disk.
 
         Raises:
             Upstream: CANDIDATES_UNAVAILABLE.
@@ -103,7 +103,7 @@ class RedisCandidateStore(RedisStore):
         """Returns the candidates published for a model, or None where there are none.
 
         Raises:
-            Upstream: CANDIDATES_UNAVAILABLE, also where what is stored cannot be read; the cause says why.
+            Upstream: CANDIDATES_UNAVAILABLE, also where the content cannot be read; the cause says why.
         """
         content = await self._field(model_version, _CONTENT_FIELD)
         if content is None:

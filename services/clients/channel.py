@@ -16,26 +16,26 @@ _Response = TypeVar("_Response")
 
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
 
-# What has a scheme is taken as it is, such as dns:///host:port, ipv4:1.2.3.4:1,5.6.7.8:1 or unix:/path.
+# Targets with a scheme are used as they are: dns:///host:port, ipv4:1.2.3.4:1,5.6.7.8:1, unix:/path.
 _SCHEMES: Final = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "vsock:", "xds:")
 
 
 def open_channel(
     target: str, *, health_service: str | None = None, max_message_bytes: int = MAX_MESSAGE_BYTES
 ) -> grpc.aio.Channel:
-    """Opens a channel that takes turns among all the addresses that a target stands for.
+    """Opens a channel that balances calls over all addresses of a target.
 
-    Calls go to replicas that report SERVING, so not to one that still loads or already drains. A call that finds its
-    replica gone is tried again with another. The names are resolved again whenever a connection is lost; what keeps
-    replicas that come later from being overlooked is the servers' max_connection_age.
+    Calls go to replicas that report SERVING, so not to one that still loads or already drains. A call whose replica is
+    gone is retried with another. Names are resolved again when a connection is lost. The servers' max_connection_age
+    makes that happen now and then, so that new replicas are found.
 
     Args:
         target: "host:port", or a gRPC target such as "dns:///host:port" or "ipv4:10.0.0.1:50051,10.0.0.2:50051".
-        health_service: full name of the gRPC service whose health counts; None: health is not asked for.
-        max_message_bytes: longest message, each way.
+        health_service: full name of the gRPC service whose health is watched; None to watch none.
+        max_message_bytes: maximum size of a message, in both directions.
 
     Returns:
-        The channel; it connects with its first call, and is to be closed.
+        The channel, which connects with its first call. The caller closes it.
     """
     config: dict[str, Any] = {
         "loadBalancingConfig": [{"round_robin": {}}],
@@ -47,8 +47,8 @@ def open_channel(
                     "initialBackoff": "0.05s",
                     "maxBackoff": "0.5s",
                     "backoffMultiplier": 2,
-                    # A server that begins to end answers CANCELLED to what it has received and not begun. All calls of
-                    # fashion.v1 may be made twice; whoever cancels a call of his own does not make it again.
+                    # A server that stops answers CANCELLED to calls that it has not begun. All calls of fashion.v1 may
+                    # be made twice. gRPC does not retry a call that its own caller has cancelled.
                     "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
                 },
             }
@@ -60,13 +60,13 @@ def open_channel(
         ("grpc.max_send_message_length", max_message_bytes),
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.service_config", json.dumps(config)),
-        # The service's own configuration, not what a name server may say about it.
+        # A name server must not replace this configuration.
         ("grpc.service_config_disable_resolution", 1),
         ("grpc.enable_retries", 1),
         ("grpc.per_rpc_retry_buffer_size", max_message_bytes),
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
-        # A service that comes back is found again within seconds.
+        # Reconnect to a restarted service within seconds.
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.min_reconnect_backoff_ms", 1_000),
         ("grpc.max_reconnect_backoff_ms", 5_000),
@@ -81,7 +81,7 @@ async def send(method: Callable[..., Awaitable[_Response]], request: object, *, 
     Args:
         method: of a stub on an `open_channel`.
         request: its message.
-        timeout_s: longest wait, in seconds; the caller's deadline where that is nearer.
+        timeout_s: maximum wait, in seconds, unless the caller's deadline is nearer.
 
     Raises:
         DeadlineExceeded: the caller's deadline passed.
@@ -102,17 +102,17 @@ async def send(method: Callable[..., Awaitable[_Response]], request: object, *, 
 
 
 def error_of(error: grpc.aio.AioRpcError) -> FashionError | None:
-    """Returns the category of a failed call; None where our services never answer with its code on purpose."""
+    """Returns the category of a failed call; None for codes that our services never answer on purpose."""
     return error_from(error.code(), error.details() or "", error.trailing_metadata() or ())
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A service that another one depends on: its failures, but for refusals, are `Upstream` errors.
+    """A service that another one depends on: its failures are `Upstream` errors, its refusals stay refusals.
 
     Attributes:
-        name: for people, such as "embedder".
-        unavailable_reason: such as "EMBEDDER_UNAVAILABLE".
+        name: the name in error texts, such as "embedder".
+        unavailable_reason: the reason of its failures, such as "EMBEDDER_UNAVAILABLE".
     """
 
     name: str
@@ -126,7 +126,7 @@ class Remote:
         Raises:
             FashionError: what the service answered, as its category.
             DeadlineExceeded: the caller's deadline passed.
-            Upstream: the service does not answer, not in time, or with an undocumented error.
+            Upstream: the service does not answer in time, or answers with an undocumented error.
         """
         try:
             return await send(method, request, timeout_s=timeout_s)

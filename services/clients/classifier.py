@@ -1,4 +1,4 @@
-"""A remote classifier, as its callers see it: the same as one in their own process."""
+"""The client of a remote classifier, with the interface of a local one."""
 
 from typing import Final
 
@@ -16,14 +16,14 @@ _REMOTE: Final = Remote(name="classifier", unavailable_reason="CLASSIFIER_UNAVAI
 
 
 class ClassifierClient:
-    """Fulfils `contract.Classifier` over a channel, which stays its owner's to close."""
+    """Fulfils `contract.Classifier` over a channel, which its owner closes."""
 
     def __init__(self, channel: grpc.aio.Channel, timeout_s: float) -> None:
-        """Takes the channel.
+        """Makes a client.
 
         Args:
-            channel: to the classifier.
-            timeout_s: longest wait for an answer, in seconds.
+            channel: channel to the classifier.
+            timeout_s: maximum wait for an answer, in seconds.
         """
         self._stub = classifier_pb2_grpc.ClassifierServiceStub(channel)
         self._timeout_s = timeout_s
@@ -43,6 +43,6 @@ class ClassifierClient:
             return conversion.classification_from_proto(response.classification)
         except ValueError as error:
             raise Upstream(
-                f"The classifier answered what this version does not know: {error}.",
+                f"The answer of the classifier is unknown to this version: {error}.",
                 reason=_REMOTE.unavailable_reason,
             ) from error

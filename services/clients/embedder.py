@@ -1,4 +1,4 @@
-"""A remote embedder, as its callers see it: the same as one in their own process."""
+"""The client of a remote embedder, with the interface of a local one."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ SERVICE: Final = embedder_pb2.DESCRIPTOR.services_by_name["EmbedderService"].ful
 
 _REMOTE: Final = Remote(name="embedder", unavailable_reason="EMBEDDER_UNAVAILABLE")
 
-# What a message holds besides the photographs' bytes, for each of them at most.
+# Maximum bytes in a message per photograph, besides the photograph itself.
 _OVERHEAD_BYTES: Final = 1024
 _POLL_S: Final = 1.0
 
@@ -31,11 +31,11 @@ class EmbedderClientLimits:
     """How a remote embedder is called.
 
     Attributes:
-        query_timeout_s: longest wait for one photograph, in seconds.
-        batch_timeout_s: longest wait for one message of several, in seconds.
-        max_batch: most photographs in a message.
-        max_message_bytes: longest message.
-        concurrent_batches: messages of one `batch_embed` under way at once: what spreads it over replicas.
+        query_timeout_s: maximum wait for one photograph, in seconds.
+        batch_timeout_s: maximum wait for one message of several photographs, in seconds.
+        max_batch: maximum photographs per message.
+        max_message_bytes: maximum size of a message.
+        concurrent_batches: maximum messages of one `batch_embed` under way, which spread over the replicas.
     """
 
     query_timeout_s: float
@@ -46,7 +46,7 @@ class EmbedderClientLimits:
 
 
 class EmbedderClient:
-    """Fulfils `contract.Embedder` over a channel, which stays its owner's to close."""
+    """Fulfils `contract.Embedder` over a channel, which its owner closes."""
 
     def __init__(self, channel: grpc.aio.Channel, limits: EmbedderClientLimits) -> None:
         self._stub = embedder_pb2_grpc.EmbedderServiceStub(channel)
@@ -56,7 +56,7 @@ class EmbedderClient:
         """Embeds one photograph.
 
         Raises:
-            InvalidInput: it cannot be used; the reason says why.
+            InvalidInput: the photograph cannot be used; the reason says why.
             Overloaded: QUEUE_FULL.
             DeadlineExceeded: the caller's deadline passed.
             Upstream: EMBEDDER_UNAVAILABLE.
@@ -67,11 +67,11 @@ class EmbedderClient:
         return conversion.embedding_from_proto(response.embedding)
 
     async def batch_embed(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
-        """Embeds any number of photographs, in messages that the embedder accepts.
+        """Embeds any number of photographs, in several messages if necessary.
 
         Raises:
             Overloaded: QUEUE_FULL.
-            DeadlineExceeded: the caller's deadline passed before all of them were done.
+            DeadlineExceeded: the caller's deadline passed before all photographs were embedded.
             Upstream: EMBEDDER_UNAVAILABLE.
         """
         results: dict[int, Embedding | FashionError] = {}
@@ -136,11 +136,11 @@ class EmbedderClient:
             yield message
 
     def _check_size(self, photograph: Photograph) -> None:
-        # The embedder's own, lower limit is the embedder's to say; this one would not even reach it.
+        # The embedder checks its own, lower limit; a larger photograph cannot even be sent.
         longest = self._limits.max_message_bytes - _OVERHEAD_BYTES
         if len(photograph.content) > longest:
             raise InvalidInput(
-                f"The image has {len(photograph.content)} bytes, at most {longest} can be sent.",
+                f"The image has {len(photograph.content)} bytes; send at most {longest}.",
                 reason="IMAGE_TOO_LARGE",
                 metadata={"bytes": str(len(photograph.content)), "max_bytes": str(longest)},
             )

@@ -28,7 +28,12 @@ class RedisStore:
     decodes: ClassVar[bool] = False
 
     def __init__(self, url: str, *, timeout_s: float) -> None:
-        """Makes a client of the Redis at `url`, which sends nothing before the first call; one lasts `timeout_s`."""
+        """Makes a client of the Redis at `url`, which connects with the first call.
+
+        Args:
+            url: URL of the Redis.
+            timeout_s: maximum time of a call, in seconds.
+        """
         self._timeout_s = timeout_s
         self._client = redis.asyncio.Redis.from_url(
             url,

@@ -1,4 +1,4 @@
-"""Speaks to the search service: calls with deadlines and a request id, and errors back as categories."""
+"""The client of the search service: calls with deadline and request id, errors as categories."""
 
 import asyncio
 import time
@@ -23,11 +23,11 @@ _HEALTH_POLL_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class SearchTimeouts:
-    """How long a call may take, in seconds; a nearer deadline of the work at hand goes before.
+    """Maximum time of a call, in seconds, unless the caller's deadline is nearer.
 
     Attributes:
-        query_s: for a read; more than the server's own 2 s, because people would rather wait than be turned away.
-        write_s: for a write; many photographs may be waiting to be embedded before these.
+        query_s: time of a read; more than the server's own 2 s, because people prefer waiting to a refusal.
+        write_s: time of a write, which may have to wait until other photographs are embedded.
     """
 
     query_s: float = 20.0
@@ -35,15 +35,15 @@ class SearchTimeouts:
 
 
 class SearchClient(SearchCalls):
-    """A client of one search service; an asynchronous context manager. Requests and answers are those of the protos."""
+    """A client of one search service, in the messages of the protos; an asynchronous context manager."""
 
     def __init__(self, channel: grpc.aio.Channel, target: str, timeouts: SearchTimeouts | None = None) -> None:
-        """Wraps a channel, which `close` closes.
+        """Makes a client on a channel, which `close` closes.
 
         Args:
-            channel: to the service.
-            target: how people name it, for errors.
-            timeouts: how long calls may take.
+            channel: channel to the service.
+            target: name of the service in error texts.
+            timeouts: maximum time of calls.
         """
         super().__init__(search_pb2_grpc.SearchServiceStub(channel))
         self._channel = channel
@@ -52,7 +52,7 @@ class SearchClient(SearchCalls):
 
     @classmethod
     def connect(cls, target: str, timeouts: SearchTimeouts | None = None) -> Self:
-        """Makes a client of the service at `target`, such as "localhost:50050"; connects with the first call."""
+        """Makes a client of the service at `target`, such as "localhost:50050"; it connects with the first call."""
         return cls(open_channel(target), target, timeouts)
 
     async def close(self) -> None:
@@ -68,7 +68,7 @@ class SearchClient(SearchCalls):
         await self.close()
 
     async def upsert_products(self, rows: Sequence[search_pb2.ProductRow]) -> search_pb2.UpsertProductsResponse:
-        """Creates or replaces up to 500 products; what is wrong with a row stands in its status.
+        """Creates or replaces up to 500 products; each row has a status.
 
         Raises:
             FashionError: as SearchService.UpsertProducts documents.
@@ -79,7 +79,7 @@ class SearchClient(SearchCalls):
         return response
 
     async def delete_products(self, product_ids: Sequence[str]) -> search_pb2.DeleteProductsResponse:
-        """Deletes up to 500 products; one that is not there has a status that says so.
+        """Deletes up to 500 products; each has a status.
 
         Raises:
             FashionError: as SearchService.DeleteProducts documents.
@@ -98,7 +98,7 @@ class SearchClient(SearchCalls):
         return await self._query(self._methods.GetIndex, search_pb2.GetIndexRequest())
 
     async def serving(self, timeout_s: float = 1.0) -> bool:
-        """Tells whether the service says now that it is ready; what does not answer in time is not."""
+        """Tells whether the service answers in time that it is ready."""
         try:
             return await self._says_serving(timeout_s, wait_for_ready=False)
         except grpc.aio.AioRpcError:
@@ -108,7 +108,7 @@ class SearchClient(SearchCalls):
         """Waits until the service says that it is ready.
 
         Raises:
-            NotReady: it did not within `timeout_s`.
+            NotReady: the service is not ready within `timeout_s`.
         """
         end = time.monotonic() + timeout_s
         while (left_s := end - time.monotonic()) > 0:

@@ -1,4 +1,4 @@
-"""What callers ask of search, in the messages of the protos, wherever it is: over gRPC or in the same process."""
+"""The calls of search in the messages of the protos, over gRPC or in the same process."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,18 +12,18 @@ Response = TypeVar("Response", bound=Message)
 
 
 class SearchCalls(ABC):
-    """The calls of everyday; how one is made is up to who derives from this.
+    """The everyday calls of search; subclasses decide how a call is made.
 
-    Every method raises what the RPC of its name documents, as categories (`services.contract.errors`).
+    Each method raises the errors of its RPC, as categories (`services.contract.errors`).
     """
 
     def __init__(self, methods: Any) -> None:
-        """Takes what has a method for each RPC, by its name: a stub, or a servicer."""
+        """Takes an object with one method per RPC: a stub or a servicer."""
         self._methods = methods
 
     @abstractmethod
     async def serving(self) -> bool:
-        """Tells whether it answers now."""
+        """Tells whether search answers now."""
 
     @abstractmethod
     async def _query(self, method: Callable[..., Awaitable[Response]], request: Message) -> Response:
@@ -39,7 +39,7 @@ class SearchCalls(ABC):
         return await self._query(self._methods.GetProduct, request)
 
     async def get_photograph(self, product_id: str) -> search_pb2.GetPhotographResponse:
-        """Returns the photograph of a product as it was uploaded; NotFound where there is none."""
+        """Returns the photograph of a product as uploaded; NotFound where there is none."""
         request = search_pb2.GetPhotographRequest(product_id=product_id)
         return await self._query(self._methods.GetPhotograph, request)
 
@@ -57,7 +57,7 @@ class SearchCalls(ABC):
     async def add_disliked_colours(
         self, user_id: str, colours: Sequence[str], *, exact: bool = False
     ) -> search_pb2.AddDislikedColoursResponse:
-        """Remembers colours that a user dislikes; with `exact`, without their families."""
+        """Stores colours that a user dislikes; with `exact`, without their families."""
         disliked = [search_pb2.DislikedColour(colour=colour, exact=exact) for colour in colours]
         request = search_pb2.AddDislikedColoursRequest(user_id=user_id, colours=disliked)
         return await self._query(self._methods.AddDislikedColours, request)
@@ -65,7 +65,7 @@ class SearchCalls(ABC):
     async def remove_disliked_colours(
         self, user_id: str, colours: Sequence[str]
     ) -> search_pb2.RemoveDislikedColoursResponse:
-        """Forgets that a user dislikes some colours."""
+        """Removes colours from those that a user dislikes."""
         request = search_pb2.RemoveDislikedColoursRequest(user_id=user_id, colours=colours)
         return await self._query(self._methods.RemoveDislikedColours, request)
 
@@ -75,5 +75,5 @@ class SearchCalls(ABC):
         return await self._query(self._methods.ListDislikedColours, request)
 
     async def forget_user(self, user_id: str) -> search_pb2.ForgetUserResponse:
-        """Erases all that is kept about a user."""
+        """Erases all data of a user."""
         return await self._query(self._methods.ForgetUser, search_pb2.ForgetUserRequest(user_id=user_id))

@@ -1,4 +1,4 @@
-"""Knows how much time is left for the call that is being worked on, in whatever part of the process that happens."""
+"""The deadline of the current call, known in every part of the process that works on it."""
 
 import asyncio
 import time
@@ -8,34 +8,34 @@ from contextvars import ContextVar
 
 from services.contract.errors import DeadlineExceeded
 
-# A point on time.monotonic()'s scale; tasks inherit it, threads are handed it.
+# A time of time.monotonic(). Tasks inherit it; threads are given it.
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 
 def current() -> float | None:
-    """Returns the deadline as a point on the scale of `time.monotonic()`, in seconds; None where there is none."""
+    """Returns the deadline as a time of `time.monotonic()`, in seconds; None where there is none."""
     return _deadline.get()
 
 
 def remaining_s() -> float | None:
-    """Returns the seconds that are left, at most 0 where the deadline has passed; None where there is none."""
+    """Returns the seconds until the deadline, at most 0 once it has passed; None where there is none."""
     deadline = _deadline.get()
     return None if deadline is None else deadline - time.monotonic()
 
 
 def passed(deadline: float | None) -> bool:
-    """Tells whether a deadline, as `current` gave it, has passed; for threads, which do not inherit the context."""
+    """Tells whether a deadline of `current` has passed; for threads, which do not inherit it."""
     return deadline is not None and time.monotonic() >= deadline
 
 
 def exceeded() -> DeadlineExceeded:
-    """Makes the error that says so."""
+    """Makes the error for a deadline that has passed."""
     return DeadlineExceeded("The deadline passed before the work was done.", reason="DEADLINE_EXCEEDED")
 
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Brings the deadline forward to `seconds` from now; one that is nearer stays."""
+    """Sets the deadline to `seconds` from now, unless it is nearer already."""
     new = time.monotonic() + seconds
     known = _deadline.get()
     token = _deadline.set(new if known is None else min(known, new))
@@ -47,10 +47,10 @@ def at_most(seconds: float) -> Iterator[None]:
 
 @asynccontextmanager
 async def enforced() -> AsyncIterator[None]:
-    """Cancels what runs inside once the deadline has passed.
+    """Cancels the code inside when the deadline passes.
 
     Raises:
-        DeadlineExceeded: it has passed.
+        DeadlineExceeded: the deadline has passed.
     """
     left = remaining_s()
     if left is not None and left <= 0:
@@ -59,7 +59,7 @@ async def enforced() -> AsyncIterator[None]:
         async with asyncio.timeout(left) as timer:
             yield
     except TimeoutError:
-        # A TimeoutError of what runs inside is not ours to explain.
+        # The code inside may raise a TimeoutError of its own.
         if timer.expired():
             raise exceeded() from None
         raise

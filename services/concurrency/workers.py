@@ -1,4 +1,4 @@
-"""Runs what computes or waits for a disk in threads, off the event loop: so much at a time, and no endless queue."""
+"""Runs blocking work in threads, off the event loop, with a bounded queue."""
 
 import asyncio
 import contextvars
@@ -14,28 +14,28 @@ T = TypeVar("T")
 
 
 class Workers:
-    """Some threads, and room for so much work beside what they are doing; one thread does work in its order."""
+    """A pool of threads with a bounded queue; a pool of one thread keeps the order."""
 
     def __init__(self, name: str, *, threads: int, max_pending: int) -> None:
-        """Starts no thread before there is work.
+        """Makes a pool, which starts its threads with the first work.
 
         Args:
-            name: of the threads.
-            threads: how many there are, at least 1.
-            max_pending: how much may be waiting or under way, at least 1; more is refused.
+            name: name of the threads.
+            threads: number of threads, at least 1.
+            max_pending: maximum pieces of work waiting or under way, at least 1; more are refused.
         """
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._max_pending = max_pending
         self._pending = 0
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Does some work in a thread.
+        """Runs work in a thread.
 
-        A caller that gives up does not end what is under way; what has not begun by its deadline is dropped.
+        Cancelling the caller does not stop work under way. Work that has not begun by the deadline is dropped.
 
         Raises:
-            Overloaded: too much is waiting (QUEUE_FULL).
-            DeadlineExceeded: its turn came after the caller's deadline.
+            Overloaded: the queue is full (QUEUE_FULL).
+            DeadlineExceeded: the work was dropped.
         """
         if self._pending >= self._max_pending:
             raise Overloaded("The service has too much to do; try again a little later.", reason="QUEUE_FULL")
@@ -50,7 +50,7 @@ class Workers:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         done = self._executor.submit(in_turn)
-        # Counted until the thread is done with it or it was cancelled before its turn, whoever still waits for it.
+        # Counts until the thread is done, or the work is cancelled before its turn, even if its caller has left.
         self._pending += 1
         done.add_done_callback(lambda _: loop.call_soon_threadsafe(self._settle, done, answer))
         try:
@@ -70,5 +70,5 @@ class Workers:
             answer.set_result(done.result())
 
     def close(self) -> None:
-        """Ends the threads; what waits is cancelled, what is under way is waited for."""
+        """Cancels waiting work, waits for work under way, and ends the threads."""
         self._executor.shutdown(wait=True, cancel_futures=True)

@@ -1,1 +1,1 @@
-"""What every server shares: errors, their status codes, interceptors, health, logging and the run loop."""
+"""Shared by all servers: status codes of errors, interceptors, health, settings, logging and the run loop."""

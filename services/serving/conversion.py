@@ -1,4 +1,4 @@
-"""Turns messages of fashion.v1 that several services share into the values of `services.contract.values`, and back."""
+"""Converts messages of fashion.v1 that several services share to values of `services.contract.values`, and back."""
 
 from types import MappingProxyType
 from typing import Final
@@ -41,7 +41,7 @@ _METHODS_TO_PROTO: Final = MappingProxyType({method: value for value, method in 
 
 
 def gender_from_proto(value: types_pb2.Gender) -> Gender | None:
-    """Unpacks a gender; None for UNSPECIFIED and for values that are unknown here."""
+    """Unpacks a gender; None for UNSPECIFIED and for unknown values."""
     return _GENDERS.get(value)
 
 
@@ -51,7 +51,7 @@ def gender_to_proto(value: Gender) -> types_pb2.Gender:
 
 
 def photograph_from_proto(message: types_pb2.Image) -> Photograph:
-    """Unpacks an image; nothing is checked here."""
+    """Unpacks an image, unchecked."""
     if not message.HasField("region"):
         return Photograph(message.content)
     region = message.region
@@ -68,7 +68,7 @@ def photograph_to_proto(value: Photograph) -> types_pb2.Image:
 
 
 def embedding_from_proto(message: types_pb2.Embedding) -> Embedding:
-    """Unpacks an embedding as it is; one that comes from outside is checked with `services.contract.embedding`."""
+    """Unpacks an embedding, unchecked; check those of callers with `services.contract.embedding`."""
     return Embedding(np.array(message.values, dtype=np.float32), message.model_version)
 
 
@@ -109,7 +109,7 @@ def method_from_proto(value: types_pb2.ClassificationMethod) -> ClassificationMe
     """Unpacks how derived types were found.
 
     Raises:
-        ValueError: the value is unknown here.
+        ValueError: the value is unknown.
     """
     if value not in _METHODS:
         raise ValueError(f"classification method {value} is unknown")
@@ -125,7 +125,7 @@ def classification_from_proto(message: types_pb2.Classification) -> Classificati
     """Unpacks a classification.
 
     Raises:
-        ValueError: it holds a gender or a method that is unknown here.
+        ValueError: its gender or its method is unknown.
     """
     return Classification(
         sub_categories=tuple(
@@ -164,7 +164,7 @@ def classification_to_proto(value: Classification) -> types_pb2.Classification:
 
 
 def row_error_to_proto(error: BaseException | None) -> types_pb2.RowStatus:
-    """Packs what became of a row: OK without an error, otherwise what a call of its own would have answered."""
+    """Packs the outcome of a row: OK without an error, else the status that a call of its own would get."""
     if error is None:
         return types_pb2.RowStatus()
     code, reason, message = shown(error)
@@ -172,7 +172,7 @@ def row_error_to_proto(error: BaseException | None) -> types_pb2.RowStatus:
 
 
 def row_error_from_proto(status: types_pb2.RowStatus) -> FashionError | None:
-    """Unpacks what became of a row: its error, or None where it is OK."""
+    """Unpacks the outcome of a row: its error, or None for OK."""
     if status.code == 0:
         return None
     category = category_of(status.code) or FashionError

@@ -1,6 +1,6 @@
 """What surrounds every call of a server: request id, access log, errors as statuses, and the deadline.
 
-Only calls of one request and one response are surrounded, as all of fashion.v1 are; other streams pass.
+Only unary calls are surrounded, as all of fashion.v1 are; streams pass.
 """
 
 import abc
@@ -21,7 +21,7 @@ from services.serving.telemetry import REQUEST_ID_KEY, accepted_request_id, requ
 
 _log = structlog.stdlib.get_logger(__name__)
 
-# Probes ask every few seconds: worth a line only to those who look for it.
+# Probes call every few seconds: log them for debugging only.
 _QUIET_PREFIX: Final = "/grpc."
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -50,7 +50,7 @@ def interceptors(
 
 
 class _UnaryInterceptor(grpc.aio.ServerInterceptor):
-    """Surrounds the behaviour of unary methods, each once."""
+    """Surrounds unary methods, each once."""
 
     def __init__(self) -> None:
         self._surrounded: dict[str, tuple[_Handler, _Handler]] = {}
@@ -58,7 +58,7 @@ class _UnaryInterceptor(grpc.aio.ServerInterceptor):
     async def intercept_service(
         self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> "_Handler | None":
-        """Surrounds the method that is called; one that is unknown stays so."""
+        """Returns the surrounded method of a call; None for an unknown method."""
         handler = await continuation(handler_call_details)
         if handler is None or handler.unary_unary is None:
             return handler
@@ -75,7 +75,7 @@ class _UnaryInterceptor(grpc.aio.ServerInterceptor):
 
 
 class TelemetryInterceptor(_UnaryInterceptor):
-    """Gives each call its request id, sends it back in the trailing metadata, and logs one line a call."""
+    """Gives each call a request id, returns it in the trailing metadata, and logs one line per call."""
 
     def surround(self, method: str, handler: _Handler) -> _Handler:
         """Surrounds a method."""
@@ -98,7 +98,7 @@ class TelemetryInterceptor(_UnaryInterceptor):
                 finally:
                     duration_ms = round((time.perf_counter() - started) * 1000, 1)
                     line = functools.partial(log, "call", method=method, code=outcome, duration_ms=duration_ms)
-                    # The caller need not wait until the line is written: the answer goes out first.
+                    # Send the answer before writing the line.
                     asyncio.get_running_loop().call_soon(line)
 
         return _with_behaviour(handler, logged)
@@ -120,9 +120,9 @@ class ErrorInterceptor(_UnaryInterceptor):
             except asyncio.CancelledError as error:
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
-                    # The caller has gone, its deadline has passed, or the server ends: gRPC sees to the status.
+                    # The caller has gone, its deadline has passed, or the server stops: gRPC sets the status.
                     raise
-                # Something that the call waited for was cancelled. gRPC would leave the caller waiting.
+                # Something that the call awaited was cancelled. gRPC would never answer the caller.
                 return await _abort(context, error)
             except Exception as error:
                 return await _abort(context, error)
@@ -131,9 +131,9 @@ class ErrorInterceptor(_UnaryInterceptor):
 
 
 class AdmissionInterceptor(_UnaryInterceptor):
-    """Refuses calls beyond a number under way, and says when to try again, which gRPC's own limit does not.
+    """Refuses calls beyond a limit, and says when to try again, which gRPC's own limit does not.
 
-    Probes are always let in: a server that is busy is not one that is broken.
+    Probes are always admitted: a busy server is not a broken one.
     """
 
     def __init__(self, max_calls: int) -> None:
@@ -150,7 +150,7 @@ class AdmissionInterceptor(_UnaryInterceptor):
         async def admitted(request: Any, context: _Context) -> Any:
             if self._under_way >= self._max_calls:
                 raise Overloaded(
-                    f"{self._max_calls} calls are under way, as many as the server takes; try again a little later.",
+                    f"The server already works on {self._max_calls} calls, its maximum; try again a little later.",
                     reason="QUEUE_FULL",
                 )
             self._under_way += 1
@@ -192,7 +192,7 @@ async def _abort(context: _Context, error: BaseException) -> NoReturn:
     else:
         _log.debug("call refused", reason=reason, error=str(error))
     status = status_of(error)
-    # What abort is given replaces what was set before.
+    # Metadata given to abort replaces what was set before.
     metadata = (*context.trailing_metadata(), *status.trailing_metadata)
     await context.abort(status.code, status.message, metadata)
 
@@ -204,7 +204,7 @@ def _request(deserialize: Callable[[bytes], Any] | None, content: bytes) -> Any:
         return deserialize(content)
     except DecodeError as error:
         raise InvalidInput(
-            "The request is no message of the type that this method takes.", reason="REQUEST_MALFORMED"
+            "The request is not a message of the type that this method takes.", reason="REQUEST_MALFORMED"
         ) from error
 
 

@@ -1,6 +1,6 @@
-"""Asks a server for its health, for containers: `python -m services.serving.probe HOST:PORT [SERVICE]`.
+"""Checks the health of a server, for containers: `python -m services.serving.probe HOST:PORT [SERVICE]`.
 
-Exits with 0 where the service (without a name: the whole server) is SERVING, otherwise with 1 and a line that says why.
+Exits with 0 if the service (without a name: the whole server) is SERVING, else with 1 and a line that says why.
 """
 
 import sys
@@ -12,7 +12,7 @@ TIMEOUT_S = 2.0
 
 
 def probe(target: str, service: str = "") -> str:
-    """Returns the status of a service, such as "SERVING", or the reason why it cannot be had."""
+    """Returns the status of a service, such as "SERVING", or the reason why it is unknown."""
     with grpc.insecure_channel(target) as channel:
         request = health_pb2.HealthCheckRequest(service=service)
         try:

@@ -29,7 +29,7 @@ EXIT_BAD_SETTINGS: Final = 2
 
 
 class ServeError(Exception):
-    """The process cannot go on; the text is one line for whoever runs it."""
+    """The process cannot go on; the text is one line for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class GrpcService:
 
     Attributes:
         name: the full name, such as "fashion.v1.EmbedderService".
-        not_ready_reason: what calls are refused with until it is ready, such as "MODEL_NOT_READY".
+        not_ready_reason: reason of the error that calls get until the service is ready, such as "MODEL_NOT_READY".
         add_to_server: the generated `add_…_to_server`.
         writes: names of the RPCs that write or work on a batch, whose default deadline is longer.
     """
@@ -50,7 +50,7 @@ class GrpcService:
 
 
 class Server:
-    """A server that listens already; its services answer once they are ready."""
+    """A server that listens; each of its services answers once it is ready."""
 
     def __init__(self, health: Health, registry: "_Registry", port: int) -> None:
         self._health = health
@@ -61,13 +61,13 @@ class Server:
         self.port = port
 
     async def ready(self, service: GrpcService, servicer: object) -> None:
-        """Puts a servicer behind one of the server's services, and reports SERVING from now on."""
+        """Gives a service its servicer, and reports SERVING from now on."""
         self._registry.put(service, servicer)
         await self._health.serving(service.name)
         _log.info("service is ready", service=service.name)
 
     async def failed(self, service: GrpcService, why: str) -> None:
-        """Reports NOT_SERVING from now on, so that balancers and probes turn away from this service."""
+        """Reports NOT_SERVING from now on, so that balancers and probes avoid this service."""
         _log.critical("service has failed", service=service.name, why=why)
         await self._health.not_serving(service.name)
 
@@ -78,10 +78,10 @@ class Server:
         """Reports NOT_SERVING once a part of the service has died.
 
         Args:
-            service: that cannot do without the part.
-            died: waits for its death.
-            why: one sentence for the log.
-            stop: whether the whole server drains then, for one that offers nothing else.
+            service: the service that needs the part.
+            died: returns when the part has died.
+            why: the reason, for the log.
+            stop: whether the whole server then drains.
         """
 
         async def watch() -> None:
@@ -94,18 +94,18 @@ class Server:
             yield
 
     def stop(self, failure: str | None = None) -> None:
-        """Begins the drain, as SIGTERM does; with a failure, `serve` then raises it."""
+        """Begins the drain, as SIGTERM does; `serve` raises the failure, where there is one."""
         self._failure = self._failure or failure
         self._stopped.set()
 
-    def before_drain(self, tell: Callable[[], None]) -> None:
-        """Has something told that the drain begins, before this server's own health turns."""
-        self._before_drain.append(tell)
+    def before_drain(self, callback: Callable[[], None]) -> None:
+        """Adds a callback for the begin of the drain, before this server reports NOT_SERVING."""
+        self._before_drain.append(callback)
 
     def drain(self) -> None:
-        """Tells those who wanted to know that the drain begins."""
-        for tell in self._before_drain:
-            tell()
+        """Calls the callbacks of `before_drain`."""
+        for callback in self._before_drain:
+            callback()
 
     async def stopped(self) -> None:
         """Waits until `stop` is called.
@@ -130,11 +130,11 @@ async def running(
     The server listens at once. Until a service is ready it is NOT_SERVING, and its calls are answered UNAVAILABLE.
 
     Args:
-        settings: of the server.
-        services: all that the port will offer.
-        start: builds the parts (load, warm up) and calls `server.ready(service, servicer)` for each service. What has
-            to be closed goes on the exit stack that it is given, which is unwound after the drain.
-        default_port: for settings that name none.
+        settings: settings of the server.
+        services: all services of the port.
+        start: builds the parts (load, warm up) and calls `server.ready(service, servicer)` for each service. It puts
+            what has to be closed on the given exit stack, which is unwound after the drain.
+        default_port: port for settings that name none.
 
     Yields:
         The server, with `start` done.
@@ -153,8 +153,8 @@ async def running(
             max_concurrent_calls=settings.max_concurrent_calls,
         ),
         options=server_options(settings),
-        # What the interceptors refuse is over at once. This is for a flood, which they would drown in.
-        maximum_concurrent_rpcs=_FLOOD * settings.max_concurrent_calls,
+        # The interceptors refuse with a reason, but a flood of calls would still swamp them.
+        maximum_concurrent_rpcs=_FLOOD_FACTOR * settings.max_concurrent_calls,
     )
     health_pb2_grpc.add_HealthServicer_to_server(health, grpc_server)
     if settings.reflection:
@@ -164,10 +164,10 @@ async def running(
     try:
         port = grpc_server.add_insecure_port(address)
     except RuntimeError as error:
-        raise ServeError(f"cannot listen on {address}: is the port taken, or the host another machine's?") from error
+        raise ServeError(f"cannot listen on {address}: is the port taken, or is the host not this machine?") from error
     async with AsyncExitStack() as resources:
         resources.callback(_log.info, "stopped")
-        # Unwound from the bottom: health turns first, then the calls in flight end, then the parts are closed.
+        # At the end, in this order: health turns, the calls in flight end, the parts are closed.
         await grpc_server.start()
         server = Server(health, registry, port)
         try:
@@ -178,7 +178,7 @@ async def running(
             _log.info("draining", grace_s=settings.grace_s)
             server.drain()
             await health.drain()
-            # Those who watch the health may take this long to turn away before new calls are refused.
+            # Balancers need time to see NOT_SERVING before new calls are refused.
             await asyncio.sleep(settings.drain_delay_s)
             await grpc_server.stop(settings.grace_s)
 
@@ -187,10 +187,10 @@ async def serve(settings: ServerSettings, services: Sequence[GrpcService], start
     """Runs services until SIGTERM, SIGINT or `Server.stop`, then drains; a second signal ends the process at once.
 
     Args:
-        settings: of the server.
-        services: all that the port will offer.
-        start: as for `running`. A signal while it runs cancels it.
-        default_port: for settings that name none.
+        settings: settings of the server.
+        services: all services of the port.
+        start: see `running`. A signal cancels it.
+        default_port: port for settings that name none.
 
     Raises:
         ServeError: the port cannot be had, start-up failed, or the server was stopped because of a failure.
@@ -212,7 +212,7 @@ async def serve(settings: ServerSettings, services: Sequence[GrpcService], start
         await asyncio.wait({body, waiting}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         waiting.cancel()
-        # Cancelling what has ended changes nothing; what still runs drains and ends.
+        # Cancelling a body that still runs makes it drain; one that has ended ignores it.
         body.cancel()
         await asyncio.wait({body})
         for each in (signal.SIGTERM, signal.SIGINT):
@@ -225,7 +225,7 @@ def run_process(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> NoR
     """Runs a service as this process and exits: 0 after a drain, 2 for bad settings, 1 for another failure.
 
     Args:
-        name: of the service, for the one line that says what went wrong.
+        name: name of the service, for the line that says what went wrong.
         main: reads the settings and serves.
     """
     try:
@@ -240,7 +240,7 @@ def run_process(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> NoR
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
-    """Runs a server's coroutine to its end, as `asyncio.run` does, on the event loop that answers soonest."""
+    """Runs a server's coroutine to its end, as `asyncio.run` does, on the fastest event loop."""
     with asyncio.Runner(loop_factory=_fast_loop()) as runner:
         runner.run(main)
 
@@ -249,7 +249,7 @@ def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
     except ImportError:
-        # There is none for Windows.
+        # uvloop does not support Windows.
         return None
     return uvloop.new_event_loop
 
@@ -259,11 +259,11 @@ def server_options(settings: ServerSettings) -> list[tuple[str, int]]:
     options = [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
-        # Two servers on one port would share its calls without a word.
+        # Otherwise two servers on one port would silently share its calls.
         ("grpc.so_reuseport", 0),
         ("grpc.keepalive_time_ms", int(settings.keepalive_time_s * 1000)),
         ("grpc.keepalive_timeout_ms", int(settings.keepalive_timeout_s * 1000)),
-        # Callers that keep idle connections alive are welcome; by default they are cut off as misbehaving.
+        # By default gRPC cuts off callers that keep idle connections alive.
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ]
@@ -274,8 +274,8 @@ def server_options(settings: ServerSettings) -> list[tuple[str, int]]:
 
 
 _HEALTH_NAME: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-# So many times the calls that are taken are too many even to be refused with a reason.
-_FLOOD: Final = 4
+# Beyond this multiple of max_concurrent_calls gRPC itself refuses, without a reason.
+_FLOOD_FACTOR: Final = 4
 
 
 async def _serve_until_stopped(
@@ -287,11 +287,10 @@ async def _serve_until_stopped(
         except ServeError:
             raise
         except Exception as error:
-            # Whoever starts a service wants to know what is wrong with it, not where in the code that was noticed.
+            # Operators want to know what is wrong, not where in the code it was noticed.
             _log.debug("start-up failed", exc_info=True)
             raise ServeError(f"cannot start: {_one_line(error)}") from error
-        # What was loaded stays until the end. Looking through a catalogue of 40,000 products for garbage holds up every
-        # call for a tenth of a second, and finds none.
+        # A full garbage collection over a catalogue of 40,000 products stops every call for 0.1 s, and frees nothing.
         gc.freeze()
 
     async with running(settings, services, started, default_port=default_port) as server:
@@ -304,7 +303,7 @@ def _one_line(error: Exception) -> str:
 
 
 class _Registry(grpc.GenericRpcHandler):
-    """Finds the method of a call; a service that has no servicer yet is not ready."""
+    """Finds the method of a call; a service without a servicer is not ready."""
 
     def __init__(self, services: Sequence[GrpcService]) -> None:
         self._not_ready = {service.name: service.not_ready_reason for service in services}
@@ -312,12 +311,12 @@ class _Registry(grpc.GenericRpcHandler):
 
     def put(self, service: GrpcService, servicer: object) -> None:
         if service.name not in self._not_ready:
-            raise ValueError(f"{service.name} was not among the services of this server")
-        # The generated function wants a server; it only hands over the table of methods.
+            raise ValueError(f"{service.name} is none of the services of this server")
+        # The generated function asks for a server, but only registers its methods with it.
         service.add_to_server(servicer, cast(grpc.aio.Server, self))
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: object) -> None:
-        """Part of a server that the generated code calls; `add_registered_method_handlers` brings the same methods."""
+        """Does nothing: the generated code calls it with the methods of `add_registered_method_handlers`."""
 
     def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, _Method]) -> None:
         self._methods[service_name] = method_handlers

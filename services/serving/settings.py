@@ -10,7 +10,7 @@ from services.serving.telemetry import LogFormat, LogLevel
 
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 
-_LONGEST_VALUE_SHOWN = 80
+_MAX_SHOWN_CHARACTERS = 80
 _REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 
 
@@ -20,12 +20,12 @@ def _check_redis_url(url: SecretStr) -> SecretStr:
     return url
 
 
-# Where a Redis is, or nothing; secret, because a URL may hold a password.
+# URL of a Redis, or nothing; secret, because it may hold a password.
 RedisUrl = Annotated[SecretStr, AfterValidator(_check_redis_url)]
 
 
 class SettingsError(Exception):
-    """An environment variable is missing or bad; the text is one line that names it."""
+    """An environment variable is missing or invalid; the text is one line that names it."""
 
 
 class ServerSettings(BaseSettings):
@@ -33,19 +33,19 @@ class ServerSettings(BaseSettings):
 
     Attributes:
         host: address to listen on; 0.0.0.0 or [::] for all.
-        port: to listen on; 0 for a free one. Absent: the service's own.
-        max_message_bytes: longest message, each way.
-        max_concurrent_calls: calls beyond these are refused with RESOURCE_EXHAUSTED and a time to try again; beyond
-            four times as many, streams that watch health counted, without.
-        query_deadline_s: of a query whose caller set none, in seconds.
-        write_deadline_s: of a write or a batch whose caller set none, in seconds.
-        grace_s: how long calls in flight may go on once the drain has begun, in seconds.
-        drain_delay_s: how long NOT_SERVING is reported before new calls are refused, in seconds.
-        max_connection_age_s: connections are renewed after this, so that callers find new replicas. Absent: never.
-        keepalive_time_s: how often an idle connection is probed, in seconds.
-        keepalive_timeout_s: how long an answer to that may take, in seconds.
+        port: port to listen on; 0 for a free one. Absent: the service's own.
+        max_message_bytes: maximum size of a message, in both directions.
+        max_concurrent_calls: maximum calls under way. More are refused with RESOURCE_EXHAUSTED and a delay before a
+            retry; beyond four times as many (including streams that watch health), without a delay.
+        query_deadline_s: default deadline of a query, in seconds.
+        write_deadline_s: default deadline of a write or a batch, in seconds.
+        grace_s: maximum time for calls in flight after the drain has begun, in seconds.
+        drain_delay_s: time from NOT_SERVING until new calls are refused, in seconds.
+        max_connection_age_s: age at which connections are renewed, so that callers find new replicas. Absent: never.
+        keepalive_time_s: time between two probes of an idle connection, in seconds.
+        keepalive_timeout_s: maximum time for the answer to such a probe, in seconds.
         reflection: whether the server describes its services to tools such as grpcurl.
-        log_level: lowest level that is logged.
+        log_level: lowest level to log.
         log_format: "json", or "console" for people.
     """
 
@@ -67,7 +67,7 @@ class ServerSettings(BaseSettings):
     log_format: LogFormat = "json"
 
     def address(self, default_port: int) -> str:
-        """Returns what to listen on, as gRPC wants it."""
+        """Returns the address to listen on, in gRPC's form."""
         host = f"[{self.host}]" if ":" in self.host and not self.host.startswith("[") else self.host
         return f"{host}:{default_port if self.port is None else self.port}"
 
@@ -76,11 +76,11 @@ def read_settings(settings: type[_Settings], **overrides: Any) -> _Settings:
     """Reads settings from the environment.
 
     Args:
-        settings: their class.
-        overrides: values that come before the environment's, such as those of the command line.
+        settings: the class of the settings.
+        overrides: values that replace those of the environment, such as options of the command line.
 
     Raises:
-        SettingsError: a variable is missing or bad; names every such one, and never shows a secret.
+        SettingsError: variables are missing or invalid; the text names them all, and never shows a secret.
     """
     try:
         return settings(**overrides)
@@ -98,12 +98,12 @@ def _line(settings: type[BaseSettings], details: Any) -> str:
     text = str(details["msg"])
     given = details["input"]
     if details["type"] != "missing" and name is not None and not _is_secret(settings, name):
-        text += f" (it is {str(given)[:_LONGEST_VALUE_SHOWN]!r})"
+        text += f" (it is {str(given)[:_MAX_SHOWN_CHARACTERS]!r})"
     return f"{variable}: {text}"
 
 
 def _variable(settings: type[BaseSettings], location: str) -> tuple[str | None, str]:
-    """Returns the field that a location means, and the environment variable that it is read from."""
+    """Returns the field of a location, and its environment variable."""
     prefix = settings.model_config.get("env_prefix", "")
     for name, field in settings.model_fields.items():
         alias = field.validation_alias
@@ -111,7 +111,7 @@ def _variable(settings: type[BaseSettings], location: str) -> tuple[str | None, 
             alias = alias.choices[0]
         if isinstance(alias, AliasPath):
             alias = str(alias.path[0])
-        # pydantic tells a bad value by its alias where the field has one.
+        # pydantic reports a field by its alias, where it has one.
         if location in (name, alias) or location.lower() == str(alias).lower():
             return name, (alias if alias is not None else prefix + name).upper()
     return None, location.upper()

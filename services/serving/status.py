@@ -30,11 +30,11 @@ DETAILS_KEY: Final = "grpc-status-details-bin"
 INTERNAL_REASON: Final = "INTERNAL"
 INTERNAL_MESSAGE: Final = "An internal error occurred; the server's log tells more under this request id."
 
-# When an overloaded service may be asked again: about as long as a few photographs take.
+# Delay before an overloaded service may be called again: about the time of a few photographs.
 RETRY_DELAY_S: Final = 0.5
 
-# gRPC refuses headers of more than 8 KiB. A text travels twice, percent-encoded (up to 3 bytes for one) in
-# grpc-message and as base64 in the details, the rest in the details alone: these bounds stay below.
+# gRPC refuses headers of more than 8 KiB. The message travels twice: percent-encoded (3 bytes per byte at most) in
+# grpc-message, and as base64 in the details. The metadata is in the details alone. These limits stay below 8 KiB.
 _MAX_MESSAGE_BYTES: Final = 1000
 _MAX_METADATA_BYTES: Final = 200
 _MAX_METADATA_ENTRIES: Final = 8
@@ -53,7 +53,7 @@ CODES: Final[Mapping[type[FashionError], grpc.StatusCode]] = MappingProxyType(
     }
 )
 
-# The way back. UNAVAILABLE seen from a caller is a service that this one depends on.
+# The inverse. To a caller, UNAVAILABLE is a failure of a service that it depends on.
 _CATEGORIES: Final[Mapping[grpc.StatusCode, type[FashionError]]] = MappingProxyType(
     {
         **{code: category for category, code in CODES.items() if code is not grpc.StatusCode.UNAVAILABLE},
@@ -72,7 +72,7 @@ class RpcStatus:
 
 
 def code_of(error: BaseException) -> grpc.StatusCode:
-    """Returns the status code of an error: its category's, INTERNAL for whatever is none."""
+    """Returns the status code of an error: its category's, or INTERNAL."""
     for category in type(error).__mro__:
         if category in CODES:
             return CODES[category]
@@ -80,7 +80,7 @@ def code_of(error: BaseException) -> grpc.StatusCode:
 
 
 def shown(error: BaseException) -> tuple[int, str, str]:
-    """Returns what a caller may know of an error: the number of its code, reason and message, the same for a row."""
+    """Returns the part of an error that a caller may see: code number, reason and message."""
     code = code_of(error)
     if isinstance(error, FashionError) and code is not grpc.StatusCode.INTERNAL:
         return code_number(code), error.reason, _bounded(error.message, _MAX_MESSAGE_BYTES)
@@ -88,13 +88,13 @@ def shown(error: BaseException) -> tuple[int, str, str]:
 
 
 def code_number(code: grpc.StatusCode) -> int:
-    """Returns the number of a code, a value of `google.rpc.Code`."""
+    """Returns the number of a code in `google.rpc.Code`."""
     number, _ = code.value
     return int(number)
 
 
 def status_of(error: BaseException) -> RpcStatus:
-    """Describes an error to the caller, with ErrorInfo, and RetryInfo where trying again later may help."""
+    """Describes an error to the caller, with ErrorInfo, and with RetryInfo where a retry may help."""
     code = code_of(error)
     number, reason, message = shown(error)
     info = error_details_pb2.ErrorInfo(reason=reason, domain=ERROR_DOMAIN)
@@ -111,24 +111,24 @@ def status_of(error: BaseException) -> RpcStatus:
 
 
 def category_of(code: int) -> type[FashionError] | None:
-    """Returns the category that a code number stands for; None for OK and for codes that no category has."""
+    """Returns the category of a code number; None for OK and for codes without a category."""
     return next((category for known, category in _CATEGORIES.items() if code_number(known) == code), None)
 
 
 def error_info(trailing_metadata: Iterable[tuple[str, str | bytes]]) -> error_details_pb2.ErrorInfo | None:
-    """Returns the ErrorInfo that a service of ours sent along; None where there is none, or it is unreadable."""
+    """Returns the ErrorInfo that one of our services sent; None where it is absent or unreadable."""
     found = _details(trailing_metadata, error_details_pb2.ErrorInfo)
     return next((info for info in found if info.domain == ERROR_DOMAIN), None)
 
 
 def retry_delay_s(trailing_metadata: Iterable[tuple[str, str | bytes]]) -> float | None:
-    """Returns when a service says that it may be asked again, in seconds; None where it does not say."""
+    """Returns the delay before a retry that a service asks for, in seconds; None where it asks for none."""
     found = _details(trailing_metadata, error_details_pb2.RetryInfo)
     return next((retry.retry_delay.ToNanoseconds() / 1e9 for retry in found if retry.HasField("retry_delay")), None)
 
 
 def _details(trailing_metadata: Iterable[tuple[str, str | bytes]], kind: type[_Detail]) -> Iterator[_Detail]:
-    """Yields the details of one kind that were sent along, up to where they are unreadable."""
+    """Yields the details of one kind, up to the first that is unreadable."""
     for key, value in trailing_metadata:
         if key != DETAILS_KEY or not isinstance(value, bytes):
             continue
@@ -138,7 +138,7 @@ def _details(trailing_metadata: Iterable[tuple[str, str | bytes]], kind: type[_D
                 if packed.Unpack(detail):
                     yield detail
         except DecodeError:
-            # Somebody else's details, such as a proxy's.
+            # Details of somebody else, such as a proxy.
             return
 
 
@@ -148,12 +148,12 @@ def error_from(
     """Turns the status of another service's answer back into a category.
 
     Args:
-        code: its code.
-        message: its text.
-        trailing_metadata: as the call returned it.
+        code: the status code.
+        message: the status message.
+        trailing_metadata: the trailing metadata of the call.
 
     Returns:
-        The error; None where the code is none that our services answer on purpose (INTERNAL, CANCELLED, UNKNOWN, …).
+        The error; None for codes that our services never answer on purpose (INTERNAL, CANCELLED, UNKNOWN, …).
     """
     info = error_info(trailing_metadata)
     if info is None and code is grpc.StatusCode.RESOURCE_EXHAUSTED:
@@ -169,8 +169,8 @@ def error_from(
 
 
 def _exhausted_in_transport(message: str) -> FashionError:
-    # gRPC itself refuses what is too large, with no details: "CLIENT: Sent message larger than max (…)" before it
-    # leaves, "SERVER: Received message larger than max (…)" on arrival.
+    # gRPC itself refuses large messages, without details: "CLIENT: Sent message larger than max (…)" before sending,
+    # "SERVER: Received message larger than max (…)" on arrival.
     if "larger than max" in message:
         return InvalidInput(f"The message is too large: {message}", reason="MESSAGE_TOO_LARGE")
     return Overloaded(f"The service takes no more calls now: {message}", reason="QUEUE_FULL")

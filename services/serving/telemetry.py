@@ -1,4 +1,4 @@
-"""Structured logs, and the request id that ties together what several services log about one call."""
+"""Structured logs, and the request id that connects the log lines of one call across services."""
 
 import logging
 import logging.config
@@ -13,7 +13,7 @@ import structlog
 
 REQUEST_ID_KEY: Final = "x-request-id"
 
-# What callers may send: bounded, and harmless in any log or header.
+# Request ids that callers may send: bounded, and harmless in any log or header.
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 LogFormat = Literal["json", "console"]
@@ -21,7 +21,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 def accepted_request_id(sent: str | bytes | None) -> str:
-    """Returns the caller's request id where it is usable (1 to 128 of A-Z a-z 0-9 . _ : / + = @ -), else a new one."""
+    """Returns the caller's request id if it is valid (1 to 128 of A-Z a-z 0-9 . _ : / + = @ -), else a new one."""
     if isinstance(sent, str) and _REQUEST_ID.fullmatch(sent):
         return sent
     return uuid.uuid4().hex
@@ -29,24 +29,24 @@ def accepted_request_id(sent: str | bytes | None) -> str:
 
 @contextmanager
 def request_id_bound(request_id: str) -> Iterator[None]:
-    """Puts the request id on every line logged inside, and on every call made to another service."""
+    """Adds the request id to every log line inside, and to every call of another service."""
     with structlog.contextvars.bound_contextvars(request_id=request_id):
         yield
 
 
 def current_request_id() -> str | None:
-    """Returns the id of the request that is being worked on; None outside of any."""
+    """Returns the id of the current request; None outside of any."""
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     return request_id if isinstance(request_id, str) else None
 
 
 def configure_logging(level: LogLevel, log_format: LogFormat, *, stream: TextIO | None = None) -> None:
-    """Sends all logs of the process, those of libraries too, to one stream (standard error), one line an event.
+    """Sends all logs of the process, including those of libraries, to one stream, one line per event.
 
     Args:
-        level: the lowest level that is logged.
+        level: the lowest level to log.
         log_format: "json" for machines, "console" for people.
-        stream: another stream.
+        stream: where to log to; standard error where not given.
     """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -67,7 +67,7 @@ def configure_logging(level: LogLevel, log_format: LogFormat, *, stream: TextIO 
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    # Libraries speak at their own levels only when they have something to complain about.
+    # Libraries log warnings and errors only.
     root.setLevel(max(logging.getLevelName(level.upper()), logging.WARNING))
     for ours in ("services", "cli", "offline"):
         logging.getLogger(ours).setLevel(level.upper())
