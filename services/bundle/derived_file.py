@@ -23,7 +23,7 @@ class DerivedFile:
     """Arrays and metadata in one file, of one format, model version and state of the data that they are derived from.
 
     The file is never the truth. One that is damaged, or of another format, model or state, is deleted and its content
-    computed again: data that was restored from a backup may reach the same state as something else.
+    computed again. Left there, it might fit by chance: restored data can reach the same state with another content.
     """
 
     def __init__(self, path: Path, *, format: str, model_version: str) -> None:

@@ -52,8 +52,8 @@ def decode(
         content: a JPEG, PNG or WebP file.
         limits: the limits to check; None for the default ones.
         enough: takes the upright width and height, and returns the share of them that is needed. A JPEG is then decoded
-            at the next larger of 1/8, 1/4, 1/2 and 1 of its size: libjpeg leaves out the finer frequencies, which takes
-            a fraction of the time.
+            at the next larger of 1/8, 1/4, 1/2 and 1 of its size. That takes a fraction of the time, since libjpeg
+            leaves out the finer frequencies.
 
     Returns:
         The picture, mode "RGB", at its own size or a reduced one.

@@ -247,8 +247,8 @@ class Catalogue:
     def write(self, upserts: Sequence[Upsert] = (), deletes: Collection[str] = ()) -> WriteResult:
         """Creates, replaces and deletes products in one transaction: all of it is on disk when this returns, or none.
 
-        An upsert that changes nothing is not written. That needs the same attributes and the same content: the same
-        photograph and region embedded by the same model, or without a photograph the same embedding in float16.
+        An upsert that changes neither attributes nor content is not written. The content is the same if the same model
+        embedded the same photograph and region; without a photograph, if the embedding is the same in float16.
 
         Args:
             upserts: products, no id twice and none that is also deleted.

@@ -19,8 +19,8 @@ _ORTHONORMAL_WITHIN: Final = 1e-3
 class ReductionFile:
     """A projection in a file of the data directory, of one model and any state of the catalogue.
 
-    Products are projected afresh at every start. A projection that the catalogue has moved away from chooses less
-    well, never wrongly; the index trains a new one once the catalogue has outgrown it.
+    Products are projected afresh at every start. An old projection chooses less well, never wrongly. The index trains
+    a new one once the catalogue has outgrown it.
     """
 
     def __init__(self, directory: Path, model_version: str) -> None:
