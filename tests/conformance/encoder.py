@@ -1,4 +1,4 @@
-"""What every encoder has to do; a runtime joins by subclassing `EncoderConformance` and giving an `encoder` fixture."""
+"""What every encoder must do: a runtime joins by subclassing `EncoderConformance` with an `encoder` fixture."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -23,7 +23,7 @@ class EncoderConformance:
     """The suite."""
 
     def batch(self, encoder: Encoder, count: int = 5) -> NDArray[np.uint8]:
-        """Some different pictures of the encoder's size."""
+        """Returns different pictures of the encoder's size."""
         size = (count, encoder.model.input_height, encoder.model.input_width, 3)
         return np.random.default_rng(5).integers(0, 256, size, dtype=np.uint8)
 

@@ -1,4 +1,4 @@
-"""An embedder that several files of these tests call."""
+"""The embedder that several of these files call."""
 
 from collections.abc import AsyncIterator
 

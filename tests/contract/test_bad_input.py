@@ -1,4 +1,4 @@
-"""Any bad input gets the documented code, reason and text, and the service goes on serving."""
+"""Every bad input gets the documented code, reason and text, and the service goes on serving."""
 
 import io
 import struct
@@ -29,7 +29,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
 
 @pytest.fixture
 def caller(shared: Caller) -> Iterator[Caller]:
-    """Calls the small shop; after the test, the service has to answer as before."""
+    """Yields a caller of the small shop; after the test the service has to answer as before."""
     before = shared.index()
     yield shared
     health = health_pb2_grpc.HealthStub(shared.channel)

@@ -1,4 +1,4 @@
-"""ClassifierService over a real server: every documented answer and error, and that the service goes on after each."""
+"""ClassifierService on a real server: every documented answer and error; the service goes on after each."""
 
 import asyncio
 import io
@@ -101,7 +101,7 @@ async def _assert_refused(
     assert text in (raised.value.details() or "")
     info = error_info(raised.value.trailing_metadata() or ())  # type: ignore[arg-type]
     assert info is not None and (info.reason, info.domain) == (reason, "fashion")
-    # Whatever was refused, the next call is answered.
+    # The next call is answered.
     assert (await service.stub.Classify(_request(embedding=_embedding((0, 1))), timeout=20)).classification
 
 
@@ -228,7 +228,7 @@ async def test_bytes_that_are_no_message(service: _Service) -> None:
 
 
 class _Held:
-    """Holds the classifier's thread until it is let go."""
+    """Holds the classifier's thread until it is released."""
 
     def __init__(self) -> None:
         self.begun, self.go = threading.Semaphore(0), threading.Event()

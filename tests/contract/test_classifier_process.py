@@ -1,4 +1,4 @@
-"""The classifier as a process of its own: with a real bundle on disk, a real Redis, and an embedder or none."""
+"""The classifier in a process of its own, with a real bundle and Redis, with and without an embedder."""
 
 import asyncio
 import json
@@ -124,7 +124,7 @@ async def test_it_follows_what_is_published_and_drains(tmp_path: Path, bundle: B
     await store.publish(early)
     async with _classifier(tmp_path, CLASSIFIER_BUNDLE=str(bundle.path), REDIS_URL=redis_url) as classifier:
         await classifier.serving()
-        # What was there before counts from the first call on.
+        # Candidates published before the start count from the first call.
         assert (await classifier.classify(bundle)).candidates_version == early.version
         late = _candidates(bundle, "Kurtas", "Tops")
         await store.publish(late)
@@ -148,7 +148,7 @@ async def test_redis_may_be_down_at_the_start_and_come_and_go(tmp_path: Path, bu
                 await store.publish(published)
                 await classifier.follows(bundle, published.version)
                 await store.close()
-            # Down again: what is known stays in use.
+            # Redis is down again: the classifier keeps its candidates.
             assert (await classifier.classify(bundle)).candidates_version == published.version
 
 

@@ -72,7 +72,7 @@ def picture(shade: int) -> bytes:
 
 
 class Recording:
-    """An embedder that notes what it was asked, under which request id and deadline, and then does as it is told."""
+    """An embedder that records its calls, with their request id and deadline, and then behaves as the test sets it."""
 
     def __init__(self, inner: Embedder) -> None:
         self._inner = inner
@@ -102,7 +102,7 @@ class Recording:
 
 
 class ScriptedClassifier(classifier_pb2_grpc.ClassifierServiceServicer):
-    """Answers with one classification, or fails as it is told."""
+    """Answers with one classification, or fails as the test sets it."""
 
     def __init__(self) -> None:
         self.requests: list[classifier_pb2.ClassifyRequest] = []
@@ -133,7 +133,7 @@ async def served(service: GrpcService, servicer: object) -> AsyncIterator[str]:
 
 
 class Setup:
-    """A local embedder, the same behind a server, and clients of that."""
+    """A local embedder, the same one behind a server, and its clients."""
 
     def __init__(self, local: LocalEmbedder, recording: Recording, channel: grpc.aio.Channel) -> None:
         self.local = local
@@ -202,7 +202,7 @@ async def test_a_large_batch_goes_in_messages_of_64_and_returns_in_order(setup: 
 
 
 async def test_a_batch_of_large_photographs_is_cut_by_bytes(setup: Setup) -> None:
-    # Not images: the embedder says so for each, which shows that they arrived.
+    # Not images: the embedder refuses each, which shows that they arrived.
     client = setup.with_limits(max_message_bytes=1024 * 1024)
     photographs = [Photograph(bytes([65]) * 400_000) for _ in range(6)]
 
@@ -232,7 +232,7 @@ async def test_an_empty_batch_asks_nobody(setup: Setup) -> None:
 
 
 async def test_a_message_beyond_the_channels_limit_is_the_callers_mistake(setup: Setup) -> None:
-    # gRPC's own refusal, before anything is sent: no client of ours sends such a message, others' may.
+    # gRPC itself refuses it before anything is sent. Our own clients send no such message; others may.
     target = setup.recording
     async with (
         served(EMBEDDER, EmbedderServicer(target, 64)) as address,
@@ -263,7 +263,7 @@ async def test_what_is_left_of_the_deadline_goes_along(setup: Setup) -> None:
 
     assert all(left is not None for left in setup.recording.remaining_s)
     within, own, longer = [left or 0.0 for left in setup.recording.remaining_s]
-    # gRPC rounds what is left up to milliseconds.
+    # gRPC rounds the rest of a deadline up to milliseconds.
     assert within <= 7.1
     assert 7.1 < own <= 20.1
     assert 7.1 < longer <= 20.1
@@ -296,7 +296,7 @@ async def test_a_service_that_hangs_is_unavailable(setup: Setup) -> None:
 
 async def test_nobody_there_is_unavailable_at_once() -> None:
     with socket.socket() as bound:
-        # Bound, so that nobody else can be there, and not listened on.
+        # Bound, so that nobody else takes the port, but not listening.
         bound.bind(("127.0.0.1", 0))
         target = f"127.0.0.1:{bound.getsockname()[1]}"
         for health in (None, EMBEDDER_SERVICE):

@@ -100,7 +100,7 @@ async def test_a_full_queue_is_told_at_once_with_a_time_to_come_back(embedder: R
     waiting = [asyncio.ensure_future(embedder.stub.Embed(embed(picture()), timeout=30)) for _ in range(2)]
     assert await asyncio.to_thread(embedder.encoder.inside.wait, 20)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        # Those that wait may still be on their way: the queue is full when three are there.
+        # Some calls may still be on their way: the queue is full once three are in it.
         await asyncio.gather(*(embedder.stub.Embed(embed(picture()), timeout=30) for _ in range(2)))
     embedder.encoder.gate.set()
 

@@ -1,4 +1,4 @@
-"""`python -m services.embedder`: starts alone, and says in one line why it cannot."""
+"""`python -m services.embedder`: starts alone; if it cannot, it says why in one line."""
 
 import socket
 import subprocess

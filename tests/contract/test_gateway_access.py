@@ -1,4 +1,4 @@
-"""Whose colours: who may read and change them, with which token, and who gets one from the storefront."""
+"""Disliked colours: who may read and change them with which token, and who gets a token from the storefront."""
 
 import socket
 import time
@@ -48,7 +48,7 @@ def test_a_user_dislikes_and_forgets_with_a_token(keyed: Shop) -> None:
     exact = keyed.http.put(f"{COLOURS}/Navy%20Blue", params={"exact": "true"}, headers=headers)
     navy = {"colour": "Navy Blue", "exact": True, "covers": ["Navy Blue"]}
     assert exact.json() == {"colours": [blue, navy]}
-    # Search itself knows: it is the same store.
+    # Search uses the same store.
     found = keyed.grpc.find(product_id="women-dresses-red-0", user_id="ada")
     assert list(found.applied.excluded_colours) == ["Blue", "Navy Blue"]
     assert keyed.http.delete(f"{COLOURS}/Blue", headers=headers).json() == {"colours": [navy]}
@@ -133,7 +133,7 @@ def test_without_a_key_callers_on_this_machine_need_no_token(keyless: Shop) -> N
     assert [each["colour"] for each in keyless.http.get(COLOURS).json()["colours"]] == ["Red"]
     similar = keyless.http.get("/v1/products/men-tshirts-blue-0/similar", params={"user_id": "ada"})
     assert similar.json()["applied"]["excluded_colours"] == ["Red"]
-    # A token that is sent has to be good all the same.
+    # A token that is sent has to be valid all the same.
     problem(keyless.http.get(COLOURS, headers=bearer("ada")), 401, "TOKEN_INVALID")
     assert keyless.http.delete(USER).json() == {"existed": True}
 
@@ -205,7 +205,7 @@ def test_without_the_storefront_there_is_no_session_and_no_page(tmp_path: Path, 
 
 
 def _own_address() -> str | None:
-    """An address of this machine that is not loopback; None where there is none. Nothing is sent."""
+    """Returns an address of this machine that is not loopback, or None; nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))
@@ -218,7 +218,7 @@ def _own_address() -> str | None:
 @pytest.mark.parametrize("storefront", [True, False])
 def test_off_loopback_and_without_a_key_users_are_off(tmp_path: Path, storefront: bool) -> None:
     with shop(tmp_path, host="0.0.0.0", storefront=storefront) as found:
-        # Reached by loopback, but it listens to everybody.
+        # The caller comes by loopback, but the gateway listens on all addresses.
         for method, path in USER_CALLS:
             answer = found.http.request(method, path)
             problem(answer, 401, "TOKEN_MISSING") if storefront else problem(answer, 403, "USER_ENDPOINTS_OFF")

@@ -1,4 +1,4 @@
-"""The catalogue over HTTP: what is written over gRPC is read as JSON, photographs in the sizes asked."""
+"""The catalogue over HTTP: products written over gRPC are read as JSON, photographs in the requested sizes."""
 
 import io
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What surrounds every request: CORS, ids, compression, limits, deadlines, the caller's leaving, the drain."""
+"""What holds for every request: CORS, ids, compression, limits, deadlines, callers that leave, the drain."""
 
 import asyncio
 import gzip
@@ -33,7 +33,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 class HeldSearch:
-    """A search whose answers the test holds in its hands."""
+    """A search whose answers the test controls."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
@@ -79,7 +79,7 @@ def test_an_allowed_origin_may_read_answers_and_errors_and_no_other_may(
         assert answer.headers.get("access-control-allow-origin") == allowed
         assert "Origin" in answer.headers["vary"]
         assert "access-control-allow-credentials" not in answer.headers
-    # A cache must not keep what was said to nobody for a page of the shop's.
+    # A cache must not serve the shop's pages an answer that was given without an origin.
     assert "Origin" in catalogue.http.get(path).headers["vary"]
 
 
@@ -232,7 +232,7 @@ def test_a_body_that_does_not_say_how_long_it_is_is_refused_while_it_comes(catal
         answer = catalogue.http.post("/v1/similar", content=endless(), headers={"Content-Type": "image/png"})
         problem(answer, 413, "BODY_TOO_LARGE")
     except httpx.WriteError:
-        # Who sends without end is cut off in the end.
+        # A sender that never ends is cut off.
         pass
     assert sent < 300_000_000
     assert catalogue.http.get("/readyz").status_code == 200

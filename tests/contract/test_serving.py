@@ -1,4 +1,4 @@
-"""What every service does on a real server, shown on the embedder: limits, deadlines, errors, log, ids, health."""
+"""What every service does on a real server, shown by the embedder: limits, deadlines, errors, log, ids, health."""
 
 import asyncio
 import io
@@ -39,7 +39,7 @@ async def test_a_message_beyond_the_servers_limit_is_refused_by_grpc_itself() ->
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await embedder.stub.Embed(embed(bytes(300 * 1024)))
 
-        # Documented: gRPC refuses it before our code is asked, so there are no details.
+        # As documented: gRPC refuses it before our code is called, so there are no details.
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "larger than max" in (caught.value.details() or "")
         await embedder.stub.Embed(embed(picture()))
@@ -58,7 +58,7 @@ async def test_more_calls_than_allowed_are_refused_with_a_time_to_come_back() ->
         first = await held_up(embedder)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await embedder.stub.Embed(embed(picture()), timeout=30)
-        # Whoever looks after the server still gets an answer.
+        # Health is still answered.
         probe = await embedder.health.Check(health_pb2.HealthCheckRequest())
         embedder.encoder.gate.set()
 
@@ -67,7 +67,7 @@ async def test_more_calls_than_allowed_are_refused_with_a_time_to_come_back() ->
         assert retry_s == 0.5
         assert probe.status == SERVING
         await first
-        # Both have left: the next one finds a place.
+        # Both have ended: there is room for the next one.
         await embedder.stub.Embed(embed(picture()))
 
 
@@ -92,7 +92,7 @@ async def test_a_deadline_ends_the_call_and_what_is_past_it_is_not_encoded(calle
 
         assert [answer.code() for answer in answers] == [grpc.StatusCode.DEADLINE_EXCEEDED] * 2
         await embedder.stub.Embed(embed(picture()), timeout=20)
-        # Of the two, at most the one that had begun.
+        # At most the one of the two that had begun.
         assert embedder.encoder.encoded <= 3
 
 
@@ -101,7 +101,7 @@ async def test_writes_have_longer_by_default() -> None:
         embedder.encoder.gate.clear()
         request = embedder_pb2.BatchEmbedRequest(images=[types_pb2.Image(content=picture())])
         batch = asyncio.ensure_future(embedder.stub.BatchEmbed(request))
-        # A query that began later is over by its own deadline, while the batch still waits.
+        # A query that began later ends by its own deadline while the batch still waits.
         code, reason, _ = await refused(embedder.stub.Embed(embed(picture())))
         assert (code, reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
         assert not batch.done()
@@ -110,7 +110,7 @@ async def test_writes_have_longer_by_default() -> None:
 
 
 async def test_a_caller_who_goes_leaves_nothing_behind(embedder: Running) -> None:
-    # The queue takes 2: each caller who has gone makes room.
+    # The queue takes 2: each caller that has gone makes room.
     for _ in range(6):
         embedder.encoder.inside.clear()
         embedder.encoder.gate.clear()
@@ -126,7 +126,7 @@ async def test_a_caller_who_goes_leaves_nothing_behind(embedder: Running) -> Non
 
 @pytest.fixture
 def log() -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """Captures the log as a service writes it; call it for its lines."""
+    """Captures the log of a service; calling it returns the lines."""
     root = logging.getLogger()
     handlers, level, stream = root.handlers[:], root.level, io.StringIO()
     configure_logging("info", "json", stream=stream)
