@@ -1,4 +1,4 @@
-"""How commands reach the server: the option that names it, and a connection for the length of a command."""
+"""The connection of a command to the server, and the option that names the server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -18,7 +18,7 @@ Server = Annotated[
         "--server",
         envvar="FASHION_SERVER",
         metavar="HOST:PORT",
-        help="The stack, or the search service alone (port 50053).",
+        help="Address of the stack, or of the search service alone (port 50053).",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text.")]
@@ -28,8 +28,8 @@ Result = TypeVar("Result")
 
 @asynccontextmanager
 async def connected(server: str) -> AsyncIterator["SearchClient"]:
-    """A client of the search service at `server`, closed at the end."""
-    # The stubs and grpc take a while to import: `--help` does without them.
+    """Yields a client of the search service at `server`, and closes it."""
+    # The stubs and grpc take long to import, and `--help` needs neither.
     from services.clients.search import SearchClient
 
     async with SearchClient.connect(server) as client:
@@ -37,10 +37,10 @@ async def connected(server: str) -> AsyncIterator["SearchClient"]:
 
 
 def with_client(server: str, work: Callable[["SearchClient"], Coroutine[Any, Any, Result]]) -> Result:
-    """Runs some work with a client of `server` to its end.
+    """Runs a coroutine function with a client of `server`, and returns its result.
 
     Raises:
-        FashionError: the server refused, or does not answer.
+        FashionError: the server refuses, or does not answer.
     """
 
     async def connect_and_work() -> Result:

@@ -14,7 +14,7 @@ from services.contract.values import Gender
 if TYPE_CHECKING:
     from fashion.v1 import search_pb2, types_pb2
 
-PANEL: Final = "Which products are eligible (repeat an option for several values)"
+PANEL: Final = "Only these products (repeat an option for several values)"
 
 
 # Option -> its meaning and an example.

@@ -1,4 +1,4 @@
-"""What the command line shows: consoles, tables of products, errors in one line, exit codes, JSON."""
+"""The output of the command line: consoles, tables, errors in one line, exit codes, JSON."""
 
 import json
 import os
@@ -35,33 +35,33 @@ _INTEGERS_SENT_AS_TEXT = frozenset(
 
 
 def console() -> Console:
-    """Where results go: standard output, at most 100 columns wide."""
+    """Returns standard output, for results, at most 100 columns wide."""
     return _console(stderr=False)
 
 
 def errors() -> Console:
-    """Where progress, hints and errors go: standard error, at most 100 columns wide."""
+    """Returns standard error, for progress, hints and errors, at most 100 columns wide."""
     return _console(stderr=True)
 
 
 def _console(*, stderr: bool) -> Console:
     probe = Console(stderr=stderr)
-    # Rich takes 80 columns for a pipe; what is piped is read as it would be on a wide terminal.
+    # Rich assumes 80 columns for a pipe; a wide terminal is likelier to show it in the end.
     width = min(probe.width, MAX_WIDTH) if probe.is_terminal or "COLUMNS" in os.environ else MAX_WIDTH
     return Console(stderr=stderr, width=width, highlight=False)
 
 
 def command_name() -> str:
-    """How this program was called, so that what it suggests can be typed as it stands: such as ".venv/bin/fashion"."""
+    """Returns the name that started this program, such as ".venv/bin/fashion", for suggestions to type."""
     called = Path(sys.argv[0])
-    found = shutil.which("fashion")
-    if called.name != "fashion" or (found is not None and Path(found).resolve() == called.resolve()):
+    on_path = shutil.which("fashion")
+    if called.name != "fashion" or (on_path is not None and Path(on_path).resolve() == called.resolve()):
         return "fashion"
     return str(called)
 
 
 def exit_code(error: FashionError) -> int:
-    """The exit code that stands for a category of errors."""
+    """Returns the exit code for a category of errors."""
     match error:
         case InvalidInput():
             return EXIT_BAD_INPUT
@@ -73,8 +73,8 @@ def exit_code(error: FashionError) -> int:
             return EXIT_ERROR
 
 
-def say_error(message: str, reason: str | None = None) -> None:
-    """Says in one line what went wrong."""
+def print_error(message: str, reason: str | None = None) -> None:
+    """Prints an error in one line."""
     line = Text("error: ", style="bold red")
     line.append(" ".join(message.split()), style="default")
     if reason:
@@ -83,14 +83,14 @@ def say_error(message: str, reason: str | None = None) -> None:
 
 
 def print_json(document: object) -> None:
-    """Prints a JSON document to standard output, for programs."""
+    """Prints a JSON document on standard output, for programs."""
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
 
 
 def message_document(message: Message) -> dict[str, Any]:
-    """A message as a JSON document: proto3 JSON with the protos' field names, but 64-bit integers as numbers.
+    """Returns a message as proto3 JSON with the protos' field names, but with 64-bit integers as numbers.
 
-    Fields without a value are absent where they are optional; lists and plain values are always there.
+    An optional field without a value is absent; lists and plain values are always there.
     """
     document: dict[str, Any] = MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
@@ -116,11 +116,11 @@ def _unquote_integers(message: Message, document: dict[str, Any]) -> None:
 
 
 def plain_table(columns: Sequence[tuple[str, dict[str, Any]]], rows: Iterable[Sequence[str | Text]]) -> Table:
-    """A table without vertical lines; each column is its heading and Rich's options for it."""
+    """Returns a table without lines; a column is its heading and Rich's options for it."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", expand=False)
     for heading, options in columns:
         table.add_column(heading, **{"no_wrap": True, "overflow": "ellipsis", **options})
     for row in rows:
-        # Texts of the catalogue are no markup.
+        # Text gives no meaning to the brackets of a product's name.
         table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
     return table

@@ -1,4 +1,4 @@
-"""`fashion catalogue`: what the catalogue holds, one product or many, a map of them, and deleting some."""
+"""`fashion catalogue`: counts, lists, shows, maps and deletes the products of the catalogue."""
 
 from enum import Enum
 from pathlib import Path
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from services.clients.search import SearchClient
 
 app = typer.Typer(
-    help="Look into the catalogue.",
+    help="Look into the catalogue, draw a map of it, or delete products.",
     epilog="Example: fashion catalogue stats",
     rich_markup_mode="rich",
     no_args_is_help=True,
     add_completion=False,
 )
 
-# The server takes this many ids in one call.
+# The server takes at most this many ids per call.
 _DELETE_AT_ONCE = 500
-_TYPES_SHOWN = 20
+_MAX_TYPES_SHOWN = 20
 _PICTURES = (".png", ".svg", ".pdf")
 
 
 class ColourBy(Enum):
-    """What a map can be coloured by."""
+    """The attribute that colours a map."""
 
     GENDER = "gender"
     ARTICLE_TYPE = "article_type"
@@ -51,7 +51,7 @@ def stats(
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
-    """Show how many products there are, of which types, and how fresh the index is."""
+    """Count the products by type, and show how fresh the index is."""
     from cli import output
 
     index = with_client(server, lambda client: client.get_index())
@@ -69,14 +69,14 @@ def stats(
         ("candidates version", index.candidates_version or "none yet"),
     ]
     if index.outdated_count:
-        facts.append(("of another model", f"{index.outdated_count:,}: not found until they are ingested again"))
+        facts.append(("of another model", f"{index.outdated_count:,}; ingest them again to find them"))
     to = output.console()
     to.print(output.plain_table([("Catalogue", {"style": "dim"}), ("", {"overflow": "fold", "no_wrap": False})], facts))
     if not index.derived_types:
-        to.print("\nIt is empty. Fill it with: fashion ingest PATH")
+        to.print("\nThe catalogue is empty. Fill it with: fashion ingest PATH")
         return
     largest = sorted(index.derived_types, key=lambda each: (-each.product_count, each.label))
-    shown = largest if all_types else largest[:_TYPES_SHOWN]
+    shown = largest if all_types else largest[:_MAX_TYPES_SHOWN]
     to.print()
     to.print(
         output.plain_table(
@@ -92,18 +92,18 @@ def stats(
     "list",
     epilog=(
         "Example: fashion catalogue list --article-type Tshirts --colour Blue --limit 20\n\n"
-        '--json prints {"products": [fashion.v1.Product, …], "total_size"} (protos/fashion/v1/types.proto).'
+        '--json prints {"products", "total_size"}; a product is a fashion.v1.Product (protos/fashion/v1/types.proto).'
     ),
 )
 @filters.filter_options("chosen")
 def list_products(
     *,
     chosen: "search_pb2.Filter | None",
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many products to list.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Number of products to list at most.")] = 50,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
-    """List products in the order of their ids."""
+    """List products by id."""
     from cli import output
 
     products, total = with_client(server, lambda client: _first_products(client, chosen, limit))
@@ -134,7 +134,7 @@ def get(
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
-    """Show one product, and write its photograph to a file where asked."""
+    """Show one product, and write its photograph to a file if you want."""
     from cli import output
 
     async def work(client: "SearchClient") -> "types_pb2.Product":
@@ -162,8 +162,8 @@ def get(
 @app.command(
     epilog=(
         "Example: fashion catalogue delete 1001 1002\n\n"
-        '--json prints {"deleted": [id, …], "failed": [{"product_id", "reason", "message"}], "index_version"}.\n\n'
-        "Exit code 3: at least one was not there; the others are deleted all the same."
+        '--json prints {"deleted", "failed", "index_version"}: a failure has product_id, reason, message.\n\n'
+        "Exit code 3: at least one product was not there; the others are deleted."
     )
 )
 def delete(
@@ -213,8 +213,8 @@ def delete(
     "map",
     epilog=(
         "Examples:\n\nfashion catalogue map\n\nfashion catalogue map --output map.png --colour-by base_colour\n\n"
-        "It reads the data directory of a stack, running or not, on this machine; about a minute for 5,000 products. "
-        "Needs the extra `train`.\n\n"
+        "It reads the data directory of a stack on this machine, running or not, and takes about a minute for 5,000 "
+        "products. It needs the extra `train`.\n\n"
         '--json prints {"file", "picture", "products", "catalogue_size", "model_version"}.\n\n'
         "Exit code 3: there is no catalogue, or it is empty."
     ),
@@ -222,25 +222,39 @@ def delete(
 def make_map(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     products: Annotated[
-        int, typer.Option("--products", metavar="N", min=1, max=5000, help="At most so many, of every type its share.")
+        int,
+        typer.Option(
+            "--products",
+            metavar="N",
+            min=1,
+            max=5000,
+            help="Number of random products at most; each type gets its share.",
+        ),
     ] = 5000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the choice of products and of their places.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the choice of products and of their places.")] = 1,
     picture: Annotated[
         Path | None,
-        typer.Option("--output", metavar="FILE", dir_okay=False, help="Draw it too: a .png, .svg or .pdf."),
+        typer.Option("--output", metavar="FILE", dir_okay=False, help="Draw the map too, as .png, .svg or .pdf."),
     ] = None,
     colour_by: Annotated[
-        ColourBy, typer.Option("--colour-by", metavar="ATTRIBUTE", help=f"{', '.join(one.value for one in ColourBy)}.")
+        ColourBy,
+        typer.Option(
+            "--colour-by",
+            metavar="ATTRIBUTE",
+            help=f"Colour the drawing by {', '.join(each.value for each in ColourBy)}.",
+        ),
     ] = ColourBy.SUB_CATEGORY,
     as_json: AsJson = False,
 ) -> None:
-    """Lay the catalogue out in two dimensions, alike products together, for the storefront's page /map."""
+    """Place similar products together on a map, for the page /map of the storefront."""
     from cli import output
     from offline.catalogue_map.layout import MAP_FILE, draw_sample, lay_out, write_document
     from services.search.catalogue.database import CatalogueUnusable
 
     if picture is not None and picture.suffix.lower() not in _PICTURES:
-        raise InvalidInput(f"{picture}: a picture ends in {', '.join(_PICTURES)}", reason="FILE_UNKNOWN")
+        raise InvalidInput(
+            f"The picture {picture} has an unknown suffix: use one of {', '.join(_PICTURES)}.", reason="FILE_UNKNOWN"
+        )
     with output.errors().status("Reading the catalogue …") as status:
         try:
             sample = draw_sample(data_dir, products, seed)
@@ -257,20 +271,20 @@ def make_map(
                 draw_map(laid_out, colour_by.value, picture)
         except OSError as error:
             raise unwritable(file, error) from None
-    found = len(sample.products)
+    count = len(sample.products)
     if as_json:
         output.print_json(
             {
                 "file": str(file),
                 "picture": None if picture is None else str(picture),
-                "products": found,
+                "products": count,
                 "catalogue_size": sample.catalogue_size,
                 "model_version": sample.model_version,
             }
         )
         return
     to = output.console()
-    to.print(f"{found:,} of {sample.catalogue_size:,} products: {file}", markup=False, soft_wrap=True)
+    to.print(f"{count:,} of {sample.catalogue_size:,} products: {file}", markup=False, soft_wrap=True)
     if picture is not None:
         to.print(f"Picture: {picture}", markup=False, soft_wrap=True)
 

@@ -1,10 +1,11 @@
-"""`fashion dataset`: gets, draws, splits and checks data sets in Kaggle's layout."""
+"""`fashion dataset`: downloads, draws, splits and checks data sets in Kaggle's layout."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.files import write_file
 from services.contract.errors import InvalidInput, Upstream
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     add_completion=False,
     no_args_is_help=True,
-    help="Data sets in Kaggle's layout (styles.csv and images/ID.jpg): download, draw, split, check.",
+    help="Download, draw, split or check a data set in Kaggle's layout: styles.csv and images/ID.jpg.",
     epilog="Example: fashion dataset draw demo-catalogue",
 )
 
@@ -29,27 +30,28 @@ DatasetPath = Annotated[
 @app.command(
     epilog=(
         "Examples:\n\nfashion dataset download\n\nfashion dataset download --full\n\n"
-        "Exit codes: 0 done · 4 no network, no credentials or not allowed"
+        "Exit codes: 0 done · 4 no network, no credentials or no permission"
     )
 )
 def download(
     full: Annotated[
-        bool, typer.Option("--full", help=f"The large photographs ({LARGE}, about 25 GB) instead of 60 x 80 pixels.")
+        bool,
+        typer.Option("--full", help=f"Take the large photographs ({LARGE}, about 25 GB) instead of 60 x 80 pixels."),
     ] = False,
 ) -> None:
-    """Download the public data set from Kaggle and print the folder that it is in."""
+    """Download the public data set from Kaggle, and print its folder."""
     import kagglehub
 
     handle = LARGE if full else SMALL
     try:
         folder = kagglehub.dataset_download(handle)
-    except Exception as error:  # kagglehub lets errors of all its libraries through
+    except Exception as error:  # kagglehub passes on any exception of its libraries
         raise _download_error(handle, error) from error
     typer.echo(folder)
 
 
 def _download_error(handle: str, error: Exception) -> Upstream:
-    """What to do about a download that failed, told from the kind of failure."""
+    """Describes why a download failed, and what to do."""
     import requests
     from kagglehub.exceptions import CredentialError, UnauthenticatedError
 
@@ -58,31 +60,31 @@ def _download_error(handle: str, error: Exception) -> Upstream:
     )
     if isinstance(error, (CredentialError, UnauthenticatedError)) or status in (401, 403):
         return Upstream(
-            f"Kaggle refused {handle}: put a token in ~/.kaggle/kaggle.json, or set KAGGLE_USERNAME and KAGGLE_KEY",
+            f"Kaggle refused {handle}: put a token in ~/.kaggle/kaggle.json, or set KAGGLE_USERNAME and KAGGLE_KEY.",
             reason="KAGGLE_REFUSED",
         )
     if isinstance(error, (requests.ConnectionError, requests.Timeout)):
         return Upstream(
-            f"Kaggle cannot be reached to download {handle}: without a network, "
-            "`fashion dataset draw FOLDER` makes a catalogue of its own",
+            f"Kaggle cannot be reached to download {handle}. Without a network, "
+            "`fashion dataset draw FOLDER` makes a demo catalogue.",
             reason="KAGGLE_UNREACHABLE",
         )
     text = " ".join(str(error).split()) or type(error).__name__
-    return Upstream(f"downloading {handle} failed: {text}", reason="KAGGLE_FAILED")
+    return Upstream(f"The download of {handle} failed: {text}.", reason="KAGGLE_FAILED")
 
 
 @app.command(
     epilog=(
         "Example: fashion dataset draw demo-catalogue --products 480\n\n"
-        "The same seed gives the same files. OUT must be new or empty.\n\nExit codes: 0 done · 2 bad input, "
-        "or OUT is not empty"
+        "The same seed gives the same files. OUT must be new or empty.\n\nExit codes: 0 done · 2 bad input, or OUT is "
+        "not empty"
     )
 )
 def draw(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to draw into; made if missing.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder for the data set, which need not exist.")],
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Another seed gives other products.")] = 7,
     products: Annotated[
-        int, typer.Option("--products", metavar="N", min=1, max=5000, help="How many products to draw.")
+        int, typer.Option("--products", metavar="N", min=1, max=5000, help="Number of products to draw.")
     ] = 480,
 ) -> None:
     """Draw a demo catalogue: products that do not exist, in Kaggle's layout."""
@@ -100,13 +102,13 @@ def draw(
 @app.command(
     epilog=(
         "Example: fashion dataset split fashion-product-images-small.zip parts\n\n"
-        "Products with the same name and colour, or with the same photograph, come into the same part. "
+        "Products with the same name and colour, or with the same photograph, go into the same part. "
         "The same salt gives the same split.\n\nExit codes: 0 done · 2 bad input"
     )
 )
 def split(
     path: DatasetPath,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder for train, validation and test .zip.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder for train.zip, validation.zip and test.zip.")],
     salt: Annotated[
         str | None, typer.Option("--salt", metavar="TEXT", help="Another salt gives another split.")
     ] = None,
@@ -117,19 +119,19 @@ def split(
     from offline.dataset.split import DEFAULT_SALT, PARTS, part_of_groups, photograph_digests, twin_groups, write_subset
 
     if out.exists() and not out.is_dir():
-        raise InvalidInput(f"{out} is a file, not a folder", reason="NOT_A_FOLDER")
+        raise InvalidInput(f"{out} is a file, not a folder: name a folder.", reason="NOT_A_FOLDER")
     with open_dataset(path) as dataset, output.errors().status("comparing photographs") as status:
         groups = twin_groups(dataset.rows, photograph_digests(dataset))
         parts = part_of_groups(groups, salt or DEFAULT_SALT)
         rows = []
         for part in PARTS:
             status.update(f"writing {part}.zip")
-            mine = [group for group, its_part in zip(groups, parts, strict=True) if its_part == part]
-            ids = {product for group in mine for product in group}
+            in_part = [group for group, its_part in zip(groups, parts, strict=True) if its_part == part]
+            ids = {product for group in in_part for product in group}
             file = out / f"{part}.zip"
             write_subset(dataset, ids, file)
             types = len({row.derived_type for row in dataset.rows if row.id in ids})
-            rows.append((part, f"{len(ids):,}", f"{len(mine):,}", f"{types:,}", str(file)))
+            rows.append((part, f"{len(ids):,}", f"{len(in_part):,}", f"{types:,}", str(file)))
     right = {"justify": "right"}
     columns = [("part", {}), ("products", right), ("groups", right), ("derived types", right), ("file", {})]
     output.console().print(output.plain_table([(name, dict(options)) for name, options in columns], rows))
@@ -139,7 +141,7 @@ def split(
     epilog=(
         "Examples:\n\nfashion dataset check fashion-product-images-small.zip\n\n"
         "fashion dataset check my-shop/ --json report.json\n\n"
-        "Exit codes: 0 readable, also where rows were repaired or dropped · 2 no data set, or a broken one"
+        "Exit codes: 0 readable, also with rows that were repaired or dropped · 2 no data set, or a broken one"
     )
 )
 def check(
@@ -148,18 +150,15 @@ def check(
         Path | None,
         typer.Option("--json", metavar="FILE", dir_okay=False, help="Write the whole report as JSON to this file."),
     ] = None,
-    show: Annotated[int, typer.Option("--show", metavar="N", min=0, help="How many findings to print.")] = 20,
+    show: Annotated[int, typer.Option("--show", metavar="N", min=0, help="Number of findings to print.")] = 20,
 ) -> None:
-    """Read a data set and say what is wrong with it: every row repaired or dropped, and why."""
+    """Read a data set, and show every row that was repaired or dropped, and why."""
     from offline.dataset.rows import open_dataset
 
     with open_dataset(path) as dataset:
         report = dataset.report
     if json_file is not None:
-        try:
-            json_file.write_text(report.to_json() + "\n", encoding="utf-8")
-        except OSError as error:
-            raise InvalidInput(f"{json_file}: {error.strerror}", reason="FILE_NOT_WRITABLE") from error
+        write_file(json_file, report.to_json() + "\n")
     _print_report(report, show)
 
 
@@ -183,7 +182,7 @@ def _print_report(report: "DatasetReport", show: int) -> None:
     )
     if not report.findings or show == 0:
         return
-    # What was lost before what was mended.
+    # Losses before repairs.
     order = {"dropped": 0, "repaired": 1, "note": 2}
     findings = sorted(report.findings, key=lambda finding: (order[finding.kind], finding.line))
     console.print()

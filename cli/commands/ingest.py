@@ -1,4 +1,4 @@
-"""`fashion ingest`: puts a data set into the catalogue, with a progress bar and a report."""
+"""`fashion ingest`: puts the products of a data set into the catalogue, with a progress bar and a report."""
 
 import asyncio
 from pathlib import Path
@@ -21,10 +21,10 @@ app = typer.Typer(rich_markup_mode="rich", add_completion=False)
         "Examples:\n\nfashion ingest fashion-product-images-small.zip\n\n"
         "fashion ingest my-shop/ --report report.json\n\n"
         "PATH is a folder or a zip with styles.csv (id, gender, masterCategory, subCategory, articleType, baseColour, "
-        "season, year, usage, productDisplayName) and images/ID.jpg. Run it again at any time: only what is new or "
-        "changed is embedded. Products that the data set does not name are left alone.\n\n"
-        "Exit codes: 0 done, also where rows were dropped or refused: the report names each · 1 no row became a "
-        "product · 2 bad input · 4 the server stayed unavailable: run it again to go on · 130 interrupted: the same"
+        "season, year, usage, productDisplayName) and images/ID.jpg. You can repeat it at any time: it sends all rows, "
+        "but embeds only new or changed photographs. It never deletes products.\n\n"
+        "Exit codes: 0 done; the report names each row that was dropped or refused · 1 no row became a product · 2 bad "
+        "input · 4 the server stayed unavailable: repeat the command to go on · 130 interrupted: repeat it too"
     )
 )
 def ingest(
@@ -33,20 +33,20 @@ def ingest(
         Path | None,
         typer.Option("--report", metavar="FILE", dir_okay=False, help="Write the whole report as JSON to this file."),
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="The first N products only.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="Take only the first N products.")
+    ] = None,
     batch_rows: Annotated[
-        int, typer.Option("--batch-rows", metavar="N", min=1, max=500, help="Rows sent in one call at most.")
+        int, typer.Option("--batch-rows", metavar="N", min=1, max=500, help="Rows per call at most.")
     ] = 64,
-    in_flight: Annotated[
-        int, typer.Option("--in-flight", metavar="N", min=1, max=16, help="Calls at the same time.")
-    ] = 3,
+    in_flight: Annotated[int, typer.Option("--in-flight", metavar="N", min=1, max=16, help="Calls at once.")] = 3,
     show: Annotated[
-        int, typer.Option("--show", metavar="N", min=0, help="How many dropped and refused rows to print.")
+        int, typer.Option("--show", metavar="N", min=0, help="Number of dropped and refused rows to print.")
     ] = 10,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
-    """Put a data set into the catalogue: reads, repairs, sends, and names every row left out."""
+    """Put the products of a data set into the catalogue, and name every row that is left out."""
     from cli import ingestion, output
     from offline.dataset.rows import open_dataset
     from offline.ingest import IngestLimits
@@ -55,13 +55,13 @@ def ingest(
     with open_dataset(path) as dataset:
         rows = dataset.rows if limit is None else dataset.rows[:limit]
         if not rows:
-            raise InvalidInput(f"{path}: no row can become a product", reason="DATASET_EMPTY")
+            raise InvalidInput(f"No row of {path} can become a product.", reason="DATASET_EMPTY")
 
         done: list[IngestReport] = []
 
         async def work() -> None:
             async with connected(server) as client:
-                # Better to hear at once than after all retries that nobody is there.
+                # Fails at once where no server is there, rather than after all retries.
                 await client.get_index()
                 await ingestion.run(client, dataset, rows=rows, limits=limits, to=output.errors(), keep=done.append)
 
@@ -70,7 +70,7 @@ def ingest(
         except (FashionError, KeyboardInterrupt):
             if done:
                 _finish(done[-1], report, as_json, show)
-                output.errors().print("Not finished. The same command goes on where this one stopped.", style="yellow")
+                output.errors().print("Not finished. Repeat the command to go on.", style="yellow")
             raise
         _finish(done[-1], report, as_json, show)
         if done[-1].rows_done == len(done[-1].failures):

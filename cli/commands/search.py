@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
-_QUERY = "What to find similar products for (one of the two)"
-_STEER = "Whom it is for, and where to look"
+_QUERY = "The query: a product or a photograph"
+_STEER = "Who asks, and where to search"
 
 
 class Scope(Enum):
-    """Where to search; AUTO is the whole inventory for a product, the predicted derived type for a photograph."""
+    """Where to search; AUTO means the whole inventory for a product, the predicted derived type for a photograph."""
 
     AUTO = "auto"
     PREDICTED_TYPE = "predicted-type"
@@ -35,18 +35,19 @@ class Scope(Enum):
         "Examples:\n\n"
         "fashion search --product-id 1001 --colour Blue\n\n"
         "fashion search --image photo.jpg --user anna --top-k 5 --contact-sheet out.png\n\n"
-        "--json prints fashion.v1.FindSimilarResponse (protos/fashion/v1/search.proto) under that file's field "
-        "names, in proto3 JSON with 64-bit integers as numbers: products[].product, products[].similarity, applied, "
-        "classification (for a photograph).\n\n"
-        "Exit codes: 0 done, also where no product is eligible · 1 unexpected · 2 bad usage or input, such as an "
-        "unknown colour · 3 no such product · 4 unavailable, overloaded or out of time: try again"
+        "--json prints fashion.v1.FindSimilarResponse (protos/fashion/v1/search.proto) with the field names of that "
+        "file: products, each with product and similarity; applied; classification, for a photograph. It is proto3 "
+        "JSON, but 64-bit integers are numbers.\n\n"
+        "Exit codes: 0 done, also without any eligible product · 1 unexpected · 2 bad usage or input, such as an "
+        "unknown colour · 3 no such product · 4 server unavailable, overloaded or too slow: try again"
     )
 )
 @filters.filter_options("chosen")
 def search(
     *,
     product_id: Annotated[
-        str | None, typer.Option("--product-id", metavar="ID", help="A product.", rich_help_panel=_QUERY)
+        str | None,
+        typer.Option("--product-id", metavar="ID", help="Search for products like this one.", rich_help_panel=_QUERY),
     ] = None,
     image: Annotated[
         Path | None,
@@ -56,7 +57,7 @@ def search(
             exists=True,
             dir_okay=False,
             readable=True,
-            help="A photograph: JPEG, PNG or WebP.",
+            help="Search for products like this photograph: JPEG, PNG or WebP.",
             rich_help_panel=_QUERY,
         ),
     ] = None,
@@ -65,14 +66,14 @@ def search(
         typer.Option(
             "--region",
             metavar="L,T,R,B",
-            help="The part of the photograph that is meant: left, top, right, bottom as shares in 0..1.",
+            help="Use only this part of the photograph: left, top, right, bottom, each from 0 to 1.",
             rich_help_panel=_QUERY,
         ),
     ] = None,
     chosen: "search_pb2.Filter | None",
     include_out_of_stock: Annotated[
         bool,
-        typer.Option("--include-out-of-stock", help="Products out of stock too.", rich_help_panel=filters.PANEL),
+        typer.Option("--include-out-of-stock", help="Show products out of stock too.", rich_help_panel=filters.PANEL),
     ] = False,
     user: Annotated[
         str | None,
@@ -84,7 +85,7 @@ def search(
         bool,
         typer.Option(
             "--require-preferences",
-            help="Fail, rather than answer without them, where the user's dislikes cannot be read.",
+            help="Fail where the user's dislikes cannot be read, instead of answering without them.",
             rich_help_panel=_STEER,
         ),
     ] = False,
@@ -101,7 +102,7 @@ def search(
         typer.Option(
             "--scope",
             metavar="SCOPE",
-            help="predicted-type, inventory, or auto: the inventory for a product, the predicted type for an image.",
+            help="predicted-type, inventory or auto: the inventory for a product, the predicted type for a photograph.",
             rich_help_panel=_STEER,
         ),
     ] = Scope.AUTO,
@@ -110,14 +111,14 @@ def search(
         typer.Option(
             "--derived-type",
             metavar="TYPE",
-            help='Search this derived type instead, such as "Men Tshirts".',
+            help='Search only this derived type, such as "Men Tshirts".',
             rich_help_panel=_STEER,
         ),
     ] = None,
-    top_k: Annotated[int, typer.Option("--top-k", "-k", metavar="N", help="How many products, 1..100.")] = 10,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", metavar="N", help="Number of products, 1 to 100.")] = 10,
     contact_sheet: Annotated[
         Path | None,
-        typer.Option("--contact-sheet", metavar="PNG", dir_okay=False, help="Also draw the answer as a picture."),
+        typer.Option("--contact-sheet", metavar="PNG", dir_okay=False, help="Draw the answer as a picture too."),
     ] = None,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
@@ -146,16 +147,16 @@ def search(
 
 
 def parse_region(text: str) -> Box:
-    """Reads "left,top,right,bottom".
+    """Parses "left,top,right,bottom"; the server checks the values.
 
     Raises:
-        InvalidInput: these are not four numbers; the server judges their values.
+        InvalidInput: the text is not four numbers.
     """
     try:
         left, top, right, bottom = (float(part) for part in text.split(","))
     except ValueError:
         raise InvalidInput(
-            f"--region {text!r} is not four numbers left,top,right,bottom such as 0.1,0,0.9,0.5",
+            f"The region {text!r} is not four numbers left,top,right,bottom, such as 0.1,0,0.9,0.5.",
             reason="REGION_INVALID",
         ) from None
     return Box(left, top, right, bottom)
@@ -165,10 +166,10 @@ def _set_query(
     request: "search_pb2.FindSimilarRequest", product_id: str | None, image: Path | None, region: str | None
 ) -> None:
     if (product_id is None) == (image is None):
-        raise InvalidInput("name either --product-id or --image", reason="QUERY_MISSING")
+        raise InvalidInput("Name either --product-id or --image.", reason="QUERY_MISSING")
     if product_id is not None:
         if region is not None:
-            raise InvalidInput("--region belongs to --image", reason="REGION_INVALID")
+            raise InvalidInput("The option --region needs --image.", reason="REGION_INVALID")
         request.product_id = product_id
     if image is not None:
         request.image.content = read_file(image)
@@ -183,7 +184,10 @@ def _set_scope(request: "search_pb2.FindSimilarRequest", scope: Scope, derived_t
 
     if derived_types:
         if scope is not Scope.AUTO:
-            raise InvalidInput("--derived-type and --scope exclude each other", reason="SCOPE_INVALID")
+            raise InvalidInput(
+                "The options --derived-type and --scope exclude each other: leave one of them out.",
+                reason="SCOPE_INVALID",
+            )
         request.scope = search_pb2.SEARCH_SCOPE_DERIVED_TYPES
         request.derived_types.extend(derived_types)
     elif scope is Scope.PREDICTED_TYPE:

@@ -1,4 +1,4 @@
-"""`fashion users`: the colours that a user dislikes, and forgetting all that is kept about them."""
+"""`fashion users`: remembers, lists and forgets the colours that a user dislikes."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Protocol
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fashion.v1 import search_pb2
 
 app = typer.Typer(
-    help="Colours that a user dislikes. Disliked colours are never shown to that user.",
+    help="Change and show the colours that a user dislikes. Searches for that user leave them out.",
     epilog="Example: fashion users dislike anna Yellow",
     rich_markup_mode="rich",
     no_args_is_help=True,
@@ -38,12 +38,13 @@ def dislike(
     user: User,
     colours: ColourNames,
     exact: Annotated[
-        bool, typer.Option("--exact", help="This very colour only, not its family (Blue: Navy Blue, …).")
+        bool,
+        typer.Option("--exact", help="Only this colour, not its family (without --exact, Blue includes Navy Blue)."),
     ] = False,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
-    """Remember colours that a user dislikes, with their families unless --exact is given."""
+    """Remember that a user dislikes some colours, each with its family."""
     changed = with_client(server, lambda client: client.add_disliked_colours(user, colours, exact=exact))
     _show(user, changed, as_json)
 
@@ -54,7 +55,7 @@ def dislike(
     )
 )
 def undislike(user: User, colours: ColourNames, as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:
-    """Forget that a user dislikes some colours, named as they were added."""
+    """Forget that a user dislikes some colours; name them as they were added."""
     changed = with_client(server, lambda client: client.remove_disliked_colours(user, colours))
     _show(user, changed, as_json)
 
@@ -69,15 +70,15 @@ def list_colours(user: User, as_json: AsJson = False, server: Server = DEFAULT_S
 
 @app.command(epilog='Example: fashion users forget anna\n\n--json prints {"user_id", "existed"}.')
 def forget(user: User, as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:
-    """Erase all that is kept about a user."""
+    """Erase everything that is stored about a user."""
     from cli import output
 
     existed = with_client(server, lambda client: client.forget_user(user)).existed
     if as_json:
         output.print_json({"user_id": user, "existed": existed})
     else:
-        said = f"Forgot all about {user}." if existed else f"Nothing was known about {user}."
-        output.console().print(said, markup=False)
+        text = f"Forgot everything about {user}." if existed else f"Nothing was stored about {user}."
+        output.console().print(text, markup=False)
 
 
 def _show(user: str, response: _WithColours, as_json: bool) -> None:
