@@ -1,4 +1,4 @@
-"""Shows an answer of FindSimilar: as a table with what was applied, and as a section of a contact sheet."""
+"""An answer of FindSimilar for people: as a table, and as a section of a contact sheet."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -16,7 +16,7 @@ from services.contract.values import Box
 if TYPE_CHECKING:
     from services.clients.search import SearchClient
 
-# A contact sheet asks for this many photographs at the same time.
+# Calls for photographs of a contact sheet at once.
 _PHOTOGRAPHS_AT_ONCE = 8
 
 _DEGRADED = {
@@ -32,11 +32,11 @@ _DEGRADED = {
 
 def print_products(
     to: Console,
-    found: Sequence[search_pb2.SimilarProduct],
+    products: Sequence[search_pb2.SimilarProduct],
     *,
     marks: dict[str, Mark] | None = None,
 ) -> None:
-    """Prints products with rank, id, name, derived type, colour and similarity; marked ones with a word."""
+    """Prints products with rank, id, name, derived type, colour and similarity, and their marks."""
     marks = marks or {}
     columns: list[tuple[str, dict[str, object]]] = [
         ("#", {"justify": "right"}),
@@ -49,7 +49,7 @@ def print_products(
     if marks:
         columns.append(("", {"min_width": 6}))
     rows: list[list[str | Text]] = []
-    for rank, similar in enumerate(found, start=1):
+    for rank, similar in enumerate(products, start=1):
         product = similar.product
         mark = marks.get(product.id)
         row: list[str | Text] = [
@@ -73,13 +73,13 @@ def print_answer(
     marks: dict[str, Mark] | None = None,
     classification: bool = True,
 ) -> None:
-    """Prints what a photograph was recognised as, the products, and what was applied to find them.
+    """Prints the classification of a photograph, the products, and the scope of the search.
 
     Args:
-        to: where.
+        to: the console.
         response: the answer.
         marks: words beside products, by id.
-        classification: whether to say what the photograph was recognised as.
+        classification: whether to print the classification.
     """
     if classification and response.HasField("classification"):
         to.print(Text(describe_classification(response.classification)))
@@ -95,7 +95,7 @@ def print_answer(
 
 
 def describe_classification(classification: types_pb2.Classification) -> str:
-    """What a photograph was recognised as, in one line."""
+    """Returns the classification of a photograph in one line."""
     parts: list[str] = []
     if classification.sub_categories:
         first = classification.sub_categories[0]
@@ -109,7 +109,7 @@ def describe_classification(classification: types_pb2.Classification) -> str:
 
 
 def describe_applied(response: search_pb2.FindSimilarResponse) -> str:
-    """What was applied to a search, in one line."""
+    """Returns the scope of a search and its exclusions in one line."""
     applied = response.applied
     if applied.scope == search_pb2.SEARCH_SCOPE_INVENTORY or not applied.derived_types:
         where = "the whole inventory"
@@ -122,7 +122,7 @@ def describe_applied(response: search_pb2.FindSimilarResponse) -> str:
 
 
 def describe_product(product: types_pb2.Product) -> str:
-    """A product in one line: id, name, derived type and colour, as far as they are known."""
+    """Returns a product in one line: id, and name, derived type and colour where they are known."""
     parts = [product.id, product.name, product.derived_type, product.base_colour]
     return " · ".join(part for part in parts if part)
 
@@ -138,7 +138,7 @@ async def contact_section(
     region: Box | None = None,
     marks: dict[str, Mark] | None = None,
 ) -> Section:
-    """Fetches the photographs of an answer and lays it out as a section of a contact sheet."""
+    """Fetches the photographs of an answer, and returns it as a section of a contact sheet."""
     ids = [similar.product.id for similar in response.products]
     pictures = await photographs(client, ids)
     marks = marks or {}
@@ -162,7 +162,7 @@ async def contact_section(
 
 
 async def photographs(client: "SearchClient", product_ids: Collection[str]) -> dict[str, bytes | None]:
-    """The photographs of products by id; None for one that came as an embedding."""
+    """Returns the photographs of products by id; None for a product that was written as an embedding."""
     turn = asyncio.Semaphore(_PHOTOGRAPHS_AT_ONCE)
 
     async def photograph(product_id: str) -> bytes | None:
@@ -172,5 +172,5 @@ async def photographs(client: "SearchClient", product_ids: Collection[str]) -> d
             except NotFound:
                 return None
 
-    found = await asyncio.gather(*(photograph(product_id) for product_id in product_ids))
-    return dict(zip(product_ids, found, strict=True))
+    contents = await asyncio.gather(*(photograph(product_id) for product_id in product_ids))
+    return dict(zip(product_ids, contents, strict=True))

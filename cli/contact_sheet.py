@@ -1,4 +1,4 @@
-"""Draws contact sheets: each query at the left, what was found for it at the right, as one picture to look at."""
+"""Contact sheets: one picture with each query at the left and its results at the right."""
 
 import io
 import unicodedata
@@ -38,10 +38,10 @@ class Tile:
     """A picture with its caption.
 
     Attributes:
-        picture: an encoded photograph, or None where there is none to show.
-        caption: texts below it, the first in darker ink; the last is wrapped into what lines are left.
-        mark: a tag in the picture's corner: "new" in this list, or "leaves" the list in the next one.
-        region: the part of the photograph that was meant, framed.
+        picture: an encoded photograph; None for an empty place.
+        caption: the texts below it, the first in darker ink; the last wraps into the lines that are left.
+        mark: a tag in the corner: "new" in this list, or "leaves" in the next one.
+        region: the part of the photograph to frame.
     """
 
     picture: bytes | None
@@ -65,10 +65,10 @@ def draw_contact_sheet(title: str, sections: Sequence[Section]) -> Image.Image:
 
     Args:
         title: the first line.
-        sections: from top to bottom.
+        sections: the sections from top to bottom.
 
     Returns:
-        An RGB picture, as high as its sections need.
+        An RGB picture.
     """
     width = MARGIN * 2 + QUERY[0] + GAP * 2 + RESULTS_PER_LINE * TILE[0] + (RESULTS_PER_LINE - 1) * GAP
     heights = [_section_height(section) for section in sections]
@@ -83,10 +83,10 @@ def draw_contact_sheet(title: str, sections: Sequence[Section]) -> Image.Image:
 
 
 def write_contact_sheet(path: Path, title: str, sections: Sequence[Section]) -> None:
-    """Draws a contact sheet and writes it as PNG, making the folder where there is none.
+    """Draws a contact sheet and writes it as PNG into a folder that need not exist.
 
     Raises:
-        OSError: it cannot be written there.
+        OSError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draw_contact_sheet(title, sections).save(path, format="PNG", optimize=True)
@@ -171,7 +171,7 @@ def _tag(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, colour: Rgb)
 
 
 def _open(content: bytes | None) -> Image.Image | None:
-    """Decodes a photograph upright on white; None where it cannot be shown."""
+    """Decodes a photograph upright on white; returns None for one that cannot be decoded."""
     if content is None:
         return None
     try:
@@ -183,7 +183,7 @@ def _open(content: bytes | None) -> Image.Image | None:
                 return Image.alpha_composite(white, rgba).convert("RGB")
             return upright.convert("RGB")
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
-        # The server has judged the photograph already; a sheet only leaves the place empty.
+        # The server judges photographs; a sheet just leaves the place empty.
         return None
 
 
@@ -193,7 +193,7 @@ def _text(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, 
 
 
 def shorten(text: str, font: ImageFont.FreeTypeFont, max_width: int) -> str:
-    """Cuts a text so that it is at most `max_width` pixels wide, with an ellipsis where something was cut."""
+    """Cuts a text to at most `max_width` pixels, with an ellipsis for what is missing."""
     if font.getlength(text) <= max_width:
         return text
     end = len(text)
@@ -203,7 +203,7 @@ def shorten(text: str, font: ImageFont.FreeTypeFont, max_width: int) -> str:
 
 
 def wrap(text: str, font: ImageFont.FreeTypeFont, max_width: int, max_lines: int) -> list[str]:
-    """Breaks a text between words into lines at most `max_width` pixels wide; the last one holds all the rest."""
+    """Breaks a text between words into lines of at most `max_width` pixels; the last line holds the rest."""
     lines: list[str] = []
     words = text.split()
     while words and len(lines) < max_lines - 1:
@@ -216,7 +216,7 @@ def wrap(text: str, font: ImageFont.FreeTypeFont, max_width: int, max_lines: int
 
 
 def printable(text: str) -> str:
-    """Writes a text with the glyphs that the bundled font has: without accents, "?" for other scripts."""
+    """Replaces characters that the bundled font lacks: accents go, other scripts become "?"."""
     return "".join(_glyph(character) for character in text)
 
 
@@ -240,5 +240,7 @@ def _has_glyph(character: str) -> bool:
 def _font(size: int) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size=size)
     if not isinstance(font, ImageFont.FreeTypeFont):
-        raise RuntimeError("this Pillow was built without FreeType, which contact sheets need")
+        raise RuntimeError(
+            "Contact sheets need FreeType, and this Pillow was built without it: install Pillow from PyPI."
+        )
     return font

@@ -1,4 +1,4 @@
-"""Sends a data set to the search service under a progress bar, and prints what became of it."""
+"""The ingest of a data set into the search service: progress bar and report."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -50,7 +50,7 @@ class SearchWriter:
 
 
 def product_row(item: PhotographedRow) -> search_pb2.ProductRow:
-    """A row as the search service takes it; what the data set does not say stays absent."""
+    """Returns a row as the search service takes it; unknown attributes stay absent."""
     product = types_pb2.Product(**{**asdict(item.row), "gender": gender_to_proto(Gender(item.row.gender))})
     return search_pb2.ProductRow(product=product, image=types_pb2.Image(content=item.photograph))
 
@@ -74,15 +74,15 @@ async def run(
     """Sends rows of a data set under a progress bar.
 
     Args:
-        client: of the search service.
-        dataset: the rows' data set.
-        rows: those to send.
-        limits: how much is sent at once.
-        to: where the bar is drawn.
-        keep: is handed the report in the end, also of a run that failed or was interrupted.
+        client: a client of the search service.
+        dataset: the data set of the rows.
+        rows: the rows to send.
+        limits: how much to send at once.
+        to: the console for the bar.
+        keep: takes the report in the end, also after a failure or an interruption.
 
     Raises:
-        FashionError: the server refused a whole batch, or stayed away after all attempts.
+        FashionError: the server refused a whole batch, or stayed unavailable through all attempts.
     """
     with _progress(to) as progress:
         task = progress.add_task("Ingesting", total=len(rows), hint="")
@@ -126,13 +126,13 @@ def _progress(to: Console) -> Progress:
 
 
 def report_document(report: IngestReport) -> dict[str, Any]:
-    """The report as a JSON document."""
+    """Returns a report as a JSON document."""
     document: dict[str, Any] = json.loads(report.to_json())
     return document
 
 
 def summary(report: IngestReport) -> str:
-    """A report in one line."""
+    """Returns a report in one line."""
     counts = (
         (report.created, "created"),
         (report.updated, "updated"),
@@ -144,7 +144,7 @@ def summary(report: IngestReport) -> str:
 
 
 def findings_summary(report: IngestReport) -> str:
-    """What was wrong with the data set, in one line."""
+    """Returns the faults of the data set in one line."""
     read = report.dataset
     return (
         f"Its table has {read.rows_read:,} rows: {read.rows_repaired:,} repaired, {read.rows_dropped:,} dropped, each "
@@ -153,7 +153,7 @@ def findings_summary(report: IngestReport) -> str:
 
 
 def print_report(to: Console, report: IngestReport, *, show: int = 10) -> None:
-    """Prints the counts of a report, and the first rows that were left out with their reasons."""
+    """Prints the counts of a report, and the first rows that were left out, with the reasons."""
     read = report.dataset
     facts: list[tuple[str, str]] = [
         ("rows read", f"{read.rows_read:,} of {read.path}"),

@@ -1,4 +1,4 @@
-"""The stack as a process of its own in the background: starting it, finding it again, and ending it."""
+"""The stack as a background process: start it, find it again, end it."""
 
 import fcntl
 import json
@@ -23,9 +23,9 @@ class BackgroundStack:
     """A stack that runs in the background.
 
     Attributes:
-        pid: its process.
-        server: "host:port" that it listens on.
-        url: of its gateway for a browser; None where it has none.
+        pid: its process id.
+        server: its address, "host:port".
+        url: the URL of its storefront; None where it has none.
     """
 
     pid: int
@@ -34,10 +34,10 @@ class BackgroundStack:
 
 
 class StackHome:
-    """The directory of a stack's data, with the note of who runs on it.
+    """The data directory of a stack, with a note of the process that runs on it.
 
-    The running process holds a lock on the note. So a note that a crash left behind is never taken for a running stack,
-    and a process that happens to have got its number is never signalled.
+    That process holds a lock on the note. So the note of a crashed stack counts for nothing, and another process
+    that got its id is never signalled.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -46,7 +46,7 @@ class StackHome:
         self._note = directory / "stack.json"
 
     def running(self) -> BackgroundStack | None:
-        """The stack that runs in the background on this directory; None where there is none."""
+        """Returns the stack that runs in the background on this directory; None where there is none."""
         try:
             handle = os.open(self._note, os.O_RDWR)
         except FileNotFoundError:
@@ -56,17 +56,17 @@ class StackHome:
         except BlockingIOError:
             with open(handle, encoding="utf-8", closefd=False) as note:
                 text = note.read()
-            # Empty for the moment between the lock and the note: somebody is just starting one.
+            # The note is empty while another command starts a stack.
             return BackgroundStack(**json.loads(text)) if text else None
         finally:
             os.close(handle)
         return None
 
     def start(self, command: Sequence[str], server: str, url: str | None = None) -> BackgroundStack:
-        """Starts a command in a session of its own, its output going to the log.
+        """Starts a command in a session of its own, with its output in the log.
 
         Raises:
-            NotReady: another one is being started on this directory.
+            NotReady: a stack runs, or starts, on this directory.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         handle = os.open(self._note, os.O_RDWR | os.O_CREAT, 0o644)
@@ -74,10 +74,13 @@ class StackHome:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise NotReady(f"a stack runs on {self.directory} already", reason="STACK_RUNNING") from None
+                raise NotReady(
+                    f"A stack runs on {self.directory} already: run `fashion stop`, or name another --data-dir.",
+                    reason="STACK_RUNNING",
+                ) from None
             os.truncate(handle, 0)
             with self.log.open("ab") as log:
-                # The child inherits the locked handle, and with it the lock, for as long as it lives.
+                # The child inherits the locked handle, and so holds the lock until it ends.
                 process = subprocess.Popen(
                     [sys.executable, "-m", "cli", *command],
                     stdin=subprocess.DEVNULL,
@@ -92,42 +95,42 @@ class StackHome:
         return BackgroundStack(process.pid, server, url)
 
     def stop(self, timeout_s: float) -> BackgroundStack | None:
-        """Ends the stack that runs in the background, letting it finish what it is at.
+        """Ends the stack that runs in the background, after the calls in flight.
 
         Returns:
-            The stack that was ended; None where none was running.
+            That stack; None where none was running.
 
         Raises:
-            Upstream: it did not end in time.
+            Upstream: the stack did not end in time.
         """
-        found = self.running()
-        if found is None:
+        stack = self.running()
+        if stack is None:
             return None
-        os.kill(found.pid, signal.SIGTERM)
+        os.kill(stack.pid, signal.SIGTERM)
         deadline = time.monotonic() + timeout_s
         while self.running() is not None:
             if time.monotonic() > deadline:
                 raise Upstream(
-                    f"the stack (process {found.pid}) has not ended within {timeout_s:.0f} s; its log: {self.log}",
+                    f"The stack (process {stack.pid}) has not ended within {timeout_s:.0f} s; see its log {self.log}.",
                     reason="STACK_NOT_STOPPED",
                 )
             time.sleep(_POLL_S)
         self._note.unlink(missing_ok=True)
-        return found
+        return stack
 
     def last_words(self) -> str:
-        """The last line of the log that is meant for people: why the stack has ended, where it says so."""
+        """Returns the last line of the log that is for people, which may say why the stack has ended."""
         try:
             lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return ""
-        # Events are JSON; what a process says as it ends is plain text.
+        # Events are JSON; a process writes plain text as it ends.
         return next((line for line in reversed(lines) if line and not line.startswith("{")), "")
 
 
 @contextmanager
 def startup_errors() -> Iterator[None]:
-    """Turns what a server says about settings and its start into one line and an exit code."""
+    """Turns the errors of settings and of a server's start into errors of the command line."""
     from services.search.catalogue.store import CatalogueUnusable
     from services.serving.run import ServeError
     from services.serving.settings import SettingsError

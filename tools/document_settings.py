@@ -35,14 +35,14 @@ SECTIONS = (
 
 
 def attributes(settings: type[BaseSettings]) -> dict[str, str]:
-    """Returns what the class's docstring says of each field."""
+    """Returns the meaning of each field, from the docstring of the class."""
     _, _, listed = inspect.getdoc(settings).partition("Attributes:\n")
     entries = re.split(r"\n(?=    \w)", listed)
     return {name.strip(): " ".join(text.split()) for name, _, text in (entry.partition(":") for entry in entries)}
 
 
 def shown(value: object) -> str:
-    """Returns a default as a table shows it."""
+    """Returns a default in Markdown; empty for none."""
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
     return "" if value in (None, "") else f"`{str(value).lower() if isinstance(value, bool) else value}`"
@@ -61,11 +61,11 @@ def table(settings: type[BaseSettings]) -> str:
 def main() -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="change nothing; fail where the page is out of date")
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if the page is out of date")
     check = parser.parse_args().check
     page = "\n".join([HEADING, *(f"## {title}\n\n{table(settings)}\n" for title, settings in SECTIONS)])
     if check and page != PAGE.read_text():
-        sys.exit("docs/settings.md is out of date; run: python tools/document_settings.py")
+        sys.exit("docs/settings.md is out of date: run python tools/document_settings.py.")
     PAGE.write_text(page)
 
 

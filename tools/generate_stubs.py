@@ -26,7 +26,7 @@ def generate(out: Path) -> None:
     for proto in protos:
         outputs = messages + (services if "\nservice " in proto.read_text() else [])
         if protoc.main(["protoc", *includes, *outputs, str(proto)]):
-            sys.exit(f"protoc failed on {proto.relative_to(ROOT)}")
+            sys.exit(f"protoc failed on {proto.relative_to(ROOT)}: its message is above.")
 
 
 def generated(folder: Path) -> Mapping[str, bytes]:
@@ -37,14 +37,14 @@ def generated(folder: Path) -> Mapping[str, bytes]:
 def main() -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="change nothing; fail where a stub is out of date")
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if a stub is out of date")
     check = parser.parse_args().check
     with tempfile.TemporaryDirectory() as scratch:
         generate(Path(scratch))
         fresh, committed = generated(Path(scratch) / PACKAGE), generated(ROOT / PACKAGE)
     stale = sorted(name for name in fresh.keys() | committed.keys() if fresh.get(name) != committed.get(name))
     if check and stale:
-        sys.exit(f"out of date: {', '.join(stale)}; run: make protos")
+        sys.exit(f"These stubs are out of date: {', '.join(stale)}. Run make protos.")
     for name in stale:
         target = ROOT / PACKAGE / name
         if name in fresh:

@@ -1,4 +1,4 @@
-"""`fashion serve` and `fashion stop`: the stack with all services on one port, or one service alone."""
+"""`fashion serve` and `fashion stop`: the stack with all services on one port, or one service."""
 
 import asyncio
 import importlib
@@ -22,13 +22,13 @@ stop_app = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 DEFAULT_DATA_DIR = Path("var/data")
 DEFAULT_PORT = 50050
-# Loading the model takes seconds; on a busy machine, many.
+# On a busy machine, a model can take minutes to load.
 START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 60.0
 
 
 class Service(Enum):
-    """A service that runs alone."""
+    """A service that can run alone."""
 
     EMBEDDER = "embedder"
     CLASSIFIER = "classifier"
@@ -39,7 +39,7 @@ class Service(Enum):
 DataDir = Annotated[
     Path,
     typer.Option(
-        "--data-dir", envvar="SEARCH_DATA_DIR", metavar="DIR", file_okay=False, help="Where the stack keeps its data."
+        "--data-dir", envvar="SEARCH_DATA_DIR", metavar="DIR", file_okay=False, help="Data directory of the stack."
     ),
 ]
 
@@ -48,9 +48,9 @@ DataDir = Annotated[
     epilog=(
         "Examples:\n\nfashion serve\n\nfashion serve --demo-catalogue --detach\n\n"
         "fashion serve --service embedder --port 50051\n\n"
-        "Everything else is set by environment variables, the same in containers: EMBEDDER_BUNDLE, REDIS_URL (empty: a "
-        "Redis of the stack's own), SERVER_LOG_FORMAT, SERVER_HOST, … (docs/operating.md). SIGTERM and Ctrl-C finish "
-        "what is in flight, then end it.\n\n"
+        "Environment variables set everything else, as in containers: EMBEDDER_BUNDLE, REDIS_URL (empty for a Redis of "
+        "the stack's own), SERVER_LOG_FORMAT, SERVER_HOST and others (docs/settings.md). Ctrl-C or SIGTERM ends it "
+        "after the calls in flight.\n\n"
         "Exit codes: 0 ended as asked · 1 cannot start · 2 bad settings"
     )
 )
@@ -60,7 +60,7 @@ def serve(
         typer.Option(
             "--service",
             metavar="embedder|classifier|search|gateway",
-            help="This service alone. Default: all of them, on one port.",
+            help="Start only this service. Default: all services, on one port.",
         ),
     ] = None,
     host: Annotated[
@@ -73,7 +73,7 @@ def serve(
             metavar="PORT",
             min=0,
             max=65535,
-            help="0: a free one. Default: 50050; a service alone: 50051, 50052, 50053; the gateway: 8080.",
+            help="Port for gRPC; 0 for a free one. Default: 50050; for one service 50051, 50052, 50053 or 8080.",
         ),
     ] = None,
     http_port: Annotated[
@@ -83,22 +83,20 @@ def serve(
             metavar="PORT",
             min=0,
             max=65535,
-            help="Of HTTP and the storefront; 0: a free one. Default: 8080, or a free one beside --port 0.",
+            help="Port for HTTP and the storefront; 0 for a free one. Default: 8080, or a free one with --port 0.",
         ),
     ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     demo_catalogue: Annotated[
         bool, typer.Option("--demo-catalogue", help="Fill an empty catalogue with the drawn demo catalogue.")
     ] = False,
-    detach: Annotated[
-        bool, typer.Option("--detach", help="Leave it running in the background; end it with: fashion stop")
-    ] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Run it in the background, until `fashion stop`.")] = False,
 ) -> None:
-    """Start the stack: all services on one port, HTTP on another, with a Redis of its own. Or one service alone."""
+    """Start the stack: all services on one port, HTTP on another, and a Redis of its own. Or start one service."""
     if service is not None:
         if demo_catalogue or detach or http_port is not None:
             raise InvalidInput(
-                "--demo-catalogue, --detach and --http-port belong to the whole stack, not to --service",
+                "The options --demo-catalogue, --detach and --http-port are for the whole stack: leave out --service.",
                 reason="OPTIONS_MIXED",
             )
         _serve_one(service, host, port, data_dir)
@@ -108,9 +106,9 @@ def serve(
         _serve_here(host, port, http_port, data_dir, demo_catalogue)
 
 
-@stop_app.command(epilog="Example: fashion stop\n\nExit codes: 0 it has ended, or none was running · 4 it does not end")
+@stop_app.command(epilog="Example: fashion stop\n\nExit codes: 0 no stack is running now · 4 the stack does not end")
 def stop(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
-    """Stop the stack that `fashion serve --detach` left running."""
+    """Stop the stack that `fashion serve --detach` started."""
     from cli import output
     from cli.stack_process import StackHome
 
@@ -124,7 +122,7 @@ def stop(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
 def _serve_one(service: Service, host: str | None, port: int | None, data_dir: Path) -> None:
     from services.serving.run import run_process
 
-    # The service reads its settings from the environment, as it does in its container.
+    # The service reads its settings from the environment, as in its container.
     if host is not None:
         os.environ["SERVER_HOST"] = host
     if port is not None:
@@ -145,7 +143,7 @@ def _serve_here(
 
     with startup_errors():
         settings = StackSettings.load(host=host, port=port, http_port=http_port, data_dir=data_dir)
-        # Whoever starts it by hand reads along; whoever collects logs has no terminal, or has said what they look like.
+        # A person at a terminal reads the log; a collector has no terminal, or has set the format.
         by_hand = sys.stderr.isatty() and "SERVER_LOG_FORMAT" not in os.environ
         configure_logging(settings.server.log_level, "console" if by_hand else settings.server.log_format)
 
@@ -168,7 +166,10 @@ def _serve_in_background(
     from services.serving.settings import read_settings
 
     if 0 in (port, http_port):
-        raise InvalidInput("--detach needs a port that you can find again, not 0", reason="PORT_INVALID")
+        raise InvalidInput(
+            "With --detach, name the ports: --port 0 and --http-port 0 would hide where the stack listens.",
+            reason="PORT_INVALID",
+        )
     home = StackHome(data_dir)
     to = output.errors()
     stack = home.running()
@@ -192,7 +193,7 @@ def _serve_in_background(
                     if not waiting.done() and home.running() is None:
                         waiting.cancel()
                         why = home.last_words().removeprefix("error: ").removesuffix(f" ({CANNOT_SERVE})")
-                        raise FashionError(f"the stack has ended; {home.log} says: {why}", reason=CANNOT_SERVE)
+                        raise FashionError(f"The stack has ended. Its log {home.log} says: {why}", reason=CANNOT_SERVE)
                 await waiting
             if demo_catalogue:
                 from cli.demo.material import DEMO_HOME, fill_if_empty
@@ -205,19 +206,19 @@ def _serve_in_background(
 
 
 async def _example(client: "SearchClient") -> str | None:
-    """The id of a product to try things with; None where there is none."""
+    """Returns the id of a product for examples; None for an empty catalogue."""
     return next((product.id for product in (await client.list_products(page_size=1)).products), None)
 
 
 def how_to_reach(server: str, storefront: str | None, data_dir: Path, example: str | None, *, foreground: bool) -> None:
-    """Prints how to use a stack that runs, and how to end it.
+    """Prints how to use a running stack, and how to end it.
 
     Args:
-        server: where it listens.
-        storefront: where a browser finds the storefront; None where it has none.
-        data_dir: of its data.
-        example: the id of a product in its catalogue; None where that is empty.
-        foreground: whether it runs in this very process.
+        server: its address.
+        storefront: the URL of its storefront; None where it has none.
+        data_dir: its data directory.
+        example: the id of a product in its catalogue; None for an empty one.
+        foreground: whether it runs in this process.
     """
     from cli import output
 

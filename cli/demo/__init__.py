@@ -1,1 +1,1 @@
-"""`fashion demo`: the main job from end to end."""
+"""`fashion demo`: search from end to end."""

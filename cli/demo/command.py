@@ -1,4 +1,4 @@
-"""`fashion demo`: the main job from end to end, on a drawn catalogue or on a data set of one's own."""
+"""`fashion demo`: search from end to end, on a drawn catalogue or on your own data set."""
 
 import asyncio
 import os
@@ -28,26 +28,28 @@ _STOREFRONT = "http://localhost:8080/"
 @app.command(
     epilog=(
         "Examples:\n\nfashion demo\n\nfashion demo --dataset fashion-product-images-small.zip --limit 2000\n\n"
-        "It runs a stack of its own on a free port, with its data in var/demo, and leaves nothing running. Repeated, "
-        "it goes on where it was: only what is new is embedded."
+        "It runs a stack of its own on a free port, with its data in var/demo, and leaves nothing running. Repeat it "
+        "at any time: it embeds only new products."
     )
 )
 def demo(
     dataset: Annotated[
         Path | None,
-        typer.Option("--dataset", metavar="PATH", help="A folder or zip in Kaggle's layout, instead of the drawings."),
+        typer.Option(
+            "--dataset",
+            metavar="PATH",
+            help="Use this data set, a folder or zip in Kaggle's layout, instead of drawn products.",
+        ),
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Where the contact sheet goes.")
+        Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for the contact sheet.")
     ] = DEFAULT_OUT,
     limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=1, help="The first N products of the data set only.")
+        int | None, typer.Option("--limit", metavar="N", min=1, help="Take only the first N products.")
     ] = None,
-    keep_running: Annotated[
-        bool, typer.Option("--keep-running", help="Leave the stack answering until Ctrl-C.")
-    ] = False,
+    keep_running: Annotated[bool, typer.Option("--keep-running", help="Keep the stack running until Ctrl-C.")] = False,
 ) -> None:
-    """Show the main job: similar products for a product, for a photograph, and for a shopper with a dislike."""
+    """Show what it does: find similar products for a product, for a photograph, for a shopper who dislikes yellow."""
     from cli import output
     from cli.demo.material import DEMO_HOME, demo_dataset_name, drawn_catalogue
     from cli.stack_process import startup_errors
@@ -61,7 +63,7 @@ def demo(
     with startup_errors(), open_dataset(path) as opened:
         rows = opened.rows if limit is None else opened.rows[:limit]
         if not rows:
-            raise InvalidInput(f"{path}: no row can become a product", reason="DATASET_EMPTY")
+            raise InvalidInput(f"No row of {path} can become a product.", reason="DATASET_EMPTY")
         material = _material(opened, rows, drawn=dataset is None, to=to)
         with _logging_to(home / "stack.log"):
             asyncio.run(_run(opened, material, home, out / "contact-sheet.png", keep_running=keep_running, to=to))
@@ -70,7 +72,7 @@ def demo(
 
 
 def _material(dataset: "Dataset", rows: "tuple[Row, ...]", *, drawn: bool, to: "Console") -> "Material":
-    """The rows of the catalogue, and photographs that are not in it."""
+    """Returns the rows of the catalogue, and photographs that are not in it."""
     from cli.demo.material import Material, drawn_photographs, held_out_material
 
     if drawn:
@@ -84,13 +86,13 @@ def _material(dataset: "Dataset", rows: "tuple[Row, ...]", *, drawn: bool, to: "
 
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
-    """Sends what the stack and its libraries log to a file: the terminal belongs to the demo."""
+    """Sends the log of the stack and its libraries to a file, as the terminal belongs to the demo."""
     from services.serving.telemetry import configure_logging
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as log:
         configure_logging("info", "json", stream=log)
-        # Libraries written in C++ know no other way out than the file descriptor.
+        # Libraries in C++ write to the file descriptor.
         sys.stderr.flush()
         terminal = os.dup(2)
         os.dup2(log.fileno(), 2)
@@ -143,29 +145,29 @@ async def _until_interrupted() -> None:
     try:
         await asyncio.Event().wait()
     except asyncio.CancelledError:
-        # Ctrl-C is how this wait is meant to end; the stack drains now.
+        # Ctrl-C ends this wait; the stack drains now.
         task = asyncio.current_task()
         if task is not None:
             task.uncancel()
 
 
 def _what_next(to: "Console", data_dir: Path | None) -> None:
-    """Suggests how to go on; with the catalogue in `data_dir`, or the drawn one where None."""
+    """Suggests how to go on, with the catalogue in `data_dir`; None for the drawn one."""
     from cli.output import command_name
 
     fashion = command_name()
     if data_dir is None:
-        stay = ("make up", f"leave it running, with the storefront at {_STOREFRONT}; make down stops it")
+        stay = ("make up", f"run it in the background, with the storefront at {_STOREFRONT}; make down stops it")
     else:
         stay = (
             f"{fashion} serve --data-dir {data_dir}",
-            f"run a stack on this very catalogue, with the storefront at {_STOREFRONT}",
+            f"run a stack on this catalogue, with the storefront at {_STOREFRONT}",
         )
     to.print("\nNothing is left running. Go on with:", style="bold")
     for command, meaning in (
         stay,
-        (f"{fashion} search --image photo.jpg", "then search with a photograph of your own"),
-        (f"{fashion} ingest PATH", "or put your own products into it"),
-        (f"{fashion} COMMAND --help", "each command has an example"),
+        (f"{fashion} search --image photo.jpg", "search with a photograph of your own"),
+        (f"{fashion} ingest PATH", "put your own products into it"),
+        (f"{fashion} COMMAND --help", "explain a command, with examples"),
     ):
         to.print(f"  {command}\n      {meaning}", markup=False, soft_wrap=True)

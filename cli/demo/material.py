@@ -1,4 +1,4 @@
-"""What the demo runs on: the drawn catalogue, or a data set of which a few products are held out."""
+"""The material of the demo: the drawn catalogue, or a data set with a few products held out."""
 
 import hashlib
 import tempfile
@@ -23,7 +23,7 @@ SEED = 7
 PRODUCTS = 480
 HELD_OUT = 12
 DISLIKED = "Yellow"
-# A derived type with few products shows little: fewer than this, or than this share of a large catalogue.
+# Below this many products, or this share of a large catalogue, a derived type shows too little.
 _MIN_OF_A_TYPE = 12
 _MIN_SHARE_OF_A_TYPE = 1 / 400
 _UNREADABLE = "unreadable"
@@ -31,14 +31,14 @@ _UNREADABLE = "unreadable"
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """A photograph that is not in the catalogue, and what it really shows.
+    """A photograph that is not in the catalogue, and its true labels.
 
     Attributes:
-        name: for people, such as "product 1163 (held out)".
+        name: its name for people, such as "product 1163 (held out)".
         content: the encoded file.
         derived_type: such as "Men Tshirts".
         sub_category: such as "Topwear".
-        colour: the main colour, or None where it is unknown.
+        colour: the main colour; None where it is unknown.
     """
 
     name: str
@@ -50,12 +50,12 @@ class HeldOut:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What the demo works with.
+    """The material of the demo.
 
     Attributes:
-        rows: of the catalogue.
+        rows: the rows of the catalogue.
         held_out: ids of products that must not be in the catalogue.
-        photographs: to search with.
+        photographs: the photographs to search with.
     """
 
     rows: tuple[Row, ...]
@@ -64,14 +64,14 @@ class Material:
 
 
 def choose_held_out(rows: Sequence[Row], digests: Mapping[str, str], count: int = HELD_OUT) -> tuple[Row, ...]:
-    """Holds out some products: the same ones each time, and none that has a twin, which would give it away.
+    """Chooses products to hold out: always the same, and none with a twin in the catalogue, which search would find.
 
-    Half of them are of the colour that the demo's shopper dislikes, as far as there are any: their neighbours are.
+    Half of them, where possible, are of the colour that the demo's shopper dislikes, as their neighbours often are.
 
     Args:
         rows: all products.
         digests: a digest of each product's photograph, by id.
-        count: how many to hold out at most; never more than one in ten.
+        count: the number to hold out at most; never more than one in ten.
     """
     singles = {group[0] for group in twin_groups(rows, digests) if len(group) == 1 and digests[group[0]] != _UNREADABLE}
     of_type: dict[str, int] = {}
@@ -88,7 +88,7 @@ def choose_held_out(rows: Sequence[Row], digests: Mapping[str, str], count: int 
     disliked = [row for row in eligible if row.base_colour == DISLIKED]
     for pool, wanted in ((disliked, count // 2), (eligible, count)):
         for row in pool:
-            # One of a type is enough: the demo shows different things.
+            # One per type, so that the demo shows different things.
             if len(chosen) < wanted and row.derived_type not in taken:
                 chosen.append(row)
                 taken.add(row.derived_type)
@@ -96,7 +96,7 @@ def choose_held_out(rows: Sequence[Row], digests: Mapping[str, str], count: int 
 
 
 def photograph_digests(dataset: Dataset, rows: Sequence[Row]) -> dict[str, str]:
-    """A digest of each row's photograph, by id; those that cannot be read share one, so none of them is held out."""
+    """Returns a digest of each row's photograph by id; unreadable ones share a digest, so that none is held out."""
     digests: dict[str, str] = {}
     for row in rows:
         try:
@@ -107,7 +107,7 @@ def photograph_digests(dataset: Dataset, rows: Sequence[Row]) -> dict[str, str]:
 
 
 def held_out_material(dataset: Dataset, rows: Sequence[Row]) -> Material:
-    """Parts the rows of a data set into a catalogue and a few photographs to search it with."""
+    """Divides the rows of a data set into a catalogue and a few photographs to search with."""
     held_out = choose_held_out(rows, photograph_digests(dataset, rows))
     ids = {row.id for row in held_out}
     photographs = tuple(
@@ -124,7 +124,7 @@ def held_out_material(dataset: Dataset, rows: Sequence[Row]) -> Material:
 
 
 def drawn_photographs() -> tuple[HeldOut, ...]:
-    """Drawn photographs of products that the drawn catalogue does not hold."""
+    """Returns drawn photographs of products that the drawn catalogue does not hold."""
     from offline.drawn import held_out_photographs
 
     return tuple(
@@ -140,19 +140,19 @@ def drawn_photographs() -> tuple[HeldOut, ...]:
 
 
 def demo_dataset_name(path: Path) -> str:
-    """A directory name of its own for each data set, by its name and place."""
+    """Returns a directory name for a data set, which its name and place decide."""
     resolved = path.resolve()
     return f"{resolved.stem}-{hashlib.sha256(str(resolved).encode()).hexdigest()[:8]}"
 
 
 def drawn_catalogue(folder: Path, to: Console) -> Path:
-    """The drawn demo catalogue in Kaggle's layout under `folder`; drawn once, the same each time."""
+    """Returns the folder of the drawn catalogue in Kaggle's layout, below `folder`; draws it the first time."""
     from offline.drawn import draw_catalogue
 
     target = folder / f"drawn-{SEED}-{PRODUCTS}"
     if not (target / "styles.csv").is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        # Drawn beside its place and moved there, so that a drawing broken off never stands in the way.
+        # Drawn elsewhere and moved into place, so that an interrupted drawing leaves nothing.
         with (
             to.status(f"Drawing a demo catalogue of {PRODUCTS} products …"),
             tempfile.TemporaryDirectory(prefix=".drawing-", dir=folder) as beside,
@@ -164,18 +164,18 @@ def drawn_catalogue(folder: Path, to: Console) -> Path:
 
 
 async def fill_if_empty(client: "SearchClient", folder: Path, to: Console) -> None:
-    """Puts the drawn catalogue into a catalogue that holds nothing else, going on where an earlier fill was broken off.
+    """Puts the drawn catalogue into an empty catalogue, or goes on with an earlier fill that was interrupted.
 
     Raises:
-        FashionError: the server refused, or went away.
+        FashionError: the server refused, or does not answer.
     """
     count = (await client.get_index()).product_count
     if count:
         first = (await client.list_products(page_size=1)).products[0]
         with open_dataset(drawn_catalogue(folder, to)) as dataset:
             drawn = {row.id: row for row in dataset.rows}
-        broken_off = count < len(drawn) and first.id in drawn and drawn[first.id].name == first.name
-        if not broken_off:
+        interrupted = count < len(drawn) and first.id in drawn and drawn[first.id].name == first.name
+        if not interrupted:
             to.print(f"The catalogue holds {count:,} products already: nothing to fill.")
             return
     with open_dataset(drawn_catalogue(folder, to)) as dataset:

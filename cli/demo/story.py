@@ -1,4 +1,4 @@
-"""The demo's story: what is similar to a product, to a photograph, and what a dislike changes."""
+"""The story of the demo: results for a product, for a photograph, and with a dislike."""
 
 import asyncio
 import time
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 SHOPPER = "demo-shopper"
 FILTER_COLOUR = "Blue"
 TOP_K = 10
-# How long the classifier may take to follow the catalogue that was just ingested.
+# The classifier follows a new catalogue within this time.
 FOLLOW_TIMEOUT_S = 20.0
 _FOLLOW_POLL_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Dislike:
-    """A photograph's answers without and with the shopper's dislike."""
+    """The answers to a photograph without and with the shopper's dislike."""
 
     photograph: HeldOut
     without: search_pb2.FindSimilarResponse
@@ -40,19 +40,19 @@ class Dislike:
 
     @property
     def left(self) -> list[str]:
-        """Ids of the products that the dislike took out of the list, in their order."""
+        """Ids of the products that the dislike removed from the list, in their order."""
         excluded = set(self.with_dislike.applied.excluded_colours)
         return [each.product.id for each in self.without.products if each.product.base_colour in excluded]
 
     @property
     def came(self) -> list[str]:
-        """Ids of the products that came in instead, in their order."""
+        """Ids of the products that replaced them, in their order."""
         before = {each.product.id for each in self.without.products}
         return [each.product.id for each in self.with_dislike.products if each.product.id not in before]
 
 
 class Story:
-    """Tells the three parts, and keeps what the contact sheet shows."""
+    """The three parts of the demo, with the sections of the contact sheet."""
 
     def __init__(self, client: "SearchClient", to: Console) -> None:
         self._client = client
@@ -60,10 +60,10 @@ class Story:
         self._sections: list[Section] = []
 
     async def tell(self, photographs: Sequence[HeldOut], sheet: Path) -> None:
-        """Tells all parts and writes the contact sheet.
+        """Shows all parts, and writes the contact sheet.
 
         Raises:
-            FashionError: the server refused, or went away.
+            FashionError: the server refused, or does not answer.
             OSError: the sheet cannot be written.
         """
         await self._product()
@@ -71,7 +71,7 @@ class Story:
             await self._follow(photographs[0])
             await self._photograph(await self._choose(photographs))
         else:
-            self._to.print("\nThe data set is too small to hold a photograph out: the other parts are left out.")
+            self._to.print("\nThe data set is too small to hold out a photograph, which the other parts need.")
         write_contact_sheet(sheet, "Similar products", self._sections)
 
     async def _product(self) -> None:
@@ -115,7 +115,7 @@ class Story:
         )
 
     async def _example(self) -> types_pb2.Product:
-        """A product of the largest derived type, and not of the colour that the filter will ask for."""
+        """Returns a product of the largest derived type, of another colour than the filter's."""
         index = await self._client.get_index()
         largest = max(index.derived_types, key=lambda each: (each.product_count, each.label))
         gender, _, article_type = largest.label.partition(" ")
@@ -128,7 +128,7 @@ class Story:
         )
 
     async def _follow(self, photograph: HeldOut) -> None:
-        """Waits until the classifier uses the candidates of the catalogue that was just written."""
+        """Waits until the classifier uses the candidates of the new catalogue."""
         version = (await self._client.get_index()).candidates_version
         deadline = time.monotonic() + FOLLOW_TIMEOUT_S
         while version and time.monotonic() < deadline:
@@ -138,22 +138,22 @@ class Story:
             await asyncio.sleep(_FOLLOW_POLL_S)
 
     async def _choose(self, photographs: Sequence[HeldOut]) -> Dislike:
-        """The first photograph for which the dislike changes something, and leaves most as it was."""
+        """Returns the first photograph for which the dislike changes some results, but at most half of them."""
         await self._client.forget_user(SHOPPER)
         await self._client.add_disliked_colours(SHOPPER, [DISLIKED])
         first: Dislike | None = None
         some: Dislike | None = None
         for photograph in photographs:
-            found = Dislike(
+            dislike = Dislike(
                 photograph,
                 await self._client.find_similar(_by_photograph(photograph, user_id="")),
                 await self._client.find_similar(_by_photograph(photograph, user_id=SHOPPER)),
             )
-            first = first or found
-            if found.left:
-                some = some or found
-                if len(found.left) <= TOP_K // 2:
-                    return found
+            first = first or dislike
+            if dislike.left:
+                some = some or dislike
+                if len(dislike.left) <= TOP_K // 2:
+                    return dislike
         chosen = some or first
         assert chosen is not None, "there is at least one photograph"
         return chosen
@@ -205,8 +205,8 @@ class Story:
         self._to.print(Rule(Text(f"{number}. {text}", style="bold"), align="left", characters="─"))
 
     def _names(self, response: search_pb2.FindSimilarResponse, ids: Sequence[str]) -> str:
-        found = {each.product.id: each.product for each in response.products}
-        return ", ".join(f"{found[each].name or each} ({found[each].base_colour})" for each in ids)
+        products = {each.product.id: each.product for each in response.products}
+        return ", ".join(f"{products[each].name or each} ({products[each].base_colour})" for each in ids)
 
 
 def _by_photograph(photograph: HeldOut, *, user_id: str) -> search_pb2.FindSimilarRequest:
