@@ -1,8 +1,8 @@
 """Feeds inference threads from bounded lanes, in small batches of whatever waits; each caller gets an answer.
 
-Photographs of queries go first, in one inference at a time, which has the processors to itself. Those of batches take
-the threads while there are none, and are never starved: wherever both wait, one of a batch goes along. Nothing waits
-for a batch to fill up.
+Photographs of queries go first. One inference at a time holds them, and has the processors to itself. Photographs of
+batches use the threads while there are no queries. They never starve: an inference of queries takes one of them along.
+No inference waits until its batch is full.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ _JOIN_TIMEOUT_S: Final = 10.0
 
 
 class Lane(Enum):
-    """Where photographs wait."""
+    """A queue of photographs."""
 
     QUERY = "query"
     BATCH = "batch"
@@ -40,14 +40,14 @@ class Lane(Enum):
 
 @dataclass(frozen=True, slots=True)
 class BatchingLimits:
-    """How much may wait, and how much is worked on at once.
+    """Limits of the queues and of the inferences.
 
     Attributes:
-        query_places: photographs of queries that are admitted at once, from decoding to the answer.
-        batch_places: the same for photographs of batches.
-        micro_batch: most photographs in one inference, at least 2.
-        inference_timeout_s: an inference that takes longer, in seconds, will never end: the thread is given up.
-        inferences: most inferences at once, each in a thread of its own.
+        query_places: maximum photographs of queries admitted, from decoding to the answer.
+        batch_places: maximum photographs of batches admitted.
+        micro_batch: maximum photographs per inference, at least 2.
+        inference_timeout_s: time after which an inference counts as hanging, and its thread as dead, in seconds.
+        inferences: maximum inferences at once, each in a thread of its own.
     """
 
     query_places: int
@@ -58,9 +58,9 @@ class BatchingLimits:
 
     def __post_init__(self) -> None:
         if self.micro_batch < 2:
-            raise ValueError("a micro-batch takes at least 2 photographs, one of either lane")
+            raise ValueError("micro_batch must be at least 2, for one photograph of each lane")
         if self.inferences < 1:
-            raise ValueError("at least one inference has to be possible")
+            raise ValueError("inferences must be at least 1")
 
 
 @dataclass(slots=True, eq=False)
@@ -71,18 +71,18 @@ class _Waiting:
 
 
 class MicroBatcher:
-    """Answers `submit` with the rows of inferences that run in threads of their own.
+    """Runs inferences in threads of their own.
 
-    All methods belong to one event loop. Use as an async context manager: the threads run inside.
+    All methods belong to one event loop. An async context manager: the threads run inside.
     """
 
     def __init__(self, encode: Callable[[Pixels], Vectors], limits: BatchingLimits) -> None:
-        """Takes what is run in the threads.
+        """Makes a batcher.
 
         Args:
-            encode: uint8 (n, height, width, 3), n in 1..micro_batch, to float32 (n, dimension); called by as many
-                threads at once as there are inferences.
-            limits: how much may wait.
+            encode: from uint8 (n, height, width, 3), n in 1..micro_batch, to float32 (n, dimension); called by
+                `limits.inferences` threads at once.
+            limits: limits of the queues and of the inferences.
         """
         self._encode = encode
         self._limits = limits
@@ -90,7 +90,7 @@ class MicroBatcher:
         self._admitted = dict.fromkeys(Lane, 0)
         self._lanes: dict[Lane, deque[_Waiting]] = {lane: deque() for lane in Lane}
         self._threads = tuple(InferenceThread() for _ in range(limits.inferences))
-        # The one that was busy last is taken first: what it works with is still in the processor's cache.
+        # A stack: the thread that ran last has its data in the processor's cache.
         self._idle = list(self._threads)
         self._queries_run = False
         self._running: dict[asyncio.Task[None], Sequence[_Waiting]] = {}
@@ -104,7 +104,7 @@ class MicroBatcher:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Ends the threads after the inferences that they are in; whatever still waits is refused."""
+        """Refuses waiting photographs, waits for inferences under way, and ends the threads."""
         self._end()
         if self._running:
             await asyncio.wait(self._running)
@@ -114,12 +114,12 @@ class MicroBatcher:
 
     @contextmanager
     def admitted(self, lane: Lane, count: int) -> Iterator[None]:
-        """Takes places for photographs from before they are decoded until they are answered.
+        """Takes places for photographs, from before they are decoded until they are answered.
 
-        More than all the places are given to one who comes when none is taken: any number gets through.
+        An empty lane admits any number, so that a batch larger than the lane gets through.
 
         Raises:
-            Overloaded: QUEUE_FULL; there are not so many places left.
+            Overloaded: QUEUE_FULL; too few places are left.
             NotReady: MODEL_NOT_READY; an inference thread is dead.
         """
         if self._ended:
@@ -127,7 +127,7 @@ class MicroBatcher:
         taken = self._admitted[lane]
         if taken and taken + count > self._places[lane]:
             raise Overloaded(
-                f"{taken} photographs are waiting already, and {self._places[lane]} may; try again a little later.",
+                f"{taken} of at most {self._places[lane]} photographs are waiting already; try again a little later.",
                 reason="QUEUE_FULL",
                 metadata={"waiting": str(taken), "places": str(self._places[lane])},
             )
@@ -138,27 +138,27 @@ class MicroBatcher:
             self._admitted[lane] -= count
 
     async def submit(self, pixels: Pixels, lane: Lane) -> Vectors:
-        """Encodes one photograph, for which a place was taken; dropped where the caller goes or its deadline passes.
+        """Encodes one admitted photograph; drops it if its caller leaves or its deadline passes.
 
         Args:
             pixels: uint8 (height, width, 3).
-            lane: the one that the place was taken in.
+            lane: the lane that admitted it.
 
         Returns:
             float32 (dimension,).
 
         Raises:
-            DeadlineExceeded: it passed before the inference began.
+            DeadlineExceeded: the deadline passed before the inference began.
             NotReady: MODEL_NOT_READY; an inference thread is dead.
         """
         (vectors,) = await self.submit_all([pixels], lane)
         return vectors
 
     async def submit_all(self, pixels: Sequence[Pixels], lane: Lane) -> Sequence[Vectors]:
-        """Encodes several photographs; returns their rows in order.
+        """Encodes several admitted photographs; returns their rows in order.
 
         Raises:
-            DeadlineExceeded: it passed before the last inference began.
+            DeadlineExceeded: the deadline passed before the last inference began.
             NotReady: MODEL_NOT_READY; an inference thread is dead.
         """
         if self._ended:
@@ -170,26 +170,26 @@ class MicroBatcher:
         try:
             return [await each.answer for each in waiting]
         finally:
-            # Whoever leaves, or fails with one of them, waits for none of the others.
+            # If the caller leaves, or one photograph fails, nobody waits for the others.
             for each in waiting:
                 if not each.answer.cancel() and not each.answer.cancelled():
                     each.answer.exception()
 
     async def in_every_thread(self, function: Callable[[], _Result], timeout_s: float) -> Sequence[_Result]:
-        """Runs something else in all the threads at once, before anything was submitted: loading, warming up.
+        """Runs a function in all threads at once, such as warming up, before anything is submitted.
 
         Raises:
-            ThreadDied: it takes too long, or ended a thread.
-            Exception: its own.
+            ThreadDied: the function took too long, or ended a thread.
+            Exception: raised by the function.
         """
         return await asyncio.gather(*(thread.run(function, timeout_s) for thread in self._threads))
 
     async def died(self) -> None:
-        """Waits until an inference thread is dead; it does not come back."""
+        """Waits until an inference thread has died; it is never replaced."""
         await self._died.wait()
 
     def _start(self) -> None:
-        """Starts as many inferences as there are idle threads and something that may take them."""
+        """Starts inferences while there are idle threads and waiting photographs."""
         while self._idle and not self._ended:
             queries, batches = self._next()
             if not queries and not batches:
@@ -201,7 +201,7 @@ class MicroBatcher:
             answering.add_done_callback(self._running.pop)
 
     def _next(self) -> tuple[Sequence[_Waiting], Sequence[_Waiting]]:
-        """What one thread encodes next, of queries and of batches: its share, where several are idle."""
+        """Takes what one thread encodes next, of queries and of batches; of batches its share, if several are idle."""
         queries, batches = self._lanes[Lane.QUERY], self._lanes[Lane.BATCH]
         size = self._limits.micro_batch
         taken = [] if self._queries_run else _take(queries, size - 1 if batches else size)
@@ -214,9 +214,9 @@ class MicroBatcher:
             pixels = np.stack([waiting.pixels for waiting in batch])
             vectors = await thread.run(lambda: self._encode(pixels), self._limits.inference_timeout_s)
             if len(vectors) != len(batch):
-                raise RuntimeError(f"the encoder made {len(vectors)} embeddings of {len(batch)} photographs")
+                raise RuntimeError(f"the encoder returned {len(vectors)} embeddings of {len(batch)} photographs")
         except ThreadDied:
-            _log.critical("inference has stopped", exc_info=True)
+            _log.critical("an inference thread has died", exc_info=True)
             self._died.set()
             self._end()
             return
@@ -232,10 +232,10 @@ class MicroBatcher:
         self._start()
 
     def _end(self) -> None:
-        """Starts nothing more: nobody is left waiting, and whoever asks is told."""
+        """Refuses all waiting and all later photographs."""
         self._ended = True
         for answering, batch in self._running.items():
-            # Not left to the task: one that is cancelled before its first step refuses nobody.
+            # The task cannot do this: if it is cancelled before its first step, it refuses nobody.
             _refuse(batch, _dead())
             if answering is not asyncio.current_task():
                 answering.cancel()
@@ -245,7 +245,7 @@ class MicroBatcher:
 
 
 def _take(lane: deque[_Waiting], count: int) -> list[_Waiting]:
-    """Takes those from the head that somebody still waits for, and refuses those whose deadline has passed."""
+    """Takes photographs whose callers still wait, and refuses those whose deadline has passed."""
     taken: list[_Waiting] = []
     while lane and len(taken) < count:
         waiting = lane.popleft()
@@ -265,4 +265,4 @@ def _refuse(refused: Sequence[_Waiting] | deque[_Waiting], error: Exception) -> 
 
 
 def _dead() -> NotReady:
-    return NotReady("The encoder has stopped working; another replica may answer.", reason="MODEL_NOT_READY")
+    return NotReady("The encoder has stopped working; try again, another replica may answer.", reason="MODEL_NOT_READY")

@@ -1,4 +1,4 @@
-"""An embedder that is still being made, for those who need one to begin with and will ask it later."""
+"""A proxy for an embedder that is still loading."""
 
 import asyncio
 from collections.abc import Awaitable, Sequence
@@ -9,27 +9,27 @@ from services.contract.values import Embedding, ModelInfo, Photograph
 
 
 class DeferredEmbedder:
-    """Fulfils `contract.Embedder`: whoever asks waits until the embedder is there, or is told why it never will be.
+    """Fulfils `contract.Embedder`: calls wait for the embedder, or raise the error that it failed to load with.
 
     All methods belong to one event loop.
     """
 
     def __init__(self, embedder: Awaitable[Embedder]) -> None:
-        """Takes the task that makes it; its error is what whoever asks is told."""
+        """Takes the task that loads the embedder."""
         self._embedder = asyncio.ensure_future(embedder)
 
     async def embed(self, photograph: Photograph) -> Embedding:
         """Embeds one photograph; see `Embedder.embed`."""
-        return await (await self._there()).embed(photograph)
+        return await (await self._loaded()).embed(photograph)
 
     async def batch_embed(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
         """Embeds any number of photographs; see `Embedder.batch_embed`."""
-        return await (await self._there()).batch_embed(photographs)
+        return await (await self._loaded()).batch_embed(photographs)
 
     async def get_model(self) -> ModelInfo:
         """Describes the model; see `Embedder.get_model`."""
-        return await (await self._there()).get_model()
+        return await (await self._loaded()).get_model()
 
-    async def _there(self) -> Embedder:
-        # One of many who wait may leave without taking it from the others.
+    async def _loaded(self) -> Embedder:
+        # Cancelling one of several waiting calls must not cancel the loading.
         return await asyncio.shield(self._embedder)

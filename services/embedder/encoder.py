@@ -1,4 +1,4 @@
-"""The seam between pixels and embeddings: what every runtime of a bundle's network has to fulfil."""
+"""The interface of every runtime: pixels in, embeddings out."""
 
 from typing import Final, Literal, Protocol
 
@@ -17,37 +17,37 @@ _TINY: Final = 1e-12
 
 
 class Encoder(Protocol):
-    """Turns pixels into embeddings; may be called from several threads at once."""
+    """Turns pixels into embeddings; thread-safe."""
 
     @property
     def model(self) -> ModelInfo:
-        """Which model this is, and what it expects."""
+        """The model, and the input that it expects."""
         ...
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embed pictures.
+        """Embeds pictures.
 
         Args:
             batch: (n, input_height, input_width, 3), uint8, RGB, as `services.vision.prepare` gives them; n may be 0.
 
         Returns:
-            (n, dimension), float32, L2-normalised rows; a row depends on its picture alone.
+            (n, dimension), float32, L2-normalised rows; each row depends on its picture alone.
 
         Raises:
-            InvalidInput: the batch has another shape or type.
+            InvalidInput: BATCH_INVALID; the batch has another shape or type.
         """
         ...
 
     def warm_up(self) -> None:
-        """Do what the first call would otherwise have to wait for, such as compiling."""
+        """Does the slow work of the first call in advance, such as compiling."""
         ...
 
 
 def normalise(activations: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale rows to L2 norm 1.
+    """Scales rows to L2 norm 1.
 
-    A row of nothing but zeros has no direction. It becomes the one vector that prefers none, all entries
-    1 / sqrt(dimension), so that every embedding has norm 1 and no similarity is ever NaN.
+    A row of zeros has no direction. It becomes the vector of equal entries, 1 / sqrt(dimension), so that every
+    embedding has norm 1 and no similarity is NaN.
 
     Args:
         activations: (n, dimension), finite.
@@ -77,14 +77,14 @@ def check_architecture(bundle: Bundle, architecture: str) -> None:
 
 
 def check_batch(batch: NDArray[np.uint8], model: ModelInfo) -> None:
-    """Refuse what is no batch of this model's input.
+    """Refuses a batch of another shape or type than the model's input.
 
     Raises:
-        InvalidInput: the shape or the type is another.
+        InvalidInput: BATCH_INVALID.
     """
     expected = (model.input_height, model.input_width, 3)
     if batch.ndim != 4 or batch.shape[1:] != expected or batch.dtype != np.uint8:
         raise InvalidInput(
-            f"a batch of shape {batch.shape} and type {batch.dtype} is not (n, {expected[0]}, {expected[1]}, 3) uint8",
+            f"The batch is {batch.dtype} {batch.shape} instead of uint8 (n, {expected[0]}, {expected[1]}, 3).",
             reason="BATCH_INVALID",
         )

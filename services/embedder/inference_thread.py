@@ -1,4 +1,4 @@
-"""One thread that runs inferences one after another, and whose death or silence is noticed."""
+"""A thread for inferences, whose death or hanging is noticed."""
 
 import asyncio
 import queue
@@ -10,17 +10,17 @@ _Result = TypeVar("_Result")
 
 
 class ThreadDied(Exception):
-    """The inference thread ended, or hangs, instead of answering."""
+    """The inference thread has ended, or hangs."""
 
 
 class InferenceThread:
-    """One thread that runs one function after another, and whose death or silence is noticed.
+    """A thread that runs one function after another, and whose death or hanging is noticed.
 
-    A daemon, unlike the threads of an executor: one that hangs in native code cannot keep the process from ending.
+    It is a daemon, unlike the threads of an executor, so that a hang in native code cannot keep the process alive.
     """
 
     def __init__(self) -> None:
-        # Holds the one function that comes next, and at the end the wish to end.
+        # At most the next function, and None, which ends the thread.
         self._jobs: queue.Queue[Callable[[], bool] | None] = queue.Queue(maxsize=2)
         self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
 
@@ -29,11 +29,11 @@ class InferenceThread:
         self._thread.start()
 
     async def run(self, function: Callable[[], _Result], timeout_s: float) -> _Result:
-        """Runs a function in the thread; one at a time.
+        """Runs a function in the thread, one at a time.
 
         Raises:
-            ThreadDied: it takes too long, or ended the thread.
-            Exception: its own.
+            ThreadDied: the function took longer than `timeout_s` seconds, or ended the thread.
+            Exception: raised by the function.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[_Result] = loop.create_future()
@@ -60,7 +60,7 @@ class InferenceThread:
             raise
 
     def close(self, timeout_s: float) -> None:
-        """Ends the thread after what it is in, and waits for that so long."""
+        """Ends the thread after its current function; waits at most `timeout_s` seconds for it."""
         self._jobs.put_nowait(None)
         self._thread.join(timeout_s)
 

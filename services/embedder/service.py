@@ -1,4 +1,4 @@
-"""The embedder in this process: decodes photographs in threads and encodes them in others, within bounds."""
+"""The embedder in this process: decodes photographs in some threads and encodes them in others, within limits."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -24,9 +24,9 @@ class EmbedderLimits:
     """What an embedder accepts, and how much at once.
 
     Attributes:
-        image: bytes and pixels of a photograph.
-        batching: how much may wait.
-        decode_threads: photographs that are decoded at once.
+        image: limits of a photograph.
+        batching: limits of the queues and of the inferences.
+        decode_threads: maximum photographs decoded at once.
     """
 
     image: ImageLimits
@@ -37,8 +37,8 @@ class EmbedderLimits:
 class LocalEmbedder:
     """Fulfils `contract.Embedder` in this process; made by `local_embedder` and `cold_embedder`.
 
-    A single photograph comes before those of batches, in decoding and in inference. The deadline of the caller
-    (`services.concurrency.deadline`) holds here too: what is past it is dropped before it is decoded or encoded.
+    A single photograph goes before those of batches, in decoding and in inference. Photographs past the caller's
+    deadline (`services.concurrency.deadline`) are dropped before decoding or encoding.
     """
 
     def __init__(
@@ -48,25 +48,25 @@ class LocalEmbedder:
         self._limits = limits
         self._batcher = batcher
         self._threads = threads
-        # A batch leaves one decoding thread to queries, where there is more than one.
+        # Batches leave one decoding thread to queries, if there are several.
         self._batch_decoding = asyncio.Semaphore(max(1, limits.decode_threads - 1))
-        # Parts of batches that are decoded or encoded at once: enough for the next inference while one runs.
+        # Parts of batches decoded or encoded at once: the next one is ready when an inference ends.
         self._batch_window = asyncio.Semaphore(max(2, limits.decode_threads))
 
     async def warm_up(self, timeout_s: float) -> None:
-        """Makes the first inferences, which take long, before anybody waits for one.
+        """Runs the first inferences, which are slow, before any call.
 
         Raises:
-            ThreadDied: it takes longer than `timeout_s` seconds.
+            ThreadDied: they take longer than `timeout_s` seconds.
         """
-        # In the threads that will encode: runtimes keep memory and state by thread.
+        # Runtimes keep memory and state per thread: warm up the threads that encode.
         await self._batcher.in_every_thread(self._encoder.warm_up, timeout_s)
 
     async def embed(self, photograph: Photograph) -> Embedding:
         """Embeds one photograph.
 
         Raises:
-            InvalidInput: it cannot be used; the reason says why.
+            InvalidInput: the photograph cannot be used; the reason says why.
             Overloaded: QUEUE_FULL.
             DeadlineExceeded: the caller's deadline passed.
             NotReady: MODEL_NOT_READY; the encoder has stopped working.
@@ -80,8 +80,8 @@ class LocalEmbedder:
         """Embeds any number of photographs; returns one embedding or error for each, in their order.
 
         Raises:
-            Overloaded: QUEUE_FULL; as many photographs of other batches are waiting as may.
-            DeadlineExceeded: the caller's deadline passed before all of them were done.
+            Overloaded: QUEUE_FULL; too many photographs of other batches are waiting.
+            DeadlineExceeded: the caller's deadline passed before all photographs were embedded.
             NotReady: MODEL_NOT_READY; the encoder has stopped working.
         """
         size = self._limits.batching.micro_batch
@@ -103,11 +103,11 @@ class LocalEmbedder:
         return self._encoder.model
 
     async def died(self) -> None:
-        """Waits until the encoder has stopped working; it does not come back."""
+        """Waits until the encoder has stopped working; it never recovers."""
         await self._batcher.died()
 
     async def _part(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
-        """Embeds as many photographs as one inference takes: handed from thread to thread together, not one by one."""
+        """Embeds the photographs of one inference, which move between threads together."""
         async with self._batch_window:
             async with self._batch_decoding:
                 decoded = await self._decode_all(photographs)
@@ -139,10 +139,10 @@ class LocalEmbedder:
 
 
 def _pixels_or_error(decode: Callable[[], Pixels]) -> Pixels | FashionError:
-    """Decodes a photograph of a batch; one that cannot be spoils only itself.
+    """Decodes a photograph of a batch; returns its error, which spares the others.
 
     Raises:
-        DeadlineExceeded: the deadline of the whole batch.
+        DeadlineExceeded: the deadline of the batch has passed.
     """
     try:
         return decode()
@@ -151,17 +151,17 @@ def _pixels_or_error(decode: Callable[[], Pixels]) -> Pixels | FashionError:
     except FashionError as error:
         return error
     except Exception:
-        _log.exception("photograph of a batch could not be decoded")
+        _log.exception("decoding a photograph of a batch failed")
         return FashionError("The photograph could not be decoded.", reason="INTERNAL")
 
 
 @asynccontextmanager
 async def cold_embedder(encoder: Encoder, limits: EmbedderLimits) -> AsyncIterator[LocalEmbedder]:
-    """Runs an embedder for as long as the context lasts; it describes its model, and has yet to be warmed up.
+    """Runs an embedder that is not warmed up for as long as the context lasts.
 
     Args:
         encoder: loaded.
-        limits: what it accepts.
+        limits: what the embedder accepts.
 
     Yields:
         The embedder.
@@ -178,12 +178,12 @@ async def cold_embedder(encoder: Encoder, limits: EmbedderLimits) -> AsyncIterat
 async def local_embedder(
     encoder: Encoder, limits: EmbedderLimits, *, warm_up_timeout_s: float
 ) -> AsyncIterator[LocalEmbedder]:
-    """Runs an embedder for as long as the context lasts, warmed up.
+    """Runs an embedder that is warmed up for as long as the context lasts.
 
     Args:
         encoder: loaded.
-        limits: what it accepts.
-        warm_up_timeout_s: how long warming up may take, in seconds.
+        limits: what the embedder accepts.
+        warm_up_timeout_s: maximum time of warming up, in seconds.
 
     Yields:
         The embedder.

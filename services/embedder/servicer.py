@@ -1,4 +1,4 @@
-"""Unpacks the calls of EmbedderService, asks the embedder, and packs its answers."""
+"""Offers the embedder over gRPC: unpacks, calls, packs."""
 
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ EMBEDDER: Final = GrpcService(
 
 
 class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
-    """EmbedderService on an embedder."""
+    """EmbedderService of fashion.v1."""
 
     def __init__(self, embedder: Embedder, max_batch: int) -> None:
         self._embedder = embedder
@@ -50,10 +50,12 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
 
 def _check_batch(size: int, max_batch: int) -> None:
     if size == 0:
-        raise InvalidInput("The batch holds no photograph.", reason="BATCH_EMPTY", metadata={"field": "images"})
+        raise InvalidInput(
+            "The batch is empty; send at least one photograph.", reason="BATCH_EMPTY", metadata={"field": "images"}
+        )
     if size > max_batch:
         raise InvalidInput(
-            f"The batch holds {size} photographs, at most {max_batch} are accepted.",
+            f"The batch has {size} photographs; send at most {max_batch}.",
             reason="BATCH_TOO_LARGE",
             metadata={"field": "images", "max_batch": str(max_batch)},
         )

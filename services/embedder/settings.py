@@ -14,8 +14,8 @@ from services.vision.decode import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, ImageLimit
 
 DEFAULT_PORT: Final = 50051
 
-# Each keeps working memory of its own; those who want more of them say so.
-_MOST_INFERENCES: Final = 8
+# Maximum by default, because each inference has working memory of its own.
+_DEFAULT_MAX_INFERENCES: Final = 8
 
 
 class EmbedderSettings(BaseSettings):
@@ -24,21 +24,21 @@ class EmbedderSettings(BaseSettings):
     Attributes:
         bundle: a bundle's folder, or "imagenet" for the weights of keras.applications (downloaded once).
         runtime: what runs the network; "tensorflow" is the reference, and needs the extra `train`; "fake" makes
-            repeatable embeddings of no meaning, for tests.
-        precision: that OpenVINO computes in; "auto" is bfloat16 where the processor has instructions for it, else
-            float32, and with avx512_vnni but no AMX, int8 for the layers that hold nine tenths of the weights.
-        threads: that an inference uses while it is the only one. Absent: as many as this process may use processors.
-        inferences: most inferences at once, each in one thread while there are several. Absent: as many as this process
-            may use processors with OpenVINO, 1 with other runtimes.
-        decode_threads: photographs decoded at once.
-        queue_size: photographs of Embed that may be under way; more are refused with QUEUE_FULL.
-        batch_queue_size: the same for photographs of BatchEmbed.
-        micro_batch: most photographs in one inference.
-        max_batch: most photographs in one BatchEmbed.
-        max_image_bytes: longest file of a photograph.
-        max_image_pixels: most pixels of a photograph, width x height.
-        inference_timeout_s: an inference that takes longer is taken for dead, in seconds.
-        warm_up_timeout_s: how long the first inferences may take, in seconds.
+            repeatable embeddings without meaning, for tests.
+        precision: precision of OpenVINO's arithmetic. "auto" is int8 (for the layers with nine tenths of the weights)
+            with avx512_vnni but no AMX, else bfloat16 if the processor has instructions for it, else float32.
+        threads: threads of an inference that is the only one under way. Absent: all processors of this process.
+        inferences: maximum inferences at once; several use one thread each. Absent: with OpenVINO one per processor of
+            this process, at most 8; with other runtimes 1.
+        decode_threads: maximum photographs decoded at once.
+        queue_size: maximum photographs of Embed under way; more are refused with QUEUE_FULL.
+        batch_queue_size: maximum photographs of BatchEmbed under way; more are refused with QUEUE_FULL.
+        micro_batch: maximum photographs per inference.
+        max_batch: maximum photographs per BatchEmbed.
+        max_image_bytes: maximum size of a photograph's file.
+        max_image_pixels: maximum pixels of a photograph, width x height.
+        inference_timeout_s: time after which an inference counts as hanging, in seconds.
+        warm_up_timeout_s: maximum time of the first inferences, in seconds.
     """
 
     model_config = SettingsConfigDict(env_prefix="EMBEDDER_", frozen=True, extra="ignore")
@@ -61,7 +61,7 @@ class EmbedderSettings(BaseSettings):
     def _inferences_at_once(self) -> int:
         if self.inferences is not None:
             return self.inferences
-        return min(_MOST_INFERENCES, available_processors()) if self.runtime == "openvino" else 1
+        return min(_DEFAULT_MAX_INFERENCES, available_processors()) if self.runtime == "openvino" else 1
 
     def encoder(self) -> EncoderOptions:
         """Returns which encoder to load, and how it runs."""

@@ -1,7 +1,7 @@
-"""What can run a bundle's network; each fulfils `services.embedder.encoder.Encoder`."""
+"""The runtimes of a bundle's network; each fulfils `services.embedder.encoder.Encoder`."""
 
 import sys
 
-# `import openvino` reports itself to Google Analytics, unasked, and keeps an identifier in the home directory, wherever
-# it finds this package, which it requires. With the package out of reach it uses a stub of its own instead.
+# With this package, which openvino requires, `import openvino` reports itself to Google Analytics and stores an
+# identifier in the home directory. Without it, openvino uses a stub of its own.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

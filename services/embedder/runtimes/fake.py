@@ -1,4 +1,4 @@
-"""An encoder without weights: deterministic, and alike for alike pictures; for tests of what is around one."""
+"""An encoder without weights, for tests: deterministic, with similar embeddings for similar pictures."""
 
 from typing import Final
 
@@ -14,13 +14,13 @@ _COLUMNS: Final = 8
 
 
 class FakeEncoder:
-    """Projects a coarse version of the pixels by a fixed random matrix.
+    """Projects a coarse version of the pixels with a fixed random matrix.
 
     Args:
         dimension: floats in an embedding.
         height: rows of the input.
         width: columns of the input.
-        seed: another seed is another model.
+        seed: seed of the matrix; each seed is another model.
     """
 
     def __init__(self, dimension: int = 2048, height: int = 80, width: int = 60, seed: int = 0) -> None:
@@ -40,22 +40,22 @@ class FakeEncoder:
 
     @property
     def model(self) -> ModelInfo:
-        """What it pretends to be."""
+        """The fake model."""
         return self._model
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embed pictures; see `Encoder.encode`."""
+        """Embeds pictures; see `Encoder.encode`."""
         check_batch(batch, self._model)
         embeddings = [self._encode_one(picture) for picture in batch]
         return np.stack(embeddings) if embeddings else np.zeros((0, self._model.dimension), dtype=np.float32)
 
     def _encode_one(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
         coarse = Image.fromarray(picture).resize((_COLUMNS, _ROWS), Image.Resampling.BOX)
-        # White counts as nothing; the constant keeps a white picture from having no direction.
+        # White is 0. The constant gives a white picture a direction.
         ink = 1.0 - np.asarray(coarse, dtype=np.float32).reshape(-1) / np.float32(255.0)
         features = np.append(ink, np.float32(0.5))
         embedding: NDArray[np.float32] = normalise((features @ self._projection)[None])[0]
         return embedding
 
     def warm_up(self) -> None:
-        """There is nothing to warm up."""
+        """Does nothing."""

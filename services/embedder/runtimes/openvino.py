@@ -1,4 +1,4 @@
-"""A bundle's network on OpenVINO: the runtime that serves, in whichever precision the processor is made for."""
+"""A bundle's network on OpenVINO, the runtime that serves, in the best precision for the processor."""
 
 import threading
 from collections.abc import Collection, Mapping
@@ -19,32 +19,32 @@ from services.vision.preprocess import Preprocessing
 _log = structlog.stdlib.get_logger(__name__)
 
 _DIMENSION: Final = 2048
-# Kernels are made for each number of pictures once, which takes long; so only these numbers occur: 1 to 8, and 16. More
-# at once would be faster by 3 %.
-_SMALL: Final = 8
-_LARGE: Final = 16
+# OpenVINO makes kernels once for each number of pictures, which is slow. So only 1 to 8 and 16 occur. More pictures at
+# once are only 3 % faster.
+_MAX_SMALL_PART: Final = 8
+_LARGE_PART: Final = 16
 _DEVICE: Final = "CPU"
 _NATIVE_BFLOAT16: Final = "BF16"
 _INT8_FLAG: Final = "avx512_vnni"
-# Its tiles make bfloat16 3.6 times as fast as float32; int8 of the last stages was never measured beside them.
+# With AMX tiles bfloat16 is 3.6 times as fast as float32. Nobody has measured int8 of the last stages there.
 _TILES_FLAG: Final = "amx_bf16"
 _WIDE_FLAG: Final = "avx512f"
-# At so few places of a picture products of matrices are faster than convolutions, as far as was measured: in float32
-# where the processor is wide, of the last stage alone.
+# At no more places of a picture than this, matrix products measured faster than convolutions: in float32 on processors
+# with AVX-512 (last stage only), and in int8.
 _FEW_PLACES_WIDE: Final = 16
 _FEW_PLACES_INT8: Final = 32
 _TYPES: Final = {"float32": ov.Type.f32, "bfloat16": ov.Type.bf16}
-# In int8 so many activations in a row share a scale, found as they come.
+# Consecutive activations that share a scale in int8, determined at run time.
 _INT8_GROUP: Final = 128
 
 
 def fastest_precision(core: ov.Core, flags: Collection[str] | None = None) -> Precision:
-    """The fastest of the precisions that are near enough to float32, as far as was measured (docs/decisions/0007).
+    """Returns the fastest precision measured as close enough to float32 (docs/decisions/0007).
 
     Args:
-        core: knows whether the processor computes in bfloat16.
-        flags: what it can do; asked of the system where not given. OpenVINO does not tell about int8, which without
-            these very instructions takes twice as long as float32.
+        core: tells whether the processor has bfloat16.
+        flags: flags of the processor; those of this system where not given. OpenVINO does not tell about int8, which
+            takes twice as long as float32 without avx512_vnni.
     """
     flags = processor_flags() if flags is None else flags
     if _INT8_FLAG in flags and _TILES_FLAG not in flags:
@@ -57,16 +57,15 @@ def _without_int8(core: ov.Core) -> Literal["float32", "bfloat16"]:
 
 
 def computes_bfloat16(core: ov.Core | None = None) -> bool:
-    """Whether the processor has instructions for bfloat16; where it has none, that is slower than float32."""
+    """Tells whether the processor has instructions for bfloat16; without them it is slower than float32."""
     return _NATIVE_BFLOAT16 in (core or ov.Core()).get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
 
 
 class OpenvinoEncoder:
     """ResNet50 with global max pooling; thread-safe.
 
-    An inference that is the only one takes all the processors that it may: the answer comes soonest. Where there are
-    several at once, each takes one: threads of one inference that wait for each other, while others or the interpreter
-    have their processor, are time lost.
+    The only inference under way uses all processors, for the soonest answer. Several at once use one processor each:
+    threads of one inference would wait for each other while others have their processors.
     """
 
     def __init__(
@@ -80,18 +79,18 @@ class OpenvinoEncoder:
         precision: AnyPrecision = "auto",
         inferences: int = 1,
     ) -> None:
-        """Build and compile the network.
+        """Builds and compiles the network.
 
         Args:
-            weights: by the names that Keras gives them; exactly those of ResNet50 without its top.
-            preprocessing: what the network expects.
-            name: of the model.
-            model_version: of the model.
-            threads: that one picture or batch is computed with; 0 lets OpenVINO choose.
-            precision: of the arithmetic; "auto" is what `fastest_precision` tells. "int8" is that of the last stages,
-                where nine tenths of the weights are; before them, and for pictures from about 224 x 224 on, it is
-                bfloat16 where the processor computes in it, else float32.
-            inferences: how many are expected at once; from two on a second network is kept for them.
+            weights: weights of ResNet50 without its top, by Keras's names.
+            preprocessing: the input that the network expects.
+            name: name of the model.
+            model_version: version of the model.
+            threads: threads of the only inference; 0 lets OpenVINO choose.
+            precision: precision of the arithmetic; "auto" is that of `fastest_precision`. "int8" applies to the last
+                stages, which hold nine tenths of the weights. The other stages, and all stages for pictures from about
+                224 x 224 on, use bfloat16 if the processor has it, else float32.
+            inferences: maximum inferences at once; if several, a second network is compiled for them.
 
         Raises:
             InvalidInput: the weights are not those of a ResNet50.
@@ -100,7 +99,7 @@ class OpenvinoEncoder:
         if precision == "auto":
             precision = fastest_precision(core)
         if precision == "int8" and last_places(preprocessing) > _FEW_PLACES_INT8:
-            # Of pictures so large no stage is a product of matrices: nothing would be in int8.
+            # For large pictures no stage is a matrix product, so nothing would be in int8.
             precision = _without_int8(core)
         self._model = ModelInfo(
             name=name,
@@ -114,7 +113,7 @@ class OpenvinoEncoder:
         )
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
-            # Always said: left alone, OpenVINO takes bfloat16 wherever it can.
+            # Always set, because OpenVINO's default is bfloat16 if the processor has it.
             "INFERENCE_PRECISION_HINT": _TYPES[_without_int8(core) if precision == "int8" else precision],
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": str(_INT8_GROUP),
         }
@@ -139,10 +138,10 @@ class OpenvinoEncoder:
     def from_bundle(
         cls, bundle: Bundle, threads: int = 0, precision: AnyPrecision = "auto", inferences: int = 1
     ) -> Self:
-        """Run a bundle.
+        """Loads a bundle.
 
         Raises:
-            InvalidInput: the bundle holds another network, or its file was changed.
+            InvalidInput: BUNDLE_INVALID; the bundle holds another network, or its file was changed.
         """
         check_architecture(bundle, "resnet50")
         return cls(
@@ -157,11 +156,11 @@ class OpenvinoEncoder:
 
     @property
     def model(self) -> ModelInfo:
-        """Which model this is."""
+        """The model."""
         return self._model
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embed pictures; see `Encoder.encode`."""
+        """Embeds pictures; see `Encoder.encode`."""
         check_batch(batch, self._model)
         with self._counting:
             self._running += 1
@@ -173,10 +172,10 @@ class OpenvinoEncoder:
                 self._running -= 1
 
     def warm_up(self) -> None:
-        """Have the kernels made for every part that a batch is encoded in."""
+        """Makes OpenVINO's kernels for every number of pictures that `encode` uses."""
         height, width = self._model.input_height, self._model.input_width
         for network in {self._alone, self._together}:
-            for count in (*range(1, _SMALL + 1), _LARGE):
+            for count in (*range(1, _MAX_SMALL_PART + 1), _LARGE_PART):
                 network.activations(np.full((count, height, width, 3), 255, dtype=np.uint8), self._model.dimension)
 
 
@@ -188,22 +187,22 @@ class _Network:
         self._requests = threading.local()
 
     def activations(self, batch: NDArray[np.uint8], dimension: int) -> NDArray[np.float32]:
-        """What comes out for (n, height, width, 3): (n, dimension)."""
+        """Returns activations (n, dimension) for pictures (n, height, width, 3)."""
         request = getattr(self._requests, "one", None)
         if request is None:
-            # A request keeps the memory of its last shape, and may serve one caller at a time.
+            # A request is not thread-safe, and keeps the memory of its last shape.
             request = self._requests.one = self._compiled.create_infer_request()
-        found = np.empty((len(batch), dimension), dtype=np.float32)
+        activations = np.empty((len(batch), dimension), dtype=np.float32)
         at = 0
         for size in _parts(len(batch)):
             part = np.ascontiguousarray(batch[at : at + size])
-            found[at : at + size] = request.infer([part], share_inputs=True, share_outputs=True)[0]
+            activations[at : at + size] = request.infer([part], share_inputs=True, share_outputs=True)[0]
             at += size
-        return found
+        return activations
 
 
 def _parts(count: int) -> list[int]:
-    """In which numbers of pictures a batch is encoded."""
-    large, rest = divmod(count, _LARGE)
-    small, last = divmod(rest, _SMALL)
-    return [_LARGE] * large + [_SMALL] * small + ([last] if last else [])
+    """Splits a number of pictures into those that `_LARGE_PART` and `_MAX_SMALL_PART` allow."""
+    large, rest = divmod(count, _LARGE_PART)
+    small, last = divmod(rest, _MAX_SMALL_PART)
+    return [_LARGE_PART] * large + [_MAX_SMALL_PART] * small + ([last] if last else [])

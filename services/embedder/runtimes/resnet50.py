@@ -1,4 +1,4 @@
-"""ResNet50 as keras.applications defines it, as an OpenVINO graph: pixels in, the largest activations out."""
+"""ResNet50 of keras.applications as an OpenVINO graph: pixels in, globally max-pooled activations out."""
 
 import math
 from collections.abc import Mapping
@@ -14,25 +14,25 @@ from services.vision.preprocess import Preprocessing
 
 Weights = Mapping[str, NDArray[np.float32]]
 
-# He et al. 2016, table 1: blocks a stage; the first of each but stage 2 halves the picture.
+# Blocks per stage (He et al. 2016, table 1); the first block of each stage but stage 2 halves the picture.
 _BLOCKS: Final = {2: 3, 3: 4, 4: 6, 5: 3}
-# Of a weight in int8, which is kept as 0 to 255 with a scale and a zero of its own for each channel that it adds to.
+# Maximum of a weight in int8, stored as 0 to 255 with a scale and a zero point per output channel.
 _LEVELS: Final = 255
-# keras.applications.resnet.
+# Of the batch normalisation in keras.applications.resnet.
 _EPSILON: Final = 1.001e-5
 
 
 def build_resnet50(
     weights: Weights, preprocessing: Preprocessing, *, few_places: int = 0, in_int8: bool = False
 ) -> ov.Model:
-    """Build the graph; batch normalisation is folded into the convolutions, in float64.
+    """Builds the graph; batch normalisation is folded into the convolutions, in float64.
 
     Args:
-        weights: by the names that Keras gives them; exactly those of ResNet50 without its top.
-        preprocessing: what the network expects.
-        few_places: where a picture has come down to so few, convolutions are products of matrices whose rows are all
-            places of all pictures; one picture after another would leave most of the processor's width unused.
-        in_int8: whether the matrices of these products are kept in 8 bits.
+        weights: weights of ResNet50 without its top, by Keras's names.
+        preprocessing: the input that the network expects.
+        few_places: stages with at most this many places per picture become matrix products over the places of all
+            pictures. Convolutions, one picture after another, would leave most of the vector width unused.
+        in_int8: whether the matrices of these products are stored in 8 bits.
 
     Returns:
         A model from uint8 (n, height, width, 3), RGB, to float32 (n, 2048).
@@ -49,7 +49,7 @@ def build_resnet50(
     x = ops.add(x, _constant(np.asarray(preprocessing.offset, dtype=np.float32).reshape(1, 1, 1, 3)))
     x = ops.transpose(x, _constant(np.array([0, 3, 1, 2])))
     x = ops.relu(layers.convolution(x, "conv1", stride=2, pad=3))
-    # After a ReLU, zeros around the picture never are the largest: padding with them is Keras's.
+    # As in Keras: after a ReLU, padding with zeros does not change a maximum.
     x = ops.max_pool(x, [2, 2], [1, 1], [1, 1], [1, 1], [3, 3], "floor", "explicit").output(0)
     grid = _halved(_halved((preprocessing.height, preprocessing.width)))
     as_rows = False
@@ -68,12 +68,12 @@ def build_resnet50(
 
 
 def last_places(preprocessing: Preprocessing) -> int:
-    """At how many places the last stage sees a picture: its sides are halved five times, each time rounded up."""
+    """Returns the places of the last stage: the sides are halved five times, rounded up each time."""
     return math.prod(-(-side // 32) for side in (preprocessing.height, preprocessing.width))
 
 
 def _convolved_stage(layers: "_Layers", x: Any, stage: int, blocks: int, stride: int) -> Any:
-    """A stage on (n, channels, height, width); its first block takes every `stride`-th place."""
+    """Applies a stage to (n, channels, height, width); its first block takes every `stride`-th place."""
     for block in range(1, blocks + 1):
         name, step = f"conv{stage}_block{block}", stride if block == 1 else 1
         shortcut = layers.convolution(x, f"{name}_0", stride=step) if block == 1 else x
@@ -84,7 +84,7 @@ def _convolved_stage(layers: "_Layers", x: Any, stage: int, blocks: int, stride:
 
 
 def _multiplied_stage(layers: "_Layers", x: Any, stage: int, blocks: int, grid: tuple[int, int]) -> Any:
-    """The same stage on (n * places, channels), the places that its stride leaves."""
+    """Applies a stage to (n * places, channels), whose places are those left by its stride."""
     for block in range(1, blocks + 1):
         name = f"conv{stage}_block{block}"
         shortcut = layers.product(x, f"{name}_0") if block == 1 else x
@@ -95,7 +95,7 @@ def _multiplied_stage(layers: "_Layers", x: Any, stage: int, blocks: int, grid: 
 
 
 def _rows(x: Any, grid: tuple[int, int] | None, stride: int) -> Any:
-    """Pictures (n, channels, height, width), or rows of a grid: every `stride`-th place, as (n * places, channels)."""
+    """Takes every `stride`-th place of pictures (n, channels, height, width), or of rows of a grid, as rows."""
     x = ops.transpose(x, _constant(np.array([0, 2, 3, 1]))) if grid is None else _pictures(x, grid)
     if stride > 1:
         nothing, steps = np.zeros(4, dtype=np.int64), np.array([1, stride, stride, 1])
@@ -104,12 +104,12 @@ def _rows(x: Any, grid: tuple[int, int] | None, stride: int) -> Any:
 
 
 def _pictures(x: Any, grid: tuple[int, int]) -> Any:
-    """Rows (n * places, channels) as (n, height, width, channels)."""
+    """Reshapes rows (n * places, channels) to pictures (n, height, width, channels)."""
     return ops.reshape(x, _constant(np.array([-1, *grid, _width(x)])), False)
 
 
 def _neighbourhoods(x: Any, grid: tuple[int, int]) -> Any:
-    """Of rows (n * places, channels) the 3 x 3 around each: (n * places, 9 * channels), zeros beyond the border."""
+    """Gathers the 3 x 3 around each row (n * places, channels), zero-padded: (n * places, 9 * channels)."""
     height, width = grid
     outside = height * width
     at = np.full((height + 2, width + 2), outside)
@@ -128,12 +128,12 @@ def _halved(grid: tuple[int, int]) -> tuple[int, int]:
 
 
 def _width(x: Any) -> int:
-    """The last dimension, which is that of the channels."""
+    """Returns the last dimension, the channels."""
     return int(x.output(0).get_partial_shape()[-1].get_length())
 
 
 class _Layers:
-    """The weights, handed out as convolutions or as products of matrices, each name once."""
+    """The weights, as convolutions or matrix products; tracks which are used."""
 
     def __init__(self, weights: Weights, *, in_int8: bool) -> None:
         self._weights = weights
@@ -148,20 +148,20 @@ class _Layers:
             y = ops.convolution(x, turned, [stride, stride], [pad, pad], [pad, pad], [1, 1])
             return ops.add(y, _constant(shift.reshape(1, -1, 1, 1)))
         except (ValueError, RuntimeError) as error:
-            raise _wrong(f"{name} misshaped", f"{name}_conv/kernel") from error
+            raise _wrong(f"{name} has a wrong shape", f"{name}_conv/kernel") from error
 
     def product(self, x: Any, name: str) -> Any:
-        """Multiplies rows that hold what a kernel covers, in its order: (n, height * width * channels)."""
+        """Multiplies rows (n, height * width * channels), in the order of the kernel."""
         kernel, shift = self._folded(name)
         try:
             matrix = kernel.reshape(-1, kernel.shape[-1]).T
             y = ops.matmul(x, _int8(matrix) if self._in_int8 else _constant(matrix), False, True)
             return ops.add(y, _constant(shift.reshape(1, -1)))
         except (ValueError, RuntimeError) as error:
-            raise _wrong(f"{name} misshaped", f"{name}_conv/kernel") from error
+            raise _wrong(f"{name} has a wrong shape", f"{name}_conv/kernel") from error
 
     def _folded(self, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """A convolution with its batch normalisation: kernel (height, width, in, out), and what is added, (out,)."""
+        """Folds batch normalisation into a convolution: kernel (height, width, in, out) and bias (out,)."""
         kernel, bias = self._take(f"{name}_conv/kernel", 4), self._take(f"{name}_conv/bias", 1)
         gamma, beta = self._take(f"{name}_bn/gamma", 1), self._take(f"{name}_bn/beta", 1)
         mean, variance = self._take(f"{name}_bn/moving_mean", 1), self._take(f"{name}_bn/moving_variance", 1)
@@ -169,23 +169,23 @@ class _Layers:
         try:
             return (kernel * factor).astype(np.float32), ((bias - mean) * factor + beta).astype(np.float32)
         except ValueError as error:
-            raise _wrong(f"{name} misshaped", f"{name}_conv/kernel") from error
+            raise _wrong(f"{name} has a wrong shape", f"{name}_conv/kernel") from error
 
     def check_all_used(self) -> None:
         if self._unused:
             first = min(self._unused)
-            raise _wrong(f"{first} unknown", first)
+            raise _wrong(f"{first} is unknown", first)
 
     def _take(self, name: str, dimensions: int) -> NDArray[np.float64]:
         value = self._weights.get(name)
         if value is None or value.ndim != dimensions:
-            raise _wrong(f"{name} missing or misshaped", name)
+            raise _wrong(f"{name} is missing or has a wrong shape", name)
         self._unused.discard(name)
         return value.astype(np.float64)
 
 
 def _int8(matrix: NDArray[np.float32]) -> Any:
-    """A matrix (out, in) whose rows are kept in 8 bits, between their least and largest value, which enclose 0."""
+    """Stores each row of a matrix (out, in) in 8 bits, over a range from its minimum to its maximum that includes 0."""
     low, high = (np.minimum(matrix.min(axis=1, keepdims=True), 0), np.maximum(matrix.max(axis=1, keepdims=True), 0))
     scale = np.maximum((high - low) / _LEVELS, np.finfo(np.float32).tiny).astype(np.float32)
     zero = np.round(-low / scale)
@@ -200,7 +200,7 @@ def _constant(value: Any) -> Any:
 
 def _wrong(what: str, name: str) -> InvalidInput:
     return InvalidInput(
-        f"these are no weights of ResNet50 without its top: {what}",
+        f"These are not the weights of ResNet50 without its top: {what}.",
         reason="WEIGHTS_INVALID",
         metadata={"weights": name},
     )

@@ -16,7 +16,7 @@ from services.contract.values import ModelInfo
 from services.embedder.encoder import check_architecture, check_batch, normalise
 from services.vision.preprocess import Preprocessing
 
-# What keras.applications calls "caffe": BGR, the means of ImageNet taken off.
+# "caffe" in keras.applications: BGR minus the means of ImageNet.
 IMAGENET_PREPROCESSING: Final = Preprocessing(
     height=224, width=224, channels="BGR", scale=1.0, offset=(-103.939, -116.779, -123.68)
 )
@@ -36,14 +36,14 @@ class TensorflowEncoder:
         model_version: str,
         threads: int | None = None,
     ) -> None:
-        """Build the network.
+        """Builds the network.
 
         Args:
-            weights: by the names that Keras gives them; exactly those of ResNet50 without its top.
-            preprocessing: what the network expects.
-            name: of the model.
-            model_version: of the model.
-            threads: that one picture or batch is computed with; all processors where not given. One number a process.
+            weights: weights of ResNet50 without its top, by Keras's names.
+            preprocessing: the input that the network expects.
+            name: name of the model.
+            model_version: version of the model.
+            threads: threads of an inference, the same for all encoders of a process; all processors where not given.
 
         Raises:
             InvalidInput: the weights are not those of a ResNet50.
@@ -68,10 +68,10 @@ class TensorflowEncoder:
 
     @classmethod
     def from_bundle(cls, bundle: Bundle, threads: int | None = None) -> Self:
-        """Run a bundle.
+        """Loads a bundle.
 
         Raises:
-            InvalidInput: the bundle holds another network, or its file was changed.
+            InvalidInput: BUNDLE_INVALID; the bundle holds another network, or its file was changed.
             NotReady: TensorFlow already runs in this process with another number of threads.
         """
         check_architecture(bundle, "resnet50")
@@ -85,26 +85,26 @@ class TensorflowEncoder:
 
     @classmethod
     def imagenet(cls, weights: Path | None = None, threads: int | None = None) -> Self:
-        """Run the weights that keras.applications publishes, which know ImageNet and no fashion.
+        """Loads the weights of keras.applications, trained on ImageNet and not on fashion.
 
         Args:
-            weights: `resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5`; downloaded (94 MB) where not given.
+            weights: path of `resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5`; downloaded (94 MB) where not given.
             threads: see the constructor.
 
         Raises:
-            NotReady: the weights can be had neither there nor from the network.
+            NotReady: the weights can be neither read nor downloaded.
         """
         _set_threads(threads)
         try:
             network = keras.applications.ResNet50(
                 include_top=False, weights=str(weights) if weights else "imagenet", pooling="max"
             )
-        # Keras lets whatever the network or the file system raised through.
+        # Keras passes on any error of the network or the file system.
         except Exception as error:
             raise NotReady(
-                f"the ImageNet weights of ResNet50 cannot be loaded ({error}). Without a network, set "
+                f"The ImageNet weights of ResNet50 cannot be loaded ({error}). Without internet access, set "
                 "EMBEDDER_BUNDLE to models/fashion-resnet50, which is shipped, or to the path of "
-                "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5 from the Keras releases",
+                "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5 from the Keras releases.",
                 reason="WEIGHTS_UNAVAILABLE",
             ) from error
         values = {weight.path: np.asarray(weight.value) for weight in network.weights}
@@ -122,18 +122,18 @@ class TensorflowEncoder:
 
     @property
     def model(self) -> ModelInfo:
-        """Which model this is."""
+        """The model."""
         return self._model
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embed pictures; see `Encoder.encode`."""
+        """Embeds pictures; see `Encoder.encode`."""
         check_batch(batch, self._model)
         if not len(batch):
             return np.zeros((0, self._model.dimension), dtype=np.float32)
         return normalise(self._run(tf.constant(batch)).numpy())
 
     def warm_up(self) -> None:
-        """Trace the graph, and let oneDNN plan its convolutions for each of the small batches that a service forms."""
+        """Traces the graph, and makes oneDNN plan its convolutions for each size of a service's small batches."""
         height, width = self._model.input_height, self._model.input_width
         for count in range(1, _WARM_BATCH + 1):
             self.encode(np.full((count, height, width, 3), 255, dtype=np.uint8))
@@ -155,7 +155,7 @@ def _set_threads(threads: int | None) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1 if wanted == 1 else 0)
     except RuntimeError as error:
         raise NotReady(
-            "TensorFlow already runs in this process with another number of threads", reason="THREADS_FIXED"
+            "TensorFlow already runs in this process with another number of threads.", reason="THREADS_FIXED"
         ) from error
 
 
@@ -176,7 +176,7 @@ def _assign(network: Any, weights: Mapping[str, NDArray[np.float32]]) -> None:
     )
     if wrong:
         raise InvalidInput(
-            f"these are no weights of ResNet50 without its top: {', '.join(wrong[:3])} missing, unknown or misshaped",
+            f"These are not the weights of ResNet50 without its top; wrong: {', '.join(wrong[:3])}.",
             reason="WEIGHTS_INVALID",
             metadata={"weights": ",".join(wrong[:10])},
         )
