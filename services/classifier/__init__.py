@@ -1,1 +1,1 @@
-"""The classifier: what kind of product an embedding shows."""
+"""The classifier service: embeddings in, kinds of products out."""

@@ -27,7 +27,12 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 async def main() -> None:
-    """Reads the settings and serves until SIGTERM."""
+    """Serves until SIGTERM.
+
+    Raises:
+        SettingsError: a variable is bad.
+        ServeError: it cannot start, or has stopped following the candidates.
+    """
     server_settings = read_settings(ServerSettings)
     settings = read_settings(ClassifierSettings)
     configure_logging(server_settings.log_level, server_settings.log_format)
@@ -51,8 +56,10 @@ async def main() -> None:
         if settings.redis_url.get_secret_value():
             await _follow(settings, classifier, server, resources)
         else:
-            _log.warning("REDIS_URL is not set: no candidates are followed, the bundle's own labels answer")
-        # What the first call would otherwise wait for.
+            _log.warning(
+                "REDIS_URL is not set: the classifier follows no candidates and answers with the bundle's labels"
+            )
+        # Warms up, so that the first call is not slow.
         classifier.classify_batch(np.eye(1, model.dimension, dtype=np.float32), 1)
         await server.ready(CLASSIFIER, ClassifierServicer(classifier, embedder))
 
@@ -74,11 +81,11 @@ async def _follow(
     follower = CandidateFollower(
         store, classifier.model.model_version, classifier.use, period_s=settings.follow_period_s
     )
-    # What is there already counts from the first call on; a Redis that is down keeps nobody waiting for long.
+    # Candidates published before count from the first call on. A Redis that is down delays the start by its timeout.
     await follower.look()
 
     def ended(error: BaseException | None) -> None:
-        server.stop(f"the candidates are no longer followed: {error!r}")
+        server.stop(f"following the candidates has ended: {error!r}")
 
     await resources.enter_async_context(in_background(follower.run(), ended))
 

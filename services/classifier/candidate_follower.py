@@ -1,4 +1,4 @@
-"""Follows the candidates that search publishes: looks for a new version now and then, and hands it over."""
+"""Follows the candidates that search publishes: polls for a new version and hands it over."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,10 +13,9 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class CandidateFollower:
-    """Keeps a classifier's candidates those of the store.
+    """Keeps a classifier's candidates up to date with the store.
 
-    A store that is down, or that has lost what it held, takes nothing away: the last candidates stay until others are
-    published.
+    If the store is down or has lost its content, the last candidates stay in use until others are published.
     """
 
     def __init__(
@@ -27,9 +26,13 @@ class CandidateFollower:
         *,
         period_s: float,
     ) -> None:
-        """Takes the store, the model whose candidates to follow, who uses them, and the seconds between two looks.
+        """Makes a follower.
 
-        `use` raises ValueError for candidates that it cannot use.
+        Args:
+            store: store of the candidates.
+            model_version: model whose candidates to follow.
+            use: takes new candidates; raises ValueError for candidates that it cannot use.
+            period_s: time between two polls, in seconds.
         """
         self._store = store
         self._model_version = model_version
@@ -39,10 +42,10 @@ class CandidateFollower:
         self._trouble: str | None = None
 
     async def look(self) -> bool:
-        """Looks once.
+        """Polls once, and logs when the store stops or resumes answering.
 
         Returns:
-            Whether the store answered. Whatever is wrong with it is logged, once until it changes.
+            Whether the store answered.
         """
         try:
             version = await self._store.version(self._model_version)
@@ -56,7 +59,7 @@ class CandidateFollower:
         return True
 
     def _take(self, candidates: CandidateSet) -> None:
-        # Seen even where it is refused: it will be no better the next time.
+        # Also for refused candidates: they would be refused again.
         self._seen = candidates.version
         try:
             self._use(candidates)
@@ -66,15 +69,15 @@ class CandidateFollower:
         _log.info("candidates taken", candidates_version=candidates.version, count=len(candidates.product_ids))
 
     def _note(self, trouble: str | None) -> None:
-        # By whether there is trouble, not by its text, which may differ each time.
+        # Compares whether there is trouble, because its text may differ each time.
         if trouble is not None and self._trouble is None:
-            _log.warning("candidates cannot be followed; those known stay in use", why=trouble)
+            _log.warning("the store of candidates does not answer; the last candidates stay in use", why=trouble)
         elif trouble is None and self._trouble is not None:
-            _log.info("candidates are followed again")
+            _log.info("the store of candidates answers again")
         self._trouble = trouble
 
     async def run(self) -> None:
-        """Looks again and again until it is cancelled."""
+        """Polls until it is cancelled."""
         while True:
             await self.look()
             await asyncio.sleep(self._period_s)

@@ -14,19 +14,19 @@ NO_SUB_CATEGORY = -1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CandidateIndex:
-    """Candidates made ready to be compared with, ordered by derived type, then by subCategory.
+    """Candidates prepared for comparison, ordered by derived type, then by subCategory.
 
     Attributes:
-        candidates: m of them, in that order.
-        labels: shape (m,), each one's derived type.
-        sub_categories: the distinct subCategories in alphabetical order.
-        codes: int64, shape (m,), each one's subCategory as a position in `sub_categories`.
-        untrained: bool, shape (m,), whether the classifier's head was never trained on its subCategory.
-        known: int64, shape (k,), which of the head's derived types the catalogue has, in the order of the alphabet.
-        unknown: the catalogue's derived types that the head was never trained on.
-        contested: bool, shape (s + 1,), by the position of a subCategory, and last for none: whether any of the
-            candidates that are compared with there is of such a type.
-        places: the subCategories in which the catalogue has each derived type, in alphabetical order.
+        candidates: the m candidates in that order.
+        labels: shape (m,), the derived type of each candidate.
+        sub_categories: the s distinct subCategories in alphabetical order.
+        codes: int64, shape (m,), the subCategory of each candidate as a position in `sub_categories`.
+        untrained: bool, shape (m,), whether the head was never trained on the candidate's subCategory.
+        known: int64, shape (k,), positions of the head's derived types that the catalogue has, in alphabetical order.
+        unknown: derived types of the catalogue that the head was never trained on.
+        contested: bool, shape (s + 1,), by position of a subCategory, and last for none: whether an unknown derived
+            type is among the candidates to compare with there.
+        places: the subCategories of each derived type in the catalogue, in alphabetical order.
     """
 
     candidates: CandidateSet
@@ -44,12 +44,12 @@ class CandidateIndex:
         """Prepares candidates.
 
         Args:
-            candidates: at least one.
-            trained: the subCategories that the head was trained on.
-            trained_types: the derived types that the other head was trained on, in its order.
+            candidates: at least one candidate.
+            trained: subCategories that the head of subCategories was trained on.
+            trained_types: derived types that their head was trained on, in its order.
         """
         labels = [derived_type(*kind) for kind in zip(candidates.genders, candidates.article_types, strict=True)]
-        # Equal similarities are ranked in this order, so that the answer does not depend on that of the publisher.
+        # Equal similarities are ranked in this order, so that the answer does not depend on the publisher's order.
         order = sorted(
             range(len(labels)),
             key=lambda row: (labels[row], candidates.sub_categories[row], candidates.product_ids[row]),
@@ -86,7 +86,7 @@ class CandidateIndex:
             ),
             unknown=unknown,
             contested=contested,
-            places={label: tuple(sorted(found)) for label, found in places.items()},
+            places={label: tuple(sorted(sub_categories)) for label, sub_categories in places.items()},
         )
 
 
@@ -98,13 +98,13 @@ def similarities(
     Args:
         embeddings: float32, shape (n, dimension), L2-normalised rows.
         index: the candidates.
-        rows: int64, shape (m,), which of them to compare with.
+        rows: int64, shape (m,), positions of the candidates to compare with.
 
     Returns:
         float32, shape (n, m), in [-1, 1].
     """
-    found: NDArray[np.float32] = np.clip(embeddings @ index.candidates.embeddings[rows].T, -1.0, 1.0)
-    return found
+    cosines: NDArray[np.float32] = np.clip(embeddings @ index.candidates.embeddings[rows].T, -1.0, 1.0)
+    return cosines
 
 
 def predicted_sub_categories(
@@ -114,24 +114,24 @@ def predicted_sub_categories(
 
     Args:
         probabilities: float32, shape (n, c).
-        trained: shape (c,), the subCategories that they are of.
+        trained: shape (c,), the subCategory of each column.
         index: the candidates.
 
     Returns:
-        int64, shape (n,), positions in `index.sub_categories`; NO_SUB_CATEGORY in every row where none of the trained
-        subCategories has candidates.
+        int64, shape (n,), positions in `index.sub_categories`; NO_SUB_CATEGORY if no trained subCategory has
+        candidates.
     """
     position = {label: code for code, label in enumerate(index.sub_categories)}
     columns = [column for column, label in enumerate(trained) if label in position]
     if not columns:
         return np.full(len(probabilities), NO_SUB_CATEGORY, dtype=np.int64)
     codes = np.array([position[trained[column]] for column in columns], dtype=np.int64)
-    found: NDArray[np.int64] = codes[probabilities[:, columns].argmax(axis=1)]
-    return found
+    predicted: NDArray[np.int64] = codes[probabilities[:, columns].argmax(axis=1)]
+    return predicted
 
 
 def compared(codes: NDArray[np.int64], index: CandidateIndex) -> NDArray[np.bool_]:
-    """Tells which candidates to compare with: those of one subCategory, and those that the head cannot know of.
+    """Tells which candidates to compare with: those of one subCategory, and those of untrained subCategories.
 
     Args:
         codes: int64, shape (n,), positions in `index.sub_categories`, or NO_SUB_CATEGORY.
@@ -140,8 +140,8 @@ def compared(codes: NDArray[np.int64], index: CandidateIndex) -> NDArray[np.bool
     Returns:
         bool, shape (n, m).
     """
-    found: NDArray[np.bool_] = np.logical_or(index.codes[None, :] == codes[:, None], index.untrained[None, :])
-    return found
+    allowed: NDArray[np.bool_] = np.logical_or(index.codes[None, :] == codes[:, None], index.untrained[None, :])
+    return allowed
 
 
 def ranking(similarities: NDArray[np.float32], compared: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -149,9 +149,9 @@ def ranking(similarities: NDArray[np.float32], compared: NDArray[np.bool_]) -> N
 
     Args:
         similarities: float32, shape (n, m), of candidates in the order of `index.candidates`.
-        compared: bool, shape (n, m); the others go last.
+        compared: bool, shape (n, m), candidates to compare with; the others go last.
 
     Returns:
-        int64, shape (n, m), columns of `similarities`, the most similar first.
+        int64, shape (n, m), columns of `similarities`, most similar first.
     """
     return np.argsort(np.where(compared, -similarities, np.inf), axis=1, kind="stable")

@@ -1,4 +1,4 @@
-"""Applies the bundle's trained heads to embeddings: similarities to the labels' directions, and their softmax."""
+"""The trained heads of a bundle, applied to embeddings: similarities to the labels, and their softmax."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,15 +18,15 @@ ARTICLE_TYPE: Final = "articleType"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelHead:
-    """A softmax classifier: a direction a label, what a rare one has against it, and a scale that sharpens both.
+    """Cosine softmax: one direction per label, a penalty for rare labels, a scale.
 
     Attributes:
-        labels: shape (c,), unique; c may be 0, where the bundle has no such head.
-        weights: float32, shape (c, dimension), rows of norm 1, or less where several directions were averaged.
-        scale: what similarities are multiplied by before the softmax, greater than 0.
-        handicap: float32, shape (c,), at least 0, taken off the similarity; 0 for all where it is not given.
-        columns: where each label stands.
-        alphabetical: int64, shape (c,), positions in `labels` in the order of the alphabet.
+        labels: shape (c,), unique; none if the bundle has no such head.
+        weights: float32, shape (c, dimension), rows of norm 1, or less if several directions were averaged.
+        scale: factor on the similarities before the softmax, greater than 0.
+        handicap: float32, shape (c,), at least 0, subtracted from the similarity; 0 where not given.
+        columns: the position of each label.
+        alphabetical: int64, shape (c,), positions in `labels` in alphabetical order.
     """
 
     labels: tuple[str, ...]
@@ -37,7 +37,7 @@ class LabelHead:
     alphabetical: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Refuses parts that do not belong together."""
+        """Refuses parts that do not fit together."""
         if self.weights.ndim != 2 or self.weights.shape[0] != len(self.labels):
             raise ValueError(f"{len(self.labels)} labels do not go with weights of shape {self.weights.shape}")
         if len(set(self.labels)) != len(self.labels):
@@ -54,36 +54,36 @@ class LabelHead:
             self, "alphabetical", np.array([columns[label] for label in sorted(columns)], dtype=np.int64)
         )
 
-    def only(self, kept: Sequence[int]) -> Self:
-        """The head of some of its labels.
+    def only(self, positions: Sequence[int]) -> Self:
+        """Returns the head of some labels.
 
         Args:
-            kept: their positions, none twice.
+            positions: positions of the labels, none twice.
         """
-        rows = [*kept]
+        rows = [*positions]
         return type(self)(tuple(self.labels[row] for row in rows), self.weights[rows], self.scale, self.handicap[rows])
 
 
 def no_head(dimension: int) -> LabelHead:
-    """A head without labels."""
+    """Returns a head without labels."""
     return LabelHead((), np.zeros((0, dimension), dtype=np.float32), 1.0)
 
 
 def load_head(bundle: Bundle, name: str) -> LabelHead:
-    """A head as the bundle says that it decides best.
+    """Loads a head in the form in which the bundle says that it decides best.
 
-    Its logits, `scale` times similarity, are those of its own directions; added to them in the shares that the bundle
-    names are those of the article type and the gender of a derived type, by their heads; and so much of the logarithm
-    of how many products of a label were learned from (Menon et al. 2021, logit adjustment), since directions of norm 1
-    cannot say that a label is rare.
+    A logit is `scale` times a similarity to the label's own direction. For a derived type, the bundle may add shares of
+    the logits of its article type and of its gender, from their heads. It may also add a share of the logarithm of the
+    label's number of training products (logit adjustment, Menon et al. 2021), because directions of norm 1 cannot
+    express that a label is rare.
 
     Args:
         bundle: the model.
-        name: one of `bundle.labels`; without labels where it is none of them.
+        name: name of the head; one that the bundle lacks has no labels.
 
     Raises:
         InvalidInput: the file of the heads is not what the bundle says.
-        ValueError: a derived type is none, or its gender or article type is unknown to that head.
+        ValueError: a label is not a derived type, or its gender or article type is unknown to that head.
     """
     if name not in bundle.labels:
         return no_head(bundle.dimension)
@@ -94,7 +94,7 @@ def load_head(bundle: Bundle, name: str) -> LabelHead:
         place = {label: row for row, label in enumerate(part.labels)}
         rows = [place.get(_part(label, other), -1) for label in own.labels]
         if min(rows) < 0:
-            raise ValueError(f"the head {other!r} does not know that of {own.labels[rows.index(-1)]!r}")
+            raise ValueError(f"the head {other!r} lacks the {other} of {own.labels[rows.index(-1)]!r}")
         weights = weights + share * part.weights[rows]
         parts += share
     scale = own.scale * parts
@@ -111,34 +111,34 @@ def _part(label: str, head: str) -> str:
 
 
 def similarities(embeddings: NDArray[np.float32], head: LabelHead) -> NDArray[np.float32]:
-    """Compares embeddings with the direction of each label, less its handicap.
+    """Compares embeddings with the direction of each label, minus its handicap.
 
     Args:
         embeddings: float32, shape (n, dimension), L2-normalised rows.
-        head: what to compare with.
+        head: the head to compare with.
 
     Returns:
         float32, shape (n, c), in [-1, 1].
     """
-    found: NDArray[np.float32] = np.clip(embeddings @ head.weights.T - head.handicap, -1.0, 1.0)
-    return found
+    cosines: NDArray[np.float32] = np.clip(embeddings @ head.weights.T - head.handicap, -1.0, 1.0)
+    return cosines
 
 
 def probabilities(embeddings: NDArray[np.float32], head: LabelHead) -> NDArray[np.float32]:
-    """Tells how probable each label is: the softmax of the scaled similarities.
+    """Computes the probability of each label: the softmax of the scaled similarities.
 
     Args:
         embeddings: float32, shape (n, dimension), L2-normalised rows.
-        head: what to apply.
+        head: the head to apply.
 
     Returns:
-        float32, shape (n, c), in [0, 1]; rows sum to 1 where c > 0.
+        float32, shape (n, c), in [0, 1]; rows sum to 1 if c > 0.
     """
     logits = head.scale * similarities(embeddings, head)
-    # Less the largest, no exponent overflows; `initial` makes the largest of no labels defined.
+    # Subtracting the maximum avoids overflow; `initial` is the maximum without labels.
     powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
-    found: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
-    return found
+    shares: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
+    return shares
 
 
 def ranking(values: NDArray[np.float32], head: LabelHead) -> NDArray[np.int64]:
@@ -146,20 +146,20 @@ def ranking(values: NDArray[np.float32], head: LabelHead) -> NDArray[np.int64]:
 
     Args:
         values: float32, shape (n, c).
-        head: whose labels they belong to.
+        head: the head of the labels.
 
     Returns:
         int64, shape (n, c), positions in `head.labels`, the highest value first.
     """
-    found: NDArray[np.int64] = head.alphabetical[np.argsort(-values[:, head.alphabetical], axis=1, kind="stable")]
-    return found
+    order: NDArray[np.int64] = head.alphabetical[np.argsort(-values[:, head.alphabetical], axis=1, kind="stable")]
+    return order
 
 
 def most_similar(embeddings: NDArray[np.float32], head: LabelHead) -> list[str]:
-    """The label that a head finds for each embedding.
+    """Returns the most similar label of each embedding.
 
     Args:
         embeddings: float32, shape (n, dimension), L2-normalised rows.
-        head: with at least one label.
+        head: a head with at least one label.
     """
     return [head.labels[column] for column in ranking(similarities(embeddings, head), head)[:, 0].tolist()]

@@ -1,4 +1,4 @@
-"""Puts heads and candidates together: embeddings in, classifications out, whole batches at a time."""
+"""Combines heads and candidates: batches of embeddings in, classifications out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,20 +24,20 @@ from services.contract.values import (
     parse_derived_type,
 )
 
-# 1,024 embeddings against 1,000 candidates take 4 MiB a step.
-_ROWS_AT_A_TIME = 1024
+# Similarities of 1,024 embeddings to 1,000 candidates take 4 MiB.
+_ROWS_PER_STEP = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassifierModel:
-    """What a bundle knows by itself.
+    """The heads of a bundle.
 
     Attributes:
-        model_version: the bundle's content hash.
+        model_version: content hash of the bundle.
         dimension: floats in an embedding.
         sub_category: the head over subCategories.
-        derived_type: the head over derived types, asked where there are no candidates.
-        kinds: shape (c,), the gender and article type of each label of that head.
+        derived_type: the head over derived types.
+        kinds: shape (c,), gender and article type of each label of `derived_type`.
     """
 
     model_version: str
@@ -56,11 +56,11 @@ class ClassifierModel:
 
     @classmethod
     def of(cls, bundle: Bundle) -> Self:
-        """Takes the heads of a bundle; one that it lacks has no labels.
+        """Loads the heads of a bundle; one that it lacks has no labels.
 
         Raises:
             InvalidInput: the file of the heads is not what the bundle says.
-            ValueError: a label of the head over derived types is none.
+            ValueError: a label of the head over derived types is not a derived type.
         """
         sub_category, derived_type = (
             heads.load_head(bundle, name) for name in (heads.SUB_CATEGORY, heads.DERIVED_TYPE)
@@ -70,12 +70,12 @@ class ClassifierModel:
 
     @classmethod
     def without_heads(cls, space: EmbeddingSpace) -> Self:
-        """Makes the model of an encoder that knows no labels: all is recognised by candidates alone."""
+        """Makes the model of an encoder without heads: only candidates recognise anything."""
         nothing = heads.no_head(space.dimension)
         return cls(space.model_version, space.dimension, nothing, nothing, ())
 
     def index(self, candidates: CandidateSet) -> CandidateIndex:
-        """Makes candidates ready to be compared with, beside these heads."""
+        """Prepares candidates for comparison, beside these heads."""
         return CandidateIndex.of(candidates, self.sub_category.labels, self.derived_type.labels)
 
 
@@ -84,24 +84,25 @@ def classify_batch(
 ) -> list[Classification]:
     """Classifies embeddings.
 
-    The subCategory is the head's. The derived type is the head's too, the most similar of its labels that the catalogue
-    has. A type that the head was never trained on is found by the candidates: those of the most probable subCategory
-    that has any, and those of subCategories that no head knows. Where the most similar of these is of such a type, the
-    candidates decide; its subCategory goes first where no head knows it. Without candidates, all the head's labels
-    may answer.
+    The subCategory is that of its head. The derived type is that of its head, among the labels that the catalogue has;
+    without candidates, among all its labels.
+
+    Derived types that the head was never trained on are recognised by candidates. The candidates compared are those of
+    the most probable subCategory that has any, and those of untrained subCategories. If the most similar one is of an
+    untrained derived type, the candidates decide. Its subCategory goes first if the head was not trained on it.
 
     Args:
         model: the heads.
-        index: the candidates; None where there are none.
+        index: the candidates, or None.
         embeddings: float32, shape (n, dimension), L2-normalised rows.
-        top_k: how many subCategories and derived types to return at most, at least 1.
+        top_k: maximum subCategories and derived types of a classification, at least 1.
 
     Returns:
         n classifications.
     """
     classifications: list[Classification] = []
-    for start in range(0, len(embeddings), _ROWS_AT_A_TIME):
-        rows = embeddings[start : start + _ROWS_AT_A_TIME]
+    for start in range(0, len(embeddings), _ROWS_PER_STEP):
+        rows = embeddings[start : start + _ROWS_PER_STEP]
         probable = heads.probabilities(rows, model.sub_category)
         found = _derived_types(model, index, rows, probable, top_k)
         order = heads.ranking(probable, model.sub_category)
@@ -146,7 +147,7 @@ def _derived_types(
         return [(by_head, found) for found in _by_head(model, None, every, embeddings, probable, top_k)]
     if not index.unknown:
         return [(by_head, found) for found in _by_head(model, index, index.known, embeddings, probable, top_k)]
-    # Elsewhere the head's word stands whatever the candidates say, and comparing with all of them takes longer than it.
+    # Elsewhere the head decides whatever the candidates say, and comparing is slower than the head.
     codes = predicted_sub_categories(probable, model.sub_category.labels, index)
     contested = np.flatnonzero(index.contested[codes])
     compared_with = _by_candidates(index, codes[contested], embeddings[contested], top_k)
@@ -172,9 +173,9 @@ def _by_head(
     probable: NDArray[np.float32],
     top_k: int,
 ) -> list[tuple[DerivedTypePrediction, ...]]:
-    """Ranks labels of the head, with the subCategory in which the catalogue has them, where it does.
+    """Ranks labels of the head, each with its most probable subCategory in the catalogue.
 
-    `eligible` is in the order of the alphabet, which decides between equals.
+    `eligible` is in alphabetical order, which decides between equals.
     """
     head = model.derived_type
     similar = heads.similarities(embeddings, head)[:, eligible]
@@ -209,7 +210,7 @@ def _by_candidates(
         best: dict[str, tuple[Gender, str, str, float]] = {}
         for column in order[:count].tolist():
             place = int(columns[column])
-            # A derived type in several subCategories counts once, with its most similar candidate.
+            # A derived type in several subCategories counts once, by its most similar candidate.
             if index.labels[place] not in best:
                 kind = (candidates.genders[place], candidates.article_types[place], candidates.sub_categories[place])
                 best[index.labels[place]] = (*kind, float(row[column]))
@@ -222,7 +223,7 @@ def _by_candidates(
 def _with_margins(
     best: Sequence[tuple[Gender, str, str | None, float]], top_k: int
 ) -> tuple[DerivedTypePrediction, ...]:
-    """Makes predictions of the best, which are one more than `top_k` where there is one: the last needs a next."""
+    """Makes predictions of the best `top_k`; `best` holds one more, if there is one, for the last margin."""
     margins: list[float | None] = [first[3] - second[3] for first, second in pairwise(best)]
     return tuple(
         DerivedTypePrediction(gender, article_type, sub_category, similarity, margin)

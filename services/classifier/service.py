@@ -1,4 +1,4 @@
-"""The classifier in this process: takes embeddings one by one, computes in threads, and follows the candidates."""
+"""The classifier in this process: classifies single embeddings in threads, with replaceable candidates."""
 
 from collections.abc import Sequence
 
@@ -13,31 +13,31 @@ from services.contract.embedding import check_model_version
 from services.contract.errors import InvalidInput
 from services.contract.values import CandidateSet, Classification, Embedding
 
-MOST = 100
+MAX_TOP_K = 100
 
 
 def check_top_k(top_k: int) -> None:
-    """Refuses to return nothing or too much.
+    """Refuses a `top_k` out of 1..100.
 
     Raises:
         InvalidInput: TOP_K_OUT_OF_RANGE.
     """
-    if not 1 <= top_k <= MOST:
+    if not 1 <= top_k <= MAX_TOP_K:
         raise InvalidInput(
-            f"top_k is {top_k}, not in 1..{MOST}.", reason="TOP_K_OUT_OF_RANGE", metadata={"field": "top_k"}
+            f"top_k is {top_k}; send 1 to {MAX_TOP_K}.", reason="TOP_K_OUT_OF_RANGE", metadata={"field": "top_k"}
         )
 
 
 class LocalClassifier:
-    """A `contract.Classifier` of a bundle's heads and whatever candidates it was given last."""
+    """A `contract.Classifier` of a bundle's heads and the latest candidates."""
 
     def __init__(self, model: ClassifierModel, *, threads: int, max_pending: int) -> None:
         """Makes a classifier without candidates.
 
         Args:
             model: the heads.
-            threads: how many embeddings are classified at a time, at least 1.
-            max_pending: how many may be waiting or under way, at least 1; more are refused.
+            threads: maximum embeddings classified at once, at least 1.
+            max_pending: maximum embeddings waiting or under way, at least 1; more are refused.
         """
         self._model = model
         self._index: CandidateIndex | None = None
@@ -45,23 +45,23 @@ class LocalClassifier:
 
     @property
     def model(self) -> ClassifierModel:
-        """The heads, and the space that embeddings must be of."""
+        """The heads, and the space of the embeddings."""
         return self._model
 
     @property
     def candidates_version(self) -> str:
-        """The version of the candidates that are compared with; "" where there are none."""
+        """The version of the candidates; "" without candidates."""
         index = self._index
         return "" if index is None else index.candidates.version
 
     def use(self, candidates: CandidateSet | None) -> None:
-        """Compares with these candidates from now on; with the model's own labels where there are none.
+        """Replaces the candidates; without any, the model's own labels answer.
 
         Args:
-            candidates: of this model; None and an empty set are alike.
+            candidates: candidates of this model; None is an empty set.
 
         Raises:
-            ValueError: they are of another model or dimension; those before stay.
+            ValueError: the candidates are of another model or dimension; the old ones stay.
         """
         if candidates is None or not candidates.product_ids:
             self._index = None
@@ -70,11 +70,11 @@ class LocalClassifier:
             raise ValueError(f"the candidates are of model version {candidates.model_version!r}")
         if candidates.embeddings.shape[1] != self._model.dimension:
             raise ValueError(f"the candidates have {candidates.embeddings.shape[1]} dimensions")
-        # One assignment: a classification under way keeps the index that it began with.
+        # One assignment: a classification under way keeps its index.
         self._index = self._model.index(candidates)
 
     def get_taxonomy(self) -> Taxonomy:
-        """Lists what can be recognised now."""
+        """Lists what the classifier can recognise now."""
         return taxonomy(self._model, self._index)
 
     def classify_now(self, embedding: Embedding, top_k: int) -> Classification:
@@ -86,8 +86,8 @@ class LocalClassifier:
         """
         check_top_k(top_k)
         check_model_version(embedding.model_version, expected=self._model)
-        (found,) = self.classify_batch(embedding.values[None, :], top_k)
-        return found
+        (classification,) = self.classify_batch(embedding.values[None, :], top_k)
+        return classification
 
     async def classify(self, embedding: Embedding, top_k: int) -> Classification:
         """Classifies an embedding; returns at most `top_k` (1..100) subCategories and derived types.
@@ -95,8 +95,8 @@ class LocalClassifier:
         Raises:
             InvalidInput: TOP_K_OUT_OF_RANGE.
             ModelMismatch: the embedding is another model's (MODEL_VERSION_MISMATCH).
-            Overloaded: too many are waiting (QUEUE_FULL).
-            DeadlineExceeded: its turn came after the caller's deadline.
+            Overloaded: too many embeddings are waiting (QUEUE_FULL).
+            DeadlineExceeded: the caller's deadline passed before its turn.
         """
         return await self._workers.run(self.classify_now, embedding, top_k)
 
@@ -110,5 +110,5 @@ class LocalClassifier:
         return classify_batch(self._model, self._index, embeddings, top_k)
 
     def close(self) -> None:
-        """Ends the threads; what waits is cancelled, what is under way is waited for."""
+        """Cancels waiting work, waits for work under way, and ends the threads."""
         self._workers.close()

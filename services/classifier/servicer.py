@@ -24,15 +24,15 @@ DEFAULT_TOP_K: Final = 5
 
 
 class DescribedClassifier(Classifier, Protocol):
-    """A classifier that knows what it recognises, as `services.classifier.service` does."""
+    """A classifier that knows what it can recognise, such as a `LocalClassifier`."""
 
     @property
     def model(self) -> EmbeddingSpace:
-        """The space that embeddings must be of."""
+        """The space of the embeddings."""
         ...
 
     def get_taxonomy(self) -> Taxonomy:
-        """Lists what can be recognised now."""
+        """Lists what the classifier can recognise now."""
         ...
 
 
@@ -40,7 +40,7 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
     """ClassifierService of fashion.v1."""
 
     def __init__(self, classifier: DescribedClassifier, embedder: Embedder) -> None:
-        """Takes the classifier, and what to ask for the embeddings of photographs."""
+        """Takes the classifier, and the embedder for photographs."""
         self._classifier = classifier
         self._embedder = embedder
 
@@ -51,7 +51,7 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
     ) -> classifier_pb2.ClassifyResponse:
         """Classifies a photograph, or an embedding of one."""
         top_k = request.top_k if request.HasField("top_k") else DEFAULT_TOP_K
-        # Before the embedder works in vain.
+        # Checked before the embedder works.
         check_top_k(top_k)
         classification = await self._classifier.classify(await self._embedding(request), top_k)
         return classifier_pb2.ClassifyResponse(classification=conversion.classification_to_proto(classification))
@@ -64,7 +64,7 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
                 return self._embedding_from_proto(request.embedding)
             case _:
                 raise InvalidInput(
-                    "The request has neither an image nor an embedding.",
+                    "The request has neither an image nor an embedding; send one of them.",
                     reason="INPUT_MISSING",
                     metadata={"field": "input"},
                 )
@@ -78,7 +78,7 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
         request: classifier_pb2.GetTaxonomyRequest,
         context: "grpc.aio.ServicerContext[Any, Any]",
     ) -> classifier_pb2.GetTaxonomyResponse:
-        """Lists the subCategories and derived types that can be recognised now."""
+        """Lists the subCategories and derived types that the classifier can recognise now."""
         taxonomy = self._classifier.get_taxonomy()
         return classifier_pb2.GetTaxonomyResponse(
             sub_categories=[

@@ -9,26 +9,27 @@ from services.serving.settings import RedisUrl
 
 DEFAULT_PORT: Final = 50052
 
-# What EMBEDDER_BUNDLE may be as well: weights that come without any head.
+# Names the plain weights of ImageNet, as in EMBEDDER_BUNDLE; they have no heads.
 IMAGENET: Final = "imagenet"
 
 
 class ClassifierSettings(BaseSettings):
-    """What the classifier loads, asks and follows.
+    """Settings of the classifier.
 
     Attributes:
-        bundle: folder of the bundle whose heads are used, the same as the embedder's; or "imagenet", which has no
-            heads: all is recognised by candidates.
-        embedder_target: gRPC target of the embedder, asked where a request holds a photograph.
-        embedder_timeout_s: how long the embedder may take to answer, in seconds; a nearer deadline of the caller holds.
-        start_timeout_s: how long to wait at the start for the embedder to describe its model, where the bundle is
-            "imagenet"; in seconds.
-        threads: how many embeddings are classified at a time.
-        max_pending: how many may be waiting or under way; more are refused with RESOURCE_EXHAUSTED.
-        redis_url: where candidates are published (redis://, rediss:// or unix://). Empty: none are followed, and the
+        bundle: folder of the bundle, the same as the embedder's; or "imagenet", which has no heads, so that only
+            candidates recognise anything.
+        embedder_target: gRPC target of the embedder, called for requests with a photograph.
+        embedder_timeout_s: maximum time for an answer of the embedder, in seconds, unless the caller's deadline is
+            nearer.
+        start_timeout_s: maximum wait at the start until the embedder describes its model, in seconds; only for
+            "imagenet".
+        threads: maximum embeddings classified at once.
+        max_pending: maximum embeddings waiting or under way; more are refused with RESOURCE_EXHAUSTED.
+        redis_url: URL of the Redis with the candidates (redis://, rediss:// or unix://). Empty: no candidates, the
             bundle's own labels answer.
-        redis_timeout_s: how long Redis may take to answer, in seconds.
-        follow_period_s: how often to look for new candidates, in seconds.
+        redis_timeout_s: maximum time for an answer of Redis, in seconds.
+        follow_period_s: time between two polls for new candidates, in seconds.
     """
 
     model_config = SettingsConfigDict(env_prefix="CLASSIFIER_", frozen=True, extra="ignore", populate_by_name=True)

@@ -1,4 +1,4 @@
-"""Tells which subCategories and derived types can be recognised."""
+"""The subCategories and derived types that the classifier can recognise."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ class RecognisedSubCategory:
     """A subCategory that can be recognised.
 
     Attributes:
-        label: such as "Topwear"; "" for the derived types that the model knows without a subCategory.
-        trained: whether the head was trained on it; otherwise it is recognised by candidates alone.
+        label: such as "Topwear"; "" for derived types that the model knows without a subCategory.
+        trained: whether the head was trained on it; otherwise only candidates recognise it.
         derived_types: in alphabetical order.
     """
 
@@ -25,13 +25,13 @@ class RecognisedSubCategory:
 
 @dataclass(frozen=True, slots=True)
 class Taxonomy:
-    """All that can be recognised.
+    """All that the classifier can recognise.
 
     Attributes:
         sub_categories: in alphabetical order.
-        method: where the derived types come from.
-        model_version: of the model that is served.
-        candidates_version: "" where there are none.
+        method: how derived types are recognised.
+        model_version: version of the served model.
+        candidates_version: "" without candidates.
     """
 
     sub_categories: tuple[RecognisedSubCategory, ...]
@@ -41,21 +41,21 @@ class Taxonomy:
 
 
 def taxonomy(model: ClassifierModel, index: CandidateIndex | None) -> Taxonomy:
-    """Lists what a model recognises with these candidates, or by its own labels where there are none."""
+    """Lists what a model recognises with candidates, or by its own labels without any."""
     trained = set(model.sub_category.labels)
     derived_types: defaultdict[str, set[str]] = defaultdict(set)
     for label in trained:
         derived_types[label] = set()
     if index is None:
         if model.derived_type.labels:
-            # The model's derived types belong to no subCategory: the heads were trained side by side.
+            # The head's derived types have no subCategory: the two heads were trained independently.
             derived_types[""] = set(model.derived_type.labels)
     else:
         for sub_category, label in zip(index.candidates.sub_categories, index.labels, strict=True):
             derived_types[sub_category].add(label)
     return Taxonomy(
         sub_categories=tuple(
-            # The model was trained on its own labels, whatever they belong to.
+            # Without candidates all labels are the model's own, so it was trained on them.
             RecognisedSubCategory(label, index is None or label in trained, tuple(sorted(derived_types[label])))
             for label in sorted(derived_types)
         ),
