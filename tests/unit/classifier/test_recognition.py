@@ -275,7 +275,7 @@ def test_the_rule_holds_for_any_shop(seed: int) -> None:
 def test_a_batch_in_several_steps_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     model, index, embeddings = _random(7)
     whole = classify_batch(model, index, embeddings, 3)
-    monkeypatch.setattr(recognition, "_ROWS_AT_A_TIME", 2)
+    monkeypatch.setattr(recognition, "_ROWS_PER_STEP", 2)
     for one, other in zip(classify_batch(model, index, embeddings, 3), whole, strict=True):
         assert [p.label for p in one.derived_types] == [p.label for p in other.derived_types]
     assert classify_batch(model, index, embeddings[:0], 3) == []
