@@ -1,1 +1,1 @@
-"""All services in one process on one port, with a Redis of their own: the embedded default."""
+"""All services in one process on one port, with an embedded Redis by default."""

@@ -7,7 +7,7 @@ from services.stack.startup import serve_stack
 
 
 async def main() -> None:
-    """Reads the settings and serves until SIGTERM.
+    """Serves until SIGTERM.
 
     Raises:
         SettingsError: a variable is bad.

