@@ -83,16 +83,7 @@ class Story:
         request = search_pb2.FindSimilarRequest(product_id=product.id, top_k=TOP_K)
         plain = await self._client.find_similar(request)
         answers.print_answer(self._to, plain)
-        self._sections.append(
-            await answers.contact_section(
-                self._client,
-                plain,
-                heading=f"1. {title}",
-                note=answers.describe_applied(plain),
-                query_picture=picture,
-                query_caption=caption,
-            )
-        )
+        await self._add_section(plain, f"1. {title}", picture, caption)
         self._to.print(f"\nThe same with the filter baseColour {FILTER_COLOUR}:", style="bold")
         request.filter.base_colour.any_of.append(FILTER_COLOUR)
         try:
@@ -103,16 +94,7 @@ class Story:
             self._to.print(f"No product of this catalogue is {FILTER_COLOUR}: {error.message}", markup=False)
             return
         answers.print_answer(self._to, blue)
-        self._sections.append(
-            await answers.contact_section(
-                self._client,
-                blue,
-                heading=f"1. The same with the filter baseColour {FILTER_COLOUR}",
-                note=answers.describe_applied(blue),
-                query_picture=picture,
-                query_caption=caption,
-            )
-        )
+        await self._add_section(blue, f"1. The same with the filter baseColour {FILTER_COLOUR}", picture, caption)
 
     async def _example(self) -> types_pb2.Product:
         """Returns a product of the largest derived type, of another colour than the filter's."""
@@ -168,16 +150,12 @@ class Story:
         marks: dict[str, Mark] = dict.fromkeys(dislike.left, "leaves")
         answers.print_answer(self._to, dislike.without)
         caption = [photograph.name, truth]
-        self._sections.append(
-            await answers.contact_section(
-                self._client,
-                dislike.without,
-                heading="2. Similar to a photograph that is not in the catalogue",
-                note=answers.describe_applied(dislike.without),
-                query_picture=photograph.content,
-                query_caption=caption,
-                marks=marks,
-            )
+        await self._add_section(
+            dislike.without,
+            "2. Similar to a photograph that is not in the catalogue",
+            photograph.content,
+            caption,
+            marks,
         )
         self._heading("3", f"The same for a shopper who dislikes {DISLIKED.lower()}")
         if dislike.left:
@@ -188,17 +166,32 @@ class Story:
             self._to.print(f"None of these photographs has a {DISLIKED.lower()} product in its list: nothing changes.")
         new: dict[str, Mark] = dict.fromkeys(dislike.came, "new")
         answers.print_answer(self._to, dislike.with_dislike, marks=new, classification=False)
-        self._sections.append(
-            await answers.contact_section(
-                self._client,
-                dislike.with_dislike,
-                heading=f"3. The same for a shopper who dislikes {DISLIKED.lower()}",
-                note=answers.describe_applied(dislike.with_dislike),
-                query_picture=photograph.content,
-                query_caption=caption,
-                marks=new,
-            )
+        await self._add_section(
+            dislike.with_dislike,
+            f"3. The same for a shopper who dislikes {DISLIKED.lower()}",
+            photograph.content,
+            caption,
+            new,
         )
+
+    async def _add_section(
+        self,
+        response: search_pb2.FindSimilarResponse,
+        heading: str,
+        picture: bytes | None,
+        caption: Sequence[str],
+        marks: dict[str, Mark] | None = None,
+    ) -> None:
+        section = await answers.contact_section(
+            self._client,
+            response,
+            heading=heading,
+            note=answers.describe_applied(response),
+            query_picture=picture,
+            query_caption=caption,
+            marks=marks,
+        )
+        self._sections.append(section)
 
     def _heading(self, number: str, text: str) -> None:
         self._to.print()

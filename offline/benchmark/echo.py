@@ -1,4 +1,4 @@
-"""A bare gRPC server that hands back as many bytes as it is told: what transport alone costs.
+"""A bare gRPC server that answers with a given number of bytes, to measure transport alone.
 
 `python -m offline.benchmark.echo PORT ANSWER_BYTES`
 """
@@ -19,7 +19,7 @@ async def serve(port: int, answer: bytes) -> None:
         return answer
 
     server = grpc.aio.server()
-    # Without serialisers, bytes go as they are.
+    # Without serialisers, requests and answers are bytes.
     handlers: Any = {"Echo": grpc.unary_unary_rpc_method_handler(echo)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("fashion.benchmark.Echo", handlers),))
     server.add_insecure_port(f"127.0.0.1:{port}")

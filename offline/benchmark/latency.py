@@ -1,4 +1,4 @@
-"""How long one caller waits: the product in one process and in three, beside the floor and a bare echo."""
+"""The latency for one caller, in one process and in three, beside the floor and a bare echo."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ _TOP_K = 10
 
 @dataclass(frozen=True, slots=True)
 class Photographs:
-    """What is asked with.
+    """The queries of a benchmark.
 
     Attributes:
         contents: files of photographs.
@@ -36,7 +36,7 @@ class Photographs:
 
 
 class _Turns:
-    """Hands things out in turn, so that no cache answers for them."""
+    """A cycle of things, so that no cache has the answer."""
 
     def __init__(self, things: tuple[Any, ...]) -> None:
         self._things, self._at = things, 0
@@ -47,7 +47,7 @@ class _Turns:
 
 
 def floor(encoder: Encoder, contents: tuple[bytes, ...], type_embeddings: NDArray[np.float32]) -> Callable[[], object]:
-    """Bare decoding, inference and FAISS over one derived type, and nothing else."""
+    """Returns a workload of bare decoding, inference and FAISS over one derived type."""
     index = faiss.IndexFlatIP(type_embeddings.shape[1])
     index.add(np.ascontiguousarray(type_embeddings))
     size = encoder.model.input_height, encoder.model.input_width
@@ -63,7 +63,7 @@ def floor(encoder: Encoder, contents: tuple[bytes, ...], type_embeddings: NDArra
 def floor_steps(
     encoder: Encoder, contents: tuple[bytes, ...], type_embeddings: NDArray[np.float32]
 ) -> dict[str, Callable[[], object]]:
-    """What the floor is made of, each step by itself."""
+    """Returns each step of the floor as a workload."""
     index = faiss.IndexFlatIP(type_embeddings.shape[1])
     index.add(np.ascontiguousarray(type_embeddings))
     size = encoder.model.input_height, encoder.model.input_width
@@ -78,7 +78,7 @@ def floor_steps(
 
 
 def photograph_query(channel: grpc.Channel, contents: tuple[bytes, ...]) -> Callable[[], object]:
-    """FindSimilar of a photograph."""
+    """Returns a workload that calls FindSimilar with a photograph."""
     stub = search_pb2_grpc.SearchServiceStub(channel)
     turns = _Turns(contents)
 
@@ -90,7 +90,7 @@ def photograph_query(channel: grpc.Channel, contents: tuple[bytes, ...]) -> Call
 
 
 def product_query(channel: grpc.Channel, product_ids: tuple[str, ...]) -> Callable[[], object]:
-    """FindSimilar of a product, over the whole inventory."""
+    """Returns a workload that calls FindSimilar with a product, over the whole inventory."""
     stub = search_pb2_grpc.SearchServiceStub(channel)
     turns = _Turns(product_ids)
 
@@ -102,7 +102,7 @@ def product_query(channel: grpc.Channel, product_ids: tuple[str, ...]) -> Callab
 
 
 def echo(channel: grpc.Channel, contents: tuple[bytes, ...]) -> Callable[[], object]:
-    """A bare call with the bytes of a photograph."""
+    """Returns a workload that sends the bytes of a photograph in a bare call."""
     call: Any = channel.unary_unary(METHOD)
     turns = _Turns(contents)
     return lambda: call(turns.next(), timeout=20)
@@ -110,7 +110,7 @@ def echo(channel: grpc.Channel, contents: tuple[bytes, ...]) -> Callable[[], obj
 
 @contextlib.contextmanager
 def separate_services(data_dir: Path, folder: Path) -> Iterator[ServerProcess]:
-    """Embedder, classifier and search as processes of their own with a real Redis; yields search."""
+    """Runs embedder, classifier and search as processes with a real Redis, and yields search."""
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(redis_url_or_embedded("", folder / "redis"))
         embedder = stack.enter_context(running("services.embedder", {}, folder / "embedder.log"))
@@ -127,7 +127,7 @@ def separate_services(data_dir: Path, folder: Path) -> Iterator[ServerProcess]:
 
 def measure_latency(
     encoder: Encoder,
-    asked: Photographs,
+    queries: Photographs,
     type_embeddings: NDArray[np.float32],
     search_target: str,
     rounds: int,
@@ -137,25 +137,25 @@ def measure_latency(
     """Times queries against one deployment, interleaved with the floor and the echo.
 
     Args:
-        encoder: of the floor.
-        asked: what is asked with.
-        type_embeddings: float32, shape (n, dimension), what the floor searches.
-        search_target: where the deployment answers.
-        rounds: of the interleaving.
-        calls: of each workload in a round.
-        name: of the deployment, in the names of its series.
+        encoder: the encoder of the floor.
+        queries: the photographs and products to search for.
+        type_embeddings: float32, shape (n, dimension), which the floor searches.
+        search_target: the address of the deployment.
+        rounds: the number of rounds.
+        calls: the calls of each workload per round.
+        name: the name of the deployment in its series.
     """
     with contextlib.ExitStack() as stack:
         channel = stack.enter_context(grpc.insecure_channel(search_target))
-        answer = photograph_query(channel, asked.contents)()
+        answer = photograph_query(channel, queries.contents)()
         size = answer.ByteSize() if isinstance(answer, search_pb2.FindSimilarResponse) else 0
         echoing = stack.enter_context(grpc.insecure_channel(stack.enter_context(running_echo(size))))
         return interleaved(
             {
-                "floor": floor(encoder, asked.contents, type_embeddings),
-                "echo": echo(echoing, asked.contents),
-                f"{name}, photograph": photograph_query(channel, asked.contents),
-                f"{name}, product": product_query(channel, asked.product_ids),
+                "floor": floor(encoder, queries.contents, type_embeddings),
+                "echo": echo(echoing, queries.contents),
+                f"{name}, photograph": photograph_query(channel, queries.contents),
+                f"{name}, product": product_query(channel, queries.product_ids),
             },
             rounds,
             calls,

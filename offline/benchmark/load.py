@@ -1,4 +1,4 @@
-"""How many photographs a second a deployment answers in time: arrivals by chance, whether it keeps up or not."""
+"""Photographs per second that a deployment answers in time, at random arrivals that wait for nobody."""
 
 import asyncio
 import time
@@ -15,15 +15,15 @@ LIMIT_MS = 50.0
 
 @dataclass(frozen=True, slots=True)
 class LoadPoint:
-    """What happened at one offered rate.
+    """The outcome at one offered rate.
 
     Attributes:
-        offered: queries a second that were meant to arrive.
-        answered: queries a second that were answered.
-        refused: share that was refused or failed.
-        p50_ms: median time from the intended arrival to the answer.
-        p99_ms: of 99 of 100.
-        p999_ms: of 999 of 1,000.
+        offered: queries per second that should arrive.
+        answered: queries per second with an answer.
+        refused: the share of queries that were refused or failed.
+        p50_ms: median time from the planned arrival to the answer, in ms.
+        p99_ms: its 99th percentile.
+        p999_ms: its 99.9th percentile.
     """
 
     offered: float
@@ -35,12 +35,12 @@ class LoadPoint:
 
 
 def arrivals(rate: float, seconds: float, random: np.random.Generator) -> NDArray[np.float64]:
-    """Times of arrival of a Poisson process: seconds from its begin, ascending.
+    """Returns the arrivals of a Poisson process, in seconds from its start, ascending.
 
     Args:
-        rate: mean arrivals a second.
-        seconds: how long it goes on.
-        random: where chance comes from.
+        rate: mean arrivals per second.
+        seconds: the duration.
+        random: draws the arrivals.
     """
     count = random.poisson(rate * seconds)
     return np.sort(random.uniform(0.0, seconds, count))
@@ -49,8 +49,8 @@ def arrivals(rate: float, seconds: float, random: np.random.Generator) -> NDArra
 async def offer(target: str, contents: tuple[bytes, ...], rate: float, seconds: float, seed: int) -> LoadPoint:
     """Sends photographs at the times of a Poisson process, without waiting for answers.
 
-    Latency counts from when a query was meant to be sent: a sender that falls behind hides nothing (Tene, "How not to
-    measure latency").
+    Latency counts from the planned time, so that a sender that falls behind hides nothing (Tene, "How not to measure
+    latency").
     """
     plan = arrivals(rate, seconds, np.random.default_rng(seed))
     times: list[float] = []
@@ -78,6 +78,6 @@ async def offer(target: str, contents: tuple[bytes, ...], rate: float, seconds: 
 
 
 def sustained(points: list[LoadPoint]) -> float:
-    """The highest offered rate that was answered in time: none refused, 99 of 100 within `LIMIT_MS`; 0 for none."""
-    kept = [point.offered for point in points if point.p99_ms <= LIMIT_MS and point.refused == 0.0]
-    return max(kept, default=0.0)
+    """Returns the highest offered rate with no refusal and 99 of 100 answers within `LIMIT_MS`; 0 for none."""
+    in_time = [point.offered for point in points if point.p99_ms <= LIMIT_MS and point.refused == 0.0]
+    return max(in_time, default=0.0)

@@ -1,4 +1,4 @@
-"""Tells what machine a benchmark ran on, and whether something else was running."""
+"""The machine of a benchmark, and whether it was busy."""
 
 import os
 from dataclasses import dataclass
@@ -7,19 +7,19 @@ from pathlib import Path
 from services.embedder.processor import available_processors, processor_flags
 
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
-# Of one core: a shell and a benchmark that waits stay below.
+# In cores: a shell and a benchmark that waits stay below it.
 _IDLE_LOAD = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a benchmark ran on.
+    """The machine of a benchmark.
 
     Attributes:
-        processor: its name, as the system gives it.
-        processors: how many this process may use.
-        flags: what it can compute with.
-        load: mean number of running processes over the minute before.
+        processor: the name of its processor.
+        processors: the number that this process may use.
+        flags: the instruction sets that matter for inference.
+        load: mean number of running processes over the last minute.
     """
 
     processor: str
@@ -29,7 +29,7 @@ class Machine:
 
     @property
     def busy(self) -> bool:
-        """Whether something else was running."""
+        """Whether something else ran."""
         return self.load > _IDLE_LOAD
 
     @classmethod

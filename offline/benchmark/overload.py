@@ -1,4 +1,4 @@
-"""Sends more photographs at once than may wait, and looks at how those that find no place are refused."""
+"""Overload: more photographs at once than may wait, and how the rest are refused."""
 
 import asyncio
 import time
@@ -12,25 +12,25 @@ import numpy as np
 from fashion.v1 import search_pb2, search_pb2_grpc, types_pb2
 from services.serving.status import retry_delay_s
 
-# More than any queue of ours holds by default, and less than the thousand waiting calls at which gRPC itself begins to
-# cancel some, which no server can give a reason for.
+# More than any queue of ours holds by default, but fewer than the thousand waiting calls at which gRPC itself cancels
+# some, without a reason from any server.
 BURSTS: Final = (128, 256, 512)
-# Long enough that a deadline never speaks before the queue does.
+# Longer than any queue, so that no deadline hides a refusal.
 _TIMEOUT_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Overload:
-    """What became of a burst.
+    """The outcome of a burst.
 
     Attributes:
         sent: photographs at once.
-        answered: how many were.
-        refused: how many were not, whatever the status.
-        hinted: of those, how many with RESOURCE_EXHAUSTED and a `google.rpc.RetryInfo`.
-        codes: how many ended with each other status than OK.
-        refusal_p50_ms: median time until a refusal; None where there was none.
-        retry_s: the shortest wait that was asked for, in seconds; None where there was none.
+        answered: calls with an answer.
+        refused: calls with an error of any status.
+        hinted: refused calls with RESOURCE_EXHAUSTED and a `google.rpc.RetryInfo`.
+        codes: refused calls by status.
+        refusal_p50_ms: median time until a refusal, in ms; None without refusals.
+        retry_s: the shortest pause that a refusal named, in seconds; None without one.
     """
 
     sent: int
@@ -43,7 +43,7 @@ class Overload:
 
     @property
     def hinted_share(self) -> float | None:
-        """Share of the refusals that say when to try again; None where nothing was refused."""
+        """The share of the refusals that say when to try again; None without refusals."""
         return self.hinted / self.refused if self.refused else None
 
 
@@ -51,20 +51,20 @@ async def overload(target: str, contents: tuple[bytes, ...], bursts: tuple[int, 
     """Sends bursts, each larger than the one before, until something is refused.
 
     Args:
-        target: of the search service.
+        target: the address of the search service.
         contents: files of photographs.
-        bursts: how many at once.
+        bursts: calls per burst.
 
     Returns:
-        What became of the last burst.
+        The outcome of the last burst.
     """
     async with grpc.aio.insecure_channel(target) as channel:
         stub = search_pb2_grpc.SearchServiceStub(channel)
         for count in bursts:
-            found = await _burst(stub, contents, count)
-            if found.refused:
+            outcome = await _burst(stub, contents, count)
+            if outcome.refused:
                 break
-    return found
+    return outcome
 
 
 async def _burst(stub: "search_pb2_grpc.SearchServiceAsyncStub", contents: tuple[bytes, ...], count: int) -> Overload:

@@ -1,4 +1,4 @@
-"""Writes docs/performance.md from the figures of the benchmarks."""
+"""The page docs/performance.md, from the figures of the benchmarks."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ Figures = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A figure that is to be reached.
+    """A figure that the product should reach.
 
     Attributes:
-        name: for people.
+        name: its name for people.
         part: the benchmark that measures it.
-        value: takes it from that part's figures.
+        value: takes it from the figures of that part.
         reach: the bound.
-        at_most: whether that is an upper bound.
-        unit: of the figure; empty for a ratio.
-        spread: takes the smallest and the largest of the rounds; None where there are none.
+        at_most: whether the bound is an upper one.
+        unit: its unit; empty for a ratio.
+        spread: takes the smallest and the largest round from those figures; None where there are no rounds.
     """
 
     name: str
@@ -45,11 +45,11 @@ _REFUSALS: Final = "refusals under overload with RESOURCE_EXHAUSTED and RetryInf
 
 def _ratio_of(*path: str) -> Callable[[Mapping[str, Any]], Mapping[str, float]]:
     def take(figures: Mapping[str, Any]) -> Mapping[str, float]:
-        found: Any = figures
+        part: Any = figures
         for name in path:
-            found = found[name]
-        taken: Mapping[str, float] = found
-        return taken
+            part = part[name]
+        ratio: Mapping[str, float] = part
+        return ratio
 
     return take
 
@@ -75,7 +75,7 @@ TARGETS: Final = (
 
 
 def target_rows(figures: Figures) -> list[tuple[str, str, str, str, str, str]]:
-    """Rows of figure, bound, measured, spread, verdict and command; of the parts that were run."""
+    """Returns figure, bound, measured value, spread, verdict and command, for the parts that have run."""
     rows = []
     for target in TARGETS:
         part = figures.get(target.part)
@@ -110,7 +110,7 @@ def page(figures: Figures, command: str, notes: str = "", pictures: Mapping[str,
         pictures: of parts, as `plots.draw_plots` names them: where they lie, seen from the page.
     """
     if not figures:
-        raise ValueError("nothing was measured")
+        raise ValueError("There are no figures: run a benchmark first.")
     any_part = next(iter(figures.values()))
     machine = any_part["machine"]
     lines = [
@@ -196,17 +196,17 @@ def _load(load: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
 
 
 def _overload(load: Mapping[str, Any]) -> list[str]:
-    found = load.get("overload")
-    if found is None:
+    burst = load.get("overload")
+    if burst is None:
         return []
-    if not found["refused"]:
-        return [f"{found['sent']:,} photographs at once: all were answered.", ""]
-    codes = ", ".join(f"{count:,} {code}" for code, count in sorted(found["codes"].items()))
-    retry = "" if found["retry_s"] is None else f", to try again in {found['retry_s']:g} s"
+    if not burst["refused"]:
+        return [f"{burst['sent']:,} photographs at once: all were answered.", ""]
+    codes = ", ".join(f"{count:,} {code}" for code, count in sorted(burst["codes"].items()))
+    retry = "" if burst["retry_s"] is None else f", to try again in {burst['retry_s']:g} s"
     return [
-        f"{found['sent']:,} photographs at once: {found['answered']:,} were answered, {found['refused']:,} refused "
-        f"({codes}), {found['hinted']:,} of these with `RESOURCE_EXHAUSTED` and a `google.rpc.RetryInfo`{retry}; "
-        f"a refusal takes {found['refusal_p50_ms']:.0f} ms (median, of so many that came at once).",
+        f"{burst['sent']:,} photographs at once: {burst['answered']:,} were answered, {burst['refused']:,} refused "
+        f"({codes}), {burst['hinted']:,} of these with `RESOURCE_EXHAUSTED` and a `google.rpc.RetryInfo`{retry}; "
+        f"a refusal takes {burst['refusal_p50_ms']:.0f} ms (median, of so many that came at once).",
         "",
     ]
 
@@ -245,7 +245,7 @@ def _picture(part: str, pictures: Mapping[str, str]) -> list[str]:
 
 
 def _missing(target: Target, part: Mapping[str, Any]) -> bool:
-    """Whether a part was run, but not what this figure needs: a peer that is not installed, a burst with no refusal."""
+    """Tells whether a part lacks this figure: a peer is not installed, or nothing was refused."""
     if target.name == _REFUSALS:
         return part.get("overload", {}).get("hinted_share") is None
     return (

@@ -1,4 +1,4 @@
-"""What people would use instead, on the same photographs: the report's method, ONNX Runtime, hnswlib, Milvus Lite."""
+"""Other ways to the same results: the report's method, ONNX Runtime with hnswlib, Milvus Lite."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from services.vision import prepare
 INSTALL: Final = "pip install --require-hashes -r requirements-bench.lock"
 _TOP_K: Final = 10
 _SIDE: Final = 224
-# The report searched among about so many products of the predicted type.
+# The report searched about this many products of the predicted type.
 REPORT_FILTERED: Final = 800
 _SUB_CATEGORIES: Final = 45
 _BLOCKS: Final = {2: 3, 3: 4, 4: 6, 5: 3}
@@ -23,10 +23,10 @@ Workload = Callable[[], object]
 
 
 def report_method(contents: tuple[bytes, ...], embeddings: NDArray[np.float32]) -> dict[str, Workload]:
-    """The report's own: Keras ResNet50 at 224 x 224 by `predict`, cosine in scikit-learn.
+    """Returns the report's method: Keras ResNet50 at 224 x 224 with `predict`, cosines in scikit-learn.
 
-    A photograph goes through the embedder and one classifier, each a ResNet50, and is compared with the products of its
-    type; a product is compared with the whole inventory. The weights are random: they cost the same time.
+    A photograph goes through the embedder and one classifier, each a ResNet50; the search is over the products of its
+    type. For a product, the search is over the whole inventory. The weights are random, which takes the same time.
 
     Args:
         contents: files of photographs.
@@ -60,10 +60,10 @@ def report_method(contents: tuple[bytes, ...], embeddings: NDArray[np.float32]) 
 def onnx_method(
     bundle: Bundle, contents: tuple[bytes, ...], embeddings: NDArray[np.float32], threads: int
 ) -> dict[str, Workload]:
-    """ONNX Runtime with the shipped weights, and hnswlib over the whole inventory, in one process.
+    """Returns ONNX Runtime with the shipped weights and hnswlib over the whole inventory, in one process.
 
     Raises:
-        ImportError: they are not installed.
+        ImportError: a library is not installed.
     """
     import hnswlib
     import onnxruntime
@@ -92,10 +92,10 @@ def onnx_method(
 
 
 def milvus_method(embeddings: NDArray[np.float32], folder: Path) -> dict[str, Workload]:
-    """Milvus Lite for the search step alone, over the whole inventory.
+    """Returns Milvus Lite for the search step alone, over the whole inventory.
 
     Raises:
-        ImportError: it is not installed.
+        ImportError: Milvus Lite is not installed.
     """
     from pymilvus import MilvusClient
 
@@ -115,7 +115,7 @@ def milvus_method(embeddings: NDArray[np.float32], folder: Path) -> dict[str, Wo
 
 
 def onnx_model(bundle: Bundle) -> bytes:
-    """The bundle's network as ONNX, batch normalisation folded: uint8 (n, height, width, 3) to float32 (n, 2048)."""
+    """Converts a bundle's network to ONNX, from uint8 (n, height, width, 3) to float32 (n, 2048)."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 

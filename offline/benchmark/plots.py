@@ -1,4 +1,4 @@
-"""Draws what the benchmarks found: latency against the offered rate, one query's steps, and the peers."""
+"""The plots of the benchmarks: latency against the offered rate, the steps of a query, the peers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 _PALE: Final = "#9fb6c6"
 _GREY: Final = "#8a8a8e"
 _OURS: Final = "ours"
-# What is done bare within a step of the services, by the names that the waterfall's table has.
+# The bare work within a step of the services, under the names in the waterfall's table.
 _WITHIN: Final = {"embed": ("decoding", "inference"), "search": ("FAISS, one derived type",)}
 
 
 def draw_plots(figures: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[str, Path]:
-    """Draws a picture of each part that has one.
+    """Draws a picture for each part that has one.
 
     Args:
-        figures: of each part that was run, as its JSON holds them.
-        folder: where to put the files; made if it is not there.
+        figures: the figures of each part that has run, as its JSON holds them.
+        folder: the folder for the files, which need not exist.
 
     Returns:
-        The files by part: `load.png`, `latency.png`, `peers.png`; a part that was not run, or whose figures are of an
-        earlier version, has none.
+        The files by part: `load.png`, `latency.png`, `peers.png`. A part without figures, or with figures of an earlier
+        version, has none.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -47,7 +47,7 @@ def _load(load: Mapping[str, Any]) -> "Figure":
 
     figure = new_figure(8.0, 4.6)
     axes = figure.add_subplot()
-    # At a rate where nothing was answered there is no time to show.
+    # A rate without answers has no time to show.
     points = [point for point in load["points"] if point["answered"] > 0]
     offered = [point["offered"] for point in points]
     for key, name, colour in (("p50_ms", "p50", GREEN), ("p99_ms", "p99", BLUE), ("p999_ms", "p99.9", ORANGE)):
@@ -85,7 +85,7 @@ def _waterfall(latency: Mapping[str, Any]) -> "Figure":
 
 
 def _steps(trace: Mapping[str, Any], bare: Mapping[str, float]) -> list[tuple[str, float, float, str]]:
-    # What passes outside search cannot be seen from inside it: half of it is drawn before, half behind.
+    # Search cannot see the time outside it: the plot shows half before, half after.
     begin = max(0.0, trace["caller_ms"] - trace["search_ms"]) / 2
     bars: list[tuple[str, float, float, str]] = [
         ("as the caller sees it", 0.0, trace["caller_ms"], _GREY),
@@ -123,7 +123,7 @@ def _peers(peers: Mapping[str, Any]) -> "Figure":
 
 
 def _horizontal(axes: "Axes", bars: list[tuple[str, float, float, str]]) -> None:
-    """Draws bars from above to below: name, begin, length and colour of each."""
+    """Draws bars from top to bottom, each with name, start, length and colour."""
     for at, (_, start, length, colour) in enumerate(bars):
         axes.barh(at, length, left=start, color=colour, height=0.66)
         axes.annotate(

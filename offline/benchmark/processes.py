@@ -1,4 +1,4 @@
-"""Runs servers as processes of their own, and tells how long they took to serve and what memory they hold."""
+"""Servers as processes: how long they take to start, and how much memory they hold."""
 
 import contextlib
 import os
@@ -20,11 +20,11 @@ _OURS = ("SERVER_", "EMBEDDER_", "CLASSIFIER_", "SEARCH_", "REDIS_")
 
 @dataclass(frozen=True, slots=True)
 class ServerProcess:
-    """A server that runs.
+    """A running server.
 
     Attributes:
-        target: "host:port".
-        pid: its process.
+        target: its address, "host:port".
+        pid: its process id.
         start_s: seconds from its start to SERVING.
     """
 
@@ -33,15 +33,15 @@ class ServerProcess:
     start_s: float
 
     def resident_mib(self) -> float:
-        """Resident memory, in MiB; Linux only."""
+        """Returns its resident memory in MiB; only on Linux."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) / 1024
-        raise NotReady(f"process {self.pid} has no VmRSS", reason="PROCESS_GONE")
+        raise NotReady(f"The process {self.pid} has no resident memory: it has ended.", reason="PROCESS_GONE")
 
 
 def free_port() -> int:
-    """Finds a port that nobody listens on."""
+    """Returns a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -51,17 +51,17 @@ def free_port() -> int:
 def running(
     module: str, environment: Mapping[str, str], log: Path, service: str = "", timeout_s: float = 300.0
 ) -> Iterator[ServerProcess]:
-    """Runs a server of the product for as long as the context lasts.
+    """Runs a server of the product within a context.
 
     Args:
-        module: such as "services.stack".
-        environment: its settings; those of this process's environment do not count.
-        log: where its output goes.
-        service: whose health is waited for; "" for the whole server.
-        timeout_s: how long that may take, in seconds.
+        module: its module, such as "services.stack".
+        environment: its settings; those of this process do not count.
+        log: the file for its output.
+        service: the service to wait for; "" for the whole server.
+        timeout_s: the time until SERVING at most, in seconds.
 
     Raises:
-        NotReady: it ended, or did not serve in time.
+        NotReady: the server ended, or did not serve in time.
     """
     port = free_port()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
@@ -89,7 +89,7 @@ def running(
 
 @contextlib.contextmanager
 def running_echo(answer_bytes: int) -> Iterator[str]:
-    """Runs the bare echo server; yields its target."""
+    """Runs the bare echo server, and yields its address."""
     port = free_port()
     process = subprocess.Popen([sys.executable, "-m", "offline.benchmark.echo", str(port), str(answer_bytes)])
     try:
@@ -106,10 +106,10 @@ def _wait(process: "subprocess.Popen[bytes]", target: str, service: str, until: 
         stub = health_pb2_grpc.HealthStub(channel)
         while time.monotonic() < until:
             if process.poll() is not None:
-                raise NotReady(f"the server ended at once; its log: {log}", reason="SERVER_ENDED")
+                raise NotReady(f"The server ended at once: see its log {log}.", reason="SERVER_ENDED")
             with contextlib.suppress(grpc.RpcError):
                 answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=1.0)  # type: ignore[attr-defined]
                 if answer.status == health_pb2.HealthCheckResponse.SERVING:
                     return
             time.sleep(0.02)
-    raise NotReady(f"the server did not serve in time; its log: {log}", reason="SERVER_NOT_READY")
+    raise NotReady(f"The server did not serve in time: see its log {log}.", reason="SERVER_NOT_READY")

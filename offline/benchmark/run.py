@@ -1,4 +1,4 @@
-"""Runs the benchmarks one after another on one catalogue, and keeps each part's figures as it ends."""
+"""The benchmarks on one catalogue; each part writes its figures as it ends."""
 
 import asyncio
 import json
@@ -54,12 +54,12 @@ class BenchOptions:
     """What to measure.
 
     Attributes:
-        dataset: a folder or zip in Kaggle's layout; its products become the catalogue.
-        folder: where figures go, one JSON file a part.
-        work: where the catalogue is kept between runs.
-        products: at most so many; None for all.
-        rounds: of every interleaving.
-        calls: of each workload in a round.
+        dataset: a folder or zip in Kaggle's layout, whose products become the catalogue.
+        folder: the folder for figures, one JSON file per part.
+        work: the folder that keeps the catalogue between runs.
+        products: the number of products at most; None for all.
+        rounds: the number of rounds.
+        calls: the calls of each workload per round.
         load_s: seconds at each offered rate.
     """
 
@@ -73,10 +73,10 @@ class BenchOptions:
 
 
 class Benchmarks:
-    """The parts, on one catalogue."""
+    """The parts of the benchmark, on one catalogue."""
 
     def __init__(self, options: BenchOptions, say: Say) -> None:
-        """Reads the photographs that are asked with.
+        """Reads the photographs of the queries.
 
         Raises:
             InvalidInput: the data set cannot be used.
@@ -90,10 +90,11 @@ class Benchmarks:
             rows = dataset.rows[: options.products] if options.products else dataset.rows
             if len(rows) < _BATCH:
                 raise InvalidInput(
-                    f"{options.dataset}: at least {_BATCH} products are needed", reason="DATASET_TOO_SMALL"
+                    f"{options.dataset} has too few products: a benchmark needs at least {_BATCH}.",
+                    reason="DATASET_TOO_SMALL",
                 )
             chosen = np.linspace(0, len(rows) - 1, min(_PHOTOGRAPHS, len(rows))).astype(int)
-            self._asked = Photographs(
+            self._queries = Photographs(
                 tuple(dataset.photograph(rows[at].id) for at in chosen), tuple(rows[at].id for at in chosen)
             )
             self._count = len(rows)
@@ -102,7 +103,7 @@ class Benchmarks:
         """Runs one part, writes its figures, and returns them."""
         machine = Machine.this()
         if machine.busy:
-            self._say(f"something else is running (load {machine.load:.1f}): figures will be off")
+            self._say(f"Something else is running (load {machine.load:.1f}), so that the figures will be off.")
         self._say(f"{part} …")
         figures = {"machine": asdict(machine), "products": self._count, **getattr(self, f"_{part}")()}
         (self._options.folder / f"{part}.json").write_text(json.dumps(figures, indent=1) + "\n")
@@ -113,7 +114,7 @@ class Benchmarks:
 
     def _pixels(self, encoder: Encoder) -> NDArray[np.uint8]:
         size = encoder.model.input_height, encoder.model.input_width
-        return np.stack([prepare(content, *size) for content in self._asked.contents])
+        return np.stack([prepare(content, *size) for content in self._queries.contents])
 
     def _batch_rate(self, encoder: Encoder, rounds: int) -> float:
         pixels = self._pixels(encoder)[:_BATCH]
@@ -121,14 +122,14 @@ class Benchmarks:
         return len(pixels) * 1000 / series.median
 
     def _floor(self) -> dict[str, Any]:
-        """Decoding, inference and FAISS in this process, with no service and no catalogue around them."""
+        """Measures decoding, inference and FAISS in this process, without services and catalogue."""
         encoder, options = self._encoder(), self._options
         stand_in = self._stand_in(encoder)
         pixels = self._pixels(encoder)[:_BATCH]
         series = interleaved(
             {
-                "all three": floor(encoder, self._asked.contents, stand_in),
-                **floor_steps(encoder, self._asked.contents, stand_in),
+                "all three": floor(encoder, self._queries.contents, stand_in),
+                **floor_steps(encoder, self._queries.contents, stand_in),
                 "batch": lambda: encoder.encode(pixels),
             },
             options.rounds,
@@ -146,10 +147,10 @@ class Benchmarks:
         }
 
     def _ingest(self) -> dict[str, Any]:
-        """End to end, beside the bare embedder before and after."""
+        """Measures an ingest end to end, beside the bare embedder before and after."""
         if (self._data / DATABASE_FILE).exists():
             raise InvalidInput(
-                f"{self._data} holds a catalogue already; remove it to ingest again", reason="DATA_EXISTS"
+                f"{self._data} holds a catalogue already: remove it to ingest again.", reason="DATA_EXISTS"
             )
         encoder = self._encoder()
         before = self._batch_rate(encoder, self._options.rounds)
@@ -173,7 +174,7 @@ class Benchmarks:
         return {"rows_a_second": rate, "seconds": spent, "bare_a_second": bare, "ratio": rate / bare}
 
     def _start(self) -> dict[str, Any]:
-        """From nothing to SERVING, and what memory is held then and after queries."""
+        """Measures the time from start to SERVING, and the memory then and after queries."""
         starts, memory, after = [], [], []
         for _ in range(3):
             with self._stack() as stack:
@@ -181,8 +182,8 @@ class Benchmarks:
                 memory.append(stack.resident_mib())
                 with grpc.insecure_channel(stack.target) as channel:
                     for query in (
-                        photograph_query(channel, self._asked.contents),
-                        product_query(channel, self._asked.product_ids),
+                        photograph_query(channel, self._queries.contents),
+                        product_query(channel, self._queries.product_ids),
                     ):
                         for _ in range(100):
                             query()
@@ -196,16 +197,16 @@ class Benchmarks:
 
     def _latency(self) -> dict[str, Any]:
         options, encoder = self._options, self._encoder()
-        found: dict[str, Any] = {"runtime": encoder.model.runtime, "precision": encoder.model.precision}
+        figures: dict[str, Any] = {"runtime": encoder.model.runtime, "precision": encoder.model.precision}
         with self._stack() as stack:
             whole = self._measured(encoder, stack.target, "one process")
             traces = {"one process": asdict(self._trace(stack.target))}
         with tempfile.TemporaryDirectory() as folder, separate_services(self._data, Path(folder)) as search:
             apart = self._measured(encoder, search.target, "three processes")
             traces["three processes"] = asdict(self._trace(search.target))
-        found["one process"] = _medians(whole)
-        found["three processes"] = _medians(apart)
-        found["ratios"] = {
+        figures["one process"] = _medians(whole)
+        figures["three processes"] = _medians(apart)
+        figures["ratios"] = {
             "one process, photograph / (floor + 1 echo)": asdict(
                 ratio(whole["one process, photograph"], (whole["floor"], 1), (whole["echo"], 1))
             ),
@@ -213,37 +214,37 @@ class Benchmarks:
                 ratio(apart["three processes, photograph"], (apart["floor"], 1), (apart["echo"], 3))
             ),
         }
-        steps = interleaved(floor_steps(encoder, self._asked.contents, self._stand_in(encoder)), options.rounds, 25)
+        steps = interleaved(floor_steps(encoder, self._queries.contents, self._stand_in(encoder)), options.rounds, 25)
         ours = whole["one process, photograph"].median
         rest = ours - whole["echo"].median - sum(one.median for one in steps.values())
-        found["waterfall"] = {
+        figures["waterfall"] = {
             **_medians(steps),
             "bare gRPC": whole["echo"].median,
             "all else: classifier, conversion, threads taking turns": rest,
             "together": ours,
         }
-        found["traces"] = traces
-        found["rounds"], found["calls"] = options.rounds, options.calls
-        return found
+        figures["traces"] = traces
+        figures["rounds"], figures["calls"] = options.rounds, options.calls
+        return figures
 
     def _load(self) -> dict[str, Any]:
         encoder = self._encoder()
         offline = self._batch_rate(encoder, self._options.rounds)
         points: list[LoadPoint] = []
         with self._stack() as stack:
-            # What happens once, such as the first use of a thread, is not what a rate does.
+            # A warm-up, as the first call of each thread is slower.
             asyncio.run(
-                offer(stack.target, self._asked.contents, 0.2 * offline, min(2.0, self._options.load_s), seed=99)
+                offer(stack.target, self._queries.contents, 0.2 * offline, min(2.0, self._options.load_s), seed=99)
             )
             for share in (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9):
                 point = asyncio.run(
-                    offer(stack.target, self._asked.contents, share * offline, self._options.load_s, seed=len(points))
+                    offer(stack.target, self._queries.contents, share * offline, self._options.load_s, seed=len(points))
                 )
                 points.append(point)
                 self._say(f"  {point.offered:.0f}/s offered: p99 {point.p99_ms:.1f} ms")
                 if point.p99_ms > LIMIT_MS:
                     break
-            flooded = asyncio.run(overload(stack.target, self._asked.contents))
+            flooded = asyncio.run(overload(stack.target, self._queries.contents))
             self._say(f"  {flooded.sent} at once: {flooded.refused} refused, {flooded.hinted} with a time to try again")
         rate = sustained(points)
         return {
@@ -255,7 +256,7 @@ class Benchmarks:
         }
 
     def _precision(self) -> dict[str, Any]:
-        """What serves, beside float32 in the same runtime."""
+        """Measures the served precision beside float32 in the same runtime."""
         exact, served = self._encoder(precision="float32"), self._encoder()
         name = served.model.precision
         pixels = self._pixels(exact)
@@ -289,9 +290,9 @@ class Benchmarks:
             folder = Path(resources.enter_context(tempfile.TemporaryDirectory()))
             stack = resources.enter_context(self._stack())
             channel = resources.enter_context(grpc.insecure_channel(stack.target))
-            workloads["ours, photograph"] = photograph_query(channel, self._asked.contents)
-            workloads["ours, product"] = product_query(channel, self._asked.product_ids)
-            contents, threads = self._asked.contents, available_processors()
+            workloads["ours, photograph"] = photograph_query(channel, self._queries.contents)
+            workloads["ours, product"] = product_query(channel, self._queries.product_ids)
+            contents, threads = self._queries.contents, available_processors()
             others: dict[str, Callable[[], dict[str, Callable[[], object]]]] = {
                 "the report's method": lambda: peers.report_method(contents, embeddings),
                 "ONNX Runtime + hnswlib": lambda: peers.onnx_method(bundle, contents, embeddings, threads),
@@ -313,20 +314,20 @@ class Benchmarks:
         return {"medians_ms": _medians(series), "ratios": ratios, "recall_at_10": recall, "missing": missing}
 
     def _recall(self, channel: grpc.Channel, embeddings: NDArray[np.float32]) -> float:
-        """Of our answers to a product over the whole inventory: the share that is among the ten nearest, exactly."""
+        """Returns the share of our ten results for a product that are among its exact ten neighbours."""
         ids = self._ids
         row_of = {product_id: row for row, product_id in enumerate(ids)}
         shares = []
-        for product_id in self._asked.product_ids:
+        for product_id in self._queries.product_ids:
             answer: Any = product_query(channel, (product_id,))()
             similar = embeddings @ embeddings[row_of[product_id]]
             similar[row_of[product_id]] = -2.0
             tenth = np.partition(similar, -10)[-10] - 1e-5
-            shares.append(np.mean([similar[row_of[found.product.id]] >= tenth for found in answer.products]))
+            shares.append(np.mean([similar[row_of[hit.product.id]] >= tenth for hit in answer.products]))
         return float(np.mean(shares))
 
     def _embeddings(self) -> NDArray[np.float32]:
-        """The catalogue's, as search keeps them: float32, shape (n, dimension)."""
+        """Returns the catalogue's embeddings: float32, shape (n, dimension)."""
         with Catalogue(self._data) as catalogue:
             pairs = [
                 (row.product.id, row.embedding)
@@ -339,22 +340,26 @@ class Benchmarks:
 
     def _stack(self) -> Any:
         if not self._data.exists():
-            raise InvalidInput("there is no catalogue yet: run `ingest` first", reason="CATALOGUE_MISSING")
+            raise InvalidInput(
+                "There is no catalogue yet: run `fashion bench ingest` first.", reason="CATALOGUE_MISSING"
+            )
         return running("services.stack", {"SEARCH_DATA_DIR": str(self._data)}, self._options.work / "stack.log")
 
     def _measured(self, encoder: Encoder, target: str, name: str) -> dict[str, Series]:
         stand_in = self._stand_in(encoder)
-        return measure_latency(encoder, self._asked, stand_in, target, self._options.rounds, self._options.calls, name)
+        return measure_latency(
+            encoder, self._queries, stand_in, target, self._options.rounds, self._options.calls, name
+        )
 
     def _trace(self, target: str) -> Trace:
         with grpc.insecure_channel(target) as channel:
-            return trace_photographs(channel, self._asked.contents, self._options.rounds * self._options.calls)
+            return trace_photographs(channel, self._queries.contents, self._options.rounds * self._options.calls)
 
     def _stand_in(self, encoder: Encoder) -> NDArray[np.float32]:
-        """As many embeddings as a large derived type has; which ones costs the same."""
+        """Returns random embeddings, as many as a large derived type has; the values do not matter for the time."""
         rows = np.random.default_rng(0).normal(size=(1500, encoder.model.dimension)).astype(np.float32)
-        found: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-        return found
+        embeddings: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return embeddings
 
 
 def _medians(series: dict[str, Series]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Times workloads interleaved in rounds: the machine is shared, so only what ran side by side is compared."""
+"""Times of workloads that run interleaved in rounds, as only neighbours on a shared machine are comparable."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One workload's times.
+    """The times of one workload.
 
     Attributes:
         rounds: the median of each round, in ms.
@@ -25,12 +25,12 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """How two sums of workloads compare, round by round.
+    """The ratio of one workload to others, per round.
 
     Attributes:
-        median: of the rounds.
-        low: the smallest of the rounds.
-        high: the largest of the rounds.
+        median: the median of the rounds.
+        low: the smallest round.
+        high: the largest round.
     """
 
     median: float
@@ -39,12 +39,12 @@ class Ratio:
 
 
 def interleaved(workloads: Mapping[str, Callable[[], object]], rounds: int, calls: int) -> dict[str, Series]:
-    """Runs every workload `calls` times in each of some rounds, after a warm-up of as many.
+    """Runs every workload `calls` times per round, after one more round of warm-up.
 
     Args:
-        workloads: what to time, by name.
-        rounds: at least 1.
-        calls: of each workload in a round, at least 1.
+        workloads: the workloads by name.
+        rounds: the number of rounds, at least 1.
+        calls: the calls of each workload per round, at least 1.
     """
     times: dict[str, list[float]] = {name: [] for name in workloads}
     for at in range(rounds + 1):
@@ -60,11 +60,11 @@ def interleaved(workloads: Mapping[str, Callable[[], object]], rounds: int, call
 
 
 def ratio(over: Series, *under: tuple[Series, float]) -> Ratio:
-    """Compares a workload with a weighted sum of others, in each round by itself.
+    """Divides a workload by a weighted sum of others, round by round.
 
     Args:
         over: the workload.
-        under: others, each with how often it counts.
+        under: the others with their weights.
     """
     values = [time / sum(series.rounds[at] * weight for series, weight in under) for at, time in enumerate(over.rounds)]
     return Ratio(float(np.median(values)), min(values), max(values))

@@ -1,4 +1,4 @@
-"""Follows photograph queries through the services: when each step began and how long it took, as the answer tells."""
+"""The steps of photograph queries: when each began and how long it took, from the explanations of the answers."""
 
 import time
 from collections.abc import Sequence
@@ -9,19 +9,19 @@ import numpy as np
 
 from fashion.v1 import search_pb2, search_pb2_grpc, types_pb2
 
-# Nobody's colours, but Redis is asked as for any shopper.
+# A user without dislikes, whom Redis is asked for as for any other.
 _USER = "benchmark"
 _PREFIX = "SEARCH_STEP_"
 
 
 @dataclass(frozen=True, slots=True)
 class TracedStep:
-    """A step on the way of a query.
+    """A step of a query.
 
     Attributes:
         step: its name, such as "embed".
-        start_ms: when it began, since search took the request up, in ms.
-        ms: how long it took, in ms.
+        start_ms: its start, in ms since search got the request.
+        ms: its duration, in ms.
     """
 
     step: str
@@ -31,13 +31,13 @@ class TracedStep:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The medians of some queries.
+    """The medians of several queries.
 
     Attributes:
-        calls: how many.
-        caller_ms: from the call to the answer, as the caller sees it.
-        search_ms: as search sees it; the rest is transport, and packing and unpacking.
-        steps: in the order in which they begin; some overlap.
+        calls: the number of queries.
+        caller_ms: the time from call to answer for the caller.
+        search_ms: the time within search; the rest is transport, packing and unpacking.
+        steps: the steps by start; some overlap.
     """
 
     calls: int
@@ -47,12 +47,12 @@ class Trace:
 
 
 def trace_photographs(channel: grpc.Channel, contents: Sequence[bytes], calls: int) -> Trace:
-    """Asks with photographs, one after another, each of which is to explain itself.
+    """Searches with photographs, one after another, and has each answer explained.
 
     Args:
-        channel: to the search service.
+        channel: a channel to the search service.
         contents: files of photographs.
-        calls: how many count, after a few that warm up.
+        calls: the number of calls that count, after a warm-up.
     """
     stub = search_pb2_grpc.SearchServiceStub(channel)
     answers: list[tuple[float, search_pb2.FindSimilarResponse]] = []
@@ -67,10 +67,10 @@ def trace_photographs(channel: grpc.Channel, contents: Sequence[bytes], calls: i
 
 
 def medians(answers: Sequence[tuple[float, search_pb2.FindSimilarResponse]]) -> Trace:
-    """Takes answers together, step by step.
+    """Returns the medians over answers, per step.
 
     Args:
-        answers: at least one; each with the time that its caller waited, in ms.
+        answers: at least one answer, each with the time for the caller, in ms.
     """
     starts: dict[int, list[float]] = {}
     lengths: dict[int, list[float]] = {}
@@ -80,8 +80,8 @@ def medians(answers: Sequence[tuple[float, search_pb2.FindSimilarResponse]]) -> 
             lengths.setdefault(timing.step, []).append(timing.duration.ToMicroseconds() / 1000)
     total = float(np.median(lengths.pop(search_pb2.SEARCH_STEP_TOTAL)))
     steps = [
-        TracedStep(_name(step), float(np.median(starts[step])), float(np.median(found)))
-        for step, found in lengths.items()
+        TracedStep(_name(step), float(np.median(starts[step])), float(np.median(durations)))
+        for step, durations in lengths.items()
     ]
     return Trace(
         calls=len(answers),

@@ -235,9 +235,9 @@ class Evaluation:
         options, queries = self.options, self.queries
         catalogue = self.catalogue.take(drawn(len(self.catalogue), catalogue_limit, options.seed))
         advance = self.progress.stage("networks", len(names))
-        with open_dataset(options.catalogue) as shop, open_dataset(options.queries or options.catalogue) as asked:
+        with open_dataset(options.catalogue) as shop, open_dataset(options.queries or options.catalogue) as of_queries:
             rows = [measure_bundle(self.model.encoder, queries, catalogue)]
-            rows += compare_backbones(names, (asked, queries), (shop, catalogue), lambda row: advance(1))
+            rows += compare_backbones(names, (of_queries, queries), (shop, catalogue), lambda row: advance(1))
         return [asdict(row) for row in rows]
 
     def draw_sheets(self, folder: Path) -> list[Path]:
@@ -248,8 +248,8 @@ class Evaluation:
         advance = self.progress.stage("searching", len(self.queries))
         results = self._service(self.catalogue).serve("inventory", self.queries, TOP_K, advance).results
         options = self.options
-        with open_dataset(options.catalogue) as shop, open_dataset(options.queries or options.catalogue) as asked:
-            return write_sheets(asked, shop, self.queries, self.catalogue, results, options.seed, folder)
+        with open_dataset(options.catalogue) as shop, open_dataset(options.queries or options.catalogue) as of_queries:
+            return write_sheets(of_queries, shop, self.queries, self.catalogue, results, options.seed, folder)
 
     def draw_altered(self, path: Path) -> None:
         """Draws the photographs of the first queries beside each alteration of them."""

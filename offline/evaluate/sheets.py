@@ -20,7 +20,7 @@ _RIGHT, _WRONG, _PLAIN = (40, 140, 70), (200, 40, 40), (120, 120, 120)
 
 
 def write_sheets(
-    asked: Dataset,
+    of_queries: Dataset,
     shop: Dataset,
     queries: ProductTable,
     catalogue: ProductTable,
@@ -31,7 +31,7 @@ def write_sheets(
     """Draws twenty random queries, and the twenty with the most wrong results.
 
     Args:
-        asked: the photographs of the queries.
+        of_queries: the photographs of the queries.
         shop: the photographs of the catalogue.
         queries: n products.
         catalogue: the products that were searched.
@@ -55,13 +55,13 @@ def write_sheets(
     paths = []
     for name, rows in chosen.items():
         path = folder / f"{name}.png"
-        _sheet(asked, shop, queries, catalogue, results, rows.tolist()).save(path)
+        _sheet(of_queries, shop, queries, catalogue, results, rows.tolist()).save(path)
         paths.append(path)
     return paths
 
 
 def _sheet(
-    asked: Dataset,
+    of_queries: Dataset,
     shop: Dataset,
     queries: ProductTable,
     catalogue: ProductTable,
@@ -73,7 +73,7 @@ def _sheet(
     sheet = Image.new("RGB", (columns * across + 2 * _GAP, len(rows) * down + _GAP), (255, 255, 255))
     for at, row in enumerate(rows):
         query, top = queries.products[row], _GAP + at * down
-        _cell(sheet, asked, query, (_GAP, top), _PLAIN)
+        _cell(sheet, of_queries, query, (_GAP, top), _PLAIN)
         for place, result in enumerate(results[row].tolist()):
             if result != MISSING:
                 product = catalogue.products[result]
