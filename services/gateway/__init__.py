@@ -1,1 +1,1 @@
-"""HTTP/JSON for browsers: the API of checkout pages, the element that they drop in, and the storefront."""
+"""HTTP/JSON for browsers: the API of checkout pages, the element for such pages, and the storefront."""

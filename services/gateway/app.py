@@ -1,4 +1,4 @@
-"""Puts the gateway together: routes, and what surrounds them."""
+"""The ASGI application of the gateway: routes, error answers and middleware."""
 
 import importlib.metadata
 from contextlib import suppress
@@ -44,11 +44,11 @@ def gateway_app(
     """Makes the ASGI application.
 
     Args:
-        settings: of the gateway.
-        backend: search, there or still to come.
-        access: who may act for users.
+        settings: settings of the gateway.
+        backend: search, ready or not.
+        access: decides who may act for users.
         thumbnails: photographs of products; its owner closes it.
-        map_file: the map of the catalogue; None where there is none.
+        map_file: file of the map of the catalogue, or None.
     """
     app = FastAPI(
         title="Fashion recommender",
@@ -111,7 +111,7 @@ def _answer_errors(app: FastAPI) -> None:
             case HTTPException(status_code=405):
                 allow = _allowed_methods(app, request)
                 error = MethodNotAllowed(
-                    f"The path has {allow} only.", reason="METHOD_NOT_ALLOWED", metadata={"allow": allow}
+                    f"This path has the methods {allow} only.", reason="METHOD_NOT_ALLOWED", metadata={"allow": allow}
                 )
             case HTTPException(status_code=400):
                 error = InvalidInput(str(error.detail), reason="BODY_MALFORMED")
@@ -124,7 +124,7 @@ def _answer_errors(app: FastAPI) -> None:
 
 
 def _allowed_methods(app: FastAPI, request: Request) -> str:
-    """Lists what a path has; whoever answers GET answers HEAD."""
+    """Lists the methods of a path; with GET there is HEAD."""
     methods = {
         method
         for method in ("GET", "POST", "PUT", "DELETE")

@@ -1,4 +1,4 @@
-"""Search as the gateway sees it: beside it in the process or behind gRPC, within a deadline, or not there yet."""
+"""Search as the gateway calls it: in this process or over gRPC, with a deadline, once it is ready."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -12,34 +12,34 @@ T = TypeVar("T")
 
 
 class Backend:
-    """Search, once it is there, each question bounded in time."""
+    """Search, once it is ready; each call has a deadline."""
 
     def __init__(self, deadline_s: float) -> None:
-        """Takes how long a question may take, in seconds."""
+        """Takes the maximum time of a call, in seconds."""
         self._deadline_s = deadline_s
         self._search: SearchCalls | None = None
         self._draining = False
 
     def ready(self, search: SearchCalls) -> None:
-        """Asks this from now on."""
+        """Calls `search` from now on."""
         self._search = search
 
     def drain(self) -> None:
-        """Says from now on that no more requests should come; those that do are answered."""
+        """Reports "draining" from now on; requests are still answered."""
         self._draining = True
 
-    async def ask(self, question: Callable[[SearchCalls], Awaitable[T]]) -> T:
-        """Asks search.
+    async def ask(self, call: Callable[[SearchCalls], Awaitable[T]]) -> T:
+        """Calls search.
 
         Raises:
-            NotReady: INDEX_NOT_READY: it is still being started.
-            DeadlineExceeded: it has not answered in time.
+            NotReady: INDEX_NOT_READY; search is still starting.
+            DeadlineExceeded: search has not answered in time.
         """
         if self._search is None:
             raise NotReady("The service is still starting; try again in a few seconds.", reason="INDEX_NOT_READY")
         with deadline.at_most(self._deadline_s):
             async with deadline.enforced():
-                return await question(self._search)
+                return await call(self._search)
 
     async def health(self) -> Health:
         """Tells whether requests can be answered."""

@@ -1,4 +1,4 @@
-"""Asks a gateway whether it is ready: the probe of its container, `python -m services.gateway.probe URL`."""
+"""Probes whether a gateway is ready, for its container: `python -m services.gateway.probe URL`."""
 
 import sys
 import urllib.error
@@ -9,7 +9,7 @@ _TIMEOUT_S: Final = 2.0
 
 
 def main(arguments: list[str]) -> int:
-    """Returns 0 where the URL answers 200, else 1; 2 for a wrong command line."""
+    """Returns 0 if the URL answers 200, else 1; 2 for a wrong command line."""
     if len(arguments) != 1 or not arguments[0].startswith("http://"):
         print("usage: python -m services.gateway.probe http://HOST:PORT/readyz", file=sys.stderr)  # noqa: T201
         return 2

@@ -1,4 +1,4 @@
-"""Runs the gateway on a port of its own: it listens at once, says when it is ready, and drains."""
+"""Runs the gateway on a port of its own: it listens at once, becomes ready, and drains."""
 
 import asyncio
 import contextlib
@@ -35,16 +35,16 @@ class Gateway:
         self.port = port
 
     def ready(self, search: SearchCalls) -> None:
-        """Answers with this search from now on."""
+        """Answers requests with `search` from now on."""
         self._backend.ready(search)
         _log.info("gateway is ready", port=self.port)
 
     def drain(self) -> None:
-        """Reports 503 to those who ask whether it is ready; goes on answering."""
+        """Answers /readyz with 503 from now on; other requests are still answered."""
         self._backend.drain()
 
     async def stopped(self) -> None:
-        """Takes no more connections, and waits until what is in flight is finished."""
+        """Accepts no more connections, and waits for requests in flight."""
         self.drain()
         self._server.should_exit = True
         await self._server.ended.wait()
@@ -57,16 +57,16 @@ async def running_gateway(
     """Runs the gateway for as long as the context lasts; drains when it is left.
 
     Args:
-        settings: of the gateway.
-        default_host: to listen on where the settings name none.
-        grace_s: how long requests in flight may go on once it stops, in seconds.
-        map_file: the map of the catalogue where the settings name none.
+        settings: settings of the gateway.
+        default_host: address to listen on for settings that name none.
+        grace_s: maximum time for requests in flight after it stops, in seconds.
+        map_file: file of the map of the catalogue for settings that name none.
 
     Yields:
-        The gateway; requests are answered 503 until it is given its search.
+        The gateway, which answers requests with 503 until `Gateway.ready`.
 
     Raises:
-        ServeError: the port cannot be had.
+        ServeError: the port is not free.
     """
     host = settings.host or default_host
     listening = _listening(host, settings.port)
@@ -86,7 +86,7 @@ async def running_gateway(
                 access_log=False,
                 lifespan="off",
                 ws="none",
-                # Whoever stands before it may call itself what it likes; who calls is who has connected.
+                # Never trust X-Forwarded-For: the caller is the peer address.
                 proxy_headers=False,
                 server_header=False,
                 timeout_graceful_shutdown=max(1, round(grace_s)),
@@ -100,7 +100,7 @@ async def running_gateway(
                 await asyncio.sleep(_POLL_S)
             if serving.done():
                 serving.result()
-                raise ServeError("the HTTP server has ended at once")
+                raise ServeError("the HTTP server has stopped right after its start")
             _log.info("listening for HTTP", host=host, port=port)
             yield gateway
         finally:
@@ -109,7 +109,7 @@ async def running_gateway(
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to whoever runs the process, and tells when it has ended."""
+    """A server that handles no signals, and has an event for its end."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -131,14 +131,14 @@ class _Server(uvicorn.Server):
 def _listening(host: str, port: int) -> socket.socket:
     bare = host.strip("[]")
     family = socket.AF_INET6 if ":" in bare else socket.AF_INET
-    # With TCP named, asyncio turns Nagle's algorithm off; else every answer would wait 40 ms for the caller's ACK.
-    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    # With TCP named, asyncio disables Nagle's algorithm. Otherwise each answer waits 40 ms for the caller's ACK.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((bare, port))
-        made.listen(_BACKLOG)
-        made.setblocking(False)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((bare, port))
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
     except OSError as error:
-        made.close()
+        listener.close()
         raise ServeError(f"cannot listen on {host}:{port} for HTTP (GATEWAY_HOST, GATEWAY_PORT): {error}") from error
-    return made
+    return listener

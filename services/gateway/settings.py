@@ -13,7 +13,7 @@ from services.vision.decode import MAX_IMAGE_BYTES
 DEFAULT_PORT: Final = 8080
 ANY_ORIGIN: Final = "*"
 
-# RFC 7518, section 3.2: a key for HS256 is at least as long as its hash.
+# RFC 7518, section 3.2: a key for HS256 has at least the length of the hash.
 _MIN_KEY_BYTES: Final = 32
 
 
@@ -34,27 +34,27 @@ def _check_keys(keys: SecretStr) -> SecretStr:
 
 
 class GatewaySettings(BaseSettings):
-    """How the gateway listens, what it lets through, and whom it lets see what.
+    """Settings of the gateway.
 
     Attributes:
-        enabled: whether the stack has a gateway; the gateway as a process of its own does not ask.
+        enabled: whether the stack has a gateway; a gateway in a process of its own ignores this.
         host: address to listen on for HTTP. Absent: SERVER_HOST.
-        port: to listen on for HTTP; 0 for a free one.
-        search_target: gRPC target of search, for the gateway as a process of its own.
-        deadline_s: how long search may take to answer, in seconds; a request then gets 504.
-        upload_timeout_s: how long a request's body may take to arrive, in seconds.
-        max_image_bytes: longest photograph; a longer one gets 413 before it has arrived.
-        max_concurrent_requests: requests beyond these get 503 with Retry-After.
+        port: port to listen on for HTTP; 0 for a free one.
+        search_target: gRPC target of search, for a gateway in a process of its own.
+        deadline_s: maximum time for an answer of search, in seconds; a slower request gets 504.
+        upload_timeout_s: maximum time for a request's body to arrive, in seconds.
+        max_image_bytes: maximum size of a photograph; a larger one gets 413 before it has arrived.
+        max_concurrent_requests: maximum requests under way; more get 503 with Retry-After.
         allowed_origins: origins whose pages may call the API from a browser, separated by commas; "*" for all.
-        token_key: the key of at least 32 bytes that the shop's backend signs its users' tokens with (HS256); several
-            separated by commas while keys are being changed, the first signs. Absent: endpoints of users are off, but
-            for callers on this very machine where the gateway listens on loopback, and for the storefront's demo users.
-        token_max_lifetime_s: tokens that are good for longer than this are refused, in seconds.
+        token_key: key of at least 32 bytes with which the shop's backend signs its users' tokens (HS256). While keys
+            change, several, separated by commas; the first signs. Absent: endpoints of users are off, except for the
+            storefront's demo users, and for callers on this machine if the gateway listens on loopback.
+        token_max_lifetime_s: maximum lifetime of a token, in seconds; longer ones are refused.
         storefront: whether the storefront's pages are served.
-        public_max_age_s: how long answers that depend on no user may be kept by browsers and proxies, in seconds.
-        image_max_age_s: the same for photographs.
-        thumbnail_cache_bytes: of thumbnails kept in memory.
-        map: file with the catalogue's map. Absent: map/map.json in the stack's data directory; none otherwise.
+        public_max_age_s: time for which browsers and proxies may cache answers that depend on no user, in seconds.
+        image_max_age_s: time for which browsers and proxies may cache photographs, in seconds.
+        thumbnail_cache_bytes: maximum size of the thumbnails in memory.
+        map: file of the map of the catalogue. Absent: in the stack map/map.json in the data directory, else none.
     """
 
     model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True, extra="ignore")
@@ -87,12 +87,12 @@ class GatewaySettings(BaseSettings):
         return frozenset(_parts(self.allowed_origins))
 
     def keys(self) -> tuple[str, ...]:
-        """Returns the keys of tokens, the one that signs first."""
+        """Returns the keys of tokens; the first one signs."""
         return tuple(_parts(self.token_key.get_secret_value()))
 
 
 def is_loopback(host: str) -> bool:
-    """Tells whether an address to listen on can be reached from this machine alone."""
+    """Tells whether only this machine can reach an address to listen on."""
     if host == "localhost":
         return True
     try:

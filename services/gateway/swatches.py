@@ -1,9 +1,9 @@
-"""How colours are painted in a browser: one table from the names that shops use to CSS."""
+"""The CSS colours of the colour names that shops use."""
 
 from types import MappingProxyType
 from typing import Final
 
-# Photographs of garments rather than pure colours were the model: "Red" is the red of a shirt.
+# Chosen by photographs of garments, not pure colours: "Red" is the red of a shirt.
 _SWATCHES: Final = MappingProxyType(
     {
         "anthracite": "#383e42",
@@ -75,7 +75,7 @@ _SWATCHES: Final = MappingProxyType(
 
 
 def swatch_of(colour: str, family: str) -> str | None:
-    """Returns how to paint a colour, such as "#2f62b5": its family where it is not in the table; None for neither."""
+    """Returns the CSS colour of a colour, else that of its family, such as "#2f62b5"; None if neither is known."""
     for name in (colour, family):
         swatch = _SWATCHES.get(" ".join(name.casefold().replace("-", " ").replace("_", " ").split()))
         if swatch is not None:

@@ -1,4 +1,4 @@
-"""Photographs of products in the sizes that pages ask for: made off the event loop, kept in bounded memory."""
+"""Photographs of products in the sizes that pages need: made off the event loop, cached in bounded memory."""
 
 import asyncio
 import io
@@ -17,17 +17,17 @@ from services.vision.decode import ImageLimits, decode
 WEBP: Final = "image/webp"
 JPEG: Final = "image/jpeg"
 
-# For so long a product is taken to have the photograph that it had, in seconds.
+# Time before search is asked again whether a product's photograph has changed.
 _FRESH_S: Final = 30.0
 _MAX_KNOWN: Final = 10_000
 _THREADS: Final = 2
 _QUALITY: Final = 82
-# Search took these photographs in by limits of its own; these bound what memory one may cost here.
+# Bounds the memory of one photograph. Search has applied its own limits before.
 _LIMITS: Final = ImageLimits(max_bytes=256 * 1024 * 1024, max_pixels=100_000_000, min_side=1)
 
 
 class Photograph(Protocol):
-    """A photograph as search keeps it; the message of fashion.v1 is one."""
+    """A photograph as search stores it, such as a GetPhotographResponse."""
 
     @property
     def content(self) -> bytes:
@@ -59,34 +59,40 @@ class Picture:
 
 
 class Thumbnails:
-    """Fetches photographs, and makes and remembers smaller ones."""
+    """Fetches photographs, and makes and caches thumbnails."""
 
     def __init__(self, fetch: Fetch, max_bytes: int, now: Callable[[], float] = time.monotonic) -> None:
-        """Takes where photographs come from, how many bytes of thumbnails to keep, and a clock in seconds."""
+        """Makes an empty cache.
+
+        Args:
+            fetch: fetches the photograph of a product.
+            max_bytes: maximum size of the cache.
+            now: clock, in seconds.
+        """
         self._fetch = fetch
         self._max_bytes = max_bytes
         self._now = now
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="thumbnails")
-        self._made: OrderedDict[str, Picture] = OrderedDict()
-        self._made_bytes = 0
-        # Product -> SHA-256 of its photograph, and until when that is believed.
+        self._thumbnails: OrderedDict[str, Picture] = OrderedDict()
+        self._cached_bytes = 0
+        # By product: SHA-256 of its photograph, and the time until which it counts as unchanged.
         self._known: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
     async def original(self, product_id: str) -> Picture:
-        """Returns a photograph as it was uploaded.
+        """Returns a photograph as uploaded.
 
         Raises:
             FashionError: as SearchService.GetPhotograph documents.
         """
-        kept = await self._fetched(product_id)
-        return Picture(kept.content, kept.media_type, kept.sha256[:32])
+        photograph = await self._fetched(product_id)
+        return Picture(photograph.content, photograph.media_type, photograph.sha256[:32])
 
     async def thumbnail(self, product_id: str, width: int, media_type: str) -> Picture:
-        """Returns a photograph upright and at most `width` pixels wide, never enlarged.
+        """Returns a photograph, upright and at most `width` pixels wide, never enlarged.
 
         Args:
-            product_id: whose.
-            width: in pixels.
+            product_id: id of the product.
+            width: maximum width, in pixels.
             media_type: "image/webp" or "image/jpeg".
 
         Raises:
@@ -94,39 +100,39 @@ class Thumbnails:
         """
         sha256, until = self._known.get(product_id, ("", 0.0))
         if until > self._now():
-            made = self._made.get(_tag(sha256, width, media_type))
-            if made is not None:
-                self._made.move_to_end(made.tag)
-                return made
-        kept = await self._fetched(product_id)
-        tag = _tag(kept.sha256, width, media_type)
-        made = self._made.get(tag)
-        if made is None:
+            cached = self._thumbnails.get(_tag(sha256, width, media_type))
+            if cached is not None:
+                self._thumbnails.move_to_end(cached.tag)
+                return cached
+        photograph = await self._fetched(product_id)
+        tag = _tag(photograph.sha256, width, media_type)
+        thumbnail = self._thumbnails.get(tag)
+        if thumbnail is None:
             loop = asyncio.get_running_loop()
-            content = await loop.run_in_executor(self._threads, _reduced, kept.content, width, media_type)
-            made = Picture(content, media_type, tag)
-            self._keep(made)
-        return made
+            content = await loop.run_in_executor(self._threads, _reduced, photograph.content, width, media_type)
+            thumbnail = Picture(content, media_type, tag)
+            self._cache(thumbnail)
+        return thumbnail
 
     def close(self) -> None:
         """Ends the threads."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     async def _fetched(self, product_id: str) -> Photograph:
-        kept = await self._fetch(product_id)
-        self._known[product_id] = (kept.sha256, self._now() + _FRESH_S)
+        photograph = await self._fetch(product_id)
+        self._known[product_id] = (photograph.sha256, self._now() + _FRESH_S)
         self._known.move_to_end(product_id)
         if len(self._known) > _MAX_KNOWN:
             self._known.popitem(last=False)
-        return kept
+        return photograph
 
-    def _keep(self, made: Picture) -> None:
-        replaced = self._made.pop(made.tag, None)
-        self._made[made.tag] = made
-        self._made_bytes += len(made.content) - (0 if replaced is None else len(replaced.content))
-        while self._made_bytes > self._max_bytes:
-            _, oldest = self._made.popitem(last=False)
-            self._made_bytes -= len(oldest.content)
+    def _cache(self, thumbnail: Picture) -> None:
+        replaced = self._thumbnails.pop(thumbnail.tag, None)
+        self._thumbnails[thumbnail.tag] = thumbnail
+        self._cached_bytes += len(thumbnail.content) - (0 if replaced is None else len(replaced.content))
+        while self._cached_bytes > self._max_bytes:
+            _, oldest = self._thumbnails.popitem(last=False)
+            self._cached_bytes -= len(oldest.content)
 
 
 def _tag(sha256: str, width: int, media_type: str) -> str:
@@ -137,7 +143,7 @@ def _reduced(content: bytes, width: int, media_type: str) -> bytes:
     try:
         picture = decode(content, _LIMITS, enough=lambda full, _: width / full)
     except InvalidInput as error:
-        # Whoever asks for it has sent nothing wrong.
+        # The stored photograph is wrong, not the request.
         raise FashionError(error.message, reason="PHOTOGRAPH_UNREADABLE") from error
     if picture.width > width:
         height = max(1, round(picture.height * width / picture.width))

@@ -1,1 +1,1 @@
-"""Whose token opens whose colours."""
+"""Access to the data of users, by tokens."""

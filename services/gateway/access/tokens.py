@@ -1,4 +1,4 @@
-"""Signs and checks the tokens (JWT, HS256) by which a browser speaks for one user."""
+"""Signs and checks the tokens (JWT, HS256) with which a browser acts for one user."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -11,39 +11,39 @@ from services.gateway.schema.problems import Unauthenticated
 AUDIENCE: Final = "fashion"
 
 _ALGORITHM: Final = "HS256"
-# Clocks of the shop's backend and of the gateway differ by no more than this, in seconds.
+# Maximum difference between the clocks of the shop's backend and of the gateway, in seconds.
 _LEEWAY_S: Final = 10.0
 
 
 class Tokens:
-    """Tokens of users: `sub` is the user's id, `aud` is "fashion", `exp` is not far off."""
+    """Tokens of users: `sub` is the user's id, `aud` is "fashion", `exp` is within the maximum lifetime."""
 
     def __init__(self, keys: Sequence[str], max_lifetime_s: float, now: Callable[[], float] = time.time) -> None:
         """Takes the keys.
 
         Args:
-            keys: the first signs, all are accepted; each at least 32 bytes.
-            max_lifetime_s: tokens that are good for longer are refused, in seconds.
-            now: gives the time, in seconds since 1970.
+            keys: keys of at least 32 bytes; the first signs, all are accepted.
+            max_lifetime_s: maximum lifetime of a token, in seconds.
+            now: clock, in seconds since 1970.
         """
         if not keys:
-            raise ValueError("tokens need a key")
+            raise ValueError("at least one key is needed")
         self._keys = tuple(keys)
         self._max_lifetime_s = max_lifetime_s
         self._now = now
 
     def sign(self, user_id: str) -> tuple[str, float]:
-        """Makes a token for a user, for as long as one may be good; returns it and when it ends."""
+        """Makes a token of the maximum lifetime for a user; returns it and its expiry."""
         issued = int(self._now())
         expires = issued + int(self._max_lifetime_s)
         claims = {"sub": user_id, "aud": AUDIENCE, "iat": issued, "exp": expires}
         return jwt.encode(claims, self._keys[0], algorithm=_ALGORITHM), float(expires)
 
     def user_of(self, token: str) -> str:
-        """Returns the user whom a token is for.
+        """Returns the user of a token.
 
         Raises:
-            Unauthenticated: TOKEN_EXPIRED, or TOKEN_INVALID for whatever else is wrong with it.
+            Unauthenticated: TOKEN_EXPIRED, or TOKEN_INVALID for any other fault.
         """
         claims = self._claims(token)
         expires = claims["exp"]
@@ -53,7 +53,7 @@ class Tokens:
         if expires <= now - _LEEWAY_S:
             raise Unauthenticated("The token has expired; get a new one.", reason="TOKEN_EXPIRED")
         if expires - now > self._max_lifetime_s + _LEEWAY_S:
-            raise _invalid(f"it is good for more than {self._max_lifetime_s:g} s")
+            raise _invalid(f"its lifetime is longer than {self._max_lifetime_s:g} s")
         user_id = claims["sub"]
         if not isinstance(user_id, str) or not user_id:
             raise _invalid("sub names no user")
@@ -63,7 +63,7 @@ class Tokens:
         why: jwt.PyJWTError | None = None
         for key in self._keys:
             try:
-                # Its time is checked above by the clock that was given.
+                # `user_of` checks the expiry, with the given clock.
                 return jwt.decode(
                     token,
                     key,
@@ -84,4 +84,6 @@ class Tokens:
 
 
 def _invalid(why: str) -> Unauthenticated:
-    return Unauthenticated(f"The token is not valid: {why}", reason="TOKEN_INVALID", metadata={"why": why[:200]})
+    return Unauthenticated(
+        f"The token is not valid: {why.rstrip('.')}.", reason="TOKEN_INVALID", metadata={"why": why[:200]}
+    )

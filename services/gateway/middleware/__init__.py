@@ -1,1 +1,1 @@
-"""What lies around every HTTP request: its id, log, limits, headers, and which pages may ask."""
+"""The middleware of every HTTP request: id, log, limits, headers, and cross-origin rules."""

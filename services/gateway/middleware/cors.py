@@ -1,4 +1,4 @@
-"""Tells browsers which other origins may read what (CORS): an allow-list for the API, on errors too."""
+"""Tells browsers which other origins may read answers (CORS): an allow-list for the API, also for errors."""
 
 from collections.abc import Collection
 from typing import Final
@@ -8,9 +8,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway.settings import ANY_ORIGIN
 
-# What any page may load: the element has nothing to hide.
+# Paths that any page may load, such as the element.
 PUBLIC_PREFIX: Final = "/elements/"
-# What no other origin may read, allowed or not: tokens.
+# Paths that no other origin may read, even an allowed one: tokens.
 PRIVATE_PREFIX: Final = "/storefront/"
 
 _METHODS: Final = "GET, HEAD, POST, PUT, DELETE"
@@ -20,10 +20,10 @@ _PREFLIGHT_MAX_AGE_S: Final = 7200
 
 
 class Cors:
-    """Answers preflights, and marks every answer with the origin that may read it."""
+    """Answers preflights, and adds to each answer the origin that may read it."""
 
     def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
-        """Takes what answers, and the allowed origins."""
+        """Takes the application, and the allowed origins."""
         self._app = app
         self._origins = frozenset(origins)
 
@@ -42,7 +42,7 @@ class Cors:
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
                 answer = MutableHeaders(scope=message)
-                # Without an origin too: a proxy must not hand that answer to a page that has one.
+                # Also without an origin: a proxy must not serve that answer to a page with one.
                 answer.add_vary_header("Origin")
                 if allowed is not None:
                     answer["Access-Control-Allow-Origin"] = allowed
@@ -68,6 +68,6 @@ async def _preflight(allowed: str | None, send: Send) -> None:
         headers["Access-Control-Allow-Methods"] = _METHODS
         headers["Access-Control-Allow-Headers"] = _REQUEST_HEADERS
         headers["Access-Control-Max-Age"] = str(_PREFLIGHT_MAX_AGE_S)
-    # A refusal is the absence of these headers: the browser then does not send the request.
+    # Without the headers above the browser does not send the request.
     await send({"type": "http.response.start", "status": 204 if allowed is not None else 403, "headers": headers.raw})
     await send({"type": "http.response.body", "body": b""})

@@ -1,4 +1,4 @@
-"""What surrounds every HTTP request: its id, its log line, limits, the headers of answers, and the caller's leaving."""
+"""The middleware around every HTTP request: id, log line, limits, headers, and callers that leave."""
 
 import asyncio
 import re
@@ -21,29 +21,29 @@ from services.serving.telemetry import accepted_request_id, request_id_bound
 _log = structlog.stdlib.get_logger(__name__)
 
 PROBES: Final = frozenset({"/healthz", "/readyz"})
-# What surrounds a photograph in a form: its other fields and their boundaries.
+# Maximum size of a form besides its photograph: other fields and boundaries.
 FORM_OVERHEAD_BYTES: Final = 64 * 1024
 
 _REQUEST_ID: Final = "X-Request-ID"
-# Pages run what this origin serves, and nothing else; photographs that a shopper chooses are shown from memory.
+# Pages run only what this origin serves. A photograph that a shopper chooses is a blob: or data: URL.
 _PAGE_POLICY: Final = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
 _DATA_POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
 _ESCAPED: Final = re.compile("%(?:2[Ff]|25)")
-# Of a body that is refused.
+# Limits of reading a refused body.
 _MAX_DISCARDED_BYTES: Final = 128 * 1024 * 1024
 _MAX_DISCARDING_S: Final = 5.0
-# What nginx logs for a caller that has gone.
+# The status that nginx logs for a caller that has gone.
 _CLIENT_GONE: Final = 499
 
 
 class Edge:
-    """The outermost layer but for CORS."""
+    """The outermost middleware except CORS."""
 
     def __init__(self, app: ASGIApp, *, max_body_bytes: int, max_concurrent: int) -> None:
-        """Takes what answers, the longest body that is accepted, and how many requests may be under way."""
+        """Takes the application, the maximum size of a body, and the maximum number of requests under way."""
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._max_concurrent = max_concurrent
@@ -72,7 +72,7 @@ class Edge:
                 log(
                     "request",
                     method=scope["method"],
-                    # The pattern, such as /v1/users/{user_id}/…: whose data it was is nobody's business in a log.
+                    # The pattern, such as /v1/users/{user_id}/…, keeps user ids out of the log.
                     route=exchange.route,
                     status=exchange.status,
                     duration_ms=round((time.perf_counter() - started) * 1000, 1),
@@ -97,7 +97,7 @@ class _Exchange:
         self._head = scope["method"] == "HEAD"
         self._scope: Scope = {
             **scope,
-            # Whoever answers GET answers HEAD, without the body.
+            # Routes for GET answer HEAD; the body is dropped.
             "method": "GET" if self._head else scope["method"],
             "path": path_with_kept_slashes(scope),
             "state": {**scope.get("state", {}), "request_id": request_id},
@@ -106,7 +106,7 @@ class _Exchange:
         self._send_raw = send
         self._request_id = request_id
         self._max_body_bytes = max_body_bytes
-        # One message ahead of whoever reads it: a slow reader slows the sender down.
+        # One message ahead of the reader, so that a slow reader slows down the sender.
         self._messages: asyncio.Queue[Message | PayloadTooLarge] = asyncio.Queue(1)
         self._answered = False
         self._complete = False
@@ -115,11 +115,11 @@ class _Exchange:
 
     @property
     def route(self) -> str:
-        """The pattern that the path has matched, or "" where it has matched none."""
+        """The route pattern of the path; "" without one."""
         return str(getattr(self._scope.get("route"), "path", ""))
 
     def check_announced_length(self) -> None:
-        """Refuses a body that says itself that it is too long.
+        """Refuses a body whose Content-Length is too long.
 
         Raises:
             PayloadTooLarge: BODY_TOO_LARGE.
@@ -129,10 +129,10 @@ class _Exchange:
             raise self._too_large()
 
     async def run(self, app: ASGIApp) -> None:
-        """Has the request answered; what works on it is cancelled once the caller has gone."""
+        """Answers the request; cancels the work if the caller leaves."""
         task = asyncio.current_task()
         assert task is not None
-        # Whoever goes on reading must be the only one: `_listen` is gone when this returns.
+        # When this returns, `_listen` has ended, so that others may read the rest of the body.
         async with in_background(self._listen(task)):
             try:
                 await app(self._scope, self._receive, self._send)
@@ -141,11 +141,11 @@ class _Exchange:
                     return
                 if task.cancelling():
                     raise
-                # Something that the request waited for was cancelled, not the request.
-                raise RuntimeError("what the request waited for was cancelled") from None
+                # Something that the request awaited was cancelled, not the request.
+                raise RuntimeError("something that the request awaited was cancelled") from None
 
     async def fail(self, error: BaseException) -> None:
-        """Answers with a problem, unless an answer is under way."""
+        """Answers with a problem document, unless an answer is under way."""
         if self._answered or self._gone:
             return
         response = problem_response(error, self._request_id)
@@ -160,7 +160,7 @@ class _Exchange:
             await response(self._scope, self._receive, self._send)
 
     async def _discard_rest(self) -> None:
-        """Lets the caller finish sending for a while: many read no answer before, and a closed connection eats it."""
+        """Reads the rest of the body for a while: many callers read an answer only after sending."""
         left = _MAX_DISCARDED_BYTES
         with suppress(TimeoutError):
             async with asyncio.timeout(_MAX_DISCARDING_S):
@@ -175,7 +175,7 @@ class _Exchange:
         while True:
             message = await self._receive_raw()
             if message["type"] == "http.disconnect":
-                # The server says so after the whole answer too.
+                # The server also sends this after a complete answer.
                 if self._complete:
                     return
                 self._gone = True
@@ -207,7 +207,7 @@ class _Exchange:
     def _add_headers(self, headers: MutableHeaders) -> None:
         headers[_REQUEST_ID] = self._request_id
         page = headers.get("content-type", "").startswith("text/html")
-        # What a browser has kept takes on the headers of a 304, which does not say whether that was a page.
+        # A browser applies the headers of a 304 to its cached answer, which may be a page or not.
         if self.status != HTTPStatus.NOT_MODIFIED:
             headers["Content-Security-Policy"] = _PAGE_POLICY if page else _DATA_POLICY
         headers["X-Content-Type-Options"] = "nosniff"
@@ -215,7 +215,7 @@ class _Exchange:
         if page:
             headers["Permissions-Policy"] = "camera=(self), geolocation=(), microphone=()"
             headers["Cross-Origin-Opener-Policy"] = "same-origin"
-        # Pictures and the element are for other sites' pages; CORS says who may read the rest.
+        # Pages of other sites may embed pictures and the element; CORS decides who may read the rest.
         private = self._original["path"].startswith("/storefront/")
         headers["Cross-Origin-Resource-Policy"] = "same-origin" if private else "cross-origin"
         headers.setdefault("Cache-Control", "no-store")
@@ -223,14 +223,14 @@ class _Exchange:
     def _too_large(self) -> PayloadTooLarge:
         limit = self._max_body_bytes - FORM_OVERHEAD_BYTES
         return PayloadTooLarge(
-            f"The request's body is too long: at most {limit} bytes of photograph are accepted.",
+            f"The request's body is too long; send a photograph of at most {limit} bytes.",
             reason="BODY_TOO_LARGE",
             metadata={"max_image_bytes": str(limit)},
         )
 
 
 def path_with_kept_slashes(scope: Scope) -> str:
-    """Returns the path with its slashes in place: one inside of a product's id stays "%2F", and "%" stays "%25"."""
+    """Returns the decoded path, in which "%2F" and "%25" stay encoded, because ids may contain slashes."""
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     text = raw.split(b"?", 1)[0].decode("ascii", errors="replace")
     if not _ESCAPED.search(text):
@@ -239,5 +239,5 @@ def path_with_kept_slashes(scope: Scope) -> str:
 
 
 def path_value(text: str) -> str:
-    """Returns what a part of a path stands for, once the path was taken apart."""
+    """Decodes a parameter of such a path."""
     return text.replace("%2F", "/").replace("%25", "%")

@@ -16,7 +16,7 @@ from services.gateway.schema.caching import REVALIDATE, public, tagged
 
 WEB: Final = Path(__file__).parents[1] / "web"
 
-# The storefront shows these by itself, from one page.
+# The paths of the storefront, all of them one page.
 _PAGES: Final = ("/", "/p/{product_id}", "/photo", "/inspect", "/map")
 _ELEMENT_MAX_AGE_S: Final = 300
 _MEDIA_TYPES: Final = {
@@ -37,7 +37,7 @@ class _File:
 
 
 class Files:
-    """Files of one folder, read again when they change."""
+    """The files of a folder, read again when they change."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
@@ -47,7 +47,7 @@ class Files:
         """Answers with a file.
 
         Raises:
-            NotFound: PAGE_NOT_FOUND: there is none of that name in the folder.
+            NotFound: PAGE_NOT_FOUND; the folder has no such file.
         """
         file = await asyncio.to_thread(self._file, name)
         media_type = _MEDIA_TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
@@ -62,21 +62,21 @@ class Files:
             known = self._read.get(path)
             if known is None or known.modified_ns != modified_ns:
                 content = path.read_bytes()
-                # Weak, since it may be sent compressed.
+                # Weak, because the file may be sent compressed.
                 etag = f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'
                 known = self._read[path] = _File(modified_ns, content, etag)
             return known
         except (OSError, ValueError):
-            raise NotFound("There is no such page.", reason="PAGE_NOT_FOUND") from None
+            raise NotFound("There is no page at this path.", reason="PAGE_NOT_FOUND") from None
 
 
 def pages_router(*, storefront: bool, map_file: Path | None, web: Path = WEB) -> APIRouter:
-    """Makes the routes of files, which the OpenAPI document leaves out.
+    """Makes the routes of files, which the OpenAPI document omits.
 
     Args:
-        storefront: whether its pages are served; the element is in any case.
-        map_file: the map of the catalogue; None where there is none.
-        web: where pages, assets and the element are.
+        storefront: whether to serve the storefront's pages; the element is always served.
+        map_file: file of the map of the catalogue, or None.
+        web: folder of the pages, the assets and the element.
     """
     router = APIRouter(include_in_schema=False)
     files = Files(web)

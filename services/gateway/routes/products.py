@@ -31,7 +31,7 @@ ProductId = Annotated[
 
 
 class Width(IntEnum):
-    """The widths that thumbnails are made in, in pixels."""
+    """The widths of thumbnails, in pixels."""
 
     W120 = 120
     W240 = 240
@@ -50,11 +50,13 @@ def products_router(backend: Backend, thumbnails: Thumbnails, settings: GatewayS
         response_model=answers.ProductPage,
         responses=problems(reasons=f"{_FILTER_REASONS}, PAGE_TOKEN_INVALID"),
     )
-    async def list_products(asked: Annotated[ListParameters, Query()], response: Response) -> answers.ProductPage:
-        """Lists the products that pass a filter, in stock or not, in the order of their ids, a page at a time."""
-        only = conversion.filter_to_proto(asked)
+    async def list_products(parameters: Annotated[ListParameters, Query()], response: Response) -> answers.ProductPage:
+        """Lists a page of the products that pass a filter, in stock or not, in the order of their ids."""
+        filter = conversion.filter_to_proto(parameters)
         page = await backend.ask(
-            lambda search: search.list_products(only, page_size=asked.page_size, page_token=asked.page_token)
+            lambda search: search.list_products(
+                filter, page_size=parameters.page_size, page_token=parameters.page_token
+            )
         )
         response.headers["Cache-Control"] = cached
         return conversion.product_page(page)
@@ -65,10 +67,10 @@ def products_router(backend: Backend, thumbnails: Thumbnails, settings: GatewayS
         response_model=answers.Facets,
         responses=problems(reasons=_FILTER_REASONS),
     )
-    async def list_facets(asked: Annotated[FilterParameters, Query()], response: Response) -> answers.Facets:
-        """Tells what a list can be narrowed down by: the values of each attribute, and how many products have them."""
-        only = conversion.filter_to_proto(asked)
-        facets = await backend.ask(lambda search: search.list_facets(only))
+    async def list_facets(parameters: Annotated[FilterParameters, Query()], response: Response) -> answers.Facets:
+        """Lists the values of each attribute, and how many products have them."""
+        filter = conversion.filter_to_proto(parameters)
+        facets = await backend.ask(lambda search: search.list_facets(filter))
         response.headers["Cache-Control"] = cached
         return conversion.facets(facets)
 
@@ -80,9 +82,9 @@ def products_router(backend: Backend, thumbnails: Thumbnails, settings: GatewayS
     )
     async def get_product(product_id: ProductId, response: Response) -> answers.Product:
         """Returns one product of the catalogue."""
-        found = await backend.ask(lambda search: search.get_product(path_value(product_id)))
+        answer = await backend.ask(lambda search: search.get_product(path_value(product_id)))
         response.headers["Cache-Control"] = cached
-        return conversion.product(found.product)
+        return conversion.product(answer.product)
 
     @router.get(
         "/v1/products/{product_id}/image",
@@ -90,14 +92,14 @@ def products_router(backend: Backend, thumbnails: Thumbnails, settings: GatewayS
         response_class=Response,
         responses={
             200: {
-                "description": "The photograph, upright and at most so wide; as it was uploaded without `width`.",
+                "description": "The photograph, upright and at most `width` pixels wide; without `width` as uploaded.",
                 "headers": {"ETag": {"description": "Changes with its bytes.", "schema": {"type": "string"}}},
                 "content": {
                     media_type: {"schema": {"type": "string", "format": "binary"}}
                     for media_type in (JPEG, WEBP, "image/png")
                 },
             },
-            304: {"description": "The caller has it already: `If-None-Match` names its ETag."},
+            304: {"description": "The caller has it already: `If-None-Match` is its ETag."},
             **problems(404, reasons="REQUEST_INVALID, PRODUCT_ID_INVALID"),
         },
     )
@@ -105,18 +107,18 @@ def products_router(backend: Backend, thumbnails: Thumbnails, settings: GatewayS
         product_id: ProductId,
         request: Request,
         width: Annotated[
-            Width | None, Query(description="Most pixels of its width; never enlarged. Absent: the file as uploaded.")
+            Width | None, Query(description="Maximum width in pixels; never enlarged. Absent: the file as uploaded.")
         ] = None,
     ) -> Response:
-        """Returns the photograph that is kept of a product: WebP where the caller accepts it, else JPEG."""
-        wanted = path_value(product_id)
+        """Returns the photograph of a product; a thumbnail is WebP if the caller accepts it, else JPEG."""
+        decoded_id = path_value(product_id)
         headers = {"Cache-Control": public(settings.image_max_age_s)}
         if width is None:
-            picture = await thumbnails.original(wanted)
+            picture = await thumbnails.original(decoded_id)
         else:
             headers["Vary"] = "Accept"
             accepts_webp = WEBP in request.headers.get("accept", "")
-            picture = await thumbnails.thumbnail(wanted, width, WEBP if accepts_webp else JPEG)
+            picture = await thumbnails.thumbnail(decoded_id, width, WEBP if accepts_webp else JPEG)
         return tagged(request, picture.content, picture.media_type, f'"{picture.tag}"', headers)
 
     return router

@@ -36,20 +36,20 @@ def similar_router(backend: Backend, access: Access, settings: GatewaySettings) 
         openapi_extra=MAY_NEED_TOKEN,
     )
     async def similar_to_product(
-        product_id: ProductId, asked: Annotated[SimilarParameters, Query()], request: Request, response: Response
+        product_id: ProductId, parameters: Annotated[SimilarParameters, Query()], request: Request, response: Response
     ) -> answers.SimilarProducts:
         """Finds the products most similar to one of the catalogue, the most similar first.
 
-        Leaves out the product itself, those named, those out of stock, and the colours that the user dislikes.
+        Leaves out the product itself, excluded products, those out of stock, and colours that the user dislikes.
         """
-        if asked.user_id is not None:
-            access.require(request, asked.user_id)
-        query = conversion.similar_request(asked, path_value(product_id))
-        found = await backend.ask(lambda search: search.find_similar(query))
-        # An answer for a user is nobody else's; timings are this one's alone.
-        shared = asked.user_id is None and not asked.explain and not found.applied.degraded
+        if parameters.user_id is not None:
+            access.require(request, parameters.user_id)
+        message = conversion.similar_request(parameters, path_value(product_id))
+        answer = await backend.ask(lambda search: search.find_similar(message))
+        # An answer for a user is private; timings and degraded answers are of this request only.
+        shared = parameters.user_id is None and not parameters.explain and not answer.applied.degraded
         response.headers["Cache-Control"] = public(settings.public_max_age_s) if shared else PRIVATE
-        return conversion.similar_products(found)
+        return conversion.similar_products(answer)
 
     @router.post(
         "/v1/similar",
@@ -74,14 +74,14 @@ def similar_router(backend: Backend, access: Access, settings: GatewaySettings) 
         """Finds the products most similar to a photograph, searched in the type that it is recognised as.
 
         Send a form with a file `image`, a photograph alone with parameters in the query, or JSON that names a product.
-        Parameters of the body come before those of the query.
+        Parameters of the body replace those of the query.
         """
-        asked, query = await similar_query(request, settings.upload_timeout_s, settings.max_image_bytes)
-        if asked.user_id is not None:
-            access.require(request, asked.user_id)
-        packed = conversion.similar_request(asked, query)
-        found = await backend.ask(lambda search: search.find_similar(packed))
+        parameters, query = await similar_query(request, settings.upload_timeout_s, settings.max_image_bytes)
+        if parameters.user_id is not None:
+            access.require(request, parameters.user_id)
+        message = conversion.similar_request(parameters, query)
+        answer = await backend.ask(lambda search: search.find_similar(message))
         response.headers["Cache-Control"] = PRIVATE
-        return conversion.similar_products(found)
+        return conversion.similar_products(answer)
 
     return router

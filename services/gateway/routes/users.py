@@ -1,4 +1,4 @@
-"""Disliked colours over HTTP, for whoever may act for the user, and the storefront's own tokens."""
+"""Disliked colours over HTTP, for callers that may act for the user, and the storefront's tokens."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -36,7 +36,7 @@ def users_router(backend: Backend, access: Access) -> APIRouter:
         openapi_extra=NEEDS_TOKEN,
     )
     async def list_colours(user_id: UserId, request: Request, response: Response) -> answers.DislikedColours:
-        """Lists all that a user dislikes; nothing for one who was never heard of."""
+        """Lists the colours that a user dislikes; none for an unknown user."""
         user = _permitted(access, request, user_id)
         response.headers["Cache-Control"] = PRIVATE
         return conversion.disliked_colours((await backend.ask(lambda s: s.list_disliked_colours(user))).colours)
@@ -53,13 +53,13 @@ def users_router(backend: Backend, access: Access) -> APIRouter:
         colour: Colour,
         request: Request,
         response: Response,
-        exact: Annotated[bool, Query(description="Whether only this very colour is meant, not its family.")] = False,
+        exact: Annotated[bool, Query(description="Whether only this colour is meant, not its family.")] = False,
     ) -> answers.DislikedColours:
-        """Adds a colour, or changes whether it means its family; answers with all that the user dislikes now."""
-        user, named = _permitted(access, request, user_id), path_value(colour)
-        added = await backend.ask(lambda search: search.add_disliked_colours(user, [named], exact=exact))
+        """Adds a colour, or changes whether it stands for its family; returns all disliked colours."""
+        user, name = _permitted(access, request, user_id), path_value(colour)
+        answer = await backend.ask(lambda search: search.add_disliked_colours(user, [name], exact=exact))
         response.headers["Cache-Control"] = PRIVATE
-        return conversion.disliked_colours(added.colours)
+        return conversion.disliked_colours(answer.colours)
 
     @router.delete(
         "/v1/users/{user_id}/disliked-colours/{colour}",
@@ -71,21 +71,21 @@ def users_router(backend: Backend, access: Access) -> APIRouter:
     async def remove_colour(
         user_id: UserId, colour: Colour, request: Request, response: Response
     ) -> answers.DislikedColours:
-        """Removes a colour; one that was not disliked is no error. Answers with all that the user dislikes now."""
-        user, named = _permitted(access, request, user_id), path_value(colour)
-        left = await backend.ask(lambda search: search.remove_disliked_colours(user, [named]))
+        """Removes a colour, also one that was not disliked; returns all disliked colours."""
+        user, name = _permitted(access, request, user_id), path_value(colour)
+        answer = await backend.ask(lambda search: search.remove_disliked_colours(user, [name]))
         response.headers["Cache-Control"] = PRIVATE
-        return conversion.disliked_colours(left.colours)
+        return conversion.disliked_colours(answer.colours)
 
     @router.delete(
         "/v1/users/{user_id}",
-        summary="Erase all that is kept about a user",
+        summary="Erase all data of a user",
         response_model=answers.ForgottenUser,
         responses=problems(401, 403, reasons="USER_ID_INVALID"),
         openapi_extra=NEEDS_TOKEN,
     )
     async def forget(user_id: UserId, request: Request, response: Response) -> answers.ForgottenUser:
-        """Erases all that is kept about a user; one who was never heard of is no error."""
+        """Erases all data of a user, also of an unknown one."""
         user = _permitted(access, request, user_id)
         forgotten = await backend.ask(lambda search: search.forget_user(user))
         response.headers["Cache-Control"] = PRIVATE
@@ -95,7 +95,7 @@ def users_router(backend: Backend, access: Access) -> APIRouter:
 
 
 def sessions_router(access: Access) -> APIRouter:
-    """Makes the route by which the storefront gets tokens for its demo users."""
+    """Makes the route of tokens for the storefront's demo users."""
     router = APIRouter(tags=["storefront"])
 
     @router.get(
@@ -109,7 +109,7 @@ def sessions_router(access: Access) -> APIRouter:
         response: Response,
         user_id: Annotated[str, Query(description='"demo-…"', examples=["demo-5f2c"], min_length=6, max_length=128)],
     ) -> answers.Session:
-        """Signs a token; for the storefront's own pages, and for demo users alone."""
+        """Signs a token of a demo user, for the storefront's own pages only."""
         token, expires = access.session(request, user_id)
         response.headers["Cache-Control"] = PRIVATE
         ends = datetime.fromtimestamp(expires, UTC).isoformat().replace("+00:00", "Z")
