@@ -1,4 +1,4 @@
-"""Following the candidate store: what is taken, what stays, and how often trouble is logged."""
+"""Following the candidate store: new candidates, kept candidates, and how often trouble is logged."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The trained heads: similarities, softmax, what decides along with what, and what belongs together."""
+"""The trained heads: similarities, softmax, shares of other heads, and checks of their parts."""
 
 from pathlib import Path
 
@@ -112,7 +112,7 @@ def test_a_head_decides_along_with_others_and_knows_what_is_rare(tmp_path: Path)
     embedding = np.random.default_rng(6).standard_normal((1, 16)).astype(np.float32)
     embedding /= np.linalg.norm(embedding)
     raw = {name: 20.0 * embedding[0] @ bundle.head(name).weights.T for name in bundle.labels}
-    # A label of nothing counts like one of a single product.
+    # A label without products counts like a label of one.
     expected = raw["derivedType"] + raw["articleType"][[0, 0, 1]] + 0.5 * raw["gender"][[0, 1, 1]]
     expected = expected + 1.5 * np.log(np.array([1000.0, 10.0, 1.0]))
     np.testing.assert_allclose(probabilities(embedding, head)[0], np.exp(expected) / np.exp(expected).sum(), rtol=1e-3)

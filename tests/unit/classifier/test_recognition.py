@@ -1,4 +1,4 @@
-"""The rule of the classifier: heads, candidates, and shops whose subCategories no head knows."""
+"""The rule of the classifier: heads, candidates, and shops with untrained subCategories."""
 
 import math
 
@@ -19,7 +19,7 @@ _SIZE = 6
 
 
 def _axis(*parts: tuple[int, float]) -> NDArray[np.float32]:
-    """A unit vector with these shares of some axes."""
+    """Returns a unit vector with these shares of some axes."""
     vector = np.zeros(_SIZE, np.float32)
     for axis, share in parts:
         vector[axis] = share
@@ -27,7 +27,7 @@ def _axis(*parts: tuple[int, float]) -> NDArray[np.float32]:
 
 
 def _head(*labels: str, scale: float = 20.0) -> LabelHead:
-    """Each label has an axis, from the first on."""
+    """Returns a head whose labels are the first axes."""
     return LabelHead(labels, np.eye(len(labels), _SIZE, dtype=np.float32), scale)
 
 
@@ -44,7 +44,7 @@ def _candidate(sub_category: str, label: str, embedding: NDArray[np.float32]) ->
 
 
 def _stranger(sub_categories: tuple[str, ...] = ("Topwear", "Bottomwear", "Bags")) -> ClassifierModel:
-    """A model that was trained on none of the shop's derived types."""
+    """Returns a model that was trained on none of the shop's derived types."""
     return _model(sub_categories, "Unisex Nothing")
 
 
@@ -89,7 +89,7 @@ def test_types_are_compared_within_the_predicted_sub_category() -> None:
         model,
         _candidate("Topwear", "Men Tshirts", _axis((0, 1), (3, 1))),
         _candidate("Topwear", "Men Shirts", _axis((0, 1), (4, 1))),
-        # Nearer than any, and in another subCategory.
+        # The nearest, but in another subCategory.
         _candidate("Bottomwear", "Men Jeans", _axis((0, 1), (1, 0.1))),
     )
     found = _classify(model, index, (0, 1), (4, 0.2))
@@ -129,7 +129,7 @@ def test_a_shops_own_sub_category_wins_by_its_candidates_alone() -> None:
         ("Bottomwear", False),
     ]
     assert _labels(found) == ["Men Lederhosen", "Men Tshirts"]
-    # And does not where it is not nearest.
+    # It does not decide if it is not the nearest.
     found = _classify(model, index, (0, 1))
     assert found.sub_categories[0].label == "Topwear"
     assert _labels(found) == ["Men Tshirts", "Men Lederhosen"]
@@ -139,7 +139,7 @@ def test_the_head_ranks_the_types_that_it_knows_of_those_that_the_catalogue_has(
     model = _model()
     index = _index(
         model,
-        # Candidates that would say otherwise are not asked.
+        # Candidates would decide otherwise, but are not compared.
         _candidate("Bottomwear", "Women Tops", _axis((0, 1))),
         _candidate("Topwear", "Women Tops", _axis((3, 1))),
         _candidate("Bags", "Unisex Backpacks", _axis((5, 1))),
@@ -152,7 +152,7 @@ def test_the_head_ranks_the_types_that_it_knows_of_those_that_the_catalogue_has(
     first = found.derived_types[0]
     assert first.similarity == pytest.approx(_axis((0, 0.9), (1, 0.5), (2, 0.1))[1])
     assert first.margin == pytest.approx(first.similarity - found.derived_types[1].similarity)
-    # Of the two subCategories that the catalogue has it in, the more probable.
+    # The more probable of its two subCategories in the catalogue.
     assert first.sub_category == "Topwear"
 
 
@@ -168,7 +168,7 @@ def test_candidates_decide_where_the_nearest_is_of_a_type_that_the_head_does_not
     found = _classify(model, index, (0, 1), (5, 0.8))
     assert found.method is ClassificationMethod.CANDIDATES
     assert _labels(found) == ["Men Ponchos", "Men Tshirts", "Women Tops"]
-    # Where it is another's, the head decides among those that it knows, even if a candidate sees it otherwise.
+    # Elsewhere the head decides among its labels, even if a candidate is nearer.
     found = _classify(model, index, (0, 1), (1, 0.9), (4, 0.1))
     assert found.method is ClassificationMethod.MODEL_LABELS
     assert _labels(found) == ["Men Tshirts", "Women Tops"]
@@ -247,7 +247,7 @@ def _random(seed: int) -> tuple[ClassifierModel, CandidateIndex, NDArray[np.floa
 @settings(deadline=None, max_examples=100)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_the_rule_holds_for_any_shop(seed: int) -> None:
-    """Against the rule as it is written, one embedding and one candidate at a time."""
+    """Compares with the rule as written, one embedding and one candidate at a time."""
     model, index, embeddings = _random(seed)
     candidates = index.candidates
     trained = model.sub_category.labels

@@ -1,4 +1,4 @@
-"""The classifier in one process: refusals, candidates swapped in flight, a bounded queue."""
+"""The local classifier: refusals, candidates replaced during a call, a bounded queue."""
 
 import asyncio
 import threading
@@ -81,7 +81,7 @@ async def test_another_models_embedding_is_refused(classifier: LocalClassifier) 
 
 
 class _Held:
-    """A computation that waits until it is let go."""
+    """A computation that waits until it is released."""
 
     def __init__(self) -> None:
         self.go = threading.Event()
@@ -135,7 +135,7 @@ async def test_a_caller_that_leaves_frees_its_place(classifier: LocalClassifier,
         second.cancel()
         with pytest.raises(asyncio.CancelledError):
             await second
-        # The place is freed by a callback of the loop.
+        # A callback of the event loop frees the place.
         await asyncio.sleep(0)
     held.go.set()
     await first

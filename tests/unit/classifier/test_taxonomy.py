@@ -1,4 +1,4 @@
-"""What can be recognised: the model's labels at first, then what the catalogue holds."""
+"""The taxonomy: at first the model's labels, then those of the catalogue."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Both candidate stores, memory and a real Redis, behave alike; broken content is told from none."""
+"""Both candidate stores, memory and a real Redis, behave alike; broken content differs from none."""
 
 import json
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Deadlines as they are inherited, brought forward and enforced."""
+"""Deadlines are inherited, shortened and enforced."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""The threads of search: bounded, in order where there is one, and deaf to callers whose time is up."""
+"""Workers: a bounded queue, in order with one thread, and no work past its deadline."""
 
 import asyncio
 import threading
@@ -47,7 +47,7 @@ async def test_a_caller_that_gives_up_leaves_what_is_under_way_to_its_end() -> N
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    # Its place is taken until the thread is done with it.
+    # It keeps its place until the thread is done.
     with pytest.raises(Overloaded):
         await workers.run(gate.wait)
     gate.set()

@@ -1,4 +1,4 @@
-"""Feeding inference threads: order, bounds, and an answer for every caller whatever happens."""
+"""Batching: order, limits, and an answer for every caller in every case."""
 
 import asyncio
 import threading
@@ -26,7 +26,7 @@ def value_of(vector: Vectors) -> int:
 
 
 class Gate:
-    """An encoder that tells pixels by their value, stops where it is told to, and remembers its batches."""
+    """An encoder that identifies pixels by their value, can be blocked, and records its batches."""
 
     def __init__(self, on_batch: Callable[[list[int]], None] = lambda _: None) -> None:
         self.batches: list[list[int]] = []
@@ -62,13 +62,13 @@ async def ask(batcher: MicroBatcher, value: int, lane: Lane = Lane.QUERY) -> int
 
 
 async def waiting(batcher: MicroBatcher, gate: Gate, *asked: tuple[int, Lane]) -> list["asyncio.Task[int]"]:
-    """Holds the thread in the inference of 0, then lets these wait, in this order."""
+    """Blocks the thread in the inference of 0, then queues these in this order."""
     gate.close()
     tasks = [asyncio.create_task(ask(batcher, 0))]
     await gate.entered()
     for value, lane in asked:
         tasks.append(asyncio.create_task(ask(batcher, value, lane)))
-    # Each task runs up to its wait.
+    # Each task runs until it waits.
     await asyncio.sleep(0)
     return tasks
 
@@ -219,7 +219,7 @@ async def test_closing_refuses_what_waits() -> None:
     gate = Gate()
     async with MicroBatcher(gate.encode, LIMITS) as batcher:
         tasks = await waiting(batcher, gate, (1, Lane.QUERY), (2, Lane.BATCH))
-        # The inference that is running may end.
+        # The running inference may end.
         gate.open()
         closing = asyncio.create_task(batcher.__aexit__())
         answers = await asyncio.gather(*tasks, return_exceptions=True)
@@ -234,7 +234,7 @@ async def test_closing_refuses_what_waits() -> None:
 async def test_closing_refuses_what_was_handed_over_this_very_moment() -> None:
     async with asyncio.timeout(20), MicroBatcher(Gate().encode, LIMITS) as batcher:
         asked = asyncio.create_task(ask(batcher, 1))
-        # It runs up to its wait; the inference that it began has not taken its first step.
+        # The task runs until it waits; its inference has not taken a step yet.
         await asyncio.sleep(0)
         await batcher.__aexit__()
         with pytest.raises(NotReady):
@@ -297,7 +297,7 @@ class TestSeveralThreads:
         together = threading.Barrier(2)
         gate = Gate(lambda _: together.wait(20) and None)
         async with MicroBatcher(gate.encode, self.LIMITS) as batcher:
-            # Each inference waits for the other one: one thread alone would never answer.
+            # Each inference waits for the other: with one thread neither would end.
             with batcher.admitted(Lane.BATCH, 4):
                 vectors = await batcher.submit_all([pixels(value) for value in range(4)], Lane.BATCH)
 

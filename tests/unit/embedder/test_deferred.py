@@ -1,4 +1,4 @@
-"""An embedder that is still being made: whoever asks waits, and is told where it never comes."""
+"""A deferred embedder: calls wait until it is loaded, or fail as its loading does."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The embedder in one process: photographs in, embeddings or errors out, one for each."""
+"""The local embedder: photographs in, one embedding or error for each out."""
 
 import asyncio
 import io
@@ -186,7 +186,7 @@ async def test_the_callers_deadline_holds_in_process(encoder: GatedEncoder) -> N
         encoder.gate.set()
 
         await embedder.embed(Photograph(picture(2)))
-        # The one whose inference had begun, and this one: nothing that was past its deadline.
+        # The photograph whose inference had begun, and this one, but none past its deadline.
         assert encoder.encoded == 2
 
 

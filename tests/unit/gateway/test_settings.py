@@ -1,4 +1,4 @@
-"""Settings of the gateway, the colours it paints, and its table of problems."""
+"""Settings of the gateway, its swatches, and its table of problems."""
 
 from urllib.parse import unquote
 
@@ -16,7 +16,7 @@ from services.search.filters.colours import family_of, table_colours
 
 
 def test_every_colour_that_search_knows_is_painted() -> None:
-    # Many colours at once have none.
+    # Several colours at once have no single one.
     unpainted = {colour for colour in table_colours() if swatch_of(colour, family_of(colour)) is None}
     assert unpainted == {"Multi", "Multicolour"}
     assert swatch_of("Royal Blue", "Blue") == swatch_of("Blue", "Blue")

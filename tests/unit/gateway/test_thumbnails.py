@@ -1,4 +1,4 @@
-"""Thumbnails: kept within their bounds, made again once the photograph has changed."""
+"""Thumbnails: cached within limits, made again after the photograph has changed."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""Messages of fashion.v1 and the values that they stand for."""
+"""Messages of fashion.v1 convert to values and back."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_photographs_go_there_and_back(photograph: Photograph) -> None:
 
 
 def test_a_region_of_zeros_is_a_region() -> None:
-    # An empty box is refused where regions are checked; it must not turn into the whole photograph on the way.
+    # The check of regions refuses an empty box; the conversion must not make the whole photograph of it.
     assert conversion.photograph_from_proto(types_pb2.Image(content=b"x", region=types_pb2.Box())).region == Box(
         0, 0, 0, 0
     )

@@ -1,4 +1,4 @@
-"""What a server's coroutine runs on."""
+"""The event loop of a server."""
 
 import asyncio
 import sys

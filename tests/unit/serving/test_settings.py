@@ -1,4 +1,4 @@
-"""Settings: read from the environment, frozen, and refused by the name of the variable."""
+"""Settings are read from the environment and frozen; errors name the variable."""
 
 import socket
 from pathlib import Path
@@ -13,7 +13,7 @@ from services.serving.settings import ServerSettings, SettingsError, read_settin
 
 
 class Example(BaseSettings):
-    """Settings with a secret, a variable of another name, and one that has to be given."""
+    """Settings with a secret, a variable with an alias, and a required one."""
 
     model_config = SettingsConfigDict(env_prefix="EXAMPLE_", frozen=True, extra="ignore")
 

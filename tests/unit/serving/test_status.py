@@ -1,4 +1,4 @@
-"""The table of statuses, and what travels with them."""
+"""The table of statuses, and their details."""
 
 import grpc
 import pytest

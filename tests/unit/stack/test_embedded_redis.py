@@ -1,4 +1,4 @@
-"""The embedded Redis: found, durable, private to one stack; what happens when things die is in tests/faults."""
+"""The embedded Redis: found, durable, private to one stack. For what dies, see tests/faults."""
 
 import os
 from collections.abc import Iterator
@@ -96,11 +96,11 @@ def test_any_directory_name_will_do(tmp_path: Path, name: str) -> None:
 
 
 def test_a_server_that_does_not_start_is_told_with_its_log(tmp_path: Path) -> None:
-    # An append-only file that is broken in the middle, which Redis refuses to load.
+    # Redis refuses to load an append-only file that is broken in the middle.
     (tmp_path / "appendonly.aof").write_bytes(b"*2\r\n$3\r\nnot an append-only file")
     with pytest.raises(RedisStartError, match="Bad file format"), embedded_redis(tmp_path):
         pass
-    # And the directory is free again.
+    # The directory is free again.
     (tmp_path / "appendonly.aof").unlink()
     with embedded_redis(tmp_path), _client_of(tmp_path) as client:
         assert client.ping()

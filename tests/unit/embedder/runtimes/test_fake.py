@@ -1,4 +1,4 @@
-"""The encoder without weights, and what all encoders share."""
+"""The fake encoder, and functions shared by all encoders."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from tests.conformance.encoder import EncoderConformance, drawing
 
 
 class TestFakeEncoder(EncoderConformance):
-    """The suite, and that alike pictures are alike."""
+    """The conformance suite, and similar embeddings for similar pictures."""
 
     @pytest.fixture
     def encoder(self) -> Encoder:

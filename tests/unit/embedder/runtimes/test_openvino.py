@@ -1,4 +1,4 @@
-"""ResNet50 on OpenVINO: float32 is the reference to the letter, bfloat16 and int8 within the design's tolerance."""
+"""ResNet50 on OpenVINO: float32 equals the reference, bfloat16 and int8 are within the design's tolerance."""
 
 import os
 import subprocess
@@ -48,14 +48,14 @@ def shipped() -> Bundle:
 )
 def openvino_encoder(bundle: Bundle, shipped: Bundle, request: pytest.FixtureRequest) -> Encoder:
     precision, inferences = request.param
-    # With AMX another number of pictures is added up in another order, and an untrained network magnifies that from
-    # layer to layer, to a cosine of 0.994 where a trained one keeps 0.9999998.
+    # With AMX the order of additions depends on the number of pictures. An untrained network magnifies that from layer
+    # to layer, to a cosine of 0.994; a trained one keeps 0.9999998.
     computed = bundle if precision == "float32" else shipped
     return OpenvinoEncoder.from_bundle(computed, precision=precision, inferences=inferences)
 
 
 class TestOpenvinoEncoder(EncoderConformance):
-    """The suite, in every precision, and with a network for several inferences at once."""
+    """The conformance suite, in every precision, also with a network for several inferences at once."""
 
     @pytest.fixture
     def encoder(self, openvino_encoder: Encoder) -> Encoder:
@@ -92,7 +92,7 @@ def drawings(shipped: Bundle) -> NDArray[np.uint8]:
 
 
 def overlap_at_10(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Mean share of each row's ten nearest others that both sides agree on."""
+    """Returns the mean share of each row's ten nearest rows that are the same on both sides."""
 
     def nearest(rows: NDArray[np.float32]) -> NDArray[np.int64]:
         similar = rows @ rows.T
@@ -151,7 +151,7 @@ def test_precision_is_always_said(bundle: Bundle) -> None:
     assert OpenvinoEncoder.from_bundle(bundle).model.precision == fastest
     native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     without_int8 = "bfloat16" if native else "float32"
-    # Without the instructions that it is made for, int8 takes twice as long as float32; beside tiles it is unmeasured.
+    # Without its instructions int8 takes twice as long as float32; with AMX tiles it is unmeasured.
     assert fastest_precision(core, {"avx2"}) == without_int8
     assert fastest_precision(core, {"avx2", "avx512_vnni"}) == "int8"
     assert fastest_precision(core, {"avx2", "avx512_vnni", "amx_bf16"}) == without_int8
@@ -198,7 +198,7 @@ def test_openvino_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
 def test_the_first_inference_is_as_good_as_the_next(
     shipped: Bundle, drawings: NDArray[np.uint8], count: int, precision: AnyPrecision
 ) -> None:
-    # With AMX, OpenVINO 2026.4 leaves rows of the first inference at zero where pictures are as small as 40 x 32.
+    # With AMX, OpenVINO 2026.4 leaves rows of the first inference at zero for pictures of 40 x 32.
     encoder = OpenvinoEncoder.from_bundle(shipped, precision=precision)
     first = encoder.encode(drawings[:count])
     np.testing.assert_array_equal(first, encoder.encode(drawings[:count]))

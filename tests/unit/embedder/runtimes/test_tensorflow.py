@@ -1,4 +1,4 @@
-"""ResNet50 on TensorFlow, from a bundle of random weights: the arithmetic is the same, whatever they are."""
+"""ResNet50 on TensorFlow, with random weights, which need the same arithmetic as trained ones."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def tensorflow_encoder(bundle: Bundle) -> Encoder:
 
 
 class TestTensorflowEncoder(EncoderConformance):
-    """The suite, and what is TensorFlow's own."""
+    """The conformance suite, and tests of TensorFlow alone."""
 
     @pytest.fixture
     def encoder(self, tensorflow_encoder: Encoder) -> Encoder:

@@ -1,4 +1,4 @@
-"""Tokens of users: what is signed is accepted for as long as it may be, and nothing else is."""
+"""Tokens of users: signed ones are accepted within their lifetime, all others are refused."""
 
 import json
 
