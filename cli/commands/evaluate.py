@@ -342,7 +342,7 @@ def _evaluation(selected: SelfQueried, output: Path | None) -> "Iterator[Evaluat
 
     for path in (selected.catalogue, selected.queries):
         if path is not None and not path.exists():
-            raise InvalidInput(f"{path}: no such file or folder.", reason="DATASET_NOT_FOUND")
+            raise InvalidInput(f"There is no file or folder {path}.", reason="DATASET_NOT_FOUND")
     if output is not None:
         # Fails now rather than after minutes of work.
         make_folder(output.parent)

@@ -111,7 +111,7 @@ class ZipFiles:
         """Returns a whole file; raises InvalidInput where `DatasetFiles` says so."""
         info = self._members[str(self._root / name)]
         if info.file_size > limit:
-            raise _too_large(f"{self._path}: {name}", limit)
+            raise _too_large(f"{name} in {self._path}", limit)
         try:
             # ZipFile counts its open members without a lock.
             with self._lock:

@@ -187,7 +187,7 @@ def open_dataset(path: Path) -> Dataset:
     elif path.is_file():
         files = ZipFiles(path)
     else:
-        raise InvalidInput(f"{path}: no such file or folder.", reason="DATASET_NOT_FOUND")
+        raise InvalidInput(f"There is no file or folder {path}.", reason="DATASET_NOT_FOUND")
     try:
         photographs, spare = _choose_photographs(files.photographs())
         table = files.read(STYLES_FILE, MAX_STYLES_BYTES)

@@ -75,7 +75,7 @@ def draw_product(spec: ProductSpec) -> Image.Image:
         artist = ARTISTS[spec.article_type]
     except KeyError:
         raise InvalidInput(
-            f"no drawing of article type {spec.article_type!r}; known are {', '.join(ARTISTS)}",
+            f"There is no drawing of article type {spec.article_type!r}; known are {', '.join(ARTISTS)}.",
             reason="ARTICLE_TYPE_UNKNOWN",
         ) from None
     return artist(spec, Random(f"{spec.seed} {spec.gender} {spec.article_type} {spec.cut}"))
@@ -132,7 +132,7 @@ def catalogue_specs(seed: int = DEFAULT_SEED, products: int = DEFAULT_PRODUCTS) 
     """
     if not 1 <= products <= MAX_PRODUCTS:
         raise InvalidInput(
-            f"products must be between 1 and {MAX_PRODUCTS}, not {products}", reason="PRODUCTS_OUT_OF_RANGE"
+            f"The number of products must be 1 to {MAX_PRODUCTS}, not {products}.", reason="PRODUCTS_OUT_OF_RANGE"
         )
     draw = Random(f"catalogue {seed}")
     taken: set[tuple[str, str]] = set()
@@ -238,9 +238,9 @@ def draw_catalogue(folder: Path, *, seed: int = DEFAULT_SEED, products: int = DE
     """
     specs = catalogue_specs(seed, products)
     if folder.exists() and not folder.is_dir():
-        raise InvalidInput(f"{folder} is a file, not a folder", reason="NOT_A_FOLDER")
+        raise InvalidInput(f"{folder} is a file, not a folder: name a folder.", reason="NOT_A_FOLDER")
     if folder.exists() and any(folder.iterdir()):
-        raise InvalidInput(f"{folder} is not empty", reason="FOLDER_NOT_EMPTY")
+        raise InvalidInput(f"The folder {folder} is not empty: name a new one.", reason="FOLDER_NOT_EMPTY")
     photographs = folder / PHOTOGRAPHS_FOLDER
     photographs.mkdir(parents=True, exist_ok=True)
     for spec in specs:
