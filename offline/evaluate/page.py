@@ -12,62 +12,61 @@ from offline.evaluate.tables import (
     robustness_table,
     targets_table,
 )
-from offline.report.markdown import percent
+from offline.report.markdown import page_text, percent
 
 _PERFORMANCE_TEXT: Final = """\
-*Performance* is the project report's measure: the share of queries whose ten results hold at most tolerance x 10 wrong
-ones, in per cent. `inventory` searches the whole catalogue; `photograph` searches the derived type that the classifier
-finds, as a shopper's photograph is served. `types_500` keeps article types with at least 500 products, catalogue and
-queries together, and restricts both to them. The report's own figures were measured on queries that its model had seen
-in training."""
+*Performance* is the project report's measure: the share of queries whose ten results hold at most tolerance x 10
+wrong ones, in per cent. `inventory` searches the whole catalogue; `photograph` searches the derived type that the
+classifier finds, as the services do for a shopper's photograph. `types_500` restricts queries and catalogue to
+article types with at least 500 products, counted over both. The report measured on queries that its model had seen in
+training."""
 _SHORT_ANSWERS_TEXT: Final = """\
-Where the derived type holds fewer than ten products, fewer are shown. A place without result is no wrong result, so
-to the letter of the measure one wrong product on its own is within a tolerance of 1 in 10. The figure in brackets,
-where it differs, is the honest one then: the share of queries with at most that share of wrong results *among those
-shown*. The JSON has both, and `performance_missing_wrong`, where a missing result counts as a wrong one; the plots go
-by those shown."""
+An answer is short where the derived type holds fewer than ten products. A place without result is no wrong result, so
+that a single wrong product, alone, is within a tolerance of 1 in 10. The figure in brackets, where it differs, is the
+honest one: the share of queries with at most that share of wrong results *among those shown*. The plots show this
+figure. The JSON has both, and `performance_missing_wrong`, where a missing result counts as a wrong one."""
 _FIGURES_TEXT: Final = """\
-Means over the queries, in per cent. Precision and mAP count a result as right by gender and article type; nDCG grades
-it 3 for the derived type in a colour of the same family, 2 for the derived type, 1 for the article type; colour
-agreement is the share of results of the query's own main colour, or of its family."""
+Means over the queries, in per cent. For precision and mAP, a result is right by gender and article type. For nDCG,
+its grade is 3 for the derived type in a colour of the same family, 2 for the derived type, 1 for the article type.
+Colour agreement is the share of results of the query's main colour, or of its family."""
 _CLASSIFICATION_TEXT: Final = """\
-`service` is what the classifier answers users: the subCategory by the trained head, the derived type, of those that the
-catalogue has, by the head of derived types along with those of article type and gender, rarity counted as the bundle
-says; article type and gender by the first derived type. `by method` compares other ways: `head` is the model's own head
-for that label by itself, `neighbours` the vote of the twenty nearest products of the catalogue, weighted by similarity,
-`candidates` the most similar candidate of the catalogue within the subCategory, as types are
-found that the model was not trained on. Macro F1 averages the classes that the queries hold; `classes` counts those of
+`service` is the answer of the classifier to users. The trained head finds the subCategory. The heads of derived type,
+article type and gender together find the derived type among those of the catalogue, with the bundle's penalty for
+rare types. The first derived type gives article type and gender. `by method` compares other ways: `head` is the
+model's head for that label alone; `neighbours` is the vote of the twenty nearest products of the catalogue, weighted
+by similarity; `candidates` is the most similar candidate of the catalogue within the subCategory, which also finds
+types that the model never learned. Macro F1 averages the classes that the queries hold; `classes` counts those of
 catalogue and queries together. The report distinguished 15 subCategories."""
 
 _TARGETS_TEXT: Final = """\
-The first try was a ResNet50 trained from scratch for 51 minutes, on the same split by twins. The report measured on
-products that its model had seen. `best way` is the best of the ways under *Classification*."""
+The first try was a ResNet50, trained from scratch for 51 minutes on the same split by twins. The report measured on
+products that its model had seen. `best way` is the best way under *Classification*."""
 _ROBUSTNESS_TEXT: Final = """\
-{queries} of the queries, drawn by chance, altered the way uploads differ from studio shots, by other code and other
-parameters than training uses (`offline/evaluate/alterations.py`). In per cent; `all 10 right` by gender and article
-type, of all products."""
+The photographs of {queries} random queries, altered as uploads differ from studio shots. Code and parameters are
+other than those of training (`offline/evaluate/alterations.py`). In per cent; `all 10` means that all ten results are
+right by gender and article type, among all products."""
 
 _NEW_TYPES_TEXT: Final = """\
-Types that are new to the network as well, by `fashion evaluate new-types`: another network was trained from scratch, in
-far fewer passes, by the command below, on the training part without the products of {types} of the {of_types} derived
-types, frequent and rare ones alike. Of the queries, {new} of {queries} are of those types. The catalogue
-holds all types, so that candidates and search can find what neither network nor head knows. In per cent: queries of
-the new types whose derived type is found, whose ten results are all of it, the share of results that are (P@10); the
-same for all other queries, and how many of these are taken for one of a new type. What the network loses by never
-having seen a type is to be told from what it lacks anyway by its figures for the others."""
+`fashion evaluate new-types` measures types that are new to the network too. The command below trained another network
+from scratch, in far fewer passes, without the products of {types} of the {of_types} derived types, frequent and rare
+ones. Of the {queries} queries, {new} are of those types. The catalogue holds all types, so that candidates and search
+can find what network and head do not know. In per cent, for queries of new types: those whose derived type is found,
+those whose ten results are all of it, and the share of results of it (P@10). Then the same for all other queries, and
+the share of these that get a new type as answer. The figures for the others show what that network lacks anyway."""
 _BACKBONES_TEXT: Final = """\
-By `fashion evaluate backbones`: networks of keras.applications with ImageNet's weights, global max pooling, untrained,
-as the report chose its own, beside the shipped model; one picture at a time, median of seven, in TensorFlow float32 for
-the others. Where weights could not be downloaded there is no result, only size and time."""
+`fashion evaluate backbones` compares the shipped model with networks of keras.applications: ImageNet's weights,
+global max pooling, no further training, as the report chose its network. Times are per picture, the median of seven,
+in TensorFlow float32 for the others. A network whose weights could not be downloaded has a size and a time, but no
+result."""
 
-# What each plot shows, for readers who cannot see it.
+# The text of each plot for readers who cannot see it.
 _PLOTS: Final = {
     "performance-articleType": "Performance against tolerance, by article type",
     "performance-gender": "Performance against tolerance, by gender",
     "performance-both": "Performance against tolerance, by gender and article type",
-    "confusion-subCategory": "Which subCategories are taken for which",
-    "confusion-gender": "Which genders are taken for which",
-    "training": "How training went: losses, accuracies on the validation part, learning rate",
+    "confusion-subCategory": "Which subCategories the classifier confuses",
+    "confusion-gender": "Which genders the classifier confuses",
+    "training": "Training: losses, accuracies on the validation part, learning rate",
 }
 
 
@@ -81,16 +80,16 @@ def page(
     source: str,
     plots: Sequence[str],
 ) -> str:
-    """The page on all evaluations, in Markdown.
+    """Returns the page on all evaluations in Markdown.
 
     Args:
-        retrieval: its JSON document.
-        classification: its JSON document.
-        robustness: its JSON document; None where it was not measured.
-        backbones: the rows of `fashion evaluate backbones`; None where it was not run.
-        new_types: the document of `fashion evaluate new-types`; None where it was not run.
-        command: what gives the same page again.
-        source: one sentence or more on where queries and catalogue come from.
+        retrieval: the JSON document of retrieval.
+        classification: the JSON document of classification.
+        robustness: the JSON document of robustness; None without one.
+        backbones: the rows of `fashion evaluate backbones`; None without them.
+        new_types: the document of `fashion evaluate new-types`; None without one.
+        command: the command that writes the page again.
+        source: one or more sentences on the origin of queries and catalogue.
         plots: paths of PNG files, relative to the page.
     """
     short = max((row["short_answers"] for row in retrieval["rows"]), default=0)
@@ -102,19 +101,19 @@ def page(
         f"Model `{retrieval['model']}`, version `{retrieval['model_version']}`: {retrieval['queries']:,} queries in a "
         f"catalogue of {retrieval['catalogue']:,} products.",
         *([source] if source else []),
-        f"Left out because their photographs or rows cannot be used: {dropped['catalogue']} products of the catalogue, "
-        f"{dropped['queries']} queries.",
+        f"{dropped['catalogue']} products of the catalogue and {dropped['queries']} queries are left out, because "
+        "their photographs or rows cannot be used.",
         "",
-        "This page, its figures and its plots are written by one command"
-        + (" (`--source` gives it what it says of the data):" if source else ":"),
+        "One command writes this page, its figures and its plots"
+        + (" (with what it says of the data in `--source`):" if source else ":"),
         "",
         "```sh",
         command,
         "```",
         "",
-        "Embeddings, index, candidates and classifier are those that serve users, run in one process. The model card "
-        "measures the same in float32 with exact neighbours, so that its last digits can differ. ± is the further end "
-        "of a 95 % confidence interval (percentile bootstrap over queries, 1,000 resamples).",
+        "Embeddings, index, candidates and classifier are those that serve users, in one process. The model card "
+        "measures in float32 with exact neighbours, so that its last digits can differ. ± is the further end of a 95 % "
+        "confidence interval (percentile bootstrap over queries, 1,000 resamples).",
         "",
         "## What we meant to reach",
         "",
@@ -129,8 +128,8 @@ def page(
         *performance_table(retrieval, brackets=True).markdown(),
         "",
         _SHORT_ANSWERS_TEXT,
-        f"On a path, {short:,} queries at most were answered so. {fell_back:,} answers searched the whole inventory, "
-        "because the catalogue has no other product of the type that was found.",
+        f"At most {short:,} queries per path have a short answer. {fell_back:,} answers searched the whole inventory, "
+        "because the catalogue has no other product of the recognised type.",
         "",
         _FIGURES_TEXT,
         "",
@@ -187,16 +186,15 @@ def page(
         for plot in plots:
             name = plot.rpartition("/")[2].removesuffix(".png")
             lines += [f"![{_PLOTS.get(name, name)}]({plot})", ""]
-    return "\n".join(lines).rstrip() + "\n"
+    return page_text(lines)
 
 
 def _unknown_types(figures: Mapping[str, Any]) -> str:
     return (
-        f"A shop has types of its own. To measure what becomes of them, the head was made to forget "
-        f"{percent(figures['share'])} % of the derived types, {figures['draws']} times by chance, so that candidates "
-        f"have to find them (the network below it had learned from them all the same). "
-        f"Of queries of the forgotten types {percent(figures['unknown'])} % were recognised "
-        f"({percent(figures['unknown_with_head'])} % with the head), of all others {percent(figures['known'])} % "
-        f"({percent(figures['known_with_head'])} %); {percent(figures['taken_for_unknown'])} % of the others were "
-        "taken for a forgotten type."
+        f"A shop has types that the model never learned. To measure them, the head forgot a random "
+        f"{percent(figures['share'])} % of the derived types, {figures['draws']} times, so that candidates had to find "
+        f"them. The network below the head had learned from them. Of the queries of forgotten types, "
+        f"{percent(figures['unknown'])} % were recognised ({percent(figures['unknown_with_head'])} % with the head); "
+        f"of all others, {percent(figures['known'])} % ({percent(figures['known_with_head'])} %). Of the others, "
+        f"{percent(figures['taken_for_unknown'])} % got a forgotten type as answer."
     )

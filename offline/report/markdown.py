@@ -1,6 +1,7 @@
-"""Tables of reports, and their Markdown."""
+"""Tables of reports, and the Markdown of their pages."""
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -34,3 +35,16 @@ class Table:
 def percent(share: float | None) -> str:
     """Returns a share in per cent with one decimal; "-" for none."""
     return "-" if share is None else f"{share * 100:.1f}"
+
+
+def page_text(lines: Iterable[str]) -> str:
+    """Joins the lines of a page, and wraps prose at 120 characters; tables, pictures and code stay."""
+    wrapped: list[str] = []
+    in_code = False
+    for line in "\n".join(lines).splitlines():
+        in_code ^= line.startswith("```")
+        if in_code or line.startswith(("|", "![", "```")):
+            wrapped.append(line)
+        else:
+            wrapped += textwrap.wrap(line, 120, break_long_words=False, break_on_hyphens=False) or [""]
+    return "\n".join(wrapped).rstrip() + "\n"
