@@ -134,7 +134,7 @@ def get(
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
-    """Show one product, and write its photograph to a file if you want."""
+    """Show one product; --photograph writes its photograph to a file."""
     from cli import output
 
     async def work(client: "SearchClient") -> "types_pb2.Product":

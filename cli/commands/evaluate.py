@@ -25,7 +25,7 @@ _DATASET = "a folder or a zip in Kaggle's layout: styles.csv and images/ID.jpg"
 _EXIT_CODES = "Exit codes: 0 done · 1 unexpected · 2 bad input · 3 no bundle there · 4 no weights · 130 interrupted"
 
 app = typer.Typer(
-    help="Measure retrieval and classification as the project report does, on any data set in Kaggle's layout.",
+    help="Measure how good search and recognition are, on any data set in Kaggle's layout, as the project report does.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     add_completion=False,
@@ -108,14 +108,14 @@ Plots = Annotated[
     epilog=(
         "Examples:\n\nfashion evaluate retrieval --catalogue train.zip --queries test.zip --json retrieval.json\n\n"
         "fashion evaluate retrieval --catalogue my-shop/ --limit 2000\n\n"
-        "performance is the share of queries whose ten results hold at most tolerance x 10 wrong ones. The path "
-        "inventory searches the whole catalogue, photograph the derived type that the classifier finds. types_500: "
-        f"only article types with at least 500 products, catalogue and queries together.\n\n{_EXIT_CODES}"
+        "Performance is the share of queries whose ten results hold at most tolerance x 10 wrong ones. The path "
+        "inventory searches the whole catalogue, photograph only the derived type that the classifier finds. types_500 "
+        f"restricts both to article types with at least 500 products.\n\n{_EXIT_CODES}"
     )
 )
 @shared_options("selected", SelfQueried)
 def retrieval(*, selected: SelfQueried, json_file: Json = None, plots: Plots = None) -> None:
-    """Measure how often the ten most similar products are of the query's article type and gender."""
+    """Measure search: how often the ten results are of the query's article type and gender."""
     with _evaluation(selected, json_file) as evaluation:
         document, drawn = _retrieval(evaluation, json_file, _plots_folder(plots, json_file))
     show_retrieval(document)
@@ -131,7 +131,7 @@ def retrieval(*, selected: SelfQueried, json_file: Json = None, plots: Plots = N
 )
 @shared_options("selected", Queried)
 def classification(*, selected: Queried, json_file: Json = None, plots: Plots = None) -> None:
-    """Measure how often subCategory, article type, gender and derived type are recognised."""
+    """Measure recognition: how often subCategory, article type, gender and derived type are right."""
     with _evaluation(selected, json_file) as evaluation:
         document, drawn = _classification(evaluation, json_file, _plots_folder(plots, json_file))
     show_classification(document)
@@ -201,7 +201,7 @@ def report(
 @app.command(
     epilog=(
         "Example:\n\nfashion evaluate robustness --catalogue train.zip --queries test.zip --sheet out/altered.png\n\n"
-        "Backgrounds, crops, distance, blur, JPEG, perspective, light, clutter, and a mixture of them.\n\n"
+        "The alterations are backgrounds, crops, distance, blur, JPEG, perspective, light, clutter, and a mixture.\n\n"
         f"{_EXIT_CODES}"
     )
 )
@@ -215,7 +215,7 @@ def robustness(
         typer.Option("--sheet", metavar="FILE", dir_okay=False, help="Draw some of the altered photographs."),
     ] = None,
 ) -> None:
-    """Measure what remains where photographs are altered the way shoppers' uploads differ from studio shots."""
+    """Measure search and recognition on photographs altered as shoppers' uploads differ from studio shots."""
     with _evaluation(selected, json_file) as evaluation:
         if sheet is not None:
             make_folder(sheet.parent)
@@ -244,7 +244,7 @@ def backbones(
         int, typer.Option("--catalogue-limit", metavar="N", min=10, help="Search only N random products.")
     ] = 4000,
 ) -> None:
-    """Compare the model with networks of keras.applications and ImageNet's weights, as the report chose its own."""
+    """Compare the model with networks of keras.applications that have ImageNet's weights."""
     with _evaluation(selected, json_file) as evaluation:
         rows = evaluation.backbones(names or (), catalogue_limit)
     if json_file is not None:
@@ -266,7 +266,7 @@ def new_types_command(
     selected: Queried,
     json_file: Json = None,
 ) -> None:
-    """Measure what becomes of types that a network never learned from, beside a model (--bundle) that knows them."""
+    """Measure types that a network never learned from, beside a model (--bundle) that knows them."""
     from offline.train.command import training_command
     from services.bundle.reader import load_bundle
 

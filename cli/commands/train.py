@@ -32,11 +32,11 @@ def train(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder or zip in Kaggle's layout.")],
     run: Annotated[Path, typer.Option(metavar="DIR", help="Checkpoints and logs.")] = Path("var/train"),
     bundle: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the bundle is written; RUN/bundle where not given.")
+        Path | None, typer.Option(metavar="DIR", help="Folder for the bundle. Default: RUN/bundle.")
     ] = None,
     preset: Annotated[
         str,
-        typer.Option(metavar="fashion|report", help="Recipe; `report` is the project report's. Options come first."),
+        typer.Option(metavar="fashion|report", help="Recipe; `report` is the project report's. Options override it."),
     ] = "fashion",
     minutes: Annotated[
         float | None, typer.Option(help="Length of the schedule in minutes of training, however busy the machine.")
@@ -85,7 +85,7 @@ def train(
     data_url: Annotated[str, typer.Option(help="Where it is published, for the model card.")] = "",
     licence: Annotated[str, typer.Option(help="Its licence, for the model card.")] = "not stated",
 ) -> None:
-    """Train a network, or go on where the run was stopped, and write its bundle with a model card."""
+    """Train a network and write its bundle with a model card; go on where an earlier run stopped."""
     # Threads that spin while they wait starve whatever else runs on the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -111,7 +111,9 @@ def train(
         console.print(f"drawing {drawn} products", highlight=False)
         others += draw_for_training(run / "drawn", drawn)
     if preset not in PRESETS:
-        raise typer.BadParameter(f"{preset!r} is none of {', '.join(PRESETS)}", param_hint="--preset")
+        raise typer.BadParameter(
+            f"{preset!r} is not a preset: name one of {', '.join(PRESETS)}.", param_hint="--preset"
+        )
     given = {
         "initial": initial,
         "peak": peak,
@@ -162,10 +164,12 @@ def _stages(text: str) -> "tuple[Stage, ...]":
 
     stages = []
     for part in text.split(","):
-        found = re.fullmatch(r"\s*([0-9.]+):([0-9]+)x([0-9]+)\s*", part)
-        if found is None:
-            raise typer.BadParameter(f"{part!r} is not like 0.5:80x60", param_hint="--sizes")
-        stages.append(Stage(float(found[1]), int(found[2]), int(found[3])))
+        stage = re.fullmatch(r"\s*([0-9.]+):([0-9]+)x([0-9]+)\s*", part)
+        if stage is None:
+            raise typer.BadParameter(
+                f"{part!r} is not a size: write START:HEIGHTxWIDTH, such as 0.5:80x60.", param_hint="--sizes"
+            )
+        stages.append(Stage(float(stage[1]), int(stage[2]), int(stage[3])))
     return tuple(stages)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from offline.report.markdown import Table
+from offline.report.markdown import Table, page_text
 
 Figures = Mapping[str, Mapping[str, Any]]
 
@@ -101,13 +101,16 @@ def target_rows(figures: Figures) -> list[tuple[str, str, str, str, str, str]]:
 
 
 def page(figures: Figures, command: str, notes: str = "", pictures: Mapping[str, str] | None = None) -> str:
-    """The page, in Markdown.
+    """Returns the page in Markdown.
 
     Args:
-        figures: of each part that was run, as its JSON holds them.
-        command: what gives the same again.
-        notes: where people wrote down why targets are missed, seen from the page; empty for nowhere.
-        pictures: of parts, as `plots.draw_plots` names them: where they lie, seen from the page.
+        figures: the figures of each part that has run, as its JSON holds them.
+        command: the command that writes the page again.
+        notes: path of the notes on missed targets, relative to the page; empty for none.
+        pictures: paths of the pictures by part, relative to the page.
+
+    Raises:
+        ValueError: there are no figures.
     """
     if not figures:
         raise ValueError("There are no figures: run a benchmark first.")
@@ -117,8 +120,8 @@ def page(figures: Figures, command: str, notes: str = "", pictures: Mapping[str,
         "# Performance",
         "",
         f"{machine['processors']} cores of {machine['processor']} ({', '.join(machine['flags'])}), "
-        f"{any_part['products']:,} products. Times are medians of rounds in which everything compared ran "
-        "interleaved; the spread is that of the rounds. This page is written by one command:",
+        f"{any_part['products']:,} products. Times are medians of rounds, in which all workloads of a table ran "
+        "interleaved; the spread is over the rounds. One command writes this page:",
         "",
         "```sh",
         command,
@@ -134,7 +137,7 @@ def page(figures: Figures, command: str, notes: str = "", pictures: Mapping[str,
     for part, section in sections:
         if part in figures:
             lines += section(figures[part], _picture(part, pictures or {}))
-    return "\n".join(lines).rstrip() + "\n"
+    return page_text(lines)
 
 
 def _floor(floor: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
@@ -185,7 +188,7 @@ def _load(load: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
     return [
         "## Under load",
         "",
-        f"Photographs arriving by chance (Poisson), counted from when they were meant to be sent. The bare "
+        f"Photographs arrive at random (Poisson), and times count from the planned arrival. The bare "
         f"embedder does {load['offline_a_second']:.0f} a second in batches; the sender shares the machine.",
         "",
         *Table(("offered a second", "answered", "refused", "p50 ms", "p99 ms", "p99.9 ms"), rows).markdown(),
@@ -206,7 +209,7 @@ def _overload(load: Mapping[str, Any]) -> list[str]:
     return [
         f"{burst['sent']:,} photographs at once: {burst['answered']:,} were answered, {burst['refused']:,} refused "
         f"({codes}), {burst['hinted']:,} of these with `RESOURCE_EXHAUSTED` and a `google.rpc.RetryInfo`{retry}; "
-        f"a refusal takes {burst['refusal_p50_ms']:.0f} ms (median, of so many that came at once).",
+        f"a refusal takes {burst['refusal_p50_ms']:.0f} ms in the median.",
         "",
     ]
 
@@ -230,7 +233,7 @@ def _peers(peers: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
     return [
         "## Beside what people would use instead",
         "",
-        "Ours over gRPC, all others called in process. The report's method has random weights; they cost the same.",
+        "Ours answers over gRPC, all others in process. The report's method has random weights, which cost the same.",
         "",
         *Table(("method", "median, ms", "times ours"), rows).markdown(),
         "",
