@@ -104,9 +104,9 @@ def classify_batch(
     for start in range(0, len(embeddings), _ROWS_PER_STEP):
         rows = embeddings[start : start + _ROWS_PER_STEP]
         probable = heads.probabilities(rows, model.sub_category)
-        found = _derived_types(model, index, rows, probable, top_k)
+        recognised = _derived_types(model, index, rows, probable, top_k)
         order = heads.ranking(probable, model.sub_category)
-        for row, places, (method, derived_types) in zip(probable, order, found, strict=True):
+        for row, places, (method, derived_types) in zip(probable, order, recognised, strict=True):
             classifications.append(
                 Classification(
                     sub_categories=_sub_categories(model, row, places, derived_types[:1], top_k),
@@ -127,11 +127,11 @@ def _sub_categories(
     top_k: int,
 ) -> tuple[SubCategoryPrediction, ...]:
     labels = model.sub_category.labels
-    found = [SubCategoryPrediction(labels[column], float(probable[column])) for column in order[:top_k].tolist()]
+    predictions = [SubCategoryPrediction(labels[column], float(probable[column])) for column in order[:top_k].tolist()]
     for prediction in winner:
         if prediction.sub_category is not None and prediction.sub_category not in labels:
-            found.insert(0, SubCategoryPrediction(prediction.sub_category, None))
-    return tuple(found[:top_k])
+            predictions.insert(0, SubCategoryPrediction(prediction.sub_category, None))
+    return tuple(predictions[:top_k])
 
 
 def _derived_types(
@@ -144,17 +144,17 @@ def _derived_types(
     by_head = ClassificationMethod.MODEL_LABELS
     if index is None:
         every = model.derived_type.alphabetical
-        return [(by_head, found) for found in _by_head(model, None, every, embeddings, probable, top_k)]
+        return [(by_head, types) for types in _by_head(model, None, every, embeddings, probable, top_k)]
     if not index.unknown:
-        return [(by_head, found) for found in _by_head(model, index, index.known, embeddings, probable, top_k)]
+        return [(by_head, types) for types in _by_head(model, index, index.known, embeddings, probable, top_k)]
     # Elsewhere the head decides whatever the candidates say, and comparing is slower than the head.
     codes = predicted_sub_categories(probable, model.sub_category.labels, index)
     contested = np.flatnonzero(index.contested[codes])
     compared_with = _by_candidates(index, codes[contested], embeddings[contested], top_k)
     by_candidates = {
-        row: found
-        for row, found in zip(contested.tolist(), compared_with, strict=True)
-        if not found or found[0].label in index.unknown
+        row: types
+        for row, types in zip(contested.tolist(), compared_with, strict=True)
+        if not types or types[0].label in index.unknown
     }
     familiar = [row for row in range(len(embeddings)) if row not in by_candidates]
     heads = _by_head(model, index, index.known, embeddings[familiar], probable[familiar], top_k)
@@ -181,7 +181,7 @@ def _by_head(
     similar = heads.similarities(embeddings, head)[:, eligible]
     probability = model.sub_category.columns
     order = np.argsort(-similar, axis=1, kind="stable")
-    found = []
+    predictions = []
     for row, places, likely in zip(similar, order, probable, strict=True):
         best: list[tuple[Gender, str, str | None, float]] = []
         for place in places[: top_k + 1].tolist():
@@ -193,8 +193,8 @@ def _by_head(
                     key=lambda label: likely[probability[label]] if label in probability else 0.0,
                 )
             best.append((*model.kinds[column], within, float(row[place])))
-        found.append(_with_margins(best, top_k))
-    return found
+        predictions.append(_with_margins(best, top_k))
+    return predictions
 
 
 def _by_candidates(
@@ -205,7 +205,7 @@ def _by_candidates(
     allowed = allowed[:, columns]
     similar = by_candidate.similarities(embeddings, index, columns)
     candidates = index.candidates
-    found = []
+    predictions = []
     for row, order, count in zip(similar, by_candidate.ranking(similar, allowed), allowed.sum(axis=1), strict=True):
         best: dict[str, tuple[Gender, str, str, float]] = {}
         for column in order[:count].tolist():
@@ -216,8 +216,8 @@ def _by_candidates(
                 best[index.labels[place]] = (*kind, float(row[column]))
             if len(best) > top_k:
                 break
-        found.append(_with_margins(list(best.values()), top_k))
-    return found
+        predictions.append(_with_margins(list(best.values()), top_k))
+    return predictions
 
 
 def _with_margins(

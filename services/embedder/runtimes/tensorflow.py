@@ -147,12 +147,12 @@ class TensorflowEncoder:
 
 
 def _set_threads(threads: int | None) -> None:
-    wanted = threads or 0
-    if tf.config.threading.get_intra_op_parallelism_threads() == wanted:
+    count = threads or 0
+    if tf.config.threading.get_intra_op_parallelism_threads() == count:
         return
     try:
-        tf.config.threading.set_intra_op_parallelism_threads(wanted)
-        tf.config.threading.set_inter_op_parallelism_threads(1 if wanted == 1 else 0)
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+        tf.config.threading.set_inter_op_parallelism_threads(1 if count == 1 else 0)
     except RuntimeError as error:
         raise NotReady(
             "TensorFlow already runs in this process with another number of threads.", reason="THREADS_FIXED"
