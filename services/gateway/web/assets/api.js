@@ -52,17 +52,6 @@ export async function request(path, { query = [], method = "GET", body, token, s
   return content;
 }
 
-/** The attributes that products are filtered by, in the order in which they are shown. */
-export const ATTRIBUTES = [
-  "gender",
-  "master_category",
-  "sub_category",
-  "article_type",
-  "base_colour",
-  "season",
-  "usage",
-];
-
 /** Lists a page of products. `filters` are pairs of names and values. */
 export function listProducts(filters, { pageSize, pageToken, signal } = {}) {
   return request("/v1/products", {
@@ -74,6 +63,20 @@ export function listProducts(filters, { pageSize, pageToken, signal } = {}) {
 /** Lists the attributes' values with their counts. */
 export function listFacets(filters, { signal } = {}) {
   return request("/v1/facets", { query: filters, signal });
+}
+
+let whole = null;
+
+/** Returns the facets of the whole catalogue, which also say what its attributes are called; asks only once. */
+export function catalogueFacets() {
+  whole ??= listFacets([]).then(
+    ({ facets }) => facets,
+    (error) => {
+      whole = null;
+      throw error;
+    },
+  );
+  return whole;
 }
 
 /** Returns one product. */

@@ -1,22 +1,13 @@
 /** The panel of colours that the shopper would rather not see. */
 
-import { listFacets } from "./api.js";
+import { catalogueFacets } from "./api.js";
 import { announce, h, icon } from "./dom.js";
 import { swatch } from "./parts.js";
 import { session } from "./session.js";
 
-let palette = null;
-
-/** Returns the catalogue's colours, {value, family, swatch, count} each; asks only once. */
-export function catalogueColours() {
-  palette ??= listFacets([]).then(
-    (answer) => answer.facets.find((facet) => facet.attribute === "base_colour")?.values ?? [],
-    (error) => {
-      palette = null;
-      throw error;
-    },
-  );
-  return palette;
+/** Returns the catalogue's colours, {value, family, swatch, count} each. */
+export async function catalogueColours() {
+  return (await catalogueFacets()).find(({ kind }) => kind === "colour")?.values ?? [];
 }
 
 /** Brings the button in the masthead to life. */

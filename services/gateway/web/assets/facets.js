@@ -1,26 +1,19 @@
 /** What a list can be narrowed down by: the groups of check boxes, and the chips of what is chosen. */
 
-import { ATTRIBUTES } from "./api.js";
+import { catalogueFacets } from "./api.js";
 import { h, icon } from "./dom.js";
 import { swatch } from "./parts.js";
 
-export const TITLES = {
-  gender: "For",
-  master_category: "Category",
-  sub_category: "Subcategory",
-  article_type: "Article",
-  base_colour: "Colour",
-  season: "Season",
-  usage: "Occasion",
-  year: "Year",
-};
 const OPEN_AT_FIRST = new Set(["gender", "article_type", "base_colour"]);
 const SHOWN_AT_FIRST = 8;
 const RANGE = ["year_first", "year_last"];
 
-/** Reads the filters of an address: pairs of names and values, unknown names left out. */
-export function filtersOf(parameters) {
-  return [...parameters].filter(([name, value]) => value && (ATTRIBUTES.includes(name) || RANGE.includes(name)));
+/** Reads the filters of an address: pairs of names and values, without names that the shop does not filter by. */
+export async function filtersOf(parameters) {
+  if (!parameters.size) return [];
+  const filtered = (await catalogueFacets()).filter((facet) => facet.filtered && facet.kind !== "year");
+  const known = new Set([...filtered.map(({ attribute }) => attribute), ...RANGE]);
+  return [...parameters].filter(([name, value]) => value && known.has(name));
 }
 
 /** Returns the address of the list with these filters. */
@@ -70,26 +63,26 @@ export function chips(filters, paint, change) {
  * @param {(filters: [string, string][]) => void} change - called with what is chosen next.
  */
 export function facetGroups(facets, filters, memory, change) {
-  return facets.filter((facet) => facet.attribute in TITLES).map((facet) => {
-    const { attribute } = facet;
+  return facets.filter(({ filtered }) => filtered).map((facet) => {
+    const { attribute, label } = facet;
     const chosen = new Set(filters.filter(([name]) => name === attribute).map(([, value]) => value));
     const present = new Set(facet.values.map((each) => each.value));
     const lost = [...chosen].filter((value) => !present.has(value)).map((value) => ({ value, count: 0 }));
     const values = [...facet.values, ...lost];
     if (values.length === 0) return null;
-    const body = attribute === "year" ? years(values, filters, change) : boxes(attribute, values, chosen);
+    const body = facet.kind === "year" ? years(values, filters, change) : boxes(facet, values, chosen);
     return h(
       "details.facet",
       {
         open: memory.open.get(attribute) ?? (OPEN_AT_FIRST.has(attribute) || chosen.size > 0),
         on: { toggle: (event) => memory.open.set(attribute, event.target.open) },
       },
-      h("summary", { data: { key: `facet-${attribute}` } }, TITLES[attribute], chosen.size ? h("span.facet-count", {}, String(chosen.size)) : null),
+      h("summary", { data: { key: `facet-${attribute}` } }, label, chosen.size ? h("span.facet-count", {}, String(chosen.size)) : null),
       body,
     );
   }).filter(Boolean);
 
-  function boxes(attribute, values, chosen) {
+  function boxes({ attribute, label, kind }, values, chosen) {
     const all = memory.all.has(attribute) || values.length <= SHOWN_AT_FIRST + 1;
     const box = ({ value, count, swatch: paint }, index) =>
       h(
@@ -104,11 +97,11 @@ export function facetGroups(facets, filters, memory, change) {
               change(event.target.checked ? [...filters, [attribute, value]] : without(filters, attribute, value)),
           },
         }),
-        attribute === "base_colour" ? swatch(paint) : null,
+        kind === "colour" ? swatch(paint) : null,
         h("span.facet-label", {}, value),
         h("span.facet-number", {}, count.toLocaleString("en")),
       );
-    const group = h("div.facet-values", { role: "group", aria: { label: TITLES[attribute] } }, values.map(box));
+    const group = h("div.facet-values", { role: "group", aria: { label } }, values.map(box));
     if (all) return group;
     const more = h(
       "button.link",

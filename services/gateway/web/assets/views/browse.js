@@ -68,7 +68,7 @@ export async function show(outlet, { address, signal }) {
     results.setAttribute("aria-busy", "true");
     try {
       await session.ready();
-      const filters = filtersOf(to.searchParams);
+      const filters = await filtersOf(to.searchParams);
       const hidden = [...new Set(session.disliked.flatMap((each) => each.covers))].sort();
       const asked = [...filters, ...hidden.map((colour) => ["excluded_colour", colour])];
       const page = Math.max(1, Number.parseInt(to.searchParams.get("page") ?? "1", 10) || 1);

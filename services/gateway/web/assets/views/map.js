@@ -1,9 +1,8 @@
 /** The map of the catalogue: what looks alike lies together, coloured by attribute. */
 
-import { request } from "../api.js";
+import { catalogueFacets, request } from "../api.js";
 import { catalogueColours, paintOf } from "../colours.js";
 import { announce, counted, h, icon, wasAborted } from "../dom.js";
-import { TITLES } from "../facets.js";
 import { emptyState, errorState, nameOf, picture } from "../parts.js";
 import { go, rewrite } from "../navigation.js";
 import { scatter } from "../scatter.js";
@@ -13,7 +12,6 @@ const NAMED = 14;
 const CARD = { width: 148, height: 260 };
 // Told apart by most eyes, on light and on dark; what is beyond them is one grey.
 const PAINTS = ["#3b76c4", "#d9822b", "#3d9a5f", "#c2453f", "#8b63c0", "#1f9aa8", "#c45a9a", "#8a7a2f", "#6b7f99", "#b2703f", "#5c9f2e", "#a05ad0", "#d46a6a", "#4a8f80"];
-const LABELS = { ...TITLES, gender: "Gender", derived_type: "Type" };
 const OTHER = "#98928a";
 
 /** Shows the map that `fashion catalogue map` made, or says how to make it. */
@@ -30,6 +28,7 @@ export async function show(outlet, { address, signal }) {
   const products = map.products.map((product) => ({ ...product, image: `/v1/products/${encodeURIComponent(product.id)}/image` }));
   const attributes = map.attributes.filter((name) => products.some((product) => product[name] != null));
   const colours = await catalogueColours().catch(() => []);
+  const labels = Object.fromEntries((await catalogueFacets().catch(() => [])).map((facet) => [facet.attribute, facet.label]));
   if (signal.aborted) return;
   let attribute = attributes.includes(address.searchParams.get("by")) ? address.searchParams.get("by") : (attributes.find((name) => name === "sub_category") ?? attributes[0]);
   let paints = new Map();
@@ -60,7 +59,7 @@ export async function show(outlet, { address, signal }) {
         },
       },
     },
-    attributes.map((name) => h("option", { value: name, selected: name === attribute }, LABELS[name] ?? name)),
+    attributes.map((name) => h("option", { value: name, selected: name === attribute }, labels[name] ?? name)),
   );
   const tool = (name, label, click) => h("button.button.plain.square", { type: "button", aria: { label }, title: label, on: { click } }, icon(name));
   outlet.classList.add("map-page");

@@ -1,7 +1,7 @@
 /** A product, and the products that look like it. */
 
-import { findSimilar, getProduct } from "../api.js";
-import { catalogueColours, paintOf } from "../colours.js";
+import { catalogueFacets, findSimilar, getProduct } from "../api.js";
+import { paintOf } from "../colours.js";
 import { announce, h, icon, wasAborted } from "../dom.js";
 import { choice, emptyState, errorState, nameOf, picture, priceOf, swatch } from "../parts.js";
 import { rewrite } from "../navigation.js";
@@ -10,6 +10,8 @@ import { similarList } from "../similar-list.js";
 
 const EVERYWHERE = "inventory";
 const SAME_TYPE = "predicted_type";
+// These share a line with another attribute, or are shown in a way of their own.
+const SHOWN_TOGETHER = new Set(["gender", "master_category", "sub_category", "article_type", "base_colour"]);
 
 /** Shows the product that the address names. */
 export async function show(outlet, { address, parameters: [id], signal }) {
@@ -55,9 +57,9 @@ export async function show(outlet, { address, parameters: [id], signal }) {
   // Asked for at once: the list does not wait for the product.
   const listed = list.refresh();
   try {
-    const [product, colours] = await Promise.all([getProduct(id, { signal }), catalogueColours().catch(() => [])]);
+    const [product, facets] = await Promise.all([getProduct(id, { signal }), catalogueFacets().catch(() => [])]);
     document.title = `${nameOf(product)} · Fashion`;
-    top.replaceChildren(picture(product, { sizes: "(max-width: 700px) 100vw, 480px", eager: true, alt: nameOf(product) }), text(product, colours));
+    top.replaceChildren(picture(product, { sizes: "(max-width: 700px) 100vw, 480px", eager: true, alt: nameOf(product) }), text(product, facets));
     top.setAttribute("aria-busy", "false");
   } catch (error) {
     if (wasAborted(error)) return;
@@ -73,14 +75,15 @@ export async function show(outlet, { address, parameters: [id], signal }) {
   await listed;
 }
 
-function text(product, colours) {
+function text(product, facets) {
   const price = priceOf(product);
+  const colours = facets.find(({ kind }) => kind === "colour")?.values ?? [];
+  const others = facets.filter(({ attribute, filtered }) => filtered && !SHOWN_TOGETHER.has(attribute));
   const facts = [
     ["Colour", product.base_colour && colourOf(product.base_colour, colours)],
     ["Type", h("a", { href: `/?${new URLSearchParams({ gender: product.gender ?? "", article_type: product.article_type })}` }, product.derived_type)],
     ["Category", [product.master_category, product.sub_category].filter(Boolean).join(", ")],
-    ["Season", [product.season, product.year].filter(Boolean).join(" ")],
-    ["Occasion", product.usage],
+    ...others.map(({ attribute, label }) => [label, product[attribute]]),
     ["Article no.", product.id],
   ];
   return h(
