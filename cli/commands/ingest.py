@@ -8,6 +8,7 @@ import typer
 
 from cli.connection import DEFAULT_SERVER, AsJson, Server, connected
 from cli.files import write_file
+from offline.dataset.rows import COLUMNS, OPTIONAL_COLUMNS
 from services.contract.errors import FashionError, InvalidInput
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ app = typer.Typer(rich_markup_mode="rich", add_completion=False)
     epilog=(
         "Examples:\n\nfashion ingest fashion-product-images-small.zip\n\n"
         "fashion ingest my-shop/ --report report.json\n\n"
-        "PATH is a folder or a zip with styles.csv (id, gender, masterCategory, subCategory, articleType, baseColour, "
-        "season, year, usage, productDisplayName) and images/ID.jpg. You can repeat it at any time: it sends all rows, "
-        "but embeds only new or changed photographs. It never deletes products.\n\n"
+        f"PATH is a folder or a zip with styles.csv ({', '.join(COLUMNS)}; optionally {', '.join(OPTIONAL_COLUMNS)}) "
+        "and images/ID.jpg. You can repeat it at any time: it sends all rows, but embeds only new or changed "
+        "photographs. It never deletes products.\n\n"
         "Exit codes: 0 done; the report names each row that was dropped or refused · 1 no row became a product · 2 bad "
         "input · 4 the server stayed unavailable: repeat the command to go on · 130 interrupted: repeat it too"
     )

@@ -3,11 +3,11 @@
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from offline.dataset.files import (
     PHOTOGRAPH_SUFFIXES,
@@ -19,18 +19,22 @@ from offline.dataset.files import (
 )
 from services.contract.errors import InvalidInput, NotFound
 
-COLUMNS = (
-    "id",
-    "gender",
-    "masterCategory",
-    "subCategory",
-    "articleType",
-    "baseColour",
-    "season",
-    "year",
-    "usage",
-    "productDisplayName",
-)
+# Field of a row -> its column in `styles.csv`.
+_COLUMN_OF = {
+    "id": "id",
+    "gender": "gender",
+    "master_category": "masterCategory",
+    "sub_category": "subCategory",
+    "article_type": "articleType",
+    "base_colour": "baseColour",
+    "season": "season",
+    "year": "year",
+    "usage": "usage",
+    "name": "productDisplayName",
+}
+COLUMNS = tuple(_COLUMN_OF.values())
+# Columns that Kaggle's data set does not have, each named as its field.
+OPTIONAL_COLUMNS: tuple[str, ...] = ()
 GENDERS = ("Men", "Women", "Boys", "Girls", "Unisex")
 # A zip can announce any size; no table of products and no photograph comes near these.
 MAX_STYLES_BYTES = 1 << 30
@@ -41,6 +45,12 @@ _EMPTY_WORDS = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null"})
 _YEARS = range(1900, 2101)
 # A quoted name may hold line breaks; a quote that stays open for this many lines is a character.
 _MAX_LINES_PER_ROW = 10
+
+
+def column_of(columns: Collection[str]) -> dict[str, str]:
+    """Returns the fields of a row that a table with these columns fills, each with its column."""
+    return _COLUMN_OF | {column: column for column in OPTIONAL_COLUMNS if column in columns}
+
 
 FindingKind = Literal["repaired", "dropped", "note"]
 
@@ -242,17 +252,7 @@ def _read_rows(
         if repairs:
             repaired += 1
             findings.append(Finding(record.line, row.id, "repaired", "; ".join(repairs)))
-        missing.update(
-            column
-            for column, value in (
-                ("baseColour", row.base_colour),
-                ("season", row.season),
-                ("year", row.year),
-                ("usage", row.usage),
-                ("productDisplayName", row.name),
-            )
-            if value is None
-        )
+        missing.update(column for field, column in column_of(header).items() if getattr(row, field) is None)
     orphans = sorted(photographs.keys() - named)
     findings += [Finding(0, orphan, "note", f"no row names {photographs[orphan]}") for orphan in orphans]
     findings += [
@@ -316,29 +316,17 @@ def _row(
         raise _DroppedError(None, "no id")
     if product_id in earlier:
         raise _DroppedError(product_id, "duplicate id", f"duplicate id {product_id}: the first row with it is kept")
-    labels: dict[str, str] = {}
     for column in _REQUIRED:
-        value = values[column]
-        if value is None:
+        if values[column] is None:
             raise _DroppedError(product_id, f"no {column}")
-        labels[column] = value
-    if labels["gender"] not in GENDERS:
+    gender = values["gender"]
+    if gender not in GENDERS:
         known = ", ".join(GENDERS)
-        raise _DroppedError(product_id, "unknown gender", f"unknown gender {labels['gender']!r}: not one of {known}")
+        raise _DroppedError(product_id, "unknown gender", f"unknown gender {gender!r}: not one of {known}")
     if product_id not in photographs:
         raise _DroppedError(product_id, "no photograph", f"no photograph {PHOTOGRAPHS_FOLDER}/{product_id}.jpg")
-    return Row(
-        id=product_id,
-        gender=labels["gender"],
-        master_category=labels["masterCategory"],
-        sub_category=labels["subCategory"],
-        article_type=labels["articleType"],
-        base_colour=values["baseColour"],
-        season=values["season"],
-        year=_year(values["year"], repairs),
-        usage=values["usage"],
-        name=values["productDisplayName"],
-    )
+    fields: dict[str, Any] = {field: values[column] for field, column in column_of(values).items()}
+    return Row(**{**fields, "year": _year(values["year"], repairs)})
 
 
 def _year(text: str | None, repairs: list[str]) -> int | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from offline.dataset.files import PHOTOGRAPHS_FOLDER, STYLES_FILE
-from offline.dataset.rows import COLUMNS, Dataset, Row
+from offline.dataset.rows import OPTIONAL_COLUMNS, Dataset, Row, column_of
 from services.contract.errors import InvalidInput
 
 Part = Literal["train", "validation", "test"]
@@ -180,24 +180,11 @@ def write_subset(dataset: Dataset, ids: Collection[str], path: Path) -> None:
 
 def styles_csv(rows: Sequence[Row]) -> bytes:
     """Returns `styles.csv` for some products: UTF-8, quoted where needed, empty where unknown."""
+    fields = column_of([each for each in OPTIONAL_COLUMNS if any(getattr(row, each) is not None for row in rows)])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        writer.writerow(
-            (
-                row.id,
-                row.gender,
-                row.master_category,
-                row.sub_category,
-                row.article_type,
-                row.base_colour,
-                row.season,
-                row.year,
-                row.usage,
-                row.name,
-            )
-        )
+    writer.writerow(fields.values())
+    writer.writerows([getattr(row, field) for field in fields] for row in rows)
     return text.getvalue().encode()
 
 
