@@ -1,6 +1,7 @@
 """The catalogue's SQLite file: its lock, its schema, and how a product stands in a row."""
 
 import fcntl
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -12,6 +13,8 @@ from services.contract.attributes import STORED, Attribute, Kind
 from services.contract.values import Box, Gender
 from services.search.catalogue.products import Price, Product
 
+_logger = logging.getLogger(__name__)
+
 
 class CatalogueUnusable(Exception):
     """A data directory cannot be opened; the text says why and what to do."""
@@ -19,7 +22,9 @@ class CatalogueUnusable(Exception):
 
 # "fash": tells a catalogue from any other SQLite file.
 APPLICATION_ID: Final = 0x66617368
-SCHEMA_VERSION: Final = 1
+# What brings the schema of a version to the next one, from version 1 on. Never change one that was released.
+_MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = ()
+SCHEMA_VERSION: Final = 1 + len(_MIGRATIONS)
 
 _INTEGERS: Final = frozenset({Kind.YEAR, Kind.FLAG})
 _PRICE_COLUMNS: Final = ("price_currency_code", "price_units", "price_nanos")
@@ -138,18 +143,18 @@ class DirectoryLock:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Opens the database of a catalogue, and makes it where there is none.
+    """Opens the database of a catalogue, makes it where there is none, and brings an older schema up to date.
 
     Every transaction is on disk when it is committed. Transactions are begun by hand. May be used by several threads,
     one at a time.
 
     Raises:
-        CatalogueUnusable: it is no catalogue, or one of a schema that this version does not know.
+        CatalogueUnusable: it is no catalogue, or one of a newer schema.
     """
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     try:
-        _check_schema(connection, path)
+        _bring_up_to_date(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
     except sqlite3.DatabaseError as error:
@@ -165,14 +170,18 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     """Opens the database of a catalogue to look at, also while a server has it open and writes to it.
 
     Raises:
-        CatalogueUnusable: it is not there, is no catalogue, or one of a schema that this version does not know.
+        CatalogueUnusable: it is not there, is no catalogue, or one of another schema.
     """
     if not path.is_file():
         raise CatalogueUnusable(f"there is no catalogue in {path.parent}; name another data directory, or ingest first")
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     connection.row_factory = sqlite3.Row
     try:
-        _check_known(connection, path)
+        if (version := _known_version(connection, path)) != SCHEMA_VERSION:
+            raise CatalogueUnusable(
+                f"{path} has the old schema version {version}, and this program reads version {SCHEMA_VERSION}. "
+                f"Start the server on it once to bring it up to date: fashion serve --data-dir {path.parent}"
+            )
     except sqlite3.DatabaseError as error:
         connection.close()
         raise CatalogueUnusable(f"{path} cannot be read as a catalogue: {error}") from error
@@ -195,30 +204,36 @@ def in_transaction(connection: sqlite3.Connection, work: Callable[[], None]) -> 
         raise
 
 
-def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
+def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if (*_marks(connection), tables) == (0, 0, 0):
-
-        def create() -> None:
-            for statement in _SCHEMA:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-        in_transaction(connection, create)
+        statements: tuple[str, ...] = (*_SCHEMA, f"PRAGMA application_id = {APPLICATION_ID}")
     else:
-        _check_known(connection, path)
+        version = _known_version(connection, path)
+        if version == SCHEMA_VERSION:
+            return
+        _logger.info("bringing %s from schema version %d to %d", path, version, SCHEMA_VERSION)
+        statements = tuple(statement for migration in _MIGRATIONS[version - 1 :] for statement in migration)
+
+    def execute() -> None:
+        for statement in statements:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    in_transaction(connection, execute)
 
 
-def _check_known(connection: sqlite3.Connection, path: Path) -> None:
-    application_id, schema_version = _marks(connection)
+def _known_version(connection: sqlite3.Connection, path: Path) -> int:
+    """Returns the schema version of a catalogue, at most that of this program."""
+    application_id, version = _marks(connection)
     if application_id != APPLICATION_ID:
         raise CatalogueUnusable(f"{path} is a database, but none of a catalogue; choose another data directory")
-    if schema_version != SCHEMA_VERSION:
+    if not 1 <= version <= SCHEMA_VERSION:
         raise CatalogueUnusable(
-            f"{path} has schema version {schema_version}; this version of the program reads version {SCHEMA_VERSION}: "
+            f"{path} has schema version {version}, and this program reads versions up to {SCHEMA_VERSION}: "
             "run the version that wrote it, or choose another data directory and ingest again"
         )
+    return version
 
 
 def _marks(connection: sqlite3.Connection) -> tuple[int, int]:
