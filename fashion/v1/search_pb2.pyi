@@ -57,6 +57,7 @@ class Attribute(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ATTRIBUTE_SUB_CATEGORY: _ClassVar[Attribute]
     ATTRIBUTE_ARTICLE_TYPE: _ClassVar[Attribute]
     ATTRIBUTE_BASE_COLOUR: _ClassVar[Attribute]
+    ATTRIBUTE_BRAND: _ClassVar[Attribute]
     ATTRIBUTE_SEASON: _ClassVar[Attribute]
     ATTRIBUTE_USAGE: _ClassVar[Attribute]
     ATTRIBUTE_YEAR: _ClassVar[Attribute]
@@ -89,6 +90,7 @@ ATTRIBUTE_MASTER_CATEGORY: Attribute
 ATTRIBUTE_SUB_CATEGORY: Attribute
 ATTRIBUTE_ARTICLE_TYPE: Attribute
 ATTRIBUTE_BASE_COLOUR: Attribute
+ATTRIBUTE_BRAND: Attribute
 ATTRIBUTE_SEASON: Attribute
 ATTRIBUTE_USAGE: Attribute
 ATTRIBUTE_YEAR: Attribute
@@ -127,12 +129,13 @@ class FindSimilarRequest(_message.Message):
     def __init__(self, product_id: _Optional[str] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., embedding: _Optional[_Union[_types_pb2.Embedding, _Mapping]] = ..., liked_product_ids: _Optional[_Iterable[str]] = ..., disliked_product_ids: _Optional[_Iterable[str]] = ..., user_id: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., top_k: _Optional[int] = ..., scope: _Optional[_Union[SearchScope, str]] = ..., derived_types: _Optional[_Iterable[str]] = ..., include_out_of_stock: _Optional[bool] = ..., preference_policy: _Optional[_Union[PreferencePolicy, str]] = ..., excluded_product_ids: _Optional[_Iterable[str]] = ..., explain: _Optional[bool] = ...) -> None: ...
 
 class Filter(_message.Message):
-    __slots__ = ("gender", "master_category", "sub_category", "article_type", "base_colour", "season", "usage", "year")
+    __slots__ = ("gender", "master_category", "sub_category", "article_type", "base_colour", "brand", "season", "usage", "year")
     GENDER_FIELD_NUMBER: _ClassVar[int]
     MASTER_CATEGORY_FIELD_NUMBER: _ClassVar[int]
     SUB_CATEGORY_FIELD_NUMBER: _ClassVar[int]
     ARTICLE_TYPE_FIELD_NUMBER: _ClassVar[int]
     BASE_COLOUR_FIELD_NUMBER: _ClassVar[int]
+    BRAND_FIELD_NUMBER: _ClassVar[int]
     SEASON_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
     YEAR_FIELD_NUMBER: _ClassVar[int]
@@ -141,10 +144,11 @@ class Filter(_message.Message):
     sub_category: LabelFilter
     article_type: LabelFilter
     base_colour: ColourFilter
+    brand: LabelFilter
     season: LabelFilter
     usage: LabelFilter
     year: YearRange
-    def __init__(self, gender: _Optional[_Union[GenderFilter, _Mapping]] = ..., master_category: _Optional[_Union[LabelFilter, _Mapping]] = ..., sub_category: _Optional[_Union[LabelFilter, _Mapping]] = ..., article_type: _Optional[_Union[LabelFilter, _Mapping]] = ..., base_colour: _Optional[_Union[ColourFilter, _Mapping]] = ..., season: _Optional[_Union[LabelFilter, _Mapping]] = ..., usage: _Optional[_Union[LabelFilter, _Mapping]] = ..., year: _Optional[_Union[YearRange, _Mapping]] = ...) -> None: ...
+    def __init__(self, gender: _Optional[_Union[GenderFilter, _Mapping]] = ..., master_category: _Optional[_Union[LabelFilter, _Mapping]] = ..., sub_category: _Optional[_Union[LabelFilter, _Mapping]] = ..., article_type: _Optional[_Union[LabelFilter, _Mapping]] = ..., base_colour: _Optional[_Union[ColourFilter, _Mapping]] = ..., brand: _Optional[_Union[LabelFilter, _Mapping]] = ..., season: _Optional[_Union[LabelFilter, _Mapping]] = ..., usage: _Optional[_Union[LabelFilter, _Mapping]] = ..., year: _Optional[_Union[YearRange, _Mapping]] = ...) -> None: ...
 
 class LabelFilter(_message.Message):
     __slots__ = ("any_of", "none_of")

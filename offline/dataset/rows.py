@@ -34,7 +34,7 @@ _COLUMN_OF = {
 }
 COLUMNS = tuple(_COLUMN_OF.values())
 # Columns that Kaggle's data set does not have, each named as its field.
-OPTIONAL_COLUMNS: tuple[str, ...] = ()
+OPTIONAL_COLUMNS = ("brand",)
 GENDERS = ("Men", "Women", "Boys", "Girls", "Unisex")
 # A zip can announce any size; no table of products and no photograph comes near these.
 MAX_STYLES_BYTES = 1 << 30
@@ -69,6 +69,7 @@ class Row:
     year: int | None
     usage: str | None
     name: str | None
+    brand: str | None = None
 
     @property
     def derived_type(self) -> str:

@@ -292,7 +292,7 @@ def _jpeg(picture: Image.Image) -> bytes:
 def _table(specs: tuple[ProductSpec, ...]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow((*COLUMNS, "brand"))
     for spec in specs:
         labels = (
             spec.id,
@@ -302,5 +302,7 @@ def _table(specs: tuple[ProductSpec, ...]) -> bytes:
             spec.article_type,
             spec.base_colour,
         )
-        writer.writerow((*labels, spec.season, spec.year, spec.usage, spec.name))
+        # Every name of the catalogue begins with its brand.
+        brand = next(each for each in _BRANDS if spec.name.startswith(each))
+        writer.writerow((*labels, spec.season, spec.year, spec.usage, spec.name, brand))
     return text.getvalue().encode()

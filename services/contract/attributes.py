@@ -82,6 +82,7 @@ ATTRIBUTES: Final = (
     Attribute("sub_category", Kind.LABEL, "Subcategory", "The category below it", "Topwear", required=True),
     Attribute("article_type", Kind.LABEL, "Article", "The kind of article", "Tshirts", required=True),
     BASE_COLOUR,
+    Attribute("brand", Kind.LABEL, "Brand", "The brand", "Junipero"),
     Attribute("season", Kind.LABEL, "Season", "The season of its collection", "Summer"),
     Attribute("usage", Kind.LABEL, "Occasion", "The occasion it is meant for", "Casual"),
     Attribute("year", Kind.YEAR, "Year", "The year of its collection", "2018"),

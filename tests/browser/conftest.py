@@ -77,6 +77,7 @@ def stocked(tmp_path_factory: pytest.TempPathFactory, foreign_port: int) -> Iter
                 "name": "Priced Tshirt",
                 "price": price,
                 "url": "https://shop.example/p/1",
+                "brand": "Harbour",
                 "usage": "Casual",
             },
             "odd-unlinked": {"name": "Unlinked", "in_stock": False},

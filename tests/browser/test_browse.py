@@ -72,6 +72,18 @@ def test_facets_narrow_the_list_and_the_address_says_so(page: Page, stocked: Sho
     expect(page.locator(".count")).to_have_text("43 products")
 
 
+def test_a_brand_narrows_the_list_and_stands_on_the_page_of_its_product(page: Page, stocked: Shop) -> None:
+    page.goto(f"{stocked.url}/?utm_source=letter")
+    choose(page, "Brand", "Harbour")
+    expect(page.locator(".count")).to_have_text("1 product")
+    page.reload()
+    expect(page.locator(".results .card")).to_have_count(1)
+    page.locator('[data-product="odd-priced"] a').click()
+    facts = page.locator(".facts > div")
+    expect(facts.filter(has_text="Brand")).to_have_text("BrandHarbour")
+    expect(facts.filter(has_text="Occasion")).to_have_text("OccasionCasual")
+
+
 def test_pages_go_forth_and_back(page: Page, stocked: Shop) -> None:
     page.goto(stocked.url)
     expect(page.locator(".results .card")).to_have_count(FIRST_PAGE)

@@ -54,6 +54,7 @@ indexed_products = st.builds(
         article_type=st.sampled_from(ARTICLE_TYPES),
         master_category=st.sampled_from((None, "Apparel")),
         base_colour=st.sampled_from((None, *COLOURS)),
+        brand=st.sampled_from((None, "Harbour", "Velora")),
         season=st.sampled_from((None, "Summer", "Winter")),
         year=st.sampled_from((None, 2011, 2012, 2013)),
         usage=st.sampled_from((None, "Casual")),
@@ -66,6 +67,7 @@ writes = st.tuples(
     st.sets(st.sampled_from(IDS), max_size=4),
 )
 few_colours = st.lists(st.sampled_from(COLOURS), max_size=2, unique=True).map(tuple)
+few_brands = st.lists(st.sampled_from(("Harbour", "Velora")), max_size=2, unique=True).map(tuple)
 eligibilities = st.builds(
     Eligibility,
     derived_types=st.none()
@@ -79,6 +81,7 @@ eligibilities = st.builds(
             none_of=st.lists(st.sampled_from(list(Gender)), max_size=1).map(tuple),
         ),
         base_colour=st.none() | st.builds(ColourFilter, few_colours, few_colours, st.booleans()),
+        brand=st.none() | st.builds(LabelFilter, few_brands, few_brands),
         season=st.none() | st.builds(LabelFilter, st.just(("Summer",)), st.just(())),
         usage=st.none() | st.builds(LabelFilter, st.just(()), st.just(("Casual",))),
         year=st.none() | st.builds(YearRange, st.none() | st.just(2012), st.none() | st.just(2012)),

@@ -154,6 +154,12 @@ REFUSED = {
         "FILTER_VALUE_UNKNOWN",
         ("sub_category", '"Topwear"'),
     ),
+    "unknown brand": Refused(
+        {"product_id": KNOWN, "filter": _filter(brand=_any_of("Nobody"))},
+        INVALID,
+        "FILTER_VALUE_UNKNOWN",
+        ("brand", "none is known"),
+    ),
     "unknown season": Refused(
         {"product_id": KNOWN, "filter": _filter(season=_any_of("Summer"))},
         INVALID,

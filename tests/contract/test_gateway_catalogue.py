@@ -18,6 +18,7 @@ FULL = types_pb2.Product(
     sub_category="Topwear",
     article_type="Tops",
     base_colour="Sea Green",
+    brand="Söhne & Co.",
     season="Summer",
     year=2012,
     usage="Casual",
@@ -73,6 +74,7 @@ def test_a_product_is_told_whole_and_what_is_unknown_is_null(catalogue: Shop) ->
         "sub_category": "Topwear",
         "article_type": "Tops",
         "base_colour": "Sea Green",
+        "brand": "Söhne & Co.",
         "season": "Summer",
         "year": 2012,
         "usage": "Casual",
@@ -115,8 +117,10 @@ def test_products_are_listed_by_filter_a_page_at_a_time(catalogue: Shop) -> None
     assert told == expected
     other = catalogue.http.get("/v1/products", params={"gender": "Men", "page_token": token})
     problem(other, 400, "PAGE_TOKEN_INVALID")
-    years = catalogue.http.get("/v1/products", params={"year_first": 2012, "year_last": 2012}).json()
-    assert [each["id"] for each in years["products"]] == [FULL.id]
+    one: tuple[dict[str, object], ...] = ({"year_first": 2012, "year_last": 2012}, {"brand": FULL.brand})
+    for only in one:
+        listed = catalogue.http.get("/v1/products", params=only).json()
+        assert [each["id"] for each in listed["products"]] == [FULL.id]
 
 
 @pytest.mark.parametrize(("family", "left"), [("false", {"Navy Blue", "Red", "Yellow"}), ("true", {"Red", "Yellow"})])
@@ -136,12 +140,18 @@ def test_facets_count_and_paint(catalogue: Shop) -> None:
     told = catalogue.http.get("/v1/facets", params={"article_type": "Tshirts"}).json()
     assert told["total_count"] == 10
     facets = {each["attribute"]: each["values"] for each in told["facets"]}
+    described = {each["attribute"]: (each["label"], each["kind"], each["filtered"]) for each in told["facets"]}
+    assert described["brand"] == ("Brand", "label", True)
+    assert described["base_colour"] == ("Colour", "colour", True)
+    assert described["year"] == ("Year", "year", True)
+    assert described["derived_type"] == ("Type", "label", False)
     assert list(facets) == [
         "gender",
         "master_category",
         "sub_category",
         "article_type",
         "base_colour",
+        "brand",
         "season",
         "usage",
         "year",
@@ -171,6 +181,7 @@ def test_facets_count_and_paint(catalogue: Shop) -> None:
         ("/v1/products?article_type=Tshirt", 400, "FILTER_VALUE_UNKNOWN"),
         ("/v1/products?year_first=2013&year_last=2012", 400, "YEAR_RANGE_INVALID"),
         ("/v1/facets?season=Monsoon", 400, "FILTER_VALUE_UNKNOWN"),
+        ("/v1/facets?brand=Nobody", 400, "FILTER_VALUE_UNKNOWN"),
         ("/v1/nothing", 404, "PATH_NOT_FOUND"),
         ("/nothing/at/all", 404, "PATH_NOT_FOUND"),
     ],

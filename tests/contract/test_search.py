@@ -33,6 +33,7 @@ FULL = types_pb2.Product(
     sub_category="Topwear",
     article_type="Tops",
     base_colour="Sea Green",
+    brand="Harbour",
     season="Summer",
     year=2012,
     usage="Casual",

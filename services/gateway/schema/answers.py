@@ -51,6 +51,7 @@ class Product(Answer):
     sub_category: str = _attribute("sub_category")
     article_type: str = _attribute("article_type")
     base_colour: str | None = _attribute("base_colour")
+    brand: str | None = _attribute("brand")
     season: str | None = _attribute("season")
     usage: str | None = _attribute("usage")
     year: int | None = _attribute("year")

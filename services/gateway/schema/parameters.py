@@ -63,6 +63,7 @@ class FilterParameters(BaseModel):
         description="Main colours to leave out, such as all that a user's dislikes cover.",
         examples=[["Navy Blue"]],
     )
+    brand: Labels = _any_of("brand")
     season: Labels = _any_of("season")
     usage: Labels = _any_of("usage")
     year_first: Year | SkipJsonSchema[None] = Field(

@@ -23,7 +23,7 @@ class CatalogueUnusable(Exception):
 # "fash": tells a catalogue from any other SQLite file.
 APPLICATION_ID: Final = 0x66617368
 # What brings the schema of a version to the next one, from version 1 on. Never change one that was released.
-_MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = ()
+_MIGRATIONS: Final = (("ALTER TABLE products ADD COLUMN brand TEXT",),)
 SCHEMA_VERSION: Final = 1 + len(_MIGRATIONS)
 
 _INTEGERS: Final = frozenset({Kind.YEAR, Kind.FLAG})

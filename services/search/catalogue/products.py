@@ -42,6 +42,7 @@ class Product:
         article_type: such as "Tshirts".
         master_category: such as "Apparel".
         base_colour: the main colour, such as "Navy Blue".
+        brand: such as "Junipero".
         season: of its collection, such as "Summer".
         year: of its collection.
         usage: the occasion it is meant for, such as "Casual".
@@ -59,6 +60,7 @@ class Product:
     article_type: str
     master_category: str | None = None
     base_colour: str | None = None
+    brand: str | None = None
     season: str | None = None
     year: int | None = None
     usage: str | None = None

@@ -179,6 +179,7 @@ def test_options_become_the_filter_that_they_say() -> None:
         article_type=["Tshirts"],
         colour=["Blue"],
         not_colour=["Navy Blue"],
+        brand=["Harbour"],
         season=["Summer", "Winter"],
         year_from=2012,
     )
@@ -186,12 +187,13 @@ def test_options_become_the_filter_that_they_say() -> None:
         gender=search_pb2.GenderFilter(any_of=[types_pb2.GENDER_MEN, types_pb2.GENDER_UNISEX]),
         article_type=search_pb2.LabelFilter(any_of=["Tshirts"]),
         base_colour=search_pb2.ColourFilter(any_of=["Blue"], none_of=["Navy Blue"]),
+        brand=search_pb2.LabelFilter(any_of=["Harbour"]),
         season=search_pb2.LabelFilter(any_of=["Summer", "Winter"]),
         year=search_pb2.YearRange(first=2012),
     )
     assert filters.describe_filter(condition) == (
         "gender Men or Unisex, articleType Tshirts, baseColour Blue, baseColour not Navy Blue, "
-        "season Summer or Winter, year 2012 to …"
+        "season Summer or Winter, year 2012 to …, brand Harbour"
     )
 
 

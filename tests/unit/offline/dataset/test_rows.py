@@ -84,6 +84,15 @@ def test_what_is_empty_or_na_is_absent_and_counted(tmp_path: Path) -> None:
         assert dataset.report.rows_repaired == 0
 
 
+def test_a_brand_is_taken_where_the_table_has_one(tmp_path: Path) -> None:
+    lines = [f"brand,{HEADER}", f"Harbour,{SHIRT}", f",2{SHIRT[1:]}"]
+    path = folder(tmp_path, photographs=("1.jpg", "2.jpg"))
+    (path / "styles.csv").write_text("\n".join(lines))
+    with open_dataset(path) as dataset:
+        assert [row.brand for row in dataset.rows] == ["Harbour", None]
+        assert dataset.report.missing == {"brand": 1}
+
+
 @pytest.mark.parametrize(
     ("line", "product_id", "reason"),
     [

@@ -2,6 +2,7 @@
 
 import zipfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,13 @@ def test_names_with_commas_and_quotes_survive_the_table(tmp_path: Path) -> None:
     (tmp_path / "styles.csv").write_bytes(styles_csv(rows))
     with open_dataset(tmp_path) as dataset:
         assert list(dataset.rows) == rows
+
+
+def test_a_table_has_a_column_for_brands_only_where_one_is_known() -> None:
+    rows = [row("1", "A shirt"), row("2", "Another")]
+    assert styles_csv(rows).splitlines()[0].endswith(b",productDisplayName")
+    branded = [replace(rows[0], brand="Harbour"), rows[1]]
+    assert [line.rsplit(b",", 1)[1] for line in styles_csv(branded).splitlines()] == [b"brand", b"Harbour", b""]
 
 
 def test_twins_of_the_real_data_set(fashion_dataset: Path) -> None:

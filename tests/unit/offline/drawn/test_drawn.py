@@ -159,4 +159,6 @@ def test_every_label_stands_in_the_real_data_set(fashion_dataset: Path) -> None:
 def test_the_table_is_plain_csv(tmp_path: Path) -> None:
     draw_catalogue(tmp_path / "out", products=5)
     with (tmp_path / "out" / "styles.csv").open(newline="") as file:
-        assert {len(fields) for fields in csv.reader(file)} == {10}
+        assert {len(fields) for fields in csv.reader(file)} == {11}
+    with open_dataset(tmp_path / "out") as dataset:
+        assert all(row.brand and row.name and row.name.startswith(f"{row.brand} ") for row in dataset.rows)

@@ -12,6 +12,7 @@ GOOD: dict[str, Any] = {"id": "15970", "gender": Gender.MEN, "sub_category": "To
 FULL: dict[str, Any] = GOOD | {
     "master_category": "Apparel",
     "base_colour": "Navy Blue",
+    "brand": "Harbour",
     "season": "Fall",
     "year": 2011,
     "usage": "Casual",
@@ -52,6 +53,8 @@ def test_invents_nothing_for_what_is_unknown() -> None:
         ({"article_type": " "}, "ARTICLE_TYPE_MISSING", "article_type"),
         ({"article_type": "x" * 129}, "LABEL_INVALID", "article_type"),
         ({"base_colour": ""}, "LABEL_INVALID", "base_colour"),
+        ({"brand": " "}, "LABEL_INVALID", "brand"),
+        ({"brand": "x" * 129}, "LABEL_INVALID", "brand"),
         ({"season": "Sum\x00mer"}, "LABEL_INVALID", "season"),
         ({"usage": "x" * 129}, "LABEL_INVALID", "usage"),
         ({"master_category": "\ud800"}, "LABEL_INVALID", "master_category"),

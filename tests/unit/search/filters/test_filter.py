@@ -21,8 +21,8 @@ def product(product_id: str, gender: Gender = Gender.MEN, **attributes: object) 
 
 
 CATALOGUE = columns(
-    product("a", base_colour="Blue", season="Summer", year=2011),
-    product("b", base_colour="Navy Blue", season="Winter", year=2012),
+    product("a", base_colour="Blue", brand="Harbour", season="Summer", year=2011),
+    product("b", base_colour="Navy Blue", brand="Velora", season="Winter", year=2012),
     product("c", base_colour="Red", year=2013),
     product("d", Gender.WOMEN, season="Summer"),
 )
@@ -42,6 +42,9 @@ def passing(filter: Filter) -> str:
         (Filter(season=LabelFilter(none_of=("Summer",))), "bc"),
         (Filter(season=LabelFilter(any_of=("Summer", "Winter"), none_of=("Winter",))), "ad"),
         (Filter(season=LabelFilter(any_of=("Summer",), none_of=("Summer",))), ""),
+        (Filter(brand=LabelFilter(any_of=("Harbour",))), "a"),
+        (Filter(brand=LabelFilter(none_of=("Harbour",))), "bcd"),
+        (Filter(brand=LabelFilter(any_of=("Harbour", "Velora")), season=LabelFilter(any_of=("Winter",))), "b"),
         (Filter(base_colour=ColourFilter(any_of=("Blue",))), "a"),
         (Filter(base_colour=ColourFilter(any_of=("Blue",), by_family=True)), "ab"),
         (Filter(base_colour=ColourFilter(any_of=("Navy Blue",), by_family=True)), "b"),
@@ -69,6 +72,7 @@ def test_lets_through(filter: Filter, expected: str) -> None:
     [
         (Filter(season=LabelFilter(any_of=("summer",))), "season", "summer", "Summer, Winter"),
         (Filter(season=LabelFilter(none_of=("Wintr",))), "season", "Wintr", "Winter, Summer"),
+        (Filter(brand=LabelFilter(any_of=("harbour",))), "brand", "harbour", "Harbour, Velora"),
         (Filter(usage=LabelFilter(any_of=("Casual",))), "usage", "Casual", ""),
         (Filter(article_type=LabelFilter(any_of=("Tshirts",))), "article_type", "Tshirts", "Shirts"),
     ],
