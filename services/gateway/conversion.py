@@ -119,7 +119,7 @@ def _box(region: str | None) -> types_pb2.Box | None:
     left, top, right, bottom = (float(share) for share in region.split(","))
     if left >= right or top >= bottom:
         raise InvalidInput(
-            "region should be left,top,right,bottom with left < right and top < bottom",
+            "The region should be left,top,right,bottom with left < right and top < bottom.",
             reason="REGION_INVALID",
             metadata={"field": "region"},
         )

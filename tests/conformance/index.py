@@ -186,7 +186,7 @@ class IndexConformance(ABC):
         for seed, (eligibility, k) in enumerate(searches):
             query = query_vector(seed)
             if not oracle.knows(eligibility.filter):
-                with pytest.raises(InvalidInput, match="no product has") as refused:
+                with pytest.raises(InvalidInput, match="No product has") as refused:
                     index.search(query, k, eligibility)
                 assert refused.value.reason == "FILTER_VALUE_UNKNOWN"
                 continue

@@ -141,7 +141,7 @@ def invalid_request(errors: Sequence[Any]) -> InvalidInput:
     # ("query", "limit"), ("body", "liked", 3), …
     field = ".".join(str(part) for part in first["loc"] if part not in {"query", "path", "body"}) or "body"
     return InvalidInput(
-        f"{field[:128]}: {first['msg']}",
+        f'The parameter "{field[:128]}" is wrong: {first["msg"]}.',
         reason="REQUEST_INVALID",
         metadata={"field": field[:128], "rule": str(first["type"])},
     )

@@ -87,7 +87,7 @@ async def _form(request: Request) -> tuple[Mapping[str, Any], bytes]:
             file = next((name for name, value in texts if not isinstance(value, str)), None)
             if file is not None:
                 raise InvalidInput(
-                    f"{file[:64]}: only {IMAGE_FIELD} is a file",
+                    f'The form holds a file "{file[:64]}"; only {IMAGE_FIELD} may be one.',
                     reason="REQUEST_INVALID",
                     metadata={"field": file[:64]},
                 )

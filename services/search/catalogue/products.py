@@ -104,7 +104,7 @@ def validate_product_id(product_id: str, field: str = "id") -> str:
         raise _invalid(
             "PRODUCT_ID_INVALID",
             field,
-            f"{field} must be 1 to {MAX_IDENTIFIER_CHARACTERS} printable characters without white space",
+            f"{field} must be 1 to {MAX_IDENTIFIER_CHARACTERS} printable characters without white space.",
         )
     return product_id
 
@@ -132,7 +132,7 @@ def validate_product(**fields: Any) -> Product:
     for attribute in STORED:
         name, value = attribute.name, fields.get(attribute.name)
         if attribute.required and (value is None or not str(value).strip()):
-            raise _invalid(f"{name.upper()}_MISSING", name, f"{name} is missing")
+            raise _invalid(f"{name.upper()}_MISSING", name, f"The product has no {name}: send one.")
         if value is not None and attribute.kind in _CHECKS:
             _CHECKS[attribute.kind](attribute, value)
     return Product(**fields)
@@ -141,43 +141,47 @@ def validate_product(**fields: Any) -> Product:
 def _check_text(attribute: Attribute, text: str) -> None:
     field, limit = attribute.name, attribute.max_characters
     if not text.strip():
-        raise _invalid("LABEL_INVALID", field, f"{field} is empty; leave it absent where it is unknown")
+        raise _invalid("LABEL_INVALID", field, f"{field} is empty: leave it absent if it is unknown.")
     if len(text) > limit:
-        raise _invalid("LABEL_INVALID", field, f"{field} has {len(text)} characters; at most {limit} fit")
+        raise _invalid("LABEL_INVALID", field, f"{field} has {len(text)} characters; at most {limit} fit.")
     if any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in text):
-        raise _invalid("LABEL_INVALID", field, f"{field} holds a control character")
+        raise _invalid("LABEL_INVALID", field, f"{field} holds a control character: remove it.")
 
 
 def _check_year(attribute: Attribute, year: int) -> None:
     if year not in YEARS:
-        raise _invalid("YEAR_INVALID", attribute.name, f"{attribute.name} must be {YEARS.start} to {YEARS.stop - 1}")
+        raise _invalid(
+            "YEAR_INVALID", attribute.name, f"{attribute.name} must be {YEARS.start} to {YEARS.stop - 1}, not {year}."
+        )
 
 
 def _check_url(attribute: Attribute, url: str) -> None:
     field, limit = attribute.name, attribute.max_characters
     if len(url) > limit:
-        raise _invalid("URL_INVALID", field, f"{field} has {len(url)} characters; at most {limit} fit")
+        raise _invalid("URL_INVALID", field, f"{field} has {len(url)} characters; at most {limit} fit.")
     if not url.isprintable() or " " in url:
-        raise _invalid("URL_INVALID", field, f"{field} holds white space or a control character")
+        raise _invalid("URL_INVALID", field, f"{field} holds white space or a control character: remove it.")
     try:
         parts = urlsplit(url)
         valid = parts.scheme in {"http", "https"} and bool(parts.hostname)
     except ValueError:
         valid = False
     if not valid:
-        raise _invalid("URL_INVALID", field, f"{field} must be an http or https URL")
+        raise _invalid("URL_INVALID", field, f"{field} must be an http or https URL.")
 
 
 def _check_price(attribute: Attribute, price: Price) -> None:
     field = attribute.name
     if not _CURRENCY.fullmatch(price.currency_code):
         raise _invalid(
-            "PRICE_INVALID", f"{field}.currency_code", f"{field}.currency_code must be three capital letters"
+            "PRICE_INVALID",
+            f"{field}.currency_code",
+            f"{field}.currency_code must be three capital letters, such as EUR.",
         )
     if not 0 <= price.units <= MAX_PRICE_UNITS:
-        raise _invalid("PRICE_INVALID", f"{field}.units", f"{field}.units must be at least 0")
+        raise _invalid("PRICE_INVALID", f"{field}.units", f"{field}.units must be at least 0.")
     if not 0 <= price.nanos <= MAX_PRICE_NANOS:
-        raise _invalid("PRICE_INVALID", f"{field}.nanos", f"{field}.nanos must be 0 to {MAX_PRICE_NANOS:,}")
+        raise _invalid("PRICE_INVALID", f"{field}.nanos", f"{field}.nanos must be 0 to {MAX_PRICE_NANOS:,}.")
 
 
 def _invalid(reason: str, field: str, message: str) -> InvalidInput:

@@ -130,9 +130,9 @@ def unknown_value(attribute: str, value: str, known: Iterable[str]) -> InvalidIn
     """Describes a value that no product of the catalogue has, by the nearest ones that some have."""
     near = colours.nearest(value, frozenset(known))
     shown = ", ".join(f'"{label}"' for label in near)
-    hint = f"the nearest known ones: {shown}" if near else "none is known yet"
+    hint = f"the nearest known ones are {shown}" if near else "none is known yet"
     return InvalidInput(
-        f'no product has {attribute} "{value[:64]}"; {hint}',
+        f'No product has {attribute} "{value[:64]}"; {hint}.',
         reason="FILTER_VALUE_UNKNOWN",
         metadata={"attribute": attribute, "value": value[:64], "nearest": ", ".join(near)},
     )
@@ -161,7 +161,7 @@ def _check(attribute: Attribute, condition: LabelFilter | ColourFilter, known: I
     for part, values in (("any_of", condition.any_of), ("none_of", condition.none_of)):
         if len(values) > MAX_FILTER_VALUES:
             raise InvalidInput(
-                f"{attribute.name}.{part} holds {len(values)} values; at most {MAX_FILTER_VALUES} are allowed",
+                f"{attribute.name}.{part} holds {len(values)} values; at most {MAX_FILTER_VALUES} are allowed.",
                 reason="TOO_MANY_FILTER_VALUES",
                 metadata={"attribute": attribute.name},
             )
@@ -173,7 +173,7 @@ def _check(attribute: Attribute, condition: LabelFilter | ColourFilter, known: I
 def _in_range(year: YearRange, years: NDArray[np.int32]) -> NDArray[np.bool_]:
     if year.first is not None and year.last is not None and year.last < year.first:
         raise InvalidInput(
-            f"the last year, {year.last}, is before the first, {year.first}",
+            f"The last year, {year.last}, is before the first, {year.first}.",
             reason="YEAR_RANGE_INVALID",
             metadata={"first": str(year.first), "last": str(year.last)},
         )
