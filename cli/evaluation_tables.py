@@ -7,7 +7,7 @@ from cli.output import console, plain_table
 if TYPE_CHECKING:
     from offline.report.markdown import Table
 
-# Points from which on the two readings of short answers are told apart.
+# Below this many points, the two readings of short answers count as equal.
 _MIN_GAP_SHOWN: Final = 0.1
 
 

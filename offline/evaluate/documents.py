@@ -18,18 +18,18 @@ _WORST_SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What an evaluation was run on.
+    """The inputs of an evaluation.
 
     Attributes:
-        queries: how many products were asked for.
-        catalogue: how many products were searched.
-        queries_in_catalogue: queries that the catalogue holds too, each answered without itself.
-        leave_one_out: whether the queries are the catalogue's own products.
-        model_version: of the embeddings.
-        model_name: the bundle's.
-        seed: of the confidence intervals, and of the queries where they were limited.
-        dropped_queries: products that could not be asked for, and why.
-        dropped_catalogue: products that could not be searched, and why.
+        queries: the number of queries.
+        catalogue: the number of products to search.
+        queries_in_catalogue: the number of queries that the catalogue holds; their answers leave them out.
+        leave_one_out: whether the queries are the products of the catalogue.
+        model_version: the version of the model.
+        model_name: the name of the bundle.
+        seed: seeds the confidence intervals, and the choice of queries where there is a limit.
+        dropped_queries: queries that are left out, and why.
+        dropped_catalogue: products of the catalogue that are left out, and why.
     """
 
     queries: int
@@ -46,7 +46,7 @@ class Inputs:
     def of(
         cls, queries: ProductTable, catalogue: ProductTable, leave_one_out: bool, model: tuple[str, str], seed: int
     ) -> "Inputs":
-        """Counts what is evaluated; `model` is its name and version."""
+        """Counts queries and catalogue; `model` is the name and the version of the model."""
         known = set(catalogue.ids)
         return cls(
             queries=len(queries),
