@@ -172,8 +172,10 @@ def _exhausted_in_transport(message: str) -> FashionError:
     # gRPC itself refuses large messages, without details: "CLIENT: Sent message larger than max (…)" before sending,
     # "SERVER: Received message larger than max (…)" on arrival.
     if "larger than max" in message:
-        return InvalidInput(f"The message is too large: {message}", reason="MESSAGE_TOO_LARGE")
-    return Overloaded(f"The service takes no more calls now: {message}", reason="QUEUE_FULL")
+        return InvalidInput(f"The message is too large ({message}); send a smaller one.", reason="MESSAGE_TOO_LARGE")
+    return Overloaded(
+        f"The service takes no more calls now ({message}); try again a little later.", reason="QUEUE_FULL"
+    )
 
 
 def _packed(message: error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo) -> any_pb2.Any:
