@@ -139,9 +139,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """Runs the command line of this process."""
-    # Threads that spin while they wait take the processor from inference. The import of numpy reads both, later.
+    # Threads that spin while they wait take the processor from inference. The import of numpy reads them, later.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.exit(run())
 
 

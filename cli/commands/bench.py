@@ -1,7 +1,6 @@
 """`fashion bench`: measures the product, its floor, and other ways to the same results."""
 
 import json
-import os
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -43,9 +42,6 @@ def bench(
     load_s: Annotated[float, typer.Option(metavar="S", min=0.1, help="Seconds at each offered rate.")] = 8.0,
 ) -> None:
     """Measure speed and memory, and write the figures and a page that compares them with the targets."""
-    # Threads that spin while they wait starve whatever else runs on the machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from cli.output import console
     from offline.benchmark.page import page, target_rows
     from offline.benchmark.plots import draw_plots

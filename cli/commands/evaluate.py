@@ -1,7 +1,6 @@
 """`fashion evaluate`: measures retrieval and classification as the project report does, on any data set."""
 
 import json
-import os
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
@@ -247,8 +246,7 @@ def backbones(
     """Compare the model with networks of keras.applications that have ImageNet's weights."""
     with _evaluation(selected, json_file) as evaluation:
         rows = evaluation.backbones(names or (), catalogue_limit)
-    if json_file is not None:
-        write_file(json_file, _json({"rows": rows}))
+    _write_json(json_file, {"rows": rows})
     show_backbones(rows)
 
 
@@ -275,8 +273,7 @@ def new_types_command(
     with _evaluation(selected, json_file) as evaluation:
         document = evaluation.new_types(blind)
     document["trained_by"] = training_command(load_bundle(Path(without)))
-    if json_file is not None:
-        write_file(json_file, _json(document))
+    _write_json(json_file, document)
     show_new_types(document)
 
 
@@ -287,8 +284,7 @@ def _retrieval(evaluation: "Evaluation", json_file: Path | None, plots: Path) ->
 
     figures = evaluation.retrieval()
     document = retrieval_document(figures, evaluation.inputs)
-    if json_file is not None:
-        write_file(json_file, _json(document))
+    _write_json(json_file, document)
     return document, draw_performance(figures.figures, plots)
 
 
@@ -299,8 +295,7 @@ def _classification(evaluation: "Evaluation", json_file: Path | None, plots: Pat
 
     figures = evaluation.classification()
     document = classification_document(figures, evaluation.inputs)
-    if json_file is not None:
-        write_file(json_file, _json(document))
+    _write_json(json_file, document)
     drawn = []
     for name, label in (("subCategory", figures.sub_category), ("gender", figures.gender)):
         title = f"{name}: {label.accuracy * 100:.2f} % of {figures.queries:,} queries right"
@@ -314,8 +309,7 @@ def _robustness(evaluation: "Evaluation", json_file: Path | None) -> dict[str, A
 
     queries = min(evaluation.inputs.queries, MAX_ROBUSTNESS_QUERIES)
     document = robustness_document(evaluation.robustness(), evaluation.inputs, queries)
-    if json_file is not None:
-        write_file(json_file, _json(document))
+    _write_json(json_file, document)
     return document
 
 
@@ -331,9 +325,6 @@ def _training_plot(evaluation: "Evaluation", folder: Path) -> list[Path]:
 @contextmanager
 def _evaluation(selected: SelfQueried, output: Path | None) -> "Iterator[Evaluation]":
     """Loads the model, embeds both sides, and names the products that were left out."""
-    # Threads that spin while they wait starve whatever else runs on the machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from cli.output import errors
     from offline.evaluate.model import load_model
     from offline.evaluate.run import Evaluation, EvaluationOptions, default_cache
@@ -403,8 +394,9 @@ def _plots_folder(plots: Path | None, json_file: Path | None) -> Path:
     return _DEFAULT_PLOTS if json_file is None else json_file.parent
 
 
-def _json(document: dict[str, Any]) -> str:
-    return json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+def _write_json(file: Path | None, document: dict[str, Any]) -> None:
+    if file is not None:
+        write_file(file, json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
 
 
 def _show_files(output: Path | None, plots: list[Path]) -> None:
