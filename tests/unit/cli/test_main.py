@@ -24,7 +24,7 @@ from services.contract.errors import (
 )
 from services.contract.values import Box, Gender
 
-MINE = ("demo", "serve", "stop", "ingest", "search", "catalogue", "users")
+COMMANDS = ("demo", "serve", "stop", "ingest", "search", "catalogue", "users")
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,7 @@ def test_help_lists_every_command_without_importing_what_they_need() -> None:
     assert done.stderr.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", MINE)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run([command, "--help"]) == output.EXIT_OK
     text, _ = said(capsys)

@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 class Catalogue:
-    """A catalogue in memory: knows what is new and changed, and can be told to fail."""
+    """A catalogue in memory that knows what is new and changed, and fails on demand."""
 
     def __init__(self, answer: Callable[[int, str], FashionError | None] = lambda call, product_id: None) -> None:
         self.known: dict[str, PhotographedRow] = {}
@@ -87,13 +87,13 @@ def prepared(dataset: Dataset, catalogue: Catalogue, limits: IngestLimits = LIMI
 
 
 async def test_every_row_is_sent_once_in_bounded_batches_a_few_at_a_time(folder: Path) -> None:
-    catalogue, told = Catalogue(), []
+    catalogue, counts = Catalogue(), []
     with open_dataset(folder) as dataset:
-        report = await prepared(dataset, catalogue, on_progress=told.append).run()
+        report = await prepared(dataset, catalogue, on_progress=counts.append).run()
     assert sorted(itertools.chain(*catalogue.calls)) == [str(number) for number in range(10)]
     assert max(len(call) for call in catalogue.calls) == 3
     assert catalogue.most_at_once <= 2
-    assert told == sorted(told) and told[-1] == 10
+    assert counts == sorted(counts) and counts[-1] == 10
     assert (report.created, report.updated, report.unchanged, report.failures) == (10, 0, 0, ())
     assert report.complete and report.rows_done == report.rows_chosen == 10
 
@@ -170,14 +170,14 @@ async def test_a_photograph_larger_than_a_message_is_named_and_not_sent(folder: 
 async def test_a_batch_turned_away_for_now_is_sent_again(folder: Path, error: FashionError) -> None:
     catalogue = Catalogue()
     catalogue.whole_batch_errors = [error, error]
-    told: list[tuple[str, float]] = []
+    retries: list[tuple[str, float]] = []
     with open_dataset(folder) as dataset:
         report = await prepared(
-            dataset, catalogue, on_retry=lambda why, delay_s: told.append((why.reason, delay_s))
+            dataset, catalogue, on_retry=lambda why, delay_s: retries.append((why.reason, delay_s))
         ).run()
     assert report.created == 10 and not report.failures
-    assert [reason for reason, _ in told] == [error.reason] * 2
-    assert all(0 < delay_s <= LIMITS.max_delay_s * 1.25 for _, delay_s in told)
+    assert [reason for reason, _ in retries] == [error.reason] * 2
+    assert all(0 < delay_s <= LIMITS.max_delay_s * 1.25 for _, delay_s in retries)
 
 
 async def test_rows_turned_away_for_now_alone_are_sent_again(folder: Path) -> None:

@@ -121,14 +121,14 @@ def test_a_download_that_fails_says_what_to_do(
 def test_download_prints_where_the_data_set_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    asked: list[str] = []
+    handles: list[str] = []
 
     def answer(handle: str) -> str:
-        asked.append(handle)
+        handles.append(handle)
         return str(tmp_path)
 
     monkeypatch.setattr(kagglehub, "dataset_download", answer)
     assert run(["dataset", "download"]) == 0
     assert run(["dataset", "download", "--full"]) == 0
-    assert asked == [commands.SMALL, commands.LARGE]
+    assert handles == [commands.SMALL, commands.LARGE]
     assert capsys.readouterr().out.split() == [str(tmp_path)] * 2

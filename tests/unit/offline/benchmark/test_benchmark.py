@@ -137,17 +137,17 @@ def test_a_trace_is_the_median_of_its_queries_step_by_step() -> None:
     from fashion.v1 import search_pb2
 
     def answer(total: int, embed_start: int, embed: int, search_start: int) -> search_pb2.FindSimilarResponse:
-        made = search_pb2.FindSimilarResponse()
+        response = search_pb2.FindSimilarResponse()
         for step, start, length in (
             (search_pb2.SEARCH_STEP_TOTAL, 0, total),
             (search_pb2.SEARCH_STEP_SEARCH, search_start, 500),
             (search_pb2.SEARCH_STEP_READ_DISLIKES, 10, 200),
             (search_pb2.SEARCH_STEP_EMBED, embed_start, embed),
         ):
-            timing = made.explanation.timings.add(step=step)
+            timing = response.explanation.timings.add(step=step)
             timing.start_offset.FromMicroseconds(start)
             timing.duration.FromMicroseconds(length)
-        return made
+        return response
 
     trace = medians(
         [

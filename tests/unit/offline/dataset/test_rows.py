@@ -46,7 +46,7 @@ def test_a_clean_row_becomes_a_product(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "kept"),
+    ("line", "name"),
     [
         (SHIRT + ", Slim, Long", "Harbour Men Blue Shirt, Slim, Long"),
         (SHIRT + ",,", "Harbour Men Blue Shirt"),
@@ -55,9 +55,9 @@ def test_a_clean_row_becomes_a_product(tmp_path: Path) -> None:
     ],
     ids=["unquoted commas", "empty fields too many", "not UTF-8", "a quote never closed"],
 )
-def test_a_row_that_can_be_repaired_is_kept_and_named(tmp_path: Path, line: str | bytes, kept: str) -> None:
+def test_a_row_that_can_be_repaired_is_kept_and_named(tmp_path: Path, line: str | bytes, name: str) -> None:
     with open_dataset(folder(tmp_path, line)) as dataset:
-        assert [row.name for row in dataset.rows] == [kept]
+        assert [row.name for row in dataset.rows] == [name]
         finding = only_finding(dataset)
         assert (finding.line, finding.id, finding.kind) == (2, "1", "repaired")
         assert dataset.report.rows_repaired == 1

@@ -17,11 +17,11 @@ def test_a_network_without_weights_is_named_and_never_given_a_result(
     def nowhere(*args: object, **kwargs: object) -> None:
         raise OSError("no route to host")
 
-    made = keras.applications.ResNet50
+    network = keras.applications.ResNet50
     monkeypatch.setattr(
         keras.applications,
         "ResNet50",
-        lambda **options: made(**options) if options["weights"] is None else nowhere(),
+        lambda **options: network(**options) if options["weights"] is None else nowhere(),
     )
     monkeypatch.setenv("EMBEDDER_RUNTIME", "fake")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

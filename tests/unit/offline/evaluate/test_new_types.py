@@ -1,4 +1,4 @@
-"""What becomes of types that a network never learned from, told by hand on a few products."""
+"""Derived types that a network never learned from, by hand on a few products."""
 
 import numpy as np
 import pytest

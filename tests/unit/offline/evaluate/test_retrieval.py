@@ -15,14 +15,14 @@ from tests.support.evaluated_shop import product, table
 
 
 class ScriptedService:
-    """Answers as it was told to, and keeps what it was asked."""
+    """Gives scripted answers, and records the calls."""
 
     def __init__(self, results: np.ndarray, fell_back: int = 0) -> None:
         self._served = Served(results, fell_back)
-        self.asked: list[tuple[str, int]] = []
+        self.calls: list[tuple[str, int]] = []
 
     def serve(self, path: str, queries: ProductTable, k: int, advance: Callable[[int], None]) -> Served:
-        self.asked.append((path, k))
+        self.calls.append((path, k))
         advance(len(queries))
         return self._served
 
@@ -135,9 +135,9 @@ def test_frequent_types_are_counted_over_both_sides_and_restrict_both() -> None:
     catalogue = joined(many("Men Shirts", 300), many("Women Shirts", 100), many("Men Belts", FREQUENT - 1))
     queries = joined(many("Men Shirts", 100, start=1000), many("Men Socks", 3, start=1000))
 
-    asked, searched = in_scope("types_500", queries, catalogue)
+    of_scope, searched = in_scope("types_500", queries, catalogue)
 
-    assert {one.article_type for one in asked.products} == {"Shirts"}
+    assert {one.article_type for one in of_scope.products} == {"Shirts"}
     assert len(searched) == 400
 
 
@@ -161,7 +161,7 @@ def test_each_scope_is_served_on_both_paths() -> None:
 
     found = evaluate_retrieval(queries, catalogue, make, family_of, 0, answered.append)
 
-    assert [service.asked for service in services] == [[("inventory", 10), ("photograph", 10)]] * 2
+    assert [service.calls for service in services] == [[("inventory", 10), ("photograph", 10)]] * 2
     assert len(found.rows) == 36
     assert sum(answered) == work(queries, catalogue) == 8
 

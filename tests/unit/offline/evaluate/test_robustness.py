@@ -94,8 +94,8 @@ def test_sheets_show_some_by_chance_and_the_worst(shop: Path) -> None:
     for row, truth in enumerate(queries.derived_types):
         # The first query alone has nothing but wrong results.
         results[row] = np.flatnonzero((types == truth) == (row > 0))[:10]
-    with open_dataset(shop / "queries") as asked, open_dataset(shop / "catalogue") as sold:
-        paths = write_sheets(asked, sold, queries, catalogue, results, 0, shop / "sheets")
+    with open_dataset(shop / "queries") as of_queries, open_dataset(shop / "catalogue") as of_catalogue:
+        paths = write_sheets(of_queries, of_catalogue, queries, catalogue, results, 0, shop / "sheets")
     assert [path.name for path in paths] == ["random.png", "worst.png"]
     worst = np.asarray(Image.open(paths[1]).convert("RGB"))
     green = (worst == (40, 140, 70)).all(axis=2)
