@@ -23,14 +23,14 @@ def show_retrieval(document: dict[str, Any]) -> None:
     _print(performance_table(document, brackets=False))
     if (gap := short_answer_gap(document)) >= _MIN_GAP_SHOWN:
         to.print(
-            "\nAn answer of one or two wrong products counts as within tolerance here. By the share of wrong products "
-            f"among those shown, 1 wrong and 2 wrong are up to {gap:.1f} points lower (performance_of_shown in JSON).",
+            "An answer of one or two wrong products counts as within tolerance here. By the share of wrong products "
+            f"among those shown, 1 wrong and 2 wrong are up to {gap:.1f} points lower (performance_of_shown in JSON).\n",
             style="dim",
         )
-    to.print("\nThe report measured on queries seen in training.\n", style="dim")
+    to.print("The report measured on queries seen in training.\n", style="dim")
     _print(figures_table(document))
     to.print(
-        "\nprecision@10 over the inventory: "
+        "precision@10 over the inventory: "
         + ", ".join(f"{feature} {percent(value)}" for feature, value in document["precision_at_10"].items())
         + f"; colour agreement {percent(document['colour_agreement_at_10'])}\n"
     )
