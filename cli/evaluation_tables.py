@@ -24,7 +24,7 @@ def show_retrieval(document: dict[str, Any]) -> None:
     if (gap := short_answer_gap(document)) >= _MIN_GAP_SHOWN:
         to.print(
             "An answer of one or two wrong products counts as within tolerance here. By the share of wrong products "
-            f"among those shown, 1 wrong and 2 wrong are up to {gap:.1f} points lower (performance_of_shown in JSON).\n",
+            f"among those shown, both figures are up to {gap:.1f} points lower (performance_of_shown in JSON).\n",
             style="dim",
         )
     to.print("The report measured on queries seen in training.\n", style="dim")
