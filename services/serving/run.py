@@ -27,6 +27,10 @@ _Method: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 EXIT_FAILED: Final = 1
 EXIT_BAD_SETTINGS: Final = 2
 
+_HEALTH_NAME: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+# Beyond this multiple of max_concurrent_calls gRPC itself refuses, without a reason.
+_FLOOD_FACTOR: Final = 4
+
 
 class ServeError(Exception):
     """The process cannot go on; the text is one line for the operator."""
@@ -271,11 +275,6 @@ def server_options(settings: ServerSettings) -> list[tuple[str, int]]:
         options.append(("grpc.max_connection_age_ms", int(settings.max_connection_age_s * 1000)))
         options.append(("grpc.max_connection_age_grace_ms", int(settings.grace_s * 1000)))
     return options
-
-
-_HEALTH_NAME: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-# Beyond this multiple of max_concurrent_calls gRPC itself refuses, without a reason.
-_FLOOD_FACTOR: Final = 4
 
 
 async def _serve_until_stopped(
