@@ -1,4 +1,4 @@
-"""Turns what callers ask for into messages of fashion.v1, and the messages that come back into JSON's answers."""
+"""Conversion from parameters to messages of fashion.v1, and from messages to the models of JSON."""
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -45,7 +45,7 @@ _DEGRADED: Final[MappingProxyType[int, answers.DegradedReason]] = MappingProxyTy
 _FACETED: Final[Mapping[int, Attribute]] = {
     search_pb2.Attribute.Value(f"ATTRIBUTE_{each.name.upper()}"): each for each in FACETED
 }
-# What a product without any field is in JSON.
+# The fields of a message without any value, as JSON shows them.
 _UNKNOWN: Final = {field.name: None if field.has_presence else "" for field in types_pb2.Product.DESCRIPTOR.fields}
 _STEPS: Final[MappingProxyType[int, answers.StepName]] = MappingProxyType(
     {
@@ -59,56 +59,56 @@ _STEPS: Final[MappingProxyType[int, answers.StepName]] = MappingProxyType(
 )
 
 
-def filter_to_proto(asked: FilterParameters) -> search_pb2.Filter | None:
-    """Packs a filter; None for one that asks nothing."""
-    packed = search_pb2.Filter()
+def filter_to_proto(parameters: FilterParameters) -> search_pb2.Filter | None:
+    """Packs a filter; None for one without conditions."""
+    message = search_pb2.Filter()
     for attribute in FILTERED:
         match attribute.kind:
             case Kind.LABEL:
-                if labels := getattr(asked, attribute.name):
-                    getattr(packed, attribute.name).any_of.extend(labels)
+                if labels := getattr(parameters, attribute.name):
+                    getattr(message, attribute.name).any_of.extend(labels)
             case Kind.GENDER:
-                if asked.gender:
-                    packed.gender.any_of.extend(map(conversion.gender_to_proto, asked.gender))
+                if parameters.gender:
+                    message.gender.any_of.extend(map(conversion.gender_to_proto, parameters.gender))
             case Kind.COLOUR:
-                if asked.base_colour or asked.excluded_colour:
-                    packed.base_colour.any_of.extend(asked.base_colour)
-                    packed.base_colour.none_of.extend(asked.excluded_colour)
-                    packed.base_colour.by_family = asked.colour_by_family
+                if parameters.base_colour or parameters.excluded_colour:
+                    message.base_colour.any_of.extend(parameters.base_colour)
+                    message.base_colour.none_of.extend(parameters.excluded_colour)
+                    message.base_colour.by_family = parameters.colour_by_family
             case Kind.YEAR:
-                if asked.year_first is not None:
-                    packed.year.first = asked.year_first
-                if asked.year_last is not None:
-                    packed.year.last = asked.year_last
-    return packed if packed.ByteSize() else None
+                if parameters.year_first is not None:
+                    message.year.first = parameters.year_first
+                if parameters.year_last is not None:
+                    message.year.last = parameters.year_last
+    return message if message.ByteSize() else None
 
 
-def similar_request(asked: SimilarParameters, query: str | bytes) -> search_pb2.FindSimilarRequest:
-    """Packs a search for a product's id, or for a photograph's bytes.
+def similar_request_to_proto(parameters: SimilarParameters, query: str | bytes) -> search_pb2.FindSimilarRequest:
+    """Packs a request for products similar to a product (its id) or a photograph (its bytes).
 
     Raises:
         InvalidInput: REGION_INVALID.
     """
-    scope = asked.scope
-    if scope is None and asked.derived_type:
+    scope = parameters.scope
+    if scope is None and parameters.derived_type:
         scope = Scope.DERIVED_TYPES
     request = search_pb2.FindSimilarRequest(
-        liked_product_ids=asked.liked,
-        disliked_product_ids=asked.disliked,
-        excluded_product_ids=asked.excluded,
-        user_id=asked.user_id or "",
-        filter=filter_to_proto(asked),
-        top_k=asked.limit,
+        liked_product_ids=parameters.liked,
+        disliked_product_ids=parameters.disliked,
+        excluded_product_ids=parameters.excluded,
+        user_id=parameters.user_id or "",
+        filter=filter_to_proto(parameters),
+        top_k=parameters.limit,
         scope=search_pb2.SEARCH_SCOPE_UNSPECIFIED if scope is None else _SCOPES[scope],
-        derived_types=asked.derived_type,
-        include_out_of_stock=asked.include_out_of_stock,
-        preference_policy=_POLICIES[asked.preference_policy],
-        explain=asked.explain,
+        derived_types=parameters.derived_type,
+        include_out_of_stock=parameters.include_out_of_stock,
+        preference_policy=_POLICIES[parameters.preference_policy],
+        explain=parameters.explain,
     )
     if isinstance(query, str):
         request.product_id = query
     else:
-        region = asked.region if isinstance(asked, PhotographParameters) else None
+        region = parameters.region if isinstance(parameters, PhotographParameters) else None
         request.image.CopyFrom(types_pb2.Image(content=query, region=_box(region)))
     return request
 
@@ -127,12 +127,12 @@ def _box(region: str | None) -> types_pb2.Box | None:
 
 
 def image_path(product_id: str) -> str:
-    """Names the photograph of a product at the gateway."""
+    """Returns the path of a product's photograph at the gateway."""
     return f"/v1/products/{quote(product_id, safe='')}/image"
 
 
-def product(message: types_pb2.Product) -> answers.Product:
-    """Unpacks a product; what is absent is None."""
+def product_from_proto(message: types_pb2.Product) -> answers.Product:
+    """Unpacks a product. Absent attributes are None."""
     fields: dict[str, Any] = {**_UNKNOWN, **{field.name: value for field, value in message.ListFields()}}
     fields["gender"] = conversion.gender_from_proto(message.gender)
     if fields["price"] is not None:
@@ -141,17 +141,17 @@ def product(message: types_pb2.Product) -> answers.Product:
 
 
 def _price(price: types_pb2.Price) -> answers.Price:
-    # At least the two digits that most currencies have; billionths where there are any.
+    # At least two digits, as in most currencies; up to nine if there are any.
     fraction = f"{price.nanos:09}".rstrip("0").ljust(2, "0")
     return answers.Price(amount=f"{price.units}.{fraction}", currency=price.currency_code)
 
 
-def similar_products(message: search_pb2.FindSimilarResponse) -> answers.SimilarProducts:
-    """Unpacks what was found."""
+def similar_products_from_proto(message: search_pb2.FindSimilarResponse) -> answers.SimilarProducts:
+    """Unpacks similar products."""
     excluded = frozenset(message.applied.excluded_colours)
     return answers.SimilarProducts(
         products=[
-            answers.SimilarProduct(product=product(each.product), similarity=each.similarity)
+            answers.SimilarProduct(product=product_from_proto(each.product), similarity=each.similarity)
             for each in message.products
         ],
         applied=_applied(message.applied),
@@ -166,7 +166,7 @@ def similar_products(message: search_pb2.FindSimilarResponse) -> answers.Similar
         ],
         before_colours=[
             answers.ComparedProduct(
-                product=product(each.product),
+                product=product_from_proto(each.product),
                 similarity=each.similarity,
                 left_out=each.product.base_colour in excluded,
             )
@@ -210,17 +210,17 @@ def _milliseconds(duration: Duration) -> float:
     return round(duration.ToNanoseconds() / 1e6, 3)
 
 
-def product_page(message: search_pb2.ListProductsResponse) -> answers.ProductPage:
+def product_page_from_proto(message: search_pb2.ListProductsResponse) -> answers.ProductPage:
     """Unpacks a page of products."""
     return answers.ProductPage(
-        products=[product(each) for each in message.products],
+        products=[product_from_proto(each) for each in message.products],
         next_page_token=message.next_page_token,
         total_count=message.total_size,
     )
 
 
-def facets(message: search_pb2.ListFacetsResponse) -> answers.Facets:
-    """Unpacks facets, and adds how they are called and how colours are painted."""
+def facets_from_proto(message: search_pb2.ListFacetsResponse) -> answers.Facets:
+    """Unpacks facets, and adds headings, kinds and the paint of colours."""
     return answers.Facets(
         facets=[
             answers.Facet(
@@ -245,7 +245,7 @@ def facets(message: search_pb2.ListFacetsResponse) -> answers.Facets:
     )
 
 
-def disliked_colours(colours: Iterable[search_pb2.DislikedColour]) -> answers.DislikedColours:
+def disliked_colours_from_proto(colours: Iterable[search_pb2.DislikedColour]) -> answers.DislikedColours:
     """Unpacks disliked colours."""
     return answers.DislikedColours(
         colours=[

@@ -1,4 +1,4 @@
-"""Turns messages of fashion.v1.SearchService into the values of search's domain, and back."""
+"""Conversion between messages of fashion.v1.SearchService and the values of the domain."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -58,7 +58,7 @@ _DEGRADED_TO_PROTO: Final = MappingProxyType(
         Degraded.PREDICTED_TYPE_NOT_IN_CATALOGUE: search_pb2.DEGRADED_REASON_PREDICTED_TYPE_NOT_IN_CATALOGUE,
     }
 )
-# The fields of a product that are the same in the message, by the same name.
+# The fields that have the same name and value in a product and in its message.
 _PLAIN_FIELDS: Final = (
     "id",
     *(each.name for each in ATTRIBUTES if each.kind not in {Kind.GENDER, Kind.PRICE}),
@@ -83,8 +83,8 @@ _OUTCOMES_TO_PROTO: Final = MappingProxyType(
 )
 
 
-def similar_request(message: search_pb2.FindSimilarRequest) -> SimilarRequest:
-    """Unpacks what a caller asks for.
+def similar_request_from_proto(message: search_pb2.FindSimilarRequest) -> SimilarRequest:
+    """Unpacks a request for similar products.
 
     Raises:
         InvalidInput: SCOPE_INVALID, PREFERENCE_POLICY_INVALID, FILTER_VALUE_UNKNOWN: an enumeration's value is unknown.
@@ -94,7 +94,7 @@ def similar_request(message: search_pb2.FindSimilarRequest) -> SimilarRequest:
             f"The scope {message.scope} is unknown.", reason="SCOPE_INVALID", metadata={"field": "scope"}
         )
     if message.preference_policy not in _POLICIES:
-        # Taken for best effort, it might show what the caller wanted to be kept from being shown.
+        # Never best effort: that could show colours which the caller required to be left out.
         raise InvalidInput(
             f"The preference policy {message.preference_policy} is unknown.",
             reason="PREFERENCE_POLICY_INVALID",
@@ -126,8 +126,8 @@ def similar_request(message: search_pb2.FindSimilarRequest) -> SimilarRequest:
     )
 
 
-def similar_response(answer: SimilarAnswer) -> search_pb2.FindSimilarResponse:
-    """Packs what was found."""
+def similar_answer_to_proto(answer: SimilarAnswer) -> search_pb2.FindSimilarResponse:
+    """Packs similar products."""
     result = answer.result
     return search_pb2.FindSimilarResponse(
         products=_hits_to_proto(result.hits),
@@ -148,7 +148,7 @@ def similar_response(answer: SimilarAnswer) -> search_pb2.FindSimilarResponse:
 
 
 def _hits_to_proto(hits: Iterable[Hit]) -> list[Mapping[str, Any]]:
-    # A message inside another is copied; a dictionary is not. On the way of every query.
+    # Dictionaries, because protobuf copies a message that is put into another. Every query runs through here.
     return [{"product": _product_fields(hit.product), "similarity": hit.similarity} for hit in hits]
 
 
@@ -171,7 +171,7 @@ def _duration(seconds: float) -> Duration:
 
 
 def filter_from_proto(message: search_pb2.Filter) -> Filter:
-    """Unpacks a filter; labels are checked where it is evaluated.
+    """Unpacks a filter. `filters.evaluate` checks its labels.
 
     Raises:
         InvalidInput: FILTER_VALUE_UNKNOWN: a gender is not stated, or unknown.
@@ -208,8 +208,8 @@ def _known_genders() -> Iterable[types_pb2.Gender]:
     return (conversion.gender_to_proto(gender) for gender in Gender)
 
 
-def upsert_row(message: search_pb2.ProductRow) -> UpsertRow:
-    """Unpacks a row to be written; what is wrong with its product stands in it."""
+def upsert_row_from_proto(message: search_pb2.ProductRow) -> UpsertRow:
+    """Unpacks a row to be written. The error of an invalid product takes its place."""
     content: Photograph | Embedding | None = None
     match message.WhichOneof("content"):
         case "image":
@@ -224,10 +224,10 @@ def upsert_row(message: search_pb2.ProductRow) -> UpsertRow:
 
 
 def product_from_proto(message: types_pb2.Product) -> Product:
-    """Unpacks a product; `derived_type`, which is output only, is passed over.
+    """Unpacks a product, without the output-only `derived_type`.
 
     Raises:
-        InvalidInput: as `validate_product`.
+        InvalidInput: see `validate_product`.
     """
     fields: dict[str, Any] = {"id": message.id}
     for field, value in message.ListFields():
@@ -243,7 +243,7 @@ def product_from_proto(message: types_pb2.Product) -> Product:
 
 
 def product_to_proto(product: Product) -> types_pb2.Product:
-    """Packs a product; what is unknown stays absent."""
+    """Packs a product. Unknown attributes are absent."""
     return types_pb2.Product(**_product_fields(product))
 
 
@@ -255,8 +255,8 @@ def _product_fields(product: Product) -> dict[str, Any]:
     return fields
 
 
-def upsert_response(rows: Sequence[UpsertRow], report: UpsertReport) -> search_pb2.UpsertProductsResponse:
-    """Packs what became of the rows."""
+def upsert_report_to_proto(rows: Sequence[UpsertRow], report: UpsertReport) -> search_pb2.UpsertProductsResponse:
+    """Packs the results of an upsert, one per row."""
     results: list[search_pb2.UpsertResult] = []
     for row, result in zip(rows, report.results, strict=True):
         if isinstance(result, FashionError):
@@ -274,8 +274,8 @@ def upsert_response(rows: Sequence[UpsertRow], report: UpsertReport) -> search_p
     return search_pb2.UpsertProductsResponse(results=results, index_version=report.index_version)
 
 
-def delete_response(product_ids: Sequence[str], report: DeleteReport) -> search_pb2.DeleteProductsResponse:
-    """Packs what became of the ids."""
+def delete_report_to_proto(product_ids: Sequence[str], report: DeleteReport) -> search_pb2.DeleteProductsResponse:
+    """Packs the results of a deletion, one per id."""
     return search_pb2.DeleteProductsResponse(
         results=[
             search_pb2.DeleteResult(product_id=product_id, status=conversion.row_error_to_proto(error))
@@ -285,7 +285,7 @@ def delete_response(product_ids: Sequence[str], report: DeleteReport) -> search_
     )
 
 
-def disliked_colour(message: search_pb2.DislikedColour) -> DislikedColour:
+def disliked_colour_from_proto(message: search_pb2.DislikedColour) -> DislikedColour:
     """Unpacks a disliked colour."""
     return DislikedColour(message.colour, message.exact)
 
@@ -293,14 +293,14 @@ def disliked_colour(message: search_pb2.DislikedColour) -> DislikedColour:
 def disliked_colours_to_proto(
     colours: Iterable[DislikedColour], covered: Iterable[Sequence[str]]
 ) -> list[search_pb2.DislikedColour]:
-    """Packs disliked colours with those that each stands for."""
+    """Packs disliked colours, each with the colours that it covers."""
     return [
         search_pb2.DislikedColour(colour=each.colour, exact=each.exact, covered_colours=stands_for)
         for each, stands_for in zip(colours, covered, strict=True)
     ]
 
 
-def facets_response(facets: Facets) -> search_pb2.ListFacetsResponse:
+def facets_to_proto(facets: Facets) -> search_pb2.ListFacetsResponse:
     """Packs facets."""
     return search_pb2.ListFacetsResponse(
         facets=[
@@ -317,7 +317,7 @@ def facets_response(facets: Facets) -> search_pb2.ListFacetsResponse:
     )
 
 
-def index_response(facts: CatalogueFacts) -> search_pb2.GetIndexResponse:
+def catalogue_facts_to_proto(facts: CatalogueFacts) -> search_pb2.GetIndexResponse:
     """Packs facts about the index."""
     update_time = None
     if facts.update_time is not None:

@@ -33,21 +33,23 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         self, request: search_pb2.FindSimilarRequest, context: _Context
     ) -> search_pb2.FindSimilarResponse:
         """Finds the products most similar to a product, a photograph or an embedding."""
-        return conversion.similar_response(await self._search.find_similar(conversion.similar_request(request)))
+        return conversion.similar_answer_to_proto(
+            await self._search.find_similar(conversion.similar_request_from_proto(request))
+        )
 
     async def UpsertProducts(  # noqa: N802
         self, request: search_pb2.UpsertProductsRequest, context: _Context
     ) -> search_pb2.UpsertProductsResponse:
         """Creates or replaces products."""
-        rows = [conversion.upsert_row(row) for row in request.rows]
-        return conversion.upsert_response(rows, await self._search.upsert_products(rows))
+        rows = [conversion.upsert_row_from_proto(row) for row in request.rows]
+        return conversion.upsert_report_to_proto(rows, await self._search.upsert_products(rows))
 
     async def DeleteProducts(  # noqa: N802
         self, request: search_pb2.DeleteProductsRequest, context: _Context
     ) -> search_pb2.DeleteProductsResponse:
         """Deletes products and their photographs."""
         product_ids = tuple(request.product_ids)
-        return conversion.delete_response(product_ids, await self._search.delete_products(product_ids))
+        return conversion.delete_report_to_proto(product_ids, await self._search.delete_products(product_ids))
 
     async def GetProduct(  # noqa: N802
         self, request: search_pb2.GetProductRequest, context: _Context
@@ -87,13 +89,13 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         self, request: search_pb2.ListFacetsRequest, context: _Context
     ) -> search_pb2.ListFacetsResponse:
         """Counts the products of the catalogue by the values of their attributes."""
-        return conversion.facets_response(await self._search.list_facets(conversion.filter_from_proto(request.filter)))
+        return conversion.facets_to_proto(await self._search.list_facets(conversion.filter_from_proto(request.filter)))
 
     async def AddDislikedColours(  # noqa: N802
         self, request: search_pb2.AddDislikedColoursRequest, context: _Context
     ) -> search_pb2.AddDislikedColoursResponse:
         """Adds colours that a user dislikes."""
-        named = [conversion.disliked_colour(colour) for colour in request.colours]
+        named = [conversion.disliked_colour_from_proto(colour) for colour in request.colours]
         colours = await self._search.add_disliked_colours(request.user_id, named)
         return search_pb2.AddDislikedColoursResponse(colours=await self._with_covered(colours))
 
@@ -121,7 +123,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         self, request: search_pb2.GetIndexRequest, context: _Context
     ) -> search_pb2.GetIndexResponse:
         """Returns facts about the index."""
-        return conversion.index_response(await self._search.get_index())
+        return conversion.catalogue_facts_to_proto(await self._search.get_index())
 
     async def _with_covered(self, colours: Sequence[DislikedColour]) -> list[search_pb2.DislikedColour]:
         return conversion.disliked_colours_to_proto(colours, await self._search.covered(colours))

@@ -59,7 +59,7 @@ def products_router(backend: Backend, thumbnails: Thumbnails, settings: GatewayS
             )
         )
         response.headers["Cache-Control"] = cached
-        return conversion.product_page(page)
+        return conversion.product_page_from_proto(page)
 
     @router.get(
         "/v1/facets",
@@ -72,7 +72,7 @@ def products_router(backend: Backend, thumbnails: Thumbnails, settings: GatewayS
         filter = conversion.filter_to_proto(parameters)
         facets = await backend.ask(lambda search: search.list_facets(filter))
         response.headers["Cache-Control"] = cached
-        return conversion.facets(facets)
+        return conversion.facets_from_proto(facets)
 
     @router.get(
         "/v1/products/{product_id}",
@@ -84,7 +84,7 @@ def products_router(backend: Backend, thumbnails: Thumbnails, settings: GatewayS
         """Returns one product of the catalogue."""
         answer = await backend.ask(lambda search: search.get_product(path_value(product_id)))
         response.headers["Cache-Control"] = cached
-        return conversion.product(answer.product)
+        return conversion.product_from_proto(answer.product)
 
     @router.get(
         "/v1/products/{product_id}/image",

@@ -44,12 +44,12 @@ def similar_router(backend: Backend, access: Access, settings: GatewaySettings) 
         """
         if parameters.user_id is not None:
             access.require(request, parameters.user_id)
-        message = conversion.similar_request(parameters, path_value(product_id))
+        message = conversion.similar_request_to_proto(parameters, path_value(product_id))
         answer = await backend.ask(lambda search: search.find_similar(message))
         # An answer for a user is private; timings and degraded answers are of this request only.
         shared = parameters.user_id is None and not parameters.explain and not answer.applied.degraded
         response.headers["Cache-Control"] = public(settings.public_max_age_s) if shared else PRIVATE
-        return conversion.similar_products(answer)
+        return conversion.similar_products_from_proto(answer)
 
     @router.post(
         "/v1/similar",
@@ -79,9 +79,9 @@ def similar_router(backend: Backend, access: Access, settings: GatewaySettings) 
         parameters, query = await similar_query(request, settings.upload_timeout_s, settings.max_image_bytes)
         if parameters.user_id is not None:
             access.require(request, parameters.user_id)
-        message = conversion.similar_request(parameters, query)
+        message = conversion.similar_request_to_proto(parameters, query)
         answer = await backend.ask(lambda search: search.find_similar(message))
         response.headers["Cache-Control"] = PRIVATE
-        return conversion.similar_products(answer)
+        return conversion.similar_products_from_proto(answer)
 
     return router

@@ -39,7 +39,9 @@ def users_router(backend: Backend, access: Access) -> APIRouter:
         """Lists the colours that a user dislikes; none for an unknown user."""
         user = _permitted(access, request, user_id)
         response.headers["Cache-Control"] = PRIVATE
-        return conversion.disliked_colours((await backend.ask(lambda s: s.list_disliked_colours(user))).colours)
+        return conversion.disliked_colours_from_proto(
+            (await backend.ask(lambda s: s.list_disliked_colours(user))).colours
+        )
 
     @router.put(
         "/v1/users/{user_id}/disliked-colours/{colour}",
@@ -59,7 +61,7 @@ def users_router(backend: Backend, access: Access) -> APIRouter:
         user, name = _permitted(access, request, user_id), path_value(colour)
         answer = await backend.ask(lambda search: search.add_disliked_colours(user, [name], exact=exact))
         response.headers["Cache-Control"] = PRIVATE
-        return conversion.disliked_colours(answer.colours)
+        return conversion.disliked_colours_from_proto(answer.colours)
 
     @router.delete(
         "/v1/users/{user_id}/disliked-colours/{colour}",
@@ -75,7 +77,7 @@ def users_router(backend: Backend, access: Access) -> APIRouter:
         user, name = _permitted(access, request, user_id), path_value(colour)
         answer = await backend.ask(lambda search: search.remove_disliked_colours(user, [name]))
         response.headers["Cache-Control"] = PRIVATE
-        return conversion.disliked_colours(answer.colours)
+        return conversion.disliked_colours_from_proto(answer.colours)
 
     @router.delete(
         "/v1/users/{user_id}",

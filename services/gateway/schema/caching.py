@@ -1,4 +1,4 @@
-"""Says how long answers may be kept, and answers what the caller has already (RFC 9110, RFC 9111)."""
+"""Cache headers and conditional responses (RFC 9110, RFC 9111)."""
 
 from typing import Final
 
@@ -6,17 +6,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 PRIVATE: Final = "private, no-store"
-# May be kept, but asked about each time.
+# May be stored, but must be revalidated before each use.
 REVALIDATE: Final = "no-cache"
 
 
 def public(max_age_s: int) -> str:
-    """Lets anybody keep an answer for so many seconds."""
+    """Returns the header that lets shared caches store a response for this many seconds."""
     return f"public, max-age={max_age_s}"
 
 
 def tagged(request: Request, content: bytes, media_type: str, etag: str, headers: dict[str, str]) -> Response:
-    """Answers with some content, or with 304 where the caller has this very content.
+    """Responds with the content, or with 304 if the caller already has it.
 
     Args:
         request: may hold If-None-Match.

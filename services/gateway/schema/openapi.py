@@ -1,4 +1,4 @@
-"""Completes the OpenAPI document: what every error looks like, who may call, and bodies of several types."""
+"""Completes the OpenAPI document: problem documents, tokens, and bodies of several types."""
 
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ _HEADERS: Final[dict[int, dict[str, Any]]] = {
     405: {"Allow": "The methods that the path has."},
     503: {"Retry-After": "When to ask again, in seconds."},
 }
-# Any request may end so.
+# Any request may fail with these.
 _ALWAYS: Final = (400, 500, 503, 504)
 _TITLES: Final = {500: "Internal error", **{kind.status: kind.title for kind in KINDS.values()}}
 _TITLES[409] = "Made by another model"
@@ -29,7 +29,7 @@ _TITLES[503] = "Too much to do, still starting, or a part is down"
 
 
 def problems(*statuses: int, reasons: str = "") -> dict[int | str, dict[str, Any]]:
-    """Describes how a request may fail, beside what any may; `reasons` lists the operation's own for people."""
+    """Describes the failures of an operation, with those of any request. `reasons` lists the operation's own."""
     described: dict[int | str, dict[str, Any]] = {}
     for status in sorted({*_ALWAYS, *statuses}):
         text = _TITLES[status] + (f". Reasons: {reasons}" if reasons and status == 400 else "")
@@ -78,14 +78,14 @@ def similar_bodies() -> dict[str, Any]:
 
 
 def document(app: FastAPI) -> dict[str, Any]:
-    """Makes the OpenAPI document of an application, once."""
+    """Returns the OpenAPI document of an application; builds it once."""
     if app.openapi_schema:
         return app.openapi_schema
     made = get_openapi(
         title=app.title, version=app.version, summary=app.summary, description=app.description, routes=app.routes
     )
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
-    # Requests that are wrong get a problem, not FastAPI's own kind of answer.
+    # An invalid request gets a problem document, not FastAPI's own kind of error.
     for own in ("HTTPValidationError", "ValidationError"):
         schemas.pop(own, None)
     for operations in made["paths"].values():
@@ -128,6 +128,6 @@ def _add(schemas: dict[str, Any], model: type[BaseModel]) -> None:
 
 
 def _without_null_default(schema: dict[str, Any]) -> None:
-    # Absent is absent: null is no value that could be sent.
+    # An absent parameter is left out; null cannot be sent.
     if schema.get("default", "") is None:
         del schema["default"]

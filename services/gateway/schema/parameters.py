@@ -1,4 +1,4 @@
-"""What callers may ask for: query parameters, form fields and JSON bodies are checked by the same models."""
+"""The parameters of requests: one set of models for the query, form fields and JSON bodies."""
 
 from enum import StrEnum
 from typing import Annotated, Any, Final, get_origin
@@ -11,7 +11,7 @@ from services.contract.values import Gender
 
 WIDTHS: Final = (120, 240, 480, 960)
 
-# Which characters an identifier may hold is search's to say; this is only what JSON Schema can say of it.
+# Search checks the characters of an identifier. JSON Schema can only limit its length.
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=MAX_LABEL_CHARACTERS)]
 Year = Annotated[int, Field(ge=YEARS.start, le=YEARS.stop - 1)]
@@ -30,14 +30,14 @@ class Scope(StrEnum):
 
 
 class PreferencePolicy(StrEnum):
-    """What to do where the user's dislikes cannot be read."""
+    """What to do if the user's dislikes cannot be read."""
 
     BEST_EFFORT = "best_effort"
     REQUIRED = "required"
 
 
 def _any_of(name: str) -> Any:
-    """Describes the parameter that asks for some values of an attribute."""
+    """Returns the field of a parameter that lists accepted values of an attribute."""
     attribute = BY_NAME[name]
     return Field(
         default_factory=list, description=f"{attribute.description}: any of these.", examples=[[attribute.example]]
@@ -45,7 +45,7 @@ def _any_of(name: str) -> Any:
 
 
 class FilterParameters(BaseModel):
-    """Which products are eligible: those that pass every parameter that is given, repeated ones by any value."""
+    """Which products are eligible: those that match every given parameter. A repeated one matches by any value."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -142,7 +142,7 @@ class SimilarBody(SimilarParameters):
 
 
 def list_fields(model: type[BaseModel]) -> frozenset[str]:
-    """Names the fields of a model that may be repeated."""
+    """Returns the names of the fields that may be repeated."""
     return frozenset(name for name, field in model.model_fields.items() if _is_list(field.annotation))
 
 

@@ -1,4 +1,4 @@
-"""The one table from error categories to HTTP statuses, and the problem documents (RFC 9457) that callers get."""
+"""The table from error categories to HTTP statuses, and problem documents (RFC 9457)."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,22 +24,22 @@ from services.gateway.schema.answers import Problem
 MEDIA_TYPE: Final = "application/problem+json"
 INTERNAL_REASON: Final = "INTERNAL"
 INTERNAL_DETAIL: Final = "An internal error occurred; the server's log tells more under this request id."
-# When to ask again what may go better then, in seconds.
+# Seconds after which to repeat a request that may succeed then.
 RETRY_AFTER_S: Final = 1.0
 
 _MAX_DETAIL: Final = 1000
 
 
 class Unauthenticated(FashionError):
-    """The caller has not shown whose shopper it speaks for, or not in a way that counts."""
+    """The caller has no valid token for the user."""
 
 
 class Forbidden(FashionError):
-    """What the caller has shown does not allow this."""
+    """The caller's token does not allow this request."""
 
 
 class MethodNotAllowed(FashionError):
-    """The path has no such method; `metadata` holds those that it has under "allow"."""
+    """The path does not have this method; "allow" in `metadata` lists those that it has."""
 
 
 class RequestTimeout(FashionError):
@@ -47,11 +47,11 @@ class RequestTimeout(FashionError):
 
 
 class PayloadTooLarge(FashionError):
-    """The request's body is longer than what is accepted."""
+    """The request's body is too long."""
 
 
 class UnsupportedMediaType(FashionError):
-    """The request's body is of a type that is not understood here."""
+    """The request's body has an unsupported media type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ KINDS: Final[Mapping[type[FashionError], Kind]] = MappingProxyType(
         ModelMismatch: Kind(409, "model-mismatch", "Made by another model"),
         PayloadTooLarge: Kind(413, "payload-too-large", "Payload too large"),
         UnsupportedMediaType: Kind(415, "unsupported-media-type", "Unsupported media type"),
-        # None of the caller's doing, unlike 429: everybody's calls together are too many.
+        # Not 429: the calls of all clients together are too many, not those of this one.
         Overloaded: Kind(503, "overloaded", "Too much to do"),
         Unavailable: Kind(503, "unavailable", "Temporarily unavailable"),
         DeadlineExceeded: Kind(504, "deadline-exceeded", "Not answered in time"),
@@ -83,7 +83,7 @@ KINDS: Final[Mapping[type[FashionError], Kind]] = MappingProxyType(
 )
 INTERNAL: Final = Kind(500, "internal", "Internal error")
 
-# What the embedder finds out about a photograph is invalid input over gRPC; HTTP has statuses of its own for it.
+# Invalid input over gRPC; for these problems of a photograph HTTP has statuses of its own.
 _KINDS_BY_REASON: Final[Mapping[str, Kind]] = MappingProxyType(
     {
         "IMAGE_TOO_LARGE": KINDS[PayloadTooLarge],
@@ -93,14 +93,14 @@ _KINDS_BY_REASON: Final[Mapping[str, Kind]] = MappingProxyType(
 
 
 def kind_of(error: BaseException) -> Kind:
-    """Returns the kind of problem that an error is: its category's, an internal one for whatever is none."""
+    """Returns the kind of problem for an error: by its category, otherwise internal."""
     if isinstance(error, InvalidInput) and error.reason in _KINDS_BY_REASON:
         return _KINDS_BY_REASON[error.reason]
     return next((KINDS[category] for category in type(error).__mro__ if category in KINDS), INTERNAL)
 
 
 def problem_of(error: BaseException, request_id: str) -> Problem:
-    """Describes an error to the caller; what is none of the categories tells nothing of itself."""
+    """Returns the problem document of an error. One without a category reveals nothing."""
     kind = kind_of(error)
     detail, reason, metadata = INTERNAL_DETAIL, INTERNAL_REASON, dict[str, str]()
     if isinstance(error, FashionError) and kind is not INTERNAL:
@@ -117,7 +117,7 @@ def problem_of(error: BaseException, request_id: str) -> Problem:
 
 
 def problem_response(error: BaseException, request_id: str) -> JSONResponse:
-    """Makes the answer to a request that failed."""
+    """Returns the response to a failed request."""
     problem = problem_of(error, request_id)
     headers: dict[str, str] = {"Cache-Control": "no-store"}
     if isinstance(error, Unauthenticated):
@@ -128,7 +128,7 @@ def problem_response(error: BaseException, request_id: str) -> JSONResponse:
     elif isinstance(error, MethodNotAllowed):
         headers["Allow"] = error.metadata["allow"]
     elif isinstance(error, (PayloadTooLarge, RequestTimeout)):
-        # The rest of the body is not waited for.
+        # The rest of the body is not read.
         headers["Connection"] = "close"
     elif problem.status == KINDS[Unavailable].status:
         headers["Retry-After"] = str(math.ceil(RETRY_AFTER_S))
@@ -136,7 +136,7 @@ def problem_response(error: BaseException, request_id: str) -> JSONResponse:
 
 
 def invalid_request(errors: Sequence[Any]) -> InvalidInput:
-    """Turns what pydantic says about a request into one sentence that names the first wrong parameter."""
+    """Returns the error for a failed validation: one sentence that names the first invalid parameter."""
     first = errors[0]
     # ("query", "limit"), ("body", "liked", 3), …
     field = ".".join(str(part) for part in first["loc"] if part not in {"query", "path", "body"}) or "body"
@@ -148,7 +148,7 @@ def invalid_request(errors: Sequence[Any]) -> InvalidInput:
 
 
 def validated(model: type[BaseModel], values: object) -> Any:
-    """Checks values that did not come as FastAPI's own parameters.
+    """Validates values that FastAPI did not parse.
 
     Raises:
         InvalidInput: REQUEST_INVALID.
@@ -160,5 +160,5 @@ def validated(model: type[BaseModel], values: object) -> Any:
 
 
 def _encodable(text: str) -> str:
-    # Half of a surrogate pair, which JSON lets through, cannot be sent.
+    # JSON allows half of a surrogate pair, which UTF-8 cannot encode.
     return text.encode("utf-8", errors="replace").decode()

@@ -1,4 +1,4 @@
-"""Takes apart the body of `POST /v1/similar`: a form with a photograph, a photograph alone, or JSON."""
+"""Reads the body of `POST /v1/similar`: a form with a photograph, a photograph alone, or JSON."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from services.gateway.schema.parameters import PhotographParameters, SimilarBody
 from services.gateway.schema.problems import PayloadTooLarge, RequestTimeout, UnsupportedMediaType, validated
 
 IMAGE_FIELD: Final = "image"
-# What of photographs is understood is the embedder's to say, by their content; these are the types that mean one.
+# The media types of a photograph. Whether its content is one is for the embedder to say.
 _IMAGE_TYPES: Final = {"image/jpeg", "image/jpg", "image/png", "image/webp", "application/octet-stream"}
 _MAX_JSON_BYTES: Final = 256 * 1024
 _MAX_FIELDS: Final = 2000
@@ -28,7 +28,7 @@ async def similar_query(
 ) -> tuple[SimilarParameters, str | bytes]:
     """Reads what to find: parameters, and the id of a product or a photograph's bytes.
 
-    Parameters may stand in the query too; those of the body come before.
+    Parameters may also stand in the query. Those of the body take precedence.
 
     Raises:
         InvalidInput: REQUEST_INVALID, IMAGE_MISSING, IMAGE_EMPTY, BODY_MALFORMED.
@@ -56,7 +56,7 @@ async def similar_query(
         raise InvalidInput("The image is empty: 0 bytes.", reason="IMAGE_EMPTY", metadata={"field": IMAGE_FIELD})
     if len(image) > max_image_bytes:
         raise PayloadTooLarge(
-            f"The image has {len(image)} bytes, at most {max_image_bytes} are accepted.",
+            f"The image has {len(image)} bytes. At most {max_image_bytes} are accepted.",
             reason="IMAGE_TOO_LARGE",
             metadata={"bytes": str(len(image)), "max_bytes": str(max_image_bytes)},
         )
@@ -79,7 +79,7 @@ async def _form(request: Request) -> tuple[Mapping[str, Any], bytes]:
             images = [value for name, value in items if name == IMAGE_FIELD]
             if len(images) != 1 or not isinstance(images[0], UploadFile):
                 raise InvalidInput(
-                    f'The form should hold one file named "{IMAGE_FIELD}".',
+                    f'The form must hold one file named "{IMAGE_FIELD}".',
                     reason="IMAGE_MISSING",
                     metadata={"field": IMAGE_FIELD},
                 )
@@ -101,7 +101,7 @@ async def _form(request: Request) -> tuple[Mapping[str, Any], bytes]:
 def _json_object(content: bytes) -> Mapping[str, Any]:
     if len(content) > _MAX_JSON_BYTES:
         raise PayloadTooLarge(
-            f"A JSON body may have {_MAX_JSON_BYTES} bytes at most.",
+            f"A JSON body may have at most {_MAX_JSON_BYTES} bytes.",
             reason="BODY_TOO_LARGE",
             metadata={"max_bytes": str(_MAX_JSON_BYTES)},
         )
@@ -110,12 +110,12 @@ def _json_object(content: bytes) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as error:
         raise _malformed("it is not JSON") from error
     if not isinstance(fields, dict):
-        raise _malformed("it should be a JSON object")
+        raise _malformed("it is not a JSON object")
     return fields
 
 
 def _grouped(items: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Gathers repeated parameters; of one that may not be repeated, two are passed on to be refused."""
+    """Gathers repeated parameters. Keeps both values of one that may not be repeated, so that it is refused."""
     values: dict[str, list[str]] = {}
     for name, value in items:
         values.setdefault(name, []).append(value)
@@ -123,4 +123,4 @@ def _grouped(items: Iterable[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _malformed(why: str) -> InvalidInput:
-    return InvalidInput(f"The request's body cannot be read: {why[:200]}", reason="BODY_MALFORMED")
+    return InvalidInput(f"The body of the request cannot be read: {why[:200].rstrip('.')}.", reason="BODY_MALFORMED")

@@ -1,4 +1,4 @@
-"""The catalogue's SQLite file: its lock, its schema, and how a product stands in a row."""
+"""The catalogue's SQLite file: its lock, its schema and migrations, and a product as a row."""
 
 import fcntl
 import logging
@@ -17,12 +17,12 @@ _logger = logging.getLogger(__name__)
 
 
 class CatalogueUnusable(Exception):
-    """A data directory cannot be opened; the text says why and what to do."""
+    """A data directory cannot be opened. The text says why and what to do."""
 
 
-# "fash": tells a catalogue from any other SQLite file.
+# "fash": distinguishes a catalogue from any other SQLite file.
 APPLICATION_ID: Final = 0x66617368
-# What brings the schema of a version to the next one, from version 1 on. Never change one that was released.
+# The statements that bring the schema from each version, starting with 1, to the next. Never change a released one.
 _MIGRATIONS: Final = (("ALTER TABLE products ADD COLUMN brand TEXT",),)
 SCHEMA_VERSION: Final = 1 + len(_MIGRATIONS)
 
@@ -113,13 +113,13 @@ def region_of(row: sqlite3.Row) -> Box | None:
 
 
 class DirectoryLock:
-    """Keeps a second process from a data directory for as long as this one lives; a crash gives it free."""
+    """Keeps other processes out of a data directory while this one lives. A crash releases it too."""
 
     def __init__(self, path: Path) -> None:
         """Takes the lock.
 
         Raises:
-            CatalogueUnusable: another process has it.
+            CatalogueUnusable: another process holds it.
         """
         # Append mode: opening must not erase the process id that the owner wrote.
         self._file: BinaryIO = path.open("a+b")
@@ -130,23 +130,23 @@ class DirectoryLock:
             owner = self._file.read(32).decode("ascii", "replace").strip() or "unknown"
             self._file.close()
             raise CatalogueUnusable(
-                f"the data directory {path.parent} is in use by another server (process {owner}); "
-                "stop that one, or choose another directory"
+                f"The data directory {path.parent} is in use by another server (process {owner}). "
+                "Stop that one, or choose another directory."
             ) from error
         self._file.truncate(0)
         self._file.write(str(os.getpid()).encode("ascii"))
         self._file.flush()
 
     def release(self) -> None:
-        """Gives the directory free."""
+        """Releases the directory."""
         self._file.close()
 
 
 def connect(path: Path) -> sqlite3.Connection:
     """Opens the database of a catalogue, makes it where there is none, and brings an older schema up to date.
 
-    Every transaction is on disk when it is committed. Transactions are begun by hand. May be used by several threads,
-    one at a time.
+    A committed transaction is on disk. Transactions are begun by hand. Several threads may use the connection, one at
+    a time.
 
     Raises:
         CatalogueUnusable: it is no catalogue, or one of a newer schema.
@@ -159,7 +159,7 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise CatalogueUnusable(f"{path} cannot be read as a catalogue: {error}") from error
+        raise CatalogueUnusable(f"{path} cannot be read as a catalogue: {error}.") from error
     except CatalogueUnusable:
         connection.close()
         raise
@@ -167,24 +167,26 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
-    """Opens the database of a catalogue to look at, also while a server has it open and writes to it.
+    """Opens the database of a catalogue for reading only, even while a server writes to it.
 
     Raises:
         CatalogueUnusable: it is not there, is no catalogue, or one of another schema.
     """
     if not path.is_file():
-        raise CatalogueUnusable(f"there is no catalogue in {path.parent}; name another data directory, or ingest first")
+        raise CatalogueUnusable(
+            f"There is no catalogue in {path.parent}. Name another data directory, or ingest first."
+        )
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     connection.row_factory = sqlite3.Row
     try:
         if (version := _known_version(connection, path)) != SCHEMA_VERSION:
             raise CatalogueUnusable(
                 f"{path} has the old schema version {version}, and this program reads version {SCHEMA_VERSION}. "
-                f"Start the server on it once to bring it up to date: fashion serve --data-dir {path.parent}"
+                f"Start the server on it once to bring it up to date: fashion serve --data-dir {path.parent}."
             )
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise CatalogueUnusable(f"{path} cannot be read as a catalogue: {error}") from error
+        raise CatalogueUnusable(f"{path} cannot be read as a catalogue: {error}.") from error
     except CatalogueUnusable:
         connection.close()
         raise
@@ -192,13 +194,13 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
 
 
 def in_transaction(connection: sqlite3.Connection, work: Callable[[], None]) -> None:
-    """Does all of some work, or none of it."""
+    """Does all of the work, or none of it."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         work()
         connection.execute("COMMIT")
     except BaseException:
-        # A failed commit may have rolled back by itself; the error that matters is the one under way.
+        # A failed commit may have rolled back already. The first error is the one to report.
         with suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
         raise
@@ -227,11 +229,11 @@ def _known_version(connection: sqlite3.Connection, path: Path) -> int:
     """Returns the schema version of a catalogue, at most that of this program."""
     application_id, version = _marks(connection)
     if application_id != APPLICATION_ID:
-        raise CatalogueUnusable(f"{path} is a database, but none of a catalogue; choose another data directory")
+        raise CatalogueUnusable(f"{path} is a database, but not one of a catalogue. Choose another data directory.")
     if not 1 <= version <= SCHEMA_VERSION:
         raise CatalogueUnusable(
-            f"{path} has schema version {version}, and this program reads versions up to {SCHEMA_VERSION}: "
-            "run the version that wrote it, or choose another data directory and ingest again"
+            f"{path} has schema version {version}, and this program reads versions up to {SCHEMA_VERSION}. "
+            "Run the version that wrote it, or choose another data directory and ingest again."
         )
     return version
 

@@ -1,4 +1,4 @@
-"""What a product of the catalogue is, and which rows are accepted as one."""
+"""The product of a catalogue, and the validation of its attributes."""
 
 import re
 import sys
@@ -33,11 +33,11 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """A product of the catalogue; what is unknown is None. Made by `validate_product`, which keeps the limits.
+    """A product of the catalogue. An unknown attribute is None. `validate_product` checks the limits.
 
     Attributes:
         id: the shop's own identifier.
-        gender: whom it is made for.
+        gender: the gender it is made for.
         sub_category: such as "Topwear".
         article_type: such as "Tshirts".
         master_category: such as "Apparel".

@@ -34,7 +34,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "Yellow": ("Mustard",),
     }
 )
-# How many near colours an error names.
+# Number of near colours that an error names.
 NEAREST_NAMED = 3
 
 # Words, then whole names, that mean the same.

@@ -1,4 +1,4 @@
-"""Counts products by the values of their attributes: what a list can be narrowed down by."""
+"""Counts products by the values of their attributes."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from services.search.filters.filter import NO_CODE, NO_YEAR, AttributeColumns, F
 
 @dataclass(frozen=True, slots=True)
 class FacetValue:
-    """A value, how many products have it, and for a colour the family that it belongs to ("" for anything else)."""
+    """A value, the number of products that have it, and a colour's family ("" for other attributes)."""
 
     value: str
     count: int
@@ -22,7 +22,7 @@ class FacetValue:
 
 @dataclass(frozen=True, slots=True)
 class Facets:
-    """What a filter leaves.
+    """The facets of the products that pass a filter.
 
     Attributes:
         values: name of the attribute -> its values, the most frequent first, equally frequent ones in alphabetical
@@ -35,10 +35,10 @@ class Facets:
 
 
 def count_facets(filter: Filter, columns: AttributeColumns) -> Facets:
-    """Counts products by attribute, each time by all of the filter but its part on that very attribute.
+    """Counts products per attribute, by the filter without its own condition on that attribute.
 
     Raises:
-        InvalidInput: as `filters.evaluate`.
+        InvalidInput: see `filters.evaluate`.
     """
     everything = filters.evaluate(filter, columns)
     values: dict[str, tuple[FacetValue, ...]] = {}

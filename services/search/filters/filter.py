@@ -1,4 +1,4 @@
-"""Which products a filter lets through: its types, its check against what is known, its evaluation over columns."""
+"""Filters: their conditions, the check of their values, and their evaluation over columns."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from services.contract.errors import InvalidInput
 from services.contract.values import Gender
 from services.search.filters import colours
 
-# Stands in the column of codes for a product without a value, and in that of years for one without a year.
+# The code and the year of a product that has none.
 NO_CODE = -1
 NO_YEAR = -1
 
 
 @dataclass(frozen=True, slots=True)
 class LabelFilter:
-    """A condition on a label: one of `any_of`, where there are any, and none of `none_of`."""
+    """A condition on a label: one of `any_of` unless that is empty, and none of `none_of`."""
 
     any_of: tuple[str, ...] = ()
     none_of: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class LabelFilter:
 
 @dataclass(frozen=True, slots=True)
 class GenderFilter:
-    """A condition on the gender: one of `any_of`, where there are any, and none of `none_of`."""
+    """A condition on the gender: one of `any_of` unless that is empty, and none of `none_of`."""
 
     any_of: tuple[Gender, ...] = ()
     none_of: tuple[Gender, ...] = ()
@@ -36,7 +36,7 @@ class GenderFilter:
 
 @dataclass(frozen=True, slots=True)
 class ColourFilter:
-    """A condition on the main colour; `by_family` makes each colour stand for its family as `colours.covered` says."""
+    """A condition on the main colour. With `by_family` each colour stands for its family; see `colours.covered`."""
 
     any_of: tuple[str, ...] = ()
     none_of: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class ColourFilter:
 
 @dataclass(frozen=True, slots=True)
 class YearRange:
-    """A condition on the year, both ends inclusive; None is no bound. A product without a year passes no range."""
+    """A range of years, both ends inclusive; None is no bound. A product without a year is in no range."""
 
     first: int | None = None
     last: int | None = None
@@ -80,7 +80,7 @@ class AttributeColumns(Protocol):
     """The attributes of n products as columns."""
 
     def labels(self, attribute: Attribute) -> Mapping[str, int]:
-        """Returns the labels that at least one product has, and their codes."""
+        """Returns the code of each label that at least one product has."""
         ...
 
     def codes(self, attribute: Attribute) -> NDArray[np.int32]:
@@ -93,7 +93,7 @@ class AttributeColumns(Protocol):
 
 
 def evaluate(filter: Filter, columns: AttributeColumns) -> NDArray[np.bool_]:
-    """Tells which products a filter lets through: bool, shape (n,).
+    """Returns whether each product passes a filter: bool, shape (n,).
 
     Genders are a closed vocabulary and always known. A colour is known where the catalogue or the table of families has
     it, any other label where a product of the catalogue has it. Known values that leave nothing are no error.
@@ -117,17 +117,17 @@ def evaluate(filter: Filter, columns: AttributeColumns) -> NDArray[np.bool_]:
 
 
 def has_label(columns: AttributeColumns, attribute: Attribute, labels: Iterable[str]) -> NDArray[np.bool_]:
-    """Tells which products have one of some labels: bool, shape (n,). A label that nobody has matches nobody."""
+    """Returns whether each product has one of some labels: bool, shape (n,). An unknown label matches none."""
     known = columns.labels(attribute)
     codes = [known[label] for label in labels if label in known]
-    # One look-up a product; NO_CODE, being -1, reads the last place, which belongs to no label.
+    # One look-up per product. NO_CODE is -1 and reads the last element, which belongs to no label.
     wanted = np.zeros(max(known.values(), default=-1) + 2, dtype=np.bool_)
     wanted[codes] = True
     return wanted[columns.codes(attribute)]
 
 
 def unknown_value(attribute: str, value: str, known: Iterable[str]) -> InvalidInput:
-    """Describes a value that no product of the catalogue has, by the nearest ones that some have."""
+    """Returns the error for a value that no product has. It names the nearest known ones."""
     near = colours.nearest(value, frozenset(known))
     shown = ", ".join(f'"{label}"' for label in near)
     hint = f"the nearest known ones are {shown}" if near else "none is known yet"
@@ -141,7 +141,7 @@ def unknown_value(attribute: str, value: str, known: Iterable[str]) -> InvalidIn
 def _labels(
     attribute: Attribute, condition: LabelFilter | GenderFilter | ColourFilter, columns: AttributeColumns
 ) -> tuple[frozenset[str] | None, frozenset[str]]:
-    """Returns the labels of which a product must have one, None for any, and those of which it must have none."""
+    """Returns the labels of which a product must have one (None: no condition), and those that it must not have."""
     if isinstance(condition, GenderFilter):
         any_of, none_of = (frozenset(each.value for each in part) for part in (condition.any_of, condition.none_of))
         return any_of or None, none_of

@@ -20,7 +20,7 @@ ScalarT = TypeVar("ScalarT", bound=np.generic)
 
 
 class _Labels:
-    """The labels of one attribute, as long as a product has them, and a code for each."""
+    """The labels of one attribute that at least one product has, and a code for each."""
 
     def __init__(self) -> None:
         self.codes: dict[str, int] = {}
@@ -29,7 +29,7 @@ class _Labels:
         self._free: list[int] = []
 
     def take(self, label: str | None) -> int:
-        """Counts one more product with a label, and returns its code."""
+        """Adds a product to those with a label, and returns the label's code."""
         if label is None:
             return NO_CODE
         code = self.codes.get(label)
@@ -46,7 +46,7 @@ class _Labels:
         return code
 
     def give(self, code: int) -> None:
-        """Counts one product less; a label that nobody has any more is forgotten, and its code used again."""
+        """Removes a product from those with a label. The code of a label without products is used again."""
         if code == NO_CODE:
             return
         self._counts[code] -= 1
@@ -60,7 +60,7 @@ class _Labels:
 
 
 class Columns:
-    """The products in rows 0..n-1, without gaps; fulfils `filters.AttributeColumns`. Not safe for threads by itself."""
+    """The products in rows 0..n-1, without gaps; fulfils `filters.AttributeColumns`. Not thread-safe."""
 
     def __init__(self) -> None:
         self._products: list[Product] = []
@@ -77,7 +77,7 @@ class Columns:
         return len(self._products)
 
     def row_of(self, product_id: str) -> int | None:
-        """Returns the row of a product, or None where there is none of that id."""
+        """Returns the row of a product, or None if there is none with this id."""
         return self._row_of.get(product_id)
 
     def product(self, row: int) -> Product:
@@ -97,11 +97,11 @@ class Columns:
         return self._years[: len(self)]
 
     def available(self) -> NDArray[np.bool_]:
-        """Tells which products are not marked as out of stock: bool, shape (n,)."""
+        """Returns whether each product may be in stock: bool, shape (n,)."""
         return self._available[: len(self)]
 
     def searchable(self) -> NDArray[np.bool_]:
-        """Tells which products can be found: bool, shape (n,)."""
+        """Returns whether each product has an embedding to be found by: bool, shape (n,)."""
         return self._searchable[: len(self)]
 
     def counts(self, attribute: Attribute) -> dict[str, int]:
@@ -109,7 +109,7 @@ class Columns:
         return self._labels[attribute].counts()
 
     def append(self, product: Product, searchable: bool) -> int:
-        """Adds a product of an id that is not there, and returns its row."""
+        """Adds a product with a new id, and returns its row."""
         row = len(self)
         self._fit(row + 1)
         self._row_of[product.id] = row
@@ -118,10 +118,10 @@ class Columns:
         return row
 
     def replace(self, row: int, product: Product, searchable: bool) -> None:
-        """Replaces a product by one of the same id."""
+        """Replaces a product by another with the same id."""
         old_codes = self._codes[:, row].tolist()
         self._write(row, product, searchable)
-        # Given after the new ones were taken, so that a label that stays is not forgotten in between.
+        # After the new labels were taken: a label that stays keeps its code.
         self._give(old_codes)
 
     def remove(self, rows: Collection[int]) -> list[tuple[int, int]]:
@@ -149,7 +149,7 @@ class Columns:
     def eligible(
         self, eligibility: Eligibility, rows: NDArray[np.int64] | slice
     ) -> tuple[NDArray[np.bool_], frozenset[str]]:
-        """Tells which of some products a search may return, whatever their derived type.
+        """Returns whether a search may return each of some products, regardless of derived type.
 
         Args:
             eligibility: what is asked for.

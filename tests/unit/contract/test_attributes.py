@@ -74,7 +74,8 @@ def test_a_product_survives_messages_and_storage(product: Product) -> None:
 @pytest.mark.parametrize("attribute", ATTRIBUTES, ids=lambda each: each.name)
 def test_json_tells_each_attribute(attribute: Attribute) -> None:
     full, bare = (
-        gateway_conversion.product(conversion.product_to_proto(each)).model_dump(mode="json") for each in (FULL, BARE)
+        gateway_conversion.product_from_proto(conversion.product_to_proto(each)).model_dump(mode="json")
+        for each in (FULL, BARE)
     )
     expected = getattr(FULL, attribute.name)
     match attribute.kind:
@@ -90,8 +91,8 @@ def test_json_tells_each_attribute(attribute: Attribute) -> None:
     "attribute", [each for each in FILTERED if each.kind is Kind.LABEL], ids=lambda each: each.name
 )
 def test_a_parameter_becomes_the_condition_of_its_name(attribute: Attribute) -> None:
-    asked = FilterParameters(**{attribute.name: ["Blue", "Red"], "gender": [Gender.MEN]})
-    message = gateway_conversion.filter_to_proto(asked)
+    parameters = FilterParameters(**{attribute.name: ["Blue", "Red"], "gender": [Gender.MEN]})
+    message = gateway_conversion.filter_to_proto(parameters)
     assert message is not None
     condition = LabelFilter(any_of=("Blue", "Red"))
     expected = Filter(gender=GenderFilter(any_of=(Gender.MEN,)), **{attribute.name: condition})

@@ -27,7 +27,7 @@ from services.embedder.service import LocalEmbedder, local_embedder
 from services.embedder.settings import EmbedderSettings
 from services.search.assembly import running_search
 from services.search.catalogue.store import Catalogue
-from services.search.conversion import upsert_row
+from services.search.conversion import upsert_row_from_proto
 from services.search.filters.colours import DislikedColour
 from services.search.filters.filter import ColourFilter, Filter
 from services.search.indexes.base import Eligibility
@@ -127,7 +127,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
                 on_failure=pytest.fail,
             )
         )
-        await search.upsert_products([upsert_row(row) for row in rows()])
+        await search.upsert_products([upsert_row_from_proto(row) for row in rows()])
         yield Shop(search, embedder, classifier, preferences)
 
 
@@ -267,7 +267,7 @@ async def test_liked_and_disliked_products_steer_and_stay_out(shop: Shop) -> Non
 
 async def test_what_is_out_of_stock_is_left_out_unless_asked_for(shop: Shop) -> None:
     (sold,) = [item for item in items() if item.id == "women-dresses-red-25"]
-    await shop.search.upsert_products([upsert_row(sold.row(in_stock=False))])
+    await shop.search.upsert_products([upsert_row_from_proto(sold.row(in_stock=False))])
     assert sold.id not in _ids(await shop.find(KNOWN, top_k=100))
     assert sold.id in _ids(await shop.find(KNOWN, eligibility=Eligibility(include_out_of_stock=True), top_k=100))
     facts = (await shop.search.get_index()).index
@@ -316,7 +316,9 @@ async def test_a_new_type_is_recognised_by_the_query_after_its_write(shop: Shop)
     gone = await shop.find(stripes)
     assert "Unisex Backpacks" not in gone.derived_types
     assert gone.degraded == ()
-    await shop.search.upsert_products([upsert_row(row) for row in rows() if row.product.article_type == "Backpacks"])
+    await shop.search.upsert_products(
+        [upsert_row_from_proto(row) for row in rows() if row.product.article_type == "Backpacks"]
+    )
     assert (await shop.find(stripes)).derived_types == ("Unisex Backpacks",)
 
 
@@ -349,7 +351,7 @@ async def test_a_product_comes_with_its_embedding_where_asked_for(shop: Shop) ->
 
 async def test_a_product_that_came_as_an_embedding_has_no_photograph(shop: Shop) -> None:
     embedding = await shop.embedder.local.embed(SHOT)
-    known = upsert_row(items()[0].row(id="bare"))
+    known = upsert_row_from_proto(items()[0].row(id="bare"))
     await shop.search.upsert_products([type(known)("bare", known.product, embedding)])
     with pytest.raises(NotFound) as error:
         await shop.search.get_photograph("bare")

@@ -237,7 +237,7 @@ def test_an_unknown_schema_is_refused_with_what_to_do(tmp_path: Path) -> None:
     with sqlite3.connect(database) as connection:
         connection.execute("CREATE TABLE other (id)")
     connection.close()
-    with pytest.raises(CatalogueUnusable, match="none of a catalogue"):
+    with pytest.raises(CatalogueUnusable, match="not one of a catalogue"):
         Catalogue(tmp_path)
     database.write_bytes(b"not a database at all" * 100)
     with pytest.raises(CatalogueUnusable, match="cannot be read"):
