@@ -199,4 +199,4 @@ def test_a_token_that_has_run_out_shows_nothing_and_says_why(open_page: Open, st
         expect(page.locator(CARDS)).to_have_count(8)
         page.locator(ELEMENT).evaluate("(one, token) => one.setAttribute('user-token', token)", token)
         expect(page.locator(ELEMENT)).to_be_hidden()
-        assert page.evaluate("window.why") == "the gateway answered 401"
+        assert page.evaluate("window.why") == "The gateway answered 401."

@@ -125,7 +125,7 @@ def test_a_file_that_is_no_picture_is_refused_in_words(page: Page, stocked: Shop
     odd.write_bytes(b"no picture at all")
     page.goto(f"{stocked.url}/photo")
     page.locator('input[type="file"]').first.set_input_files(odd)
-    expect(page.get_by_role("alert")).to_contain_text("no picture that can be read")
+    expect(page.get_by_role("alert")).to_contain_text("cannot be read as a picture")
     expect(page.locator(".drop")).to_be_visible()
 
 

@@ -1,8 +1,8 @@
-/** Speaks with the gateway: addresses, deadlines, and its problem documents (RFC 9457) as errors. */
+/** Requests to the gateway: addresses, deadlines, and problem documents (RFC 9457) as errors. */
 
 const TIMEOUT_MS = 15_000;
 
-/** What went wrong with a request, in words for shoppers. */
+/** The failure of a request, in words for shoppers. */
 export class ApiError extends Error {
   /**
    * @param {string} message - one sentence for people.
@@ -19,11 +19,11 @@ export class ApiError extends Error {
 }
 
 /**
- * Sends a request and returns the JSON of its answer, or null where there is none (204).
+ * Sends a request and returns the JSON of the response, or null if there is none (204).
  *
  * @param {string} path - such as "/v1/products".
  * @param {{query?: Iterable<[string, unknown]>, method?: string, body?: BodyInit, token?: string, signal?: AbortSignal}} [options]
- * @throws {ApiError} whatever went wrong, but for an abort by `signal`, which stays an AbortError.
+ * @throws {ApiError} on any failure, except an abort by `signal`, which stays an AbortError.
  */
 export async function request(path, { query = [], method = "GET", body, token, signal } = {}) {
   const url = new URL(path, location.origin);
@@ -60,14 +60,14 @@ export function listProducts(filters, { pageSize, pageToken, signal } = {}) {
   });
 }
 
-/** Lists the attributes' values with their counts. */
+/** Lists the values of each attribute with their counts. */
 export function listFacets(filters, { signal } = {}) {
   return request("/v1/facets", { query: filters, signal });
 }
 
 let whole = null;
 
-/** Returns the facets of the whole catalogue, which also say what its attributes are called; asks only once. */
+/** Returns the facets of the whole catalogue, which also name its attributes. Sends one request at most. */
 export function catalogueFacets() {
   whole ??= listFacets([]).then(
     ({ facets }) => facets,
@@ -89,7 +89,7 @@ export function findSimilar(id, { query, token, signal }) {
   return request(`/v1/products/${encodeURIComponent(id)}/similar`, { query, token, signal });
 }
 
-/** Finds products similar to what a photograph shows. */
+/** Finds products similar to a photograph. */
 export function findSimilarToPhotograph(photograph, { query, token, signal }) {
   const form = new FormData();
   form.append("image", photograph, "photograph");
@@ -97,7 +97,7 @@ export function findSimilarToPhotograph(photograph, { query, token, signal }) {
   return request("/v1/similar", { method: "POST", body: form, token, signal });
 }
 
-/** Returns the address of a product's picture, made for `width` pixels; null where it has none to show. */
+/** Returns the address of a product's picture, `width` pixels wide; null if it has none. */
 export function pictureOf(product, width) {
   return product.image ? `${product.image}?width=${width}` : null;
 }

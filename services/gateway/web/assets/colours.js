@@ -1,4 +1,4 @@
-/** The panel of colours that the shopper would rather not see. */
+/** The panel of colours to leave out. */
 
 import { catalogueFacets } from "./api.js";
 import { announce, h, icon } from "./dom.js";
@@ -10,7 +10,7 @@ export async function catalogueColours() {
   return (await catalogueFacets()).find(({ kind }) => kind === "colour")?.values ?? [];
 }
 
-/** Brings the button in the masthead to life. */
+/** Sets up the button in the masthead. */
 export function setUpColours() {
   const button = document.getElementById("colours-button");
   button.addEventListener("click", () => void openPanel());
@@ -27,7 +27,7 @@ async function describe(button) {
   document.getElementById("colours-dots").replaceChildren(...(count ? dots : [icon("colours")]));
 }
 
-/** Returns how to paint a colour or a family; null where that is not known. */
+/** Returns the paint of a colour or a family; null if it is unknown. */
 export function paintOf(colours, name) {
   return (colours.find((each) => each.value === name) ?? colours.find((each) => each.family === name))?.swatch ?? null;
 }
@@ -45,7 +45,7 @@ async function openPanel() {
     ),
     body,
   );
-  // A click on the backdrop is one on the dialog itself.
+  // A click on the backdrop has the dialog itself as its target.
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
@@ -134,7 +134,7 @@ async function attempt(body, change) {
   }
 }
 
-/** Redraws something; what had the focus has it afterwards, found again by its `data-key`. */
+/** Redraws a part of the page, and returns the focus to the element with the same `data-key`. */
 export function keepingFocus(container, redraw) {
   const key = container.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
   redraw();

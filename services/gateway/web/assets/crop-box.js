@@ -1,17 +1,17 @@
-/** A box to point at the garment in a photograph: by pointer, by touch, and by keyboard. */
+/** The box around the garment in a photograph, for pointer, touch and keyboard. */
 
 import { debounced, h } from "./dom.js";
 
-// As shares of the photograph.
+// Shares of the photograph.
 const SMALLEST = 0.08;
 const STEP = 0.01;
 const LARGE_STEP = 0.05;
-// While keys are held down, nobody waits for the answers in between.
+// While a key is held down, only the last position matters.
 const SETTLE_MS = 350;
 
 export const WHOLE = Object.freeze({ left: 0, top: 0, right: 1, bottom: 1 });
 
-// Which edges a handle moves, and where it sits.
+// The edges that each handle moves, and its position.
 const HANDLES = [
   ["nw", "Top left corner", ["left", "top"]],
   ["ne", "Top right corner", ["right", "top"]],
@@ -25,12 +25,12 @@ const HANDLES = [
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** Tells whether a box is the whole photograph. */
+/** Returns whether a box is the whole photograph. */
 export function isWhole(box) {
   return box.left <= 0 && box.top <= 0 && box.right >= 1 && box.bottom >= 1;
 }
 
-/** Writes a box as the gateway reads it: left,top,right,bottom. */
+/** Returns a box in the gateway's notation: left,top,right,bottom. */
 export function regionText(box) {
   return [box.left, box.top, box.right, box.bottom].map((share) => share.toFixed(4)).join(",");
 }
@@ -74,7 +74,7 @@ export function cropBox(canvas, start, changed) {
   function handle(edge, label, moves) {
     const at = { "--x": edge.includes("w") ? "0%" : edge.includes("e") ? "100%" : "50%", "--y": edge.includes("n") ? "0%" : edge.includes("s") ? "100%" : "50%" };
     const on = { pointerdown: (event) => drag(event, moves) };
-    // The edges are for pointers alone: the corners can do all that they do.
+    // Only pointers need the edges: the corners move every edge.
     if (!label) return h("span.crop-handle", { data: { edge }, style: at, on });
     return h("button.crop-handle", { type: "button", data: { edge }, style: at, aria: { label }, on: { ...on, keydown: (event) => byKey(event, moves) } });
   }

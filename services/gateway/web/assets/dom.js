@@ -18,7 +18,7 @@ export function h(tag, properties = {}, ...children) {
   if (role) element.setAttribute("role", role);
   for (const [key, value] of Object.entries(aria)) if (value != null) element.setAttribute(`aria-${key}`, String(value));
   for (const [key, value] of Object.entries(data)) if (value != null) element.dataset[key] = String(value);
-  // Through the object model: the Content-Security-Policy forbids style attributes.
+  // Set through the object model, because the Content-Security-Policy forbids style attributes.
   for (const [key, value] of Object.entries(style)) if (value != null) element.style.setProperty(key, String(value));
   for (const [event, listener] of Object.entries(on)) element.addEventListener(event, listener);
   for (const [key, value] of Object.entries(rest)) if (value != null) element[key] = value;
@@ -26,7 +26,7 @@ export function h(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Makes one of the icons below, 20 pixels wide, hidden from screen readers: what carries it has a name. */
+/** Makes one of the icons below, 20 pixels wide. Screen readers skip it and read the name of its parent. */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   for (const [key, value] of Object.entries({ viewBox: "0 0 24 24", width: 20, height: 20, "aria-hidden": "true" })) {
@@ -39,7 +39,7 @@ export function icon(name) {
   return svg;
 }
 
-// Strokes on a grid of 24.
+// Paths on a grid of 24 by 24.
 const ICONS = {
   back: "M15 5l-7 7 7 7",
   next: "M9 5l7 7-7 7",
@@ -59,7 +59,7 @@ const ICONS = {
   upload: "M12 15V4M7.5 8L12 3.5 16.5 8M4 15v5h16v-5",
 };
 
-/** Says something to screen readers. */
+/** Announces a text to screen readers. */
 export function announce(text) {
   const live = document.getElementById("announcements");
   if (live) live.textContent = text;
@@ -70,7 +70,7 @@ export function counted(count, one, many = `${one}s`) {
   return `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 }
 
-/** Calls a function once it has not been asked for a while. */
+/** Delays a function until it has not been called for a while. */
 export function debounced(wait_ms, call) {
   let timer = 0;
   const later = (...values) => {
@@ -81,7 +81,7 @@ export function debounced(wait_ms, call) {
   return later;
 }
 
-/** Tells whether an error only means that the answer is no longer wanted. */
+/** Returns whether an error is the abort of a request that is no longer needed. */
 export function wasAborted(error) {
   return error?.name === "AbortError";
 }

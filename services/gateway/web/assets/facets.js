@@ -1,4 +1,4 @@
-/** What a list can be narrowed down by: the groups of check boxes, and the chips of what is chosen. */
+/** Filters: the groups of check boxes, and the chips of the chosen values. */
 
 import { catalogueFacets } from "./api.js";
 import { h, icon } from "./dom.js";
@@ -8,7 +8,7 @@ const OPEN_AT_FIRST = new Set(["gender", "article_type", "base_colour"]);
 const SHOWN_AT_FIRST = 8;
 const RANGE = ["year_first", "year_last"];
 
-/** Reads the filters of an address: pairs of names and values, without names that the shop does not filter by. */
+/** Returns the filters of an address as pairs of name and value. Skips names that are no filter. */
 export async function filtersOf(parameters) {
   if (!parameters.size) return [];
   const filtered = (await catalogueFacets()).filter((facet) => facet.filtered && facet.kind !== "year");
@@ -26,7 +26,7 @@ function without(filters, name, value) {
   return filters.filter(([each, chosen]) => each !== name || (value !== undefined && chosen !== value));
 }
 
-/** Makes the chips of what is chosen; each takes its part away. */
+/** Makes a chip for each chosen value; clicking it removes the value. */
 export function chips(filters, paint, change) {
   if (!filters.length) return null;
   const label = (name, value) => (name === "year_first" ? `From ${value}` : name === "year_last" ? `Until ${value}` : value);
@@ -57,10 +57,10 @@ export function chips(filters, paint, change) {
 /**
  * Makes the groups of check boxes.
  *
- * @param {object[]} facets - as the gateway tells them.
- * @param {[string, string][]} filters - what is chosen.
- * @param {{open: Map<string, boolean>, all: Set<string>}} memory - which groups are open, and which show all their values.
- * @param {(filters: [string, string][]) => void} change - called with what is chosen next.
+ * @param {object[]} facets - the gateway's facets.
+ * @param {[string, string][]} filters - the chosen values.
+ * @param {{open: Map<string, boolean>, all: Set<string>}} memory - the open groups, and those that show all values.
+ * @param {(filters: [string, string][]) => void} change - called with the new choice.
  */
 export function facetGroups(facets, filters, memory, change) {
   return facets.filter(({ filtered }) => filtered).map((facet) => {

@@ -1,4 +1,4 @@
-/** How an answer came about, for the curious: where it was searched, what was left out, how long each step took. */
+/** The explanation of a result: where it was searched, what was left out, how long each step took. */
 
 import { counted, h } from "./dom.js";
 import { paintOf } from "./colours.js";
@@ -19,12 +19,12 @@ const DEGRADED = {
   PREDICTED_TYPE_NOT_IN_CATALOGUE: "The catalogue has nothing of the recognised type, so all of it was searched.",
 };
 
-/** Says what was left out of the normal way; empty where all went well. */
+/** Returns a note per degradation; none if the search was complete. */
 export function degradedNotes(applied) {
   return (applied.degraded ?? []).map((reason) => h("p.notice", {}, DEGRADED[reason] ?? "The answer may be incomplete."));
 }
 
-/** Says in one line where it was searched. */
+/** Returns in one line where the search looked. */
 export function searchedText(applied) {
   const where = applied.derived_types.length ? applied.derived_types.join(", ") : "the whole catalogue";
   return `${counted(applied.eligible_count, "product")} compared in ${where}`;
@@ -67,7 +67,7 @@ export function colourList(names, colours) {
   return h("ul.colour-list", { role: "list" }, names.map((name) => h("li", {}, swatch(paintOf(colours, name)), name)));
 }
 
-/** Tells all that is known about an answer. */
+/** Draws the whole explanation of a result. */
 export function explanationOf(answer, colours) {
   const { applied } = answer;
   const gone = (answer.before_colours ?? []).filter((each) => each.left_out);

@@ -1,8 +1,8 @@
-/** Goes from address to address. It knows no view, so that every view may use it; the router says what an address shows. */
+/** Navigation between addresses. It imports no view, so that every view can import it. The router picks the view. */
 
 let show = () => Promise.resolve();
 
-/** Registers what shows the address; it is called after every change of it and returns a promise. */
+/** Registers the function that shows the current address. It runs after each change and returns a promise. */
 export function onNavigation(listener) {
   show = listener;
 }
@@ -14,7 +14,7 @@ export function go(href) {
   return show();
 }
 
-/** Changes the address without a new page in the history, and without showing anything anew. */
+/** Replaces the address without a new entry in the history and without redrawing. */
 export function rewrite(href) {
   history.replaceState(history.state, "", href);
 }

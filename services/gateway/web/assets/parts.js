@@ -1,14 +1,14 @@
-/** What several pages are made of: product cards, grids, and what stands there while loading, when empty, after errors. */
+/** Parts that several pages share: product cards, grids, and their states while loading, empty or failed. */
 
 import { pictureOf } from "./api.js";
 import { h, icon } from "./dom.js";
 
-/** Returns what shoppers call a product. */
+/** Returns the name of a product for shoppers. */
 export function nameOf(product) {
   return product.name || product.derived_type || product.id;
 }
 
-/** Formats a price; an empty text where there is none. */
+/** Formats a price; an empty text if there is none. */
 export function priceOf(product) {
   if (!product.price) return "";
   const { amount, currency } = product.price;
@@ -19,7 +19,7 @@ export function priceOf(product) {
   }
 }
 
-/** Makes a product's picture on its tile; `sizes` tells the browser how wide it is shown. */
+/** Makes a product's picture on its tile; `sizes` is its width on the page, for the browser. */
 export function picture(product, { sizes = "240px", eager = false, alt = "" } = {}) {
   const tile = h("span.tile");
   const image = h("img", {
@@ -45,7 +45,7 @@ export function picture(product, { sizes = "240px", eager = false, alt = "" } = 
 /**
  * Makes the card of a product.
  *
- * @param {object} product - as the gateway tells it.
+ * @param {object} product - the gateway's JSON.
  * @param {{similarity?: number, actions?: Node[], badge?: string, eager?: boolean}} [extras]
  */
 export function productCard(product, { similarity, actions = [], badge, eager = false } = {}) {
@@ -66,7 +66,7 @@ export function productCard(product, { similarity, actions = [], badge, eager = 
   );
 }
 
-/** Shows a similarity as a number and a thin bar; styles decide when it is seen. */
+/** Makes a similarity as a number and a thin bar. The styles decide when it is visible. */
 export function similarityMeter(similarity) {
   const share = `${Math.round(Math.max(0, Math.min(1, similarity)) * 100)}%`;
   return h(
@@ -83,18 +83,18 @@ export function grid(cards, label) {
   return h("ul.grid", { role: "list", aria: { label } }, cards.map((card) => h("li", {}, card)));
 }
 
-/** What stands in for cards that are on their way. */
+/** Makes placeholders for cards that are loading. */
 export function skeletonGrid(count) {
   const one = () => h("li.skeleton", {}, h("span.tile"), h("span.line"), h("span.line.short"));
   return h("ul.grid", { aria: { hidden: true } }, Array.from({ length: count }, one));
 }
 
-/** Says that there is nothing, and what to do about it. */
+/** Makes the text for an empty list, with actions. */
 export function emptyState(title, text, ...actions) {
   return h("div.state", {}, h("h2", {}, title), h("p", {}, text), actions.length ? h("p.state-actions", {}, actions) : null);
 }
 
-/** Says what went wrong, and offers to try again. */
+/** Makes the text for an error, with a button to try again. */
 export function errorState(error, retry) {
   const title = error.offline ? "No connection to the shop" : "That did not work";
   return h(
@@ -107,12 +107,12 @@ export function errorState(error, retry) {
   );
 }
 
-/** A round patch of a colour; several colours at once where none is known. */
+/** Makes a round patch of a colour; of several colours if the colour is unknown. */
 export function swatch(colour) {
   return colour ? h("span.swatch", { style: { "--swatch": colour }, aria: { hidden: true } }) : h("span.swatch.many", { aria: { hidden: true } });
 }
 
-/** A small round button over a picture. */
+/** Makes a small round button over a picture. */
 export function roundButton(name, label, { pressed, click, disabled = false }) {
   return h(
     "button.round",
@@ -121,7 +121,7 @@ export function roundButton(name, label, { pressed, click, disabled = false }) {
   );
 }
 
-/** Lets one of several be chosen. `choices` are {value, label, detail}. */
+/** Makes a choice of one from several. `choices` are {value, label, detail}. */
 export function choice(legend, name, choices, chosen, change) {
   return h(
     "fieldset.choice",

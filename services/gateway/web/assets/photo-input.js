@@ -1,11 +1,11 @@
-/** Photographs from the shopper: chosen, taken, dropped or pasted; the last one is kept while the page lives. */
+/** The shopper's photographs: chosen, taken, dropped or pasted. The page keeps the last one in memory. */
 
 import { h, icon } from "./dom.js";
 import { WHOLE } from "./crop-box.js";
 
-// More pixels tell the model nothing: its input is far smaller. Sending fewer is quicker on a phone.
+// The model's input is far smaller, so more pixels add nothing, and fewer are sent faster from a phone.
 const LONGEST_SIDE = 1600;
-// In pixels: a thumbnail is shown larger than it is, so that the handles of its box do not cover it.
+// Pixels. A small photograph is enlarged, so that the handles of its box do not cover it.
 const SHOWN_AT_LEAST = 480;
 const SENT_AS_IT_IS = new Set(["image/jpeg", "image/png", "image/webp"]);
 const SENT_AT_MOST = 8 * 1024 * 1024;
@@ -14,7 +14,7 @@ const JPEG_QUALITY = 0.92;
 /** @type {{file: Blob, canvas: HTMLCanvasElement, box: object, chosenType: string} | null} */
 let kept = null;
 
-/** Returns the photograph that was looked at last; null where there is none. */
+/** Returns the last photograph; null if there is none. */
 export function keptPhotograph() {
   return kept;
 }
@@ -25,7 +25,7 @@ export function dropPhotograph() {
 }
 
 /**
- * Reads a file as a photograph, turned the right way up, and keeps it.
+ * Reads a file as a photograph, rotates it upright, and keeps it.
  *
  * @throws {Error} with a sentence for shoppers: it is no picture that the browser can read.
  */
@@ -34,7 +34,7 @@ export async function takePhotograph(file) {
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
   } catch {
-    throw new Error("This file is no picture that can be read. Try a JPEG, PNG or WebP file.");
+    throw new Error("This file cannot be read as a picture. Try a JPEG, PNG or WebP file.");
   }
   const longest = Math.max(bitmap.width, bitmap.height);
   const scale = longest > LONGEST_SIDE ? LONGEST_SIDE / longest : Math.max(1, SHOWN_AT_LEAST / longest);
@@ -55,12 +55,12 @@ export async function takePhotograph(file) {
   return kept;
 }
 
-/** Finds the picture in what was dropped or pasted; null where there is none. */
+/** Returns the picture among dropped or pasted items; null if there is none. */
 export function pictureIn(transfer) {
   return [...(transfer?.files ?? [])].find((file) => file.type.startsWith("image/")) ?? transfer?.files?.[0] ?? null;
 }
 
-/** Makes the buttons that choose a file, or take a photograph where there is a camera at hand. */
+/** Makes the button that chooses a file and, on a device with a camera, the one that takes a photograph. */
 export function photoButtons(taken, { first = "Choose a photograph", plain = false } = {}) {
   const input = (label, camera) => {
     const field = h("input.unseen", {
@@ -89,7 +89,7 @@ export function photoButtons(taken, { first = "Choose a photograph", plain = fal
   ];
 }
 
-/** Takes what is dropped on, or pasted into, the page for as long as the signal lasts. */
+/** Accepts photographs that are dropped or pasted anywhere on the page, until the signal aborts. */
 export function listenForPictures(element, taken, signal) {
   let depth = 0;
   const shade = (by) => {

@@ -1,4 +1,4 @@
-/** Which page is shown: addresses to views, links without reloading, back and forward. */
+/** The router: maps addresses to views, follows links without reloading, goes back and forward. */
 
 import { go, onNavigation } from "./navigation.js";
 
@@ -14,7 +14,7 @@ let current = null;
 let outlet = null;
 const scrolled = new Map();
 
-/** Shows what the address names, and follows it from now on. */
+/** Shows the view of the address, now and after each change. */
 export function start(element) {
   outlet = element;
   onNavigation(() => show({}));
@@ -22,7 +22,7 @@ export function start(element) {
   if (!history.state?.key) history.replaceState({ key: crypto.randomUUID() }, "");
   document.addEventListener("click", followLink);
   addEventListener("popstate", () => void show({ back: true }));
-  // Remembered while it is true: when popstate comes, the page has already moved on.
+  // Recorded on every scroll: at popstate the page has already scrolled.
   addEventListener("scroll", () => history.state?.key && scrolled.set(history.state.key, scrollY), { passive: true });
   return show({});
 }
@@ -32,7 +32,7 @@ function followLink(event) {
   const link = event.target.closest?.("a[href]");
   if (!link || link.target || link.origin !== location.origin || link.hasAttribute("download")) return;
   if (!VIEWS.some(([pattern]) => pattern.test(link.pathname))) return;
-  // A jump within the page is the browser's.
+  // The browser handles a jump within the page.
   if (link.hash && link.pathname === location.pathname && link.search === location.search) return;
   event.preventDefault();
   void go(link.href);
@@ -61,13 +61,13 @@ async function show({ back = false }) {
   scrollTo(0, 0);
   await view.show(outlet, { address, parameters, signal: controller.signal });
   if (controller.signal.aborted) return;
-  // Only once there is something to scroll to; whoever went forth may have scrolled meanwhile.
+  // Only after the view is drawn. Nothing is restored at 0: the shopper may have scrolled meanwhile.
   if (top > 0) scrollTo(0, top);
   if (!firstShown) outlet.querySelector("h1")?.focus({ preventScroll: true });
   firstShown = false;
 }
 
-// Whoever has just come reads from the top; whoever followed a link is told where it led.
+// A first visit starts at the top. After a link, screen readers announce the new page.
 let firstShown = true;
 
 function decoded(part) {

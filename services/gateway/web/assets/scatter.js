@@ -1,4 +1,4 @@
-/** Points on a canvas: zoom and pan by wheel, pointer, touch and keyboard; tells which point is looked at. */
+/** A scatter plot on a canvas: zoom and pan by wheel, pointer, touch and keyboard, and a current point. */
 
 import { h } from "./dom.js";
 
@@ -115,7 +115,7 @@ export function scatter(points, { label, paint, looked, opened, signal }) {
 
   function zoomAt(factor, x, y) {
     const scale = Math.min(ZOOM_AT_MOST, Math.max(1, view.scale * factor));
-    // What is under the pointer stays there.
+    // The point under the pointer stays in place.
     const [dx, dy] = [x - size.width / 2, y - size.height / 2];
     view = { scale, x: view.x + dx / scale - dx / view.scale, y: view.y + dy / scale - dy / view.scale };
     hold();
@@ -168,7 +168,7 @@ export function scatter(points, { label, paint, looked, opened, signal }) {
   const lifted = (event) => {
     if (!fingers.delete(event.pointerId) || event.type !== "pointerup" || travelled > TAP_PX) return;
     const index = nearest(event.offsetX, event.offsetY);
-    // A finger cannot hover: its first tap looks, its second opens.
+    // Touch has no hover: the first tap shows a product, the second opens it.
     if (index !== null && (event.pointerType === "mouse" || index === current)) opened(index);
     else look(index);
   };

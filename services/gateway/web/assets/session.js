@@ -1,14 +1,14 @@
-/** Who is shopping: a demo user of this browser, its token, and the colours that it dislikes. */
+/** The session: this browser's demo user, its token, and the colours that it dislikes. */
 
 import { request } from "./api.js";
 
 const STORED_AS = "fashion.user";
-// Renewed before it runs out, so that no request meets its end.
+// Time before its expiry at which a token is renewed, so that none expires during a request.
 const RENEW_BEFORE_MS = 60_000;
 
-/** Fires "change" whenever the disliked colours have changed. */
+/** Fires "change" after each change of the disliked colours. */
 class Session extends EventTarget {
-  /** Whether colours can be kept; false where the gateway signs no tokens for a demo. */
+  /** Whether colours can be stored; false if the gateway signs no tokens for demo users. */
   available = true;
   /** @type {{colour: string, exact: boolean, covers: string[]}[]} */
   disliked = [];
@@ -17,7 +17,7 @@ class Session extends EventTarget {
   #expires = 0;
   #starting = null;
 
-  /** Reads the disliked colours; asks only once. */
+  /** Reads the disliked colours; sends one request at most. */
   ready() {
     this.#starting ??= this.#start();
     return this.#starting;
@@ -27,7 +27,7 @@ class Session extends EventTarget {
     return this.available ? this.#userId : "";
   }
 
-  /** Returns what names the user in a query, and the token that proves it. */
+  /** Returns the user's parameter for a query, and the token for it. */
   async credentials() {
     await this.ready();
     if (!this.available) return { query: [], token: undefined };
@@ -35,22 +35,22 @@ class Session extends EventTarget {
     return { query: [["user_id", this.#userId]], token: this.#token };
   }
 
-  /** Tells whether products of a colour are left out for this user. */
+  /** Returns whether products of a colour are left out for this user. */
   covers(colour) {
     return this.disliked.some((each) => each.colour === colour || each.covers.includes(colour));
   }
 
-  /** Remembers a colour, with its whole family unless `exact`. */
+  /** Adds a disliked colour, with its whole family unless `exact`. */
   dislike(colour, exact = false) {
     return this.#change("PUT", `/${encodeURIComponent(colour)}?exact=${exact}`);
   }
 
-  /** Forgets that a colour is disliked. */
+  /** Removes a disliked colour. */
   forgive(colour) {
     return this.#change("DELETE", `/${encodeURIComponent(colour)}`);
   }
 
-  /** Erases all that is kept about the user. */
+  /** Erases all data about the user. */
   async forget() {
     const { token } = await this.credentials();
     await request(`/v1/users/${this.#userId}`, { method: "DELETE", token });
@@ -76,7 +76,7 @@ class Session extends EventTarget {
       await this.#renew();
       await this.#read();
     } catch {
-      // Browsing works without: only colours are not kept.
+      // Browsing works without a token; only colours are not stored.
       this.available = false;
     }
     this.dispatchEvent(new Event("change"));
@@ -96,7 +96,7 @@ class Session extends EventTarget {
   }
 }
 
-/** Understands seconds since 1970 and ISO 8601. */
+/** Parses seconds since 1970 or ISO 8601. */
 function expiry(value) {
   const time = typeof value === "number" ? value * 1000 : Date.parse(value);
   return Number.isFinite(time) ? time : 0;
@@ -107,7 +107,7 @@ function storedUser() {
   try {
     user = localStorage.getItem(STORED_AS);
   } catch {
-    // A browser that keeps nothing still gets a user for this visit.
+    // A browser without storage gets a user for this visit.
   }
   if (/^demo-[0-9a-f]{16}$/.test(user ?? "")) return user;
   const bytes = crypto.getRandomValues(new Uint8Array(8));

@@ -1,4 +1,4 @@
-/** A list of similar products that the shopper can steer, and look behind. */
+/** A list of similar products that the shopper can steer, with its explanation. */
 
 import { catalogueColours } from "./colours.js";
 import { announce, counted, h, icon, wasAborted } from "./dom.js";
@@ -20,7 +20,7 @@ const CURIOUS = "fashion.curious";
  *   steering?: {liked: string[], disliked: string[]},
  *   steered?: (steering: {liked: string[], disliked: string[]}) => void,
  *   signal: AbortSignal,
- * }} parts - `ask` sends the query, `answered` is told what came, `steered` what the shopper likes and dislikes now.
+ * }} parts - `ask` sends the query, `answered` receives the result, `steered` the new likes and dislikes.
  * @returns {{element: HTMLElement, refresh: () => Promise<void>}}
  */
 export function similarList({ ask, answered, steering = { liked: [], disliked: [] }, steered, signal }) {
@@ -48,7 +48,7 @@ export function similarList({ ask, answered, steering = { liked: [], disliked: [
   curious.addEventListener("toggle", () => {
     sessionStorage.setItem(CURIOUS, curious.open ? "yes" : "no");
     showCurious();
-    // Explaining costs the shop a second search: it is only asked for once somebody looks.
+    // An explanation costs a second search, so only an open panel requests it.
     if (curious.open && latest && !latest.timings?.length) void refresh();
   });
   session.addEventListener("change", () => void refresh(), { signal });

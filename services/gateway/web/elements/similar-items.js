@@ -1,10 +1,10 @@
 /**
- * <similar-items>: products that look like one of the shop's, for any page. One file, no dependencies, docs/element.md.
+ * <similar-items>: products similar to one of the shop's, for any page. One file, no dependencies; see docs/element.md.
  *
  *   <script type="module" src="https://GATEWAY/elements/similar-items.js"></script>
  *   <similar-items product-id="10014" user-token="…" limit="8"></similar-items>
  *
- * A page must never break because of it: whatever goes wrong, it hides itself and says so by `similar-items:error`.
+ * It must never break a page: on any failure it hides itself and fires `similar-items:error`.
  */
 
 const TIMEOUT_MS = 4000;
@@ -87,7 +87,7 @@ img {
 }
 `;
 
-// Constructed, so that a page whose Content-Security-Policy forbids inline styles can use it.
+// A constructed sheet also works on pages whose Content-Security-Policy forbids inline styles.
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(STYLES);
 
@@ -113,7 +113,7 @@ function webUrl(value, base) {
   }
 }
 
-/** Returns the user that a token is for. Only the gateway checks it; this only saves the page an attribute. */
+/** Returns the user of a token, unchecked: the gateway checks it. Saves the page an attribute. */
 function subjectOf(token) {
   try {
     const payload = token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/");
@@ -179,7 +179,7 @@ class SimilarItems extends HTMLElement {
     if (before !== after && this.#seen) this.reload();
   }
 
-  /** Asks again, such as after the shopper's colours have changed. Several calls at once are one. */
+  /** Loads the products again, such as after a change of the shopper's colours. Joins simultaneous calls. */
   reload() {
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -206,14 +206,14 @@ class SimilarItems extends HTMLElement {
     this.#controller?.abort();
     const controller = new AbortController();
     this.#controller = controller;
-    // Covers the whole answer, to its last byte: a gateway that hangs is one that is down.
+    // Covers the response to its last byte: a gateway that hangs counts as down.
     const timer = setTimeout(() => controller.abort(), TIMEOUT_MS);
     try {
-      if (!this.getAttribute("product-id")) throw new Error("product-id is missing");
+      if (!this.getAttribute("product-id")) throw new Error("The product-id is missing.");
       this.#showSkeletons();
       const products = await this.#fetch(controller.signal);
       if (this.#controller !== controller) return;
-      if (products.length === 0) this.#collapse("there are no similar products");
+      if (products.length === 0) this.#collapse("There are no similar products.");
       else this.#show(products);
     } catch (error) {
       if (this.#controller === controller && this.isConnected) this.#collapse(String(error?.message ?? error));
@@ -232,9 +232,9 @@ class SimilarItems extends HTMLElement {
     const headers = { Accept: "application/json" };
     if (token) headers.Authorization = `Bearer ${token}`;
     const answer = await fetch(url, { headers, signal, credentials: "omit", mode: "cors" });
-    if (!answer.ok) throw new Error(`the gateway answered ${answer.status}`);
+    if (!answer.ok) throw new Error(`The gateway answered ${answer.status}.`);
     const { products } = await answer.json();
-    if (!Array.isArray(products)) throw new Error("the answer holds no products");
+    if (!Array.isArray(products)) throw new Error("The answer holds no products.");
     return products.map((found) => found.product).filter((product) => product && typeof product.id === "string");
   }
 

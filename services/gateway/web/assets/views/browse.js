@@ -1,4 +1,4 @@
-/** The catalogue: a page of products, narrowed down by facets. The address says it all. */
+/** The catalogue: a page of products and their filters. The address holds the whole state. */
 
 import { listFacets, listProducts } from "../api.js";
 import { catalogueColours, keepingFocus, paintOf } from "../colours.js";
@@ -11,13 +11,13 @@ import { session } from "../session.js";
 const PAGE_SIZE = 24;
 const WALK_AT_MOST = 20;
 
-// What a shopper has unfolded stays so from page to page.
+// Groups that the shopper has opened stay open from page to page.
 const memory = { open: new Map(), all: new Set() };
-// Page tokens, by filters and page: what makes it possible to go back a page.
+// Page tokens by filters and page number; the link to the previous page needs them.
 const tokens = new Map();
 let live = null;
 
-/** Shows the list that the address names. */
+/** Shows the list of the address. */
 export async function show(outlet, { address, signal }) {
   document.title = "Fashion";
   const heading = h("h1.unseen", { tabIndex: -1 }, "All products");
@@ -118,7 +118,7 @@ export async function show(outlet, { address, signal }) {
   await load(address, { quiet: true });
 }
 
-/** Follows the address without starting over: what is unfolded stays unfolded, what has the focus keeps it. */
+/** Updates the list to a new address. Open groups stay open, and the focus stays. */
 export async function update({ address, back }) {
   const paging = address.searchParams.has("page");
   await live?.load(address);
@@ -130,7 +130,7 @@ async function productsOf(filters, page, signal) {
   const tokenOf = (number) => (number === 1 ? "" : tokens.get(`${key} ${number}`));
   let at = page;
   while (tokenOf(at) === undefined && at > 1) at -= 1;
-  // Tokens are only known from the page before: a deep link walks there, unless that would take long.
+  // Each page holds the token of the next, so a deep link fetches the pages before it, unless they are many.
   if (page - at > WALK_AT_MOST) at = page = 1;
   for (;;) {
     const answer = await listProducts(filters, { pageSize: PAGE_SIZE, pageToken: tokenOf(at), signal });

@@ -1,4 +1,4 @@
-/** The inspector: one query and all that happened on its way. */
+/** The inspector: one query and all its steps. */
 
 import { findSimilar, findSimilarToPhotograph, getProduct, listProducts } from "../api.js";
 import { isWhole, regionText } from "../crop-box.js";
@@ -17,7 +17,7 @@ const SCOPES = [
   ["predicted_type", "Its own type"],
 ];
 
-/** Inspects the query that the address names: `?product=ID`, or `?photo=1` for the photograph that is kept. */
+/** Shows the query of the address: `?product=ID`, or `?photo=1` for the last photograph. */
 export async function show(outlet, { address, signal }) {
   document.title = "Inspect a query · Fashion";
   outlet.classList.add("inspector");
@@ -31,7 +31,7 @@ export async function show(outlet, { address, signal }) {
     problem.hidden = true;
     try {
       await takePhotograph(file);
-      // The address may be the same as before: then what it shows is another photograph.
+      // Another photograph may have the same address.
       if (photograph) await inspect(keptPhotograph());
       else await go("/inspect?photo=1");
     } catch (error) {
@@ -98,7 +98,7 @@ export async function show(outlet, { address, signal }) {
         photo ? null : getProduct(chosen, { signal }),
         catalogueColours().catch(() => []),
       ]);
-      // Colours may have changed again meanwhile: the last question's answer stands.
+      // The colours may have changed again meanwhile. Only the last query counts.
       if (turn !== asking) return;
       body.replaceChildren(...report(answer, { product, photo, region: region[0]?.[1] }, colours));
     } catch (error) {

@@ -1,4 +1,4 @@
-/** The map of the catalogue: what looks alike lies together, coloured by attribute. */
+/** The map of the catalogue: similar products lie together, coloured by an attribute. */
 
 import { catalogueFacets, request } from "../api.js";
 import { catalogueColours, paintOf } from "../colours.js";
@@ -10,11 +10,11 @@ import { scatter } from "../scatter.js";
 const TITLE = "Map of the catalogue";
 const NAMED = 14;
 const CARD = { width: 148, height: 260 };
-// Told apart by most eyes, on light and on dark; what is beyond them is one grey.
+// Most people can tell these apart, on light and on dark. All further values share one grey.
 const PAINTS = ["#3b76c4", "#d9822b", "#3d9a5f", "#c2453f", "#8b63c0", "#1f9aa8", "#c45a9a", "#8a7a2f", "#6b7f99", "#b2703f", "#5c9f2e", "#a05ad0", "#d46a6a", "#4a8f80"];
 const OTHER = "#98928a";
 
-/** Shows the map that `fashion catalogue map` made, or says how to make it. */
+/** Shows the map of `fashion catalogue map`, or how to make it. */
 export async function show(outlet, { address, signal }) {
   document.title = `${TITLE} · Fashion`;
   let map;

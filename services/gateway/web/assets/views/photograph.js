@@ -1,4 +1,4 @@
-/** Search by photograph: drop, paste, choose or take one, point at the garment, correct what it was taken for. */
+/** Search by photograph: drop, paste, choose or take one, point at the garment, correct its type. */
 
 import { findSimilarToPhotograph, listFacets } from "../api.js";
 import { WHOLE, cropBox, isWhole, regionText } from "../crop-box.js";
@@ -10,7 +10,7 @@ import { similarList } from "../similar-list.js";
 const EVERYTHING = " everything";
 const TYPES_OFFERED = 3;
 
-/** Shows the photograph that is kept, or asks for one. */
+/** Shows the last photograph, or asks for one. */
 export async function show(outlet, { signal }) {
   document.title = "Search by photograph · Fashion";
   const problem = h("p.notice", { role: "alert", hidden: true });
@@ -76,7 +76,7 @@ function found(photograph, taken, startOver, signal) {
   const crop = cropBox(photograph.canvas, photograph.box, (box) => {
     photograph.box = { ...box };
     whole.hidden = isWhole(box);
-    // Another part of the picture may show something else altogether.
+    // Another part of the picture may show another type.
     photograph.chosenType = photograph.chosenType === EVERYTHING ? EVERYTHING : "";
     void list.refresh();
   });
@@ -150,7 +150,7 @@ function found(photograph, taken, startOver, signal) {
 
 let types = null;
 
-/** Lists the derived types of the catalogue in alphabetical order; asks only once. */
+/** Lists the derived types of the catalogue in alphabetical order; sends one request at most. */
 function derivedTypes() {
   types ??= listFacets([]).then(
     (answer) => (answer.facets.find((facet) => facet.attribute === "derived_type")?.values ?? []).map((each) => each.value).sort(),

@@ -1,4 +1,4 @@
-/** A product, and the products that look like it. */
+/** A product, and similar ones. */
 
 import { catalogueFacets, findSimilar, getProduct } from "../api.js";
 import { paintOf } from "../colours.js";
@@ -10,10 +10,10 @@ import { similarList } from "../similar-list.js";
 
 const EVERYWHERE = "inventory";
 const SAME_TYPE = "predicted_type";
-// These share a line with another attribute, or are shown in a way of their own.
+// These attributes have a line of their own below.
 const SHOWN_TOGETHER = new Set(["gender", "master_category", "sub_category", "article_type", "base_colour"]);
 
-/** Shows the product that the address names. */
+/** Shows the product of the address. */
 export async function show(outlet, { address, parameters: [id], signal }) {
   outlet.classList.add("product-page");
   document.title = "Product · Fashion";
@@ -54,7 +54,7 @@ export async function show(outlet, { address, parameters: [id], signal }) {
   );
   outlet.append(top, similar);
 
-  // Asked for at once: the list does not wait for the product.
+  // Both requests run at once: the list does not need the product.
   const listed = list.refresh();
   try {
     const [product, facets] = await Promise.all([getProduct(id, { signal }), catalogueFacets().catch(() => [])]);
@@ -102,7 +102,7 @@ function text(product, facets) {
   );
 }
 
-/** Shows the colour, and offers to leave it out of what is similar. */
+/** Makes the colour, with a button to leave it out of similar products. */
 function colourOf(colour, colours) {
   const leave = h("button.link", { type: "button", hidden: !session.available }, "Leave out this colour");
   const describe = () => {
