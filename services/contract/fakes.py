@@ -1,4 +1,4 @@
-"""Parts without model, network or disk that fulfil the Protocols: for tests, and for stores within one process.
+"""Parts without model, network or disk that fulfil the Protocols, for tests.
 
 Each has a switch to be held up or to fail, so that no test has to write its own.
 """

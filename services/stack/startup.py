@@ -20,7 +20,6 @@ from services.classifier.service import LocalClassifier
 from services.classifier.servicer import CLASSIFIER, ClassifierServicer
 from services.classifier.settings import ClassifierSettings
 from services.concurrency.background import in_background
-from services.contract.fakes import MemoryCandidateStore
 from services.contract.protocols import EmbeddingSpace
 from services.contract.values import CandidateSet
 from services.embedder.deferred import DeferredEmbedder
@@ -67,17 +66,27 @@ class RunningStack:
     storefront_url: str | None = None
 
 
-class HandedOverCandidates(MemoryCandidateStore):
-    """A `contract.CandidateStore` that hands published candidates to the classifier in this process."""
+class HandedOverCandidates:
+    """A `CandidateStore` that hands published candidates to the classifier in this process."""
 
     def __init__(self, use: Callable[[CandidateSet], None]) -> None:
-        super().__init__()
         self._use = use
+        self._candidates: CandidateSet | None = None
 
     async def publish(self, candidates: CandidateSet) -> None:
         """Replaces the candidates of the next classification."""
         self._use(candidates)
-        await super().publish(candidates)
+        self._candidates = candidates
+
+    async def version(self, model_version: str) -> str | None:
+        """Returns the version of the candidates published for a model, or None if there are none."""
+        candidates = await self.read(model_version)
+        return candidates.version if candidates else None
+
+    async def read(self, model_version: str) -> CandidateSet | None:
+        """Returns the candidates published for a model, or None if there are none."""
+        candidates = self._candidates
+        return candidates if candidates and candidates.model_version == model_version else None
 
 
 @asynccontextmanager
