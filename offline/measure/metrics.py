@@ -210,29 +210,40 @@ def macro_f1(confusion: NDArray[np.int64]) -> float:
     return float(scores[known].mean()) if known.any() else 0.0
 
 
-def bootstrap_interval(values: NDArray[np.generic], seed: int, resamples: int = 1000) -> list[Interval]:
+def bootstrap_interval(
+    values: NDArray[np.generic], seed: int, resamples: int = 1000, groups: Codes | None = None
+) -> list[Interval]:
     """Returns 95 % confidence intervals of means, by the percentile bootstrap over queries (Efron, 1979).
 
     Args:
         values: shape (n, m): m figures of n queries; all figures use the same resamples.
         seed: the same seed gives the same intervals.
-        resamples: the number of draws of n queries with replacement.
+        resamples: the number of draws with replacement.
+        groups: int64, shape (n,), at least 0, the group of each query where queries of a group resemble one another:
+            whole groups are drawn. None to draw single queries.
 
     Returns:
         m intervals; NaN to NaN without queries.
     """
-    count, figures = values.shape
-    if count == 0:
+    figures = values.shape[1]
+    if not len(values):
         return [Interval(float("nan"), float("nan"))] * figures
     random = np.random.default_rng(seed)
-    numbers = values.astype(np.float32)
+    numbers, sizes = values.astype(np.float32), np.ones(len(values), dtype=np.float32)
+    if groups is not None:
+        _, places = np.unique(groups, return_inverse=True)
+        sizes = np.bincount(places).astype(np.float32)
+        sums = np.zeros((len(sizes), figures), dtype=np.float32)
+        np.add.at(sums, places, numbers)
+        numbers = sums
+    count = len(sizes)
     means = np.empty((resamples, figures))
     for start in range(0, resamples, _RESAMPLES_AT_ONCE):
         size = min(_RESAMPLES_AT_ONCE, resamples - start)
         weights = np.empty((size, count), dtype=np.float32)
         for row in weights:
             row[:] = np.bincount(random.integers(0, count, count), minlength=count)
-        means[start : start + size] = weights @ numbers / count
+        means[start : start + size] = weights @ numbers / (weights @ sizes)[:, None]
     low, high = np.percentile(means, (2.5, 97.5), axis=0)
     return [Interval(float(a), float(b)) for a, b in zip(low, high, strict=True)]
 

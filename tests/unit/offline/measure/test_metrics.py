@@ -154,6 +154,27 @@ def test_a_bootstrap_interval_is_the_same_for_the_same_seed() -> None:
     assert bootstrap_interval(values, seed=1) != bootstrap_interval(values, seed=2)
 
 
+def test_queries_of_a_group_are_drawn_together() -> None:
+    # Of ten groups of forty, each right or wrong as a whole, a mean is known as badly as of ten queries.
+    values = np.repeat(np.array([1.0] * 5 + [0.0] * 5), 40)[:, None]
+
+    (single,) = bootstrap_interval(values, seed=3)
+    (grouped,) = bootstrap_interval(values, seed=3, groups=np.repeat(np.arange(10) * 7, 40))
+
+    assert single.high - single.low == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(400), abs=0.015)
+    assert grouped.high - grouped.low == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(10), abs=0.1)
+
+
+def test_a_large_group_weighs_more_in_the_mean() -> None:
+    values, groups = np.array([1.0] * 9 + [0.0])[:, None], codes(*[0] * 9, 1)
+
+    (interval,) = bootstrap_interval(values, seed=3, groups=groups)
+
+    # A quarter of the draws take one group twice, half of them both: 0, 0.9 or 1.
+    assert (interval.low, interval.high) == (0.0, 1.0)
+    assert bootstrap_interval(values, seed=3, groups=np.arange(10)) == bootstrap_interval(values, seed=3)
+
+
 def test_no_query_has_no_interval() -> None:
     (interval,) = bootstrap_interval(np.zeros((0, 1)), seed=1)
 
