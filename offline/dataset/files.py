@@ -26,6 +26,10 @@ class DatasetFiles(Protocol):
         """Returns the names of all photographs, such as "images/1163.jpg"."""
         ...
 
+    def holds(self, name: str) -> bool:
+        """Tells whether there is a file of this name."""
+        ...
+
     def read(self, name: str, limit: int) -> bytes:
         """Returns a whole file.
 
@@ -54,6 +58,10 @@ class FolderFiles:
         with os.scandir(self._root / PHOTOGRAPHS_FOLDER) as entries:
             names = [f"{PHOTOGRAPHS_FOLDER}/{entry.name}" for entry in entries if entry.is_file()]
         return [name for name in names if _is_photograph(name)]
+
+    def holds(self, name: str) -> bool:
+        """Tells whether there is a file of this name."""
+        return (self._root / name).is_file()
 
     def read(self, name: str, limit: int) -> bytes:
         """Returns a whole file; raises InvalidInput where `DatasetFiles` says so."""
@@ -106,6 +114,10 @@ class ZipFiles:
     def photographs(self) -> Iterable[str]:
         """Returns the names of all photographs, relative to the root."""
         return self._photographs
+
+    def holds(self, name: str) -> bool:
+        """Tells whether there is a file of this name."""
+        return str(self._root / name) in self._members
 
     def read(self, name: str, limit: int) -> bytes:
         """Returns a whole file; raises InvalidInput where `DatasetFiles` says so."""

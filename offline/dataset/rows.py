@@ -166,6 +166,14 @@ class Dataset:
         """
         return self._files.read(self.photograph_name(product_id), MAX_PHOTOGRAPH_BYTES)
 
+    def table(self, name: str) -> bytes | None:
+        """Returns another table of the data set, unchecked, such as "labels.csv"; None where it has none.
+
+        Raises:
+            InvalidInput: the file cannot be read.
+        """
+        return self._files.read(name, MAX_STYLES_BYTES) if self._files.holds(name) else None
+
     def close(self) -> None:
         """Closes the zip, if it is one."""
         self._files.close()
