@@ -36,7 +36,7 @@ up: setup ## Start the stack with the demo catalogue, leave it running, and say 
 down: ## Stop what `make up` started.
 	@$(BIN)/fashion stop
 
-test: setup ## Run every test; FASHION_DATASET=path adds those on the real data set.
+test: setup ## Run every test; FASHION_DATASET=path and FASHION_PHOTOS=path add those on real data.
 	@$(BIN)/pytest
 
 check: setup ## Linters, types, import rules, protos, generated code, deployment files.

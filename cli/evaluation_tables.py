@@ -64,6 +64,19 @@ def show_new_types(document: dict[str, Any]) -> None:
     _print(new_types_table(document))
 
 
+def show_photographs(document: dict[str, Any]) -> None:
+    """Shows how well people's photographs are recognised and what they find."""
+    from offline.evaluate.photographs_page import tables
+
+    console().print(
+        f"\n[bold]People's photographs[/bold]: {document['queries']:,} of {document['senders']:,} senders, model "
+        f"{document['model_version']}; in per cent"
+    )
+    for heading, table in tables(document):
+        console().print(f"\n[bold]{heading}[/bold]\n")
+        _print(table)
+
+
 def show_backbones(rows: list[dict[str, Any]]) -> None:
     """Shows the networks that were compared, and why some could not be."""
     from offline.evaluate.tables import backbones_table

@@ -32,3 +32,12 @@ def fashion_dataset() -> Path:
     if not path:
         pytest.skip("FASHION_DATASET is not set: the real data set is not tested")
     return Path(path)
+
+
+@pytest.fixture(scope="session")
+def fashion_photos() -> Path:
+    """Photographs that people took of their own clothes, in Kaggle's layout with `labels.csv`."""
+    path = os.environ.get("FASHION_PHOTOS")
+    if not path:
+        pytest.skip("FASHION_PHOTOS is not set: people's photographs are not tested")
+    return Path(path)

@@ -3,7 +3,7 @@
 import json
 import shlex
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.evaluation_tables import show_backbones, show_classification, show_new_types, show_retrieval, show_robustness
+from cli.evaluation_tables import (
+    show_backbones,
+    show_classification,
+    show_new_types,
+    show_photographs,
+    show_retrieval,
+    show_robustness,
+)
 from cli.files import make_folder, write_file
 from cli.options import shared_options
 from services.contract.errors import InvalidInput
@@ -89,6 +96,20 @@ class FewQueried(Queried):
     ] = 500
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Photographed(SelfQueried):
+    """The same where the queries are people's photographs."""
+
+    queries: Annotated[
+        Path,
+        typer.Option(
+            "--queries",
+            metavar="PATH",
+            help=f"The photographs, {_DATASET}; labels.csv (id,sender_id,label) may say who sent each and its label.",
+        ),
+    ] = field()
+
+
 Json = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", dir_okay=False, help="Write all figures to this file.")
 ]
@@ -140,8 +161,8 @@ def classification(*, selected: Queried, json_file: Json = None, plots: Plots = 
 @app.command(
     epilog=(
         "Example:\n\nfashion evaluate report --catalogue train.zip --queries test.zip --output docs/evaluation.md\n\n"
-        "backbones.json and new-types.json are taken from the page's folder where they are there: `fashion evaluate "
-        f"backbones` and `new-types` write them.\n\n{_EXIT_CODES}"
+        "backbones.json, new-types.json and photographs.json are taken from the page's folder where they are there: "
+        f"`fashion evaluate backbones`, `new-types` and `photographs` write them.\n\n{_EXIT_CODES}"
     )
 )
 @shared_options("selected", Queried)
@@ -180,20 +201,16 @@ def report(
         altered = _robustness(evaluation, folder / "robustness.json")
         plots = [*drawn, *confusions, *_training_plot(evaluation, folder)]
         pictures = evaluation.draw_sheets(sheets)
-    # These need other networks, so that commands of their own measure them.
-    backbones_file, new_types_file = folder / "backbones.json", folder / "new-types.json"
-    compared = json.loads(backbones_file.read_text())["rows"] if backbones_file.is_file() else None
-    unlearned = json.loads(new_types_file.read_text()) if new_types_file.is_file() else None
+    # These need other networks or other photographs, so that commands of their own measure them.
+    unlearned, taken = _document(folder / "new-types.json"), _document(folder / "photographs.json")
+    compared = (_document(folder / "backbones.json") or {}).get("rows")
     show_retrieval(searched)
     show_classification(recognised)
     show_robustness(altered)
-    # An absolute path says where things lie on this machine, which is nobody's business.
-    paths = [path.name if path.is_absolute() else str(path) for path in (selected.catalogue, selected.queries, output)]
-    command = shlex.join(["fashion", "evaluate", "report", "--catalogue", paths[0], "--queries", paths[1]])
-    command += f" --output {shlex.quote(paths[2])}"
-    command += f" --limit {selected.limit}" if selected.limit is not None else ""
+    options = [("--catalogue", selected.catalogue), ("--queries", selected.queries), ("--output", output)]
+    command = _command("report", options, selected.limit)
     names = [f"{folder.name}/{path.name}" for path in plots]
-    write_file(output, page(searched, recognised, altered, compared, unlearned, command, source, names))
+    write_file(output, page(searched, recognised, altered, compared, unlearned, taken, command, source, names))
     _show_files(output, [*plots, *pictures])
 
 
@@ -277,6 +294,60 @@ def new_types_command(
     show_new_types(document)
 
 
+@app.command(
+    epilog=(
+        "Examples:\n\nfashion evaluate photographs --catalogue train.zip --queries photos.zip --studio test.zip\n\n"
+        "fashion evaluate photographs --catalogue photos.zip --queries photos.zip --output out/page.md\n\n"
+        "offline/evaluate/coarse_types.toml says which coarse types and article types count as right. Photographs also "
+        f"search one another, never those of their own sender.\n\n{_EXIT_CODES}"
+    )
+)
+@shared_options("selected", Photographed)
+def photographs(
+    *,
+    selected: Photographed,
+    studio: Annotated[
+        Path | None,
+        typer.Option(
+            "--studio",
+            metavar="PATH",
+            help=f"Studio shots to compare with: {_DATASET}. Default: random products of the catalogue.",
+            show_default=False,
+        ),
+    ] = None,
+    json_file: Json = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="FILE",
+            dir_okay=False,
+            help="The page to write, with a picture of the worst. It holds the photographs: do not publish it.",
+        ),
+    ] = None,
+) -> None:
+    """Measure photographs that people took of their own clothes: recognition, search, calibration and doubt."""
+    from offline.evaluate.documents import photographs_document
+    from offline.evaluate.photographs_page import photographs_page
+
+    _check_dataset(studio)
+    options = [("--catalogue", selected.catalogue), ("--queries", selected.queries), ("--studio", studio)]
+    with _evaluation(selected, json_file or output) as evaluation:
+        measured = evaluation.photographs(studio)
+        command = _command("photographs", options, selected.limit)
+        document = photographs_document(measured, evaluation.inputs, command, studio_is_new=studio is not None)
+        _write_json(json_file, document)
+        pictures = []
+        if output is not None:
+            if measured.worst:
+                pictures.append(output.with_name(f"{output.stem}-worst.png"))
+                make_folder(output.parent)
+                evaluation.draw_worst_photographs(measured, pictures[0])
+            write_file(output, photographs_page(document, pictures[0].name if pictures else None))
+    show_photographs(document)
+    _show_files(json_file, [*([output] if output is not None else []), *pictures])
+
+
 def _retrieval(evaluation: "Evaluation", json_file: Path | None, plots: Path) -> tuple[dict[str, Any], list[Path]]:
     """Measures retrieval; returns the document, which it also writes where there is a file for it, and the plots."""
     from offline.evaluate.documents import retrieval_document
@@ -332,8 +403,7 @@ def _evaluation(selected: SelfQueried, output: Path | None) -> "Iterator[Evaluat
     from services.embedder.settings import EmbedderSettings
 
     for path in (selected.catalogue, selected.queries):
-        if path is not None and not path.exists():
-            raise InvalidInput(f"There is no file or folder {path}.", reason="DATASET_NOT_FOUND")
+        _check_dataset(path)
     if output is not None:
         # Fails now rather than after minutes of work.
         make_folder(output.parent)
@@ -355,6 +425,26 @@ def _evaluation(selected: SelfQueried, output: Path | None) -> "Iterator[Evaluat
             for product in dropped:
                 errors().print(f"{side}: left out {product.id or '(no id)'}: {product.reason}", markup=False)
         yield evaluation
+
+
+def _check_dataset(path: Path | None) -> None:
+    if path is not None and not path.exists():
+        raise InvalidInput(f"There is no file or folder {path}.", reason="DATASET_NOT_FOUND")
+
+
+def _document(path: Path) -> dict[str, Any] | None:
+    document: dict[str, Any] | None = json.loads(path.read_text()) if path.is_file() else None
+    return document
+
+
+def _command(name: str, options: Sequence[tuple[str, Path | None]], limit: int | None) -> str:
+    """Returns the command line that measures again."""
+    words = ["fashion", "evaluate", name]
+    for option, path in options:
+        if path is not None:
+            # An absolute path says where things lie on this machine, which is nobody's business.
+            words += [option, path.name if path.is_absolute() else str(path)]
+    return shlex.join([*words, *(["--limit", str(limit)] if limit is not None else [])])
 
 
 class _Bars:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from offline.evaluate.classification import ClassificationEvaluation, LabelFigures
+from offline.evaluate.photographs import PhotographEvaluation
 from offline.evaluate.products import DroppedProduct, ProductTable
 from offline.evaluate.retrieval import Figures, RetrievalEvaluation
 from offline.evaluate.robustness import RobustnessRow
@@ -14,6 +15,7 @@ from offline.measure.metrics import TOP_K, Interval
 # Labels with fewer queries than this are no worst ones: one query decides too much.
 _WORST_NEED = 10
 _WORST_SHOWN = 10
+_OF_SINGLE_PHOTOGRAPHS = frozenset({"worst", "answers", "results", "right_results"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,21 @@ def robustness_document(rows: Sequence[RobustnessRow], inputs: Inputs, altered: 
     return {**_inputs(inputs), "altered": altered, "rows": [asdict(row) for row in rows]}
 
 
+def photographs_document(
+    evaluation: PhotographEvaluation, inputs: Inputs, command: str, studio_is_new: bool
+) -> dict[str, Any]:
+    """Returns the figures of people's photographs as JSON values, without what belongs to single photographs.
+
+    Args:
+        evaluation: the figures.
+        inputs: the inputs.
+        command: the command that gives the figures again.
+        studio_is_new: whether the studio shots are apart from the catalogue.
+    """
+    figures = {name: value for name, value in asdict(evaluation).items() if name not in _OF_SINGLE_PHOTOGRAPHS}
+    return {**_inputs(inputs), "command": command, "studio_is_new": studio_is_new, **_without_nan(figures)}
+
+
 def _inputs(inputs: Inputs) -> dict[str, Any]:
     return {
         "queries": inputs.queries,
@@ -116,6 +133,15 @@ def _inputs(inputs: Inputs) -> dict[str, Any]:
         "seed": inputs.seed,
         "dropped": {"queries": _dropped(inputs.dropped_queries), "catalogue": _dropped(inputs.dropped_catalogue)},
     }
+
+
+def _without_nan(value: Any) -> Any:
+    # JSON has no NaN, which the interval of no query has as its ends.
+    if isinstance(value, dict):
+        return {name: _without_nan(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _dropped(products: Sequence[DroppedProduct]) -> list[dict[str, str]]:

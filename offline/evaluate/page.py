@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from offline.evaluate.photographs_page import in_short, photographs_section
 from offline.evaluate.tables import (
     backbones_table,
     classification_table,
@@ -46,6 +47,10 @@ The photographs of {queries} random queries, altered as uploads differ from stud
 other than those of training (`offline/evaluate/alterations.py`). In per cent; `all 10` means that all ten results are
 right by gender and article type, among all products."""
 
+_PROMISE_TEXT: Final = """\
+These figures promise too much: {figures}. What is new in a photograph is the garment itself, unworn, laid flat and seen
+from above, which no alteration of a studio shot shows. They only compare one alteration with another."""
+
 _NEW_TYPES_TEXT: Final = """\
 `fashion evaluate new-types` measures types that are new to the network too. The command below trained another network
 from scratch, in far fewer passes, without the products of {types} of the {of_types} derived types, frequent and rare
@@ -76,6 +81,7 @@ def page(
     robustness: Mapping[str, Any] | None,
     backbones: Sequence[Mapping[str, Any]] | None,
     new_types: Mapping[str, Any] | None,
+    photographs: Mapping[str, Any] | None,
     command: str,
     source: str,
     plots: Sequence[str],
@@ -88,6 +94,7 @@ def page(
         robustness: the JSON document of robustness; None without one.
         backbones: the rows of `fashion evaluate backbones`; None without them.
         new_types: the document of `fashion evaluate new-types`; None without one.
+        photographs: the document of `fashion evaluate photographs`; None without one.
         command: the command that writes the page again.
         source: one or more sentences on the origin of queries and catalogue.
         plots: paths of PNG files, relative to the page.
@@ -168,11 +175,15 @@ def page(
             *new_types_table(new_types).markdown(),
             "",
         ]
+    if photographs is not None:
+        lines += ["## People's photographs", "", *photographs_section(photographs)]
     if robustness is not None:
+        promise = "" if photographs is None else _PROMISE_TEXT.format(figures=in_short(photographs))
         lines += [
-            "## Shoppers' photographs",
+            "## Altered studio shots",
             "",
             _ROBUSTNESS_TEXT.format(queries=f"{robustness['altered']:,}"),
+            promise,
             "",
             *robustness_table(robustness).markdown(),
             "",

@@ -109,6 +109,7 @@ def embed_dataset(
     rows: Sequence[Row],
     dtype: type[np.float16] | type[np.float32],
     advance: Callable[[int], None],
+    alter: Callable[[bytes, str], bytes] | None = None,
 ) -> ProductTable:
     """Embeds the photographs of a data set with the code that serves, or takes the embeddings from the cache.
 
@@ -120,6 +121,8 @@ def embed_dataset(
         rows: the rows of the data set to take.
         dtype: float16, as a catalogue stores embeddings; float32, as the embedder returns them.
         advance: takes how many more products are done.
+        alter: takes a photograph's file and its product's id, and returns the file to embed instead; None for the file
+            itself.
 
     Returns:
         The products in the order of `rows`, without those that cannot be read or decoded.
@@ -134,7 +137,7 @@ def embed_dataset(
     ]
     with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="decode") as pool:
         for chunk in _chunks(rows):
-            photographs, unreadable = _read(dataset, chunk)
+            photographs, unreadable = _read(dataset, chunk, alter)
             known, refused = _embed(photographs, encoder, cache, pool)
             dropped += unreadable + refused
             for photograph in photographs:
@@ -159,13 +162,16 @@ def _chunks(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
         yield rows[start : start + _CHUNK]
 
 
-def _read(dataset: Dataset, rows: Sequence[Row]) -> tuple[list[_Photograph], list[DroppedProduct]]:
+def _read(
+    dataset: Dataset, rows: Sequence[Row], alter: Callable[[bytes, str], bytes] | None
+) -> tuple[list[_Photograph], list[DroppedProduct]]:
     photographs: list[_Photograph] = []
     dropped: list[DroppedProduct] = []
     for row in rows:
         try:
             product = product_of(row)
             content = dataset.photograph(row.id)
+            content = content if alter is None else alter(content, row.id)
         except (InvalidInput, NotFound) as error:
             dropped.append(DroppedProduct(row.id, error.message))
         else:

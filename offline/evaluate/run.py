@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol, Self
 
 import numpy as np
 
+from offline.dataset.labels import photograph_labels
 from offline.dataset.rows import Dataset, open_dataset
 from offline.evaluate.alterations import ALTERATIONS
 from offline.evaluate.cache import EmbeddingCache
@@ -16,11 +17,17 @@ from offline.evaluate.classification import ClassificationEvaluation, evaluate_c
 from offline.evaluate.documents import Inputs
 from offline.evaluate.model import EvaluatedModel
 from offline.evaluate.new_types import measure_new_types, new_types
+from offline.evaluate.photographs import (
+    STUDIO_ALTERATIONS,
+    PhotographEvaluation,
+    evaluate_photographs,
+    searches,
+)
 from offline.evaluate.products import ProductTable, drawn, embed_dataset
 from offline.evaluate.retrieval import RetrievalEvaluation, evaluate_retrieval, work
-from offline.evaluate.robustness import RobustnessRow, evaluate_robustness, robustness_sheet
+from offline.evaluate.robustness import UNALTERED, RobustnessRow, alter, evaluate_robustness, robustness_sheet
 from offline.evaluate.served import LocalService
-from offline.evaluate.sheets import write_sheets
+from offline.evaluate.sheets import draw_answers, write_sheets
 from offline.measure.metrics import TOP_K
 from services.contract.errors import InvalidInput
 from services.search.filters.colours import family_of
@@ -28,6 +35,7 @@ from services.search.indexes.faiss import FaissIndex
 
 # Each is embedded once for every alteration.
 MAX_ROBUSTNESS_QUERIES: Final = 1000
+MAX_STUDIO_SHOTS: Final = 500
 _ALTERED_ROWS: Final = 8
 
 
@@ -171,6 +179,83 @@ class Evaluation:
                 self.options.seed,
                 self.progress.stage("altering photographs", len(queries) * len(ALTERATIONS)),
             )
+
+    def photographs(self, studio: Path | None) -> PhotographEvaluation:
+        """Measures the queries as photographs that people took of their own clothes.
+
+        Args:
+            studio: a data set of studio shots to compare with; at most `MAX_STUDIO_SHOTS` random ones are taken. None
+                for products of the catalogue, unless the photographs themselves are the catalogue.
+
+        Raises:
+            InvalidInput: a data set cannot be used.
+        """
+        if self.options.queries is None:
+            raise InvalidInput("Name the photographs with --queries.", reason="QUERIES_MISSING")
+        with open_dataset(self.options.queries) as dataset:
+            labels = photograph_labels(dataset)
+        shots = self._studio_shots(studio)
+        count = len(next(iter(shots.values()))) if shots else 0
+        return evaluate_photographs(
+            self.queries,
+            labels,
+            self.catalogue,
+            self._service(self.catalogue),
+            self._service,
+            shots,
+            self.options.seed,
+            self.progress.stage("searching", searches(self.queries, self.catalogue, count)),
+        )
+
+    def draw_worst_photographs(self, evaluation: PhotographEvaluation, path: Path) -> None:
+        """Draws the wrong photographs that the classifier was most certain of, with what they find.
+
+        The picture holds people's photographs: look at it, but do not publish it.
+        """
+        rows = [*evaluation.worst]
+        asked = []
+        for row in rows:
+            coarse, _, probability = evaluation.answers[row]
+            asked.append((self.queries.ids[row], f"{self.queries.article_types[row]}\n= {coarse} {probability:.0%}"))
+        sold = [(product.id, product.derived_type) for product in self.catalogue.products]
+        options = self.options
+        with open_dataset(options.catalogue) as shop, open_dataset(options.queries or options.catalogue) as of_queries:
+            sheet = draw_answers(
+                of_queries, shop, asked, sold, evaluation.results[rows], evaluation.right_results[rows]
+            )
+        sheet.save(path)
+
+    def _studio_shots(self, studio: Path | None) -> dict[str, ProductTable]:
+        """Embeds studio shots as they are, and altered in each way of `STUDIO_ALTERATIONS`."""
+        if studio is None and set(self.queries.ids) <= set(self.catalogue.ids):
+            return {}
+        seed, names = self.options.seed, [UNALTERED, *STUDIO_ALTERATIONS]
+        with (
+            open_dataset(studio or self.options.catalogue) as dataset,
+            EmbeddingCache(self.options.cache, self.model.info) as cache,
+        ):
+            rows = [dataset.rows[at] for at in drawn(len(dataset.rows), MAX_STUDIO_SHOTS, seed)]
+            advance = self.progress.stage("embedding studio shots", len(rows) * len(names))
+
+            def altered(name: str) -> Callable[[bytes, str], bytes] | None:
+                alteration = STUDIO_ALTERATIONS.get(name)
+                if alteration is None:
+                    return None
+                return lambda content, product_id: alter(content, name, alteration, product_id, seed)
+
+            return {
+                name: embed_dataset(
+                    dataset,
+                    self.model.encoder,
+                    cache,
+                    self.options.threads,
+                    rows,
+                    np.float32,
+                    advance,
+                    altered(name),
+                )
+                for name in names
+            }
 
     def new_types(self, without: "Evaluation") -> dict[str, Any]:
         """Measures what becomes of derived types that another network never learned from.

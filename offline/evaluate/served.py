@@ -13,6 +13,7 @@ from offline.evaluate.reported import Path
 from offline.evaluate.retrieval import Served
 from offline.measure.metrics import MISSING
 from services.classifier.candidate_index import CandidateIndex
+from services.classifier.heads import probabilities
 from services.classifier.recognition import ClassifierModel, classify_batch
 from services.contract.values import CandidateSet, Classification, Gender
 from services.search.candidates.clusters import compute_candidates
@@ -59,7 +60,14 @@ class LocalService:
             article_types=catalogue.article_types,
         )
 
-    def serve(self, path: Path, queries: ProductTable, k: int, advance: Callable[[int], None]) -> Served:
+    def serve(
+        self,
+        path: Path,
+        queries: ProductTable,
+        k: int,
+        advance: Callable[[int], None],
+        apart: Sequence[Collection[str]] | None = None,
+    ) -> Served:
         """Answers queries as if the query's own product were not in the catalogue.
 
         Args:
@@ -68,6 +76,7 @@ class LocalService:
             queries: the products to ask for.
             k: results per query at most.
             advance: takes how many more queries have an answer.
+            apart: per query, the ids of other products that its answer leaves out; None for no others.
         """
         types: Sequence[str | None] = [None] * len(queries)
         if path == "photograph":
@@ -81,7 +90,8 @@ class LocalService:
             end = min(start + _QUERIES_AT_ONCE, len(queries))
             fell_back = 0
             for row in range(start, end):
-                rows, widened = self._search(unit(vectors[row]), queries.products[row].id, types[row], k)
+                left_out = frozenset({queries.products[row].id, *(apart[row] if apart is not None else ())})
+                rows, widened = self._search(unit(vectors[row]), left_out, types[row], k)
                 results[row, : len(rows)] = rows
                 fell_back += widened
             advance(end - start)
@@ -120,6 +130,17 @@ class LocalService:
         answers = self._classify(self.candidates, queries.embeddings, model)
         return [answer.derived_types[0].label if answer.derived_types else None for answer in answers]
 
+    def type_probabilities(self, queries: ProductTable) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+        """Returns the derived types that both the head and the catalogue know, and their probabilities.
+
+        Returns:
+            c labels, and float32, shape (n, c), in [0, 1]; rows sum to 1 if c > 0.
+        """
+        head = self._model.derived_type
+        known = self.candidate_index().known if self.candidates.product_ids else head.alphabetical
+        head = head.only(known.tolist())
+        return head.labels, probabilities(unit(queries.embeddings), head)
+
     def types_of(self, results: NDArray[np.int64]) -> NDArray[np.object_]:
         """Returns the derived types of results, int64 of any shape; None for MISSING."""
         types = np.array([*(product.derived_type for product in self._products), None], dtype=object)
@@ -127,9 +148,9 @@ class LocalService:
         return of_results
 
     def _search(
-        self, query: NDArray[np.float32], own_id: str, derived_type: str | None, k: int
+        self, query: NDArray[np.float32], left_out: frozenset[str], derived_type: str | None, k: int
     ) -> tuple[list[int], bool]:
-        everything = Eligibility(excluded_ids=frozenset({own_id}))
+        everything = Eligibility(excluded_ids=left_out)
         widened = False
         if derived_type is None:
             answer = self._index.search(query, k, everything)

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from offline.dataset.rows import Dataset
 from offline.evaluate.products import ProductTable
@@ -16,7 +16,7 @@ from services.search.catalogue.products import Product
 
 _ROWS: Final = 20
 _WIDTH, _HEIGHT, _TEXT, _GAP = 90, 120, 26, 6
-_RIGHT, _WRONG, _PLAIN = (40, 140, 70), (200, 40, 40), (120, 120, 120)
+_RIGHT, _WRONG, _PLAIN, _WHITE = (40, 140, 70), (200, 40, 40), (120, 120, 120), (255, 255, 255)
 
 
 def write_sheets(
@@ -52,41 +52,56 @@ def write_sheets(
         "random": np.sort(shuffled[:_ROWS]),
         "worst": shuffled[np.argsort(-wrong[shuffled], kind="stable")][:_ROWS],
     }
+    asked, sold = ([(product.id, _text(product)) for product in each.products] for each in (queries, catalogue))
     paths = []
     for name, rows in chosen.items():
         path = folder / f"{name}.png"
-        _sheet(of_queries, shop, queries, catalogue, results, rows.tolist()).save(path)
+        few = [asked[row] for row in rows.tolist()]
+        draw_answers(of_queries, shop, few, sold, results[rows], right[rows]).save(path)
         paths.append(path)
     return paths
 
 
-def _sheet(
+def draw_answers(
     of_queries: Dataset,
     shop: Dataset,
-    queries: ProductTable,
-    catalogue: ProductTable,
+    queries: Sequence[tuple[str, str]],
+    catalogue: Sequence[tuple[str, str]],
     results: NDArray[np.int64],
-    rows: Sequence[int],
+    right: NDArray[np.bool_],
 ) -> Image.Image:
-    columns = results.shape[1] + 1
+    """Draws a row per query: its photograph, and its results, green where right and red where wrong.
+
+    Args:
+        of_queries: the photographs of the queries.
+        shop: the photographs of the catalogue.
+        queries: shape (n,), id and text of each query.
+        catalogue: id and text of each product.
+        results: int64, shape (n, k), rows of the catalogue, MISSING for none.
+        right: bool, shape (n, k).
+    """
     across, down = _WIDTH + _GAP, _HEIGHT + _TEXT + _GAP
-    sheet = Image.new("RGB", (columns * across + 2 * _GAP, len(rows) * down + _GAP), (255, 255, 255))
-    for at, row in enumerate(rows):
-        query, top = queries.products[row], _GAP + at * down
+    sheet = Image.new("RGB", ((results.shape[1] + 1) * across + 2 * _GAP, len(queries) * down + _GAP), _WHITE)
+    for at, query in enumerate(queries):
+        top = _GAP + at * down
         _cell(sheet, of_queries, query, (_GAP, top), _PLAIN)
-        for place, result in enumerate(results[row].tolist()):
+        for place, result in enumerate(results[at].tolist()):
             if result != MISSING:
-                product = catalogue.products[result]
-                colour = _RIGHT if product.derived_type == query.derived_type else _WRONG
-                _cell(sheet, shop, product, (2 * _GAP + (place + 1) * across, top), colour)
+                colour = _RIGHT if right[at, place] else _WRONG
+                _cell(sheet, shop, catalogue[result], (2 * _GAP + (place + 1) * across, top), colour)
     return sheet
 
 
-def _cell(sheet: Image.Image, dataset: Dataset, product: Product, at: tuple[int, int], colour: tuple[int, ...]) -> None:
-    picture = Image.open(io.BytesIO(dataset.photograph(product.id))).convert("RGB")
-    picture = picture.resize((_WIDTH, _HEIGHT), Image.Resampling.BICUBIC)
-    sheet.paste(picture, at)
+def _cell(
+    sheet: Image.Image, dataset: Dataset, product: tuple[str, str], at: tuple[int, int], colour: tuple[int, ...]
+) -> None:
+    picture = Image.open(io.BytesIO(dataset.photograph(product[0]))).convert("RGB")
+    sheet.paste(ImageOps.pad(picture, (_WIDTH, _HEIGHT), Image.Resampling.BICUBIC, _WHITE), at)
     draw = ImageDraw.Draw(sheet)
     draw.rectangle((at[0] - 1, at[1] - 1, at[0] + _WIDTH, at[1] + _HEIGHT), outline=colour, width=2)
-    text = f"{product.derived_type[:17]}\n{(product.base_colour or '')[:17]}"
+    text = "\n".join(line[:17] for line in product[1].splitlines())
     draw.text((at[0], at[1] + _HEIGHT + 1), text, fill=colour, font=ImageFont.load_default(9), spacing=1)
+
+
+def _text(product: Product) -> str:
+    return f"{product.derived_type}\n{product.base_colour or ''}"

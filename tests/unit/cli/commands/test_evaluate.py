@@ -107,6 +107,12 @@ def test_the_page_holds_tables_and_the_command_that_gives_it_again(shop: Path) -
         (["retrieval", "--catalogue", "catalogue", "--queries", "nowhere"], 2, "no file or folder nowhere"),
         (["retrieval", "--catalogue", "catalogue", "--json", "catalogue/styles.csv/x.json"], 2, "styles.csv"),
         (["classification", "--catalogue", "catalogue"], 2, "--queries"),
+        (["photographs", "--catalogue", "catalogue"], 2, "--queries"),
+        (
+            ["photographs", "--catalogue", "catalogue", "--queries", "queries", "--studio", "nowhere"],
+            2,
+            "no file or folder nowhere",
+        ),
         (["retrieval", "--catalogue", "catalogue", "--limit", "0"], 2, "--limit"),
     ],
 )

@@ -69,6 +69,19 @@ def test_a_products_own_place_is_left_out_on_both_paths() -> None:
     assert sorted(serve(CATALOGUE, queries, "photograph")[0]) == ["shirt0", "shirt2", "shirt3"]
 
 
+def test_others_are_left_out_of_an_answer_where_they_are_named() -> None:
+    queries = CATALOGUE.take([1, 2])
+
+    results = (
+        service(CATALOGUE).serve("inventory", queries, 10, lambda steps: None, [{"shirt0", "blouse1"}, {}]).results
+    )
+
+    answers = [[CATALOGUE.products[row].id for row in found if row != MISSING] for found in results.tolist()]
+    assert {"shirt1", "shirt0", "blouse1"}.isdisjoint(answers[0])
+    assert len(answers[0]) == 5
+    assert len(answers[1]) == 7
+
+
 def test_the_last_of_a_type_is_neither_recognised_by_itself_nor_left_without_answer() -> None:
     queries = CATALOGUE.take([7])
 
