@@ -113,6 +113,9 @@ class Photographed(SelfQueried):
 Json = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", dir_okay=False, help="Write all figures to this file.")
 ]
+Source = Annotated[
+    str, typer.Option("--source", metavar="TEXT", help="A sentence for the page: where the data come from.")
+]
 Plots = Annotated[
     Path | None,
     typer.Option(
@@ -187,9 +190,7 @@ def report(
             help="The folder for pictures of queries with their results. They hold the data set's photographs.",
         ),
     ] = _DEFAULT_PLOTS,
-    source: Annotated[
-        str, typer.Option("--source", metavar="TEXT", help="A sentence for the page: where the data come from.")
-    ] = "",
+    source: Source = "",
 ) -> None:
     """Run all evaluations and write a page with plots, beside the figures of the project report."""
     from offline.evaluate.page import page
@@ -325,6 +326,7 @@ def photographs(
             help="The page to write, with a picture of the worst. It holds the photographs: do not publish it.",
         ),
     ] = None,
+    source: Source = "",
 ) -> None:
     """Measure photographs that people took of their own clothes: recognition, search, calibration and doubt."""
     from offline.evaluate.documents import photographs_document
@@ -335,7 +337,7 @@ def photographs(
     with _evaluation(selected, json_file or output) as evaluation:
         measured = evaluation.photographs(studio)
         command = _command("photographs", options, selected.limit)
-        document = photographs_document(measured, evaluation.inputs, command, studio_is_new=studio is not None)
+        document = photographs_document(measured, evaluation.inputs, command, source, studio_is_new=studio is not None)
         _write_json(json_file, document)
         pictures = []
         if output is not None:

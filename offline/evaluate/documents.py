@@ -108,7 +108,7 @@ def robustness_document(rows: Sequence[RobustnessRow], inputs: Inputs, altered: 
 
 
 def photographs_document(
-    evaluation: PhotographEvaluation, inputs: Inputs, command: str, studio_is_new: bool
+    evaluation: PhotographEvaluation, inputs: Inputs, command: str, source: str, *, studio_is_new: bool
 ) -> dict[str, Any]:
     """Returns the figures of people's photographs as JSON values, without what belongs to single photographs.
 
@@ -116,10 +116,12 @@ def photographs_document(
         evaluation: the figures.
         inputs: the inputs.
         command: the command that gives the figures again.
+        source: one or more sentences on the origin of the photographs; "" for none.
         studio_is_new: whether the studio shots are apart from the catalogue.
     """
     figures = {name: value for name, value in asdict(evaluation).items() if name not in _OF_SINGLE_PHOTOGRAPHS}
-    return {**_inputs(inputs), "command": command, "studio_is_new": studio_is_new, **_without_nan(figures)}
+    described = {"command": command, "source": source, "studio_is_new": studio_is_new}
+    return {**_inputs(inputs), **described, **_without_nan(figures)}
 
 
 def _inputs(inputs: Inputs) -> dict[str, Any]:

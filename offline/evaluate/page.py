@@ -13,7 +13,7 @@ from offline.evaluate.tables import (
     robustness_table,
     targets_table,
 )
-from offline.report.markdown import page_text, percent
+from offline.report.markdown import flowing, page_text, percent
 
 _PERFORMANCE_TEXT: Final = """\
 *Performance* is the project report's measure: the share of queries whose ten results hold at most tolerance x 10
@@ -178,13 +178,10 @@ def page(
     if photographs is not None:
         lines += ["## People's photographs", "", *photographs_section(photographs)]
     if robustness is not None:
-        promise = "" if photographs is None else _PROMISE_TEXT.format(figures=in_short(photographs))
+        lines += ["## Altered studio shots", "", _ROBUSTNESS_TEXT.format(queries=f"{robustness['altered']:,}"), ""]
+        if photographs is not None:
+            lines += [flowing(_PROMISE_TEXT.format(figures=in_short(photographs))), ""]
         lines += [
-            "## Altered studio shots",
-            "",
-            _ROBUSTNESS_TEXT.format(queries=f"{robustness['altered']:,}"),
-            promise,
-            "",
             *robustness_table(robustness).markdown(),
             "",
         ]

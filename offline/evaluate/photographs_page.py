@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from offline.evaluate.robustness import UNALTERED
-from offline.report.markdown import Table, page_text, percent
+from offline.report.markdown import Table, flowing, page_text, percent
 
 _INTRODUCTION: Final = """\
 {photographs} photographs that {senders} people took of their own clothes, on floors, beds and hangers, asked for as a
-shopper does, without a box. Their labels are coarse and partial. `offline/evaluate/coarse_types.toml` says which coarse
-type each subCategory has, and which article types each label may mean. Nobody knows whom the garments are for, so that
-neither gender nor derived type is judged. ± is the further end of a 95 % interval (percentile bootstrap over senders,
-1,000 resamples): one sender's photographs share a background. Model `{model}`, version `{version}`."""
+shopper does, without a box. {source} Their labels are coarse and partial. `offline/evaluate/coarse_types.toml` says
+which coarse type each subCategory has, and which article types each label may mean. Nobody knows whom the garments are
+for, so that neither gender nor derived type is judged. ± is the further end of a 95 % interval (percentile bootstrap
+over senders, 1,000 resamples): one sender's photographs share a background. Model `{model}`, version `{version}`."""
 _STUDIO: Final = """\
 Studio shots for comparison: {queries} random ones {origin}. `mixed` is the most severe alteration of `fashion evaluate
 robustness`. Of the shots on their side, at 90° and 270°, the coarse type of {on_their_side} % is right."""
@@ -146,11 +146,14 @@ def label_table(document: Mapping[str, Any]) -> Table:
 
 def photographs_section(document: Mapping[str, Any]) -> list[str]:
     """Returns the lines of the section on people's photographs, without its heading."""
-    introduction = _INTRODUCTION.format(
-        photographs=f"{document['queries']:,}",
-        senders=f"{document['senders']:,}",
-        model=document["model"],
-        version=document["model_version"],
+    introduction = flowing(
+        _INTRODUCTION.format(
+            photographs=f"{document['queries']:,}",
+            senders=f"{document['senders']:,}",
+            source=document["source"],
+            model=document["model"],
+            version=document["model_version"],
+        )
     )
     lines = [introduction, "", "```sh", document["command"], "```", "", *recognition_table(document).markdown(), ""]
     if document["studio"]:
@@ -159,7 +162,7 @@ def photographs_section(document: Mapping[str, Any]) -> list[str]:
         )
         count = f"{document['studio'][0]['recognition']['queries']:,}"
         on_their_side = percent(share_on_their_side(document))
-        lines += [_STUDIO.format(queries=count, origin=origin, on_their_side=on_their_side), ""]
+        lines += [flowing(_STUDIO.format(queries=count, origin=origin, on_their_side=on_their_side)), ""]
     shares = ", ".join(
         f"{each['right_doubted'] * 100:.0f}" for row in document["doubt"][:1] for each in row["thresholds"]
     )
@@ -169,7 +172,7 @@ def photographs_section(document: Mapping[str, Any]) -> list[str]:
         lines += [_CALIBRATION, "", *calibration_table(document).markdown(), ""]
         lines += [*reliability_table(document).markdown(), ""]
     if shares:
-        lines += [_DOUBT.format(shares=shares), "", *doubt_table(document).markdown(), ""]
+        lines += [flowing(_DOUBT.format(shares=shares)), "", *doubt_table(document).markdown(), ""]
     return lines
 
 

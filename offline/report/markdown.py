@@ -37,6 +37,11 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{share * 100:.1f}"
 
 
+def flowing(paragraph: str) -> str:
+    """Returns a paragraph without its line breaks, which `page_text` sets anew once figures stand in it."""
+    return " ".join(paragraph.split())
+
+
 def page_text(lines: Iterable[str]) -> str:
     """Joins the lines of a page, and wraps prose at 120 characters; tables, pictures and code stay."""
     wrapped: list[str] = []

@@ -1,6 +1,7 @@
 """People's photographs, judged by embeddings written by hand, and drawn ones laid on backgrounds."""
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -152,6 +153,8 @@ def test_labels_say_what_they_are_taken_for() -> None:
     assert (first.label, first.photographs, first.senders) == ("Longsleeve", 3, 2)
     assert (first.taken_for, first.taken_for_share) == ("Bags", pytest.approx(1 / 3))
     assert (second.label, second.taken_for, second.coarse.share) == ("Shoes", None, 1.0)
+    # One sender says nothing about others.
+    assert math.isnan(second.coarse.interval.low)
 
 
 def test_the_worst_are_wrong_and_the_most_certain_first() -> None:
@@ -165,7 +168,9 @@ def test_the_worst_are_wrong_and_the_most_certain_first() -> None:
 def test_the_document_holds_no_single_photograph_and_gives_the_section() -> None:
     inputs = Inputs.of(PHOTOGRAPHS, CATALOGUE_TABLE, False, ("m", "v1"), 0)
 
-    document = photographs_document(evaluate(), inputs, "fashion evaluate photographs", studio_is_new=True)
+    document = photographs_document(
+        evaluate(), inputs, "fashion evaluate photographs", "Taken at home.", studio_is_new=True
+    )
 
     text = json.dumps(document, allow_nan=False)
     assert "tshirt0" not in text
@@ -173,6 +178,7 @@ def test_the_document_holds_no_single_photograph_and_gives_the_section() -> None
     section = "\n".join(photographs_section(json.loads(text)))
     assert "| people's photographs | 4 | 75.0±25.0 | 50.0±0.0 | 75.0±25.0 | 25.0±25.0 |" in section
     assert "fashion evaluate photographs" in section
+    assert "Taken at home." in section
 
 
 def test_every_coarse_type_and_article_type_is_written_as_shops_write_it() -> None:
