@@ -67,7 +67,7 @@ def write_bundle(
         "format_version": FORMAT_VERSION,
         "name": name,
         "architecture": "resnet50",
-        "input": {"height": preprocessing.height, "width": preprocessing.width},
+        "input": {"height": preprocessing.frame.height, "width": preprocessing.frame.width},
         "preprocessing": preprocessing.to_json(),
         "pooling": "max",
         "normalisation": "L2",

@@ -50,12 +50,11 @@ def floor(encoder: Encoder, contents: tuple[bytes, ...], type_embeddings: NDArra
     """Returns a workload of bare decoding, inference and FAISS over one derived type."""
     index = faiss.IndexFlatIP(type_embeddings.shape[1])
     index.add(np.ascontiguousarray(type_embeddings))
-    size = encoder.model.input_height, encoder.model.input_width
     turns = _Turns(contents)
 
     def work() -> object:
         faiss.omp_set_num_threads(1)
-        return index.search(encoder.encode(prepare(turns.next(), *size)[None]), _TOP_K)
+        return index.search(encoder.encode(prepare(turns.next(), encoder.frame)[None]), _TOP_K)
 
     return work
 
@@ -66,12 +65,11 @@ def floor_steps(
     """Returns each step of the floor as a workload."""
     index = faiss.IndexFlatIP(type_embeddings.shape[1])
     index.add(np.ascontiguousarray(type_embeddings))
-    size = encoder.model.input_height, encoder.model.input_width
     turns = _Turns(contents)
-    pixels = prepare(contents[0], *size)[None]
+    pixels = prepare(contents[0], encoder.frame)[None]
     query = encoder.encode(pixels)
     return {
-        "decoding": lambda: prepare(turns.next(), *size),
+        "decoding": lambda: prepare(turns.next(), encoder.frame),
         "inference": lambda: encoder.encode(pixels),
         "FAISS, one derived type": lambda: index.search(query, _TOP_K),
     }

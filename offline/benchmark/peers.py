@@ -75,12 +75,11 @@ def onnx_method(
     index.init_index(max_elements=len(embeddings), ef_construction=100, M=16, random_seed=1)
     index.add_items(embeddings, num_threads=threads)
     index.set_ef(100)
-    size = bundle.input_height, bundle.input_width
     state = {"at": 0}
 
     def photograph() -> object:
         state["at"] = (state["at"] + 1) % len(contents)
-        pixels = prepare(contents[state["at"]], *size)[None]
+        pixels = prepare(contents[state["at"]], bundle.frame)[None]
         (activations,) = session.run(None, {"pixels": pixels})
         return index.knn_query(activations / np.linalg.norm(activations), k=_TOP_K, num_threads=1)
 
@@ -158,7 +157,7 @@ def onnx_model(bundle: Bundle) -> bytes:
             x = node("Relu", [node("Add", [convolution(y, f"{name}_3"), shortcut])])
     x = node("GlobalMaxPool", [x])
     nodes.append(helper.make_node("Flatten", [x], ["activations"]))
-    shape = [None, bundle.input_height, bundle.input_width, 3]
+    shape = [None, bundle.frame.height, bundle.frame.width, 3]
     graph = helper.make_graph(
         nodes,
         "resnet50",

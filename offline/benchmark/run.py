@@ -113,8 +113,7 @@ class Benchmarks:
         return load_encoder(self._settings.model_copy(update=changes).encoder())
 
     def _pixels(self, encoder: Encoder) -> NDArray[np.uint8]:
-        size = encoder.model.input_height, encoder.model.input_width
-        return np.stack([prepare(content, *size) for content in self._queries.contents])
+        return np.stack([prepare(content, encoder.frame) for content in self._queries.contents])
 
     def _batch_rate(self, encoder: Encoder, rounds: int) -> float:
         pixels = self._pixels(encoder)[:_BATCH]

@@ -18,6 +18,7 @@ from offline.measure.metrics import TOP_K, all_right, right_results
 from offline.measure.neighbours import nearest
 from services.embedder.encoder import Encoder, normalise
 from services.vision import prepare
+from services.vision.preprocess import Frame
 
 _PICTURES_AT_ONCE: Final = 16
 _TIMED_RUNS: Final = 7
@@ -164,5 +165,5 @@ def _embed(
 
 def _square(content: bytes, side: int) -> NDArray[np.uint8]:
     """Stretches a photograph to a square, without padding, as the report did."""
-    picture = Image.fromarray(prepare(content, side * 4 // 3, side))
+    picture = Image.fromarray(prepare(content, Frame(side * 4 // 3, side)))
     return np.asarray(picture.resize((side, side), Image.Resampling.BICUBIC))

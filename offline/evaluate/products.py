@@ -186,9 +186,8 @@ def _embed(
     unknown = {photograph.digest: photograph for photograph in photographs if photograph.digest not in known}
     if not unknown:
         return known, []
-    height, width = encoder.model.input_height, encoder.model.input_width
     futures = {
-        digest: pool.submit(prepare, photograph.content, height, width) for digest, photograph in unknown.items()
+        digest: pool.submit(prepare, photograph.content, encoder.frame) for digest, photograph in unknown.items()
     }
     pixels: dict[bytes, NDArray[np.uint8]] = {}
     reasons: dict[bytes, str] = {}
@@ -209,6 +208,6 @@ def _embed(
 
 
 def _encode(encoder: Encoder, pixels: Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
-    size = max(1, _PIXELS_AT_ONCE // (encoder.model.input_height * encoder.model.input_width))
+    size = max(1, _PIXELS_AT_ONCE // (encoder.frame.height * encoder.frame.width))
     for start in range(0, len(pixels), size):
         yield from encoder.encode(np.stack(pixels[start : start + size]))

@@ -87,11 +87,10 @@ def _altered(
     seed: int,
     advance: Callable[[int], None],
 ) -> ProductTable:
-    size = encoder.model.input_height, encoder.model.input_width
     embeddings = []
     for start in range(0, len(queries), _PICTURES_AT_ONCE):
         ids = queries.ids[start : start + _PICTURES_AT_ONCE]
-        pixels = [prepare(alter(dataset.photograph(one), name, alteration, one, seed), *size) for one in ids]
+        pixels = [prepare(alter(dataset.photograph(one), name, alteration, one, seed), encoder.frame) for one in ids]
         embeddings.append(encoder.encode(np.stack(pixels)))
         advance(len(ids))
     return replace(queries, embeddings=np.concatenate(embeddings))

@@ -28,7 +28,7 @@ def model_card(bundle: Bundle) -> str:
     url = training["url"]
     sections = [
         f"# {bundle.name}",
-        f"A ResNet50 that knows fashion: a picture of {bundle.input_width} x {bundle.input_height} pixels in, an "
+        f"A ResNet50 that knows fashion: a picture of {bundle.frame.width} x {bundle.frame.height} pixels in, an "
         f"embedding of {bundle.dimension} floats with norm 1 out; pictures of like products lie close together.",
         _table(
             ("", ""),

@@ -17,6 +17,7 @@ from offline.train.config import HEADS
 from offline.train.words import encode_words
 from services.contract.errors import InvalidInput
 from services.vision import prepare
+from services.vision.preprocess import Frame
 
 UNKNOWN = -1
 _MIN_TRAINING_ROWS = 2
@@ -112,7 +113,7 @@ def load(
         for row in dataset.rows:
             try:
                 content = dataset.photograph(row.id)
-                pixels.append(prepare(content, height, width))
+                pixels.append(prepare(content, Frame(height, width)))
             except InvalidInput as error:
                 unreadable[row.id] = error.message
                 continue

@@ -115,8 +115,8 @@ class _Embedded:
 
     @classmethod
     def of(cls, encoder: Encoder, pictures: Pictures) -> Self:
-        size = (encoder.model.input_height, encoder.model.input_width)
-        return cls(pictures.rows, embed_all(encoder.encode, pictures.resized(*size)))
+        resized = pictures.resized(encoder.frame.height, encoder.frame.width)
+        return cls(pictures.rows, embed_all(encoder.encode, resized))
 
 
 def _recognised(heads: Mapping[str, LabelHead], part: _Embedded) -> dict[str, Any]:

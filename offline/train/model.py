@@ -13,6 +13,7 @@ from offline.train.data import UNKNOWN
 from offline.train.layers import faster
 from services.contract.errors import NotReady
 from services.vision import Preprocessing
+from services.vision.preprocess import Frame
 
 DIMENSION: Final = 2048
 # White becomes 0, so the zeros that convolutions pad with continue the white that products stand on.
@@ -25,7 +26,7 @@ EPSILON: Final = 1e-12
 
 def preprocessing(height: int, width: int) -> Preprocessing:
     """What a model trained here expects."""
-    return Preprocessing(height, width, "RGB", SCALE, (OFFSET, OFFSET, OFFSET))
+    return Preprocessing(Frame(height, width), "RGB", SCALE, (OFFSET, OFFSET, OFFSET))
 
 
 def build_backbone(bn_momentum: float = 0.97) -> keras.Model:

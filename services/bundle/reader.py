@@ -14,7 +14,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from services.contract.errors import InvalidInput, NotFound
-from services.vision.preprocess import Preprocessing
+from services.vision.preprocess import Frame, Preprocessing
 
 FORMAT_VERSION: Final = 1
 DESCRIPTION_FILE: Final = "bundle.json"
@@ -100,14 +100,9 @@ class Bundle:
     description: Mapping[str, Any]
 
     @property
-    def input_height(self) -> int:
-        """Rows of the input, in pixels."""
-        return self.preprocessing.height
-
-    @property
-    def input_width(self) -> int:
-        """Columns of the input, in pixels."""
-        return self.preprocessing.width
+    def frame(self) -> Frame:
+        """The network's input."""
+        return self.preprocessing.frame
 
     def encoder_weights(self) -> dict[str, NDArray[np.float32]]:
         """Reads the network's weights in float32, by the names that Keras gives them.

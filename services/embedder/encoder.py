@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from services.bundle.reader import Bundle
 from services.contract.errors import InvalidInput
 from services.contract.values import ModelInfo
+from services.vision.preprocess import Frame
 
 Precision = Literal["float32", "bfloat16", "int8"]
 # "auto" is the fastest on this processor among those near enough to float32.
@@ -21,14 +22,19 @@ class Encoder(Protocol):
 
     @property
     def model(self) -> ModelInfo:
-        """The model, and the input that it expects."""
+        """The model."""
+        ...
+
+    @property
+    def frame(self) -> Frame:
+        """The input that it expects."""
         ...
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeds pictures.
 
         Args:
-            batch: (n, input_height, input_width, 3), uint8, RGB, as `services.vision.prepare` gives them; n may be 0.
+            batch: (n, frame.height, frame.width, 3), uint8, RGB, as `services.vision.prepare` gives them; n may be 0.
 
         Returns:
             (n, dimension), float32, L2-normalised rows; each row depends on its picture alone.
@@ -76,13 +82,13 @@ def check_architecture(bundle: Bundle, architecture: str) -> None:
         )
 
 
-def check_batch(batch: NDArray[np.uint8], model: ModelInfo) -> None:
-    """Refuses a batch of another shape or type than the model's input.
+def check_batch(batch: NDArray[np.uint8], frame: Frame) -> None:
+    """Refuses a batch of another shape or type than the input.
 
     Raises:
         InvalidInput: BATCH_INVALID.
     """
-    expected = (model.input_height, model.input_width, 3)
+    expected = (frame.height, frame.width, 3)
     if batch.ndim != 4 or batch.shape[1:] != expected or batch.dtype != np.uint8:
         raise InvalidInput(
             f"The batch is {batch.dtype} {batch.shape} instead of uint8 (n, {expected[0]}, {expected[1]}, 3).",

@@ -128,12 +128,12 @@ class LocalEmbedder:
         return await asyncio.get_running_loop().run_in_executor(self._threads, decode)
 
     def _decoding(self, photograph: Photograph) -> Callable[[], Pixels]:
-        model, limits, expires = self._encoder.model, self._limits.image, deadline.current()
+        frame, limits, expires = self._encoder.frame, self._limits.image, deadline.current()
 
         def decode() -> Pixels:
             if deadline.passed(expires):
                 raise deadline.exceeded()
-            return prepare(photograph.content, model.input_height, model.input_width, photograph.region, limits)
+            return prepare(photograph.content, frame, photograph.region, limits)
 
         return decode
 

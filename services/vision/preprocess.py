@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final, Literal, Self
 
 import numpy as np
@@ -16,6 +17,29 @@ from services.vision.decode import WHITE, ImageLimits, decode
 RESAMPLE: Final = "bicubic-antialias"
 
 
+class Padding(StrEnum):
+    """What surrounds a photograph whose shape is not the input's."""
+
+    WHITE = "white"
+    RIM = "rim"
+    """The median colour of the photograph's outermost pixels: a floor goes on as floor, a white wall as white."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The picture that a network sees.
+
+    Attributes:
+        height: rows, in pixels.
+        width: columns, in pixels.
+        padding: what surrounds a photograph of another shape.
+    """
+
+    height: int
+    width: int
+    padding: Padding = Padding.WHITE
+
+
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
     """How a photograph becomes a bundle's input; fixed in training, stored in `bundle.json`.
@@ -23,15 +47,13 @@ class Preprocessing:
     A channel of the input is `pixel * scale + offset`, pixels in [0, 255].
 
     Attributes:
-        height: rows of the input, in pixels.
-        width: columns of the input, in pixels.
+        frame: the network's input.
         channels: order of the colour channels.
         scale: factor.
         offset: summand of each channel, in the order of `channels`.
     """
 
-    height: int
-    width: int
+    frame: Frame
     channels: Literal["RGB", "BGR"]
     scale: float
     offset: tuple[float, float, float]
@@ -41,8 +63,8 @@ class Preprocessing:
         return {
             "colour": "RGB, EXIF orientation applied, transparency on white",
             "resize": RESAMPLE,
-            "fit": "whole image, aspect kept, centred, padded with white",
-            "pad": list(WHITE),
+            "fit": f"whole image, aspect kept, centred, padded with {_PADDING_WORDS[self.frame.padding]}",
+            "pad": _PADDING_JSON[self.frame.padding],
             "channels": self.channels,
             "scale": self.scale,
             "offset": list(self.offset),
@@ -55,7 +77,9 @@ class Preprocessing:
         Raises:
             InvalidInput: BUNDLE_INVALID: the description asks for something that this version cannot do.
         """
-        if described.get("resize") != RESAMPLE or described.get("channels") not in ("RGB", "BGR"):
+        paddings = [padding for padding, value in _PADDING_JSON.items() if value == described.get("pad")]
+        known = described.get("resize") == RESAMPLE and described.get("channels") in ("RGB", "BGR")
+        if not known or not paddings:
             raise InvalidInput(
                 "This version cannot do the bundle's preprocessing.",
                 reason="BUNDLE_INVALID",
@@ -68,8 +92,13 @@ class Preprocessing:
                 reason="BUNDLE_INVALID",
                 metadata={"field": "preprocessing.offset"},
             )
-        return cls(height, width, described["channels"], float(described["scale"]), offset)
+        frame = Frame(height, width, paddings[0])
+        return cls(frame, described["channels"], float(described["scale"]), offset)
 
+
+# How `bundle.json` names a padding, in words and in its field `pad`.
+_PADDING_WORDS: Final = {Padding.WHITE: "white", Padding.RIM: "the median colour of its rim"}
+_PADDING_JSON: Final[Mapping[Padding, Any]] = {Padding.WHITE: list(WHITE), Padding.RIM: "rim"}
 
 # A JPEG is decoded at this multiple, or more, of the size that it is then reduced to. At twice that size, embeddings
 # begin to differ (docs/decisions/0007).
@@ -77,18 +106,13 @@ _OVERSAMPLING: Final = 3.0
 
 
 def prepare(
-    content: bytes,
-    height: int,
-    width: int,
-    region: Box | None = None,
-    limits: ImageLimits | None = None,
+    content: bytes, frame: Frame, region: Box | None = None, limits: ImageLimits | None = None
 ) -> NDArray[np.uint8]:
     """Decodes a photograph and fits it into the input, still as pixels.
 
     Args:
         content: a JPEG, PNG or WebP file.
-        height: rows of the input.
-        width: columns of the input.
+        frame: the input.
         region: the part to use; None for the whole.
         limits: the limits to check; None for the default ones.
 
@@ -103,9 +127,9 @@ def prepare(
     across, down = (region.right - region.left, region.bottom - region.top) if region is not None else (1.0, 1.0)
 
     def enough(picture_width: int, picture_height: int) -> float:
-        return _OVERSAMPLING * min(width / (picture_width * across), height / (picture_height * down))
+        return _OVERSAMPLING * min(frame.width / (picture_width * across), frame.height / (picture_height * down))
 
-    return fit(decode(content, limits, enough), height, width, region)
+    return fit(decode(content, limits, enough), frame, region)
 
 
 def check_region(region: Box) -> None:
@@ -130,13 +154,12 @@ def check_region(region: Box) -> None:
         )
 
 
-def fit(picture: Image.Image, height: int, width: int, region: Box | None = None) -> NDArray[np.uint8]:
-    """Fits an RGB picture whole into height x width, its aspect kept, centred on white.
+def fit(picture: Image.Image, frame: Frame, region: Box | None = None) -> NDArray[np.uint8]:
+    """Fits an RGB picture whole into the input, its aspect kept, centred on the padding.
 
     Args:
         picture: mode "RGB".
-        height: rows of the result.
-        width: columns of the result.
+        frame: the input.
         region: the part to use, at least one pixel of it; None for the whole.
 
     Returns:
@@ -144,6 +167,7 @@ def fit(picture: Image.Image, height: int, width: int, region: Box | None = None
     """
     if region is not None:
         picture = _crop(picture, region)
+    height, width = frame.height, frame.width
     factor = min(width / picture.width, height / picture.height)
     size = (
         min(width, max(1, round(picture.width * factor))),
@@ -153,7 +177,8 @@ def fit(picture: Image.Image, height: int, width: int, region: Box | None = None
         # Pillow's bicubic filter widens with the reduction, so it antialiases.
         picture = picture.resize(size, Image.Resampling.BICUBIC)
     if size != (width, height):
-        canvas = Image.new("RGB", (width, height), WHITE)
+        colour = _rim_colour(picture) if frame.padding is Padding.RIM else WHITE
+        canvas = Image.new("RGB", (width, height), colour)
         canvas.paste(picture, ((width - size[0]) // 2, (height - size[1]) // 2))
         picture = canvas
     return np.array(picture, dtype=np.uint8)
@@ -173,6 +198,14 @@ def scale(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np
         pixels = pixels[..., ::-1]
     offset = np.asarray(preprocessing.offset, dtype=np.float32)
     return pixels.astype(np.float32) * np.float32(preprocessing.scale) + offset
+
+
+def _rim_colour(picture: Image.Image) -> tuple[int, int, int]:
+    """The median of the outermost pixels, channel by channel."""
+    pixels = np.asarray(picture)
+    rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    red, green, blue = np.median(rim, axis=0).astype(np.uint8).tolist()
+    return red, green, blue
 
 
 def _crop(picture: Image.Image, region: Box) -> Image.Image:

@@ -9,14 +9,14 @@ from PIL import Image, ImageDraw
 
 from services.contract.errors import InvalidInput
 from services.embedder.encoder import Encoder
-from services.vision import fit
+from services.vision import Frame, fit
 
 
 def drawing(height: int, width: int, colour: tuple[int, int, int], shift: int = 0) -> NDArray[np.uint8]:
     """A blob of a colour on white, moved to the right by `shift` hundredths."""
     picture = Image.new("RGB", (300, 400), (255, 255, 255))
     ImageDraw.Draw(picture).ellipse((60 + 3 * shift, 80, 240 + 3 * shift, 330), fill=colour)
-    return fit(picture, height, width)
+    return fit(picture, Frame(height, width))
 
 
 class EncoderConformance:
@@ -24,7 +24,7 @@ class EncoderConformance:
 
     def batch(self, encoder: Encoder, count: int = 5) -> NDArray[np.uint8]:
         """Returns different pictures of the encoder's size."""
-        size = (count, encoder.model.input_height, encoder.model.input_width, 3)
+        size = (count, encoder.frame.height, encoder.frame.width, 3)
         return np.random.default_rng(5).integers(0, 256, size, dtype=np.uint8)
 
     def test_shape_type_and_norm(self, encoder: Encoder) -> None:
@@ -65,7 +65,7 @@ class EncoderConformance:
         assert np.linalg.norm(embeddings, axis=1) == pytest.approx(np.ones(3), abs=1e-5)
 
     def test_different_pictures_differ(self, encoder: Encoder) -> None:
-        height, width = encoder.model.input_height, encoder.model.input_width
+        height, width = encoder.frame.height, encoder.frame.width
         red, blue = (drawing(height, width, colour) for colour in ((200, 20, 20), (20, 20, 200)))
         one, other = encoder.encode(np.stack([red, blue]))
         assert float(one @ other) < 0.99999

@@ -22,6 +22,7 @@ from services.contract.values import CandidateSet, Gender
 from services.search.candidates.clusters import Candidate, candidate_set
 from services.serving.status import error_info
 from services.stack.embedded_redis import embedded_redis
+from services.vision import Frame
 from services.vision.preprocess import Preprocessing
 from tests.support.processes import ROOT, run_to_end
 
@@ -34,7 +35,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return write_bundle(
         tmp_path_factory.mktemp("bundle"),
         name="tiny",
-        preprocessing=Preprocessing(80, 60, "RGB", 1.0, (0.0, 0.0, 0.0)),
+        preprocessing=Preprocessing(Frame(80, 60), "RGB", 1.0, (0.0, 0.0, 0.0)),
         encoder={"kernel": axes},
         heads={"subCategory": axes[:, :2], "derivedType": axes[:, :3]},
         labels={"subCategory": ("Topwear", "Bags"), "derivedType": ("Men Tshirts", "Men Shirts", "Unisex Backpacks")},

@@ -47,7 +47,7 @@ def keep_results(bundle_folder: Path) -> None:
 
     bundle = load_bundle(bundle_folder)
     files = sorted(FOLDER.glob("*.png"))
-    pixels = np.stack([prepare(f.read_bytes(), bundle.input_height, bundle.input_width) for f in files])
+    pixels = np.stack([prepare(f.read_bytes(), bundle.frame) for f in files])
     embeddings = TensorflowEncoder.from_bundle(bundle).encode(pixels)
     safetensors.numpy.save_file(
         {"pixels": pixels, "embeddings": embeddings},

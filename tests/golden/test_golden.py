@@ -33,7 +33,7 @@ def bundle() -> Bundle:
 
 def fitted(facts: dict[str, str], bundle: Bundle) -> NDArray[np.uint8]:
     files = [FOLDER / name for name in facts["files"].split(",")]
-    return np.stack([prepare(file.read_bytes(), bundle.input_height, bundle.input_width) for file in files])
+    return np.stack([prepare(file.read_bytes(), bundle.frame) for file in files])
 
 
 def test_the_golden_embeddings_are_the_shipped_models(facts: dict[str, str], bundle: Bundle) -> None:

@@ -13,6 +13,7 @@ from services.contract.values import Gender
 from services.embedder.settings import EmbedderSettings
 from services.search.catalogue.products import Product
 from services.search.indexes.faiss import FaissIndex
+from services.vision import Frame
 from services.vision.preprocess import prepare
 from tests.support.running import calling, stack_in_thread, stack_settings
 from tests.support.small_shop import SUB_CATEGORIES, items, photograph, rows
@@ -21,7 +22,9 @@ from tests.support.waiting import found_with_candidates
 
 def table(photographs: dict[str, bytes], kinds: dict[str, str], model) -> ProductTable:
     info = model.info
-    pixels = np.stack([prepare(content, info.input_height, info.input_width) for content in photographs.values()])
+    pixels = np.stack(
+        [prepare(content, Frame(info.input_height, info.input_width)) for content in photographs.values()]
+    )
     products = []
     for product_id, kind in kinds.items():
         gender, _, article_type = kind.partition(" ")

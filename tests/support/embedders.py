@@ -26,6 +26,7 @@ from services.embedder.service import EmbedderLimits, local_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.serving.run import Server, running
 from services.serving.settings import ServerSettings
+from services.vision import Frame
 from services.vision.decode import ImageLimits
 
 MAX_IMAGE_BYTES = 200_000
@@ -66,6 +67,10 @@ class GatedEncoder:
     @property
     def model(self) -> ModelInfo:
         return self._fake.model
+
+    @property
+    def frame(self) -> Frame:
+        return self._fake.frame
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         self.inside.set()

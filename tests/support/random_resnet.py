@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from offline.bundle import write_bundle
 from services.bundle.reader import Bundle
-from services.vision import Preprocessing
+from services.vision import Frame, Preprocessing
 
 HEIGHT, WIDTH = 40, 32
 
@@ -35,7 +35,7 @@ def random_bundle(folder: Path, weights: dict[str, NDArray[np.float32]], channel
     return write_bundle(
         folder,
         name="random",
-        preprocessing=Preprocessing(HEIGHT, WIDTH, channels, 1 / 127.5, (-2.0, -1.9, -1.8)),
+        preprocessing=Preprocessing(Frame(HEIGHT, WIDTH), channels, 1 / 127.5, (-2.0, -1.9, -1.8)),
         encoder=weights,
         heads={"gender": np.random.default_rng(0).standard_normal((2048, 2)).astype(np.float32)},
         labels={"gender": ("Men", "Women")},

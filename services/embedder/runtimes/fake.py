@@ -8,6 +8,7 @@ from PIL import Image
 
 from services.contract.values import ModelInfo
 from services.embedder.encoder import check_batch, normalise
+from services.vision.preprocess import Frame
 
 _ROWS: Final = 10
 _COLUMNS: Final = 8
@@ -39,13 +40,18 @@ class FakeEncoder:
         )
 
     @property
+    def frame(self) -> Frame:
+        """Its input, padded with white."""
+        return Frame(self._model.input_height, self._model.input_width)
+
+    @property
     def model(self) -> ModelInfo:
         """The fake model."""
         return self._model
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeds pictures; see `Encoder.encode`."""
-        check_batch(batch, self._model)
+        check_batch(batch, self.frame)
         embeddings = [self._encode_one(picture) for picture in batch]
         return np.stack(embeddings) if embeddings else np.zeros((0, self._model.dimension), dtype=np.float32)
 

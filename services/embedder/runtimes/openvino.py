@@ -14,7 +14,7 @@ from services.contract.values import ModelInfo
 from services.embedder.encoder import AnyPrecision, Precision, check_architecture, check_batch, normalise
 from services.embedder.processor import processor_flags
 from services.embedder.runtimes.resnet50 import build_resnet50, last_places
-from services.vision.preprocess import Preprocessing
+from services.vision.preprocess import Frame, Preprocessing
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -101,12 +101,13 @@ class OpenvinoEncoder:
         if precision == "int8" and last_places(preprocessing) > _FEW_PLACES_INT8:
             # For large pictures no stage is a matrix product, so nothing would be in int8.
             precision = _without_int8(core)
+        self._frame = preprocessing.frame
         self._model = ModelInfo(
             name=name,
             model_version=model_version,
             dimension=_DIMENSION,
-            input_height=preprocessing.height,
-            input_width=preprocessing.width,
+            input_height=preprocessing.frame.height,
+            input_width=preprocessing.frame.width,
             runtime="openvino",
             precision=precision,
             reference_precision="float32",
@@ -155,13 +156,18 @@ class OpenvinoEncoder:
         )
 
     @property
+    def frame(self) -> Frame:
+        """The bundle's input."""
+        return self._frame
+
+    @property
     def model(self) -> ModelInfo:
         """The model."""
         return self._model
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeds pictures; see `Encoder.encode`."""
-        check_batch(batch, self._model)
+        check_batch(batch, self.frame)
         with self._counting:
             self._running += 1
             network = self._alone if self._running == 1 else self._together
@@ -173,7 +179,7 @@ class OpenvinoEncoder:
 
     def warm_up(self) -> None:
         """Makes OpenVINO's kernels for every number of pictures that `encode` uses."""
-        height, width = self._model.input_height, self._model.input_width
+        height, width = self.frame.height, self.frame.width
         for network in {self._alone, self._together}:
             for count in (*range(1, _MAX_SMALL_PART + 1), _LARGE_PART):
                 network.activations(np.full((count, height, width, 3), 255, dtype=np.uint8), self._model.dimension)

@@ -41,7 +41,7 @@ def build_resnet50(
         InvalidInput: the weights are not those of a ResNet50.
     """
     layers = _Layers(weights, in_int8=in_int8)
-    pixels = ops.parameter([-1, preprocessing.height, preprocessing.width, 3], ov.Type.u8, name="pixels")
+    pixels = ops.parameter([-1, preprocessing.frame.height, preprocessing.frame.width, 3], ov.Type.u8, name="pixels")
     x = ops.convert(pixels, ov.Type.f32)
     if preprocessing.channels == "BGR":
         x = ops.gather(x, _constant(np.array([2, 1, 0])), _constant(np.array(3)))
@@ -51,7 +51,7 @@ def build_resnet50(
     x = ops.relu(layers.convolution(x, "conv1", stride=2, pad=3))
     # As in Keras: after a ReLU, padding with zeros does not change a maximum.
     x = ops.max_pool(x, [2, 2], [1, 1], [1, 1], [1, 1], [3, 3], "floor", "explicit").output(0)
-    grid = _halved(_halved((preprocessing.height, preprocessing.width)))
+    grid = _halved(_halved((preprocessing.frame.height, preprocessing.frame.width)))
     as_rows = False
     for stage, blocks in _BLOCKS.items():
         stride = 2 if stage > min(_BLOCKS) else 1
@@ -69,7 +69,7 @@ def build_resnet50(
 
 def last_places(preprocessing: Preprocessing) -> int:
     """Returns the places of the last stage: the sides are halved five times, rounded up each time."""
-    return math.prod(-(-side // 32) for side in (preprocessing.height, preprocessing.width))
+    return math.prod(-(-side // 32) for side in (preprocessing.frame.height, preprocessing.frame.width))
 
 
 def _convolved_stage(layers: "_Layers", x: Any, stage: int, blocks: int, stride: int) -> Any:

@@ -14,11 +14,11 @@ from services.bundle.reader import Bundle
 from services.contract.errors import InvalidInput, NotReady
 from services.contract.values import ModelInfo
 from services.embedder.encoder import check_architecture, check_batch, normalise
-from services.vision.preprocess import Preprocessing
+from services.vision.preprocess import Frame, Preprocessing
 
 # "caffe" in keras.applications: BGR minus the means of ImageNet.
 IMAGENET_PREPROCESSING: Final = Preprocessing(
-    height=224, width=224, channels="BGR", scale=1.0, offset=(-103.939, -116.779, -123.68)
+    Frame(224, 224), channels="BGR", scale=1.0, offset=(-103.939, -116.779, -123.68)
 )
 _DIMENSION: Final = 2048
 _WARM_BATCH: Final = 8
@@ -53,17 +53,18 @@ class TensorflowEncoder:
         self._network = _build(preprocessing)
         _assign(self._network, weights)
         self._preprocessing = preprocessing
+        self._frame = preprocessing.frame
         self._model = ModelInfo(
             name=name,
             model_version=model_version,
             dimension=_DIMENSION,
-            input_height=preprocessing.height,
-            input_width=preprocessing.width,
+            input_height=preprocessing.frame.height,
+            input_width=preprocessing.frame.width,
             runtime="tensorflow",
             precision="float32",
             reference_precision="float32",
         )
-        shape = (None, preprocessing.height, preprocessing.width, 3)
+        shape = (None, preprocessing.frame.height, preprocessing.frame.width, 3)
         self._run = tf.function(self._activations, input_signature=[tf.TensorSpec(shape, tf.uint8)])
 
     @classmethod
@@ -121,20 +122,25 @@ class TensorflowEncoder:
         )
 
     @property
+    def frame(self) -> Frame:
+        """The bundle's input."""
+        return self._frame
+
+    @property
     def model(self) -> ModelInfo:
         """The model."""
         return self._model
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeds pictures; see `Encoder.encode`."""
-        check_batch(batch, self._model)
+        check_batch(batch, self.frame)
         if not len(batch):
             return np.zeros((0, self._model.dimension), dtype=np.float32)
         return normalise(self._run(tf.constant(batch)).numpy())
 
     def warm_up(self) -> None:
         """Traces the graph, and makes oneDNN plan its convolutions for each size of a service's small batches."""
-        height, width = self._model.input_height, self._model.input_width
+        height, width = self.frame.height, self.frame.width
         for count in range(1, _WARM_BATCH + 1):
             self.encode(np.full((count, height, width, 3), 255, dtype=np.uint8))
 
@@ -164,7 +170,7 @@ def _build(preprocessing: Preprocessing) -> Any:
         include_top=False,
         weights=None,
         pooling="max",
-        input_shape=(preprocessing.height, preprocessing.width, 3),
+        input_shape=(preprocessing.frame.height, preprocessing.frame.width, 3),
     )
 
 

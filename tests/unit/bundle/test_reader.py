@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from offline.bundle import describe, write_bundle
 from services.bundle.reader import Bundle, content_version, load_bundle
 from services.contract.errors import InvalidInput, NotFound
-from services.vision import Preprocessing
+from services.vision import Frame, Preprocessing
 
-PREPROCESSING = Preprocessing(80, 60, "RGB", 1 / 127.5, (-2.0, -2.0, -2.0))
+PREPROCESSING = Preprocessing(Frame(80, 60), "RGB", 1 / 127.5, (-2.0, -2.0, -2.0))
 LABELS = {"gender": ("Men", "Women"), "subCategory": ("Bags", "Shoes", "Überwurf")}
 
 

@@ -8,7 +8,7 @@ import pytest
 from offline.bundle import describe, write_bundle
 from services.bundle.reader import Bundle
 from services.classifier.heads import LabelHead, load_head, probabilities, ranking, similarities
-from services.vision import Preprocessing
+from services.vision import Frame, Preprocessing
 
 
 def _head(labels: tuple[str, ...], *rows: list[float], scale: float = 10.0) -> LabelHead:
@@ -93,7 +93,7 @@ def _bundle(folder: Path, **derived_type: object) -> Bundle:
     write_bundle(
         folder,
         name="small",
-        preprocessing=Preprocessing(80, 60, "RGB", 1 / 127.5, (-2.0, -2.0, -2.0)),
+        preprocessing=Preprocessing(Frame(80, 60), "RGB", 1 / 127.5, (-2.0, -2.0, -2.0)),
         encoder={"conv1_conv/kernel": np.zeros((7, 7, 3, 4), np.float32)},
         heads={head: random.standard_normal((16, len(names))).astype(np.float32) for head, names in labels.items()},
         labels=labels,

@@ -11,7 +11,7 @@ from PIL import Image
 
 from services.contract.errors import InvalidInput
 from services.contract.values import Box
-from services.vision import ImageLimits, decode, fit, prepare
+from services.vision import Frame, ImageLimits, decode, fit, prepare
 
 RED = (200, 30, 40)
 
@@ -165,7 +165,7 @@ def test_a_region_is_cut_out_of_the_upright_picture() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     stored = encode(halves().transpose(Image.Transpose.ROTATE_90), "PNG", exif=exif)
-    below = prepare(stored, 30, 40, Box(0.0, 0.5, 1.0, 1.0))
+    below = prepare(stored, Frame(30, 40), Box(0.0, 0.5, 1.0, 1.0))
     assert (below == np.array((20, 40, 210), dtype=np.uint8)).all()
 
 
@@ -175,12 +175,12 @@ def test_a_region_is_cut_out_of_the_upright_picture() -> None:
 )
 def test_an_impossible_region_is_refused(box: Box) -> None:
     with pytest.raises(InvalidInput) as refused:
-        prepare(encode(halves()), 80, 60, box)
+        prepare(encode(halves()), Frame(80, 60), box)
     assert refused.value.reason == "REGION_INVALID"
 
 
 def test_a_tiny_region_still_shows_a_pixel() -> None:
-    pixels = prepare(encode(halves()), 8, 8, Box(0.999, 0.999, 1.0, 1.0))
+    pixels = prepare(encode(halves()), Frame(8, 8), Box(0.999, 0.999, 1.0, 1.0))
     assert near(pixels[4, 4], (20, 40, 210), 0)
 
 
@@ -200,9 +200,9 @@ def large_photograph(seed: int = 3, orientation: int = 1, size: tuple[int, int] 
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_a_large_jpeg_is_decoded_small_and_looks_the_same(region: Box | None, orientation: int) -> None:
     content = large_photograph(orientation=orientation)
-    whole = fit(decode(content), 80, 60, region)
+    whole = fit(decode(content), Frame(80, 60), region)
     # The edges of a region are rounded to pixels of the reduced picture: at most a sixth of an input pixel.
-    assert np.abs(prepare(content, 80, 60, region).astype(int) - whole.astype(int)).mean() < 2.5
+    assert np.abs(prepare(content, Frame(80, 60), region).astype(int) - whole.astype(int)).mean() < 2.5
 
 
 def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size() -> None:
@@ -220,7 +220,7 @@ def test_a_small_part_of_a_large_jpeg_keeps_its_detail() -> None:
     decode(content, enough=lambda width, height: sizes.append(width) or 2.0)
     assert sizes == [1800]
     small = Box(0.4, 0.4, 0.45, 0.45)
-    assert np.array_equal(prepare(content, 80, 60, small), fit(decode(content), 80, 60, small))
+    assert np.array_equal(prepare(content, Frame(80, 60), small), fit(decode(content), Frame(80, 60), small))
 
 
 def test_embeddings_of_reduced_decoding_are_those_of_full_decoding() -> None:
@@ -231,10 +231,9 @@ def test_embeddings_of_reduced_decoding_are_those_of_full_decoding() -> None:
 
     bundle = load_bundle(Path(__file__).parents[3] / "models" / "fashion-resnet50")
     encoder = OpenvinoEncoder.from_bundle(bundle, precision="float32")
-    size = bundle.input_height, bundle.input_width
     contents = [
         large_photograph(seed, size=pixels) for seed in range(8) for pixels in ((1800, 2400), (1080, 1440), (600, 800))
     ]
-    reduced = encoder.encode(np.stack([prepare(content, *size) for content in contents]))
-    whole = encoder.encode(np.stack([fit(decode(content), *size) for content in contents]))
+    reduced = encoder.encode(np.stack([prepare(content, bundle.frame) for content in contents]))
+    whole = encoder.encode(np.stack([fit(decode(content), bundle.frame) for content in contents]))
     assert (reduced * whole).sum(axis=1).min() >= 0.999

@@ -19,7 +19,7 @@ from services.embedder.encoder import Encoder
 from services.embedder.runtimes.openvino import AnyPrecision, OpenvinoEncoder, fastest_precision
 from services.embedder.runtimes.select import load_encoder
 from services.embedder.settings import EmbedderSettings
-from services.vision import fit, prepare
+from services.vision import Frame, fit, prepare
 from tests.conformance.encoder import EncoderConformance
 from tests.support.random_resnet import HEIGHT, WIDTH, random_bundle
 
@@ -66,8 +66,7 @@ class TestOpenvinoEncoder(EncoderConformance):
     ) -> None:
         computed = bundle if encoder.model.precision == "float32" else shipped
         assert encoder.model.model_version == computed.model_version
-        size = computed.input_height, computed.input_width
-        assert (encoder.model.input_height, encoder.model.input_width) == size
+        assert encoder.frame == computed.frame
         assert (encoder.model.runtime, encoder.model.reference_precision) == ("openvino", "float32")
         assert encoder.model.precision in ("float32", "bfloat16", "int8")
 
@@ -88,7 +87,7 @@ def test_float32_is_the_reference_to_the_letter(
 @pytest.fixture(scope="module")
 def drawings(shipped: Bundle) -> NDArray[np.uint8]:
     specs = catalogue_specs(77, 120)
-    return np.stack([fit(draw_product(spec), shipped.input_height, shipped.input_width) for spec in specs])
+    return np.stack([fit(draw_product(spec), shipped.frame) for spec in specs])
 
 
 def overlap_at_10(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
@@ -128,8 +127,9 @@ def test_the_shipped_model_is_within_tolerance_on_photographs(
 ) -> None:
     with open_dataset(Path(os.environ["FASHION_DATASET"])) as dataset:
         contents = [dataset.photograph(row.id) for row in dataset.rows[:6000:20]]
-    size = (shipped.input_height, shipped.input_width)
-    check_within_tolerance(shipped, np.stack([prepare(content, *size) for content in contents]), precision, cosine)
+    check_within_tolerance(
+        shipped, np.stack([prepare(content, shipped.frame) for content in contents]), precision, cosine
+    )
 
 
 def test_a_batch_of_any_size_is_encoded_in_parts_of_few_sizes(bundle: Bundle) -> None:
@@ -160,7 +160,7 @@ def test_precision_is_always_said(bundle: Bundle) -> None:
 def test_pictures_too_large_for_int8_are_said_to_be_computed_in_what_they_are(
     weights: dict[str, NDArray[np.float32]], bundle: Bundle
 ) -> None:
-    large = replace(bundle.preprocessing, height=224, width=224)
+    large = replace(bundle.preprocessing, frame=Frame(224, 224))
     encoder = OpenvinoEncoder(weights, large, name="x", model_version="x", precision="int8")
     assert encoder.model.precision == fastest_precision(openvino.Core(), ())
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from services.bundle.reader import Bundle, load_bundle
 from services.contract.errors import InvalidInput, NotReady
 from services.embedder.encoder import Encoder
+from services.vision import Frame
 from tests.conformance.encoder import EncoderConformance, drawing
 from tests.support.random_resnet import HEIGHT, WIDTH
 
@@ -38,7 +39,7 @@ class TestTensorflowEncoder(EncoderConformance):
 
     def test_the_model_is_the_bundles(self, encoder: Encoder, bundle: Bundle) -> None:
         assert encoder.model.model_version == load_bundle(bundle.path).model_version
-        assert (encoder.model.input_height, encoder.model.input_width) == (HEIGHT, WIDTH)
+        assert encoder.frame == Frame(HEIGHT, WIDTH)
         assert encoder.model.dimension == 2048
 
     def test_weights_of_another_network_are_refused(

@@ -17,7 +17,7 @@ from offline.evaluate.sheets import write_sheets
 from services.classifier.recognition import ClassifierModel
 from services.embedder.runtimes.fake import FakeEncoder
 from services.search.indexes.faiss import FaissIndex
-from services.vision import decode, prepare
+from services.vision import Frame, decode, prepare
 from tests.unit.cli.commands.test_evaluate import write_shop
 
 
@@ -34,7 +34,7 @@ def test_an_alteration_alters_and_is_the_same_every_time(name: str) -> None:
     assert one == again
     assert alter(content, name, ALTERATIONS[name], "8", 1) != one
     assert alter(content, name, ALTERATIONS[name], "7", 2) != one
-    before, after = prepare(content, 80, 60).astype(int), prepare(one, 80, 60).astype(int)
+    before, after = prepare(content, Frame(80, 60)).astype(int), prepare(one, Frame(80, 60)).astype(int)
     assert np.abs(before - after).mean() > 0.4
     assert ALTERATIONS[name].__doc__
 
@@ -60,9 +60,8 @@ def shop(tmp_path: Path) -> Path:
 
 
 def embedded(folder: Path, encoder: FakeEncoder) -> ProductTable:
-    size = encoder.model.input_height, encoder.model.input_width
     with open_dataset(folder) as dataset:
-        pixels = np.stack([prepare(dataset.photograph(row.id), *size) for row in dataset.rows])
+        pixels = np.stack([prepare(dataset.photograph(row.id), encoder.frame) for row in dataset.rows])
         return ProductTable(tuple(product_of(row) for row in dataset.rows), encoder.encode(pixels))
 
 

@@ -9,7 +9,7 @@ from offline.dataset.rows import Row
 from offline.train.decisions import accuracy, choose, said
 from services.bundle.reader import Bundle
 from services.classifier.heads import load_head
-from services.vision import Preprocessing
+from services.vision import Frame, Preprocessing
 
 LABELS = {"derivedType": ("Men Shirts", "Women Shirts"), "articleType": ("Shirts",), "gender": ("Men", "Women")}
 
@@ -23,7 +23,7 @@ def bundle(folder: Path) -> Bundle:
     return write_bundle(
         folder,
         name="small",
-        preprocessing=Preprocessing(80, 60, "RGB", 1 / 127.5, (-2.0, -2.0, -2.0)),
+        preprocessing=Preprocessing(Frame(80, 60), "RGB", 1 / 127.5, (-2.0, -2.0, -2.0)),
         encoder={"conv1_conv/kernel": np.zeros((7, 7, 3, 4), np.float32)},
         heads={
             "derivedType": directions[:, :2],
