@@ -300,7 +300,8 @@ def new_types_command(
         "Examples:\n\nfashion evaluate photographs --catalogue train.zip --queries photos.zip --studio test.zip\n\n"
         "fashion evaluate photographs --catalogue photos.zip --queries photos.zip --output out/page.md\n\n"
         "offline/evaluate/coarse_types.toml says which coarse types and article types count as right. Photographs also "
-        f"search one another, never those of their own sender.\n\n{_EXIT_CODES}"
+        "search one another, without those of their own sender. Where they are the catalogue, the classifier's "
+        f"candidates are computed from all but the photograph itself, its sender's others among them.\n\n{_EXIT_CODES}"
     )
 )
 @shared_options("selected", Photographed)
