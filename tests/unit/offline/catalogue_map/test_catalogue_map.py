@@ -208,7 +208,7 @@ def test_where_there_is_no_catalogue_it_says_so_and_makes_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["catalogue", "map", "--data-dir", str(tmp_path / "nowhere")]) == 3
-    assert "there is no catalogue" in capsys.readouterr().err
+    assert "There is no catalogue" in capsys.readouterr().err
     assert not (tmp_path / "nowhere").exists()
     with Catalogue(tmp_path / "empty"):
         pass
