@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from offline.evaluate.classification import ClassificationEvaluation, LabelFigures
-from offline.evaluate.photographs import PhotographEvaluation
+from offline.evaluate.photograph_figures import PhotographEvaluation
 from offline.evaluate.products import DroppedProduct, ProductTable
 from offline.evaluate.retrieval import Figures, RetrievalEvaluation
 from offline.evaluate.robustness import RobustnessRow

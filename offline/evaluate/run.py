@@ -17,12 +17,8 @@ from offline.evaluate.classification import ClassificationEvaluation, evaluate_c
 from offline.evaluate.documents import Inputs
 from offline.evaluate.model import EvaluatedModel
 from offline.evaluate.new_types import measure_new_types, new_types
-from offline.evaluate.photographs import (
-    STUDIO_ALTERATIONS,
-    PhotographEvaluation,
-    evaluate_photographs,
-    searches,
-)
+from offline.evaluate.photograph_figures import PhotographEvaluation
+from offline.evaluate.photographs import STUDIO_ALTERATIONS, evaluate_photographs, searches
 from offline.evaluate.products import ProductTable, drawn, embed_dataset
 from offline.evaluate.retrieval import RetrievalEvaluation, evaluate_retrieval, work
 from offline.evaluate.robustness import UNALTERED, RobustnessRow, alter, evaluate_robustness, robustness_sheet

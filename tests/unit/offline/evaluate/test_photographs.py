@@ -16,13 +16,8 @@ from offline.dataset.rows import COLUMNS, open_dataset
 from offline.drawn import ProductSpec, catalogue_specs, draw_product
 from offline.evaluate.coarse_types import CoarseTypes
 from offline.evaluate.documents import Inputs, photographs_document
-from offline.evaluate.photographs import (
-    CATALOGUE,
-    EVERYBODYS,
-    OTHER_PEOPLES,
-    PhotographEvaluation,
-    evaluate_photographs,
-)
+from offline.evaluate.photograph_figures import PhotographEvaluation
+from offline.evaluate.photographs import CATALOGUE, EVERYBODYS, OTHER_PEOPLES, evaluate_photographs
 from offline.evaluate.photographs_page import photographs_section
 from offline.evaluate.products import ProductTable
 from offline.evaluate.served import LocalService
