@@ -41,7 +41,7 @@ def model_card(bundle: Bundle) -> str:
                     "weights",
                     f"{sum(entry['bytes'] for entry in described['files'].values()) / 1e6:.1f} MB, half precision",
                 ),
-                ("input", "RGB, whole picture, aspect kept, padded with white; pixel / 127.5 - 2"),
+                ("input", f"RGB, {described['preprocessing']['fit']}; pixel / 127.5 - 2"),
             ],
         ),
         "## Data",
