@@ -9,6 +9,7 @@ import grpc
 
 from services.concurrency import deadline
 from services.contract.errors import FashionError, Upstream
+from services.serving.loopback import channel_options
 from services.serving.status import error_from
 from services.serving.telemetry import REQUEST_ID_KEY, current_request_id
 
@@ -27,7 +28,7 @@ def open_channel(
 
     Calls go to replicas that report SERVING, so not to one that still loads or already drains. A call whose replica is
     gone is retried with another. Names are resolved again when a connection is lost. The servers' max_connection_age
-    makes that happen now and then, so that new replicas are found.
+    makes that happen now and then, so that new replicas are found. On loopback, proxies are not used.
 
     Args:
         target: "host:port", or a gRPC target such as "dns:///host:port" or "ipv4:10.0.0.1:50051,10.0.0.2:50051".
@@ -57,6 +58,7 @@ def open_channel(
     if health_service is not None:
         config["healthCheckConfig"] = {"serviceName": health_service}
     options: list[tuple[str, Any]] = [
+        *channel_options(target),
         ("grpc.max_send_message_length", max_message_bytes),
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.service_config", json.dumps(config)),

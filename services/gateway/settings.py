@@ -1,6 +1,5 @@
 """The settings of the gateway, read from GATEWAY_… variables."""
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
@@ -89,16 +88,6 @@ class GatewaySettings(BaseSettings):
     def keys(self) -> tuple[str, ...]:
         """Returns the keys of tokens; the first one signs."""
         return tuple(_parts(self.token_key.get_secret_value()))
-
-
-def is_loopback(host: str) -> bool:
-    """Tells whether only this machine can reach an address to listen on."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _parts(text: str) -> list[str]:

@@ -8,12 +8,14 @@ import sys
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from services.serving.loopback import channel_options
+
 TIMEOUT_S = 2.0
 
 
 def probe(target: str, service: str = "") -> str:
     """Returns the status of a service, such as "SERVING", or the reason why it is unknown."""
-    with grpc.insecure_channel(target) as channel:
+    with grpc.insecure_channel(target, options=channel_options(target)) as channel:
         request = health_pb2.HealthCheckRequest(service=service)
         try:
             response = health_pb2_grpc.HealthStub(channel).Check(request, timeout=TIMEOUT_S)  # type: ignore[attr-defined]

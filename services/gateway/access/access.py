@@ -9,7 +9,8 @@ from starlette.requests import Request
 
 from services.gateway.access.tokens import Tokens
 from services.gateway.schema.problems import Forbidden, Unauthenticated
-from services.gateway.settings import GatewaySettings, is_loopback
+from services.gateway.settings import GatewaySettings
+from services.serving.loopback import is_loopback
 
 DEMO_PREFIX: Final = "demo-"
 

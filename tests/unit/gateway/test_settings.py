@@ -10,9 +10,10 @@ from services.contract.errors import FashionError
 from services.gateway.conversion import image_path
 from services.gateway.middleware.request import path_value, path_with_kept_slashes
 from services.gateway.schema.problems import KINDS, kind_of
-from services.gateway.settings import GatewaySettings, is_loopback
+from services.gateway.settings import GatewaySettings
 from services.gateway.swatches import swatch_of
 from services.search.filters.colours import family_of, table_colours
+from services.serving.loopback import is_loopback
 
 
 def test_every_colour_that_search_knows_is_painted() -> None:
