@@ -15,6 +15,7 @@ from cli.stack_process import CANNOT_SERVE, startup_errors
 from services.contract.errors import FashionError, InvalidInput
 
 if TYPE_CHECKING:
+    from cli.stack_process import BackgroundStack, StackHome
     from services.clients.search import SearchClient
 
 serve_app = typer.Typer(rich_markup_mode="rich", add_completion=False)
@@ -64,7 +65,8 @@ def serve(
         ),
     ] = None,
     host: Annotated[
-        str | None, typer.Option("--host", metavar="HOST", help="Address to listen on. Default: 127.0.0.1.")
+        str | None,
+        typer.Option("--host", metavar="HOST", help="Address to listen on. Default: SERVER_HOST, else 127.0.0.1."),
     ] = None,
     port: Annotated[
         int | None,
@@ -73,7 +75,8 @@ def serve(
             metavar="PORT",
             min=0,
             max=65535,
-            help="Port for gRPC; 0 for a free one. Default: 50050; for one service 50051, 50052, 50053 or 8080.",
+            help="Port for gRPC; 0 for a free one. Default: SERVER_PORT, else 50050; for one service 50051, 50052, "
+            "50053 or 8080.",
         ),
     ] = None,
     http_port: Annotated[
@@ -83,7 +86,8 @@ def serve(
             metavar="PORT",
             min=0,
             max=65535,
-            help="Port for HTTP and the storefront; 0 for a free one. Default: 8080, or a free one with --port 0.",
+            help="Port for HTTP and the storefront; 0 for a free one. Default: GATEWAY_PORT, else 8080, or a free one "
+            "with --port 0.",
         ),
     ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -162,27 +166,10 @@ def _serve_in_background(
 ) -> None:
     from cli import output
     from cli.stack_process import StackHome
-    from services.gateway.settings import GatewaySettings
-    from services.serving.settings import read_settings
 
-    if 0 in (port, http_port):
-        raise InvalidInput(
-            "With --detach, name the ports: --port 0 and --http-port 0 would hide where the stack listens.",
-            reason="PORT_INVALID",
-        )
     home = StackHome(data_dir)
     to = output.errors()
-    stack = home.running()
-    if stack is None:
-        command = ["serve", "--data-dir", str(data_dir), "--port", str(port or DEFAULT_PORT)]
-        command += ["--host", host] if host is not None else []
-        command += ["--http-port", str(http_port)] if http_port is not None else []
-        reachable = host if host not in (None, "0.0.0.0", "[::]", "::") else "localhost"
-        with startup_errors():
-            gateway = read_settings(GatewaySettings)
-        shown = gateway.enabled and gateway.storefront
-        url = f"http://{gateway.host or reachable}:{http_port or gateway.port}/" if shown else None
-        stack = home.start(command, f"{reachable}:{port or DEFAULT_PORT}", url)
+    stack = home.running() or _start_in_background(home, host, port, http_port)
 
     async def wait_and_fill() -> str | None:
         async with connected(stack.server) as client:
@@ -203,6 +190,43 @@ def _serve_in_background(
 
     example = asyncio.run(wait_and_fill())
     how_to_reach(stack.server, stack.url, data_dir, example, foreground=False)
+
+
+def _start_in_background(
+    home: "StackHome", host: str | None, port: int | None, http_port: int | None
+) -> "BackgroundStack":
+    """Starts a stack once both of its ports are known to be free, which takes it seconds to find out."""
+    from services.serving.run import listening_socket
+    from services.stack.settings import StackSettings
+
+    with startup_errors():
+        settings = StackSettings.load(host=host, port=port, http_port=http_port, data_dir=home.directory)
+        server, gateway = settings.server, settings.gateway
+        grpc_port = DEFAULT_PORT if server.port is None else server.port
+        if grpc_port == 0 or (gateway is not None and gateway.port == 0):
+            raise InvalidInput(
+                "With --detach, name the ports: 0 for --port, --http-port, SERVER_PORT or GATEWAY_PORT would hide "
+                "where the stack listens.",
+                reason="PORT_INVALID",
+            )
+        listening_socket(server.host, grpc_port, "SERVER").close()
+        url = None
+        if gateway is not None:
+            listening_socket(gateway.host or server.host, gateway.port, "GATEWAY").close()
+            if gateway.storefront:
+                url = f"http://{_reachable(gateway.host or server.host)}:{gateway.port}/"
+    command = ["serve", "--data-dir", str(home.directory)]
+    for option, value in (("--host", host), ("--port", port), ("--http-port", http_port)):
+        command += [option, str(value)] if value is not None else []
+    return home.start(command, f"{_reachable(server.host)}:{grpc_port}", url)
+
+
+def _reachable(host: str) -> str:
+    """Returns the host at which callers on this machine reach what listens on `host`."""
+    bare = host.strip("[]")
+    if bare in ("127.0.0.1", "0.0.0.0", "::"):
+        return "localhost"
+    return f"[{bare}]" if ":" in bare else bare
 
 
 async def _example(client: "SearchClient") -> str | None:

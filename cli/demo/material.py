@@ -149,7 +149,7 @@ def drawn_catalogue(folder: Path, to: Console) -> Path:
     """Returns the folder of the drawn catalogue in Kaggle's layout, below `folder`; draws it the first time."""
     from offline.drawn import draw_catalogue
 
-    target = folder / f"drawn-{SEED}-{PRODUCTS}"
+    target = _drawn(folder)
     if not (target / "styles.csv").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         # Drawn elsewhere and moved into place, so that an interrupted drawing leaves nothing.
@@ -163,6 +163,10 @@ def drawn_catalogue(folder: Path, to: Console) -> Path:
     return target
 
 
+def _drawn(folder: Path) -> Path:
+    return folder / f"drawn-{SEED}-{PRODUCTS}"
+
+
 async def fill_if_empty(client: "SearchClient", folder: Path, to: Console) -> None:
     """Puts the drawn catalogue into an empty catalogue, or goes on with an earlier fill that was interrupted.
 
@@ -171,10 +175,13 @@ async def fill_if_empty(client: "SearchClient", folder: Path, to: Console) -> No
     """
     count = (await client.get_index()).product_count
     if count:
-        first = (await client.list_products(page_size=1)).products[0]
-        with open_dataset(drawn_catalogue(folder, to)) as dataset:
-            drawn = {row.id: row for row in dataset.rows}
-        interrupted = count < len(drawn) and first.id in drawn and drawn[first.id].name == first.name
+        # A fill that was interrupted has left its drawings.
+        interrupted = count < PRODUCTS and _drawn(folder).is_dir()
+        if interrupted:
+            first = (await client.list_products(page_size=1)).products[0]
+            with open_dataset(drawn_catalogue(folder, to)) as dataset:
+                drawn = {row.id: row.name for row in dataset.rows}
+            interrupted = count < len(drawn) and drawn.get(first.id) == first.name
         if not interrupted:
             to.print(f"The catalogue holds {count:,} products already: nothing to fill.")
             return

@@ -17,11 +17,10 @@ from services.gateway.app import gateway_app
 from services.gateway.backend import Backend
 from services.gateway.settings import GatewaySettings
 from services.gateway.thumbnails import Thumbnails
-from services.serving.run import ServeError
+from services.serving.run import ServeError, listening_socket
 
 _log = structlog.stdlib.get_logger(__name__)
 
-_BACKLOG: Final = 256
 _POLL_S: Final = 0.02
 
 
@@ -66,12 +65,11 @@ async def running_gateway(
         The gateway, which answers requests with 503 until `Gateway.ready`.
 
     Raises:
-        ServeError: the port is not free.
+        ServeError: the port cannot be had.
     """
     host = settings.host or default_host
-    listening = _listening(host, settings.port)
     async with AsyncExitStack() as resources:
-        resources.callback(listening.close)
+        listening = resources.enter_context(listening_socket(host, settings.port, "GATEWAY"))
         backend = Backend(settings.deadline_s)
         thumbnails = Thumbnails(
             lambda product_id: backend.ask(lambda search: search.get_photograph(product_id)),
@@ -126,19 +124,3 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Captures none."""
         yield
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    bare = host.strip("[]")
-    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
-    # With TCP named, asyncio disables Nagle's algorithm. Otherwise each answer waits 40 ms for the caller's ACK.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((bare, port))
-        listener.listen(_BACKLOG)
-        listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        raise ServeError(f"cannot listen on {host}:{port} for HTTP (GATEWAY_HOST, GATEWAY_PORT): {error}") from error
-    return listener

@@ -1,8 +1,10 @@
 """Runs gRPC services in this process: start-up, readiness, and the drain on SIGTERM."""
 
 import asyncio
+import errno
 import gc
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -30,10 +32,47 @@ EXIT_BAD_SETTINGS: Final = 2
 _HEALTH_NAME: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 # Beyond this multiple of max_concurrent_calls gRPC itself refuses, without a reason.
 _FLOOD_FACTOR: Final = 4
+_BACKLOG: Final = 256
 
 
 class ServeError(Exception):
     """The process cannot go on; the text is one line for the operator."""
+
+
+def listening_socket(host: str, port: int, variables: str) -> socket.socket:
+    """Opens a TCP socket that listens.
+
+    Args:
+        host: IPv4 or IPv6 address, or a name.
+        port: 0 for a free one.
+        variables: how the names of the variables that set the address begin, such as "SERVER".
+
+    Raises:
+        ServeError: the address cannot be had; the text names the variable to set.
+    """
+    bare = host.strip("[]")
+    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
+    # With TCP named, asyncio disables Nagle's algorithm. Otherwise each answer waits 40 ms for the caller's ACK.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((bare, port))
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        raise ServeError(_why_not_bound(error, host, port, variables)) from error
+    return listener
+
+
+def _why_not_bound(error: OSError, host: str, port: int, variables: str) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {port} of {host} is taken: end what listens there, or set {variables}_PORT to another one."
+    if error.errno == errno.EACCES:
+        return f"Port {port} of {host} needs more rights: set {variables}_PORT to one above 1023."
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return f"No address of this machine is {host}: set {variables}_HOST to one, such as 127.0.0.1."
+    return f"Cannot listen on {host}:{port} ({error.strerror}): set {variables}_HOST and {variables}_PORT."
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +185,9 @@ async def running(
     Raises:
         ServeError: the port cannot be had.
     """
+    port = default_port if settings.port is None else settings.port
+    # gRPC itself would write a line about it, for its own developers.
+    listening_socket(settings.host, port, "SERVER").close()
     health = Health([service.name for service in services])
     registry = _Registry(services)
     grpc_server = grpc.aio.server(
@@ -168,7 +210,7 @@ async def running(
     try:
         port = grpc_server.add_insecure_port(address)
     except RuntimeError as error:
-        raise ServeError(f"cannot listen on {address}: is the port taken, or is the host not this machine?") from error
+        raise ServeError(f"Cannot listen on {address}: set SERVER_HOST and SERVER_PORT to a free address.") from error
     async with AsyncExitStack() as resources:
         resources.callback(_log.info, "stopped")
         # At the end, in this order: health turns, the calls in flight end, the parts are closed.

@@ -33,7 +33,7 @@ from services.search.in_process import InProcessSearch
 from services.search.preferences import RedisPreferences
 from services.search.servicer import SEARCH, SearchServicer
 from services.search.settings import SearchSettings
-from services.serving.run import ServeError, Server, running, serve
+from services.serving.run import ServeError, Server, listening_socket, running, serve
 from services.stack.embedded_redis import redis_url_or_embedded
 from services.stack.settings import DEFAULT_PORT, StackSettings
 
@@ -152,6 +152,8 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
     """
     enter = resources.enter_async_context
     # Steps that may fail come before slow ones.
+    if settings.gateway is not None:
+        listening_socket(settings.gateway.host or settings.server.host, settings.gateway.port, "GATEWAY").close()
     catalogue = await asyncio.to_thread(Catalogue, settings.search.data_dir)
     resources.callback(catalogue.close)
     bundle = await asyncio.to_thread(settings.embedder.encoder().open_bundle)

@@ -95,11 +95,11 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
-def fashion(home: Path, *arguments: str, timeout_s: float = 110) -> subprocess.CompletedProcess[str]:
+def fashion(home: Path, *arguments: str, timeout_s: float = 110, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "cli", *arguments],
         cwd=home,
-        env=environment(home),
+        env=environment(home) | variables,
         capture_output=True,
         text=True,
         timeout=timeout_s,
@@ -119,7 +119,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     # Short: a unix socket's path has to fit into 100 bytes.
     home = tmp_path_factory.mktemp("cli")
     port, http_port = free_port(), free_port()
-    started = fashion(home, "serve", "--detach", "--port", str(port), "--http-port", str(http_port))
+    started = fashion(home, "serve", "--detach", SERVER_PORT=str(port), GATEWAY_PORT=str(http_port))
     try:
         assert started.returncode == 0, started.stderr
         assert f"localhost:{port}" in started.stdout
@@ -316,6 +316,18 @@ def test_starting_it_again_finds_it_running(stack: Stack) -> None:
     again = fashion(stack.home, "serve", "--detach", "--demo-catalogue")
     assert again.returncode == 0, again.stderr
     assert stack.server in again.stdout
+
+
+@pytest.mark.parametrize("taken", ["SERVER_PORT", "GATEWAY_PORT"])
+def test_a_taken_port_is_told_before_anything_is_started(stack: Stack, taken: str) -> None:
+    home = stack.home / taken
+    home.mkdir()
+    ports = {"SERVER_PORT": str(free_port()), "GATEWAY_PORT": str(free_port()), taken: stack.server.split(":")[1]}
+    second = fashion(home, "serve", "--detach", **ports)
+    assert second.returncode == 1
+    (line,) = second.stderr.splitlines()
+    assert f"Port {ports[taken]} of 127.0.0.1 is taken" in line and taken in line
+    assert list(home.iterdir()) == []
 
 
 def test_a_second_stack_on_its_data_is_refused_in_one_line(stack: Stack) -> None:
