@@ -167,6 +167,8 @@ def _print_report(report: "DatasetReport", show: int) -> None:
 
     console = output.console()
     right = {"justify": "right"}
+    if (report.encoding, report.delimiter) != ("utf-8", "comma"):
+        console.print(f"The table is read as {report.encoding}; its delimiter is the {report.delimiter}.\n")
     facts = [
         ("rows read", report.rows_read),
         ("products", report.rows_kept),

@@ -1,11 +1,13 @@
 """The files of a data set: a folder or a zip, with the data set at its top or one folder down."""
 
 import os
+import re
 import stat
 import threading
+import unicodedata
 import zipfile
-import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Protocol, TypeVar
 
@@ -14,16 +16,35 @@ from services.contract.errors import InvalidInput
 STYLES_FILE = "styles.csv"
 PHOTOGRAPHS_FOLDER = "images"
 # Of a product with several photographs, the first suffix in this order counts.
-PHOTOGRAPH_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+PHOTOGRAPH_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp")
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# The bit of a zip's member that says that its name is UTF-8.
+_UTF8_FLAG = 0x800
 
 _Root = TypeVar("_Root", Path, PurePosixPath)
+
+
+def composed(name: str) -> str:
+    """Returns a name in composed characters (NFC): macOS decomposes the names of files, tables rarely do."""
+    return unicodedata.normalize("NFC", name)
+
+
+def readable(name: str) -> str:
+    """Returns a name of the file system as text that can be shown and sent; what is not UTF-8 is read by cp1252."""
+    raw = os.fsencode(name)
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text = raw.decode("cp1252", errors="replace")
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 class DatasetFiles(Protocol):
     """The files of one data set, named relative to its root; several threads may read at once."""
 
     def photographs(self) -> Iterable[str]:
-        """Returns the names of all photographs, such as "images/1163.jpg"."""
+        """Returns the names of all files beside the photographs and of these, such as "images/1163.jpg"."""
         ...
 
     def holds(self, name: str) -> bool:
@@ -47,17 +68,28 @@ class FolderFiles:
     """A data set in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        candidates = [folder, *sorted(child for child in folder.iterdir() if child.is_dir())]
-        roots = [candidate for candidate in candidates if (candidate / STYLES_FILE).is_file()]
+        try:
+            candidates = [folder, *sorted(child for child in folder.iterdir() if child.is_dir())]
+        except OSError as error:
+            raise _unreadable(folder, error) from error
+        # Path.is_file raises an error where a folder may not be entered.
+        roots = [candidate for candidate in candidates if os.path.isfile(candidate / STYLES_FILE)]  # noqa: PTH113
         self._root = _only_root(str(folder), roots[:1] if roots and roots[0] == folder else roots)
         if not (self._root / PHOTOGRAPHS_FOLDER).is_dir():
             raise _no_photographs(str(folder))
+        # Name as text -> name on the disk, which need not be text.
+        self._photographs: dict[str, str] = {}
+        try:
+            with os.scandir(self._root / PHOTOGRAPHS_FOLDER) as entries:
+                names = sorted(entry.name for entry in entries if _is_photograph(entry))
+        except OSError as error:
+            raise _unreadable(self._root / PHOTOGRAPHS_FOLDER, error) from error
+        for name in names:
+            self._photographs.setdefault(f"{PHOTOGRAPHS_FOLDER}/{readable(name)}", f"{PHOTOGRAPHS_FOLDER}/{name}")
 
     def photographs(self) -> Iterable[str]:
-        """Returns the names of all photographs, relative to the root."""
-        with os.scandir(self._root / PHOTOGRAPHS_FOLDER) as entries:
-            names = [f"{PHOTOGRAPHS_FOLDER}/{entry.name}" for entry in entries if entry.is_file()]
-        return [name for name in names if _is_photograph(name)]
+        """Returns the names of what lies in the folder of photographs, relative to the root."""
+        return self._photographs
 
     def holds(self, name: str) -> bool:
         """Tells whether there is a file of this name."""
@@ -65,14 +97,14 @@ class FolderFiles:
 
     def read(self, name: str, limit: int) -> bytes:
         """Returns a whole file; raises InvalidInput where `DatasetFiles` says so."""
-        path = self._root / name
+        path = self._root / self._photographs.get(name, name)
         try:
             with path.open("rb") as file:
                 content = file.read(limit + 1)
         except OSError as error:
-            raise InvalidInput(f"Cannot read {path}: {error.strerror}.", reason="DATASET_FILE_UNREADABLE") from error
+            raise _unreadable(path, error) from error
         if len(content) > limit:
-            raise _too_large(str(path), limit)
+            raise _too_large(readable(str(path)), limit)
         return content
 
     def close(self) -> None:
@@ -87,32 +119,29 @@ class ZipFiles:
         self._lock = threading.Lock()
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        except Exception as error:
             raise InvalidInput(f"{path} is not a readable zip: {error}.", reason="DATASET_ZIP_BROKEN") from error
         try:
-            self._members = {info.filename: info for info in self._zip.infolist() if _is_safe(path, info)}
-            roots = [
-                PurePosixPath(name).parent
-                for name in self._members
-                if PurePosixPath(name).name == STYLES_FILE and len(PurePosixPath(name).parts) <= 2
-            ]
+            self._members = {_member_name(info): info for info in self._zip.infolist() if _is_safe(path, info)}
+            names = [PurePosixPath(name) for name in self._members]
+            roots = [name.parent for name in names if name.name == STYLES_FILE and len(name.parts) <= 2]
             roots = sorted((root for root in roots if root.name != "__MACOSX"), key=str)
             top = PurePosixPath(".")
             self._root = _only_root(str(path), [top] if top in roots else roots)
             folder = self._root / PHOTOGRAPHS_FOLDER
             self._photographs = [
-                f"{PHOTOGRAPHS_FOLDER}/{PurePosixPath(name).name}"
-                for name in self._members
-                if PurePosixPath(name).parent == folder and not name.endswith("/") and _is_photograph(name)
+                f"{PHOTOGRAPHS_FOLDER}/{name.name}"
+                for name, info in zip(names, self._members.values(), strict=True)
+                if name.parent == folder and not name.name.startswith(".") and not info.is_dir()
             ]
-            if not any(PurePosixPath(name).is_relative_to(folder) for name in self._members):
+            if not any(name.is_relative_to(folder) for name in names):
                 raise _no_photographs(str(path))
         except BaseException:
             self._zip.close()
             raise
 
     def photographs(self) -> Iterable[str]:
-        """Returns the names of all photographs, relative to the root."""
+        """Returns the names of what lies in the folder of photographs, relative to the root."""
         return self._photographs
 
     def holds(self, name: str) -> bool:
@@ -128,7 +157,7 @@ class ZipFiles:
             # ZipFile counts its open members without a lock.
             with self._lock:
                 return self._zip.read(info)
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, zlib.error) as error:
+        except Exception as error:  # each kind of compression has errors of its own
             raise InvalidInput(
                 f"Cannot read {name} in {self._path}: {error}.", reason="DATASET_FILE_UNREADABLE"
             ) from error
@@ -138,9 +167,24 @@ class ZipFiles:
         self._zip.close()
 
 
-def _is_photograph(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.suffix.lower() in PHOTOGRAPH_SUFFIXES and not path.name.startswith(".")
+def _is_photograph(entry: "os.DirEntry[str]") -> bool:
+    """Tells whether an entry may be a photograph: a file that is not hidden."""
+    try:
+        return not entry.name.startswith(".") and entry.is_file()
+    except OSError:
+        return False
+
+
+def _member_name(info: zipfile.ZipInfo) -> str:
+    """Returns the name of a member as tools meant it: with slashes, without "./", and in UTF-8 where it is.
+
+    PowerShell 5 and old .NET write backslashes; macOS writes UTF-8 without saying so.
+    """
+    name = info.filename
+    if not info.flag_bits & _UTF8_FLAG:
+        with suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    return str(PurePosixPath(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", name.replace("\\", "/"))))
 
 
 def _is_safe(path: Path, info: zipfile.ZipInfo) -> bool:
@@ -179,6 +223,10 @@ def _no_photographs(path: str) -> InvalidInput:
     return InvalidInput(
         f"{path} has no folder {PHOTOGRAPHS_FOLDER}/ beside {STYLES_FILE}.", reason="DATASET_PHOTOGRAPHS_MISSING"
     )
+
+
+def _unreadable(path: Path, error: OSError) -> InvalidInput:
+    return InvalidInput(f"Cannot read {readable(str(path))}: {error.strerror}.", reason="DATASET_FILE_UNREADABLE")
 
 
 def _too_large(name: str, limit: int) -> InvalidInput:

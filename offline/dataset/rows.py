@@ -1,13 +1,13 @@
 """A data set in Kaggle's layout, `styles.csv` and `images/{id}.jpg`, as dirty as shops export it."""
 
-import csv
 import json
+import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from offline.dataset.files import (
     PHOTOGRAPH_SUFFIXES,
@@ -16,7 +16,11 @@ from offline.dataset.files import (
     DatasetFiles,
     FolderFiles,
     ZipFiles,
+    composed,
+    readable,
 )
+from offline.dataset.table import DELIMITERS, Record, Table
+from services.contract.attributes import BY_NAME, MAX_LABEL_CHARACTERS
 from services.contract.errors import InvalidInput, NotFound
 
 # Field of a row -> its column in `styles.csv`.
@@ -43,8 +47,23 @@ MAX_PHOTOGRAPH_BYTES = 64 << 20
 _REQUIRED = ("gender", "masterCategory", "subCategory", "articleType")
 _EMPTY_WORDS = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null"})
 _YEARS = range(1900, 2101)
-# A quoted name may hold line breaks; a quote that stays open for this many lines is a character.
-_MAX_LINES_PER_ROW = 10
+# Words for a gender in lower-case letters alone, as feeds spell them ("Women's", "male").
+_GENDER_OF: Final = {
+    word: gender
+    for gender, words in {
+        "Men": "men man mens mans male males m",
+        "Women": "women woman womens womans female females f w ladies",
+        "Boys": "boys boy",
+        "Girls": "girls girl",
+        "Unisex": "unisex",
+    }.items()
+    for word in words.split()
+}
+_LINE_BREAKS: Final = re.compile(r"[\r\n]+")
+# Control characters, and Unicode's separators of lines and paragraphs, which are white space in a cell.
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Invisible characters that tools leave at the ends of cells.
+_INVISIBLE: Final = "\ufeff\u200b\u2060"
 
 
 def column_of(columns: Collection[str]) -> dict[str, str]:
@@ -100,6 +119,8 @@ class DatasetReport:
 
     Attributes:
         path: the folder or zip, as the caller named it.
+        encoding: of `styles.csv`, such as "utf-8", "cp1252" or "utf-16-le".
+        delimiter: what stands between its cells: "comma", "semicolon", "tab" or "vertical bar".
         rows_read: rows in `styles.csv`, without blank lines and header.
         rows_kept: rows that became products.
         rows_repaired: rows that became products after a repair.
@@ -112,6 +133,8 @@ class DatasetReport:
     """
 
     path: str
+    encoding: str
+    delimiter: str
     rows_read: int
     rows_kept: int
     rows_repaired: int
@@ -136,9 +159,12 @@ class Dataset:
         rows: tuple[Row, ...],
         report: DatasetReport,
         photograph_names: Mapping[str, str],
+        columns: Collection[str] = COLUMNS,
     ) -> None:
         self.rows = rows
         self.report = report
+        # The fields of a row that the table has a column for.
+        self.fields = tuple(column_of(columns))
         self._files = files
         self._photograph_names = photograph_names
 
@@ -149,7 +175,7 @@ class Dataset:
             NotFound: the data set has no photograph of this product.
         """
         try:
-            return self._photograph_names[product_id]
+            return self._photograph_names[composed(product_id)]
         except KeyError:
             raise NotFound(
                 f"The data set has no photograph of product {product_id!r}.",
@@ -208,31 +234,70 @@ def open_dataset(path: Path) -> Dataset:
     else:
         raise InvalidInput(f"There is no file or folder {path}.", reason="DATASET_NOT_FOUND")
     try:
-        photographs, spare = _choose_photographs(files.photographs())
-        table = files.read(STYLES_FILE, MAX_STYLES_BYTES)
-        rows, report = _read_rows(str(path), table, photographs, spare)
+        photographs = _Photographs(files.photographs())
+        table = Table(files.read(STYLES_FILE, MAX_STYLES_BYTES), COLUMNS)
+        rows, report, columns = _read_rows(readable(str(path)), table, photographs)
     except BaseException:
         files.close()
         raise
-    return Dataset(files, rows, report, photographs)
+    return Dataset(files, rows, report, photographs.chosen, columns)
 
 
-def _choose_photographs(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
-    """Returns one photograph per id, and the names of the other photographs of the same ids."""
-    chosen: dict[str, str] = {}
-    spare: list[str] = []
-    for name in sorted(names, key=lambda n: PHOTOGRAPH_SUFFIXES.index(PurePosixPath(n).suffix.lower())):
-        if chosen.setdefault(PurePosixPath(name).stem, name) != name:
-            spare.append(name)
-    return chosen, spare
+class _Photographs:
+    """One photograph per id in composed characters, and what else lies beside them.
+
+    Attributes:
+        chosen: the name of a photograph by id.
+        spare: names of the other photographs of the same ids.
+        unread: names of files by id that are no photographs by their suffix.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.chosen: dict[str, str] = {}
+        self.spare: list[str] = []
+        self.unread: dict[str, str] = {}
+        order = {suffix: place for place, suffix in enumerate(PHOTOGRAPH_SUFFIXES)}
+        photographs: list[tuple[int, str, str]] = []
+        for name in names:
+            path = PurePosixPath(name)
+            place = order.get(path.suffix.lower())
+            if place is None:
+                self.unread[composed(path.stem)] = name
+            else:
+                photographs.append((place, name, composed(path.stem)))
+        for _, name, product_id in sorted(photographs):
+            if self.chosen.setdefault(product_id, name) != name:
+                self.spare.append(name)
+
+    def require(self, product_id: str) -> None:
+        """Drops a row without a photograph."""
+        key = composed(product_id)
+        if key in self.chosen:
+            return
+        lacking = f"no photograph {PHOTOGRAPHS_FOLDER}/{product_id}.jpg"
+        if key in self.unread:
+            suffixes = ", ".join(PHOTOGRAPH_SUFFIXES)
+            lacking = f"no photograph: the name {self.unread[key]} ends in none of {suffixes}"
+        raise _DroppedError(product_id, "no photograph", lacking)
+
+    def notes(self, named: Collection[str]) -> list[Finding]:
+        """Returns a finding for each photograph without a use; `named` are the ids of the table, composed."""
+        notes = [
+            Finding(0, product_id, "note", f"no row names {self.chosen[product_id]}")
+            for product_id in sorted(self.chosen.keys() - named)
+        ]
+        for name in sorted(self.spare):
+            product_id = composed(PurePosixPath(name).stem)
+            reason = f"{name} is left out: {self.chosen[product_id]} is used"
+            notes.append(Finding(0, product_id, "note", reason))
+        return notes
 
 
 def _read_rows(
-    path: str, table: bytes, photographs: Mapping[str, str], spare: Iterable[str]
-) -> tuple[tuple[Row, ...], DatasetReport]:
-    records = _records(table.removeprefix(b"\xef\xbb\xbf").splitlines())
-    header = [field.strip() for field in next(records, _Record(1, [], ())).fields]
-    absent = [column for column in COLUMNS if column not in header]
+    path: str, table: Table, photographs: _Photographs
+) -> tuple[tuple[Row, ...], DatasetReport, Collection[str]]:
+    places = table.positions((*COLUMNS, *OPTIONAL_COLUMNS))
+    absent = [column for column in COLUMNS if column not in places]
     if absent:
         raise InvalidInput(
             f"The first line of {STYLES_FILE} in {path} lacks the columns {', '.join(absent)}; "
@@ -246,160 +311,163 @@ def _read_rows(
     rows: dict[str, Row] = {}
     named: set[str] = set()
     read = repaired = 0
-    for record in records:
+    for record in table:
         read += 1
         repairs = list(record.repairs)
+        product_id = ""
         try:
-            values = _values(header, record.fields, repairs)
-            named.add(values["id"] or "")
-            row = _row(values, photographs, rows, repairs)
+            cells = _fitted(record, table, places, repairs)
+            product_id = _written_id(cells[places["id"]])
+            named.add(composed(product_id))
+            row = _row(product_id, {column: cells[place] for column, place in places.items()}, repairs)
+            if product_id in rows:
+                detail = f"duplicate id {product_id}: the first row with it is kept"
+                raise _DroppedError(product_id, "duplicate id", detail)
+            photographs.require(product_id)
         except _DroppedError as dropped:
             reasons[dropped.category] += 1
             findings.append(Finding(record.line, dropped.id, "dropped", str(dropped)))
+            continue
+        except Exception as error:
+            # No row ends the reading of the others, whatever is odd about it.
+            reasons["unreadable"] += 1
+            why = f"unreadable: {type(error).__name__}: {error}"
+            findings.append(Finding(record.line, product_id, "dropped", why))
             continue
         rows[row.id] = row
         if repairs:
             repaired += 1
             findings.append(Finding(record.line, row.id, "repaired", "; ".join(repairs)))
-        missing.update(column for field, column in column_of(header).items() if getattr(row, field) is None)
-    orphans = sorted(photographs.keys() - named)
-    findings += [Finding(0, orphan, "note", f"no row names {photographs[orphan]}") for orphan in orphans]
+        missing.update(column for field, column in column_of(places).items() if getattr(row, field) is None)
+    notes = photographs.notes(named)
+    twice = [column for column in places if [each.casefold() for each in table.header].count(column.casefold()) > 1]
     findings += [
-        Finding(
-            0,
-            PurePosixPath(name).stem,
-            "note",
-            f"{name} is left out: {photographs[PurePosixPath(name).stem]} is used",
-        )
-        for name in sorted(spare)
+        Finding(1, "", "note", f"the column {column} stands more than once: one of them is read") for column in twice
     ]
-    return tuple(rows.values()), DatasetReport(
-        path=path,
-        rows_read=read,
-        rows_kept=len(rows),
-        rows_repaired=repaired,
-        rows_dropped=read - len(rows),
-        photographs=len(photographs),
-        photographs_without_row=len(orphans),
-        missing=dict(missing),
-        dropped_reasons=dict(reasons),
-        findings=tuple(findings),
+    return (
+        tuple(rows.values()),
+        DatasetReport(
+            path=path,
+            encoding=f"{table.encoding} and cp1252" if table.lines_by_fallback else table.encoding,
+            delimiter=DELIMITERS[table.delimiter],
+            rows_read=read,
+            rows_kept=len(rows),
+            rows_repaired=repaired,
+            rows_dropped=read - len(rows),
+            photographs=len(photographs.chosen),
+            photographs_without_row=len(photographs.chosen.keys() - named),
+            missing=dict(missing),
+            dropped_reasons=dict(reasons),
+            findings=(*findings, *notes),
+        ),
+        tuple(places),
     )
 
 
 class _DroppedError(Exception):
     """A row that cannot be a product."""
 
-    def __init__(self, product_id: str | None, category: str, detail: str | None = None) -> None:
+    def __init__(self, product_id: str, category: str, detail: str | None = None) -> None:
         super().__init__(detail or category)
-        self.id = product_id or ""
+        self.id = product_id
         self.category = category
 
 
-def _values(header: list[str], fields: list[str], repairs: list[str]) -> dict[str, str | None]:
-    """Returns a row's values by column, None where empty; joins the fields of a name with unquoted commas."""
-    surplus = len(fields) - len(header)
+def _fitted(record: Record, table: Table, places: Mapping[str, int], repairs: list[str]) -> Sequence[str]:
+    """Returns as many cells as the header has: trailing ones that lack are empty, a name with commas is joined."""
+    cells, width = record.cells, len(table.header)
+    surplus = len(cells) - width
     if surplus < 0:
-        product_id = fields[header.index("id")].strip() if header.index("id") < len(fields) else ""
-        raise _DroppedError(product_id, "too few fields", f"too few fields: {len(fields)} of {len(header)}")
-    if surplus > 0 and not any(field.strip() for field in fields[len(header) :]):
-        fields = fields[: len(header)]
+        if any(places[column] >= len(cells) for column in ("id", *_REQUIRED)):
+            product_id = cells[places["id"]] if places["id"] < len(cells) else ""
+            detail = f"too few fields: {len(cells)} of {width}"
+            raise _DroppedError(_written_id(product_id), "too few fields", detail)
+        repairs.append(f"{len(cells)} of {width} fields: the others taken as empty")
+        return [*cells, *[""] * -surplus]
+    if surplus > 0 and not any(cell.strip() for cell in cells[width:]):
         repairs.append(f"{surplus} empty fields too many, cut off")
-    elif surplus > 0:
+        return cells[:width]
+    if surplus > 0:
         # Only the name is free text, so only the name can hold commas.
-        at = header.index("productDisplayName")
-        fields = [*fields[:at], ",".join(fields[at : at + surplus + 1]), *fields[at + surplus + 1 :]]
-        repairs.append(f"unquoted comma in the name, {surplus + len(header)} fields: joined again")
-    stripped = {column: field.strip() for column, field in zip(header, fields, strict=True)}
-    return {column: None if value in _EMPTY_WORDS else value for column, value in stripped.items()}
+        at = places["productDisplayName"]
+        repairs.append(f"unquoted {DELIMITERS[table.delimiter]} in the name, {surplus + width} fields: joined again")
+        return [*cells[:at], table.delimiter.join(cells[at : at + surplus + 1]), *cells[at + surplus + 1 :]]
+    return cells
 
 
-def _row(
-    values: Mapping[str, str | None],
-    photographs: Mapping[str, str],
-    earlier: Mapping[str, Row],
-    repairs: list[str],
-) -> Row:
-    product_id = values["id"]
-    if product_id is None:
-        raise _DroppedError(None, "no id")
-    if product_id in earlier:
-        raise _DroppedError(product_id, "duplicate id", f"duplicate id {product_id}: the first row with it is kept")
-    for column in _REQUIRED:
-        if values[column] is None:
+def _written_id(cell: str) -> str:
+    """Returns the id in a cell, without white space and invisible characters around it; empty where there is none."""
+    product_id = cell.strip().strip(_INVISIBLE).strip()
+    if product_id in _EMPTY_WORDS:
+        return ""
+    if _CONTROL.search(product_id) or len(product_id) > MAX_LABEL_CHARACTERS:
+        shown = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", product_id)[:MAX_LABEL_CHARACTERS]
+        detail = f"unusable id: more than {MAX_LABEL_CHARACTERS} characters, or a control character among them"
+        raise _DroppedError(shown, "unusable id", detail)
+    return product_id
+
+
+def _row(product_id: str, cells: Mapping[str, str], repairs: list[str]) -> Row:
+    if not product_id:
+        raise _DroppedError("", "no id")
+    fields: dict[str, Any] = {"id": product_id}
+    for field, column in column_of(cells).items():
+        if field == "id":
+            continue
+        text = _clean(cells[column], column, repairs)
+        fields[field] = None if text in _EMPTY_WORDS else text
+        if fields[field] is None and column in _REQUIRED:
             raise _DroppedError(product_id, f"no {column}")
-    gender = values["gender"]
-    if gender not in GENDERS:
+        if field != "year" and len(text) > (limit := BY_NAME[field].max_characters):
+            fields[field] = _shortened(product_id, column, text, limit, repairs)
+    fields["gender"] = _gender(product_id, cells["gender"], fields["gender"], repairs)
+    return Row(**{**fields, "year": _year(fields["year"], repairs)})
+
+
+def _clean(cell: str, column: str, repairs: list[str]) -> str:
+    """Returns the text of a cell in one line, without control characters."""
+    text = cell.strip().strip(_INVISIBLE).strip()
+    if len(parts := _LINE_BREAKS.split(text)) > 1:
+        text = _in_one_line(parts)
+    if len(parts := _CONTROL.split(text)) > 1:
+        repairs.append(f"control characters in {column}: spaces in their place")
+        text = _in_one_line(parts)
+    return text
+
+
+def _in_one_line(parts: Iterable[str]) -> str:
+    return " ".join(part.strip() for part in parts if part.strip())
+
+
+def _shortened(product_id: str, column: str, text: str, limit: int, repairs: list[str]) -> str | None:
+    """Returns what is left of a text that is longer than a product can hold; a label is whole or left out."""
+    too_long = f"{column} has {len(text):,} characters, more than {limit}"
+    if column in _REQUIRED:
+        raise _DroppedError(product_id, f"too long {column}", too_long)
+    if column == "productDisplayName":
+        repairs.append(f"{too_long}: cut off")
+        return text[:limit].strip()
+    repairs.append(f"{too_long}: left out")
+    return None
+
+
+def _gender(product_id: str, cell: str, text: str, repairs: list[str]) -> str:
+    if cell in GENDERS:
+        return cell
+    gender = _GENDER_OF.get(re.sub(r"[^a-z]", "", text.casefold()))
+    if gender is None:
         known = ", ".join(GENDERS)
-        raise _DroppedError(product_id, "unknown gender", f"unknown gender {gender!r}: not one of {known}")
-    if product_id not in photographs:
-        raise _DroppedError(product_id, "no photograph", f"no photograph {PHOTOGRAPHS_FOLDER}/{product_id}.jpg")
-    fields: dict[str, Any] = {field: values[column] for field, column in column_of(values).items()}
-    return Row(**{**fields, "year": _year(values["year"], repairs)})
+        raise _DroppedError(product_id, "unknown gender", f"unknown gender {text!r}: not one of {known}")
+    repairs.append(f"gender {cell!r}: read as {gender}")
+    return gender
 
 
 def _year(text: str | None, repairs: list[str]) -> int | None:
     if text is None:
         return None
     digits = text.removesuffix(".0")  # pandas writes years as floats where some are empty
-    if digits.isascii() and digits.isdigit() and int(digits) in _YEARS:
+    if digits.isascii() and digits.isdigit() and len(digits) == 4 and int(digits) in _YEARS:
         return int(digits)
-    repairs.append(f"unreadable year {text!r}: left out")
+    shown = text if len(text) <= MAX_LABEL_CHARACTERS else f"{text[:MAX_LABEL_CHARACTERS]}…"
+    repairs.append(f"unreadable year {shown!r}: left out")
     return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    line: int
-    fields: list[str]
-    repairs: tuple[str, ...]
-
-
-def _records(lines: list[bytes]) -> Iterator[_Record]:
-    """Yields the rows of the table, header first, without blank lines.
-
-    `csv.reader` over the whole file would lose all rows after a stray quote.
-    """
-    at = 0
-    while at < len(lines):
-        first = at
-        text, repairs = _decode(lines[at])
-        at += 1
-        if not text.strip():
-            continue
-        if '"' not in text:
-            yield _Record(first + 1, text.split(","), repairs)
-            continue
-        joined, joined_repairs, end = text, repairs, at
-        while _quote_is_open(joined) and end < min(len(lines), first + _MAX_LINES_PER_ROW):
-            more, more_repairs = _decode(lines[end])
-            joined, joined_repairs, end = f"{joined}\n{more}", joined_repairs or more_repairs, end + 1
-        if _quote_is_open(joined):
-            yield _Record(first + 1, text.split(","), (*repairs, "a quote is never closed: taken as a character"))
-            continue
-        at = end
-        # The reader expects each line of a quoted text as a line.
-        fields = next(csv.reader(joined.splitlines(keepends=True)))
-        yield _Record(first + 1, [" ".join(field.split("\n")) for field in fields], joined_repairs)
-
-
-def _decode(line: bytes) -> tuple[str, tuple[str, ...]]:
-    try:
-        return line.decode("utf-8"), ()
-    except UnicodeDecodeError:
-        return line.decode("utf-8", errors="replace"), ("bytes that are not UTF-8: shown as \N{REPLACEMENT CHARACTER}",)
-
-
-def _quote_is_open(text: str) -> bool:
-    """Tells whether the text ends within a quoted field; a quote counts only where a field begins with it."""
-    at = 0
-    while True:
-        if text.startswith('"', at):
-            at = text.find('"', at + 1)
-            while at >= 0 and text.startswith('""', at):
-                at = text.find('"', at + 2)
-            if at < 0:
-                return True
-        at = text.find(",", at) + 1
-        if at == 0:
-            return False

@@ -44,6 +44,18 @@ def test_draw_makes_a_data_set_and_refuses_a_full_folder(tmp_path: Path, capsys:
     assert "not empty" in _error(capsys)
 
 
+def test_check_says_how_it_read_a_table_of_a_spreadsheet(
+    catalogue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "images").symlink_to(catalogue / "images")
+    table = (catalogue / "styles.csv").read_text()
+    (tmp_path / "styles.csv").write_text(table.replace(",", "\t"), encoding="utf-16")
+    assert run(["dataset", "check", str(tmp_path), "--json", str(tmp_path / "report.json")]) == 0
+    assert "read as utf-16-le; its delimiter is the tab" in capsys.readouterr().out
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["rows_kept"], report["delimiter"]) == (30, "tab")
+
+
 def test_split_writes_three_data_sets_that_make_up_the_whole(
     catalogue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,7 +50,7 @@ def test_a_clean_row_becomes_a_product(tmp_path: Path) -> None:
     [
         (SHIRT + ", Slim, Long", "Harbour Men Blue Shirt, Slim, Long"),
         (SHIRT + ",,", "Harbour Men Blue Shirt"),
-        (SHIRT.encode() + b" \xff", "Harbour Men Blue Shirt \N{REPLACEMENT CHARACTER}"),
+        (SHIRT.encode() + b" caf\xe9", "Harbour Men Blue Shirt café"),
         (SHIRT.replace("Harbour Men", '"Harbour Men'), '"Harbour Men Blue Shirt'),
     ],
     ids=["unquoted commas", "empty fields too many", "not UTF-8", "a quote never closed"],
@@ -101,7 +101,7 @@ def test_a_brand_is_taken_where_the_table_has_one(tmp_path: Path) -> None:
         (SHIRT.replace("Apparel", ""), "1", "no masterCategory"),
         (SHIRT.replace("Topwear", ""), "1", "no subCategory"),
         (SHIRT.replace("Shirts", ""), "1", "no articleType"),
-        (SHIRT.replace("Men,", "Mens,", 1), "1", "unknown gender"),
+        (SHIRT.replace("Men,", "Kids,", 1), "1", "unknown gender"),
         (SHIRT.replace("1,", "2,", 1), "2", "no photograph"),
         ("1,Men,Apparel", "1", "too few fields"),
     ],

@@ -1,0 +1,239 @@
+"""A table of delimited text, as spreadsheets and shops export it: its encoding, its delimiter, its rows with lines."""
+
+import csv
+import io
+import re
+import sys
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+DELIMITERS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
+# A quote that stays open for this many lines is a character.
+MAX_LINES_PER_ROW: Final = 10_000
+
+_MARKS: Final = (
+    (b"\xef\xbb\xbf", "utf-8"),
+    # Before UTF-16, whose mark begins this one.
+    (b"\xff\xfe\x00\x00", "utf-32-le"),
+    (b"\x00\x00\xfe\xff", "utf-32-be"),
+    (b"\xff\xfe", "utf-16-le"),
+    (b"\xfe\xff", "utf-16-be"),
+)
+_FALLBACK: Final = "cp1252"
+_READ_BY_FALLBACK: Final = f"bytes that are not UTF-8: read by {_FALLBACK} (Windows)"
+_OPEN_QUOTE: Final = "a quote is never closed: taken as a character"
+_ODD_QUOTE: Final = "a quote stands amid a cell that begins with one: read as well as possible"
+# A carriage return within a line. The reader refuses it; a vertical tab is a control character like it.
+_LONE_RETURN: Final = re.compile(r"\r(?!\n|\Z)")
+
+# The reader's own limit is 131,072 characters, for the whole process. A table is limited as a file.
+csv.field_size_limit(sys.maxsize)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A row of a table.
+
+    Attributes:
+        line: the line of the file at which it begins, from 1.
+        cells: its cells as they stand; they need not be as many as the header's.
+        repairs: what was odd about its bytes or quotes, and how it was read; sentences for people.
+    """
+
+    line: int
+    cells: Sequence[str]
+    repairs: tuple[str, ...]
+
+
+class Table:
+    """A table of delimited text with a header; blank lines are passed over.
+
+    It is read as RFC 4180 says. A cell between quotes may hold line breaks and have any length. Where that fails, a
+    backslash may escape a quote. Where that fails too, the row is one line, so that a stray quote costs no other row.
+
+    Attributes:
+        header: the names of the columns, without white space around them; empty for an empty table.
+        delimiter: what stands between cells, a key of `DELIMITERS`.
+        encoding: "utf-8", "utf-16-le", …; lines of a table in UTF-8 that are not UTF-8 are read by cp1252.
+        lines_by_fallback: how many lines were read by cp1252 so far.
+    """
+
+    def __init__(self, content: bytes, columns: Collection[str] = ()) -> None:
+        """Reads the header.
+
+        Args:
+            content: the file.
+            columns: names that are looked for in the header, to tell the delimiter.
+        """
+        self.encoding, content = _in_utf8(content)
+        if content.count(b"\r") - content.count(b"\r\n") > content.count(b"\n"):
+            content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        self._lines = _Lines(io.BytesIO(content).readlines())
+        self.delimiter = self._find_delimiter({_column_key(column) for column in columns})
+        self._readers = tuple(
+            csv.reader(self._lines, delimiter=self.delimiter, escapechar=escape, strict=True) for escape in (None, "\\")
+        )
+        self._width = 0
+        first = next(self._records(), None)
+        self.header = () if first is None else tuple(cell.strip() for cell in first.cells)
+        self._width = len(self.header)
+
+    @property
+    def lines_by_fallback(self) -> int:
+        """How many lines were read by cp1252 so far."""
+        return len(self._lines.by_fallback)
+
+    def positions(self, columns: Collection[str]) -> dict[str, int]:
+        """Returns the place of some columns in the header, letter case aside; the first one where a name stands twice.
+
+        Args:
+            columns: the names.
+
+        Returns:
+            The place from 0 by name, of those that the header has.
+        """
+        exact = {name: place for place, name in reversed(list(enumerate(self.header)))}
+        alike = {_column_key(name): place for place, name in reversed(list(enumerate(self.header)))}
+        places = {column: exact.get(column, alike.get(_column_key(column))) for column in columns}
+        return {column: place for column, place in places.items() if place is not None}
+
+    def __iter__(self) -> Iterator[Record]:
+        """Yields the rows below the header, once."""
+        return self._records()
+
+    def _find_delimiter(self, columns: Collection[str]) -> str:
+        """Returns the delimiter that splits the header into the most columns that are looked for, then into the most.
+
+        The first line may name it: "sep=;", as Excel writes and reads it.
+        """
+        for line in self._lines:
+            if not line.strip():
+                continue
+            named = re.fullmatch(r'"?sep=(.)"?', line.strip("\r\n"), re.IGNORECASE)
+            if named and named[1] in DELIMITERS:
+                return named[1]
+            self._lines.at -= 1
+            break
+
+        def fit(delimiter: str) -> tuple[int, int]:
+            cells = next(csv.reader([line], delimiter=delimiter), [])
+            return sum(_column_key(cell) in columns for cell in cells), len(cells)
+
+        return max(DELIMITERS, key=fit) if self._lines.at < len(self._lines) else ","
+
+    def _records(self) -> Iterator[Record]:
+        while self._lines.at < len(self._lines):
+            first = self._lines.at
+            cells, repairs = self._read(first)
+            if not cells or (len(cells) == 1 and not cells[0].strip()):
+                continue
+            if not self._lines.by_fallback.isdisjoint(range(first, self._lines.at)):
+                repairs = (_READ_BY_FALLBACK, *repairs)
+            yield Record(first + 1, cells, repairs)
+
+    def _read(self, first: int) -> tuple[Sequence[str], tuple[str, ...]]:
+        """Reads the row that begins at a line, and leaves `at` behind it."""
+        for reader in self._readers:
+            self._lines.at, self._lines.end = first, min(first + MAX_LINES_PER_ROW, len(self._lines))
+            try:
+                cells = next(reader)
+            except (csv.Error, StopIteration):
+                continue
+            if self._lines.at == first + 1 or self._holds_one_row(first, cells):
+                return cells, ()
+        self._lines.at = first
+        return self._one_line(next(self._lines))
+
+    def _holds_one_row(self, first: int, cells: Sequence[str]) -> bool:
+        """Tells whether a row over several lines is one, rather than several that a stray quote ties together."""
+        if self._width < 3:
+            return True
+        lines = self._lines.text(first, self._lines.at)
+        in_first_line = lines[0].count(self.delimiter) + 1
+        if in_first_line < self._width:
+            return True
+        if in_first_line == self._width != len(cells):
+            return False
+        return not all(_looks_like_a_row(line, self.delimiter, self._width) for line in lines[1:])
+
+    def _one_line(self, line: str) -> tuple[Sequence[str], tuple[str, ...]]:
+        """Reads a line whose quotes are not sound."""
+        line = line.rstrip("\r\n")
+        plain = line.split(self.delimiter)
+        if line.count('"') == 1:
+            return plain, (_OPEN_QUOTE,)
+        lenient = next(csv.reader([line], delimiter=self.delimiter))
+        chosen = plain if len(plain) == self._width != len(lenient) else lenient
+        return chosen, (_ODD_QUOTE,)
+
+
+class _Lines:
+    """The lines of a table, for readers that can be set back to any of them.
+
+    Attributes:
+        at: the place of the next line, from 0.
+        end: where the readers stop.
+        by_fallback: places of lines that are not UTF-8, of those that were read.
+    """
+
+    def __init__(self, lines: list[bytes]) -> None:
+        self._lines = lines
+        self.at = 0
+        self.end = len(lines)
+        self.by_fallback: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if self.at >= self.end:
+            raise StopIteration
+        self.at += 1
+        return self._decoded(self.at - 1)
+
+    def text(self, first: int, end: int) -> list[str]:
+        """Returns the lines from one place to before another."""
+        return [self._decoded(place) for place in range(first, end)]
+
+    def _decoded(self, place: int) -> str:
+        line = self._lines[place]
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError:
+            self.by_fallback.add(place)
+            text = line.decode(_FALLBACK, errors="replace")
+        return _LONE_RETURN.sub("\x0b", text) if "\r" in text else text
+
+
+def _in_utf8(content: bytes) -> tuple[str, bytes]:
+    """Returns the encoding of a file, told by its first bytes, and its content in UTF-8 without a byte order mark."""
+    mark, encoding = next(
+        (each for each in _MARKS if content.startswith(each[0])), (b"", _encoding_without_mark(content[:4]))
+    )
+    content = content[len(mark) :]
+    if encoding == "utf-8":
+        return encoding, content
+    return encoding, content.decode(encoding, errors="replace").encode()
+
+
+def _encoding_without_mark(start: bytes) -> str:
+    """Tells UTF-16 by the zeros beside the first two letters."""
+    match [byte == 0 for byte in start[:4]]:
+        case [False, True, False, True]:
+            return "utf-16-le"
+        case [True, False, True, False]:
+            return "utf-16-be"
+    return "utf-8"
+
+
+def _column_key(name: str) -> str:
+    return name.strip().casefold()
+
+
+def _looks_like_a_row(line: str, delimiter: str, width: int) -> bool:
+    cells = line.split(delimiter)
+    return len(cells) == width and bool(cells[0]) and not any(map(str.isspace, cells[0]))
