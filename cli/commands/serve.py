@@ -95,8 +95,20 @@ def serve(
         bool, typer.Option("--demo-catalogue", help="Fill an empty catalogue with the drawn demo catalogue.")
     ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Run it in the background, until `fashion stop`.")] = False,
+    adopt: Annotated[
+        bool,
+        typer.Option(
+            "--adopt",
+            help="Begin an empty catalogue although photographs are there without their database. They move to "
+            "photographs/quarantine.",
+        ),
+    ] = False,
 ) -> None:
     """Start the stack: all services on one port, HTTP on another, and a Redis of its own. Or start one service."""
+    # What it writes is for this user alone.
+    os.umask(0o077)
+    if adopt:
+        os.environ["SEARCH_ADOPT"] = "true"
     if service is not None:
         if demo_catalogue or detach or http_port is not None:
             raise InvalidInput(

@@ -160,6 +160,7 @@ class SearchServiceServicer:
         Possible errors:
         - INVALID_ARGUMENT: PRODUCT_ID_INVALID.
         - NOT_FOUND: PRODUCT_NOT_FOUND.
+        - DATA_LOSS: PRODUCT_DAMAGED; send it again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -171,6 +172,7 @@ class SearchServiceServicer:
         Possible errors:
         - INVALID_ARGUMENT: PRODUCT_ID_INVALID.
         - NOT_FOUND: PRODUCT_NOT_FOUND, PHOTOGRAPH_NOT_FOUND (the product came as an embedding).
+        - DATA_LOSS: PRODUCT_DAMAGED, PHOTOGRAPH_DAMAGED; send the product again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

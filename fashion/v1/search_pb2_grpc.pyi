@@ -78,6 +78,7 @@ class SearchServiceStub:
     Possible errors:
     - INVALID_ARGUMENT: PRODUCT_ID_INVALID.
     - NOT_FOUND: PRODUCT_NOT_FOUND.
+    - DATA_LOSS: PRODUCT_DAMAGED; send it again.
     """
     GetPhotograph: _grpc.UnaryUnaryMultiCallable[_search_pb2.GetPhotographRequest, _search_pb2.GetPhotographResponse]
     """Returns the photograph of a product, as it was uploaded.
@@ -85,6 +86,7 @@ class SearchServiceStub:
     Possible errors:
     - INVALID_ARGUMENT: PRODUCT_ID_INVALID.
     - NOT_FOUND: PRODUCT_NOT_FOUND, PHOTOGRAPH_NOT_FOUND (the product came as an embedding).
+    - DATA_LOSS: PRODUCT_DAMAGED, PHOTOGRAPH_DAMAGED; send the product again.
     """
     ListProducts: _grpc.UnaryUnaryMultiCallable[_search_pb2.ListProductsRequest, _search_pb2.ListProductsResponse]
     """Lists products in the order of their ids, a page at a time (AIP-158).
@@ -183,6 +185,7 @@ class SearchServiceAsyncStub(SearchServiceStub):
     Possible errors:
     - INVALID_ARGUMENT: PRODUCT_ID_INVALID.
     - NOT_FOUND: PRODUCT_NOT_FOUND.
+    - DATA_LOSS: PRODUCT_DAMAGED; send it again.
     """
     GetPhotograph: _aio.UnaryUnaryMultiCallable[_search_pb2.GetPhotographRequest, _search_pb2.GetPhotographResponse]  # type: ignore[assignment]
     """Returns the photograph of a product, as it was uploaded.
@@ -190,6 +193,7 @@ class SearchServiceAsyncStub(SearchServiceStub):
     Possible errors:
     - INVALID_ARGUMENT: PRODUCT_ID_INVALID.
     - NOT_FOUND: PRODUCT_NOT_FOUND, PHOTOGRAPH_NOT_FOUND (the product came as an embedding).
+    - DATA_LOSS: PRODUCT_DAMAGED, PHOTOGRAPH_DAMAGED; send the product again.
     """
     ListProducts: _aio.UnaryUnaryMultiCallable[_search_pb2.ListProductsRequest, _search_pb2.ListProductsResponse]  # type: ignore[assignment]
     """Lists products in the order of their ids, a page at a time (AIP-158).
@@ -309,6 +313,7 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         Possible errors:
         - INVALID_ARGUMENT: PRODUCT_ID_INVALID.
         - NOT_FOUND: PRODUCT_NOT_FOUND.
+        - DATA_LOSS: PRODUCT_DAMAGED; send it again.
         """
 
     @_abc_1.abstractmethod
@@ -322,6 +327,7 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         Possible errors:
         - INVALID_ARGUMENT: PRODUCT_ID_INVALID.
         - NOT_FOUND: PRODUCT_NOT_FOUND, PHOTOGRAPH_NOT_FOUND (the product came as an embedding).
+        - DATA_LOSS: PRODUCT_DAMAGED, PHOTOGRAPH_DAMAGED; send the product again.
         """
 
     @_abc_1.abstractmethod

@@ -7,6 +7,7 @@
     ├── ModelMismatch       an embedding of another model version              FAILED_PRECONDITION
     ├── Overloaded          a queue is full or writes collide; try again later RESOURCE_EXHAUSTED
     ├── DeadlineExceeded    the caller's deadline passed before the work did   DEADLINE_EXCEEDED
+    ├── DataLoss            what was stored is damaged or gone                 DATA_LOSS
     └── Unavailable
         ├── NotReady        this service cannot answer yet                     UNAVAILABLE
         └── Upstream        a service or store that this one needs is down     UNAVAILABLE
@@ -55,6 +56,10 @@ class Overloaded(FashionError):
 
 class DeadlineExceeded(FashionError):
     """The caller's deadline passed before the work was done."""
+
+
+class DataLoss(FashionError):
+    """What was stored is damaged or gone; sending it again mends it."""
 
 
 class Unavailable(FashionError):

@@ -10,7 +10,6 @@ from services.clients.classifier import ClassifierClient
 from services.clients.embedder import SERVICE as EMBEDDER_SERVICE
 from services.clients.embedder import EmbedderClient, EmbedderClientLimits
 from services.search.assembly import running_search
-from services.search.catalogue.store import Catalogue
 from services.search.preferences import RedisPreferences
 from services.search.servicer import SEARCH, SearchServicer
 from services.search.settings import DEFAULT_PORT, DEFAULT_REDIS_URL, SearchSettings
@@ -30,7 +29,7 @@ async def main() -> None:
     configure_logging(server_settings.log_level, server_settings.log_format)
 
     async def start(server: Server, resources: AsyncExitStack) -> None:
-        catalogue = await asyncio.to_thread(Catalogue, settings.data_dir)
+        catalogue = await asyncio.to_thread(settings.open_catalogue)
         resources.callback(catalogue.close)
         redis_url = settings.redis_url.get_secret_value() or DEFAULT_REDIS_URL
         preferences = RedisPreferences(redis_url, timeout_s=settings.preferences_timeout_s)

@@ -8,13 +8,13 @@ import structlog
 
 from services.concurrency.workers import Workers
 from services.contract.embedding import renormalised
-from services.contract.errors import InvalidInput, NotFound
+from services.contract.errors import FashionError, InvalidInput, NotFound
 from services.contract.protocols import EmbeddingSpace
 from services.contract.values import Embedding
 from services.search.candidates.publisher import CandidatePublisher
 from services.search.catalogue.photographs import StoredPhotograph
 from services.search.catalogue.products import Product, product_not_found, validate_product_id
-from services.search.catalogue.store import Catalogue
+from services.search.catalogue.store import Catalogue, product_damaged
 from services.search.filters.colours import DislikedColour, expand, require_known
 from services.search.filters.facets import Facets
 from services.search.filters.filter import Filter
@@ -128,12 +128,13 @@ class LocalSearch:
         Raises:
             InvalidInput: PRODUCT_ID_INVALID.
             NotFound: PRODUCT_NOT_FOUND.
+            DataLoss: PRODUCT_DAMAGED.
         """
         validate_product_id(product_id, "product_id")
         if not include_embedding:
             product = await self._workers.run(self._index.product, product_id)
             if product is None:
-                raise product_not_found(product_id)
+                raise self._product_missing(product_id)
             return ProductAndEmbedding(product, None)
         stored = await self._workers.run(self._catalogue.get, product_id)
         if stored is None:
@@ -148,12 +149,13 @@ class LocalSearch:
         Raises:
             InvalidInput: PRODUCT_ID_INVALID.
             NotFound: PRODUCT_NOT_FOUND, PHOTOGRAPH_NOT_FOUND.
+            DataLoss: PRODUCT_DAMAGED, PHOTOGRAPH_DAMAGED.
         """
         validate_product_id(product_id, "product_id")
         photograph = await self._workers.run(self._catalogue.photograph, product_id)
         if photograph is None:
             if await self._workers.run(self._index.product, product_id) is None:
-                raise product_not_found(product_id)
+                raise self._product_missing(product_id)
             raise NotFound(
                 f'The product "{product_id}" came with an embedding, so there is no photograph of it.',
                 reason="PHOTOGRAPH_NOT_FOUND",
@@ -239,6 +241,10 @@ class LocalSearch:
     async def get_index(self) -> CatalogueFacts:
         """Returns facts about the catalogue."""
         return await self._workers.run(self._facts)
+
+    def _product_missing(self, product_id: str) -> FashionError:
+        known = product_id in self._catalogue.damaged
+        return product_damaged(product_id) if known else product_not_found(product_id)
 
     def _facts(self) -> CatalogueFacts:
         return CatalogueFacts(

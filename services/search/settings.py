@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.search.candidates.publisher import PublisherSettings
+from services.search.catalogue.store import REMOVED_PHOTOGRAPH_DAYS, Catalogue
 from services.search.indexes.faiss import FaissSettings
 from services.search.query.find_similar import ClassifierUse
 from services.search.writes.writer import WriteLimits
@@ -21,6 +22,10 @@ class SearchSettings(BaseSettings):
 
     Attributes:
         data_dir: folder of the catalogue and its photographs; created if it is missing, used by one process at a time.
+        adopt: begin an empty catalogue in a data directory that has photographs but no database; the photographs move
+            into a quarantine.
+        removed_photograph_days: how long the file of a photograph stays that no product shows any more, in days; a
+            backup that has begun before needs it.
         embedder_target: gRPC target of the embedder.
         classifier_target: gRPC target of the classifier.
         redis_url: Redis for disliked colours and candidates (redis://, rediss:// or unix://). Empty: an embedded one in
@@ -52,6 +57,8 @@ class SearchSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SEARCH_", frozen=True, extra="ignore", populate_by_name=True)
 
     data_dir: Path = Path("var/data")
+    adopt: bool = False
+    removed_photograph_days: int = Field(default=REMOVED_PHOTOGRAPH_DAYS, ge=0, le=3650)
     embedder_target: str = Field(default="localhost:50051", min_length=1)
     classifier_target: str = Field(default="localhost:50052", min_length=1)
     redis_url: RedisUrl = Field(default=SecretStr(""), validation_alias="REDIS_URL")
@@ -73,6 +80,10 @@ class SearchSettings(BaseSettings):
     embed_group: int = Field(default=64, ge=1)
     embed_groups_in_flight: int = Field(default=4, ge=1)
     renew_group: int = Field(default=16, ge=1)
+
+    def open_catalogue(self) -> Catalogue:
+        """Opens the catalogue of the data directory; see `Catalogue`."""
+        return Catalogue(self.data_dir, adopt=self.adopt, removed_photograph_days=self.removed_photograph_days)
 
     def classifier_use(self) -> ClassifierUse:
         """Returns how the classifier is asked."""

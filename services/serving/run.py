@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import gc
+import os
 import signal
 import socket
 import sys
@@ -274,6 +275,8 @@ def run_process(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> NoR
         name: name of the service, for the line that says what went wrong.
         main: reads the settings and serves.
     """
+    # What a service writes, such as the catalogue, is for its user alone.
+    os.umask(0o077)
     try:
         run_loop(main())
     except SettingsError as error:

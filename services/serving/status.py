@@ -12,6 +12,7 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 
 from services.contract.errors import (
     AlreadyExists,
+    DataLoss,
     DeadlineExceeded,
     FashionError,
     InvalidInput,
@@ -47,6 +48,7 @@ CODES: Final[Mapping[type[FashionError], grpc.StatusCode]] = MappingProxyType(
         ModelMismatch: grpc.StatusCode.FAILED_PRECONDITION,
         Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
         DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+        DataLoss: grpc.StatusCode.DATA_LOSS,
         Unavailable: grpc.StatusCode.UNAVAILABLE,
         NotReady: grpc.StatusCode.UNAVAILABLE,
         Upstream: grpc.StatusCode.UNAVAILABLE,

@@ -28,7 +28,6 @@ from services.embedder.service import LocalEmbedder, cold_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.embedder.settings import EmbedderSettings
 from services.search.assembly import running_search
-from services.search.catalogue.store import Catalogue
 from services.search.in_process import InProcessSearch
 from services.search.preferences import RedisPreferences
 from services.search.servicer import SEARCH, SearchServicer
@@ -154,7 +153,7 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
     # Steps that may fail come before slow ones.
     if settings.gateway is not None:
         listening_socket(settings.gateway.host or settings.server.host, settings.gateway.port, "GATEWAY").close()
-    catalogue = await asyncio.to_thread(Catalogue, settings.search.data_dir)
+    catalogue = await asyncio.to_thread(settings.search.open_catalogue)
     resources.callback(catalogue.close)
     bundle = await asyncio.to_thread(settings.embedder.encoder().open_bundle)
 

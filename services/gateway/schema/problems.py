@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse
 
 from services.contract.errors import (
     AlreadyExists,
+    DataLoss,
     DeadlineExceeded,
     FashionError,
     InvalidInput,
@@ -75,6 +76,7 @@ KINDS: Final[Mapping[type[FashionError], Kind]] = MappingProxyType(
         ModelMismatch: Kind(409, "model-mismatch", "Made by another model"),
         PayloadTooLarge: Kind(413, "payload-too-large", "Payload too large"),
         UnsupportedMediaType: Kind(415, "unsupported-media-type", "Unsupported media type"),
+        DataLoss: Kind(500, "data-loss", "Stored data is damaged"),
         # Not 429: the calls of all clients together are too many, not those of this one.
         Overloaded: Kind(503, "overloaded", "Too much to do"),
         Unavailable: Kind(503, "unavailable", "Temporarily unavailable"),

@@ -4,7 +4,8 @@ import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -22,9 +23,8 @@ class CatalogueUnusable(Exception):
 
 # "fash": distinguishes a catalogue from any other SQLite file.
 APPLICATION_ID: Final = 0x66617368
-# The statements that bring the schema from each version, starting with 1, to the next. Never change a released one.
-_MIGRATIONS: Final = (("ALTER TABLE products ADD COLUMN brand TEXT",),)
-SCHEMA_VERSION: Final = 1 + len(_MIGRATIONS)
+# Ids of lost products in one line of the log.
+_MAX_IDS_LOGGED: Final = 100
 
 _INTEGERS: Final = frozenset({Kind.YEAR, Kind.FLAG})
 _PRICE_COLUMNS: Final = ("price_currency_code", "price_units", "price_nanos")
@@ -39,7 +39,14 @@ def _columns(attribute: Attribute) -> Mapping[str, str]:
 
 
 _COLUMNS: Final = {name: its_type for attribute in STORED for name, its_type in _columns(attribute).items()}
-# The embedding comes last, so that reading the attributes alone touches no page that an embedding spills over to.
+# Photographs that no product refers to any more, and when that began. Their files stay a while, for backups.
+_REMOVED_PHOTOGRAPHS: Final = """
+    CREATE TABLE removed_photographs (
+        sha256 TEXT PRIMARY KEY NOT NULL,
+        removed_time TEXT NOT NULL
+    ) STRICT
+    """
+# The embedding comes late, so that reading the attributes alone touches no page that an embedding spills over to.
 _SCHEMA: Final = (
     f"""
     CREATE TABLE products (
@@ -51,7 +58,8 @@ _SCHEMA: Final = (
         region_top REAL,
         region_right REAL,
         region_bottom REAL,
-        embedding BLOB NOT NULL
+        embedding BLOB NOT NULL,
+        checksum INTEGER
     ) STRICT
     """,
     "CREATE INDEX products_derived_type ON products (gender, article_type, id)",
@@ -64,6 +72,7 @@ _SCHEMA: Final = (
     ) STRICT
     """,
     "INSERT INTO state (id, index_version, update_time) VALUES (1, 0, NULL)",
+    _REMOVED_PHOTOGRAPHS,
 )
 
 PRODUCT_COLUMNS: Final = ("id", *_COLUMNS)
@@ -81,6 +90,44 @@ _READ: Final = tuple((each.name, _READERS[each.kind]) for each in STORED if each
 
 SqlValue = str | int | float | bytes | None
 
+CHECKED_COLUMNS: Final = (*PRODUCT_COLUMNS, *CONTENT_COLUMNS)
+# In the order of the names, so that a column more changes no checksum of a row in which it is empty.
+_CHECKED: Final = sorted((name, place) for place, name in enumerate(CHECKED_COLUMNS))
+
+
+def row_checksum(values: Sequence[object], embedding: bytes) -> int:
+    """Returns the checksum of a row of products, CRC-32, which any flipped bit of it changes.
+
+    Args:
+        values: the row's values in the order of `CHECKED_COLUMNS`.
+        embedding: as it is stored.
+
+    Raises:
+        TypeError: the embedding is no bytes.
+    """
+    filled = "\n".join([f"{name} {value}" for name, place in _CHECKED if (value := values[place]) is not None])
+    return zlib.crc32(embedding, zlib.crc32(filled.encode()))
+
+
+def _add_checksums(connection: sqlite3.Connection) -> None:
+    # The columns of products at this version; later ones are empty in old rows, which leaves a checksum as it is.
+    known = {row["name"] for row in connection.execute("SELECT name FROM pragma_table_info('products')")}
+    columns = ", ".join(name if name in known else f"NULL AS {name}" for name in CHECKED_COLUMNS)
+    for (rowid,) in connection.execute("SELECT rowid FROM products").fetchall():
+        *values, embedding = connection.execute(
+            f"SELECT {columns}, embedding FROM products WHERE rowid = ?", (rowid,)
+        ).fetchone()
+        checksum = row_checksum(values, embedding)
+        connection.execute("UPDATE products SET checksum = ? WHERE rowid = ?", (checksum, rowid))
+
+
+# The steps that bring the schema from each version, starting with 1, to the next. Never change a released one.
+_MIGRATIONS: Final[tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...]] = (
+    ("ALTER TABLE products ADD COLUMN brand TEXT",),
+    ("ALTER TABLE products ADD COLUMN checksum INTEGER", _add_checksums, _REMOVED_PHOTOGRAPHS),
+)
+SCHEMA_VERSION: Final = 1 + len(_MIGRATIONS)
+
 
 def product_values(product: Product) -> tuple[SqlValue, ...]:
     """Returns a product's values in the order of `PRODUCT_COLUMNS`."""
@@ -90,7 +137,10 @@ def product_values(product: Product) -> tuple[SqlValue, ...]:
         if attribute.kind is Kind.PRICE:
             values += (None,) * 3 if value is None else (value.currency_code, value.units, value.nanos)
         else:
-            values.append(value.value if isinstance(value, Gender) else value)
+            # As SQLite returns it, for the checksum.
+            values.append(
+                value.value if isinstance(value, Gender) else int(value) if isinstance(value, bool) else value
+            )
     return tuple(values)
 
 
@@ -153,8 +203,11 @@ def connect(path: Path) -> sqlite3.Connection:
     """
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
+    connection.text_factory = _text
     try:
         _bring_up_to_date(connection, path)
+        # A schema that is damaged fails here, with a sentence, not at the first query.
+        connection.execute(f"SELECT {', '.join(CHECKED_COLUMNS)}, embedding, checksum FROM products LIMIT 0")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
     except sqlite3.DatabaseError as error:
@@ -193,6 +246,42 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _text(content: bytes) -> str:
+    # A damaged text must not end the reading of others. The checksum tells.
+    return content.decode("utf-8", "replace")
+
+
+def mend_indexes(connection: sqlite3.Connection) -> bool:
+    """Checks the structure of the database; makes its indexes anew if something is damaged. Logs what is lost.
+
+    Returns:
+        Whether it was sound.
+    """
+    try:
+        problems = [row[0] for row in connection.execute("PRAGMA integrity_check(10)")]
+    except sqlite3.DatabaseError as error:
+        problems = [str(error)]
+    if problems == ["ok"]:
+        return True
+    _logger.error("the catalogue's database is damaged; restore a backup, or send lost products again: %s", problems)
+    listed = _readable_ids(connection, "INDEXED BY products_derived_type")
+    try:
+        connection.execute("REINDEX")
+    except sqlite3.DatabaseError as error:
+        _logger.error("the database's indexes could not be made anew: %s", error)
+    lost = sorted(listed - _readable_ids(connection, "NOT INDEXED"))
+    if lost:
+        _logger.error("%d products are lost; send them again: %s", len(lost), ", ".join(lost[:_MAX_IDS_LOGGED]))
+    return False
+
+
+def _readable_ids(connection: sqlite3.Connection, how: str) -> set[str]:
+    ids: set[str] = set()
+    with suppress(sqlite3.DatabaseError):
+        ids.update(row[0] for row in connection.execute(f"SELECT id FROM products {how}"))
+    return ids
+
+
 def in_transaction(connection: sqlite3.Connection, work: Callable[[], None]) -> None:
     """Does all of the work, or none of it."""
     connection.execute("BEGIN IMMEDIATE")
@@ -209,17 +298,23 @@ def in_transaction(connection: sqlite3.Connection, work: Callable[[], None]) -> 
 def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if (*_marks(connection), tables) == (0, 0, 0):
-        statements: tuple[str, ...] = (*_SCHEMA, f"PRAGMA application_id = {APPLICATION_ID}")
+        steps: Sequence[str | Callable[[sqlite3.Connection], None]] = (
+            *_SCHEMA,
+            f"PRAGMA application_id = {APPLICATION_ID}",
+        )
     else:
         version = _known_version(connection, path)
         if version == SCHEMA_VERSION:
             return
         _logger.info("bringing %s from schema version %d to %d", path, version, SCHEMA_VERSION)
-        statements = tuple(statement for migration in _MIGRATIONS[version - 1 :] for statement in migration)
+        steps = [step for migration in _MIGRATIONS[version - 1 :] for step in migration]
 
     def execute() -> None:
-        for statement in statements:
-            connection.execute(statement)
+        for step in steps:
+            if isinstance(step, str):
+                connection.execute(step)
+            else:
+                step(connection)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     in_transaction(connection, execute)

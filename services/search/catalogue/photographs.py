@@ -1,22 +1,42 @@
-"""Stores photographs as they were uploaded, by the hash of their content."""
+"""Stores photographs as they were uploaded, by the hash of their content.
+
+A photograph is never unlinked because a database, which may be damaged, does not know it: it moves to a quarantine.
+"""
 
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
+from services.contract.errors import DataLoss
+
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
-# The folder of unfinished files; its name is longer than the two digits of the other folders.
+# The folders of unfinished files, and of those that no product refers to at a start, by date. Their names are longer
+# than the two digits of the other folders.
 _INCOMING = "incoming"
+_QUARANTINE = "quarantine"
 # Files that are synchronised at the same time.
 _MAX_SYNCHRONISING = 16
 
 
-class PhotographDamaged(Exception):
-    """A stored photograph was changed, by the disk or by a person."""
+class PhotographDamaged(DataLoss):
+    """A stored photograph was changed, by the disk or by a person, or is gone."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="PHOTOGRAPH_DAMAGED")
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep did: files moved to the quarantine, and missing ones that were put back from there."""
+
+    quarantined: int
+    restored: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +60,7 @@ class PhotographStore:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._incoming = directory / _INCOMING
+        self._quarantine = directory / _QUARANTINE
         self._incoming.mkdir(parents=True, exist_ok=True)
 
     def read(self, sha256: str) -> StoredPhotograph | None:
@@ -55,7 +76,7 @@ class PhotographStore:
         media_type = _media_type(content)
         if media_type is None or hashlib.sha256(content).hexdigest() != sha256:
             raise PhotographDamaged(
-                f"The photograph {sha256} is not what was uploaded; delete its products and send them again."
+                f"The stored photograph {sha256} is not what was uploaded; send its products again, with it."
             )
         return StoredPhotograph(content, media_type, sha256)
 
@@ -76,18 +97,40 @@ class PhotographStore:
             return hashes
         # A file gets its name once its content is on disk, and is durable once its folder is synchronised too. Files
         # that are synchronised at the same time share one commit of the file system.
-        with ThreadPoolExecutor(min(_MAX_SYNCHRONISING, len(missing)), thread_name_prefix="photographs") as threads:
-            list(threads.map(self._write_incoming, missing.keys(), missing.values()))
-            folders: set[Path] = set()
-            for sha256 in missing:
-                path = self._path(sha256)
-                if not path.parent.exists():
-                    path.parent.mkdir()
-                    folders.add(self._directory)
-                (self._incoming / sha256).replace(path)
-                folders.add(path.parent)
-            list(threads.map(_synchronise, folders))
+        placed: list[Path] = []
+        try:
+            with ThreadPoolExecutor(min(_MAX_SYNCHRONISING, len(missing)), thread_name_prefix="photographs") as threads:
+                list(threads.map(self._write_incoming, missing.keys(), missing.values()))
+                folders: set[Path] = set()
+                for sha256 in missing:
+                    path = self._path(sha256)
+                    if not path.parent.exists():
+                        path.parent.mkdir()
+                        folders.add(self._directory)
+                    existed = path.exists()
+                    (self._incoming / sha256).replace(path)
+                    if not existed:
+                        placed.append(path)
+                    folders.add(path.parent)
+                list(threads.map(_synchronise, folders))
+        except OSError:
+            # On a full disk, what nobody refers to would take the room that is left.
+            for path in (*placed, *(self._incoming / sha256 for sha256 in missing)):
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+            raise
         return hashes
+
+    def restore(self, content: bytes) -> bool:
+        """Stores a photograph again if its file is damaged or gone; returns whether it was.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        if self._has(hashlib.sha256(content).hexdigest(), content):
+            return False
+        self.put([content])
+        return True
 
     def remove(self, sha256s: Iterable[str]) -> None:
         """Removes photographs; a missing one is no error.
@@ -98,27 +141,44 @@ class PhotographStore:
         for sha256 in sha256s:
             self._path(sha256).unlink(missing_ok=True)
 
-    def sweep(self, referenced: frozenset[str]) -> int:
-        """Removes what a crash left behind: unfinished files, and photographs that no product refers to.
+    def __bool__(self) -> bool:
+        """Tells whether there is any photograph, besides those in the quarantine."""
+        return next(self._all(), None) is not None
 
-        Files with other names are left alone.
+    def sweep(self, referenced: frozenset[str], today: date) -> Swept:
+        """Removes unfinished files of a crash, and moves photographs that nothing refers to into the quarantine.
 
-        Returns:
-            The number of removed files.
+        What is referred to and missing is put back from the quarantine. Files with other names are left alone.
 
         Raises:
-            OSError: a file could not be removed.
+            OSError: a file could not be moved.
         """
-        orphans = [path for path in self._incoming.iterdir() if _SHA256.fullmatch(path.name)]
+        for path in self._incoming.iterdir():
+            if _SHA256.fullmatch(path.name):
+                path.unlink()
+        there = dict(self._all())
+        orphans = there.keys() - referenced
+        folder = self._quarantine / today.isoformat()
+        if orphans:
+            folder.mkdir(parents=True, exist_ok=True)
+        for sha256 in orphans:
+            there[sha256].replace(folder / sha256)
+        restored = 0
+        if self._quarantine.is_dir() and (missing := referenced - there.keys()):
+            for path in self._quarantine.glob("*/*"):
+                if path.name in missing and not (place := self._path(path.name)).exists():
+                    place.parent.mkdir(exist_ok=True)
+                    path.replace(place)
+                    restored += 1
+        return Swept(len(orphans), restored)
+
+    def _all(self) -> Iterator[tuple[str, Path]]:
+        """Yields hash and path of each photograph in its place."""
         for folder in self._directory.iterdir():
-            if folder.is_dir() and folder != self._incoming:
+            if folder.is_dir() and len(folder.name) == 2:
                 for path in folder.iterdir():
-                    sha256 = folder.name + path.name
-                    if _SHA256.fullmatch(sha256) and sha256 not in referenced:
-                        orphans.append(path)
-        for path in orphans:
-            path.unlink()
-        return len(orphans)
+                    if _SHA256.fullmatch(sha256 := folder.name + path.name):
+                        yield sha256, path
 
     def _write_incoming(self, sha256: str, content: bytes) -> None:
         path = self._incoming / sha256

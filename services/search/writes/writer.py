@@ -8,10 +8,9 @@ import structlog
 
 from services.concurrency.workers import Workers
 from services.contract.embedding import checked_embedding
-from services.contract.errors import FashionError, InvalidInput, Overloaded
+from services.contract.errors import DataLoss, FashionError, InvalidInput, Overloaded
 from services.contract.protocols import EmbeddingSpace
 from services.contract.values import Embedding, Photograph
-from services.search.catalogue.photographs import PhotographDamaged
 from services.search.catalogue.products import Product, product_not_found, validate_product_id
 from services.search.catalogue.store import (
     Catalogue,
@@ -242,13 +241,16 @@ class CatalogueWriter:
                 continue
             state = states.get(row.product.id)
             content: NewContent | None = None
+            stored_again: bytes | None = None
             if row.content is None:
                 if state is None:
                     results.append(photograph_missing(row.product.id))
                     continue
             elif isinstance(row.content, Embedding):
                 content = NewContent(row.content, None)
-            elif state is None or not state.is_of(row.content, self._space.model_version):
+            elif state is not None and state.is_of(row.content, self._space.model_version):
+                stored_again = row.content.content
+            else:
                 embedding = embeddings.get(number)
                 if embedding is None:
                     missing.append((number, row.content))
@@ -258,7 +260,7 @@ class CatalogueWriter:
                     continue
                 content = NewContent(embedding, row.content)
             results.append(None)
-            upserts.append(Upsert(row.product, content))
+            upserts.append(Upsert(row.product, content, stored_again))
         if missing:
             return _Missing(tuple(missing))
         index_version, outcomes = self._write(upserts)
@@ -274,7 +276,7 @@ class CatalogueWriter:
             except InvalidInput as error:
                 results.append(error)
                 continue
-            known = self._index.product(product_id) is not None
+            known = self._index.product(product_id) is not None or product_id in self._catalogue.damaged
             results.append(None if known else product_not_found(product_id))
             if known:
                 wanted.add(product_id)
@@ -284,13 +286,13 @@ class CatalogueWriter:
     def _outdated(self, product_ids: Sequence[str]) -> list[tuple[StoredProduct, Photograph]]:
         outdated: list[tuple[StoredProduct, Photograph]] = []
         for product_id in product_ids:
-            stored = self._catalogue.get(product_id)
-            if stored is None or stored.content.model_version == self._space.model_version:
-                continue
             try:
+                stored = self._catalogue.get(product_id)
+                if stored is None or stored.content.model_version == self._space.model_version:
+                    continue
                 photograph = self._catalogue.photograph(product_id)
-            except PhotographDamaged:
-                _log.exception("product cannot be embedded again", product_id=product_id)
+            except DataLoss as error:
+                _log.error("product cannot be embedded again", product_id=product_id, why=error.message)
                 continue
             if photograph is not None:
                 outdated.append((stored, Photograph(photograph.content, stored.content.region)))

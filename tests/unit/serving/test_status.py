@@ -30,6 +30,7 @@ DOCUMENTED = {
     "ModelMismatch": grpc.StatusCode.FAILED_PRECONDITION,
     "Overloaded": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "DeadlineExceeded": grpc.StatusCode.DEADLINE_EXCEEDED,
+    "DataLoss": grpc.StatusCode.DATA_LOSS,
     "Unavailable": grpc.StatusCode.UNAVAILABLE,
     "NotReady": grpc.StatusCode.UNAVAILABLE,
     "Upstream": grpc.StatusCode.UNAVAILABLE,

@@ -1,12 +1,14 @@
 """Photographs are stored whole and once, by the hash of their content."""
 
 import hashlib
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from services.search.catalogue.photographs import PhotographDamaged, PhotographStore
+from services.search.catalogue.photographs import PhotographDamaged, PhotographStore, Swept
 
+DAY = date(2026, 11, 28)
 JPEG = b"\xff\xd8\xff\xe0 a photograph"
 PNG = b"\x89PNG\r\n\x1a\n a photograph"
 WEBP = b"RIFF\x10\x00\x00\x00WEBPVP8 a photograph"
@@ -61,9 +63,30 @@ def test_sweeps_what_a_crash_left_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "README").write_text("not ours")
     (tmp_path / "ab").mkdir(exist_ok=True)
     (tmp_path / "ab" / "notes.txt").write_text("not ours")
-    assert PhotographStore(tmp_path).sweep(frozenset({kept})) == 2
+    assert PhotographStore(tmp_path).sweep(frozenset({kept}), DAY) == Swept(quarantined=1, restored=0)
     assert store.read(kept) is not None
     assert store.read(orphan) is None
+    assert (tmp_path / "quarantine" / "2026-11-28" / orphan).read_bytes() == PNG
     assert (tmp_path / "README").exists()
     assert (tmp_path / "ab" / "notes.txt").exists()
     assert not list((tmp_path / "incoming").iterdir())
+
+
+def test_a_sweep_puts_back_what_is_referred_to_again(tmp_path: Path) -> None:
+    store = PhotographStore(tmp_path)
+    first, second = store.put([JPEG, PNG])
+    assert store.sweep(frozenset(), DAY) == Swept(quarantined=2, restored=0)
+    assert store.sweep(frozenset({second}), DAY) == Swept(quarantined=0, restored=1)
+    assert store.read(first) is None
+    stored = store.read(second)
+    assert stored is not None and stored.content == PNG
+
+
+def test_what_cannot_be_stored_leaves_nothing(tmp_path: Path) -> None:
+    store = PhotographStore(tmp_path)
+    sha256 = hashlib.sha256(PNG).hexdigest()
+    # A file where the folder should be.
+    (tmp_path / sha256[:2]).write_bytes(b"")
+    with pytest.raises(OSError):
+        store.put([JPEG, PNG])
+    assert files(tmp_path) == [tmp_path / sha256[:2]]

@@ -56,7 +56,7 @@ def upsert(
 
 
 def photographs(directory: Path) -> int:
-    return sum(path.is_file() for path in (directory / "photographs").rglob("*"))
+    return sum(path.is_file() for path in (directory / "photographs").glob("??/*"))
 
 
 def test_everything_that_is_written_is_there_after_reopening(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_attributes_alone_keep_photograph_and_embedding(tmp_path: Path) -> None:
 
 
 def test_photographs_go_with_the_last_product_that_shows_them(tmp_path: Path) -> None:
-    with Catalogue(tmp_path) as catalogue:
+    with Catalogue(tmp_path, removed_photograph_days=0) as catalogue:
         catalogue.write([upsert("a", 1, "x"), upsert("b", 1, "x"), upsert("c", 2, "y")])
         assert photographs(tmp_path) == 2
         assert catalogue.write(deletes=["a", "nobody"]).deleted == ("a",)
@@ -218,6 +218,17 @@ def test_orphans_of_a_crash_are_swept_when_it_opens(tmp_path: Path) -> None:
         assert catalogue.photograph("a") is not None
 
 
+def test_a_data_directory_is_for_its_owner_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, before in (("new", None), ("open", 0o755), ("group", 0o750)):
+        directory = tmp_path / name
+        if before is not None:
+            directory.mkdir()
+            directory.chmod(before)
+        Catalogue(directory).close()
+        assert directory.stat().st_mode & 0o777 == (0o750 if name == "group" else 0o700)
+        assert (name in caplog.text) == (name == "open")
+
+
 def test_two_servers_cannot_share_a_directory(tmp_path: Path) -> None:
     with Catalogue(tmp_path), pytest.raises(CatalogueUnusable, match=rf"in use by .*process {os.getpid()}"):
         Catalogue(tmp_path)
@@ -231,7 +242,7 @@ def test_an_unknown_schema_is_refused_with_what_to_do(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
     for _ in range(2):  # the first refusal must have given the lock free
-        with pytest.raises(CatalogueUnusable, match=r"schema version 99.*reads versions up to 2"):
+        with pytest.raises(CatalogueUnusable, match=r"schema version 99.*reads versions up to 3"):
             Catalogue(tmp_path)
     database.unlink()
     with sqlite3.connect(database) as connection:
@@ -245,7 +256,7 @@ def test_an_unknown_schema_is_refused_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_readers_are_served_while_others_write(tmp_path: Path) -> None:
-    with Catalogue(tmp_path) as catalogue:
+    with Catalogue(tmp_path, removed_photograph_days=0) as catalogue:
         catalogue.write([upsert(str(i), i, f"p{i}") for i in range(20)])
         stop, failed = threading.Event(), list[BaseException]()
 
@@ -277,6 +288,25 @@ def test_readers_are_served_while_others_write(tmp_path: Path) -> None:
         assert photographs(tmp_path) == 20
 
 
+def test_the_photograph_of_a_removed_product_stays_for_backups_and_then_goes(tmp_path: Path) -> None:
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    times = [day]
+    with Catalogue(tmp_path, lambda: times[0]) as catalogue:
+        catalogue.write([upsert("a", 1, "x"), upsert("b", 2, "y")])
+        catalogue.write([upsert("b", 3, "z")], ["a"])
+        assert photographs(tmp_path) == 3
+    with Catalogue(tmp_path, lambda: times[0]) as catalogue:
+        assert photographs(tmp_path) == 3
+        # It is shown again, so that it stays for good.
+        times[0] = day + timedelta(days=6)
+        catalogue.write([upsert("c", 2, "y")])
+        times[0] = day + timedelta(days=8)
+        catalogue.write([upsert("d", 4)])
+        assert photographs(tmp_path) == 2
+        assert catalogue.photograph("c") is not None
+    assert not (tmp_path / "photographs" / "quarantine").exists()
+
+
 writes = st.lists(
     st.tuples(
         st.dictionaries(
@@ -297,7 +327,7 @@ def test_agrees_with_a_dictionary(
     directory = tmp_path_factory.mktemp("catalogue")
     expected: dict[str, tuple[int, str | None, str | None]] = {}
     version = 0
-    with Catalogue(directory) as catalogue:
+    with Catalogue(directory, removed_photograph_days=0) as catalogue:
         for upserts, wanted_deletes in history:
             deletes = sorted(wanted_deletes - upserts.keys())
             result = catalogue.write(
@@ -338,7 +368,7 @@ WRITER = textwrap.dedent(
     from services.search.catalogue.store import Catalogue, NewContent, Upsert
     from services.search.catalogue.products import Product
 
-    catalogue = Catalogue(Path(sys.argv[1]))
+    catalogue = Catalogue(Path(sys.argv[1]), removed_photograph_days=0)
     number = len(catalogue)
     while True:
         upserts = []

@@ -1,6 +1,8 @@
 """The writer: rows are embedded only if needed, then on disk and in the index, whatever happens meanwhile."""
 
 import asyncio
+import hashlib
+import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -100,6 +102,33 @@ async def test_what_is_acknowledged_is_on_disk_and_found(shop: Shop) -> None:
     assert kept is not None
     assert kept.content == shot(0).content
     assert [(each.before, each.after) for each in shop.changes] == [(None, product("a")), (None, product("b"))]
+
+
+async def test_a_damaged_photograph_is_mended_by_the_same_row(shop: Shop, tmp_path: Path) -> None:
+    rows = [row("a", shot(0)), row("b", shot(1))]
+    await shop.writer.upsert_products(rows)
+    sha256 = hashlib.sha256(shot(0).content).hexdigest()
+    (tmp_path / "photographs" / sha256[:2] / sha256[2:]).write_bytes(b"rotten")
+    report = await shop.writer.upsert_products(rows)
+    assert report.results == (UPDATED, UNCHANGED)
+    assert (report.index_version, shop.embedder.photographs) == (1, 2)
+    kept = shop.catalogue.photograph("a")
+    assert kept is not None and kept.content == shot(0).content
+
+
+async def test_a_damaged_product_is_mended_by_the_same_row_or_deleted(shop: Shop, tmp_path: Path) -> None:
+    rows = [row("a", shot(0)), row("b", shot(1))]
+    await shop.writer.upsert_products(rows)
+    with sqlite3.connect(tmp_path / "catalogue.sqlite3") as connection:
+        connection.execute("UPDATE products SET sub_category = 'Topweas'")
+    connection.close()
+    await shop.writer.load()
+    assert shop.findable() == set()
+    report = await shop.writer.upsert_products(rows[:1])
+    assert report.results == (CREATED,)
+    assert (await shop.writer.delete_products(["b"])).results == (None,)
+    assert shop.findable() == {"a"}
+    assert not shop.catalogue.damaged
 
 
 async def test_the_same_row_again_changes_and_embeds_nothing(shop: Shop) -> None:
