@@ -2,7 +2,9 @@
 
 import contextlib
 import fcntl
+import functools
 import importlib.util
+import logging
 import os
 import re
 import shutil
@@ -10,8 +12,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -22,12 +25,17 @@ import redis
 from services.contract.errors import Upstream
 from services.stack import redis_guard
 
+_logger = logging.getLogger(__name__)
+
 OLDEST_VERSION = (6, 2)
 
 # sockaddr_un holds 108 bytes on Linux and 104 on macOS, including the final zero.
 _MAX_SOCKET_PATH_BYTES = 100
 _POLL_S = 0.02
 _LOG_LINES_SHOWN = 5
+# Pauses before a Redis that has ended is started again; each is twice as long as the one before.
+_FIRST_PAUSE_S = 0.1
+_MAX_PAUSE_S = 5.0
 
 
 class RedisStartError(Upstream):
@@ -50,9 +58,9 @@ class RedisBinary:
     version: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EmbeddedRedis:
-    """A Redis that runs as long as this process.
+    """A Redis that runs as long as this process; its processes change when it is started again.
 
     Attributes:
         url: URL for `redis.from_url`; a unix socket, which no other machine and no other user can reach.
@@ -63,7 +71,15 @@ class EmbeddedRedis:
 
     url: str
     directory: Path
-    guard_pid: int
+    guard_pid: int = 0
+    server_pid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A guard, and the process of its server, which answers."""
+
+    guard: "subprocess.Popen[bytes]"
     server_pid: int
 
 
@@ -221,32 +237,18 @@ def _stop(guard: "subprocess.Popen[bytes]", timeout_s: float) -> None:
     guard.wait()
 
 
-@contextlib.contextmanager
-def embedded_redis(
-    directory: Path, *, start_timeout_s: float = 30.0, stop_timeout_s: float = 10.0
-) -> Iterator[EmbeddedRedis]:
-    """Runs a Redis with its data in `directory` for the length of a `with` block.
-
-    It listens on a unix socket only. It writes each command to its append-only file before it acknowledges the command.
-    It ends with this process, even if that is killed.
-
-    Args:
-        directory: directory of its data, made if missing; one stack at a time may use it.
-        start_timeout_s: maximum time until it has loaded its data and answers, in seconds.
-        stop_timeout_s: maximum time until it ends by itself, in seconds.
+def _start(directory: Path, socket: Path, scratch: str, *, start_timeout_s: float, stop_timeout_s: float) -> _Started:
+    """Starts a guard with its server, and waits until the server answers.
 
     Raises:
         RedisStartError: there is no redis-server, the directory is in use, or the server does not start.
     """
-    directory = directory.resolve()
+    binary = find_redis_server()
+    lock = _lock(directory, start_timeout_s)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = _lock(directory, start_timeout_s)
-    except OSError as error:
-        raise RedisStartError(f"Redis cannot keep its data in {directory}: {error}.") from error
-    try:
-        binary = find_redis_server()
-        socket, scratch = _socket_path(directory)
+        if scratch:
+            # The former guard has removed it.
+            Path(scratch).mkdir(mode=0o700, exist_ok=True)
         guard_command = [
             *(sys.executable, "-I", "-S", str(redis_guard.__file__)),
             *(str(os.getpid()), str(stop_timeout_s), str(lock), str(socket), scratch),
@@ -266,12 +268,104 @@ def embedded_redis(
         # The guard and the server now hold the lock.
         os.close(lock)
     try:
-        url = f"unix://{quote(str(socket))}"
-        server_pid = _wait_until_ready(url, guard, directory, start_timeout_s)
-        yield EmbeddedRedis(url, directory, guard.pid, server_pid)
-    finally:
+        return _Started(guard, _wait_until_ready(_url(socket), guard, directory, start_timeout_s))
+    except BaseException:
+        _stop(guard, stop_timeout_s)
+        raise
+
+
+class _Supervisor:
+    """Starts a Redis again that ends while its owner still needs it, however it ended."""
+
+    def __init__(self, start: Callable[[], _Started], server: EmbeddedRedis, stop_timeout_s: float) -> None:
+        """Starts the first time.
+
+        Raises:
+            RedisStartError: as `_start`.
+        """
+        self._start, self._server, self._stop_timeout_s = start, server, stop_timeout_s
+        self._stopping = threading.Event()
+        self._guard = self._started()
+        self._thread = threading.Thread(target=self._watch, name="redis-supervisor", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the server, and starts none any more."""
+        self._stopping.set()
+        _stop(self._guard, self._stop_timeout_s)
+        self._thread.join()
+        # It may have started another one at the same time.
+        _stop(self._guard, self._stop_timeout_s)
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        started = self._start()
+        self._server.guard_pid, self._server.server_pid = started.guard.pid, started.server_pid
+        return started.guard
+
+    def _watch(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            self._guard.wait()
+            if self._stopping.is_set():
+                return
+            _logger.error("the embedded Redis has ended with status %d; it is started again", self._guard.returncode)
+            # Where the guard was killed, its server may still live.
+            _stop(self._guard, self._stop_timeout_s)
+            began = time.monotonic()
+            while not self._stopping.wait(pause_s):
+                pause_s = min(2 * pause_s, _MAX_PAUSE_S)
+                try:
+                    self._guard = self._started()
+                except (RedisStartError, OSError) as error:
+                    _logger.error("the embedded Redis does not start: %s", error)
+                else:
+                    _logger.warning("the embedded Redis answers again after %.1f s", time.monotonic() - began)
+                    pause_s = _FIRST_PAUSE_S
+                    break
+
+
+@contextlib.contextmanager
+def embedded_redis(
+    directory: Path, *, start_timeout_s: float = 30.0, stop_timeout_s: float = 10.0
+) -> Iterator[EmbeddedRedis]:
+    """Runs a Redis with its data in `directory` for the length of a `with` block.
+
+    It listens on a unix socket only. It writes each command to its append-only file before it acknowledges the command.
+    If it ends, it is started again. It ends with this process, even if that is killed.
+
+    Args:
+        directory: directory of its data, made if missing; one stack at a time may use it.
+        start_timeout_s: maximum time until it has loaded its data and answers, in seconds.
+        stop_timeout_s: maximum time until it ends by itself, in seconds.
+
+    Raises:
+        RedisStartError: there is no redis-server, the directory is in use, or the server does not start.
+    """
+    directory = directory.resolve()
+    socket, scratch = _socket_path(directory)
+    start = functools.partial(
+        _start, directory, socket, scratch, start_timeout_s=start_timeout_s, stop_timeout_s=stop_timeout_s
+    )
+    server = EmbeddedRedis(_url(socket), directory)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         # The guard kills the server after stop_timeout_s: leave time for that.
-        _stop(guard, stop_timeout_s + 1.0)
+        supervisor = _Supervisor(start, server, stop_timeout_s + 1.0)
+    except BaseException as error:
+        if scratch:
+            with contextlib.suppress(OSError):
+                Path(scratch).rmdir()
+        if isinstance(error, OSError):
+            raise RedisStartError(f"Redis cannot keep its data in {directory}: {error}.") from error
+        raise
+    try:
+        yield server
+    finally:
+        supervisor.stop()
+
+
+def _url(socket: Path) -> str:
+    return f"unix://{quote(str(socket))}"
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import redis
 
 from services.stack.embedded_redis import RedisStartError, embedded_redis
+from tests.support.waiting import eventually
 
 # Saves a dislike, says which processes there are, and lives until it is killed. The second form forks first: the child
 # keeps the pipe to the guard open after its parent's death.
@@ -91,24 +93,54 @@ def test_a_living_owner_of_another_process_is_named(tmp_path: Path) -> None:
         pass
 
 
-def test_redis_killed_under_the_stack_frees_the_directory(tmp_path: Path) -> None:
-    with embedded_redis(tmp_path) as server:
-        with redis.Redis.from_url(server.url) as client:
-            client.set("saved", "1")
+@pytest.mark.parametrize("long_path", [False, True], ids=["socket beside the data", "socket elsewhere"])
+@pytest.mark.parametrize("victims", [("server",), ("guard",), ("server", "guard")], ids="+".join)
+def test_a_killed_redis_is_back_within_seconds_with_what_was_saved(
+    tmp_path: Path, victims: tuple[str, ...], long_path: bool
+) -> None:
+    directory = tmp_path / ("d" * 100 if long_path else "d")
+    with embedded_redis(directory) as server, redis.Redis.from_url(server.url, retry=None) as client:
+        client.set("saved", "1")
+        # More than once: it must not only be a second chance.
+        for _ in range(3):
+            pids = server.guard_pid, server.server_pid
+            for victim in victims:
+                psutil.Process(pids[victim == "server"]).kill()
+            eventually(lambda: server.guard_pid not in pids and _value(client) == b"1", timeout_s=5)  # noqa: B023
+            _wait_until_gone(*pids)
+    _wait_until_gone(server.guard_pid, server.server_pid)
+    with embedded_redis(directory) as server, redis.Redis.from_url(server.url) as client:
+        assert client.get("saved") == b"1"
+
+
+def test_a_redis_that_cannot_start_again_is_tried_until_it_can(tmp_path: Path) -> None:
+    with embedded_redis(tmp_path) as server, redis.Redis.from_url(server.url, retry=None) as client:
+        client.set("saved", "1")
+        file = tmp_path / "appendonly.aof"
+        sound = file.read_bytes()
+        file.write_bytes(b"no such file\n" * 3)
+        pids = server.guard_pid, server.server_pid
         psutil.Process(server.server_pid).kill()
-        _wait_until_gone(server.server_pid, server.guard_pid)
-    with embedded_redis(tmp_path) as server, redis.Redis.from_url(server.url) as client:
-        assert client.get("saved") == b"1"
+        _wait_until_gone(*pids)
+        time.sleep(1.5)
+        assert _value(client) is None
+        file.write_bytes(sound)
+        eventually(lambda: _value(client) == b"1", timeout_s=10)
 
 
-def test_a_killed_guard_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_redis_that_waits_for_its_next_start_can_be_stopped(tmp_path: Path) -> None:
     with embedded_redis(tmp_path) as server:
-        psutil.Process(server.guard_pid).kill()
-        with redis.Redis.from_url(server.url) as client:
-            client.set("saved", "1")
-    _wait_until_gone(server.server_pid)
-    with embedded_redis(tmp_path) as server, redis.Redis.from_url(server.url) as client:
-        assert client.get("saved") == b"1"
+        (tmp_path / "appendonly.aof").write_bytes(b"no such file\n" * 3)
+        psutil.Process(server.server_pid).kill()
+        time.sleep(1.0)
+    _wait_until_gone(server.guard_pid, server.server_pid)
+
+
+def _value(client: redis.Redis) -> object:
+    try:
+        return client.get("saved")
+    except redis.RedisError:
+        return None
 
 
 @pytest.mark.parametrize("whole_group", [False, True], ids=["guard", "guard and server"])
