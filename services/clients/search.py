@@ -104,6 +104,14 @@ class SearchClient(SearchCalls):
         except grpc.aio.AioRpcError:
             return False
 
+    async def dislikes_known(self, timeout_s: float = 1.0) -> bool:
+        """Tells whether the service says in time that it can read the disliked colours."""
+        try:
+            return await self._says_serving(timeout_s, wait_for_ready=False, name=f"{SERVICE_NAME}.DislikedColours")
+        except grpc.aio.AioRpcError as error:
+            # A search of an earlier version does not know the name.
+            return error.code() is grpc.StatusCode.NOT_FOUND
+
     async def wait_until_serving(self, timeout_s: float) -> None:
         """Waits until the service says that it is ready.
 
@@ -121,9 +129,9 @@ class SearchClient(SearchCalls):
             await asyncio.sleep(_HEALTH_POLL_S)
         raise NotReady(f"Search at {self._target} is not ready after {timeout_s:.0f} s.", reason="SEARCH_NOT_READY")
 
-    async def _says_serving(self, timeout_s: float, *, wait_for_ready: bool) -> bool:
+    async def _says_serving(self, timeout_s: float, *, wait_for_ready: bool, name: str = SERVICE_NAME) -> bool:
         stub: Any = health_pb2_grpc.HealthStub(self._channel)  # type: ignore[no-untyped-call,unused-ignore]
-        request = health_pb2.HealthCheckRequest(service=SERVICE_NAME)
+        request = health_pb2.HealthCheckRequest(service=name)
         answer = await stub.Check(request, timeout=timeout_s, wait_for_ready=wait_for_ready)
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 

@@ -26,6 +26,10 @@ class SearchCalls(ABC):
         """Tells whether search answers now."""
 
     @abstractmethod
+    async def dislikes_known(self) -> bool:
+        """Tells whether the disliked colours can be read now."""
+
+    @abstractmethod
     async def _query(self, method: Callable[..., Awaitable[Response]], request: Message) -> Response:
         """Calls one of the methods."""
 

@@ -89,6 +89,7 @@ def _probes(backend: Backend) -> APIRouter:
         "/readyz",
         summary="Whether requests can be answered",
         response_model=answers.Health,
+        response_model_exclude_defaults=True,
         responses={503: {"model": answers.Health, "description": "Starting, draining, or search does not answer."}},
     )
     async def readyz(response: Response) -> answers.Health:

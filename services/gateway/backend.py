@@ -47,4 +47,6 @@ class Backend:
             return Health(status="draining")
         if self._search is None:
             return Health(status="starting")
-        return Health(status="ok" if await self._search.serving() else "unavailable")
+        if not await self._search.serving():
+            return Health(status="unavailable")
+        return Health(status="ok", degraded=[] if await self._search.dislikes_known() else ["PREFERENCES_UNAVAILABLE"])

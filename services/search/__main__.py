@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 
 from services.clients.candidate_store import RedisCandidateStore
 from services.clients.channel import open_channel
@@ -9,9 +10,10 @@ from services.clients.classifier import SERVICE as CLASSIFIER_SERVICE
 from services.clients.classifier import ClassifierClient
 from services.clients.embedder import SERVICE as EMBEDDER_SERVICE
 from services.clients.embedder import EmbedderClient, EmbedderClientLimits
+from services.concurrency.background import in_background
 from services.search.assembly import running_search
-from services.search.preferences import RedisPreferences
-from services.search.servicer import SEARCH, SearchServicer
+from services.search.preferences import watch_preferences
+from services.search.servicer import DISLIKES, SEARCH, SearchServicer
 from services.search.settings import DEFAULT_PORT, DEFAULT_REDIS_URL, SearchSettings
 from services.serving.run import Server, run_process, serve
 from services.serving.settings import ServerSettings, read_settings
@@ -32,7 +34,7 @@ async def main() -> None:
         catalogue = await asyncio.to_thread(settings.open_catalogue)
         resources.callback(catalogue.close)
         redis_url = settings.redis_url.get_secret_value() or DEFAULT_REDIS_URL
-        preferences = RedisPreferences(redis_url, timeout_s=settings.preferences_timeout_s)
+        preferences = settings.preferences(redis_url)
         resources.push_async_callback(preferences.close)
         candidate_store = RedisCandidateStore(redis_url, timeout_s=settings.candidates_timeout_s)
         resources.push_async_callback(candidate_store.close)
@@ -64,6 +66,9 @@ async def main() -> None:
             )
         )
         await server.ready(SEARCH, SearchServicer(search))
+        await resources.enter_async_context(
+            in_background(watch_preferences(preferences, settings.preferences_check_s, partial(server.part, DISLIKES)))
+        )
 
     await serve(server_settings, [SEARCH], start, default_port=DEFAULT_PORT)
 

@@ -17,10 +17,15 @@ class InProcessSearch(SearchCalls):
 
     def __init__(self, servicer: SearchServicer) -> None:
         super().__init__(servicer)
+        self._servicer = servicer
 
     async def serving(self) -> bool:
         """Returns True: search answers as soon as it exists."""
         return True
+
+    async def dislikes_known(self) -> bool:
+        """Tells whether the disliked colours can be read now."""
+        return await self._servicer.dislikes_known()
 
     async def _query(self, method: Callable[..., Awaitable[Response]], request: Message) -> Response:
         return await method(request, _NO_CONTEXT)

@@ -1,14 +1,23 @@
 """Remembers which colours each user dislikes: in Redis, which keeps what it acknowledged, or in memory for tests."""
 
-from collections.abc import Awaitable, Mapping, Sequence
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
+import structlog
+
 from services.clients.redis import RedisStore
-from services.contract.errors import InvalidInput
+from services.contract.errors import InvalidInput, Upstream
 from services.search.catalogue.products import MAX_IDENTIFIER_CHARACTERS, is_identifier
 from services.search.filters.colours import DislikedColour
 
+_log = structlog.stdlib.get_logger(__name__)
+
 UNAVAILABLE_REASON: Final = "PREFERENCES_UNAVAILABLE"
+
+# Users whose dislikes are remembered for when Redis is silent; a few hundred bytes each.
+MAX_REMEMBERED_USERS: Final = 10_000
 
 _EXACT: Final = "exact"
 _FAMILY: Final = "family"
@@ -45,6 +54,14 @@ class PreferenceStore(Protocol):
         """
         ...
 
+    def last_known(self, user_id: str) -> tuple[DislikedColour, ...]:
+        """Returns what the user was last known to dislike, for when the store does not answer; () if nothing is."""
+        ...
+
+    async def available(self) -> bool:
+        """Tells whether the store answers; never raises."""
+        ...
+
     async def add(self, user_id: str, colours: Sequence[DislikedColour]) -> tuple[DislikedColour, ...]:
         """Adds colours, at least one, and returns all that the user dislikes now; the last of equal names counts."""
         ...
@@ -66,7 +83,15 @@ class MemoryPreferences:
 
     async def disliked_colours(self, user_id: str) -> tuple[DislikedColour, ...]:
         """Returns the colours that a user dislikes, in alphabetical order."""
+        return self.last_known(user_id)
+
+    def last_known(self, user_id: str) -> tuple[DislikedColour, ...]:
+        """Returns the colours that a user dislikes."""
         return tuple(DislikedColour(colour, exact) for colour, exact in sorted(self._exact.get(user_id, {}).items()))
+
+    async def available(self) -> bool:
+        """Returns True."""
+        return True
 
     async def add(self, user_id: str, colours: Sequence[DislikedColour]) -> tuple[DislikedColour, ...]:
         """Adds colours and returns all that the user dislikes now."""
@@ -90,12 +115,36 @@ class MemoryPreferences:
 class RedisPreferences(RedisStore):
     """A `PreferenceStore` in Redis: one hash per user, colour -> "family" or "exact".
 
-    Redis removes a hash together with its last field, so a user without dislikes leaves no trace.
+    Redis removes a hash together with its last field, so a user without dislikes leaves no trace. The newest answers
+    are remembered, so that a colour known to be disliked is not shown while Redis is silent.
     """
 
     unavailable_message = "The store of disliked colours (Redis) does not answer; try again later."
     unavailable_reason = UNAVAILABLE_REASON
     decodes = True
+
+    def __init__(self, url: str, *, timeout_s: float, max_remembered: int = MAX_REMEMBERED_USERS) -> None:
+        """Makes a client of the Redis at `url`, which connects with the first call.
+
+        Args:
+            url: URL of the Redis.
+            timeout_s: maximum time of a call, in seconds.
+            max_remembered: maximum users whose dislikes are remembered, those asked for last.
+        """
+        super().__init__(url, timeout_s=timeout_s)
+        self._max_remembered = max_remembered
+        self._remembered: OrderedDict[str, tuple[DislikedColour, ...]] = OrderedDict()
+
+    def last_known(self, user_id: str) -> tuple[DislikedColour, ...]:
+        """Returns what Redis answered last about a user; () if that is not known any more."""
+        return self._remembered.get(user_id, ())
+
+    async def available(self) -> bool:
+        """Tells whether Redis answers; never raises."""
+        try:
+            return bool(await self._ask(self._client.ping()))
+        except Upstream:
+            return False
 
     async def disliked_colours(self, user_id: str) -> tuple[DislikedColour, ...]:
         """Returns the colours that a user dislikes, in alphabetical order; none for an unknown user.
@@ -103,7 +152,7 @@ class RedisPreferences(RedisStore):
         Raises:
             Upstream: PREFERENCES_UNAVAILABLE.
         """
-        return _colours(await self._ask(self._client.hgetall(disliked_colours_key(user_id))))
+        return self._remember(user_id, await self._ask(self._client.hgetall(disliked_colours_key(user_id))))
 
     async def add(self, user_id: str, colours: Sequence[DislikedColour]) -> tuple[DislikedColour, ...]:
         """Adds colours, at least one, and returns all that the user dislikes now.
@@ -115,7 +164,7 @@ class RedisPreferences(RedisStore):
         async with self._client.pipeline(transaction=True) as pipeline:
             pipeline.hset(key, mapping={each.colour: _EXACT if each.exact else _FAMILY for each in colours})
             pipeline.hgetall(key)
-            return _colours((await self._execute(pipeline))[-1])
+            return self._remember(user_id, (await self._execute(pipeline))[-1])
 
     async def remove(self, user_id: str, colours: Sequence[str]) -> tuple[DislikedColour, ...]:
         """Removes colours, at least one, and returns all that the user dislikes now.
@@ -127,7 +176,7 @@ class RedisPreferences(RedisStore):
         async with self._client.pipeline(transaction=True) as pipeline:
             pipeline.hdel(key, *colours)
             pipeline.hgetall(key)
-            return _colours((await self._execute(pipeline))[-1])
+            return self._remember(user_id, (await self._execute(pipeline))[-1])
 
     async def forget(self, user_id: str) -> bool:
         """Erases all data about a user; returns whether there was any.
@@ -135,7 +184,18 @@ class RedisPreferences(RedisStore):
         Raises:
             Upstream: PREFERENCES_UNAVAILABLE.
         """
+        # Forgotten here in any case: Redis may have done it and not answered.
+        self._remembered.pop(user_id, None)
         return await self._ask(self._client.delete(disliked_colours_key(user_id))) > 0
+
+    def _remember(self, user_id: str, fields: Mapping[Any, Any]) -> tuple[DislikedColour, ...]:
+        colours = _colours(fields)
+        self._remembered.pop(user_id, None)
+        if colours:
+            self._remembered[user_id] = colours
+            if len(self._remembered) > self._max_remembered:
+                self._remembered.popitem(last=False)
+        return colours
 
     async def _execute(self, pipeline: Any) -> list[Any]:
         answer: Awaitable[list[Any]] = pipeline.execute()
@@ -145,3 +205,23 @@ class RedisPreferences(RedisStore):
 def _colours(fields: Mapping[Any, Any]) -> tuple[DislikedColour, ...]:
     # An unknown value counts as the family: better leave out too much than show a disliked colour.
     return tuple(DislikedColour(colour, extent == _EXACT) for colour, extent in sorted(fields.items()))
+
+
+async def watch_preferences(store: PreferenceStore, period_s: float, report: Callable[[bool], Awaitable[None]]) -> None:
+    """Reports whether the store answers, at once and whenever that changes; never returns.
+
+    Args:
+        store: of the dislikes.
+        period_s: time between two checks, in seconds.
+        report: takes whether it answers.
+    """
+    known: bool | None = None
+    while True:
+        if (available := await store.available()) != known:
+            if not available:
+                _log.warning("disliked colours cannot be read; the last known ones are applied")
+            elif known is not None:
+                _log.info("disliked colours can be read again")
+            await report(available)
+            known = available
+        await asyncio.sleep(period_s)

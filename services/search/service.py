@@ -238,6 +238,10 @@ class LocalSearch:
         """
         return await self._preferences.forget(validate_user_id(user_id))
 
+    async def dislikes_known(self) -> bool:
+        """Tells whether the disliked colours can be read now."""
+        return await self._preferences.available()
+
     async def get_index(self) -> CatalogueFacts:
         """Returns facts about the catalogue."""
         return await self._workers.run(self._facts)

@@ -20,6 +20,9 @@ SEARCH: Final = GrpcService(
     writes=frozenset({"UpsertProducts", "DeleteProducts"}),
 )
 
+# The name under which health tells whether the disliked colours can be read. Search answers without them too.
+DISLIKES: Final = f"{SEARCH.name}.DislikedColours"
+
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
@@ -28,6 +31,10 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
 
     def __init__(self, search: LocalSearch) -> None:
         self._search = search
+
+    async def dislikes_known(self) -> bool:
+        """Tells whether the disliked colours can be read now; no RPC, but for the gateway in the same process."""
+        return await self._search.dislikes_known()
 
     async def FindSimilar(  # noqa: N802
         self, request: search_pb2.FindSimilarRequest, context: _Context

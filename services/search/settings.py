@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from services.search.candidates.publisher import PublisherSettings
 from services.search.catalogue.store import REMOVED_PHOTOGRAPH_DAYS, Catalogue
 from services.search.indexes.faiss import FaissSettings
+from services.search.preferences import MAX_REMEMBERED_USERS, RedisPreferences
 from services.search.query.find_similar import ClassifierUse
 from services.search.writes.writer import WriteLimits
 from services.serving.settings import RedisUrl
@@ -38,6 +39,8 @@ class SearchSettings(BaseSettings):
             without it.
         classifier_top_k: maximum number of subCategories and derived types that the classifier returns.
         preferences_timeout_s: how long Redis may take to read or write dislikes, in seconds.
+        preferences_check_s: time between two checks whether Redis answers, for health and readiness, in seconds.
+        remembered_users: maximum users whose last known dislikes are applied while Redis is silent.
         candidates_timeout_s: how long Redis may take to store candidates, in seconds.
         candidates_changed_share: the candidates of a derived type are computed again once this share of its products
             has changed.
@@ -68,6 +71,8 @@ class SearchSettings(BaseSettings):
     classifier_timeout_s: float = Field(default=1.0, gt=0, le=3600)
     classifier_top_k: int = Field(default=5, ge=1, le=100)
     preferences_timeout_s: float = Field(default=0.5, gt=0, le=60)
+    preferences_check_s: float = Field(default=1.0, gt=0, le=3600)
+    remembered_users: int = Field(default=MAX_REMEMBERED_USERS, ge=0)
     candidates_timeout_s: float = Field(default=5.0, gt=0, le=60)
     candidates_changed_share: float = Field(default=0.1, gt=0, le=1)
     candidates_pause_s: float = Field(default=2.0, ge=0, le=3600)
@@ -84,6 +89,10 @@ class SearchSettings(BaseSettings):
     def open_catalogue(self) -> Catalogue:
         """Opens the catalogue of the data directory; see `Catalogue`."""
         return Catalogue(self.data_dir, adopt=self.adopt, removed_photograph_days=self.removed_photograph_days)
+
+    def preferences(self, redis_url: str) -> RedisPreferences:
+        """Returns a store of dislikes in a Redis."""
+        return RedisPreferences(redis_url, timeout_s=self.preferences_timeout_s, max_remembered=self.remembered_users)
 
     def classifier_use(self) -> ClassifierUse:
         """Returns how the classifier is asked."""

@@ -32,6 +32,7 @@ class Health(health_pb2_grpc.HealthServicer):
 
     def __init__(self, services: Sequence[str]) -> None:
         self._serving = dict.fromkeys(services, False)
+        self._parts: dict[str, bool] = {}
         self._draining = False
         self._changed = asyncio.Condition()
 
@@ -42,6 +43,12 @@ class Health(health_pb2_grpc.HealthServicer):
     async def not_serving(self, service: str) -> None:
         """Reports a service as NOT_SERVING."""
         await self._set(service, False)
+
+    async def part(self, name: str, serving: bool) -> None:
+        """Reports the state of a part that the server as a whole does not need."""
+        async with self._changed:
+            self._parts[name] = serving
+            self._changed.notify_all()
 
     async def drain(self) -> None:
         """Reports every service as NOT_SERVING for good, and ends the streams of those who watch."""
@@ -84,6 +91,8 @@ class Health(health_pb2_grpc.HealthServicer):
             serving = all(self._serving.values())
         elif service in self._serving:
             serving = self._serving[service]
+        elif service in self._parts:
+            serving = self._parts[service]
         else:
             return _SERVICE_UNKNOWN
         return _SERVING if serving and not self._draining else _NOT_SERVING

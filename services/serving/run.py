@@ -110,6 +110,10 @@ class Server:
         await self._health.serving(service.name)
         _log.info("service is ready", service=service.name)
 
+    async def part(self, name: str, serving: bool) -> None:
+        """Reports whether a part works that services can do without: under its own name, not in that of the whole."""
+        await self._health.part(name, serving)
+
     async def failed(self, service: GrpcService, why: str) -> None:
         """Reports NOT_SERVING from now on, so that balancers and probes avoid this service."""
         _log.critical("service has failed", service=service.name, why=why)

@@ -10,6 +10,7 @@ from contextlib import (
     suppress,
 )
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
@@ -29,8 +30,8 @@ from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.embedder.settings import EmbedderSettings
 from services.search.assembly import running_search
 from services.search.in_process import InProcessSearch
-from services.search.preferences import RedisPreferences
-from services.search.servicer import SEARCH, SearchServicer
+from services.search.preferences import RedisPreferences, watch_preferences
+from services.search.servicer import DISLIKES, SEARCH, SearchServicer
 from services.search.settings import SearchSettings
 from services.serving.run import ServeError, Server, listening_socket, running, serve
 from services.stack.embedded_redis import redis_url_or_embedded
@@ -159,7 +160,7 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
 
     loading = await enter(_loading_embedder(settings.embedder, bundle, server))
     gateway = await enter(_gateway(settings, server))
-    preferences = await enter(_preferences(settings.search))
+    preferences = await enter(_preferences(settings.search, server))
     embedder = DeferredEmbedder(loading)
     # With a bundle nobody has to wait for the network to know the model.
     space = bundle or await embedder.get_model()
@@ -246,12 +247,14 @@ async def _gateway(settings: StackSettings, server: Server) -> "AsyncIterator[Ga
 
 
 @asynccontextmanager
-async def _preferences(settings: SearchSettings) -> AsyncIterator[RedisPreferences]:
+async def _preferences(settings: SearchSettings, server: Server) -> AsyncIterator[RedisPreferences]:
     redis = redis_url_or_embedded(settings.redis_url.get_secret_value(), settings.data_dir / "redis")
     async with _off_loop(redis) as redis_url:
-        preferences = RedisPreferences(redis_url, timeout_s=settings.preferences_timeout_s)
+        preferences = settings.preferences(redis_url)
+        watching = watch_preferences(preferences, settings.preferences_check_s, partial(server.part, DISLIKES))
         try:
-            yield preferences
+            async with in_background(watching):
+                yield preferences
         finally:
             await preferences.close()
 

@@ -42,6 +42,9 @@ class HeldSearch:
     async def serving(self) -> bool:
         return True
 
+    async def dislikes_known(self) -> bool:
+        return True
+
     async def get_product(self, product_id: str) -> search_pb2.GetProductResponse:
         self.asked.set()
         if self.error is not None:

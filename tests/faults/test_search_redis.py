@@ -1,18 +1,26 @@
 """Redis goes away and comes back: shoppers are still answered, and no acknowledged write is lost."""
 
+import dataclasses
+import json
 import os
 import signal
+import urllib.request
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fashion.v1 import search_pb2, types_pb2
+from services.gateway.settings import GatewaySettings
+from services.search.servicer import DISLIKES, SEARCH
 from services.stack.embedded_redis import embedded_redis
 from tests.support.running import Caller, calling, refusal, stack_in_thread, stack_settings
 from tests.support.small_shop import items, photograph, rows
+from tests.support.waiting import eventually
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 KNOWN = items()[0].id
@@ -26,12 +34,16 @@ def _refused(call: Callable[..., object], request: object) -> None:
     assert "Redis" in text
 
 
-def _is_degraded_but_answers(caller: Caller) -> None:
+def _is_degraded_but_answers(caller: Caller, *last_known: str) -> None:
     for query in ({"product_id": KNOWN}, {"image": types_pb2.Image(content=photograph("Men Tshirts"))}):
         found = caller.find(**query, user_id="ann", top_k=3)
         assert len(found.products) == 3
         assert found.applied.degraded == [search_pb2.DEGRADED_REASON_PREFERENCES_UNAVAILABLE]
-        assert not found.applied.excluded_colours
+        # What is known to be disliked stays away, from the first query on.
+        assert found.applied.excluded_colours == list(last_known)
+        assert not {each.product.base_colour for each in found.products} & set(last_known)
+        # Nothing is known of this one.
+        assert not caller.find(**query, user_id="bob", top_k=3).applied.excluded_colours
         # A query without a user needs no dislikes.
         assert not caller.find(**query, top_k=3).applied.degraded
 
@@ -62,7 +74,7 @@ def test_redis_down_degrades_and_is_found_again_with_all_dislikes(tmp_path: Path
             caller.upsert(rows())
             caller.dislike("ann", "Blue")
             first.close()
-            _is_degraded_but_answers(caller)
+            _is_degraded_but_answers(caller, "Blue", "Navy Blue")
             _refuses_what_needs_redis(caller)
             # The catalogue needs no Redis.
             (written,) = caller.upsert([items()[0].row(year=2019)]).results
@@ -96,10 +108,58 @@ def test_a_redis_that_hangs_holds_nobody_up(tmp_path: Path) -> None:
             caller.dislike("ann", "Yellow")
             os.kill(server.server_pid, signal.SIGSTOP)
             try:
-                _is_degraded_but_answers(caller)
+                _is_degraded_but_answers(caller, "Yellow")
                 _refuses_what_needs_redis(caller)
             finally:
                 os.kill(server.server_pid, signal.SIGCONT)
             found = caller.find(product_id=KNOWN, user_id="ann")
             assert found.applied.excluded_colours == ["Yellow"]
             assert not found.applied.degraded
+
+
+def test_health_and_readiness_tell_that_dislikes_cannot_be_read(tmp_path: Path) -> None:
+    settings = dataclasses.replace(stack_settings(tmp_path / "data"), gateway=GatewaySettings(port=0))
+    with stack_in_thread(settings) as stack, calling(stack.target) as caller:
+        caller.upsert(rows())
+        caller.dislike("ann", "Yellow")
+        assert _readiness(stack.url) == {"status": "ok"}
+        assert _health(stack.target, DISLIKES) is True
+        # A Redis that hangs is not started again.
+        (server,) = (each for each in psutil.Process().children(recursive=True) if each.name() == "redis-server")
+        server.suspend()
+        try:
+            eventually(lambda: _health(stack.target, DISLIKES) is False)
+            assert _readiness(stack.url) == {"status": "ok", "degraded": ["PREFERENCES_UNAVAILABLE"]}
+            # Queries are answered all the same.
+            assert _health(stack.target, SEARCH.name) and _health(stack.target, "")
+        finally:
+            server.resume()
+        eventually(lambda: _health(stack.target, DISLIKES) is True)
+        assert _readiness(stack.url) == {"status": "ok"}
+
+
+def test_a_killed_redis_is_back_and_no_disliked_colour_was_shown(tmp_path: Path) -> None:
+    with stack_in_thread(stack_settings(tmp_path / "data")) as stack, calling(stack.target) as caller:
+        caller.upsert(rows())
+        caller.dislike("ann", "Blue")
+        (server,) = (each for each in psutil.Process().children(recursive=True) if each.name() == "redis-server")
+        server.kill()
+
+        def answered_in_full() -> bool:
+            found = caller.find(product_id=KNOWN, user_id="ann", top_k=100)
+            assert not {each.product.base_colour for each in found.products} & {"Blue", "Navy Blue"}
+            return not found.applied.degraded and not server.is_running()
+
+        eventually(answered_in_full, timeout_s=10)
+        caller.dislike("ann", "Yellow")
+
+
+def _readiness(url: str | None) -> object:
+    with urllib.request.urlopen(f"{url}/readyz", timeout=20) as answer:
+        return json.load(answer)
+
+
+def _health(target: str, service: str) -> bool:
+    with grpc.insecure_channel(target) as channel:
+        answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service), timeout=20)
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

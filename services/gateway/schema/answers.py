@@ -218,6 +218,11 @@ class Health(Answer):
     """Whether a probe is content."""
 
     status: Literal["ok", "starting", "draining", "unavailable"]
+    degraded: list[Literal["PREFERENCES_UNAVAILABLE"]] = Field(
+        default=[],
+        description="What does not work, while requests are answered all the same: disliked colours cannot be read "
+        "(PREFERENCES_UNAVAILABLE), so that the last known ones are applied.",
+    )
 
 
 class Problem(Answer):

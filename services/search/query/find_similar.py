@@ -174,7 +174,8 @@ class _Query:
         except Upstream as error:
             if self._request.preference_policy is PreferencePolicy.REQUIRED:
                 raise
-            _log.warning("query is answered without the user's dislikes", reason=error.reason)
+            self._colours = self._finder.preferences.last_known(self._request.user_id)
+            _log.warning("dislikes cannot be read", reason=error.reason, last_known=len(self._colours))
             self._degraded.add(Degraded.PREFERENCES_UNAVAILABLE)
 
     async def _embed(self) -> None:

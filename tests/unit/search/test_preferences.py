@@ -112,3 +112,19 @@ def test_a_user_id_is_printable_without_white_space(user_id: str) -> None:
 @pytest.mark.parametrize("user_id", ["a", "x" * 128, "ann@example.org", "žofie", "a:b"])
 def test_a_good_user_id_stays_as_it_is(user_id: str) -> None:
     assert validate_user_id(user_id) == user_id
+
+
+async def test_what_redis_said_last_is_remembered_within_bounds_and_forgotten_with_the_user(redis_url: str) -> None:
+    store = RedisPreferences(redis_url, timeout_s=5, max_remembered=2)
+    try:
+        for user in ("ann", "bob", "cleo"):
+            await store.add(user, [DislikedColour("Red")])
+        assert [store.last_known(user) for user in ("ann", "bob", "cleo")] == [(), *[(DislikedColour("Red"),)] * 2]
+        await store.disliked_colours("ann")
+        await store.remove("cleo", ["Red"])
+        assert store.last_known("ann") == (DislikedColour("Red"),)
+        assert store.last_known("bob") == store.last_known("cleo") == ()
+        await store.forget("ann")
+        assert store.last_known("ann") == ()
+    finally:
+        await store.close()

@@ -14,7 +14,7 @@ const STEPS = {
 };
 
 const DEGRADED = {
-  PREFERENCES_UNAVAILABLE: "Your colours could not be read, so nothing was left out for them.",
+  PREFERENCES_UNAVAILABLE: "Your colours could not be read just now; the last known ones were left out.",
   CLASSIFIER_UNAVAILABLE: "The type could not be recognised, so the whole catalogue was searched.",
   PREDICTED_TYPE_NOT_IN_CATALOGUE: "The catalogue has nothing of the recognised type, so all of it was searched.",
 };
