@@ -80,7 +80,12 @@ def gateway_app(
 def _probes(backend: Backend) -> APIRouter:
     router = APIRouter(tags=["probes"])
 
-    @router.get("/healthz", summary="Whether the process lives", response_model=answers.Health)
+    @router.get(
+        "/healthz",
+        summary="Whether the process lives",
+        response_model=answers.Health,
+        response_model_exclude_defaults=True,
+    )
     async def healthz() -> answers.Health:
         """Answers as long as the process does."""
         return answers.Health(status="ok")
