@@ -53,8 +53,14 @@ def stats(
 ) -> None:
     """Count the products by type, and show how fresh the index is."""
     from cli import output
+    from services.search.filters.colours import without_family
 
-    index = with_client(server, lambda client: client.get_index())
+    async def both(
+        client: "SearchClient",
+    ) -> "tuple[search_pb2.GetIndexResponse, search_pb2.ListFacetsResponse]":
+        return await client.get_index(), await client.list_facets()
+
+    index, facets = with_client(server, both)
     if as_json:
         output.print_json(output.message_document(index))
         return
@@ -70,6 +76,10 @@ def stats(
     ]
     if index.outdated_count:
         facts.append(("of another model", f"{index.outdated_count:,}; ingest them again to find them"))
+    # Colours alone have a family.
+    colours = [value.value for facet in facets.facets for value in facet.values if value.colour_family]
+    if strange := without_family(colours):
+        facts.append(("colours of no family", f"{', '.join(strange)}; dislikes of a family do not cover them"))
     to = output.console()
     to.print(output.plain_table([("Catalogue", {"style": "dim"}), ("", {"overflow": "fold", "no_wrap": False})], facts))
     if not index.derived_types:

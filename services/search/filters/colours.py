@@ -4,34 +4,53 @@ A family is named by a colour, and that colour stands for all of its family: who
 either. The name of a member stands for that member alone: who dislikes "Navy Blue" may well want a sky-blue shirt.
 "Multi" belongs to nobody: a dislike of yellow says nothing about a garment of many colours.
 
-A shop's own colour, which the table does not know, belongs to the family that its last word names ("Royal Blue"), since
-that is how shades are named; otherwise it is a family of its own.
+A shop's own colour, which the table does not know, belongs to the family that its first part names last ("Royal Blue",
+"Blue/White"), since that is how shades are named; otherwise it is a family of its own. Dislikes are stricter: every
+word counts, so that who dislikes white is shown no "Blue/White" either.
 """
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+import functools
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Final
 
 from services.contract.errors import InvalidInput
 
 # The one table. The base colours of the data set, and words that other shops use for the same; each colour stands once.
 FAMILIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "Beige": ("Khaki", "Nude", "Sand", "Skin"),
-        "Black": (),
-        "Blue": ("Aqua", "Cyan", "Denim", "Indigo", "Navy", "Navy Blue", "Teal", "Turquoise", "Turquoise Blue"),
-        "Brown": ("Camel", "Chocolate", "Coffee Brown", "Mushroom Brown", "Tan", "Taupe"),
-        "Green": ("Fluorescent Green", "Lime Green", "Mint", "Olive", "Sea Green"),
-        "Grey": ("Anthracite", "Charcoal", "Grey Melange"),
+        "Beige": ("Champagne", "Khaki", "Nude", "Sand", "Skin"),
+        "Black": ("Ebony", "Jet"),
+        "Blue": (
+            "Aqua",
+            "Azure",
+            "Cobalt",
+            "Cyan",
+            "Denim",
+            "Indigo",
+            "Navy",
+            "Navy Blue",
+            "Petrol",
+            "Sapphire",
+            "Teal",
+            "Turquoise",
+            "Turquoise Blue",
+        ),
+        "Brown": ("Camel", "Chocolate", "Coffee Brown", "Cognac", "Mocha", "Mushroom Brown", "Tan", "Taupe"),
+        "Green": ("Emerald", "Fluorescent Green", "Jade", "Lime Green", "Mint", "Olive", "Sea Green"),
+        "Grey": ("Anthracite", "Charcoal", "Graphite", "Grey Melange"),
         "Metallic": ("Bronze", "Copper", "Gold", "Rose Gold", "Silver", "Steel"),
         "Multi": ("Multicolour",),
-        "Orange": ("Apricot", "Coral", "Peach", "Rust"),
-        "Pink": ("Fuchsia", "Magenta", "Rose"),
-        "Purple": ("Lavender", "Lilac", "Mauve", "Violet"),
-        "Red": ("Burgundy", "Maroon"),
+        "Orange": ("Apricot", "Coral", "Peach", "Rust", "Tangerine"),
+        "Pink": ("Fuchsia", "Magenta", "Rose", "Salmon"),
+        "Purple": ("Aubergine", "Lavender", "Lilac", "Mauve", "Plum", "Violet"),
+        "Red": ("Bordeaux", "Burgundy", "Crimson", "Maroon", "Scarlet", "Vermilion"),
         "White": ("Cream", "Ecru", "Ivory", "Off White"),
-        "Yellow": ("Mustard",),
+        "Yellow": ("Lemon", "Mustard"),
     }
 )
 # Number of near colours that an error names.
@@ -42,6 +61,15 @@ _SAME_WORDS = MappingProxyType(
     {"gray": "grey", "multicolor": "multi", "multicolored": "multi", "multicolour": "multi", "multicoloured": "multi"}
 )
 _SAME_NAMES = MappingProxyType({"navy": "navy blue", "turquoise": "turquoise blue", "multi colour": "multi"})
+# Words that are written together with a colour, as in "darkred" and "skyblue".
+_SHADES: Final = frozenset(
+    {"baby", "blood", "bright", "cherry", "dark", "deep", "dusty", "electric", "forest", "hot", "ice", "light", "lime"}
+    | {"midnight", "neon", "off", "pale", "pastel", "powder", "royal", "ruby", "sea", "sky", "soft", "steel", "wine"}
+)
+_WORD: Final = re.compile(r"[^\W\d_]+|\d+")
+_INNER_CAPITAL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+# What stands between the colours of a garment of two.
+_SEPARATOR: Final = re.compile(r"[/&+,;|(]|\b(?:and|with)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +80,10 @@ class DislikedColour:
     exact: bool = False
 
 
+@functools.lru_cache(maxsize=4096)
 def normalise(colour: str) -> str:
     """Returns what the spellings of one colour have in common: "NAVY-BLUE" is "Navy Blue" to a shopper."""
-    words = colour.casefold().replace("-", " ").replace("_", " ").split()
-    name = " ".join(_SAME_WORDS.get(word, word) for word in words)
+    name = " ".join(_words(colour)) or colour.casefold()
     return _SAME_NAMES.get(name, name)
 
 
@@ -64,13 +92,20 @@ def table_colours() -> frozenset[str]:
     return frozenset(FAMILIES) | {member for members in FAMILIES.values() for member in members}
 
 
+@functools.lru_cache(maxsize=4096)
 def family_of(colour: str) -> str:
     """Returns the name of the family that a colour belongs to: its own where it is none of the table's."""
-    words = normalise(colour)
-    family = _FAMILY_BY_NAME.get(words)
-    if family is None:
-        family = _FAMILY_BY_NAME.get(words.rpartition(" ")[2])
-    return colour if family is None else family
+    if (family := _FAMILY_BY_NAME.get(normalise(colour))) is not None:
+        return family
+    for part in _SEPARATOR.split(colour):
+        if named := list(_named_in(_words(part))):
+            return _FAMILY_BY_NAME[named[-1]]
+    return colour
+
+
+def without_family(known: Iterable[str]) -> tuple[str, ...]:
+    """Returns the colours that belong to no family of the table, in alphabetical order: no dislike covers them."""
+    return tuple(sorted(colour for colour in known if not _names_in(colour)))
 
 
 def covered(named: Iterable[str], known: Iterable[str]) -> frozenset[str]:
@@ -80,6 +115,23 @@ def covered(named: Iterable[str], known: Iterable[str]) -> frozenset[str]:
     return frozenset(
         colour for colour in known if normalise(colour) in names or normalise(family_of(colour)) in families
     )
+
+
+def touched(named: Iterable[str], known: Iterable[str]) -> frozenset[str]:
+    """Returns those of some known colours in which any word names what a named colour stands for.
+
+    It is `covered` and more, for leaving out: "Blue/White" is touched by "Blue" and by "White", "Dark Navy" by "Navy".
+    """
+    names = {normalise(colour) for colour in named}
+    families = names & _NAMES_OF_FAMILIES
+
+    def is_touched(colour: str) -> bool:
+        if normalise(colour) in names:
+            return True
+        own = _names_in(colour)
+        return not own.isdisjoint(names) or any(normalise(_FAMILY_BY_NAME[name]) in families for name in own)
+
+    return frozenset(colour for colour in known if is_touched(colour))
 
 
 def expand(dislikes: Iterable[DislikedColour], known: Collection[str]) -> frozenset[str]:
@@ -96,7 +148,7 @@ def expand(dislikes: Iterable[DislikedColour], known: Collection[str]) -> frozen
     disliked = tuple(dislikes)
     exact = {normalise(dislike.colour) for dislike in disliked}
     return (
-        covered((dislike.colour for dislike in disliked if not dislike.exact), known)
+        touched((dislike.colour for dislike in disliked if not dislike.exact), known)
         | {colour for colour in known if normalise(colour) in exact}
         | {dislike.colour for dislike in disliked}
     )
@@ -133,8 +185,58 @@ def nearest(label: str, known: Collection[str]) -> tuple[str, ...]:
     return tuple(near for key in folded for near in by_folded[key])[:NEAREST_NAMED]
 
 
-_NAMES_OF_FAMILIES = frozenset(normalise(family) for family in FAMILIES)
+def _table_name(colour: str) -> str:
+    """Returns the normalised name of a colour of the table, which is spelt plainly."""
+    name = " ".join(_SAME_WORDS.get(word, word) for word in colour.casefold().split())
+    return _SAME_NAMES.get(name, name)
+
+
+_NAMES_OF_FAMILIES = frozenset(map(_table_name, FAMILIES))
 _FAMILY_BY_NAME = MappingProxyType(
-    {normalise(family): family for family in FAMILIES}
-    | {normalise(member): family for family, members in FAMILIES.items() for member in members}
+    {_table_name(family): family for family in FAMILIES}
+    | {_table_name(member): family for family, members in FAMILIES.items() for member in members}
 )
+_LONGEST_NAME: Final = max(len(name.split()) for name in (*_FAMILY_BY_NAME, *_SAME_NAMES))
+_COLOUR_WORDS: Final = frozenset(name for name in (*_FAMILY_BY_NAME, *_SAME_NAMES) if " " not in name)
+
+
+def _words(colour: str) -> list[str]:
+    """Splits a name into words without regard to case, accents and what stands between them: "NavyBlue" has two."""
+    plain = unicodedata.normalize("NFKD", _INNER_CAPITAL.sub(" ", colour)).casefold()
+    plain = "".join(each for each in plain if not unicodedata.combining(each))
+    return [part for word in _WORD.findall(plain) for part in _parted(_SAME_WORDS.get(word, word))]
+
+
+@functools.lru_cache(maxsize=4096)
+def _parted(word: str) -> tuple[str, ...]:
+    """Parts what is written together, as "navyblue", and takes endings off: "bluish", "reds"."""
+    if word in _COLOUR_WORDS or not word.isalpha():
+        return (word,)
+    for colour in sorted(_COLOUR_WORDS):
+        before = word.removesuffix(colour)
+        if before != word and (before in _SHADES or before in _COLOUR_WORDS):
+            return before, colour
+        if word == f"{colour}s" or (word.endswith("ish") and word[:-3] in {colour, colour[:-1], colour + colour[-1]}):
+            return (colour,)
+    return (word,)
+
+
+def _named_in(words: list[str]) -> Iterator[str]:
+    """Yields the names of the table in a sequence of words, the longest first: "rose gold" is no rose."""
+    start = 0
+    while start < len(words):
+        for length in range(min(_LONGEST_NAME, len(words) - start), 0, -1):
+            name = " ".join(words[start : start + length])
+            name = _SAME_NAMES.get(name, name)
+            if name in _FAMILY_BY_NAME:
+                yield name
+                start += length
+                break
+        else:
+            start += 1
+
+
+@functools.lru_cache(maxsize=4096)
+def _names_in(colour: str) -> frozenset[str]:
+    """Returns the names of the table that a colour's own name holds."""
+    return frozenset(_named_in(_words(colour)))

@@ -152,7 +152,7 @@ def _labels(
         return any_of or None, none_of
     _check(attribute, condition, present | colours.table_colours())
     if condition.by_family:
-        any_of, none_of = colours.covered(any_of, present), colours.covered(none_of, present)
+        any_of, none_of = colours.covered(any_of, present), colours.touched(none_of, present)
     return any_of if condition.any_of else None, none_of
 
 

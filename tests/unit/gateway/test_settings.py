@@ -36,6 +36,7 @@ def test_every_category_has_a_status_of_its_own_or_its_parents() -> None:
         "ModelMismatch": 409,
         "Overloaded": 503,
         "DeadlineExceeded": 504,
+        "DataLoss": 500,
         "Unavailable": 503,
         "NotReady": 503,
         "Upstream": 503,

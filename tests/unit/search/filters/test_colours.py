@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from services.contract.errors import InvalidInput
 from services.search.filters import colours
-from services.search.filters.colours import FAMILIES, DislikedColour, covered, expand, family_of, nearest, require_known
+from services.search.filters.colours import (
+    FAMILIES,
+    DislikedColour,
+    covered,
+    expand,
+    family_of,
+    nearest,
+    require_known,
+    without_family,
+)
 
 OF_THE_DATA_SET = [
     "Black",
@@ -96,7 +105,16 @@ def test_the_real_data_set_has_no_colour_that_the_table_lacks(fashion_dataset: P
         ("Maroon", "Red"),
         ("Multi", "Multi"),
         ("Multicolour", "Multi"),
-        ("multi-colored", "multi-colored"),
+        ("multi-colored", "Multi"),
+        ("Dark Navy", "Blue"),
+        ("Pale Turquoise", "Blue"),
+        ("NavyBlue", "Blue"),
+        ("Blue/White", "Blue"),
+        ("White & Blue", "White"),
+        ("Blue Melange", "Blue"),
+        ("Blue (dark)", "Blue"),
+        ("skyblue", "Blue"),
+        ("Écru", "White"),
         ("Royal Blue", "Blue"),
         ("Rose Gold", "Metallic"),
         ("Blueberry", "Blueberry"),
@@ -106,6 +124,58 @@ def test_the_real_data_set_has_no_colour_that_the_table_lacks(fashion_dataset: P
 )
 def test_knows_the_family_of_a_colour(colour: str, family: str) -> None:
     assert family_of(colour) == family
+
+
+# What shops call blue, in whole or in part.
+BLUES = [
+    *("Dark Navy", "Pale Turquoise", "NavyBlue", "navyblue", "NAVYBLUE", "Blue Melange", "Blue/White", "White/Blue"),
+    *("Navy/White", "Blue & Grey", "Blue (dark)", "Blue Stripes", "Light-Blue", "Royal Blue", "BLUE", "Navy  Blue"),
+    *(
+        "light_blue",
+        "skyblue",
+        "Navy.",
+        "blue,white",
+        "Bluish",
+        "Blues",
+        "Blau / Blue",
+        "Teal-ish",
+        "Cobalt",
+        "Bleu Navy",
+    ),
+    *("Black and Blue", "Turquoise Stripe", "Dark Teal Melange", "Midnightblue", "Cobalt Blue 2", "Multi/Blue"),
+]
+NOT_BLUE = [
+    "Blueberry",
+    "White",
+    "Rose Gold",
+    "Multi",
+    "Multicolour",
+    "Sea Green",
+    "Grey Melange",
+    "Unobtanium",
+    "★",
+    "12",
+]
+
+
+def test_any_word_that_names_a_family_counts_for_a_dislike() -> None:
+    assert expand([DislikedColour("Blue")], [*BLUES, *NOT_BLUE]) == {"Blue", *BLUES}
+    # And only the words of what the table knows as a whole.
+    assert expand([DislikedColour("Pink")], ["Rose Gold", "Dark Rose Gold", "Dusty Rose", "Pinkish"]) == {
+        *("Pink", "Dusty Rose", "Pinkish")
+    }
+    assert expand([DislikedColour("Red")], ["Coloured", "Infrared", "darkred", "Reddish", "Reds", "Red/Black"]) == {
+        *("Red", "darkred", "Reddish", "Reds", "Red/Black")
+    }
+
+
+def test_a_members_name_counts_wherever_it_is_a_word() -> None:
+    known = ["Dark Navy", "NavyBlue", "Navy/White", "Sky Blue", "Blue"]
+    assert expand([DislikedColour("Navy")], known) == {"Navy", "Dark Navy", "NavyBlue", "Navy/White"}
+
+
+def test_colours_without_a_family_are_told() -> None:
+    assert without_family([*BLUES, "Unobtanium", "Puce", "Multi", "★"]) == ("Puce", "Unobtanium", "★")
 
 
 def test_a_familys_name_covers_the_family() -> None:
