@@ -38,14 +38,16 @@ _OUTCOMES = {
 
 
 class SearchWriter:
-    """Writes rows with UpsertProducts."""
+    """Writes rows with UpsertProducts; keeps what the source of the rows has no column for."""
 
-    def __init__(self, client: "SearchClient") -> None:
+    def __init__(self, client: "SearchClient", fields: Sequence[str]) -> None:
+        """Takes the fields of a row that the source fills, the id among them or not."""
         self._client = client
+        self._fields = [field for field in fields if field != "id"]
 
     async def write(self, rows: Sequence[PhotographedRow]) -> BatchOutcome:
         """Creates or replaces products; see `offline.ingest.Writer`."""
-        response = await self._client.upsert_products([product_row(item) for item in rows])
+        response = await self._client.upsert_products([product_row(item) for item in rows], self._fields)
         return BatchOutcome(tuple(map(_result, response.results)), response.index_version)
 
 
@@ -94,7 +96,12 @@ async def run(
             progress.update(task, hint=f"{error.reason}: again in {delay_s:.0f} s")
 
         work = Ingest(
-            dataset, SearchWriter(client), rows=rows, limits=limits, on_progress=on_progress, on_retry=on_retry
+            dataset,
+            SearchWriter(client, dataset.fields),
+            rows=rows,
+            limits=limits,
+            on_progress=on_progress,
+            on_retry=on_retry,
         )
         try:
             return await work.run()

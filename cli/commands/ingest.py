@@ -23,7 +23,7 @@ app = typer.Typer(rich_markup_mode="rich", add_completion=False)
         "fashion ingest my-shop/ --report report.json\n\n"
         f"PATH is a folder or a zip with styles.csv ({', '.join(COLUMNS)}; optionally {', '.join(OPTIONAL_COLUMNS)}) "
         "and images/ID.jpg. You can repeat it at any time: it sends all rows, but embeds only new or changed "
-        "photographs. It never deletes products.\n\n"
+        "photographs. It never deletes products, and keeps what the table has no column for, such as prices.\n\n"
         "Exit codes: 0 done; the report names each row that was dropped or refused · 1 no row became a product · 2 bad "
         "input · 4 the server stayed unavailable: repeat the command to go on · 130 interrupted: repeat it too"
     )

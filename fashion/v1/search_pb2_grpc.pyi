@@ -57,7 +57,7 @@ class SearchServiceStub:
     acknowledged once it is on disk and can be found. Sending the same row again changes nothing and embeds nothing.
 
     Possible errors:
-    - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE. (What is wrong with a row stands in its status:
+    - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE, UPDATE_MASK_INVALID. (What is wrong with a row stands in its status:
       PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, GENDER_MISSING (unknown too), SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
       YEAR_INVALID, URL_INVALID, PRICE_INVALID, PHOTOGRAPH_MISSING, EMBEDDING_INVALID, MODEL_VERSION_MISMATCH, and those of
       EmbedderService.Embed.)
@@ -164,7 +164,7 @@ class SearchServiceAsyncStub(SearchServiceStub):
     acknowledged once it is on disk and can be found. Sending the same row again changes nothing and embeds nothing.
 
     Possible errors:
-    - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE. (What is wrong with a row stands in its status:
+    - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE, UPDATE_MASK_INVALID. (What is wrong with a row stands in its status:
       PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, GENDER_MISSING (unknown too), SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
       YEAR_INVALID, URL_INVALID, PRICE_INVALID, PHOTOGRAPH_MISSING, EMBEDDING_INVALID, MODEL_VERSION_MISMATCH, and those of
       EmbedderService.Embed.)
@@ -280,7 +280,7 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         acknowledged once it is on disk and can be found. Sending the same row again changes nothing and embeds nothing.
 
         Possible errors:
-        - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE. (What is wrong with a row stands in its status:
+        - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE, UPDATE_MASK_INVALID. (What is wrong with a row stands in its status:
           PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, GENDER_MISSING (unknown too), SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
           YEAR_INVALID, URL_INVALID, PRICE_INVALID, PHOTOGRAPH_MISSING, EMBEDDING_INVALID, MODEL_VERSION_MISMATCH, and those of
           EmbedderService.Embed.)

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import grpc
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -67,13 +68,20 @@ class SearchClient(SearchCalls):
     ) -> None:
         await self.close()
 
-    async def upsert_products(self, rows: Sequence[search_pb2.ProductRow]) -> search_pb2.UpsertProductsResponse:
+    async def upsert_products(
+        self, rows: Sequence[search_pb2.ProductRow], fields: Sequence[str] | None = None
+    ) -> search_pb2.UpsertProductsResponse:
         """Creates or replaces up to 500 products; each row has a status.
+
+        Args:
+            rows: the products.
+            fields: the fields that are replaced in products that are known; None for all.
 
         Raises:
             FashionError: as SearchService.UpsertProducts documents.
         """
-        request = search_pb2.UpsertProductsRequest(rows=rows)
+        mask = None if fields is None else FieldMask(paths=fields)
+        request = search_pb2.UpsertProductsRequest(rows=rows, update_mask=mask)
         response: search_pb2.UpsertProductsResponse
         response = await self._send(self._methods.UpsertProducts, request, self._timeouts.write_s)
         return response

@@ -10,7 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fashion.v1 import search_pb2, types_pb2
-from services.contract.attributes import ATTRIBUTES, Kind
+from services.contract.attributes import ATTRIBUTES, STORED, Kind
 from services.contract.errors import FashionError, InvalidInput
 from services.contract.values import Embedding, Gender, Photograph
 from services.search.catalogue.products import Price, Product, validate_product
@@ -206,6 +206,25 @@ def _genders(values: Iterable[types_pb2.Gender]) -> tuple[Gender, ...]:
 
 def _known_genders() -> Iterable[types_pb2.Gender]:
     return (conversion.gender_to_proto(gender) for gender in Gender)
+
+
+def replaced_fields_from_proto(message: search_pb2.UpsertProductsRequest) -> frozenset[str] | None:
+    """Unpacks which fields of known products are replaced; None for all.
+
+    Raises:
+        InvalidInput: UPDATE_MASK_INVALID: a path is no field of `Product` that can be written.
+    """
+    if not message.HasField("update_mask"):
+        return None
+    names = {attribute.name for attribute in STORED}
+    for path in message.update_mask.paths:
+        if path not in names:
+            raise InvalidInput(
+                f'update_mask names "{path}", which is no field of Product that can be replaced.',
+                reason="UPDATE_MASK_INVALID",
+                metadata={"field": "update_mask", "path": path},
+            )
+    return frozenset(message.update_mask.paths)
 
 
 def upsert_row_from_proto(message: search_pb2.ProductRow) -> UpsertRow:

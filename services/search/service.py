@@ -1,6 +1,6 @@
 """Search in this process: one method per RPC, on the values of the domain."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -110,9 +110,9 @@ class LocalSearch:
         """Finds similar products; see `SimilarFinder.find_similar`."""
         return await self._finder.find_similar(request)
 
-    async def upsert_products(self, rows: Sequence[UpsertRow]) -> UpsertReport:
+    async def upsert_products(self, rows: Sequence[UpsertRow], fields: Collection[str] | None = None) -> UpsertReport:
         """Creates or replaces products; see `CatalogueWriter.upsert_products`."""
-        report = await self._writer.upsert_products(rows)
+        report = await self._writer.upsert_products(rows, fields)
         await self._publish_candidates()
         return report
 

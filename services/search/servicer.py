@@ -48,8 +48,9 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         self, request: search_pb2.UpsertProductsRequest, context: _Context
     ) -> search_pb2.UpsertProductsResponse:
         """Creates or replaces products."""
+        fields = conversion.replaced_fields_from_proto(request)
         rows = [conversion.upsert_row_from_proto(row) for row in request.rows]
-        return conversion.upsert_report_to_proto(rows, await self._search.upsert_products(rows))
+        return conversion.upsert_report_to_proto(rows, await self._search.upsert_products(rows, fields))
 
     async def DeleteProducts(  # noqa: N802
         self, request: search_pb2.DeleteProductsRequest, context: _Context

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import grpc
 import numpy as np
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 
@@ -303,6 +304,18 @@ def test_of_rows_with_the_same_id_the_first_counts(caller: Caller) -> None:
     assert "row 0" in answer.results[2].status.message
     kept = caller.search.GetProduct(search_pb2.GetProductRequest(product_id=items()[4].id), timeout=20).product
     assert kept.year == 2016
+
+
+@pytest.mark.parametrize("path", ["id", "derived_type", "price.units", "colour", "*", ""])
+def test_a_mask_of_no_field_is_refused_whole(caller: Caller, path: str) -> None:
+    request = search_pb2.UpsertProductsRequest(
+        rows=[items()[0].row(year=1999)], update_mask=FieldMask(paths=["year", path])
+    )
+    with pytest.raises(grpc.RpcError) as error:
+        caller.search.UpsertProducts(request, timeout=20)
+    assert refusal(error.value)[:2] == (INVALID, "UPDATE_MASK_INVALID")
+    kept = caller.search.GetProduct(search_pb2.GetProductRequest(product_id=items()[0].id), timeout=20).product
+    assert kept.year == items()[0].product().year
 
 
 @pytest.mark.parametrize(("count", "reason"), [(0, "BATCH_EMPTY"), (501, "BATCH_TOO_LARGE")], ids=["empty", "501 rows"])

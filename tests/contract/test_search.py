@@ -6,6 +6,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from fashion.v1 import classifier_pb2, classifier_pb2_grpc, embedder_pb2, embedder_pb2_grpc, search_pb2, types_pb2
@@ -74,6 +75,32 @@ def test_a_product_comes_back_as_it_was_sent_and_what_is_unknown_stays_absent(ca
         assert kept.sha256 == hashlib.sha256(content).hexdigest()
     finally:
         assert not any(each.status.code for each in _delete(caller, FULL.id, BARE.id).results)
+
+
+def test_a_row_replaces_what_the_mask_names_and_keeps_the_rest(caller: Caller) -> None:
+    image = types_pb2.Image(content=photograph("Men Tshirts", "Blue", 3))
+    caller.upsert([search_pb2.ProductRow(product=FULL, image=image)])
+    try:
+        sent = types_pb2.Product(
+            id=FULL.id,
+            gender=FULL.gender,
+            sub_category="Topwear",
+            article_type="Tops",
+            name="Another",
+            base_colour="Red",
+        )
+        request = search_pb2.UpsertProductsRequest(
+            rows=[search_pb2.ProductRow(product=sent, image=image)], update_mask=FieldMask(paths=["name", "season"])
+        )
+        (result,) = caller.search.UpsertProducts(request, timeout=20).results
+        assert result.outcome == search_pb2.UPSERT_OUTCOME_UPDATED
+        expected = types_pb2.Product()
+        expected.CopyFrom(FULL)
+        expected.name, expected.derived_type = "Another", "Girls Tops"
+        expected.ClearField("season")
+        assert _get(caller, FULL.id).product == expected
+    finally:
+        _delete(caller, FULL.id)
 
 
 def test_defaults_are_those_of_the_contract(caller: Caller) -> None:

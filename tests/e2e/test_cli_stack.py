@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import pytest
 from PIL import Image, ImageDraw
 
 from cli.main import run
+from fashion.v1 import search_pb2, search_pb2_grpc, types_pb2
 from offline.dataset.rows import COLUMNS
 from tests.support.processes import free_port
 
@@ -191,6 +193,25 @@ def test_a_second_ingest_changes_nothing_and_shows_its_report(stack: Stack, caps
     assert re.search(r"created +0\b", text) and re.search(r"unchanged +54\b", text)
     assert "902: unknown gender" in text and "900: " in text and "IMAGE_UNREADABLE" in text
     assert all(len(line) <= 100 for line in text.splitlines())
+
+
+def test_an_ingest_keeps_what_its_table_has_no_column_for(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    with grpc.insecure_channel(stack.server) as channel:
+        search = search_pb2_grpc.SearchServiceStub(channel)
+        (before,) = search.ListProducts(search_pb2.ListProductsRequest(page_size=1), timeout=20).products
+        written = types_pb2.Product()
+        written.CopyFrom(before)
+        written.url, written.in_stock, written.parent_id = "https://shop.example/p", False, "P1"
+        written.price.CopyFrom(types_pb2.Price(currency_code="EUR", units=19, nanos=900_000_000))
+        row = search_pb2.ProductRow(product=written)
+        search.UpsertProducts(search_pb2.UpsertProductsRequest(rows=[row]), timeout=20)
+        try:
+            assert re.search(r"unchanged +54\b", call(capsys, "ingest", str(stack.dataset)))
+            request = search_pb2.GetProductRequest(product_id=written.id)
+            assert search.GetProduct(request, timeout=20).product == written
+        finally:
+            row.product.CopyFrom(before)
+            search.UpsertProducts(search_pb2.UpsertProductsRequest(rows=[row]), timeout=20)
 
 
 def test_the_catalogue_tells_what_it_holds(capsys: pytest.CaptureFixture[str]) -> None:

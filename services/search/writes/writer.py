@@ -1,7 +1,7 @@
 """Writes the catalogue, one write after another: to disk, then into the index, then it is acknowledged."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -136,11 +136,12 @@ class CatalogueWriter:
         """
         return await self._lane.run(self._load)
 
-    async def upsert_products(self, rows: Sequence[UpsertRow]) -> UpsertReport:
+    async def upsert_products(self, rows: Sequence[UpsertRow], fields: Collection[str] | None = None) -> UpsertReport:
         """Creates or replaces products; a bad row fails alone.
 
         Args:
             rows: of several rows with the same id, all but the first are refused.
+            fields: the fields of `Product` that are replaced in a product that is known; None for all.
 
         Raises:
             InvalidInput: BATCH_EMPTY, BATCH_TOO_LARGE.
@@ -151,7 +152,7 @@ class CatalogueWriter:
         planned = _checked(rows, self._space)
         embeddings: dict[int, Embedding | FashionError] = {}
         for _ in range(_MAX_ATTEMPTS):
-            outcome = await self._lane.run(self._commit, planned, embeddings)
+            outcome = await self._lane.run(self._commit, planned, embeddings, fields)
             if isinstance(outcome, UpsertReport):
                 return outcome
             embedded = await self._embedder.embed([photograph for _, photograph in outcome.missing])
@@ -229,7 +230,10 @@ class CatalogueWriter:
         return tuple(outdated)
 
     def _commit(
-        self, rows: Sequence["_Row"], embeddings: Mapping[int, Embedding | FashionError]
+        self,
+        rows: Sequence["_Row"],
+        embeddings: Mapping[int, Embedding | FashionError],
+        fields: Collection[str] | None,
     ) -> "UpsertReport | _Missing":
         states = self._catalogue.states([row.product.id for row in rows if isinstance(row, _Planned)])
         results: list[UpsertOutcome | FashionError | None] = []
@@ -260,12 +264,19 @@ class CatalogueWriter:
                     continue
                 content = NewContent(embedding, row.content)
             results.append(None)
-            upserts.append(Upsert(row.product, content, stored_again))
+            upserts.append(Upsert(self._merged(row.product, fields), content, stored_again))
         if missing:
             return _Missing(tuple(missing))
         index_version, outcomes = self._write(upserts)
         done = iter(outcomes)
         return UpsertReport(tuple(next(done) if each is None else each for each in results), index_version)
+
+    def _merged(self, sent: Product, fields: Collection[str] | None) -> Product:
+        """Returns a product as sent, with those fields of the known one that are not replaced."""
+        known = None if fields is None else self._index.product(sent.id)
+        if fields is None or known is None:
+            return sent
+        return replace(known, **{field: getattr(sent, field) for field in fields})
 
     def _delete(self, product_ids: Sequence[str]) -> DeleteReport:
         results: list[FashionError | None] = []

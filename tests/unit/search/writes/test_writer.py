@@ -12,7 +12,7 @@ import pytest
 from services.contract.errors import FashionError, InvalidInput, Overloaded, Upstream
 from services.contract.fakes import FakeEmbedder
 from services.contract.values import Box, Embedding, Gender, ModelInfo, Photograph
-from services.search.catalogue.products import Product
+from services.search.catalogue.products import Price, Product
 from services.search.catalogue.store import Catalogue, UpsertOutcome
 from services.search.indexes.base import Eligibility
 from services.search.indexes.faiss import FaissIndex
@@ -233,6 +233,23 @@ async def test_a_product_that_is_deleted_during_its_write_is_embedded(shop: Shop
     report = await shop.writer.upsert_products([row("a", shot(0), base_colour="Red"), row("c", shot(2))])
     assert report.results == (CREATED, CREATED)
     assert shop.findable() == {"a", "b", "c"}
+
+
+async def test_of_a_known_product_only_the_named_fields_are_replaced(shop: Shop) -> None:
+    kept = {"price": Price("EUR", 19), "in_stock": False, "parent_id": "p"}
+    await shop.writer.upsert_products([row("a", shot(0), name="old", usage="Casual", **kept)])
+    report = await shop.writer.upsert_products(
+        [row("a", shot(0), name="new"), row("b", shot(1), **kept)], {"name", "usage"}
+    )
+    assert report.results == (UPDATED, CREATED)
+    assert shop.index.product("a") == product("a", name="new", **kept)
+    assert shop.index.product("b") == product("b", **kept)
+    assert shop.catalogue.get("a").product == shop.index.product("a")
+    report = await shop.writer.upsert_products([row("a", shot(0), name="new", year=1999)], {"name"})
+    assert report.results == (UNCHANGED,)
+    report = await shop.writer.upsert_products([row("a", shot(2))], ())
+    assert report.results == (UPDATED,)
+    assert shop.index.product("a") == product("a", name="new", **kept)
 
 
 async def test_a_write_that_keeps_losing_races_says_so(shop: Shop) -> None:
