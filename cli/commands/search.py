@@ -75,6 +75,12 @@ def search(
         bool,
         typer.Option("--include-out-of-stock", help="Show products out of stock too.", rich_help_panel=filters.PANEL),
     ] = False,
+    variants: Annotated[
+        bool,
+        typer.Option(
+            "--variants", help="Show each variant of a product, such as its sizes.", rich_help_panel=filters.PANEL
+        ),
+    ] = False,
     user: Annotated[
         str | None,
         typer.Option(
@@ -134,6 +140,8 @@ def search(
         top_k=top_k,
         include_out_of_stock=include_out_of_stock,
     )
+    if variants:
+        request.collapse = search_pb2.COLLAPSE_NONE
     if require_preferences:
         request.preference_policy = search_pb2.PREFERENCE_POLICY_REQUIRED
     _set_query(request, product_id, image, region)

@@ -13,6 +13,12 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Collapse(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    COLLAPSE_UNSPECIFIED: _ClassVar[Collapse]
+    COLLAPSE_NONE: _ClassVar[Collapse]
+    COLLAPSE_VARIANTS: _ClassVar[Collapse]
+
 class SearchScope(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SEARCH_SCOPE_UNSPECIFIED: _ClassVar[SearchScope]
@@ -63,6 +69,9 @@ class Attribute(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ATTRIBUTE_USAGE: _ClassVar[Attribute]
     ATTRIBUTE_YEAR: _ClassVar[Attribute]
     ATTRIBUTE_DERIVED_TYPE: _ClassVar[Attribute]
+COLLAPSE_UNSPECIFIED: Collapse
+COLLAPSE_NONE: Collapse
+COLLAPSE_VARIANTS: Collapse
 SEARCH_SCOPE_UNSPECIFIED: SearchScope
 SEARCH_SCOPE_PREDICTED_TYPE: SearchScope
 SEARCH_SCOPE_INVENTORY: SearchScope
@@ -98,7 +107,7 @@ ATTRIBUTE_YEAR: Attribute
 ATTRIBUTE_DERIVED_TYPE: Attribute
 
 class FindSimilarRequest(_message.Message):
-    __slots__ = ("product_id", "image", "embedding", "liked_product_ids", "disliked_product_ids", "user_id", "filter", "top_k", "scope", "derived_types", "include_out_of_stock", "preference_policy", "excluded_product_ids", "explain")
+    __slots__ = ("product_id", "image", "embedding", "liked_product_ids", "disliked_product_ids", "user_id", "filter", "top_k", "scope", "derived_types", "include_out_of_stock", "preference_policy", "excluded_product_ids", "explain", "collapse")
     PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
@@ -113,6 +122,7 @@ class FindSimilarRequest(_message.Message):
     PREFERENCE_POLICY_FIELD_NUMBER: _ClassVar[int]
     EXCLUDED_PRODUCT_IDS_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
+    COLLAPSE_FIELD_NUMBER: _ClassVar[int]
     product_id: str
     image: _types_pb2.Image
     embedding: _types_pb2.Embedding
@@ -127,7 +137,8 @@ class FindSimilarRequest(_message.Message):
     preference_policy: PreferencePolicy
     excluded_product_ids: _containers.RepeatedScalarFieldContainer[str]
     explain: bool
-    def __init__(self, product_id: _Optional[str] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., embedding: _Optional[_Union[_types_pb2.Embedding, _Mapping]] = ..., liked_product_ids: _Optional[_Iterable[str]] = ..., disliked_product_ids: _Optional[_Iterable[str]] = ..., user_id: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., top_k: _Optional[int] = ..., scope: _Optional[_Union[SearchScope, str]] = ..., derived_types: _Optional[_Iterable[str]] = ..., include_out_of_stock: _Optional[bool] = ..., preference_policy: _Optional[_Union[PreferencePolicy, str]] = ..., excluded_product_ids: _Optional[_Iterable[str]] = ..., explain: _Optional[bool] = ...) -> None: ...
+    collapse: Collapse
+    def __init__(self, product_id: _Optional[str] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., embedding: _Optional[_Union[_types_pb2.Embedding, _Mapping]] = ..., liked_product_ids: _Optional[_Iterable[str]] = ..., disliked_product_ids: _Optional[_Iterable[str]] = ..., user_id: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., top_k: _Optional[int] = ..., scope: _Optional[_Union[SearchScope, str]] = ..., derived_types: _Optional[_Iterable[str]] = ..., include_out_of_stock: _Optional[bool] = ..., preference_policy: _Optional[_Union[PreferencePolicy, str]] = ..., excluded_product_ids: _Optional[_Iterable[str]] = ..., explain: _Optional[bool] = ..., collapse: _Optional[_Union[Collapse, str]] = ...) -> None: ...
 
 class Filter(_message.Message):
     __slots__ = ("gender", "master_category", "sub_category", "article_type", "base_colour", "brand", "season", "usage", "year")

@@ -12,6 +12,7 @@ from services.contract.attributes import FACETED, FILTERED, Attribute, Kind
 from services.contract.errors import InvalidInput
 from services.gateway.schema import answers
 from services.gateway.schema.parameters import (
+    Collapse,
     FilterParameters,
     PhotographParameters,
     PreferencePolicy,
@@ -34,6 +35,9 @@ _POLICIES: Final = MappingProxyType(
         PreferencePolicy.BEST_EFFORT: search_pb2.PREFERENCE_POLICY_BEST_EFFORT,
         PreferencePolicy.REQUIRED: search_pb2.PREFERENCE_POLICY_REQUIRED,
     }
+)
+_COLLAPSES: Final = MappingProxyType(
+    {Collapse.NONE: search_pb2.COLLAPSE_NONE, Collapse.VARIANTS: search_pb2.COLLAPSE_VARIANTS}
 )
 _DEGRADED: Final[MappingProxyType[int, answers.DegradedReason]] = MappingProxyType(
     {
@@ -102,6 +106,7 @@ def similar_request_to_proto(parameters: SimilarParameters, query: str | bytes) 
         scope=search_pb2.SEARCH_SCOPE_UNSPECIFIED if scope is None else _SCOPES[scope],
         derived_types=parameters.derived_type,
         include_out_of_stock=parameters.include_out_of_stock,
+        collapse=_COLLAPSES[parameters.collapse],
         preference_policy=_POLICIES[parameters.preference_policy],
         explain=parameters.explain,
     )

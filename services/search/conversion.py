@@ -26,7 +26,7 @@ from services.search.filters.filter import (
     YearRange,
     unknown_value,
 )
-from services.search.indexes.base import Eligibility, Hit
+from services.search.indexes.base import Collapse, Eligibility, Hit
 from services.search.query.explanation import Explanation, Step
 from services.search.query.find_similar import Degraded, SimilarAnswer
 from services.search.query.request import DEFAULT_TOP_K, PreferencePolicy, Scope, SimilarRequest
@@ -49,6 +49,13 @@ _POLICIES: Final = MappingProxyType(
         search_pb2.PREFERENCE_POLICY_UNSPECIFIED: PreferencePolicy.BEST_EFFORT,
         search_pb2.PREFERENCE_POLICY_BEST_EFFORT: PreferencePolicy.BEST_EFFORT,
         search_pb2.PREFERENCE_POLICY_REQUIRED: PreferencePolicy.REQUIRED,
+    }
+)
+_COLLAPSES: Final = MappingProxyType(
+    {
+        search_pb2.COLLAPSE_UNSPECIFIED: Collapse.VARIANTS,
+        search_pb2.COLLAPSE_NONE: Collapse.NONE,
+        search_pb2.COLLAPSE_VARIANTS: Collapse.VARIANTS,
     }
 )
 _DEGRADED_TO_PROTO: Final = MappingProxyType(
@@ -87,7 +94,8 @@ def similar_request_from_proto(message: search_pb2.FindSimilarRequest) -> Simila
     """Unpacks a request for similar products.
 
     Raises:
-        InvalidInput: SCOPE_INVALID, PREFERENCE_POLICY_INVALID, FILTER_VALUE_UNKNOWN: an enumeration's value is unknown.
+        InvalidInput: SCOPE_INVALID, PREFERENCE_POLICY_INVALID, COLLAPSE_INVALID, FILTER_VALUE_UNKNOWN: an enumeration's
+            value is unknown.
     """
     if message.scope not in _SCOPES:
         raise InvalidInput(
@@ -99,6 +107,12 @@ def similar_request_from_proto(message: search_pb2.FindSimilarRequest) -> Simila
             f"The preference policy {message.preference_policy} is unknown.",
             reason="PREFERENCE_POLICY_INVALID",
             metadata={"field": "preference_policy"},
+        )
+    if message.collapse not in _COLLAPSES:
+        raise InvalidInput(
+            f"The collapse {message.collapse} is unknown: send a value of Collapse.",
+            reason="COLLAPSE_INVALID",
+            metadata={"field": "collapse"},
         )
     query: str | Photograph | Embedding | None = None
     match message.WhichOneof("query"):
@@ -120,6 +134,7 @@ def similar_request_from_proto(message: search_pb2.FindSimilarRequest) -> Simila
             filter=filter_from_proto(message.filter),
             excluded_ids=tuple(message.excluded_product_ids),
             include_out_of_stock=message.include_out_of_stock,
+            collapse=_COLLAPSES[message.collapse],
         ),
         preference_policy=_POLICIES[message.preference_policy],
         explain=message.explain,

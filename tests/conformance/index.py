@@ -17,7 +17,7 @@ from services.contract.values import Gender
 from services.search.catalogue.products import Product
 from services.search.filters.colours import FAMILIES, DislikedColour
 from services.search.filters.filter import ColourFilter, Condition, Filter, GenderFilter, LabelFilter, YearRange
-from services.search.indexes.base import Eligibility, Index, IndexedProduct
+from services.search.indexes.base import Collapse, Eligibility, Index, IndexedProduct
 
 DIMENSION = 8
 IDS = tuple(f"p{number}" for number in (1, 10, 11, 2, 20, 3, 4, 5, 6, 7, 8, 9))
@@ -30,6 +30,12 @@ SETTINGS = settings(deadline=None, max_examples=60, suppress_health_check=[Healt
 def embedding(seed: int, dimension: int = DIMENSION) -> NDArray[np.float16]:
     """Returns a unit vector; equal seeds give equal vectors."""
     vector = np.random.default_rng(seed).normal(size=dimension)
+    return (vector / np.linalg.norm(vector)).astype(np.float16)
+
+
+def _near(seed: int, number: int) -> NDArray[np.float16]:
+    """Returns a unit vector close to `embedding(seed)`."""
+    vector = embedding(seed).astype(np.float64) + 0.02 * np.random.default_rng(1000 + number).normal(size=DIMENSION)
     return (vector / np.linalg.norm(vector)).astype(np.float16)
 
 
@@ -59,6 +65,7 @@ indexed_products = st.builds(
         year=st.sampled_from((None, 2011, 2012, 2013)),
         usage=st.sampled_from((None, "Casual")),
         in_stock=st.sampled_from((None, True, False)),
+        parent_id=st.sampled_from((None, None, "p1", "p2", "q")),
     ),
     st.one_of(st.integers(0, 4), st.none(), st.integers(0, 4)),
 )
@@ -91,6 +98,8 @@ eligibilities = st.builds(
     ),
     excluded_ids=st.frozensets(st.sampled_from((*IDS, "nobody")), max_size=3),
     include_out_of_stock=st.booleans(),
+    excluded_families=st.frozensets(st.sampled_from(("p1", "p3", "q", "nobody")), max_size=1),
+    collapse=st.sampled_from(list(Collapse)),
 )
 
 
@@ -109,8 +118,14 @@ class Oracle:
         self, query: NDArray[np.float32], k: int, eligibility: Eligibility
     ) -> tuple[list[str], list[float], int]:
         eligible = [row for row in self.rows.values() if _is_eligible(row, eligibility)]
-        ranked = sorted((-_similarity(row.embedding, query), row.product.id) for row in eligible)[:k]
-        return [product_id for _, product_id in ranked], [-negative for negative, _ in ranked], len(eligible)
+        ranked = sorted((-_similarity(row.embedding, query), row.product.id) for row in eligible)
+        if eligibility.collapse is Collapse.VARIANTS:
+            best: dict[str, tuple[float, str]] = {}
+            for negative, product_id in ranked:
+                best.setdefault(_kin(self.rows[product_id].product), (negative, product_id))
+            ranked = list(best.values())
+        count, ranked = len(ranked), ranked[:k]
+        return [product_id for _, product_id in ranked], [-negative for negative, _ in ranked], count
 
     def knows(self, filter: Filter) -> bool:
         """Returns whether every label of a filter is in the catalogue, or for a colour in the table."""
@@ -122,6 +137,10 @@ class Oracle:
             for name, condition in filter.conditions.items()
             if isinstance(condition, LabelFilter | ColourFilter)
         )
+
+
+def _kin(p: Product) -> str:
+    return p.parent_id or p.id
 
 
 def _similarity(row: NDArray[np.float16] | None, query: NDArray[np.float32]) -> float:
@@ -147,6 +166,7 @@ def _is_eligible(row: IndexedProduct, eligibility: Eligibility) -> bool:
         row.embedding is not None
         and not disliked
         and p.id not in eligibility.excluded_ids
+        and _kin(p) not in eligibility.excluded_families
         and (eligibility.include_out_of_stock or p.in_stock is not False)
         and (eligibility.derived_types is None or p.derived_type in eligibility.derived_types)
         and all(_meets(getattr(p, name), condition) for name, condition in eligibility.filter.conditions.items())
@@ -287,6 +307,25 @@ class IndexConformance(ABC):
             assert {each.value: each.count for each in values} == counted
             if attribute != "year":
                 assert list(values) == sorted(values, key=lambda each: (-each.count, each.value))
+
+    @pytest.mark.parametrize("sizes", [(1,) * 40, (5,) * 20, (300, 1, 1, 40, 2)])
+    def test_families_fill_the_answer_however_large_they_are(self, sizes: tuple[int, ...]) -> None:
+        index = self.make_index()
+        rows = [
+            IndexedProduct(product(f"{family:02}-{size:03}", parent_id=f"f{family}"), _near(family, size))
+            for family, count in enumerate(sizes)
+            for size in range(count)
+        ]
+        index.apply(rows, (), 1)
+        query = _near(0, 0).astype(np.float32)
+        answer = index.search(query, 10, Eligibility(collapse=Collapse.VARIANTS))
+        oracle = Oracle()
+        oracle.apply(rows, ())
+        assert [hit.product.id for hit in answer.hits] == oracle.search(
+            query, 10, Eligibility(collapse=Collapse.VARIANTS)
+        )[0]
+        assert len(answer.hits) == min(10, len(sizes))
+        assert answer.eligible_count == len(sizes)
 
     def test_equals_beyond_any_slack_come_in_the_order_of_ids(self) -> None:
         index = self.make_index()

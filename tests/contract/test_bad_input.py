@@ -185,6 +185,7 @@ REFUSED = {
     "the scope without derived types": Refused(
         {"product_id": KNOWN, "scope": search_pb2.SEARCH_SCOPE_DERIVED_TYPES}, INVALID, "SCOPE_INVALID", ("1 to 100",)
     ),
+    "unknown collapse": Refused({"product_id": KNOWN, "collapse": 9}, INVALID, "COLLAPSE_INVALID", ("9",)),
     "unknown scope": Refused({"product_id": KNOWN, "scope": 9}, INVALID, "SCOPE_INVALID", ("9",)),
     "unknown policy": Refused(
         {"product_id": KNOWN, "preference_policy": 9}, INVALID, "PREFERENCE_POLICY_INVALID", ("9",)

@@ -36,6 +36,13 @@ class PreferencePolicy(StrEnum):
     REQUIRED = "required"
 
 
+class Collapse(StrEnum):
+    """What to do with the variants of a product."""
+
+    NONE = "none"
+    VARIANTS = "variants"
+
+
 def _any_of(name: str) -> Any:
     """Returns the field of a parameter that lists accepted values of an attribute."""
     attribute = BY_NAME[name]
@@ -113,6 +120,13 @@ class SimilarParameters(FilterParameters):
         default_factory=list, description="Derived types to search.", examples=[["Men Tshirts"]]
     )
     include_out_of_stock: bool = Field(default=False, description="Whether products out of stock are eligible too.")
+    collapse: Collapse = Field(
+        default=Collapse.VARIANTS,
+        description=(
+            "What to do with variants, which share a parent_id: the most similar one stands for all, and those of the "
+            "query's product are left out; or each stands for itself."
+        ),
+    )
     preference_policy: PreferencePolicy = Field(
         default=PreferencePolicy.BEST_EFFORT,
         description="Where dislikes cannot be read: answer without them and say so, or answer 503.",

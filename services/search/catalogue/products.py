@@ -84,6 +84,11 @@ class Product:
         return derived_type(self.gender, self.article_type)
 
     @property
+    def family(self) -> str:
+        """What it shares with its variants: the id of the product that they are variants of, or its own."""
+        return self.parent_id if self.parent_id is not None else self.id
+
+    @property
     def available(self) -> bool:
         """Whether it is not marked as out of stock."""
         return self.in_stock is not False

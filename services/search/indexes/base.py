@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
 import numpy as np
@@ -27,6 +28,15 @@ class IndexedProduct:
     embedding: NDArray[np.float16] | None
 
 
+class Collapse(Enum):
+    """What a search does with the variants of a product, such as its sizes."""
+
+    NONE = "none"
+    """Each stands for itself."""
+    VARIANTS = "variants"
+    """The most similar eligible one stands for all of its family."""
+
+
 @dataclass(frozen=True, slots=True)
 class Eligibility:
     """The products that a search may return: those that meet all conditions.
@@ -38,6 +48,8 @@ class Eligibility:
             searched, so that a shade that arrives during a request cannot slip through.
         excluded_ids: none of these products; an unknown id is no error.
         include_out_of_stock: whether products that are out of stock may be returned.
+        excluded_families: none of the products of these families (`Product.family`).
+        collapse: how many products of a family may be returned.
     """
 
     derived_types: frozenset[str] | None = None
@@ -45,6 +57,8 @@ class Eligibility:
     disliked_colours: tuple[DislikedColour, ...] = ()
     excluded_ids: Collection[str] = ()
     include_out_of_stock: bool = False
+    excluded_families: Collection[str] = ()
+    collapse: Collapse = Collapse.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +75,7 @@ class IndexAnswer:
 
     Attributes:
         hits: min(k, eligible_count) products, the most similar first, equal similarities by product id.
-        eligible_count: number of eligible products.
+        eligible_count: number of eligible products; of families that have one, where variants are collapsed.
         excluded_colours: the colours that the dislikes cover, in alphabetical order.
         index_version: of the snapshot.
     """
@@ -143,7 +157,7 @@ class Index(Protocol):
         ...
 
     def search(self, query: NDArray[np.float32], k: int, eligibility: Eligibility) -> IndexAnswer:
-        """Finds the `k` eligible products of the highest similarity.
+        """Finds the `k` eligible products of the highest similarity, at most one of a family where that is asked for.
 
         Args:
             query: float32, shape (dimension,), L2 norm 1.

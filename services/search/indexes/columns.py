@@ -58,6 +58,11 @@ class _Labels:
         """Returns how many products have each label, in alphabetical order."""
         return {label: self._counts[code] for label, code in sorted(self.codes.items())}
 
+    @property
+    def end(self) -> int:
+        """A number above every code."""
+        return len(self._labels)
+
 
 class Columns:
     """The products in rows 0..n-1, without gaps; fulfils `filters.AttributeColumns`. Not thread-safe."""
@@ -66,9 +71,14 @@ class Columns:
         self._products: list[Product] = []
         self._row_of: dict[str, int] = {}
         self._labels = {attribute: _Labels() for attribute in LABELLED}
-        self._codes = np.empty((len(LABELLED), _MIN_CAPACITY), dtype=np.int32)
+        self._families = _Labels()
+        # One row per attribute, and one for the families.
+        self._codes = np.empty((len(LABELLED) + 1, _MIN_CAPACITY), dtype=np.int32)
         self._place = {attribute: place for place, attribute in enumerate(LABELLED)}
-        self._of_product = tuple((attribute.name, labels) for attribute, labels in self._labels.items())
+        self._of_product = (
+            *((attribute.name, labels) for attribute, labels in self._labels.items()),
+            ("family", self._families),
+        )
         self._years = np.empty(_MIN_CAPACITY, dtype=np.int32)
         self._available = np.empty(_MIN_CAPACITY, dtype=np.bool_)
         self._searchable = np.empty(_MIN_CAPACITY, dtype=np.bool_)
@@ -95,6 +105,25 @@ class Columns:
     def years(self) -> NDArray[np.int32]:
         """See `filters.AttributeColumns`."""
         return self._years[: len(self)]
+
+    @property
+    def has_variants(self) -> bool:
+        """Whether any two products are of one family."""
+        return len(self._families.codes) < len(self)
+
+    def family_code(self, family: str) -> int | None:
+        """Returns the code of a family; None if no product is of it."""
+        return self._families.codes.get(family)
+
+    def families(self) -> NDArray[np.int32]:
+        """Returns the code of each product's family: int32, shape (n,)."""
+        return self._codes[-1, : len(self)]
+
+    def of_families(self, codes: Collection[int]) -> NDArray[np.bool_]:
+        """Returns whether each code of a family is one of some: bool, shape (codes,), to be indexed by `families`."""
+        chosen = np.zeros(self._families.end, dtype=np.bool_)
+        chosen[list(codes)] = True
+        return chosen
 
     def available(self) -> NDArray[np.bool_]:
         """Returns whether each product may be in stock: bool, shape (n,)."""
@@ -171,6 +200,9 @@ class Columns:
             excluded_colours = colours.expand(eligibility.disliked_colours, self.labels(BASE_COLOUR).keys())
             mask &= ~filters.has_label(some, BASE_COLOUR, excluded_colours)
         excluded = [row for product_id in eligibility.excluded_ids if (row := self.row_of(product_id)) is not None]
+        families = [code for name in eligibility.excluded_families if (code := self.family_code(name)) is not None]
+        if families:
+            mask &= ~self.of_families(families)[self.families()[rows]]
         if excluded:
             left = np.ones(len(self), dtype=np.bool_)
             left[excluded] = False

@@ -1,7 +1,8 @@
 """The index in this process, on FAISS: one exact index per derived type, and a reduced one over all products."""
 
+import math
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from services.search.filters import filter as filters
 from services.search.filters.facets import Facets, count_facets
 from services.search.filters.filter import Filter
 from services.search.indexes.base import (
+    Collapse,
     Eligibility,
     Hit,
     IndexAnswer,
@@ -30,6 +32,8 @@ from services.search.indexes.shards import ReducedIndex, Shard, train_reduction
 
 # Additional products to fetch: mostly enough to decide which products of equal similarity belong to the answer.
 _ADDITIONAL_HITS = 32
+# Products per family that a search expects at most before it has seen any.
+_MAX_FIRST_SHARE = 4.0
 # Maximum number of products that the reduction is trained on (seeded), and the growth of the catalogue that makes it
 # train again.
 _MAX_SAMPLE = 8192
@@ -141,13 +145,18 @@ class FaissIndex:
         with self._lock.reading():
             state = self._state
             if eligibility.derived_types is None:
-                found = self._everywhere(state, query, k, eligibility)
+                field = self._everywhere(state, query, eligibility)
             else:
-                found = self._within(state, query, k, eligibility, eligibility.derived_types)
+                field = self._within(state, query, eligibility, eligibility.derived_types)
+            if eligibility.collapse is Collapse.VARIANTS and state.columns.has_variants:
+                hits, eligible_count = _nearest_of_families(state, query, k, field)
+            else:
+                hits = _ranked(state, query, k, field.contenders(k, field.mask))
+                eligible_count = int(np.count_nonzero(field.mask))
             return IndexAnswer(
-                hits=_ranked(state, query, k, found.contenders),
-                eligible_count=found.eligible_count,
-                excluded_colours=tuple(sorted(found.excluded_colours)),
+                hits=hits,
+                eligible_count=eligible_count,
+                excluded_colours=tuple(sorted(field.excluded_colours)),
                 index_version=self._index_version,
             )
 
@@ -224,33 +233,41 @@ class FaissIndex:
         self,
         state: "_State",
         query: NDArray[np.float32],
-        k: int,
         eligibility: Eligibility,
         derived_types: Collection[str],
-    ) -> "_Result":
+    ) -> "_Field":
         """Compares every eligible product of some derived types, and no others."""
         shards = [shard for label in sorted(derived_types) if (shard := state.shards.get(label)) is not None]
         # Evaluated even if there are no products, so that a bad filter is always refused.
         members = np.concatenate([np.empty(0, dtype=np.int64), *(shard.members for shard in shards)])
         mask, excluded_colours = state.columns.eligible(eligibility, members)
-        masks = np.split(mask, np.cumsum([len(shard) for shard in shards])[:-1])
-        searches = [_ShardSearch(shard, query, mine) for shard, mine in zip(shards, masks, strict=False)]
-        return _Result(self._contenders(searches, k), int(np.count_nonzero(mask)), excluded_colours)
+        ends = np.cumsum([len(shard) for shard in shards])[:-1]
 
-    def _everywhere(self, state: "_State", query: NDArray[np.float32], k: int, eligibility: Eligibility) -> "_Result":
+        def contenders(k: int, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+            masks = np.split(mask, ends)
+            searches = [_ShardSearch(shard, query, mine) for shard, mine in zip(shards, masks, strict=False)]
+            return self._contenders(searches, k)
+
+        return _Field(contenders, members, mask, excluded_colours)
+
+    def _everywhere(self, state: "_State", query: NDArray[np.float32], eligibility: Eligibility) -> "_Field":
         """Compares every eligible product, or if there are many, those that the reduced index chooses."""
         mask, excluded_colours = state.columns.eligible(eligibility, slice(None))
-        count = int(np.count_nonzero(mask))
-        if count > self._settings.exact_limit and state.reduced is not None:
-            wanted = max(self._settings.min_candidates, self._settings.candidates_per_hit * k)
-            chosen = Shard(self._dimension)
-            rows = state.reduced.nearest(query, min(wanted, count), mask)
-            chosen.append(rows, state.embeddings(rows))
-            searches = [_ShardSearch(chosen, query, np.ones(len(rows), dtype=np.bool_))]
-        else:
-            shards = [state.shards[label] for label in state.labels_of(mask)]
-            searches = [_ShardSearch(shard, query, mask[shard.members]) for shard in shards]
-        return _Result(self._contenders(searches, k), count, excluded_colours)
+
+        def contenders(k: int, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+            count = int(np.count_nonzero(mask))
+            if count > self._settings.exact_limit and state.reduced is not None:
+                wanted = max(self._settings.min_candidates, self._settings.candidates_per_hit * k)
+                chosen = Shard(self._dimension)
+                rows = state.reduced.nearest(query, min(wanted, count), mask)
+                chosen.append(rows, state.embeddings(rows))
+                searches = [_ShardSearch(chosen, query, np.ones(len(rows), dtype=np.bool_))]
+            else:
+                shards = [state.shards[label] for label in state.labels_of(mask)]
+                searches = [_ShardSearch(shard, query, mask[shard.members]) for shard in shards]
+            return self._contenders(searches, k)
+
+        return _Field(contenders, slice(None), mask, excluded_colours)
 
     def _contenders(self, searches: Sequence["_ShardSearch"], k: int) -> NDArray[np.int64]:
         """Returns the rows that may be among the `k` nearest of several shards: int64, shape (n,)."""
@@ -313,22 +330,56 @@ def _ranked(state: "_State", query: NDArray[np.float32], k: int, rows: NDArray[n
     exact = (state.embeddings(rows).astype(np.float64) * query).sum(axis=1)
     similarities = np.clip(exact, -1.0, 1.0).astype(np.float32).tolist()
     products = [state.columns.product(row) for row in rows.tolist()]
-    ranked = sorted(zip(similarities, products, strict=True), key=lambda pair: (-pair[0], pair[1].id))
-    return tuple(Hit(product, similarity) for similarity, product in ranked[:k])
+    hits = sorted(map(Hit, products, similarities), key=_rank)
+    return tuple(hits[:k])
+
+
+def _nearest_of_families(
+    state: "_State", query: NDArray[np.float32], k: int, field: "_Field"
+) -> tuple[tuple[Hit, ...], int]:
+    """Returns the most similar product of each of the `k` nearest families, and how many families are eligible.
+
+    The families of the nearest products are the nearest ones. If these are too few, the search goes on without them.
+    """
+    columns = state.columns
+    families, mask = columns.families()[field.rows], field.mask
+    eligible = np.zeros_like(columns.of_families(()))
+    eligible[families[mask]] = True
+    family_count = int(np.count_nonzero(eligible))
+    hits: dict[int, Hit] = {}
+    # Products per family among the nearest, as far as is known.
+    share = min(_MAX_FIRST_SHARE, int(np.count_nonzero(mask)) / max(family_count, 1))
+    while (lacking := min(k, family_count) - len(hits)) > 0:
+        nearest = math.ceil(lacking * share)
+        ranked = _ranked(state, query, nearest, field.contenders(nearest, mask))
+        before = len(hits)
+        for hit in ranked:
+            code = columns.family_code(hit.product.family)
+            if code is not None:
+                hits.setdefault(code, hit)
+        share = max(share, len(ranked) / (len(hits) - before))
+        mask = mask & ~columns.of_families(hits)[families]
+    return tuple(sorted(hits.values(), key=_rank)[:k]), family_count
+
+
+def _rank(hit: Hit) -> tuple[float, str]:
+    return -hit.similarity, hit.product.id
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Result:
-    """An intermediate result of a search.
+class _Field:
+    """The products that a search is about.
 
     Attributes:
-        contenders: int64, shape (n,), the rows that may be the nearest.
-        eligible_count: number of eligible products.
+        contenders: returns rows that may be among the `k` nearest of those in a mask like `mask`: int64, shape (n,).
+        rows: the rows that the mask is about.
+        mask: whether each of them is eligible: bool, shape (m,).
         excluded_colours: the colours that the dislikes cover.
     """
 
-    contenders: NDArray[np.int64]
-    eligible_count: int
+    contenders: Callable[[int, NDArray[np.bool_]], NDArray[np.int64]]
+    rows: NDArray[np.int64] | slice
+    mask: NDArray[np.bool_]
     excluded_colours: frozenset[str]
 
 

@@ -17,7 +17,7 @@ from services.contract.errors import DeadlineExceeded, ModelMismatch, Overloaded
 from services.contract.protocols import Classifier, Embedder, EmbeddingSpace, ImmediateClassifier
 from services.contract.values import Classification, Embedding, Photograph
 from services.search.filters.colours import DislikedColour
-from services.search.indexes.base import Eligibility, Hit, IndexAnswer
+from services.search.indexes.base import Collapse, Eligibility, Hit, IndexAnswer
 from services.search.preferences import PreferenceStore
 from services.search.query.explanation import Explanation, Step, Stopwatch
 from services.search.query.request import PreferencePolicy, Scope, SimilarRequest
@@ -223,8 +223,12 @@ class _Query:
                 self._classification = classifier.classify_now(self._subject, self._finder.classifier_use.top_k)
         with self._watch.timed(Step.SEARCH):
             own_ids = (self._subject,) if isinstance(self._subject, str) else ()
+            families: tuple[str, ...] = ()
+            if isinstance(self._subject, str) and request.eligibility.collapse is Collapse.VARIANTS:
+                families = (inventory.product(self._subject).family,)
             eligibility = replace(
                 request.eligibility,
+                excluded_families=families,
                 derived_types=self._derived_types(),
                 disliked_colours=self._colours,
                 excluded_ids=frozenset(own_ids).union(
