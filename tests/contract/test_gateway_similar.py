@@ -87,6 +87,25 @@ def test_all_parameters_reach_search(catalogue: Shop) -> None:
     assert by_json.headers["cache-control"] == "private, no-store"
 
 
+def test_variants_are_collapsed_unless_asked_otherwise(catalogue: Shop) -> None:
+    parent = search_pb2.ProductRow(product=types_pb2.Product())
+    parent.product.CopyFrom(catalogue.grpc.search.GetProduct(search_pb2.GetProductRequest(product_id=SHIRT)).product)
+    variants = [search_pb2.ProductRow(image=types_pb2.Image(content=photograph("Men Tshirts"))) for _ in range(3)]
+    for number, row in enumerate(variants):
+        row.product.CopyFrom(parent.product)
+        row.product.id, row.product.parent_id = f"size-{number}", SHIRT
+        row.product.ClearField("derived_type")
+    catalogue.grpc.upsert(variants)
+    ids = {row.product.id for row in variants}
+    try:
+        path = f"/v1/products/{SHIRT}/similar"
+        assert not ids & {*_ids(catalogue.http.get(path)), *_ids(catalogue.http.get(f"{path}?collapse=variants"))}
+        assert ids <= {*_ids(catalogue.http.get(f"{path}?collapse=none&limit=100"))}
+        assert catalogue.http.get(f"{path}?collapse=sizes").status_code == 400
+    finally:
+        catalogue.grpc.search.DeleteProducts(search_pb2.DeleteProductsRequest(product_ids=ids))
+
+
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
 def test_a_photograph_may_come_in_a_form_or_alone(catalogue: Shop, form: str) -> None:
     content = photograph("Women Dresses", "Red", 12, form=form)

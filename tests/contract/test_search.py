@@ -103,58 +103,6 @@ def test_a_row_replaces_what_the_mask_names_and_keeps_the_rest(caller: Caller) -
         _delete(caller, FULL.id)
 
 
-def _variant(product_id: str, parent_id: str | None, shade: int, colour: str = "Red") -> search_pb2.ProductRow:
-    product = types_pb2.Product(
-        id=product_id,
-        gender=types_pb2.GENDER_GIRLS,
-        sub_category="Topwear",
-        article_type="Variants",
-        parent_id=parent_id,
-    )
-    image = types_pb2.Image(content=photograph("Men Tshirts", colour, shade))
-    return search_pb2.ProductRow(product=product, image=image)
-
-
-@pytest.fixture(scope="module")
-def variants(target: str) -> Iterator[Caller]:
-    """Five sizes of one shirt, whose parent is a product too, three of another one, and two without parent."""
-    written = [_variant(f"tee-{size}", "tee", 0) for size in range(5)]
-    written += [_variant("tee", None, 1), *(_variant(f"polo-{size}", "polo", 5 + size) for size in range(3))]
-    written += [_variant("alone-1", None, 9), _variant("alone-2", None, 0, "Blue")]
-    with calling(target) as connected:
-        connected.upsert(written)
-        yield connected
-        _delete(connected, *(each.product.id for each in written))
-
-
-@pytest.mark.parametrize("queried", ["tee-0", "tee"])
-def test_of_variants_the_most_similar_one_is_found_and_none_of_the_query(variants: Caller, queried: str) -> None:
-    types = {"scope": "SEARCH_SCOPE_DERIVED_TYPES", "derived_types": ["Girls Variants"]}
-    answer = variants.find(product_id=queried, top_k=6, **types)
-    ids = [each.product.id for each in answer.products]
-    assert ids == ["polo-0", "alone-1", "alone-2"]
-    assert answer.applied.eligible_count == 3
-    everything = variants.find(product_id=queried, top_k=100, collapse=search_pb2.COLLAPSE_NONE, **types)
-    assert len(everything.products) == everything.applied.eligible_count == 10
-    by_id = {each.product.id: each.similarity for each in everything.products}
-    assert [each.similarity for each in answer.products] == [by_id[product_id] for product_id in ids]
-
-
-def test_a_variant_that_may_not_be_shown_leaves_its_place_to_another(variants: Caller) -> None:
-    types = {"scope": "SEARCH_SCOPE_DERIVED_TYPES", "derived_types": ["Girls Variants"]}
-    answer = variants.find(product_id="alone-1", excluded_product_ids=["tee-0", "tee-1", "polo-0"], **types)
-    ids = [each.product.id for each in answer.products]
-    assert sorted(ids) == sorted({"polo-1", "alone-2", *({"tee", "tee-2"} & set(ids))})
-    assert len(ids) == answer.applied.eligible_count == 3
-
-
-def test_a_photograph_finds_one_of_a_family(variants: Caller) -> None:
-    image = types_pb2.Image(content=photograph("Men Tshirts", "Red", 0))
-    answer = variants.find(image=image, scope="SEARCH_SCOPE_DERIVED_TYPES", derived_types=["Girls Variants"], top_k=2)
-    assert answer.products[0].product.id == "tee-0"
-    assert answer.products[1].product.id.startswith("polo")
-
-
 def test_defaults_are_those_of_the_contract(caller: Caller) -> None:
     found = caller.find(product_id=items()[0].id)
     assert len(found.products) == 10
