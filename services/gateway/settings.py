@@ -47,7 +47,9 @@ class GatewaySettings(BaseSettings):
         allowed_origins: origins whose pages may call the API from a browser, separated by commas; "*" for all.
         token_key: key of at least 32 bytes with which the shop's backend signs its users' tokens (HS256). While keys
             change, several, separated by commas; the first signs. Absent: endpoints of users are off, except for the
-            storefront's demo users, and for callers on this machine if the gateway listens on loopback.
+            storefront's demo users.
+        token_free: whether callers on this machine may act for every user without a token, if the gateway listens on
+            loopback. Only for trying it out: behind a proxy on this machine, everybody is such a caller.
         token_max_lifetime_s: maximum lifetime of a token, in seconds; longer ones are refused.
         storefront: whether the storefront's pages are served.
         public_max_age_s: time for which browsers and proxies may cache answers that depend on no user, in seconds.
@@ -68,6 +70,7 @@ class GatewaySettings(BaseSettings):
     max_concurrent_requests: int = Field(default=256, ge=1)
     allowed_origins: Annotated[str, AfterValidator(_check_origins)] = ""
     token_key: Annotated[SecretStr, AfterValidator(_check_keys)] = SecretStr("")
+    token_free: bool = False
     token_max_lifetime_s: float = Field(default=3600.0, gt=0, le=86_400)
     storefront: bool = True
     public_max_age_s: int = Field(default=60, ge=0, le=31_536_000)

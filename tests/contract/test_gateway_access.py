@@ -128,13 +128,30 @@ def test_the_key_before_is_still_good_while_keys_change(keyed: Shop) -> None:
     assert keyed.http.get(COLOURS, headers=_signed(exp=int(time.time()) + 300)).status_code == 200
 
 
-def test_without_a_key_callers_on_this_machine_need_no_token(keyless: Shop) -> None:
+@pytest.fixture(scope="module", params=["", KEY], ids=["without a key", "with a key"])
+def token_free(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    with shop(tmp_path_factory.mktemp("token_free"), token_free=True, token_key=request.param) as found:
+        found.grpc.upsert(rows())
+        yield found
+
+
+@pytest.mark.parametrize(("method", "path"), USER_CALLS)
+def test_behind_a_bare_proxy_nothing_of_a_user_is_told(keyless: Shop, keyed: Shop, method: str, path: str) -> None:
+    # Such a proxy adds no header, and asks by the address of its upstream: nothing tells its callers from local ones.
+    for found in (keyless, keyed):
+        problem(found.http.request(method, path), 401, "TOKEN_MISSING")
+        similar = found.http.get("/v1/products/men-tshirts-blue-0/similar", params={"user_id": "ada"})
+        problem(similar, 401, "TOKEN_MISSING")
+
+
+def test_callers_on_this_machine_need_no_token_where_a_setting_says_so(token_free: Shop) -> None:
+    keyless = token_free
     assert keyless.http.put(f"{COLOURS}/Red").status_code == 200
     assert [each["colour"] for each in keyless.http.get(COLOURS).json()["colours"]] == ["Red"]
     similar = keyless.http.get("/v1/products/men-tshirts-blue-0/similar", params={"user_id": "ada"})
     assert similar.json()["applied"]["excluded_colours"] == ["Red"]
     # A token that is sent has to be valid all the same.
-    problem(keyless.http.get(COLOURS, headers=bearer("ada")), 401, "TOKEN_INVALID")
+    problem(keyless.http.get(COLOURS, headers=bearer("ada", KEY[:-1])), 401, "TOKEN_INVALID")
     assert keyless.http.delete(USER).json() == {"existed": True}
 
 
@@ -151,13 +168,13 @@ def test_without_a_key_callers_on_this_machine_need_no_token(keyless: Shop) -> N
     ],
     ids=lambda headers: " ".join(headers),
 )
-def test_a_foreign_page_or_a_proxy_is_not_this_machine(keyless: Shop, headers: dict[str, str]) -> None:
+def test_a_foreign_page_or_a_proxy_is_not_this_machine(token_free: Shop, headers: dict[str, str]) -> None:
     for method, path in USER_CALLS:
-        problem(keyless.http.request(method, path, headers=headers), 401, "TOKEN_MISSING")
+        problem(token_free.http.request(method, path, headers=headers), 401, "TOKEN_MISSING")
 
 
-def test_the_storefront_gets_tokens_for_its_demo_users(keyless: Shop, keyed: Shop) -> None:
-    for found in (keyless, keyed):
+def test_the_storefront_gets_tokens_for_its_demo_users(keyless: Shop) -> None:
+    for found in (keyless,):
         answer = found.http.get("/storefront/session", params={"user_id": "demo-5f"}, headers={"Origin": found.url})
         told = answer.json()
         assert answer.headers["cache-control"] == "private, no-store"
@@ -231,6 +248,31 @@ def test_off_loopback_and_without_a_key_users_are_off(tmp_path: Path, storefront
             url = f"http://{address}:{found.url.rpartition(':')[2]}"
             assert httpx.get(f"{url}{COLOURS}", timeout=30).status_code in (401, 403)
             assert httpx.get(f"{url}/readyz", timeout=30).status_code == 200
+
+
+def test_the_shops_key_signs_no_sessions(keyed: Shop) -> None:
+    problem(keyed.http.get("/storefront/session", params={"user_id": "demo-5f"}), 403, "SESSIONS_OFF")
+
+
+def test_a_gateway_that_others_reach_is_never_free_of_tokens(tmp_path: Path) -> None:
+    with shop(tmp_path, host="0.0.0.0", token_free=True) as found:
+        for method, path in USER_CALLS:
+            problem(found.http.request(method, path), 401, "TOKEN_MISSING")
+
+
+@pytest.mark.parametrize(
+    "host", ["[", "[::1", "a b", "exa[mple", "a/b", "user@host", "", "x" * 300, "host:port", "host:99999"]
+)
+def test_a_host_that_is_none_is_refused(keyless: Shop, host: str) -> None:
+    for path in ("/", "/v1/products", COLOURS, "/storefront/session?user_id=demo-5f", "/healthz"):
+        problem(keyless.http.get(path, headers={"Host": host}), 400, "HOST_INVALID")
+
+
+@pytest.mark.parametrize("origin", ["http://[", "[", "null", "http://", "//", "http://a b"])
+def test_an_origin_that_is_none_is_a_foreign_one(keyless: Shop, origin: str) -> None:
+    headers = {"Origin": origin}
+    problem(keyless.http.get("/storefront/session?user_id=demo-5f", headers=headers), 403, "FOREIGN_ORIGIN")
+    assert keyless.http.get("/v1/products", headers=headers).status_code == 200
 
 
 def test_off_loopback_the_shops_key_signs_no_sessions(tmp_path: Path) -> None:

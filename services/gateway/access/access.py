@@ -5,12 +5,15 @@ import secrets
 from typing import Final, Self
 from urllib.parse import urlsplit
 
+import structlog
 from starlette.requests import Request
 
 from services.gateway.access.tokens import Tokens
 from services.gateway.schema.problems import Forbidden, Unauthenticated
 from services.gateway.settings import GatewaySettings
 from services.serving.loopback import is_loopback
+
+_log = structlog.stdlib.get_logger(__name__)
 
 DEMO_PREFIX: Final = "demo-"
 
@@ -42,12 +45,18 @@ class Access:
         keys = settings.keys()
         loopback = is_loopback(host)
         own_key = not keys and settings.storefront
+        token_free = settings.token_free and loopback
+        if token_free:
+            _log.warning("callers on this machine act for every user without a token", variable="GATEWAY_TOKEN_FREE")
+        elif settings.token_free:
+            _log.warning("tokens are needed, since others reach this gateway", host=host, variable="GATEWAY_TOKEN_FREE")
         # A random key, which signs for demo users only.
         signing = keys or ((secrets.token_urlsafe(48),) if own_key else ())
         return cls(
             Tokens(signing, settings.token_max_lifetime_s) if signing else None,
-            token_free_on_loopback=loopback and not keys,
-            sessions=settings.storefront and (loopback or own_key),
+            token_free_on_loopback=token_free,
+            # A shop's key signs no tokens for strangers: behind a proxy, everybody seems to be on this machine.
+            sessions=own_key,
             # On loopback, a foreign host name means DNS rebinding.
             local=loopback,
         )
@@ -104,10 +113,10 @@ def _is_local(request: Request) -> bool:
         return False
     try:
         address = ipaddress.ip_address(client.host)
+        # The name matters, because a foreign page can point its own name at this machine (DNS rebinding).
+        name = urlsplit(f"//{request.headers.get('host', '')}").hostname
     except ValueError:
         return False
-    # The name matters, because a foreign page can point its own name at this machine (DNS rebinding).
-    name = urlsplit(f"//{request.headers.get('host', '')}").hostname
     return address.is_loopback and name in _LOCAL_NAMES and _is_same_origin(request)
 
 
@@ -115,4 +124,4 @@ def _is_same_origin(request: Request) -> bool:
     if request.headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
         return False
     origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    return origin is None or origin.partition("://")[2] == request.headers.get("host")

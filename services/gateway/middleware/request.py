@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.concurrency.background import in_background
-from services.contract.errors import FashionError, Overloaded
+from services.contract.errors import FashionError, InvalidInput, Overloaded
 from services.gateway.schema.problems import PayloadTooLarge, problem_response
 from services.serving.telemetry import accepted_request_id, request_id_bound
 
@@ -32,6 +32,10 @@ _PAGE_POLICY: Final = (
 )
 _DATA_POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
 _ESCAPED: Final = re.compile("%(?:2[Ff]|25)")
+# A name, an IPv4 or an IPv6 address, and a port (RFC 9110, section 7.2). Some local names have underscores.
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9._~%!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{0,5}))?")
+_MAX_HOST_CHARACTERS: Final = 260
+_MAX_PORT: Final = 65_535
 # Limits of reading a refused body.
 _MAX_DISCARDED_BYTES: Final = 128 * 1024 * 1024
 _MAX_DISCARDING_S: Final = 5.0
@@ -60,6 +64,7 @@ class Edge:
         with request_id_bound(request_id):
             try:
                 with self._counted(scope["path"]):
+                    exchange.check_host()
                     exchange.check_announced_length()
                     await exchange.run(self._app)
             except FashionError as error:
@@ -117,6 +122,24 @@ class _Exchange:
     def route(self) -> str:
         """The route pattern of the path; "" without one."""
         return str(getattr(self._scope.get("route"), "path", ""))
+
+    def check_host(self) -> None:
+        """Refuses a header Host that names none, which nothing behind this needs to expect.
+
+        Raises:
+            InvalidInput: HOST_INVALID.
+        """
+        host = Headers(scope=self._scope).get("host")
+        if host is None:
+            # HTTP/1.0 needs none.
+            return
+        parts = _HOST.fullmatch(host) if len(host) <= _MAX_HOST_CHARACTERS else None
+        if parts is None or int(parts[1] or 0) > _MAX_PORT:
+            raise InvalidInput(
+                "The header Host is no name or address with an optional port; send the one that this gateway has.",
+                reason="HOST_INVALID",
+                metadata={"field": "Host"},
+            )
 
     def check_announced_length(self) -> None:
         """Refuses a body whose Content-Length is too long.
