@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from cli.contact_sheet import Mark, Section, Tile
-from cli.output import plain_table
+from cli.output import MAX_WIDTH, id_column, plain_table
 from fashion.v1 import search_pb2, types_pb2
 from services.contract.errors import NotFound
 from services.contract.values import Box
 
 if TYPE_CHECKING:
+    from cli.contact_sheet import Mark, Section
     from services.clients.search import SearchClient
 
 # Calls for photographs of a contact sheet at once.
@@ -34,16 +34,18 @@ def print_products(
     to: Console,
     products: Sequence[search_pb2.SimilarProduct],
     *,
-    marks: dict[str, Mark] | None = None,
+    marks: "dict[str, Mark] | None" = None,
 ) -> None:
     """Prints products with rank, id, name, derived type, colour and similarity, and their marks."""
     marks = marks or {}
+    # Where lines have no end, as in a pipe, nothing is cut.
+    limits = (38, 22, 16) if to.width <= MAX_WIDTH else (None, None, None)
     columns: list[tuple[str, dict[str, object]]] = [
         ("#", {"justify": "right"}),
-        ("id", {"max_width": 20}),
-        ("name", {"ratio": None, "max_width": 38, "min_width": 16}),
-        ("derived type", {"max_width": 22}),
-        ("colour", {"max_width": 16}),
+        ("id", id_column([similar.product.id for similar in products])),
+        ("name", {"ratio": None, "max_width": limits[0], "min_width": 16}),
+        ("derived type", {"max_width": limits[1]}),
+        ("colour", {"max_width": limits[2]}),
         ("similarity", {"justify": "right"}),
     ]
     if marks:
@@ -70,7 +72,7 @@ def print_answer(
     to: Console,
     response: search_pb2.FindSimilarResponse,
     *,
-    marks: dict[str, Mark] | None = None,
+    marks: "dict[str, Mark] | None" = None,
     classification: bool = True,
 ) -> None:
     """Prints the classification of a photograph, the products, and the scope of the search.
@@ -136,9 +138,12 @@ async def contact_section(
     query_picture: bytes | None,
     query_caption: Sequence[str],
     region: Box | None = None,
-    marks: dict[str, Mark] | None = None,
-) -> Section:
+    marks: "dict[str, Mark] | None" = None,
+) -> "Section":
     """Fetches the photographs of an answer, and returns it as a section of a contact sheet."""
+    # Drawing takes long to import.
+    from cli.contact_sheet import Section, Tile
+
     ids = [similar.product.id for similar in response.products]
     pictures = await photographs(client, ids)
     marks = marks or {}

@@ -1,6 +1,5 @@
 """The connection of a command to the server, and the option that names the server."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -42,6 +41,8 @@ def with_client(server: str, work: Callable[["SearchClient"], Coroutine[Any, Any
     Raises:
         FashionError: the server refuses, or does not answer.
     """
+    # `--help` does without it.
+    import asyncio
 
     async def connect_and_work() -> Result:
         async with connected(server) as client:

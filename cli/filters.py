@@ -85,7 +85,6 @@ def build_filter(
         InvalidInput: exact colours and families were both named, which one filter cannot hold.
     """
     from fashion.v1 import search_pb2
-    from services.serving.conversion import gender_to_proto
 
     if (colour or not_colour) and (colour_family or not_colour_family):
         raise InvalidInput(
@@ -95,6 +94,8 @@ def build_filter(
         )
     condition = search_pb2.Filter()
     if gender:
+        from services.serving.conversion import gender_to_proto
+
         condition.gender.any_of.extend(gender_to_proto(each) for each in gender)
     for attribute, values in labels.items():
         if values:

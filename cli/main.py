@@ -2,11 +2,13 @@
 
 import importlib
 import importlib.util
+import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -14,6 +16,9 @@ from typer.core import TyperCommand, TyperGroup
 from services.contract.errors import FashionError
 
 DEBUG_VARIABLE = "FASHION_DEBUG"
+
+# --color is another spelling of --colour, in every command.
+_AMERICAN = re.compile(r"^(--(?:\w+-)*)color(?=$|[-=])")
 
 _HELP = """Find similar products in a fashion shop, for a product or a photograph.
 
@@ -63,6 +68,8 @@ class LazyCommand(TyperCommand):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Returns the context of the real command."""
+        end = args.index("--") if "--" in args else len(args)
+        args = [_AMERICAN.sub(r"\1colour", each) for each in args[:end]] + args[end:]
         module = importlib.import_module(self._entry.module)
         command = typer.main.get_command(getattr(module, self._entry.attribute))
         return command.make_context(info_name, args, parent=parent, **extra)
@@ -89,6 +96,15 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    from importlib import metadata
+
+    typer.echo(f"fashion {metadata.version('fashion-recommender')}")
+    raise typer.Exit
+
+
 @app.callback(
     epilog=(
         "fashion COMMAND --help explains a command, with examples.\n\n"
@@ -96,7 +112,11 @@ app = typer.Typer(
         "unavailable, overloaded or too slow: try again · 130 interrupted"
     )
 )
-def _root() -> None:
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version, and exit.")
+    ] = False,
+) -> None:
     # Typer makes a group only of a callback.
     pass
 
@@ -110,7 +130,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     Returns:
         One of the exit codes of `cli.output`.
     """
-    # Only errors need it, and it imports the protobuf runtime.
+    # Only errors need it.
     from cli import output
 
     try:
@@ -143,6 +163,10 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A character that the encoding of a stream lacks is replaced, and ends nothing.
+            stream.reconfigure(errors="replace")
     sys.exit(run())
 
 

@@ -1,16 +1,14 @@
 """The output of the command line: consoles, tables, errors in one line, exit codes, JSON."""
 
+import codecs
 import json
 import os
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +16,9 @@ from rich.text import Text
 from services.contract.errors import DeadlineExceeded, FashionError, InvalidInput, NotFound, Overloaded, Unavailable
 
 MAX_WIDTH = 100
+# More than any product needs.
+_ENDLESS = 10_000
+_MAX_ID_WIDTH = 20
 
 EXIT_OK = 0
 EXIT_ERROR = 1
@@ -26,16 +27,18 @@ EXIT_NOT_FOUND = 3
 EXIT_UNAVAILABLE = 4
 EXIT_INTERRUPTED = 130
 
-_INTEGERS_SENT_AS_TEXT = frozenset(
-    {
-        FieldDescriptor.CPPTYPE_INT64,
-        FieldDescriptor.CPPTYPE_UINT64,
-    }
-)
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 
-def console() -> Console:
-    """Returns standard output, for results, at most 100 columns wide."""
+def console(*, uncut: bool = False) -> Console:
+    """Returns standard output, for results, at most 100 columns wide.
+
+    Args:
+        uncut: whether lines have no end where programs read them.
+    """
+    if uncut and not sys.stdout.isatty():
+        return Console(width=_ENDLESS, highlight=False)
     return _console(stderr=False)
 
 
@@ -83,15 +86,24 @@ def print_error(message: str, reason: str | None = None) -> None:
 
 
 def print_json(document: object) -> None:
-    """Prints a JSON document on standard output, for programs."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    """Prints a JSON document on standard output, for programs: valid UTF-8, whatever the encoding of the stream."""
+    text = json.dumps(document, ensure_ascii=False, indent=2)
+    try:
+        plain = codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8" or not text.encode()
+    except UnicodeEncodeError:
+        # Half a character, such as in the name of a file that is not UTF-8.
+        plain = True
+    sys.stdout.write((json.dumps(document, indent=2) if plain else text) + "\n")
 
 
-def message_document(message: Message) -> dict[str, Any]:
+def message_document(message: "Message") -> dict[str, Any]:
     """Returns a message as proto3 JSON with the protos' field names, but with 64-bit integers as numbers.
 
     An optional field without a value is absent; lists and plain values are always there.
     """
+    # Only JSON needs it, and it takes long to import.
+    from google.protobuf.json_format import MessageToDict
+
     document: dict[str, Any] = MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
@@ -99,20 +111,28 @@ def message_document(message: Message) -> dict[str, Any]:
     return document
 
 
-def _unquote_integers(message: Message, document: dict[str, Any]) -> None:
+def _unquote_integers(message: "Message", document: dict[str, Any]) -> None:
+    from google.protobuf.descriptor import FieldDescriptor
+
     for field in message.DESCRIPTOR.fields:
         if field.name not in document:
             continue
         value = getattr(message, field.name)
         shown = document[field.name]
         parts = list(zip(value, shown, strict=True)) if isinstance(shown, list) else [(value, shown)]
-        if field.cpp_type in _INTEGERS_SENT_AS_TEXT:
+        if field.cpp_type in (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64):
             numbers = [int(text) for _, text in parts]
             document[field.name] = numbers if isinstance(shown, list) else numbers[0]
         elif field.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE:
             for part, its_document in parts:
                 if isinstance(its_document, dict):
                     _unquote_integers(part, its_document)
+
+
+def id_column(ids: Sequence[str]) -> dict[str, Any]:
+    """Returns Rich's options for a column of ids: none is cut, and long ones are folded where lines end."""
+    width = min(max(map(len, ids), default=0), _MAX_ID_WIDTH)
+    return {"min_width": width, "no_wrap": False, "overflow": "fold"}
 
 
 def plain_table(columns: Sequence[tuple[str, dict[str, Any]]], rows: Iterable[Sequence[str | Text]]) -> Table:

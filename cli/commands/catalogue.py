@@ -10,6 +10,7 @@ from cli import filters
 from cli.commands.serve import DEFAULT_DATA_DIR, DataDir
 from cli.connection import DEFAULT_SERVER, AsJson, Server, with_client
 from cli.files import unwritable, write_file
+from cli.labels import filter_labels, in_any_case
 from services.contract.errors import FashionError, InvalidInput, NotFound
 
 if TYPE_CHECKING:
@@ -121,9 +122,10 @@ def list_products(
         documents = [output.message_document(product) for product in products]
         output.print_json({"products": documents, "total_size": total})
         return
-    to = output.console()
+    to = output.console(uncut=True)
     rows = [(product.id, product.name or "–", product.derived_type, product.base_colour or "–") for product in products]
-    columns: list[tuple[str, dict[str, object]]] = [("id", {}), ("name", {}), ("derived type", {}), ("colour", {})]
+    ids = output.id_column([product.id for product in products])
+    columns: list[tuple[str, dict[str, object]]] = [("id", ids), ("name", {}), ("derived type", {}), ("colour", {})]
     if rows:
         to.print(output.plain_table(columns, rows))
     to.print(f"{len(products):,} of {total:,} products", style="dim")
@@ -250,6 +252,7 @@ def make_map(
         ColourBy,
         typer.Option(
             "--colour-by",
+            case_sensitive=False,
             metavar="ATTRIBUTE",
             help=f"Colour the drawing by {', '.join(each.value for each in ColourBy)}.",
         ),
@@ -303,9 +306,11 @@ async def _first_products(
     client: "SearchClient", chosen: "search_pb2.Filter | None", limit: int
 ) -> "tuple[list[types_pb2.Product], int]":
     products: list[types_pb2.Product] = []
+    labels = list(filter_labels(chosen)) if chosen is not None else []
     token = ""
     while True:
-        page = await client.list_products(chosen, page_size=min(500, limit - len(products)), page_token=token)
+        size = min(500, limit - len(products))
+        page = await in_any_case(lambda: client.list_products(chosen, page_size=size, page_token=token), labels)  # noqa: B023
         products += page.products
         token = page.next_page_token
         if not token or len(products) >= limit:

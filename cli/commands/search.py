@@ -1,5 +1,6 @@
 """`fashion search`: products similar to a product or a photograph."""
 
+import os
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ import typer
 from cli import filters
 from cli.connection import DEFAULT_SERVER, AsJson, Server, with_client
 from cli.files import read_file, unwritable
+from cli.labels import filter_labels, in_any_case
 from services.contract.errors import InvalidInput
 from services.contract.values import Box
 
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
+# Also suffixes that the server refuses: it says why better than that there is no such product.
+_PHOTOGRAPHS = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".heic", ".heif", ".gif", ".bmp", ".tif", ".tiff")
+)
 _QUERY = "The query: a product or a photograph"
 _STEER = "Who asks, and where to search"
 
@@ -33,8 +39,9 @@ class Scope(Enum):
 @app.command(
     epilog=(
         "Examples:\n\n"
-        "fashion search --product-id 1001 --colour Blue\n\n"
-        "fashion search --image photo.jpg --user anna --top-k 5 --contact-sheet out.png\n\n"
+        "fashion search 1001 --colour blue\n\n"
+        "fashion search photo.jpg --user anna --top-k 5 --contact-sheet out.png\n\n"
+        "Letter case does not count in labels; --color is another spelling of --colour.\n\n"
         "--json prints fashion.v1.FindSimilarResponse (protos/fashion/v1/search.proto) with the field names of that "
         "file: products, each with product and similarity; applied; classification, for a photograph. It is proto3 "
         "JSON, but 64-bit integers are numbers.\n\n"
@@ -45,6 +52,14 @@ class Scope(Enum):
 @filters.filter_options("chosen")
 def search(
     *,
+    query: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="QUERY",
+            show_default=False,
+            help="A photograph, if it is a file or named as one (photo.jpg, ./photo), else the id of a product.",
+        ),
+    ] = None,
     product_id: Annotated[
         str | None,
         typer.Option("--product-id", metavar="ID", help="Search for products like this one.", rich_help_panel=_QUERY),
@@ -54,9 +69,6 @@ def search(
         typer.Option(
             "--image",
             metavar="FILE",
-            exists=True,
-            dir_okay=False,
-            readable=True,
             help="Search for products like this photograph: JPEG, PNG or WebP.",
             rich_help_panel=_QUERY,
         ),
@@ -108,6 +120,7 @@ def search(
         typer.Option(
             "--scope",
             metavar="SCOPE",
+            case_sensitive=False,
             help="predicted-type, inventory or auto: the inventory for a product, the predicted type for a photograph.",
             rich_help_panel=_STEER,
         ),
@@ -132,6 +145,10 @@ def search(
     """Find products similar to a product or a photograph, the most similar first."""
     from fashion.v1 import search_pb2
 
+    if query is not None:
+        if product_id is not None or image is not None:
+            raise InvalidInput("Name one query: QUERY, --product-id or --image.", reason="QUERY_MISSING")
+        product_id, image = (None, Path(query)) if _names_a_file(query) else (query, None)
     request = search_pb2.FindSimilarRequest(
         liked_product_ids=liked or [],
         disliked_product_ids=disliked or [],
@@ -148,10 +165,16 @@ def search(
     _set_scope(request, scope, derived_type)
 
     async def work(client: "SearchClient") -> None:
-        response = await client.find_similar(request)
+        labels = [*filter_labels(request.filter), request.derived_types]
+        response = await in_any_case(lambda: client.find_similar(request), labels)
         await _show(client, request, response, image=image, as_json=as_json, contact_sheet=contact_sheet)
 
     with_client(server, work)
+
+
+def _names_a_file(query: str) -> bool:
+    path = Path(query)
+    return path.suffix.lower() in _PHOTOGRAPHS or os.sep in query or path.is_file()
 
 
 def parse_region(text: str) -> Box:
@@ -174,10 +197,10 @@ def _set_query(
     request: "search_pb2.FindSimilarRequest", product_id: str | None, image: Path | None, region: str | None
 ) -> None:
     if (product_id is None) == (image is None):
-        raise InvalidInput("Name either --product-id or --image.", reason="QUERY_MISSING")
+        raise InvalidInput("Name a photograph or the id of a product.", reason="QUERY_MISSING")
     if product_id is not None:
         if region is not None:
-            raise InvalidInput("The option --region needs --image.", reason="REGION_INVALID")
+            raise InvalidInput("The option --region needs a photograph.", reason="REGION_INVALID")
         request.product_id = product_id
     if image is not None:
         request.image.content = read_file(image)
@@ -214,9 +237,8 @@ async def _show(
     contact_sheet: Path | None,
 ) -> None:
     from cli import answers, output
-    from cli.contact_sheet import write_contact_sheet
 
-    to = output.console()
+    to = output.console(uncut=True)
     if as_json:
         output.print_json(output.message_document(response))
     if image is not None:
@@ -228,7 +250,9 @@ async def _show(
     else:
         product = (await client.get_product(request.product_id)).product
         caption = [product.id, product.name, product.derived_type, product.base_colour]
-        picture = (await answers.photographs(client, [product.id]))[product.id]
+        picture = None
+        if contact_sheet is not None:
+            picture = (await answers.photographs(client, [product.id]))[product.id]
         title = f"Similar to {answers.describe_product(product)}"
     narrowed = filters.describe_filter(request.filter if request.HasField("filter") else None)
     if not as_json:
@@ -237,6 +261,8 @@ async def _show(
             to.print(f"Filter: {narrowed}", markup=False)
         answers.print_answer(to, response)
     if contact_sheet is not None:
+        from cli.contact_sheet import write_contact_sheet
+
         region = request.image.region if request.image.HasField("region") else None
         section = await answers.contact_section(
             client,

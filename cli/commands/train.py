@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.contract.errors import InvalidInput
+
 if TYPE_CHECKING:
     from offline.train import Stage
 
@@ -86,6 +88,9 @@ def train(
     licence: Annotated[str, typer.Option(help="Its licence, for the model card.")] = "not stated",
 ) -> None:
     """Train a network and write its bundle with a model card; go on where an earlier run stopped."""
+    for path in (dataset, *(extra or ())):
+        if not path.exists():
+            raise InvalidInput(f"There is no file or folder {path}.", reason="DATASET_NOT_FOUND")
     # Threads that spin while they wait starve whatever else runs on the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 import typer
 
 from cli.connection import DEFAULT_SERVER, AsJson, Server, with_client
+from cli.labels import in_any_case
 
 if TYPE_CHECKING:
     from fashion.v1 import search_pb2
+    from services.clients.search import SearchClient
 
 app = typer.Typer(
     help="Change and show the colours that a user dislikes. Searches for that user leave them out.",
@@ -45,7 +47,10 @@ def dislike(
     server: Server = DEFAULT_SERVER,
 ) -> None:
     """Remember that a user dislikes some colours, each with its family."""
-    changed = with_client(server, lambda client: client.add_disliked_colours(user, colours, exact=exact))
+    changed = with_client(
+        server,
+        lambda client: in_any_case(lambda: client.add_disliked_colours(user, colours, exact=exact), [colours]),
+    )
     _show(user, changed, as_json)
 
 
@@ -56,8 +61,14 @@ def dislike(
 )
 def undislike(user: User, colours: ColourNames, as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:
     """Forget that a user dislikes some colours; name them as they were added."""
-    changed = with_client(server, lambda client: client.remove_disliked_colours(user, colours))
-    _show(user, changed, as_json)
+
+    async def work(client: "SearchClient") -> "search_pb2.RemoveDislikedColoursResponse":
+        disliked = [each.colour for each in (await client.list_disliked_colours(user)).colours]
+        named = {colour.casefold() for colour in colours}
+        stored = [colour for colour in disliked if colour.casefold() in named]
+        return await client.remove_disliked_colours(user, stored or colours)
+
+    _show(user, with_client(server, work), as_json)
 
 
 @app.command(

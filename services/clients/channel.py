@@ -10,8 +10,7 @@ import grpc
 from services.concurrency import deadline
 from services.contract.errors import FashionError, Upstream
 from services.serving.loopback import channel_options
-from services.serving.status import error_from
-from services.serving.telemetry import REQUEST_ID_KEY, current_request_id
+from services.serving.request_id import REQUEST_ID_KEY, current_request_id
 
 _Response = TypeVar("_Response")
 
@@ -105,6 +104,9 @@ async def send(method: Callable[..., Awaitable[_Response]], request: object, *, 
 
 def error_of(error: grpc.aio.AioRpcError) -> FashionError | None:
     """Returns the category of a failed call; None for codes that our services never answer on purpose."""
+    # Only a call that fails needs the messages of Google's details.
+    from services.serving.status import error_from
+
     return error_from(error.code(), error.details() or "", error.trailing_metadata() or ())
 
 

@@ -10,7 +10,6 @@ from typing import Any, Final, Self
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fashion.v1 import search_pb2, search_pb2_grpc
 from services.clients.channel import error_of, open_channel, send
@@ -138,6 +137,8 @@ class SearchClient(SearchCalls):
         raise NotReady(f"Search at {self._target} is not ready after {timeout_s:.0f} s.", reason="SEARCH_NOT_READY")
 
     async def _says_serving(self, timeout_s: float, *, wait_for_ready: bool, name: str = SERVICE_NAME) -> bool:
+        from grpc_health.v1 import health_pb2, health_pb2_grpc
+
         stub: Any = health_pb2_grpc.HealthStub(self._channel)  # type: ignore[no-untyped-call,unused-ignore]
         request = health_pb2.HealthCheckRequest(service=name)
         answer = await stub.Check(request, timeout=timeout_s, wait_for_ready=wait_for_ready)

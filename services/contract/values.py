@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    # At run time, callers of the services need no arrays.
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Gender(Enum):
@@ -62,7 +65,7 @@ class Embedding:
         model_version: the content hash of the bundle that computed it.
     """
 
-    values: NDArray[np.float32]
+    values: "NDArray[np.float32]"
     model_version: str
 
 
@@ -161,4 +164,4 @@ class CandidateSet:
     genders: tuple[Gender, ...]
     article_types: tuple[str, ...]
     product_ids: tuple[str, ...]
-    embeddings: NDArray[np.float32]
+    embeddings: "NDArray[np.float32]"

@@ -3,8 +3,6 @@
 from types import MappingProxyType
 from typing import Final
 
-import numpy as np
-
 from fashion.v1 import embedder_pb2, types_pb2
 from services.contract.errors import FashionError
 from services.contract.values import (
@@ -69,6 +67,8 @@ def photograph_to_proto(value: Photograph) -> types_pb2.Image:
 
 def embedding_from_proto(message: types_pb2.Embedding) -> Embedding:
     """Unpacks an embedding, unchecked; check those of callers with `services.contract.embedding`."""
+    import numpy as np
+
     return Embedding(np.array(message.values, dtype=np.float32), message.model_version)
 
 

@@ -16,8 +16,8 @@ from google.protobuf.message import DecodeError
 
 from services.concurrency import deadline
 from services.contract.errors import InvalidInput, Overloaded
+from services.serving.request_id import REQUEST_ID_KEY, accepted_request_id, request_id_bound
 from services.serving.status import INTERNAL_REASON, shown, status_of
-from services.serving.telemetry import REQUEST_ID_KEY, accepted_request_id, request_id_bound
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -1,43 +1,16 @@
-"""Structured logs, and the request id that connects the log lines of one call across services."""
+"""Structured logs."""
 
 import logging
 import logging.config
-import re
 import sys
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Final, Literal, TextIO
+from typing import Any, Literal, TextIO
 
 import structlog
 
-REQUEST_ID_KEY: Final = "x-request-id"
-
-# Request ids that callers may send: bounded, and harmless in any log or header.
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+from services.serving.request_id import current_request_id
 
 LogFormat = Literal["json", "console"]
 LogLevel = Literal["debug", "info", "warning", "error"]
-
-
-def accepted_request_id(sent: str | bytes | None) -> str:
-    """Returns the caller's request id if it is valid (1 to 128 of A-Z a-z 0-9 . _ : / + = @ -), else a new one."""
-    if isinstance(sent, str) and _REQUEST_ID.fullmatch(sent):
-        return sent
-    return uuid.uuid4().hex
-
-
-@contextmanager
-def request_id_bound(request_id: str) -> Iterator[None]:
-    """Adds the request id to every log line inside, and to every call of another service."""
-    with structlog.contextvars.bound_contextvars(request_id=request_id):
-        yield
-
-
-def current_request_id() -> str | None:
-    """Returns the id of the current request; None outside of any."""
-    request_id = structlog.contextvars.get_contextvars().get("request_id")
-    return request_id if isinstance(request_id, str) else None
 
 
 def configure_logging(level: LogLevel, log_format: LogFormat, *, stream: TextIO | None = None) -> None:
@@ -49,7 +22,7 @@ def configure_logging(level: LogLevel, log_format: LogFormat, *, stream: TextIO 
         stream: where to log to; standard error where not given.
     """
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
+        _with_request_id,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -83,3 +56,9 @@ def configure_logging(level: LogLevel, log_format: LogFormat, *, stream: TextIO 
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+def _with_request_id(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if (request_id := current_request_id()) is not None:
+        event.setdefault("request_id", request_id)
+    return event

@@ -1,5 +1,6 @@
 """The command line against a real stack in the background: every command, as a person would type it."""
 
+import asyncio
 import csv
 import hashlib
 import json
@@ -19,7 +20,8 @@ from PIL import Image, ImageDraw
 from cli.main import run
 from fashion.v1 import search_pb2, search_pb2_grpc, types_pb2
 from offline.dataset.rows import COLUMNS
-from tests.support.processes import free_port
+from services.clients.search import SearchClient
+from tests.support.processes import free_port, imported
 
 COLOURS = {
     "Blue": (30, 60, 200),
@@ -97,13 +99,15 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
-def fashion(home: Path, *arguments: str, timeout_s: float = 110, **variables: str) -> subprocess.CompletedProcess[str]:
+def fashion(
+    home: Path, *arguments: str, timeout_s: float = 110, encoding: str = "utf-8", **variables: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "cli", *arguments],
         cwd=home,
         env=environment(home) | variables,
         capture_output=True,
-        text=True,
+        encoding=encoding,
         timeout=timeout_s,
         check=False,
     )
@@ -274,6 +278,54 @@ def test_a_photograph_is_recognised_and_drawn_onto_a_sheet(
     everywhere = as_json(capsys, "search", "--image", str(photograph), "--scope", "inventory", "-k", "100")
     assert isinstance(everywhere, dict)
     assert len(everywhere["products"]) == 54
+
+
+def test_a_query_may_stand_alone_and_labels_in_any_letter_case(
+    stack: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--colour", "BLUE", "--article-type", "tshirts", "--derived-type", "men tshirts")
+    exact = ("--colour", "Blue", "--article-type", "Tshirts", "--derived-type", "Men Tshirts")
+    assert as_json(capsys, "search", "102", *options) == as_json(capsys, "search", "--product-id", "102", *exact)
+    photograph = str(stack.dataset / "images" / "200.png")
+    assert as_json(capsys, "search", photograph) == as_json(capsys, "search", "--image", photograph)
+    listed = as_json(capsys, "catalogue", "list", "--color", "navy blue", "--limit", "2")
+    assert listed == as_json(capsys, "catalogue", "list", "--colour", "Navy Blue", "--limit", "2")
+    assert "dislikes Navy Blue" in call(capsys, "users", "dislike", "bob", "navy blue")
+    assert "dislikes no colour" in call(capsys, "users", "undislike", "bob", "NAVY BLUE")
+
+
+def test_a_pipe_of_any_encoding_gets_whole_ids_and_names(stack: Stack) -> None:
+    product = types_pb2.Product(
+        id="i" * 128, gender="GENDER_MEN", article_type="Kimonos", sub_category="Topwear", name="着物 " + "long " * 30
+    )
+    image = types_pb2.Image(content=(stack.dataset / "images" / "102.png").read_bytes())
+    row = search_pb2.ProductRow(product=product, image=image)
+
+    async def put() -> None:
+        async with SearchClient.connect(stack.server) as client:
+            assert (await client.upsert_products([row])).results[0].status.code == 0
+
+    asyncio.run(put())
+    at = ("--server", stack.server)
+    try:
+        for command in (("catalogue", "list"), ("search", "102", "-k", "60")):
+            for encoding in ("cp1252", "utf-8"):
+                text = fashion(stack.home, *command, *at, PYTHONIOENCODING=encoding, encoding=encoding)
+                assert text.returncode == 0, text.stderr
+                (line,) = [line for line in text.stdout.splitlines() if product.id in line]
+                assert product.name.strip().encode(encoding, "replace").decode(encoding) in line
+                document = fashion(stack.home, *command, "--json", *at, PYTHONIOENCODING=encoding)
+                assert document.returncode == 0, document.stderr
+                assert product.name.strip() in {
+                    each.get("product", each)["name"] for each in json.loads(document.stdout)["products"]
+                }
+    finally:
+        assert fashion(stack.home, "catalogue", "delete", product.id, *at).returncode == 0
+
+
+def test_an_answered_search_has_imported_nothing_heavy(stack: Stack) -> None:
+    heavy = {"numpy", "PIL", "structlog", "pandas", "tensorflow", "google.protobuf.json_format"}
+    assert imported(["search", "102", "--colour", "blue", "--server", stack.server], 0) & heavy == set()
 
 
 def test_a_dislike_is_kept_and_forgotten(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,6 +39,18 @@ def run_to_end(module: str, **environment: str) -> tuple[int, str]:
         return status, log.read().decode()
 
 
+def imported(arguments: list[str], code: int) -> set[str]:
+    """Runs a command in a process of its own; returns the modules that it has imported."""
+    script = (
+        "import sys; from cli.main import run; code = run(sys.argv[1:]); "
+        "print('imported', *sys.modules, file=sys.stderr); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("imported")]
+    return set(line.split()[1:])
+
+
 @dataclass
 class Service:
     """A service that can be started, stopped, killed and started again on the same port."""

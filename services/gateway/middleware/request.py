@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.concurrency.background import in_background
 from services.contract.errors import FashionError, InvalidInput, Overloaded
 from services.gateway.schema.problems import PayloadTooLarge, problem_response
-from services.serving.telemetry import accepted_request_id, request_id_bound
+from services.serving.request_id import accepted_request_id, request_id_bound
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -1,7 +1,11 @@
 """The command line without a server: help, usage, exit codes, and what options become."""
 
+import json
+import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ from rich.markup import MarkupError
 
 from cli import answers, filters, main, output
 from cli.commands.search import parse_region
+from cli.labels import in_any_case
 from cli.main import ENTRIES
 from fashion.v1 import search_pb2, types_pb2
 from services.contract.errors import (
@@ -23,7 +28,10 @@ from services.contract.errors import (
     Upstream,
 )
 from services.contract.values import Box, Gender
+from tests.support.processes import imported
 
+# What no command that merely asks a server needs.
+HEAVY = {"numpy", "PIL", "structlog", "pandas", "sklearn", "tensorflow", "faiss", "openvino", "fastapi", "redis"}
 COMMANDS = ("demo", "serve", "stop", "ingest", "search", "catalogue", "users")
 
 
@@ -40,16 +48,118 @@ def said(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
     return captured.out, captured.err
 
 
-def test_help_lists_every_command_without_importing_what_they_need() -> None:
-    code = (
-        "import sys; from cli.main import run; code = run(['--help']); "
-        "heavy = {'tensorflow', 'grpc', 'pandas', 'sklearn', 'PIL', 'faiss'} & set(sys.modules); "
-        "print(sorted(heavy), file=sys.stderr); sys.exit(code)"
+def test_help_lists_every_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "--help"], capture_output=True, text=True, timeout=60, check=True
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     for entry in ENTRIES:
         assert entry.name in done.stdout
-    assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "unneeded"),
+    [
+        (["--help"], 0, HEAVY | {"asyncio", "grpc", "google", "cli.commands.search"}),
+        (["--version"], 0, HEAVY | {"asyncio", "grpc", "google"}),
+        (["search", "--help"], 0, HEAVY | {"asyncio", "grpc", "google"}),
+        (["search", "1"], 4, HEAVY),
+        (["users", "list", "anna"], 4, HEAVY),
+        (["catalogue", "list", "--colour", "Blue"], 4, HEAVY),
+        (["stop", "--data-dir", "/nowhere"], 0, HEAVY | {"grpc", "google"}),
+        (["train", "/nowhere"], 2, HEAVY | {"asyncio", "grpc", "google"}),
+    ],
+)
+def test_a_command_imports_nothing_heavy_that_it_does_not_need(
+    arguments: list[str], code: int, unneeded: set[str]
+) -> None:
+    assert imported(arguments, code) & unneeded == set()
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    done = subprocess.run([sys.executable, "-m", "cli", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"fashion {metadata.version('fashion-recommender')}\n"
+
+
+def test_a_data_set_that_is_not_there_is_told_before_training_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["train", "/nowhere.zip"], ["train", ".", "--extra", "/nowhere.zip"]):
+        assert main.run(arguments) == output.EXIT_BAD_INPUT
+        assert "There is no file or folder /nowhere.zip. (DATASET_NOT_FOUND)" in said(capsys)[1]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
+def test_what_an_encoding_lacks_is_replaced_in_text_and_escaped_in_json(encoding: str) -> None:
+    script = (
+        "import sys; from cli import main, output; "
+        "main.app = lambda **_: (output.print_json({'name': 'Té 着物 \\udcff'}), output.console().print('Té 着物 …')); "
+        "main.main()"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, env=environment, timeout=60)
+    assert done.returncode == 0, done.stderr
+    *document, text = done.stdout.splitlines()
+    # JSON is read as UTF-8 by whoever reads it.
+    assert json.loads(b"".join(document).decode("utf-8")) == {"name": "Té 着物 \udcff"}
+    assert text == "Té 着物 …".encode(encoding, errors="replace")
+
+
+def test_an_american_spelling_is_the_same_option(capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--color", "--color-family", "--not-color", "--not-color-family"):
+        assert main.run(["search", "1", option, "Blue"]) == output.EXIT_UNAVAILABLE, said(capsys)[1]
+    assert main.run(["search", "1", "--color=Blue"]) == output.EXIT_UNAVAILABLE
+    said(capsys)
+    assert main.run(["search", "1", "--colors", "Blue"]) == output.EXIT_BAD_INPUT
+
+
+@pytest.mark.parametrize(
+    ("query", "what"),
+    [
+        ("10014", "SEARCH_UNAVAILABLE"),
+        ("a.b", "SEARCH_UNAVAILABLE"),
+        (__file__, "SEARCH_UNAVAILABLE"),
+        ("photo.JPG", "Cannot read photo.JPG: No such file"),
+        ("photo.heic", "Cannot read photo.heic: No such file"),
+        ("./10014", "Cannot read 10014: No such file"),
+        (".", "SEARCH_UNAVAILABLE"),
+        ("/", "Cannot read /: Is a directory"),
+    ],
+)
+def test_a_query_is_a_photograph_where_it_names_a_file(
+    query: str, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(["search", query]) != output.EXIT_OK
+    assert what in said(capsys)[1]
+
+
+class Strict:
+    """Knows labels in one spelling only, and names the nearest one, as the server does."""
+
+    known = ("Blue", "Navy Blue", "Tshirts")
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def __call__(self, values: Sequence[str]) -> list[str]:
+        self.calls += 1
+        for value in values:
+            if value not in self.known:
+                near = sorted(self.known, key=lambda known: known.casefold() != value.casefold())
+                metadata = {"value": value[:64], "nearest": ", ".join(near)}
+                raise InvalidInput(f"no {value}", reason="FILTER_VALUE_UNKNOWN", metadata=metadata)
+        return list(values)
+
+
+async def test_a_label_counts_in_any_letter_case() -> None:
+    strict, labels = Strict(), [["blue", "NAVY blue"], ["tshirts"]]
+    assert await in_any_case(lambda: strict([*labels[0], *labels[1]]), labels) == ["Blue", "Navy Blue", "Tshirts"]
+    assert strict.calls == 4
+
+
+@pytest.mark.parametrize("label", ["blu", "blues", "navyblue", ""])
+async def test_another_spelling_is_still_refused(label: str) -> None:
+    strict, labels = Strict(), [[label]]
+    with pytest.raises(InvalidInput, match=f"no {label}"):
+        await in_any_case(lambda: strict(labels[0]), labels)
+    assert strict.calls == 1
 
 
 @pytest.mark.parametrize("command", COMMANDS)

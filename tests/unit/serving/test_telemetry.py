@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from services.serving.telemetry import accepted_request_id, configure_logging, current_request_id, request_id_bound
+from services.serving.request_id import accepted_request_id, current_request_id, request_id_bound
+from services.serving.telemetry import configure_logging
 
 
 @pytest.fixture(autouse=True)
