@@ -308,7 +308,7 @@ def test_a_pipe_of_any_encoding_gets_whole_ids_and_names(stack: Stack) -> None:
     asyncio.run(put())
     at = ("--server", stack.server)
     try:
-        for command in (("catalogue", "list"), ("search", "102", "-k", "60")):
+        for command in (("catalogue", "list", "--limit", "100"), ("search", "102", "-k", "60")):
             for encoding in ("cp1252", "utf-8"):
                 text = fashion(stack.home, *command, *at, PYTHONIOENCODING=encoding, encoding=encoding)
                 assert text.returncode == 0, text.stderr
