@@ -9,3 +9,12 @@ document.addEventListener("similar-items:select", (event) => {
   if (product.url) return;
   document.getElementById("paid").textContent = `${product.name ?? product.id} was added (no. ${position + 1}).`;
 });
+
+// Where the element's script never arrives, its room is given back as soon as the shopper does not see it.
+addEventListener("load", () => {
+  if (window.customElements?.get("similar-items")) return;
+  const rooms = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) if (!isIntersecting) target.hidden = true;
+  });
+  for (const element of document.querySelectorAll("similar-items")) rooms.observe(element);
+});

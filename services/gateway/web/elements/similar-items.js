@@ -1,315 +1,379 @@
 /**
- * <similar-items>: products similar to one of the shop's, for any page. One file, no dependencies; see docs/element.md.
- *
- *   <script type="module" src="https://GATEWAY/elements/similar-items.js"></script>
- *   <similar-items product-id="10014" user-token="…" limit="8"></similar-items>
- *
- * It must never break a page: on any failure it hides itself and fires `similar-items:error`.
+ * <similar-items product-id="10014">: products similar to one of the shop's, for any page; see docs/element.md.
+ * It must never break a page: on any failure it hides itself and fires `similar-items:error`. Old browsers parse it.
  */
 
 const TIMEOUT_MS = 4000;
 const DEFAULT_LIMIT = 8;
 const MAX_LIMIT = 100;
+// A move of 3 pixels in a frame counts as a shift of the layout.
+const FOLD_PIXELS = 2;
 
+// A card takes the same room before it loads, and without a price.
 const STYLES = `
-:host {
-  display: block;
-  container-type: inline-size;
-  color: var(--similar-items-ink, inherit);
-  font: var(--similar-items-font, inherit);
-  --gap: var(--similar-items-gap, 16px);
-  --width: var(--similar-items-card-width, 168px);
-}
+:host { display: block; container-type: inline-size; color: var(--similar-items-ink, inherit); font: var(--similar-items-font, inherit);
+  --gap: var(--similar-items-gap, 16px); --width: var(--similar-items-card-width, 168px); --radius: var(--similar-items-radius, 8px); }
 :host([hidden]) { display: none; }
 * { box-sizing: border-box; }
+section { position: relative; }
 h2 { margin: 0 0 var(--gap); font: inherit; font-size: 1.25em; font-weight: 600; line-height: 1.3; }
-ul {
-  display: flex;
-  gap: var(--gap);
-  margin: 0;
-  padding: 4px;
-  overflow-x: auto;
-  scroll-snap-type: x proximity;
-  scroll-padding: 4px;
-  list-style: none;
-}
-li { flex: 0 0 min(var(--width), 44cqi); scroll-snap-align: start; }
-.card {
-  display: block;
-  width: 100%;
-  padding: 0;
-  border: 0;
-  border-radius: var(--similar-items-radius, 8px);
-  background: none;
-  color: inherit;
-  font: inherit;
-  text-align: start;
-  text-decoration: none;
-  cursor: pointer;
-}
+ul { display: flex; gap: var(--gap); margin: 0; padding: 4px; list-style: none;
+  overflow-x: auto; scrollbar-width: none; scroll-snap-type: x proximity; }
+ul::-webkit-scrollbar { display: none; }
+[aria-busy="true"] ul { opacity: 0.6; }
+li { flex: none; width: 44%; width: min(var(--width), 44cqi - 12px); scroll-snap-align: start; }
+.card { display: block; width: 100%; padding: 0; border: 0; border-radius: var(--radius); background: none;
+  color: inherit; font: inherit; text-align: start; text-decoration: none; cursor: pointer; }
 .card:focus-visible { outline: 2px solid var(--similar-items-focus, Highlight); outline-offset: 2px; }
-.tile {
-  display: block;
-  position: relative;
-  aspect-ratio: 3 / 4;
-  overflow: hidden;
-  border-radius: var(--similar-items-radius, 8px);
-  background: var(--similar-items-tile, #f3f1ee);
-}
-img {
-  position: absolute;
-  inset: 0;
-  width: 100%;
-  height: 100%;
-  object-fit: contain;
-  mix-blend-mode: multiply;
-  transition: transform 0.3s ease;
-}
-.card:hover img { transform: scale(1.03); }
-.name, .price { display: block; font-size: 0.875em; line-height: 1.4; }
-.name {
-  margin-top: 8px;
-  overflow: hidden;
-  overflow-wrap: anywhere;
-  display: -webkit-box;
-  -webkit-box-orient: vertical;
-  -webkit-line-clamp: 2;
-}
-.price { color: var(--similar-items-muted, inherit); font-variant-numeric: tabular-nums; }
-.line { display: block; height: 0.8em; margin-top: 8px; border-radius: 4px; }
-.skeleton .tile, .line { background: var(--similar-items-tile, #8882); animation: wait 1.6s ease-in-out infinite; }
-.line:last-child { width: 60%; }
+.tile { display: block; position: relative; padding-top: 133.33%; overflow: hidden; border-radius: var(--radius);
+  background: var(--similar-items-tile, #f3f1ee); }
+img { position: absolute; top: 0; left: 0; width: 100%; height: 100%; object-fit: contain; mix-blend-mode: multiply; }
+.empty { position: absolute; top: 32%; bottom: 34%; left: 26%; right: 26%; background: #8b857d55;
+  clip-path: polygon(30% 0, 50% 10%, 70% 0, 100% 22%, 88% 42%, 77% 35%, 77% 100%, 23% 100%, 23% 35%, 12% 42%, 0 22%); }
+.card:hover .name { text-decoration: underline; }
+.name, .price { display: block; height: 1.4em; overflow: hidden; font-size: 0.875em; line-height: 1.4; }
+.name { height: 2.8em; margin-top: 8px; overflow-wrap: anywhere; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; }
+.price { color: var(--similar-items-muted, inherit); }
+.skeleton > * { border-radius: var(--radius); background: var(--similar-items-tile, #8882); animation: wait 1.6s ease-in-out infinite; }
+.arrow { position: absolute; top: 40%; right: 8px; width: 40px; height: 40px; padding: 0 0 4px; border: 0; border-radius: 50%;
+  background: #fff; box-shadow: 0 1px 6px #0004; color: #222; font: 26px/1 sans-serif; cursor: pointer; }
+.arrow.back { right: auto; left: 8px; }
 @keyframes wait { 50% { opacity: 0.5; } }
-@media (prefers-reduced-motion: reduce) {
-  .skeleton .tile, .line { animation: none; }
-  img { transition: none; }
-  .card:hover img { transform: none; }
-}
+@media (prefers-reduced-motion: reduce) { .skeleton > * { animation: none; } }
 `;
 
-// A constructed sheet also works on pages whose Content-Security-Policy forbids inline styles.
-const sheet = new CSSStyleSheet();
-sheet.replaceSync(STYLES);
+const views = new WeakMap();
+// Addresses of pictures that failed.
+const broken = new Set();
+let folded = 0;
 
-/** Makes an element; text is always text, never markup. */
-function make(tag, { part, className, text, ...properties } = {}, ...children) {
+/** Makes an element with attributes. Text is always text, never markup. */
+function make(tag, attributes, children = []) {
   const element = document.createElement(tag);
-  if (part) element.setAttribute("part", part);
-  if (className) element.className = className;
-  if (text !== undefined) element.textContent = text;
-  Object.assign(element, properties);
+  for (const key of Object.keys(attributes)) element.setAttribute(key, attributes[key]);
   element.append(...children);
   return element;
 }
 
-/** Returns an http(s) URL, or null: a shop's data may hold anything, "javascript:" too. */
+/** Returns an http(s) URL, or null: data may hold "javascript:". */
 function webUrl(value, base) {
-  if (typeof value !== "string" || !value) return null;
   try {
-    const url = new URL(value, base);
-    return url.protocol === "https:" || url.protocol === "http:" ? url.href : null;
-  } catch {
+    const url = new URL(text(value) || "no:", base);
+    return /^https?:$/.test(url.protocol) ? url.href : null;
+  } catch (error) {
     return null;
   }
 }
 
-/** Returns the user of a token, unchecked: the gateway checks it. Saves the page an attribute. */
+function text(...values) {
+  return values.find((value) => typeof value === "string" && value) || "";
+}
+
+/** Returns the user of a token, which the gateway checks. */
 function subjectOf(token) {
   try {
     const payload = token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/");
-    const bytes = Uint8Array.from(atob(payload), (character) => character.charCodeAt(0));
-    const { sub } = JSON.parse(new TextDecoder().decode(bytes));
-    return typeof sub === "string" ? sub : "";
-  } catch {
+    const bytes = Uint8Array.from(atob(payload), (each) => each.charCodeAt(0));
+    return text(JSON.parse(new TextDecoder().decode(bytes)).sub);
+  } catch (error) {
     return "";
   }
 }
 
 function priceText(price, language) {
-  const amount = Number(price?.amount);
-  if (!price?.currency || !Number.isFinite(amount)) return "";
+  if (!price || !price.currency || !Number.isFinite(Number(price.amount))) return "";
+  for (const locale of [language || undefined, undefined]) {
+    try {
+      return new Intl.NumberFormat(locale, { style: "currency", currency: price.currency }).format(price.amount);
+    } catch (error) {
+      // Unknown to the browser.
+    }
+  }
+  return `${price.amount} ${price.currency}`;
+}
+
+function addStyles(root) {
   try {
-    return new Intl.NumberFormat(language || undefined, { style: "currency", currency: price.currency }).format(amount);
-  } catch {
-    return `${amount} ${price.currency}`;
+    // Works where a Content-Security-Policy forbids inline styles.
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(STYLES);
+    root.adoptedStyleSheets = [sheet];
+  } catch (error) {
+    root.append(make("style", {}, [STYLES]));
+  }
+}
+
+function fire(host, name, detail) {
+  const options = { bubbles: true, composed: true, cancelable: name === "select", detail };
+  return host.dispatchEvent(new CustomEvent(`similar-items:${name}`, options));
+}
+
+/** Shows the first picture that loads. Each gets a new element, since a changed one loads again. */
+function fillTile(tile, pictures) {
+  const [first, ...others] = pictures.filter(({ src }) => src && !broken.has(src));
+  tile.textContent = "";
+  if (!first) return tile.append(make("span", { part: "placeholder", class: "empty" }));
+  const image = make("img", { part: "image", alt: "", loading: "lazy", decoding: "async", ...first });
+  image.onerror = () => {
+    broken.add(first.src);
+    fillTile(tile, others);
+  };
+  tile.append(image);
+}
+
+/** Adds buttons that scroll a list, for a pointer; keys reach the cards. */
+function addArrows(section, list) {
+  const arrow = (way, glyph, share) => {
+    const attributes = { type: "button", part: "arrow", class: `arrow ${way}`, tabindex: -1, "aria-hidden": true };
+    const button = make("button", attributes, [glyph]);
+    section.append(button);
+    button.onclick = () => list.scrollBy(share * list.clientWidth, 0);
+    return button;
+  };
+  const back = arrow("back", "‹", -0.8);
+  const on = arrow("on", "›", 0.8);
+  list.onscroll = () => {
+    const passed = Math.abs(list.scrollLeft);
+    back.hidden = passed < 8;
+    on.hidden = list.scrollWidth - list.clientWidth - passed < 8;
+  };
+  new ResizeObserver(list.onscroll).observe(list);
+}
+
+/** Loads and draws the products of one element. */
+class View {
+  constructor(host) {
+    this.host = host;
+    this.round = 0;
+  }
+
+  connect() {
+    if (!this.root) addStyles((this.root = this.host.attachShadow({ mode: "open" })));
+    if (!this.list && !this.hiding) this.showSkeletons();
+    if (this.seen) return this.reload();
+    try {
+      const near = (all) => all.some((each) => each.isIntersecting) && run(this.host, () => this.start());
+      this.observer = new IntersectionObserver(near, { rootMargin: "400px" });
+      this.observer.observe(this.host);
+    } catch (error) {
+      this.start();
+    }
+  }
+
+  start() {
+    this.seen = true;
+    this.disconnect();
+    this.reload();
+  }
+
+  disconnect() {
+    if (this.observer) this.observer.disconnect();
+    if (!this.host.isConnected) this.abort();
+  }
+
+  abort() {
+    this.round += 1;
+    clearTimeout(this.timer);
+    if (this.controller) this.controller.abort();
+  }
+
+  reload() {
+    if (this.scheduled) return;
+    this.scheduled = true;
+    Promise.resolve().then(() => {
+      this.scheduled = false;
+      if (this.host.isConnected) this.load();
+    });
+  }
+
+  attribute(name) {
+    return this.host.getAttribute(name) || "";
+  }
+
+  get gateway() {
+    return new URL(this.attribute("gateway") || import.meta.url, document.baseURI);
+  }
+
+  get limit() {
+    const limit = parseInt(this.attribute("limit"), 10);
+    return limit > 0 && limit <= MAX_LIMIT ? limit : DEFAULT_LIMIT;
+  }
+
+  async load() {
+    let round = 0;
+    try {
+      this.abort();
+      round = this.round;
+      if (!this.attribute("product-id")) throw new Error("The product-id is missing.");
+      if (this.list) this.section.setAttribute("aria-busy", true);
+      this.controller = new AbortController();
+      // Covers the response to its last byte.
+      const late = new Promise((_, reject) => {
+        const error = new Error(`The gateway timed out after ${TIMEOUT_MS / 1000} s.`);
+        this.timer = setTimeout(reject, TIMEOUT_MS, error);
+      });
+      const products = await Promise.race([this.fetch(this.controller.signal), late]);
+      if (this.round !== round) return;
+      if (products.length === 0) throw new Error("There are no similar products.");
+      this.show(products);
+    } catch (error) {
+      if (this.round === round) run(this.host, () => this.fail(error));
+    }
+  }
+
+  async fetch(signal) {
+    const token = this.attribute("user-token");
+    const user = this.attribute("user-id") || subjectOf(token);
+    const url = new URL(`/v1/products/${encodeURIComponent(this.attribute("product-id"))}/similar`, this.gateway);
+    url.searchParams.set("limit", this.limit);
+    if (user) url.searchParams.set("user_id", user);
+    const headers = token ? { Authorization: `Bearer ${token}` } : {};
+    const answer = await fetch(url.href, { headers, signal, credentials: "omit" });
+    if (!answer.ok) throw new Error(`The gateway answered ${answer.status}.`);
+    const { products } = await answer.json();
+    if (!Array.isArray(products)) throw new Error("The answer holds no products.");
+    return products.map((found) => found && found.product).filter((product) => product && text(product.id));
+  }
+
+  show(products) {
+    const cards = () => [...this.root.querySelectorAll(".card")];
+    const focused = cards().indexOf(this.root.activeElement);
+    const scrolled = focused >= 0 ? this.list.scrollLeft : 0;
+    const items = products.map((product, position) => make("li", { part: "item" }, [this.card(product, position)]));
+    this.draw(make("ul", { part: "list", role: "list" }, items), false);
+    if (focused < 0) return;
+    cards()[Math.min(focused, items.length - 1)].focus({ preventScroll: true });
+    this.list.scrollLeft = scrolled;
+  }
+
+  card(product, position) {
+    const href = webUrl(product.url, document.baseURI);
+    const source = webUrl(product.image, this.gateway);
+    const own = source && { srcset: `${source}?width=240, ${source}?width=480 2x`, src: `${source}?width=240` };
+    const tile = make("span", { part: "tile", class: "tile" });
+    fillTile(tile, [own || {}, { src: webUrl(product.image_url, document.baseURI) }]);
+    const name = text(product.name, product.derived_type, product.id);
+    const price = priceText(product.price, (this.host.closest("[lang]") || {}).lang);
+    const card = make(href ? "a" : "button", { part: "card", class: "card", [href ? "href" : "type"]: href || "button" }, [
+      tile,
+      make("span", { part: "name", class: "name" }, [name]),
+      make("span", { part: "price", class: "price" }, [price]),
+    ]);
+    card.onclick = (event) => {
+      if (!fire(this.host, "select", { product, position })) event.preventDefault();
+    };
+    return card;
+  }
+
+  showSkeletons() {
+    const parts = () => ["tile", "name", "price"].map((name) => make("span", { class: name }));
+    const item = () => make("li", { part: "skeleton", class: "skeleton" }, parts());
+    const items = Array.from({ length: Math.min(this.limit, 6) }, item);
+    this.draw(make("ul", { part: "list", "aria-hidden": true }, items), true);
+  }
+
+  draw(list, busy) {
+    if (this.unfold) this.unfold();
+    const given = this.host.getAttribute("heading");
+    const heading = given === null ? "Similar products" : given;
+    const section = make("section", { part: "section", "aria-busy": busy, "aria-label": heading || "Similar products" });
+    if (heading) section.append(make("h2", { part: "heading" }, [heading]));
+    section.append(list);
+    if (this.section) this.section.remove();
+    this.list = list;
+    this.section = this.root.appendChild(section);
+    if (!busy) addArrows(section, list);
+    // A page may hide it too.
+    if (this.hiding) this.host.hidden = this.hiding = false;
+  }
+
+  fail(error) {
+    this.abort();
+    this.list = null;
+    if (this.unfold) this.unfold();
+    this.fold();
+    fire(this.host, "error", { why: String((error && error.message) || error) });
+  }
+
+  /** Hides the element. What is below moves up slowly, since a jump would be a shift of the layout. */
+  fold() {
+    const { host, section } = this;
+    const { style } = host;
+    let next = host.nextElementSibling;
+    while (next && !next.getClientRects().length) next = next.nextElementSibling;
+    const parent = host.parentElement || document.body;
+    const below = () => (next ? next.getBoundingClientRect().top : parent.getBoundingClientRect().bottom);
+    const margin = parseFloat(getComputedStyle(host).marginBottom);
+    const { display, marginBottom } = style;
+    const before = below();
+    style.display = "none";
+    const whole = before - below();
+    let left = whole;
+    style.display = display;
+    this.unfold = () => {
+      cancelAnimationFrame(this.frame);
+      style.marginBottom = marginBottom;
+    };
+    const step = (now) => {
+      const { top } = host.getBoundingClientRect();
+      // One element moves in a frame, as the moves of several would add up.
+      if (now !== folded) left -= FOLD_PIXELS;
+      folded = now;
+      if (left > 0 && top < innerHeight && !document.hidden) {
+        style.marginBottom = `${margin - whole + left}px`;
+        this.frame = requestAnimationFrame(step);
+        return;
+      }
+      this.unfold();
+      if (section) section.remove();
+      if (!host.hidden) host.hidden = this.hiding = true;
+    };
+    if (section) section.style.visibility = "hidden";
+    step(folded);
+  }
+}
+
+/** Runs a step for an element. A failure hides it, also where the browser or the page leaves it no view. */
+function run(host, step) {
+  try {
+    const view = views.get(host);
+    if (view) step(view);
+  } catch (error) {
+    try {
+      host.hidden = true;
+      fire(host, "error", { why: String(error) });
+    } catch (second) {
+      // The page has replaced these functions.
+    }
   }
 }
 
 class SimilarItems extends HTMLElement {
-  static observedAttributes = ["product-id", "user-token", "user-id", "limit", "gateway", "heading"];
-
-  #root = this.attachShadow({ mode: "open" });
-  #observer = null;
-  #seen = false;
-  #scheduled = false;
-  #controller = null;
-
-  constructor() {
-    super();
-    this.#root.adoptedStyleSheets = [sheet];
+  static get observedAttributes() {
+    return ["product-id", "user-token", "user-id", "limit", "gateway", "heading"];
   }
 
   connectedCallback() {
-    this.#showSkeletons();
-    if (this.#seen || typeof IntersectionObserver === "undefined") {
-      this.#seen = true;
-      this.reload();
-      return;
-    }
-    this.#observer = new IntersectionObserver(
-      (entries) => {
-        if (!entries.some((entry) => entry.isIntersecting)) return;
-        this.#observer?.disconnect();
-        this.#observer = null;
-        this.#seen = true;
-        this.reload();
-      },
-      { rootMargin: "400px" },
-    );
-    this.#observer.observe(this);
+    if (!views.has(this)) views.set(this, new View(this));
+    run(this, (view) => view.connect());
   }
 
   disconnectedCallback() {
-    this.#observer?.disconnect();
-    this.#observer = null;
-    this.#controller?.abort();
+    run(this, (view) => view.disconnect());
   }
 
   attributeChangedCallback(_name, before, after) {
-    if (before !== after && this.#seen) this.reload();
+    if (before !== after) run(this, (view) => view.seen && view.reload());
   }
 
-  /** Loads the products again, such as after a change of the shopper's colours. Joins simultaneous calls. */
+  /** Loads the products again, such as after a change of colours. Joins simultaneous calls. */
   reload() {
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    queueMicrotask(() => {
-      this.#scheduled = false;
-      if (this.isConnected) void this.#load();
-    });
-  }
-
-  get #gateway() {
-    return new URL(this.getAttribute("gateway") || new URL(import.meta.url).origin, document.baseURI);
-  }
-
-  get #limit() {
-    const limit = Number.parseInt(this.getAttribute("limit") ?? "", 10);
-    return limit >= 1 && limit <= MAX_LIMIT ? limit : DEFAULT_LIMIT;
-  }
-
-  get #headingText() {
-    return this.getAttribute("heading") ?? "Similar products";
-  }
-
-  async #load() {
-    this.#controller?.abort();
-    const controller = new AbortController();
-    this.#controller = controller;
-    // Covers the response to its last byte: a gateway that hangs counts as down.
-    const timer = setTimeout(() => controller.abort(), TIMEOUT_MS);
-    try {
-      if (!this.getAttribute("product-id")) throw new Error("The product-id is missing.");
-      this.#showSkeletons();
-      const products = await this.#fetch(controller.signal);
-      if (this.#controller !== controller) return;
-      if (products.length === 0) this.#collapse("There are no similar products.");
-      else this.#show(products);
-    } catch (error) {
-      if (this.#controller === controller && this.isConnected) this.#collapse(String(error?.message ?? error));
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  async #fetch(signal) {
-    const token = this.getAttribute("user-token") ?? "";
-    const user = this.getAttribute("user-id") || subjectOf(token);
-    const id = encodeURIComponent(this.getAttribute("product-id"));
-    const url = new URL(`/v1/products/${id}/similar`, this.#gateway);
-    url.searchParams.set("limit", String(this.#limit));
-    if (user) url.searchParams.set("user_id", user);
-    const headers = { Accept: "application/json" };
-    if (token) headers.Authorization = `Bearer ${token}`;
-    const answer = await fetch(url, { headers, signal, credentials: "omit", mode: "cors" });
-    if (!answer.ok) throw new Error(`The gateway answered ${answer.status}.`);
-    const { products } = await answer.json();
-    if (!Array.isArray(products)) throw new Error("The answer holds no products.");
-    return products.map((found) => found.product).filter((product) => product && typeof product.id === "string");
-  }
-
-  #show(products) {
-    const list = make("ul", { part: "list" });
-    list.setAttribute("role", "list");
-    products.forEach((product, position) => {
-      list.append(make("li", { part: "item" }, this.#card(product, position)));
-    });
-    this.#render(list, false);
-  }
-
-  #card(product, position) {
-    const href = webUrl(product.url, document.baseURI);
-    const name = typeof product.name === "string" && product.name ? product.name : (product.derived_type ?? product.id);
-    const tile = make("span", { part: "tile", className: "tile" });
-    const source = webUrl(product.image, this.#gateway);
-    const fallback = webUrl(product.image_url, document.baseURI);
-    if (source || fallback) {
-      const image = make("img", { part: "image", alt: "", loading: "lazy", decoding: "async" });
-      image.addEventListener("error", () => {
-        image.srcset = "";
-        if (fallback && image.src !== fallback) image.src = fallback;
-        else image.remove();
-      });
-      if (source) image.srcset = `${source}?width=240, ${source}?width=480 2x`;
-      image.src = source ? `${source}?width=240` : fallback;
-      tile.append(image);
-    }
-    const card = make(href ? "a" : "button", { part: "card", className: "card" }, tile);
-    if (href) card.href = href;
-    else card.type = "button";
-    card.append(make("span", { part: "name", className: "name", text: name }));
-    const price = priceText(product.price, this.closest("[lang]")?.lang);
-    if (price) card.append(make("span", { part: "price", className: "price", text: price }));
-    card.addEventListener("click", (event) => {
-      const goOn = this.dispatchEvent(
-        new CustomEvent("similar-items:select", {
-          bubbles: true,
-          composed: true,
-          cancelable: true,
-          detail: { product, position },
-        }),
-      );
-      if (!goOn) event.preventDefault();
-    });
-    return card;
-  }
-
-  #showSkeletons() {
-    const list = make("ul", { part: "list" });
-    list.setAttribute("aria-hidden", "true");
-    for (let count = Math.min(this.#limit, 6); count > 0; count -= 1) {
-      const tile = make("span", { className: "tile" });
-      const lines = [make("span", { className: "line" }), make("span", { className: "line" })];
-      list.append(make("li", { part: "skeleton", className: "skeleton" }, tile, ...lines));
-    }
-    this.#render(list, true);
-  }
-
-  #render(list, busy) {
-    const section = make("section", { part: "section" });
-    section.setAttribute("aria-busy", String(busy));
-    section.setAttribute("aria-label", this.#headingText || "Similar products");
-    if (this.#headingText) section.append(make("h2", { part: "heading", text: this.#headingText }));
-    section.append(list);
-    this.#root.replaceChildren(section);
-    this.hidden = false;
-  }
-
-  #collapse(why) {
-    this.#root.replaceChildren();
-    this.hidden = true;
-    this.dispatchEvent(new CustomEvent("similar-items:error", { bubbles: true, composed: true, detail: { why } }));
+    run(this, (view) => view.reload());
   }
 }
 
-if (!customElements.get("similar-items")) customElements.define("similar-items", SimilarItems);
+try {
+  if (!customElements.get("similar-items")) customElements.define("similar-items", SimilarItems);
+} catch (error) {
+  // No custom elements: the tag stays empty.
+}
