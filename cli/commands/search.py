@@ -40,7 +40,7 @@ class Scope(Enum):
     epilog=(
         "Examples:\n\n"
         "fashion search 1001 --colour blue\n\n"
-        "fashion search photo.jpg --user anna --top-k 5 --contact-sheet out.png\n\n"
+        "fashion search out/demo/yellow-shirt.jpg --user anna --top-k 5 --contact-sheet out.png\n\n"
         "Letter case does not count in labels; --color is another spelling of --colour.\n\n"
         "--json prints fashion.v1.FindSimilarResponse (protos/fashion/v1/search.proto) with the field names of that "
         "file: products, each with product and similarity; applied; classification, for a photograph. It is proto3 "
@@ -57,7 +57,7 @@ def search(
         typer.Argument(
             metavar="QUERY",
             show_default=False,
-            help="A photograph, if it is a file or named as one (photo.jpg, ./photo), else the id of a product.",
+            help="A photograph, if it is a file or named as one (shirt.jpg, ./shirt), else the id of a product.",
         ),
     ] = None,
     product_id: Annotated[

@@ -257,6 +257,7 @@ def how_to_reach(server: str, storefront: str | None, data_dir: Path, example: s
         foreground: whether it runs in this process.
     """
     from cli import output
+    from cli.demo.material import EXAMPLE_PHOTOGRAPH
 
     to = output.console()
     fashion = output.command_name()
@@ -268,13 +269,14 @@ def how_to_reach(server: str, storefront: str | None, data_dir: Path, example: s
         suggestions = [
             f"{fashion} catalogue stats{option}",
             f"{fashion} search --product-id {example} --contact-sheet out.png{option}",
-            f"{fashion} search --image photo.jpg{option}",
         ]
+        if EXAMPLE_PHOTOGRAPH.is_file():
+            suggestions.append(f"{fashion} search {EXAMPLE_PHOTOGRAPH}{option}")
     to.print(f"\nThe stack answers at [bold]{server}[/bold] (gRPC, reflection on). Try:")
     for line in (*suggestions, f"grpcurl -plaintext {server} list"):
         to.print(f"  {line}", markup=False, soft_wrap=True)
     if storefront is not None:
-        to.print(f"The storefront is at [bold]{storefront}[/bold] (HTTP API: {storefront}openapi.json).")
+        to.print(f"The storefront is at [bold]{storefront}[/bold] (HTTP API: {storefront}docs).")
     to.print(f"End it with: {'Ctrl-C' if foreground else f'{fashion} stop{at}'}", markup=False)
     if not foreground:
         to.print(f"Log: {data_dir / 'stack.log'}", markup=False, soft_wrap=True)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
-DEFAULT_OUT = Path("out/demo")
 _STOREFRONT = "http://localhost:8080/"
 
 
@@ -42,8 +41,9 @@ def demo(
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for the contact sheet.")
-    ] = DEFAULT_OUT,
+        Path,
+        typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for the contact sheet and the photographs."),
+    ] = Path("out/demo"),
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="Take only the first N products.")
     ] = None,
@@ -51,7 +51,7 @@ def demo(
 ) -> None:
     """Show what it does: find similar products for a product, for a photograph, for a shopper who dislikes yellow."""
     from cli import output
-    from cli.demo.material import DEMO_HOME, demo_dataset_name, drawn_catalogue
+    from cli.demo.material import DEMO_HOME, demo_dataset_name, drawn_catalogue, leave_photographs
     from cli.stack_process import startup_errors
     from offline.dataset.rows import open_dataset
 
@@ -65,10 +65,12 @@ def demo(
         if not rows:
             raise InvalidInput(f"No row of {path} can become a product.", reason="DATASET_EMPTY")
         material = _material(opened, rows, drawn=dataset is None, to=to)
+        leave_photographs(material.photographs, out)
         with _logging_to(home / "stack.log"):
             asyncio.run(_run(opened, material, home, out / "contact-sheet.png", keep_running=keep_running, to=to))
         if not keep_running:
-            _what_next(to, None if dataset is None else home / "data")
+            example = out / material.photographs[0].file_name if material.photographs else None
+            _what_next(to, None if dataset is None else home / "data", example)
 
 
 def _material(dataset: "Dataset", rows: "tuple[Row, ...]", *, drawn: bool, to: "Console") -> "Material":
@@ -130,7 +132,7 @@ async def _run(
             if material.held_out:
                 await client.delete_products(material.held_out)
             await Story(client, to).tell(material.photographs, sheet)
-            to.print(f"\nContact sheet: [bold]{sheet}[/bold]", soft_wrap=True)
+            to.print(f"\nContact sheet: [bold]{sheet}[/bold], and the photographs beside it", soft_wrap=True)
             if keep_running:
                 to.print(f"The stack answers at {stack.target} until you press Ctrl-C. Try:")
                 if stack.storefront_url is not None:
@@ -151,8 +153,14 @@ async def _until_interrupted() -> None:
             task.uncancel()
 
 
-def _what_next(to: "Console", data_dir: Path | None) -> None:
-    """Suggests how to go on, with the catalogue in `data_dir`; None for the drawn one."""
+def _what_next(to: "Console", data_dir: Path | None, photograph: Path | None) -> None:
+    """Suggests how to go on.
+
+    Args:
+        to: the terminal.
+        data_dir: the data directory of the catalogue; None for the drawn one.
+        photograph: one that the catalogue does not hold; None where there is none.
+    """
     from cli.output import command_name
 
     fashion = command_name()
@@ -166,7 +174,7 @@ def _what_next(to: "Console", data_dir: Path | None) -> None:
     to.print("\nNothing is left running. Go on with:", style="bold")
     for command, meaning in (
         stay,
-        (f"{fashion} search --image photo.jpg", "search with a photograph of your own"),
+        *([(f"{fashion} search {photograph}", "search with this photograph, or with your own")] if photograph else []),
         (f"{fashion} ingest PATH", "put your own products into it"),
         (f"{fashion} COMMAND --help", "explain a command, with examples"),
     ):

@@ -1,6 +1,7 @@
 """The material of the demo: the drawn catalogue, or a data set with a few products held out."""
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from services.clients.search import SearchClient
 
 DEMO_HOME = Path("var/demo")
+# What the demo leaves behind. The examples of README and docs name one of its photographs.
+DEMO_OUT = Path("out/demo")
+EXAMPLE_PHOTOGRAPH = DEMO_OUT / "yellow-shirt.jpg"
 SEED = 7
 PRODUCTS = 480
 HELD_OUT = 12
@@ -39,6 +43,7 @@ class HeldOut:
         derived_type: such as "Men Tshirts".
         sub_category: such as "Topwear".
         colour: the main colour; None where it is unknown.
+        file_name: the name of the file that the demo leaves, such as "1163.jpg".
     """
 
     name: str
@@ -46,6 +51,7 @@ class HeldOut:
     derived_type: str
     sub_category: str
     colour: str | None
+    file_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,8 @@ def held_out_material(dataset: Dataset, rows: Sequence[Row]) -> Material:
             row.derived_type,
             row.sub_category,
             row.base_colour,
+            # An id may hold a slash.
+            re.sub(r"[^\w.-]", "_", row.id) + ".jpg",
         )
         for row in held_out
     )
@@ -134,9 +142,17 @@ def drawn_photographs() -> tuple[HeldOut, ...]:
             derived_type(Gender(held_out.spec.gender), held_out.spec.article_type),
             held_out.spec.sub_category,
             held_out.spec.base_colour,
+            f"{held_out.name}.jpg",
         )
         for held_out in held_out_photographs(seed=SEED)
     )
+
+
+def leave_photographs(photographs: Sequence[HeldOut], folder: Path) -> None:
+    """Writes photographs into a folder, for people to search with."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for photograph in photographs:
+        (folder / photograph.file_name).write_bytes(photograph.content)
 
 
 def demo_dataset_name(path: Path) -> str:
@@ -170,9 +186,14 @@ def _drawn(folder: Path) -> Path:
 async def fill_if_empty(client: "SearchClient", folder: Path, to: Console) -> None:
     """Puts the drawn catalogue into an empty catalogue, or goes on with an earlier fill that was interrupted.
 
+    Leaves the photographs that the examples name in `DEMO_OUT`.
+
     Raises:
         FashionError: the server refused, or does not answer.
     """
+    if not EXAMPLE_PHOTOGRAPH.is_file():
+        with to.status("Drawing photographs to search with …"):
+            leave_photographs(drawn_photographs(), DEMO_OUT)
     count = (await client.get_index()).product_count
     if count:
         # A fill that was interrupted has left its drawings.

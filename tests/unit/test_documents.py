@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import typer.main
 
+from cli.demo.material import EXAMPLE_PHOTOGRAPH
 from cli.main import ENTRIES
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +70,11 @@ class TestDocument:
         for text in quoted(document):
             path = re.fullmatch(rf"(?:{tops})/[\w./-]+", text)
             assert path is None or "NAME" in text or (ROOT / text).exists(), text
+
+    def test_photographs_are_those_that_the_demo_leaves(self, document: Path) -> None:
+        for text in examples(document):
+            for photograph in re.findall(r"""(?:@|--image |search |open\(")([\w./-]+\.(?:jpe?g|png|webp))""", text):
+                assert Path(photograph) == EXAMPLE_PHOTOGRAPH, text
 
     def test_make_targets_exist(self, document: Path) -> None:
         targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))

@@ -5,7 +5,15 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-from cli.demo.material import HELD_OUT, choose_held_out, demo_dataset_name, held_out_material
+from cli.demo.material import (
+    EXAMPLE_PHOTOGRAPH,
+    HELD_OUT,
+    choose_held_out,
+    demo_dataset_name,
+    drawn_photographs,
+    held_out_material,
+    leave_photographs,
+)
 from offline.dataset.rows import Row, open_dataset
 from offline.dataset.split import styles_csv
 
@@ -100,3 +108,10 @@ def test_each_data_set_has_a_directory_of_its_own(tmp_path: Path) -> None:
     assert demo_dataset_name(one) != demo_dataset_name(other)
     assert demo_dataset_name(one) == demo_dataset_name(tmp_path / "a" / ".." / "a" / "shop.zip")
     assert demo_dataset_name(one).startswith("shop-")
+
+
+def test_photographs_are_left_for_people_to_search_with(tmp_path: Path) -> None:
+    photographs = drawn_photographs()
+    leave_photographs(photographs, tmp_path / "out")
+    assert (tmp_path / "out" / EXAMPLE_PHOTOGRAPH.name).read_bytes() == photographs[0].content
+    assert len(list((tmp_path / "out").iterdir())) == len(photographs)
