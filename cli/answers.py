@@ -27,6 +27,9 @@ _DEGRADED = {
     search_pb2.DEGRADED_REASON_PREDICTED_TYPE_NOT_IN_CATALOGUE: (
         "the catalogue has no product of the predicted type: the whole inventory was searched"
     ),
+    search_pb2.DEGRADED_REASON_UNSURE: (
+        "it is doubtful what the photograph shows: the two likeliest types were searched (choose one with --type)"
+    ),
 }
 
 
@@ -105,9 +108,15 @@ def describe_classification(classification: types_pb2.Classification) -> str:
         parts.append(f"subCategory {first.label}{probability}")
     if classification.derived_types:
         best = classification.derived_types[0]
-        then = "".join(f", then {other.label} {other.similarity:.2f}" for other in classification.derived_types[1:2])
-        parts.append(f"derived type {best.label} ({best.similarity:.2f}{then})")
+        then = "".join(f", then {other.label} {_likeliness(other)}" for other in classification.derived_types[1:2])
+        parts.append(f"derived type {best.label} ({_likeliness(best)}{then})")
     return "Predicted: " + (" · ".join(parts) or "nothing")
+
+
+def _likeliness(prediction: types_pb2.DerivedTypePrediction) -> str:
+    if prediction.HasField("probability"):
+        return f"{prediction.probability:.0%}"
+    return f"{prediction.similarity:.2f}"
 
 
 def describe_applied(response: search_pb2.FindSimilarResponse) -> str:

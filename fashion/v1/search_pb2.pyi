@@ -48,6 +48,7 @@ class DegradedReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DEGRADED_REASON_PREFERENCES_UNAVAILABLE: _ClassVar[DegradedReason]
     DEGRADED_REASON_CLASSIFIER_UNAVAILABLE: _ClassVar[DegradedReason]
     DEGRADED_REASON_PREDICTED_TYPE_NOT_IN_CATALOGUE: _ClassVar[DegradedReason]
+    DEGRADED_REASON_UNSURE: _ClassVar[DegradedReason]
 
 class UpsertOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -90,6 +91,7 @@ DEGRADED_REASON_UNSPECIFIED: DegradedReason
 DEGRADED_REASON_PREFERENCES_UNAVAILABLE: DegradedReason
 DEGRADED_REASON_CLASSIFIER_UNAVAILABLE: DegradedReason
 DEGRADED_REASON_PREDICTED_TYPE_NOT_IN_CATALOGUE: DegradedReason
+DEGRADED_REASON_UNSURE: DegradedReason
 UPSERT_OUTCOME_UNSPECIFIED: UpsertOutcome
 UPSERT_OUTCOME_CREATED: UpsertOutcome
 UPSERT_OUTCOME_UPDATED: UpsertOutcome
@@ -197,16 +199,18 @@ class YearRange(_message.Message):
     def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
 
 class FindSimilarResponse(_message.Message):
-    __slots__ = ("products", "applied", "classification", "explanation")
+    __slots__ = ("products", "applied", "classification", "explanation", "confidence")
     PRODUCTS_FIELD_NUMBER: _ClassVar[int]
     APPLIED_FIELD_NUMBER: _ClassVar[int]
     CLASSIFICATION_FIELD_NUMBER: _ClassVar[int]
     EXPLANATION_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     products: _containers.RepeatedCompositeFieldContainer[SimilarProduct]
     applied: AppliedSearch
     classification: _types_pb2.Classification
     explanation: Explanation
-    def __init__(self, products: _Optional[_Iterable[_Union[SimilarProduct, _Mapping]]] = ..., applied: _Optional[_Union[AppliedSearch, _Mapping]] = ..., classification: _Optional[_Union[_types_pb2.Classification, _Mapping]] = ..., explanation: _Optional[_Union[Explanation, _Mapping]] = ...) -> None: ...
+    confidence: float
+    def __init__(self, products: _Optional[_Iterable[_Union[SimilarProduct, _Mapping]]] = ..., applied: _Optional[_Union[AppliedSearch, _Mapping]] = ..., classification: _Optional[_Union[_types_pb2.Classification, _Mapping]] = ..., explanation: _Optional[_Union[Explanation, _Mapping]] = ..., confidence: _Optional[float] = ...) -> None: ...
 
 class Explanation(_message.Message):
     __slots__ = ("timings", "products_before_colours")
@@ -461,7 +465,7 @@ class GetIndexRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetIndexResponse(_message.Message):
-    __slots__ = ("product_count", "available_count", "model_version", "index_version", "update_time", "candidates_version", "derived_types", "outdated_count")
+    __slots__ = ("product_count", "available_count", "model_version", "index_version", "update_time", "candidates_version", "derived_types", "outdated_count", "unsure_below", "nearest_similarity")
     PRODUCT_COUNT_FIELD_NUMBER: _ClassVar[int]
     AVAILABLE_COUNT_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -470,6 +474,8 @@ class GetIndexResponse(_message.Message):
     CANDIDATES_VERSION_FIELD_NUMBER: _ClassVar[int]
     DERIVED_TYPES_FIELD_NUMBER: _ClassVar[int]
     OUTDATED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    UNSURE_BELOW_FIELD_NUMBER: _ClassVar[int]
+    NEAREST_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     product_count: int
     available_count: int
     model_version: str
@@ -478,7 +484,25 @@ class GetIndexResponse(_message.Message):
     candidates_version: str
     derived_types: _containers.RepeatedCompositeFieldContainer[DerivedTypeCount]
     outdated_count: int
-    def __init__(self, product_count: _Optional[int] = ..., available_count: _Optional[int] = ..., model_version: _Optional[str] = ..., index_version: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., candidates_version: _Optional[str] = ..., derived_types: _Optional[_Iterable[_Union[DerivedTypeCount, _Mapping]]] = ..., outdated_count: _Optional[int] = ...) -> None: ...
+    unsure_below: float
+    nearest_similarity: SimilarityDistribution
+    def __init__(self, product_count: _Optional[int] = ..., available_count: _Optional[int] = ..., model_version: _Optional[str] = ..., index_version: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., candidates_version: _Optional[str] = ..., derived_types: _Optional[_Iterable[_Union[DerivedTypeCount, _Mapping]]] = ..., outdated_count: _Optional[int] = ..., unsure_below: _Optional[float] = ..., nearest_similarity: _Optional[_Union[SimilarityDistribution, _Mapping]] = ...) -> None: ...
+
+class SimilarityDistribution(_message.Message):
+    __slots__ = ("quantiles", "product_count")
+    QUANTILES_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    quantiles: _containers.RepeatedCompositeFieldContainer[SimilarityQuantile]
+    product_count: int
+    def __init__(self, quantiles: _Optional[_Iterable[_Union[SimilarityQuantile, _Mapping]]] = ..., product_count: _Optional[int] = ...) -> None: ...
+
+class SimilarityQuantile(_message.Message):
+    __slots__ = ("share", "similarity")
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    share: float
+    similarity: float
+    def __init__(self, share: _Optional[float] = ..., similarity: _Optional[float] = ...) -> None: ...
 
 class DerivedTypeCount(_message.Message):
     __slots__ = ("label", "product_count")

@@ -21,6 +21,7 @@ class ClassificationMethod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CLASSIFICATION_METHOD_UNSPECIFIED: _ClassVar[ClassificationMethod]
     CLASSIFICATION_METHOD_CANDIDATES: _ClassVar[ClassificationMethod]
     CLASSIFICATION_METHOD_MODEL_LABELS: _ClassVar[ClassificationMethod]
+    CLASSIFICATION_METHOD_NEIGHBOURS: _ClassVar[ClassificationMethod]
 GENDER_UNSPECIFIED: Gender
 GENDER_MEN: Gender
 GENDER_WOMEN: Gender
@@ -30,6 +31,7 @@ GENDER_UNISEX: Gender
 CLASSIFICATION_METHOD_UNSPECIFIED: ClassificationMethod
 CLASSIFICATION_METHOD_CANDIDATES: ClassificationMethod
 CLASSIFICATION_METHOD_MODEL_LABELS: ClassificationMethod
+CLASSIFICATION_METHOD_NEIGHBOURS: ClassificationMethod
 
 class Image(_message.Message):
     __slots__ = ("content", "region")
@@ -108,18 +110,20 @@ class Product(_message.Message):
     def __init__(self, id: _Optional[str] = ..., gender: _Optional[_Union[Gender, str]] = ..., master_category: _Optional[str] = ..., sub_category: _Optional[str] = ..., article_type: _Optional[str] = ..., base_colour: _Optional[str] = ..., brand: _Optional[str] = ..., season: _Optional[str] = ..., year: _Optional[int] = ..., usage: _Optional[str] = ..., name: _Optional[str] = ..., url: _Optional[str] = ..., image_url: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., in_stock: _Optional[bool] = ..., parent_id: _Optional[str] = ..., derived_type: _Optional[str] = ...) -> None: ...
 
 class Classification(_message.Message):
-    __slots__ = ("sub_categories", "derived_types", "method", "model_version", "candidates_version")
+    __slots__ = ("sub_categories", "derived_types", "method", "model_version", "candidates_version", "confidence")
     SUB_CATEGORIES_FIELD_NUMBER: _ClassVar[int]
     DERIVED_TYPES_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     CANDIDATES_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     sub_categories: _containers.RepeatedCompositeFieldContainer[SubCategoryPrediction]
     derived_types: _containers.RepeatedCompositeFieldContainer[DerivedTypePrediction]
     method: ClassificationMethod
     model_version: str
     candidates_version: str
-    def __init__(self, sub_categories: _Optional[_Iterable[_Union[SubCategoryPrediction, _Mapping]]] = ..., derived_types: _Optional[_Iterable[_Union[DerivedTypePrediction, _Mapping]]] = ..., method: _Optional[_Union[ClassificationMethod, str]] = ..., model_version: _Optional[str] = ..., candidates_version: _Optional[str] = ...) -> None: ...
+    confidence: float
+    def __init__(self, sub_categories: _Optional[_Iterable[_Union[SubCategoryPrediction, _Mapping]]] = ..., derived_types: _Optional[_Iterable[_Union[DerivedTypePrediction, _Mapping]]] = ..., method: _Optional[_Union[ClassificationMethod, str]] = ..., model_version: _Optional[str] = ..., candidates_version: _Optional[str] = ..., confidence: _Optional[float] = ...) -> None: ...
 
 class SubCategoryPrediction(_message.Message):
     __slots__ = ("label", "probability")
@@ -130,20 +134,22 @@ class SubCategoryPrediction(_message.Message):
     def __init__(self, label: _Optional[str] = ..., probability: _Optional[float] = ...) -> None: ...
 
 class DerivedTypePrediction(_message.Message):
-    __slots__ = ("label", "gender", "article_type", "sub_category", "similarity", "margin")
+    __slots__ = ("label", "gender", "article_type", "sub_category", "similarity", "margin", "probability")
     LABEL_FIELD_NUMBER: _ClassVar[int]
     GENDER_FIELD_NUMBER: _ClassVar[int]
     ARTICLE_TYPE_FIELD_NUMBER: _ClassVar[int]
     SUB_CATEGORY_FIELD_NUMBER: _ClassVar[int]
     SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     MARGIN_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_FIELD_NUMBER: _ClassVar[int]
     label: str
     gender: Gender
     article_type: str
     sub_category: str
     similarity: float
     margin: float
-    def __init__(self, label: _Optional[str] = ..., gender: _Optional[_Union[Gender, str]] = ..., article_type: _Optional[str] = ..., sub_category: _Optional[str] = ..., similarity: _Optional[float] = ..., margin: _Optional[float] = ...) -> None: ...
+    probability: float
+    def __init__(self, label: _Optional[str] = ..., gender: _Optional[_Union[Gender, str]] = ..., article_type: _Optional[str] = ..., sub_category: _Optional[str] = ..., similarity: _Optional[float] = ..., margin: _Optional[float] = ..., probability: _Optional[float] = ...) -> None: ...
 
 class RowStatus(_message.Message):
     __slots__ = ("code", "reason", "message")

@@ -106,7 +106,12 @@ class _Asked:
         self.probabilities = np.array([_probability(answer) for answer in answers], dtype=np.float64)
         self.is_bag = np.array([label == BAGS for label in self.coarse], dtype=np.bool_)
         self.taken_for_bag = np.array([label == BAGS for label in self.coarse_answers], dtype=np.bool_) & ~self.is_bag
-        self.derived_probabilities, self.article_probabilities = self._type_probabilities(service, answers)
+        # NaN where nothing is recognised, or the classifier does not say how likely it is.
+        self.derived_probabilities = np.array(
+            [answer.derived_types[0].probability if answer.derived_types else None for answer in answers], np.float64
+        )
+        self.article_probabilities = np.array([answer.confidence for answer in answers], np.float64)
+        self.unsure = np.array([service.is_unsure(answer) for answer in answers], dtype=np.bool_)
 
     def recognition(self, rows: Flags | None = None) -> Recognition:
         rows = np.ones(len(self.queries), dtype=np.bool_) if rows is None else rows
@@ -136,20 +141,6 @@ class _Asked:
         within = np.array([[label in meant for label in labels] for meant in sets], dtype=np.bool_)
         rows = np.array([place[meant] for meant in self.meant])
         return np.asarray(within[rows[:, None], codes[results]] & (results != MISSING))
-
-    def _type_probabilities(self, service: LocalService, answers: Sequence[Classification]) -> tuple[Values, Values]:
-        """Returns the probability of each answer's derived type, and of its article type for anybody; NaN for none."""
-        labels, probable = service.type_probabilities(self.queries)
-        columns = {label: column for column, label in enumerate(labels)}
-        of_article: dict[str, list[int]] = {}
-        for label, column in columns.items():
-            of_article.setdefault(label.partition(" ")[2], []).append(column)
-        derived, article = np.full((2, len(answers)), np.nan)
-        for row, answer in enumerate(answers):
-            if answer.derived_types and (best := answer.derived_types[0]).label in columns:
-                derived[row] = probable[row, columns[best.label]]
-                article[row] = probable[row, of_article[best.article_type]].sum()
-        return derived, article
 
 
 def evaluate_photographs(

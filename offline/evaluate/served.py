@@ -13,15 +13,19 @@ from offline.evaluate.reported import Path
 from offline.evaluate.retrieval import Served
 from offline.measure.metrics import MISSING
 from services.classifier.candidate_index import CandidateIndex
-from services.classifier.heads import probabilities
 from services.classifier.recognition import ClassifierModel, classify_batch
-from services.contract.values import CandidateSet, Classification, Gender
+from services.contract.values import CandidateSet, Classification, Embedding, Gender
 from services.search.candidates.clusters import compute_candidates
+from services.search.candidates.doubt import Doubt, measured, sample
 from services.search.catalogue.products import Product
 from services.search.indexes.base import Eligibility, Index, IndexedProduct
+from services.search.query.find_similar import MAX_UNSURE_TYPES
+from services.search.query.recognition import recognised
 
 # Queries that a thread answers between two reports.
 _QUERIES_AT_ONCE = 32
+# Derived types that the classifier returns, as many as to search (`SearchSettings.classifier_top_k`).
+_PREDICTIONS = 5
 # Embeddings per batch of the classifier, which takes them in float32.
 _ROWS_AT_ONCE = 1024
 
@@ -50,6 +54,7 @@ class LocalService:
         # A catalogue stores float16, so that is what index and candidates see.
         self._embeddings = catalogue.embeddings.astype(np.float16, copy=False)
         self._row_of = {product.id: row for row, product in enumerate(catalogue.products)}
+        self._doubt: Doubt | None = None
         index.load(self._batches(), index_version=1)
         self.candidates = compute_candidates(
             model.model_version,
@@ -71,18 +76,17 @@ class LocalService:
         """Answers queries as if the query's own product were not in the catalogue.
 
         Args:
-            path: "inventory" searches the whole catalogue; "photograph" the derived type that the classifier finds,
-                or the whole catalogue where that has no other product.
+            path: "inventory" searches the whole catalogue; "photograph" the derived type that is recognised, the two
+                likeliest ones if that is doubtful, or the whole catalogue where they have no other product.
             queries: the products to ask for.
             k: results per query at most.
             advance: takes how many more queries have an answer.
             apart: per query, the ids of other products that its answer leaves out; None for no others.
         """
-        types: Sequence[str | None] = [None] * len(queries)
+        nowhere: frozenset[str] = frozenset()
+        types = [nowhere] * len(queries)
         if path == "photograph":
-            types = [
-                answer.derived_types[0].label if answer.derived_types else None for answer in self.classify(queries)
-            ]
+            types = [frozenset(self.searched_types(answer)) for answer in self.classify(queries)]
         vectors = queries.embeddings
         results = np.full((len(queries), k), MISSING, dtype=np.int64)
 
@@ -99,19 +103,52 @@ class LocalService:
 
         with ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="search") as pool:
             fell_back = sum(pool.map(answer, range(0, len(queries), _QUERIES_AT_ONCE)))
-        return Served(results, fell_back + types.count(None) if path == "photograph" else 0)
+        return Served(results, fell_back + types.count(nowhere) if path == "photograph" else 0)
 
     def classify(self, queries: ProductTable) -> list[Classification]:
-        """Classifies queries as if the query's own product were not in the catalogue."""
+        """Recognises queries as if the query's own product were not in the catalogue."""
         answers = self._classify(self.candidates, queries.embeddings)
+        if not self.candidates.product_ids:
+            return answers
+        index = self.candidate_index()
         counts = Counter(map(_kind, self._products))
-        unknown = {*self.candidate_index().unknown} if self.candidates.product_ids else set()
         for at, product_id in enumerate(queries.ids):
             row = self._row_of.get(product_id)
             # One product matters only where candidates decide, or where it is the only one of its kind.
-            if row is not None and (unknown or counts[_kind(self._products[row])] == 1):
-                (answers[at],) = self._classify(self._without(row), queries.embeddings[[at]])
-        return answers
+            if row is not None and (index.unknown or counts[_kind(self._products[row])] == 1):
+                rest = self._without(row)
+                others = self._model.index(rest, index.unknown) if rest.product_ids else None
+                answers[at : at + 1] = classify_batch(
+                    self._model, others, unit(queries.embeddings[[at]]), top_k=_PREDICTIONS
+                )
+        return self._recognised(answers, queries)
+
+    def searched_types(self, answer: Classification) -> list[str]:
+        """Returns the derived types that are searched for a photograph; several if it is doubtful what it shows."""
+        labels = [each.label for each in answer.derived_types]
+        return labels[: MAX_UNSURE_TYPES if self.is_unsure(answer) else 1]
+
+    def is_unsure(self, answer: Classification) -> bool:
+        """Tells whether it is doubtful what a query shows."""
+        doubt = self.doubt
+        return answer.confidence is not None and doubt is not None and answer.confidence < doubt.unsure_below
+
+    @property
+    def doubt(self) -> Doubt | None:
+        """What is usual in the catalogue, measured when first asked for; None in an empty one."""
+        if self._doubt is None:
+            products, stored = zip(*sample(self._index), strict=True) if self._products else ((), ())
+            rows = unit(np.array(stored).reshape(len(products), -1))
+            answers = self._classify(self.candidates, rows)
+            measurements = [
+                measured(self._index, product, Embedding(row, self._model.model_version), answer)
+                for product, row, answer in zip(products, rows, answers, strict=True)
+            ]
+            self._doubt = Doubt.of(
+                np.array([confidence for confidence, _ in measurements if confidence is not None]),
+                np.array([similarity for _, similarity in measurements if similarity is not None]),
+            )
+        return self._doubt
 
     def candidate_index(self) -> CandidateIndex:
         """Returns an index of the candidates, of which there must be one."""
@@ -128,18 +165,9 @@ class LocalService:
         places = [at for at, label in enumerate(head.labels) if label in trained]
         model = replace(self._model, derived_type=head.only(places), kinds=tuple(kinds[at] for at in places))
         answers = self._classify(self.candidates, queries.embeddings, model)
+        if trained:
+            answers = self._recognised(answers, queries)
         return [answer.derived_types[0].label if answer.derived_types else None for answer in answers]
-
-    def type_probabilities(self, queries: ProductTable) -> tuple[tuple[str, ...], NDArray[np.float32]]:
-        """Returns the derived types that both the head and the catalogue know, and their probabilities.
-
-        Returns:
-            c labels, and float32, shape (n, c), in [0, 1]; rows sum to 1 if c > 0.
-        """
-        head = self._model.derived_type
-        known = self.candidate_index().known if self.candidates.product_ids else head.alphabetical
-        head = head.only(known.tolist())
-        return head.labels, probabilities(unit(queries.embeddings), head)
 
     def types_of(self, results: NDArray[np.int64]) -> NDArray[np.object_]:
         """Returns the derived types of results, int64 of any shape; None for MISSING."""
@@ -148,18 +176,22 @@ class LocalService:
         return of_results
 
     def _search(
-        self, query: NDArray[np.float32], left_out: frozenset[str], derived_type: str | None, k: int
+        self, query: NDArray[np.float32], left_out: frozenset[str], types: frozenset[str], k: int
     ) -> tuple[list[int], bool]:
         everything = Eligibility(excluded_ids=left_out)
         widened = False
-        if derived_type is None:
+        answer = self._index.search(query, k, replace(everything, derived_types=types) if types else everything)
+        if types and not answer.eligible_count:
+            widened = True
             answer = self._index.search(query, k, everything)
-        else:
-            answer = self._index.search(query, k, replace(everything, derived_types=frozenset({derived_type})))
-            if not answer.eligible_count:
-                widened = True
-                answer = self._index.search(query, k, everything)
         return [self._row_of[hit.product.id] for hit in answer.hits], widened
+
+    def _recognised(self, answers: Sequence[Classification], queries: ProductTable) -> list[Classification]:
+        """Lets the nearest products decide where only candidates knew the type."""
+        return [
+            recognised(answer, unit(vector), self._index, _PREDICTIONS, (product_id,))
+            for answer, vector, product_id in zip(answers, queries.embeddings, queries.ids, strict=True)
+        ]
 
     def _classify(
         self, candidates: CandidateSet, embeddings: NDArray[np.floating], model: ClassifierModel | None = None
@@ -169,7 +201,7 @@ class LocalService:
         answers: list[Classification] = []
         for start in range(0, len(embeddings), _ROWS_AT_ONCE):
             rows = unit(embeddings[start : start + _ROWS_AT_ONCE])
-            answers += classify_batch(model, index, rows, top_k=1)
+            answers += classify_batch(model, index, rows, top_k=_PREDICTIONS)
         return answers
 
     def _without(self, row: int) -> CandidateSet:

@@ -55,14 +55,15 @@ class CandidateFollower:
             return False
         self._note(None)
         if candidates is not None:
-            self._take(candidates)
+            await self._take(candidates)
         return True
 
-    def _take(self, candidates: CandidateSet) -> None:
+    async def _take(self, candidates: CandidateSet) -> None:
         # Also for refused candidates: they would be refused again.
         self._seen = candidates.version
         try:
-            self._use(candidates)
+            # It compares them with its heads, which takes longer than an event loop may wait.
+            await asyncio.to_thread(self._use, candidates)
         except ValueError:
             _log.exception("candidates refused", candidates_version=candidates.version)
             return

@@ -2,14 +2,17 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.classifier.type_head import TypeHead
 from services.contract.values import CandidateSet, derived_type
 
 NO_SUB_CATEGORY = -1
+# One-sided 95 %: by so many standard errors the other candidates have to name a type better than the head does.
+_SIGNIFICANT: Final = 1.64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,8 +25,8 @@ class CandidateIndex:
         sub_categories: the s distinct subCategories in alphabetical order.
         codes: int64, shape (m,), the subCategory of each candidate as a position in `sub_categories`.
         untrained: bool, shape (m,), whether the head was never trained on the candidate's subCategory.
-        known: int64, shape (k,), positions of the head's derived types that the catalogue has, in alphabetical order.
-        unknown: derived types of the catalogue that the head was never trained on.
+        head: the head of the derived types that it recognises in this catalogue.
+        unknown: derived types of the catalogue that the head was never trained on, or does not recognise in it.
         contested: bool, shape (s + 1,), by position of a subCategory, and last for none: whether an unknown derived
             type is among the candidates to compare with there.
         places: the subCategories of each derived type in the catalogue, in alphabetical order.
@@ -34,19 +37,29 @@ class CandidateIndex:
     sub_categories: tuple[str, ...]
     codes: NDArray[np.int64]
     untrained: NDArray[np.bool_]
-    known: NDArray[np.int64]
+    head: TypeHead
     unknown: frozenset[str]
     contested: NDArray[np.bool_]
     places: Mapping[str, tuple[str, ...]]
 
     @classmethod
-    def of(cls, candidates: CandidateSet, trained: Collection[str], trained_types: Sequence[str]) -> Self:
+    def of(
+        cls,
+        candidates: CandidateSet,
+        trained: Collection[str],
+        head: TypeHead,
+        unrecognised: Collection[str] | None = None,
+    ) -> Self:
         """Prepares candidates.
+
+        A head may know a label from a single product, which says nothing of a catalogue that has many. So a derived
+        type counts as unknown too if the head takes its candidates for others where the other candidates do not.
 
         Args:
             candidates: at least one candidate.
             trained: subCategories that the head of subCategories was trained on.
-            trained_types: derived types that their head was trained on, in its order.
+            head: the head of all derived types that it was trained on.
+            unrecognised: derived types that the head does not recognise in this catalogue; None to find them out.
         """
         labels = [derived_type(*kind) for kind in zip(candidates.genders, candidates.article_types, strict=True)]
         # Equal similarities are ranked in this order, so that the answer does not depend on the publisher's order.
@@ -68,8 +81,12 @@ class CandidateIndex:
         places: dict[str, set[str]] = {}
         for row, label in enumerate(labels):
             places.setdefault(label, set()).add(candidates.sub_categories[row])
-        trained_places = {label: place for place, label in enumerate(trained_types)}
-        unknown = frozenset(places) - trained_places.keys()
+        head = head.only(places)
+        ordered_labels = tuple(labels[row] for row in order)
+        if unrecognised is None:
+            unrecognised = _unrecognised(ordered.embeddings, ordered_labels, head)
+        head = head.only(set(head.labels).difference(unrecognised))
+        unknown = frozenset(places).difference(head.labels)
         codes = np.array([position[label] for label in ordered.sub_categories], dtype=np.int64)
         untrained = np.array([label not in trained for label in ordered.sub_categories], dtype=np.bool_)
         of_unknown = np.array([labels[row] in unknown for row in order], dtype=np.bool_)
@@ -77,17 +94,42 @@ class CandidateIndex:
         contested[codes[of_unknown]] = True
         return cls(
             candidates=ordered,
-            labels=tuple(labels[row] for row in order),
+            labels=ordered_labels,
             sub_categories=sub_categories,
             codes=codes,
             untrained=untrained,
-            known=np.array(
-                [place for label, place in sorted(trained_places.items()) if label in places], dtype=np.int64
-            ),
+            head=head,
             unknown=unknown,
             contested=contested,
             places={label: tuple(sorted(sub_categories)) for label, sub_categories in places.items()},
         )
+
+
+def _unrecognised(embeddings: NDArray[np.float32], labels: Sequence[str], head: TypeHead) -> set[str]:
+    """Returns the derived types that the head misses in this catalogue, and the other candidates find.
+
+    Each candidate is left out in turn: is the most similar of the others of its type, and does the head name it?
+
+    Args:
+        embeddings: float32, shape (m, dimension), L2-normalised rows, the candidates.
+        labels: shape (m,), the derived type of each.
+        head: the head of derived types.
+    """
+    if not head.labels:
+        return set()
+    types = np.array(labels)
+    missed = np.array(head.labels)[head.scores(embeddings)[1].argmax(axis=1)] != types
+    suspects = {label for label, count in zip(*np.unique(types[missed], return_counts=True), strict=True) if count > 2}
+    rows = np.flatnonzero(np.isin(types, [*suspects.intersection(head.labels)]))
+    similar = embeddings[rows] @ embeddings.T
+    similar[np.arange(len(rows)), rows] = -np.inf
+    gains = (types[similar.argmax(axis=1)] == types[rows]) - (~missed[rows]).astype(np.float64)
+    found = set()
+    for label in suspects:
+        gain = gains[types[rows] == label]
+        if gain.sum() > _SIGNIFICANT * np.sqrt(np.square(gain).sum()):
+            found.add(label)
+    return found
 
 
 def similarities(
@@ -142,16 +184,3 @@ def compared(codes: NDArray[np.int64], index: CandidateIndex) -> NDArray[np.bool
     """
     allowed: NDArray[np.bool_] = np.logical_or(index.codes[None, :] == codes[:, None], index.untrained[None, :])
     return allowed
-
-
-def ranking(similarities: NDArray[np.float32], compared: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Orders candidates by similarity; equal ones by derived type, then by subCategory.
-
-    Args:
-        similarities: float32, shape (n, m), of candidates in the order of `index.candidates`.
-        compared: bool, shape (n, m), candidates to compare with; the others go last.
-
-    Returns:
-        int64, shape (n, m), columns of `similarities`, most similar first.
-    """
-    return np.argsort(np.where(compared, -similarities, np.inf), axis=1, kind="stable")

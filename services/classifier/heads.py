@@ -134,10 +134,20 @@ def probabilities(embeddings: NDArray[np.float32], head: LabelHead) -> NDArray[n
     Returns:
         float32, shape (n, c), in [0, 1]; rows sum to 1 if c > 0.
     """
-    logits = head.scale * similarities(embeddings, head)
+    shares: NDArray[np.float32] = np.exp(log_softmax(head.scale * similarities(embeddings, head)))
+    return shares
+
+
+def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns the logarithm of the softmax of each row of logits: float32, the same shape, at most 0.
+
+    A logit of minus infinity has no share; a row of them has no shares at all.
+    """
     # Subtracting the maximum avoids overflow; `initial` is the maximum without labels.
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
-    shares: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
+    highest = logits.max(axis=1, keepdims=True, initial=-np.inf)
+    below = logits - np.where(np.isfinite(highest), highest, 0.0)
+    sums = np.exp(below).sum(axis=1, keepdims=True)
+    shares: NDArray[np.float32] = (below - np.log(np.where(sums > 0, sums, 1.0))).astype(np.float32)
     return shares
 
 

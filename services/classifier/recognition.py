@@ -1,9 +1,9 @@
 """Combines heads and candidates: batches of embeddings in, classifications out."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Self
+from typing import Final, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from services.classifier import candidate_index as by_candidate
 from services.classifier import heads
 from services.classifier.candidate_index import CandidateIndex, compared, predicted_sub_categories
 from services.classifier.heads import LabelHead
+from services.classifier.type_head import TypeHead, with_equal_say
 from services.contract.protocols import EmbeddingSpace
 from services.contract.values import (
     CandidateSet,
@@ -24,8 +25,12 @@ from services.contract.values import (
     parse_derived_type,
 )
 
+# Gender, article type, subCategory, similarity and probability of a derived type.
+_Ranked: TypeAlias = tuple[Gender, str, str | None, float, float]
 # Similarities of 1,024 embeddings to 1,000 candidates take 4 MiB.
 _ROWS_PER_STEP = 1024
+# Factor on the similarities to candidates before the softmax, where no head of derived types has one.
+_SCALE: Final = 16.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +43,8 @@ class ClassifierModel:
         sub_category: the head over subCategories.
         derived_type: the head over derived types.
         kinds: shape (c,), gender and article type of each label of `derived_type`.
+        article_type: the head over article types; one without labels does not count.
+        types: the heads of derived types and article types together.
     """
 
     model_version: str
@@ -45,14 +52,18 @@ class ClassifierModel:
     sub_category: LabelHead
     derived_type: LabelHead
     kinds: tuple[tuple[Gender, str], ...]
+    article_type: LabelHead | None = None
+    types: TypeHead = field(init=False)
 
     def __post_init__(self) -> None:
         """Refuses heads of another dimension."""
-        for head in (self.sub_category, self.derived_type):
+        article_type = self.article_type or heads.no_head(self.dimension)
+        for head in (self.sub_category, self.derived_type, article_type):
             if head.weights.shape[1] != self.dimension:
                 raise ValueError(f"a head of dimension {head.weights.shape[1]} in a model of {self.dimension}")
         if len(self.kinds) != len(self.derived_type.labels):
             raise ValueError(f"{len(self.kinds)} kinds for {len(self.derived_type.labels)} derived types")
+        object.__setattr__(self, "types", TypeHead.of(self.derived_type, self.kinds, article_type))
 
     @classmethod
     def of(cls, bundle: Bundle) -> Self:
@@ -62,11 +73,13 @@ class ClassifierModel:
             InvalidInput: the file of the heads is not what the bundle says.
             ValueError: a label of the head over derived types is not a derived type.
         """
-        sub_category, derived_type = (
-            heads.load_head(bundle, name) for name in (heads.SUB_CATEGORY, heads.DERIVED_TYPE)
+        sub_category, derived_type, article_type, gender = (
+            heads.load_head(bundle, name)
+            for name in (heads.SUB_CATEGORY, heads.DERIVED_TYPE, heads.ARTICLE_TYPE, heads.GENDER)
         )
         kinds = tuple(parse_derived_type(label) for label in derived_type.labels)
-        return cls(bundle.model_version, bundle.dimension, sub_category, derived_type, kinds)
+        derived_type = with_equal_say(derived_type, kinds, gender)
+        return cls(bundle.model_version, bundle.dimension, sub_category, derived_type, kinds, article_type)
 
     @classmethod
     def without_heads(cls, space: EmbeddingSpace) -> Self:
@@ -74,9 +87,18 @@ class ClassifierModel:
         nothing = heads.no_head(space.dimension)
         return cls(space.model_version, space.dimension, nothing, nothing, ())
 
-    def index(self, candidates: CandidateSet) -> CandidateIndex:
-        """Prepares candidates for comparison, beside these heads."""
-        return CandidateIndex.of(candidates, self.sub_category.labels, self.derived_type.labels)
+    def index(self, candidates: CandidateSet, unrecognised: Collection[str] | None = None) -> CandidateIndex:
+        """Prepares candidates for comparison, beside these heads; see `CandidateIndex.of`."""
+        return CandidateIndex.of(candidates, self.sub_category.labels, self.types, unrecognised)
+
+
+@dataclass(frozen=True, slots=True)
+class _Types:
+    """The derived types of one embedding: how they were recognised, the likeliest first, and `confidence`."""
+
+    method: ClassificationMethod
+    predictions: tuple[DerivedTypePrediction, ...]
+    confidence: float | None
 
 
 def classify_batch(
@@ -87,9 +109,10 @@ def classify_batch(
     The subCategory is that of its head. The derived type is that of its head, among the labels that the catalogue has;
     without candidates, among all its labels.
 
-    Derived types that the head was never trained on are recognised by candidates. The candidates compared are those of
-    the most probable subCategory that has any, and those of untrained subCategories. If the most similar one is of an
-    untrained derived type, the candidates decide. Its subCategory goes first if the head was not trained on it.
+    Derived types that the head was never trained on, or does not recognise in this catalogue, are recognised by
+    candidates. The candidates compared are those of the most probable subCategory that has any, and those of untrained
+    subCategories. If the most similar one is of such a derived type, the candidates decide. Its subCategory goes first
+    if the head was not trained on it.
 
     Args:
         model: the heads.
@@ -106,14 +129,15 @@ def classify_batch(
         probable = heads.probabilities(rows, model.sub_category)
         recognised = _derived_types(model, index, rows, probable, top_k)
         order = heads.ranking(probable, model.sub_category)
-        for row, places, (method, derived_types) in zip(probable, order, recognised, strict=True):
+        for row, places, types in zip(probable, order, recognised, strict=True):
             classifications.append(
                 Classification(
-                    sub_categories=_sub_categories(model, row, places, derived_types[:1], top_k),
-                    derived_types=derived_types,
-                    method=method,
+                    sub_categories=_sub_categories(model, row, places, types.predictions[:1], top_k),
+                    derived_types=types.predictions,
+                    method=types.method,
                     model_version=model.model_version,
                     candidates_version="" if index is None else index.candidates.version,
+                    confidence=types.confidence,
                 )
             )
     return classifications
@@ -140,92 +164,101 @@ def _derived_types(
     embeddings: NDArray[np.float32],
     probable: NDArray[np.float32],
     top_k: int,
-) -> list[tuple[ClassificationMethod, tuple[DerivedTypePrediction, ...]]]:
-    by_head = ClassificationMethod.MODEL_LABELS
-    if index is None:
-        every = model.derived_type.alphabetical
-        return [(by_head, types) for types in _by_head(model, None, every, embeddings, probable, top_k)]
-    if not index.unknown:
-        return [(by_head, types) for types in _by_head(model, index, index.known, embeddings, probable, top_k)]
+) -> list[_Types]:
+    if index is None or not index.unknown:
+        return _by_head(model, index, embeddings, probable, top_k)
     # Elsewhere the head decides whatever the candidates say, and comparing is slower than the head.
     codes = predicted_sub_categories(probable, model.sub_category.labels, index)
     contested = np.flatnonzero(index.contested[codes])
     compared_with = _by_candidates(index, codes[contested], embeddings[contested], top_k)
-    by_candidates = {
+    answers = {
         row: types
         for row, types in zip(contested.tolist(), compared_with, strict=True)
-        if not types or types[0].label in index.unknown
+        if not types.predictions or types.predictions[0].label in index.unknown
     }
-    familiar = [row for row in range(len(embeddings)) if row not in by_candidates]
-    heads = _by_head(model, index, index.known, embeddings[familiar], probable[familiar], top_k)
-    by_heads = dict(zip(familiar, heads, strict=True))
-    return [
-        (ClassificationMethod.CANDIDATES, by_candidates[row]) if row in by_candidates else (by_head, by_heads[row])
-        for row in range(len(embeddings))
-    ]
+    familiar = [row for row in range(len(embeddings)) if row not in answers]
+    by_head = _by_head(model, index, embeddings[familiar], probable[familiar], top_k)
+    answers.update(zip(familiar, by_head, strict=True))
+    return [answers[row] for row in range(len(embeddings))]
 
 
 def _by_head(
     model: ClassifierModel,
     index: CandidateIndex | None,
-    eligible: NDArray[np.int64],
     embeddings: NDArray[np.float32],
     probable: NDArray[np.float32],
     top_k: int,
-) -> list[tuple[DerivedTypePrediction, ...]]:
-    """Ranks labels of the head, each with its most probable subCategory in the catalogue.
-
-    `eligible` is in alphabetical order, which decides between equals.
-    """
-    head = model.derived_type
-    similar = heads.similarities(embeddings, head)[:, eligible]
+) -> list[_Types]:
+    """Ranks labels of the head, each with its most probable subCategory in the catalogue."""
+    head = model.types if index is None else index.head
+    similar, logarithms = head.scores(embeddings)
     probability = model.sub_category.columns
     order = np.argsort(-similar, axis=1, kind="stable")
-    predictions = []
-    for row, places, likely in zip(similar, order, probable, strict=True):
-        best: list[tuple[Gender, str, str | None, float]] = []
+    answers = []
+    for row, shares, places, likely in zip(similar, np.exp(logarithms), order, probable, strict=True):
+        best: list[_Ranked] = []
         for place in places[: top_k + 1].tolist():
-            column = int(eligible[place])
+            gender, article_type = head.kinds[place]
             within = None
             if index is not None:
                 within = max(
-                    index.places[head.labels[column]],
+                    index.places[head.labels[place]],
                     key=lambda label: likely[probability[label]] if label in probability else 0.0,
                 )
-            best.append((*model.kinds[column], within, float(row[place])))
-        predictions.append(_with_margins(best, top_k))
-    return predictions
+            best.append((gender, article_type, within, float(row[place]), float(shares[place])))
+        confidence = float(shares[head.groups == head.groups[places[0]]].sum()) if best else None
+        answers.append(_answer(ClassificationMethod.MODEL_LABELS, best, confidence, top_k))
+    return answers
 
 
 def _by_candidates(
     index: CandidateIndex, codes: NDArray[np.int64], embeddings: NDArray[np.float32], top_k: int
-) -> list[tuple[DerivedTypePrediction, ...]]:
+) -> list[_Types]:
+    """Ranks derived types by their most similar candidate; one in several subCategories counts once."""
     allowed = compared(codes, index)
     columns = np.flatnonzero(allowed.any(axis=0))
-    allowed = allowed[:, columns]
-    similar = by_candidate.similarities(embeddings, index, columns)
+    similar = np.where(allowed[:, columns], by_candidate.similarities(embeddings, index, columns), np.float32(-np.inf))
+    # Candidates are ordered by derived type, so that those of one are side by side.
+    labels = np.array([index.labels[column] for column in columns.tolist()], dtype=object)
+    starts = np.flatnonzero(labels[1:] != labels[:-1]) + 1 if len(labels) else np.empty(0, dtype=np.int64)
+    starts = np.concatenate([np.zeros(min(1, len(labels)), dtype=np.int64), starts])
+    nearest = np.maximum.reduceat(similar, starts, axis=1) if len(starts) else similar
+    scale = np.float32(index.head.types.scale if index.head.labels else _SCALE)
+    shares = np.exp(heads.log_softmax(scale * nearest))
+    order = np.argsort(-nearest, axis=1, kind="stable")
+    ends = [*starts[1:].tolist(), len(labels)]
     candidates = index.candidates
-    predictions = []
-    for row, order, count in zip(similar, by_candidate.ranking(similar, allowed), allowed.sum(axis=1), strict=True):
-        best: dict[str, tuple[Gender, str, str, float]] = {}
-        for column in order[:count].tolist():
-            place = int(columns[column])
-            # A derived type in several subCategories counts once, by its most similar candidate.
-            if index.labels[place] not in best:
-                kind = (candidates.genders[place], candidates.article_types[place], candidates.sub_categories[place])
-                best[index.labels[place]] = (*kind, float(row[column]))
-            if len(best) > top_k:
+    articles = np.array([candidates.article_types[columns[start]] for start in starts.tolist()], dtype=object)
+    answers = []
+    for row, values, share, places in zip(similar, nearest, shares, order, strict=True):
+        best: list[_Ranked] = []
+        for place in places[: top_k + 1].tolist():
+            if not np.isfinite(values[place]):
                 break
-        predictions.append(_with_margins(list(best.values()), top_k))
-    return predictions
+            start = int(starts[place])
+            column = int(columns[start + int(row[start : ends[place]].argmax())])
+            best.append(
+                (
+                    candidates.genders[column],
+                    candidates.article_types[column],
+                    candidates.sub_categories[column],
+                    float(values[place]),
+                    float(share[place]),
+                )
+            )
+        confidence = float(share[articles == best[0][1]].sum()) if best else None
+        answers.append(_answer(ClassificationMethod.CANDIDATES, best, confidence, top_k))
+    return answers
 
 
-def _with_margins(
-    best: Sequence[tuple[Gender, str, str | None, float]], top_k: int
-) -> tuple[DerivedTypePrediction, ...]:
-    """Makes predictions of the best `top_k`; `best` holds one more, if there is one, for the last margin."""
+def _answer(method: ClassificationMethod, best: Sequence[_Ranked], confidence: float | None, top_k: int) -> _Types:
+    """Adds margins to the best `top_k`; `best` holds one more, if there is one, for the last margin."""
     margins: list[float | None] = [first[3] - second[3] for first, second in pairwise(best)]
-    return tuple(
-        DerivedTypePrediction(gender, article_type, sub_category, similarity, margin)
-        for (gender, article_type, sub_category, similarity), margin in zip(best, [*margins, None], strict=False)
+    predictions = tuple(
+        DerivedTypePrediction(gender, article_type, sub_category, similarity, margin, probability)
+        for (gender, article_type, sub_category, similarity, probability), margin in zip(
+            best, [*margins, None], strict=False
+        )
     )[:top_k]
+    # Sums of rounded shares may exceed 1.
+    return _Types(method, predictions, None if confidence is None else min(confidence, 1.0))

@@ -99,6 +99,7 @@ class ClassificationMethod(Enum):
 
     CANDIDATES = "candidates"
     MODEL_LABELS = "model labels"
+    NEIGHBOURS = "neighbours"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ class DerivedTypePrediction:
         sub_category: the candidate's; None if the model's own labels were used.
         similarity: in [-1, 1], higher is closer.
         margin: the difference to the similarity of the next one, at least 0; None for the last.
+        probability: in [0, 1], among all derived types that could be answered; None if the classifier does not say.
     """
 
     gender: Gender
@@ -126,6 +128,7 @@ class DerivedTypePrediction:
     sub_category: str | None
     similarity: float
     margin: float | None
+    probability: float | None = None
 
     @property
     def label(self) -> str:
@@ -135,13 +138,24 @@ class DerivedTypePrediction:
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """The recognised labels, the likeliest first; `candidates_version` is "" if there are no candidates."""
+    """The recognised labels.
+
+    Attributes:
+        sub_categories: the likeliest first.
+        derived_types: the likeliest first.
+        method: the way in which the derived types were recognised.
+        model_version: of the embedding.
+        candidates_version: "" if there are no candidates.
+        confidence: in [0, 1], the probability that the article type of the first derived type is right, whoever it is
+            for; None if there is no derived type, or the classifier does not say.
+    """
 
     sub_categories: tuple[SubCategoryPrediction, ...]
     derived_types: tuple[DerivedTypePrediction, ...]
     method: ClassificationMethod
     model_version: str
     candidates_version: str
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

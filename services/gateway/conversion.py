@@ -44,6 +44,7 @@ _DEGRADED: Final[MappingProxyType[int, answers.DegradedReason]] = MappingProxyTy
         search_pb2.DEGRADED_REASON_PREFERENCES_UNAVAILABLE: "PREFERENCES_UNAVAILABLE",
         search_pb2.DEGRADED_REASON_CLASSIFIER_UNAVAILABLE: "CLASSIFIER_UNAVAILABLE",
         search_pb2.DEGRADED_REASON_PREDICTED_TYPE_NOT_IN_CATALOGUE: "PREDICTED_TYPE_NOT_IN_CATALOGUE",
+        search_pb2.DEGRADED_REASON_UNSURE: "UNSURE",
     }
 )
 _FACETED: Final[Mapping[int, Attribute]] = {
@@ -161,6 +162,7 @@ def similar_products_from_proto(message: search_pb2.FindSimilarResponse) -> answ
         ],
         applied=_applied(message.applied),
         classification=_classification(message.classification) if message.HasField("classification") else None,
+        confidence=message.confidence if message.HasField("confidence") else None,
         timings=[
             answers.StepTiming(
                 step=_STEPS.get(each.step, "unknown"),
@@ -205,6 +207,7 @@ def _classification(message: types_pb2.Classification) -> answers.Classification
                 label=each.label,
                 similarity=each.similarity,
                 margin=each.margin if each.HasField("margin") else None,
+                probability=each.probability if each.HasField("probability") else None,
             )
             for each in message.derived_types
         ],

@@ -1,7 +1,7 @@
 """Assembles search from its parts, for a process of its own and for the stack."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
@@ -10,6 +10,7 @@ from services.clients.embedder import wait_for_model
 from services.concurrency.background import in_background
 from services.concurrency.workers import Workers
 from services.contract.protocols import CandidateStore, Classifier, Embedder, EmbeddingSpace
+from services.search.candidates.doubt_meter import DoubtMeter
 from services.search.candidates.file import CandidateFile
 from services.search.candidates.keeper import CandidateKeeper
 from services.search.candidates.publisher import CandidatePublisher
@@ -23,7 +24,7 @@ from services.search.service import LocalSearch
 from services.search.settings import SearchSettings
 from services.search.writes.photograph_embedder import WriteEmbedder
 from services.search.writes.reembed import reembed
-from services.search.writes.writer import CatalogueWriter
+from services.search.writes.writer import CatalogueWriter, Change
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -66,6 +67,20 @@ async def running_search(
             index, model, settings.candidates_changed_share, CandidateFile(settings.data_dir, model)
         )
         publisher = CandidatePublisher(keeper, candidate_store, model, settings.publisher())
+        meter = DoubtMeter(
+            index,
+            classifier,
+            model,
+            settings.data_dir,
+            candidates_version=lambda: publisher.published_version,
+            changed_share=settings.candidates_changed_share,
+            period_s=settings.candidates_period_s,
+        )
+
+        def on_change(changes: Sequence[Change]) -> None:
+            publisher.note(changes)
+            meter.note(changes)
+
         writer = CatalogueWriter(
             catalogue,
             index,
@@ -77,7 +92,7 @@ async def running_search(
                 groups_in_flight=settings.embed_groups_in_flight,
             ),
             limits=settings.write_limits(),
-            on_change=publisher.note,
+            on_change=on_change,
         )
         resources.callback(writer.close)
         workers = Workers("search", threads=settings.threads, max_pending=settings.max_pending)
@@ -94,6 +109,8 @@ async def running_search(
         await publisher.begin(index.searchable_types())
         # Runs on the way out, once no task writes any more.
         resources.push_async_callback(asyncio.to_thread, keeper.keep)
+        meter.begin()
+        resources.push_async_callback(asyncio.to_thread, meter.keep)
 
         def publishing_ended(error: BaseException | None) -> None:
             _log.error("publishing candidates has ended", exc_info=error)
@@ -103,7 +120,12 @@ async def running_search(
             if error is not None:
                 _log.error("embedding outdated products again has failed", exc_info=error)
 
+        def measuring_ended(error: BaseException | None) -> None:
+            _log.error("measuring doubt has ended", exc_info=error)
+            on_failure(f"measuring doubt has ended: {error!r}")
+
         await resources.enter_async_context(in_background(publisher.run(), publishing_ended))
+        await resources.enter_async_context(in_background(meter.run(), measuring_ended))
         if outdated:
             reembedding = reembed(
                 writer,
@@ -122,6 +144,7 @@ async def running_search(
                 preferences,
                 workers,
                 settings.classifier_use(),
+                lambda: meter.current.unsure_below if meter.current else 0.0,
             ),
             writer=writer,
             catalogue=catalogue,
@@ -129,5 +152,6 @@ async def running_search(
             space=model,
             preferences=preferences,
             candidates=publisher,
+            doubt=meter,
             workers=workers,
         )

@@ -13,6 +13,7 @@ from fashion.v1 import search_pb2, types_pb2
 from services.contract.attributes import ATTRIBUTES, STORED, Kind
 from services.contract.errors import FashionError, InvalidInput
 from services.contract.values import Embedding, Gender, Photograph
+from services.search.candidates.doubt import SHARES, Doubt
 from services.search.catalogue.products import Price, Product, validate_product
 from services.search.catalogue.store import UpsertOutcome
 from services.search.filters.colours import DislikedColour
@@ -63,6 +64,7 @@ _DEGRADED_TO_PROTO: Final = MappingProxyType(
         Degraded.PREFERENCES_UNAVAILABLE: search_pb2.DEGRADED_REASON_PREFERENCES_UNAVAILABLE,
         Degraded.CLASSIFIER_UNAVAILABLE: search_pb2.DEGRADED_REASON_CLASSIFIER_UNAVAILABLE,
         Degraded.PREDICTED_TYPE_NOT_IN_CATALOGUE: search_pb2.DEGRADED_REASON_PREDICTED_TYPE_NOT_IN_CATALOGUE,
+        Degraded.UNSURE: search_pb2.DEGRADED_REASON_UNSURE,
     }
 )
 # The fields that have the same name and value in a product and in its message.
@@ -159,6 +161,7 @@ def similar_answer_to_proto(answer: SimilarAnswer) -> search_pb2.FindSimilarResp
             None if answer.classification is None else conversion.classification_to_proto(answer.classification)
         ),
         explanation=None if answer.explanation is None else _explanation_to_proto(answer.explanation),
+        confidence=None if answer.classification is None else answer.classification.confidence,
     )
 
 
@@ -369,4 +372,16 @@ def catalogue_facts_to_proto(facts: CatalogueFacts) -> search_pb2.GetIndexRespon
             for label, count in facts.index.derived_types.items()
         ],
         outdated_count=facts.index.outdated_count,
+        unsure_below=None if facts.doubt is None else facts.doubt.unsure_below,
+        nearest_similarity=None if facts.doubt is None else _distribution(facts.doubt),
+    )
+
+
+def _distribution(doubt: Doubt) -> search_pb2.SimilarityDistribution:
+    return search_pb2.SimilarityDistribution(
+        quantiles=[
+            search_pb2.SimilarityQuantile(share=share, similarity=similarity)
+            for share, similarity in zip(SHARES, doubt.similarities, strict=True)
+        ],
+        product_count=doubt.sample_count,
     )

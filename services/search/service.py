@@ -11,6 +11,8 @@ from services.contract.embedding import renormalised
 from services.contract.errors import FashionError, InvalidInput, NotFound
 from services.contract.protocols import EmbeddingSpace
 from services.contract.values import Embedding
+from services.search.candidates.doubt import Doubt
+from services.search.candidates.doubt_meter import DoubtMeter
 from services.search.candidates.publisher import CandidatePublisher
 from services.search.catalogue.photographs import StoredPhotograph
 from services.search.catalogue.products import Product, product_not_found, validate_product_id
@@ -62,12 +64,14 @@ class CatalogueFacts:
         model_version: the model whose embeddings are compared.
         update_time: when the newest write was committed; None before the first write.
         candidates_version: version of the candidates that were published last; "" if there are none.
+        doubt: what is usual in the catalogue; None before it was measured, and with fewer than two products.
     """
 
     index: IndexFacts
     model_version: str
     update_time: datetime | None
     candidates_version: str
+    doubt: Doubt | None
 
 
 class LocalSearch:
@@ -83,6 +87,7 @@ class LocalSearch:
         space: EmbeddingSpace,
         preferences: PreferenceStore,
         candidates: CandidatePublisher,
+        doubt: DoubtMeter,
         workers: Workers,
     ) -> None:
         """Takes the parts.
@@ -95,6 +100,7 @@ class LocalSearch:
             space: the model whose embeddings are compared.
             preferences: the dislikes.
             candidates: publishes candidates after a write.
+            doubt: measures when to doubt an answer.
             workers: the threads in which index and catalogue are read.
         """
         self._finder = finder
@@ -104,6 +110,7 @@ class LocalSearch:
         self._space = space
         self._preferences = preferences
         self._candidates = candidates
+        self._doubt = doubt
         self._workers = workers
 
     async def find_similar(self, request: SimilarRequest) -> SimilarAnswer:
@@ -256,6 +263,7 @@ class LocalSearch:
             self._space.model_version,
             self._catalogue.update_time,
             self._candidates.published_version,
+            self._doubt.current,
         )
 
     async def _publish_candidates(self) -> None:

@@ -33,6 +33,7 @@ _METHODS: Final = MappingProxyType(
     {
         types_pb2.CLASSIFICATION_METHOD_CANDIDATES: ClassificationMethod.CANDIDATES,
         types_pb2.CLASSIFICATION_METHOD_MODEL_LABELS: ClassificationMethod.MODEL_LABELS,
+        types_pb2.CLASSIFICATION_METHOD_NEIGHBOURS: ClassificationMethod.NEIGHBOURS,
     }
 )
 _METHODS_TO_PROTO: Final = MappingProxyType({method: value for value, method in _METHODS.items()})
@@ -136,6 +137,7 @@ def classification_from_proto(message: types_pb2.Classification) -> Classificati
         method=method_from_proto(message.method),
         model_version=message.model_version,
         candidates_version=message.candidates_version,
+        confidence=message.confidence if message.HasField("confidence") else None,
     )
 
 
@@ -154,12 +156,14 @@ def classification_to_proto(value: Classification) -> types_pb2.Classification:
                 sub_category=each.sub_category or "",
                 similarity=each.similarity,
                 margin=each.margin,
+                probability=each.probability,
             )
             for each in value.derived_types
         ],
         method=method_to_proto(value.method),
         model_version=value.model_version,
         candidates_version=value.candidates_version,
+        confidence=value.confidence,
     )
 
 
@@ -189,4 +193,5 @@ def _derived_type_from_proto(message: types_pb2.DerivedTypePrediction) -> Derive
         sub_category=message.sub_category or None,
         similarity=message.similarity,
         margin=message.margin if message.HasField("margin") else None,
+        probability=message.probability if message.HasField("probability") else None,
     )

@@ -75,7 +75,8 @@ class HandedOverCandidates:
 
     async def publish(self, candidates: CandidateSet) -> None:
         """Replaces the candidates of the next classification."""
-        self._use(candidates)
+        # A classifier compares them with its heads, which takes longer than an event loop may wait.
+        await asyncio.to_thread(self._use, candidates)
         self._candidates = candidates
 
     async def version(self, model_version: str) -> str | None:

@@ -79,7 +79,7 @@ class ComparedProduct(SimilarProduct):
 
 
 DegradedReason = Literal[
-    "PREFERENCES_UNAVAILABLE", "CLASSIFIER_UNAVAILABLE", "PREDICTED_TYPE_NOT_IN_CATALOGUE", "UNKNOWN"
+    "PREFERENCES_UNAVAILABLE", "CLASSIFIER_UNAVAILABLE", "PREDICTED_TYPE_NOT_IN_CATALOGUE", "UNSURE", "UNKNOWN"
 ]
 
 
@@ -93,7 +93,8 @@ class Applied(Answer):
     model_version: str = Field(description="The model whose embeddings were compared.")
     index_version: int = Field(description="The version of the catalogue; grows with every write.")
     degraded: list[DegradedReason] = Field(
-        description="Whatever was left out of the normal way; empty where all went well."
+        description="Whatever was left out of the normal way; empty where all went well. With UNSURE, it is doubtful "
+        "what the photograph shows, and the two likeliest derived types were searched: offer `classification`."
     )
 
 
@@ -112,6 +113,9 @@ class DerivedTypePrediction(Answer):
     label: str = Field(examples=["Men Tshirts"])
     similarity: float = Field(description="In [-1, 1], higher is closer.")
     margin: float | None = Field(description="By how much that exceeds the next one's; null where there is no next.")
+    probability: float | None = Field(
+        description="In 0..1, among all derived types that could be answered.", examples=[0.81]
+    )
 
 
 class Classification(Answer):
@@ -139,6 +143,11 @@ class SimilarProducts(Answer):
     applied: Applied
     classification: Classification | None = Field(
         description="What the photograph was recognised as; null for a product, or where the classifier did not answer."
+    )
+    confidence: float | None = Field(
+        description="How far the recognition can be believed, in 0..1: the probability that the article type is right. "
+        "Null for a product, and where nothing was recognised.",
+        examples=[0.87],
     )
     timings: list[StepTiming] = Field(description="With `explain`: the steps in the order in which they began.")
     before_colours: list[ComparedProduct] = Field(

@@ -129,7 +129,9 @@ class CandidatePublisher:
             # An empty set replaces one that is in the store, but is not worth publishing first.
             wanted = bool(candidates.product_ids) or stored is not None
             if wanted and stored != candidates.version:
-                await self._store.publish(candidates)
+                # The classifier in this process prepares them at once, which takes processor time too.
+                with self._budget.spending():
+                    await self._store.publish(candidates)
                 _log.info(
                     "candidates published",
                     candidates_version=candidates.version,

@@ -1,10 +1,11 @@
 """Answers the main query: embed, classify, read dislikes, search, explain."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Final
 
 import numpy as np
 import structlog
@@ -15,11 +16,12 @@ from services.concurrency.workers import Workers
 from services.contract.embedding import check_served_model, checked_embedding
 from services.contract.errors import DeadlineExceeded, ModelMismatch, Overloaded, Unavailable, Upstream
 from services.contract.protocols import Classifier, Embedder, EmbeddingSpace, ImmediateClassifier
-from services.contract.values import Classification, Embedding, Photograph
+from services.contract.values import Classification, ClassificationMethod, Embedding, Photograph
 from services.search.filters.colours import DislikedColour
 from services.search.indexes.base import Collapse, Eligibility, Hit, IndexAnswer
 from services.search.preferences import PreferenceStore
 from services.search.query.explanation import Explanation, Step, Stopwatch
+from services.search.query.recognition import recognised
 from services.search.query.request import PreferencePolicy, Scope, SimilarRequest
 from services.search.query.retrieval import Inventory
 
@@ -29,6 +31,10 @@ _log = structlog.stdlib.get_logger(__name__)
 # classifier serves another bundle than the embedder.
 _CLASSIFIER_ERRORS = (Unavailable, Overloaded, DeadlineExceeded, ModelMismatch)
 
+# The likeliest derived types that are searched together where the photograph is unsure. With a third one, fewer results
+# are right (docs/decisions/0016).
+MAX_UNSURE_TYPES: Final = 2
+
 
 class Degraded(Enum):
     """Why an answer is less than it could be."""
@@ -36,6 +42,7 @@ class Degraded(Enum):
     PREFERENCES_UNAVAILABLE = "preferences unavailable"
     CLASSIFIER_UNAVAILABLE = "classifier unavailable"
     PREDICTED_TYPE_NOT_IN_CATALOGUE = "predicted type not in catalogue"
+    UNSURE = "unsure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +93,7 @@ class SimilarFinder:
         preferences: the dislikes.
         workers: the threads in which the index is searched.
         classifier_use: how the classifier is asked.
+        unsure_below: returns the confidence below which a recognition is doubtful, in [0, 1]; 0 while it is unknown.
         immediate_classifier: the classifier, if it answers without waiting.
     """
 
@@ -96,6 +104,7 @@ class SimilarFinder:
     preferences: PreferenceStore
     workers: Workers
     classifier_use: ClassifierUse
+    unsure_below: Callable[[], float] = lambda: 0.0
     immediate_classifier: ImmediateClassifier | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -155,6 +164,8 @@ class _Query:
             hits_before = await self._search_disliked(direction, eligibility) if request.explain else ()
             if classifying is not None:
                 await classifying
+                if self._undecided:
+                    await finder.workers.run(self._recognise)
         finally:
             await _end(reading, classifying)
         return SimilarAnswer(
@@ -221,6 +232,7 @@ class _Query:
         if classifier is not None and isinstance(self._subject, Embedding):
             with self._classification_step():
                 self._classification = classifier.classify_now(self._subject, self._finder.classifier_use.top_k)
+        self._recognise()
         with self._watch.timed(Step.SEARCH):
             own_ids = (self._subject,) if isinstance(self._subject, str) else ()
             families: tuple[str, ...] = ()
@@ -238,6 +250,20 @@ class _Query:
             direction = inventory.direction(self._subject, request.liked_ids, request.disliked_ids)
             return direction, eligibility, inventory.index.search(direction, request.top_k, eligibility)
 
+    @property
+    def _undecided(self) -> bool:
+        """Whether only candidates know the recognised type."""
+        classification = self._classification
+        return classification is not None and classification.method is ClassificationMethod.CANDIDATES
+
+    def _recognise(self) -> None:
+        """Lets the nearest products decide where the classifier had nothing better than candidates."""
+        if self._classification is not None and self._undecided and isinstance(self._subject, Embedding):
+            top_k = self._finder.classifier_use.top_k
+            self._classification = recognised(
+                self._classification, self._subject.values, self._finder.inventory.index, top_k
+            )
+
     def _derived_types(self) -> frozenset[str] | None:
         """Returns the derived types to search, None for the whole inventory; widens the scope if none is usable."""
         match self._scope:
@@ -252,7 +278,11 @@ class _Query:
         if self._classification is None:
             self._degraded.add(Degraded.CLASSIFIER_UNAVAILABLE)
         else:
-            predicted = [prediction.label for prediction in self._classification.derived_types[:1]]
+            confidence, count = self._classification.confidence, 1
+            if confidence is not None and confidence < self._finder.unsure_below():
+                self._degraded.add(Degraded.UNSURE)
+                count = MAX_UNSURE_TYPES
+            predicted = [prediction.label for prediction in self._classification.derived_types[:count]]
             searchable = frozenset(filter(self._finder.inventory.index.has_searchable, predicted))
             if searchable:
                 return searchable

@@ -285,3 +285,54 @@ def test_heads_of_another_dimension_are_refused() -> None:
     model = _model()
     with pytest.raises(ValueError, match="dimension"):
         ClassifierModel("v1", _SIZE + 1, model.sub_category, model.derived_type, model.kinds)
+
+
+def _jackets(count: int, label: str, axis: int) -> list[Candidate]:
+    return [
+        Candidate("Topwear", *parse_derived_type(label), f"{label} {number}", _axis((axis, 1), (5, number / 20)))
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize(("count", "recognised"), [(2, False), (3, True), (14, True)])
+def test_a_label_that_the_head_misses_in_this_catalogue_leaves_it_to_candidates(count: int, recognised: bool) -> None:
+    # The head learned "Unisex Jackets" from one product, which looked like none of this catalogue's.
+    model = _model(("Topwear", "Bottomwear", "Bags"), "Men Jackets", "Women Tops", "Unisex Jackets")
+    index = _index(
+        model,
+        *_jackets(4, "Men Jackets", 0),
+        *(
+            Candidate("Topwear", Gender.UNISEX, "Jackets", f"unisex {number}", _axis((0, 1), (3, 1), (4, number / 20)))
+            for number in range(count)
+        ),
+    )
+    assert index.unknown == ({"Unisex Jackets"} if recognised else set())
+    found = _classify(model, index, (0, 1), (3, 0.9))
+    assert _labels(found)[0] == ("Unisex Jackets" if recognised else "Men Jackets")
+    # What the head recognises in this catalogue stays with it.
+    familiar = _classify(model, index, (0, 1), (5, 0.1))
+    assert (familiar.method, _labels(familiar)[0]) == (ClassificationMethod.MODEL_LABELS, "Men Jackets")
+
+
+def test_a_label_that_candidates_find_no_better_stays_with_the_head() -> None:
+    model = _model(("Topwear", "Bottomwear", "Bags"), "Men Jackets", "Women Tops", "Unisex Jackets")
+    # Both types look the same: neither the head nor the candidates can tell them apart.
+    index = _index(model, *_jackets(6, "Men Jackets", 0), *_jackets(6, "Unisex Jackets", 0))
+    assert index.unknown == set()
+
+
+def test_confidence_is_the_probability_of_the_article_type_whoever_it_is_for() -> None:
+    model = _model(("Topwear", "Bottomwear", "Bags"), "Men Tshirts", "Women Tshirts", "Unisex Backpacks")
+    found = _classify(model, None, (0, 0.7), (1, 0.7))
+    men, women, backpacks = (prediction.probability for prediction in found.derived_types)
+    assert men == pytest.approx(0.5, abs=1e-3) and women == pytest.approx(0.5, abs=1e-3)
+    assert found.confidence == pytest.approx(1 - (backpacks or 0.0), abs=1e-6)
+    shop = _index(
+        _stranger(),
+        _candidate("Topwear", "Men Dirndl", _axis((0, 1))),
+        _candidate("Topwear", "Girls Dirndl", _axis((1, 1))),
+    )
+    found = _classify(_stranger(), shop, (0, 0.7), (1, 0.7))
+    assert [prediction.probability for prediction in found.derived_types] == pytest.approx([0.5, 0.5], abs=1e-3)
+    assert found.confidence == pytest.approx(1.0)
+    assert classify_batch(_stranger(()), None, _axis((0, 1))[None], 5)[0].confidence is not None

@@ -13,15 +13,19 @@ const STEPS = {
   explain: "Search without your colours",
 };
 
+/** The degradation of an answer to a photograph that shows nobody knows what. */
+export const UNSURE = "UNSURE";
+
 const DEGRADED = {
   PREFERENCES_UNAVAILABLE: "Your colours could not be read just now; the last known ones were left out.",
   CLASSIFIER_UNAVAILABLE: "The type could not be recognised, so the whole catalogue was searched.",
   PREDICTED_TYPE_NOT_IN_CATALOGUE: "The catalogue has nothing of the recognised type, so all of it was searched.",
+  [UNSURE]: "Not sure what this is, so the two likeliest types were searched.",
 };
 
-/** Returns a note per degradation; none if the search was complete. */
-export function degradedNotes(applied) {
-  return (applied.degraded ?? []).map((reason) => h("p.notice", {}, DEGRADED[reason] ?? "The answer may be incomplete."));
+/** Returns a note per degradation but those of `told`; none if the search was complete. */
+export function degradedNotes(applied, told = []) {
+  return (applied.degraded ?? []).filter((reason) => !told.includes(reason)).map((reason) => h("p.notice", {}, DEGRADED[reason] ?? "The answer may be incomplete."));
 }
 
 /** Returns in one line where the search looked. */

@@ -2,7 +2,7 @@
 
 import { catalogueColours } from "./colours.js";
 import { announce, counted, h, icon, wasAborted } from "./dom.js";
-import { degradedNotes, explanationOf, searchedText } from "./insight.js";
+import { UNSURE, degradedNotes, explanationOf, searchedText } from "./insight.js";
 import { emptyState, errorState, grid, nameOf, picture, productCard, roundButton, skeletonGrid } from "./parts.js";
 import { getProduct } from "./api.js";
 import { session } from "./session.js";
@@ -92,7 +92,8 @@ export function similarList({ ask, answered, steering = { liked: [], disliked: [
   }
 
   function draw(answer) {
-    notes.replaceChildren(...degradedNotes(answer.applied));
+    // The page of a photograph says so where it offers types.
+    notes.replaceChildren(...degradedNotes(answer.applied, [UNSURE]));
     if (answer.products.length === 0) {
       results.replaceChildren(emptyState("Nothing like it", "No other product is left to compare with. Show more colours, or search the whole catalogue."));
       return;

@@ -139,8 +139,8 @@ function report(answer, { product, photo, region }, colours) {
               bars("Subcategory", "probability", answer.classification.sub_categories.map(({ label, probability }) => ({ label, share: probability, text: probability === null ? "–" : `${(probability * 100).toFixed(1)} %` }))),
               bars(
                 "Type",
-                "similarity, and margin to the next",
-                answer.classification.derived_types.map(({ label, similarity, margin }) => ({ label, share: similarity, text: `${similarity.toFixed(3)}${margin === null ? "" : `  +${margin.toFixed(3)}`}` })),
+                "probability, and similarity",
+                answer.classification.derived_types.map(({ label, probability, similarity }) => ({ label, share: probability ?? similarity, text: `${probability === null ? "–" : `${(probability * 100).toFixed(1)} %`}  ${similarity.toFixed(3)}` })),
               ),
             ]
           : h("dl.facts", {}, fact("Type", product?.derived_type ?? "unknown"), fact("Subcategory", product?.sub_category ?? "unknown"), fact("Known from", "the catalogue: nothing had to be recognised")),
@@ -154,6 +154,7 @@ function report(answer, { product, photo, region }, colours) {
           {},
           fact("Where", applied.derived_types.length ? applied.derived_types.join(", ") : "whole catalogue"),
           fact("Compared", searchedText(applied)),
+          answer.confidence === null ? null : fact("Confidence", `${(answer.confidence * 100).toFixed(1)} %`),
           fact("Filters", applied.excluded_colours.length ? colourList(applied.excluded_colours.map(String), colours) : "none: in stock, and not the query itself"),
           fact("Model", h("code", {}, applied.model_version)),
           fact("Catalogue version", String(applied.index_version)),

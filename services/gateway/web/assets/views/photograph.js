@@ -3,11 +3,13 @@
 import { findSimilarToPhotograph, listFacets } from "../api.js";
 import { WHOLE, cropBox, isWhole, regionText } from "../crop-box.js";
 import { h, icon } from "../dom.js";
+import { UNSURE } from "../insight.js";
 import { choice } from "../parts.js";
 import { dropPhotograph, keptPhotograph, listenForPictures, photoButtons, takePhotograph } from "../photo-input.js";
 import { similarList } from "../similar-list.js";
 
 const EVERYTHING = " everything";
+const ANY = "";
 const TYPES_OFFERED = 3;
 
 /** Shows the last photograph, or asks for one. */
@@ -101,14 +103,20 @@ function found(photograph, taken, startOver, signal) {
     const catalogue = new Set(known);
     const predicted = (answer.classification?.derived_types ?? []).filter(({ label }) => catalogue.size === 0 || catalogue.has(label));
     const offered = predicted.slice(0, TYPES_OFFERED);
-    const searched = answer.applied.scope === "inventory" ? EVERYTHING : (answer.applied.derived_types[0] ?? EVERYTHING);
+    const unsure = answer.applied.degraded.includes(UNSURE);
+    const searched = unsure ? ANY : answer.applied.scope === "inventory" ? EVERYTHING : (answer.applied.derived_types[0] ?? EVERYTHING);
     const labels = offered.map(({ label }) => label);
-    if (searched !== EVERYTHING && !labels.includes(searched)) labels.push(searched);
+    if (searched !== EVERYTHING && searched !== ANY && !labels.includes(searched)) labels.push(searched);
     const others = known.filter((label) => !labels.includes(label));
+    const options = [
+      unsure ? { value: ANY, label: answer.applied.derived_types.join(" or ") } : null,
+      ...labels.map((label) => ({ value: label, label })),
+      { value: EVERYTHING, label: "Whole catalogue" },
+    ].filter(Boolean);
     const focused = recognised.contains(document.activeElement) ? document.activeElement.value : undefined;
     recognised.replaceChildren(
-      h("p.recognised-head", {}, offered.length ? "It looks like this. Not right? Choose what it is." : "What is it?"),
-      choice("What the photograph shows", "type", [...labels.map((label) => ({ value: label, label })), { value: EVERYTHING, label: "Whole catalogue" }], searched, choose),
+      h(unsure ? "p.recognised-head.is-unsure" : "p.recognised-head", {}, headOf(unsure, offered)),
+      choice("What the photograph shows", "type", options, searched, choose),
       others.length
         ? h(
             "label.field",
@@ -123,7 +131,7 @@ function found(photograph, taken, startOver, signal) {
           )
         : "",
     );
-    if (focused) recognised.querySelector(`input[value="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+    if (focused !== undefined) recognised.querySelector(`input[value="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
 
   void list.refresh();
@@ -146,6 +154,11 @@ function found(photograph, taken, startOver, signal) {
     ),
     h("section.photo-results", { aria: { label: "Similar products" } }, h("h2", {}, "What looks like it"), recognised, list.element),
   );
+}
+
+function headOf(unsure, offered) {
+  if (unsure) return "Not sure what this is. Choose what it is, to see only that.";
+  return offered.length ? "It looks like this. Not right? Choose what it is." : "What is it?";
 }
 
 let types = null;

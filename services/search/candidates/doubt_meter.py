@@ -1,0 +1,136 @@
+"""Keeps the measure of doubt up to date in the background, and stores it between starts."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import structlog
+
+from services.bundle.derived_file import DerivedFile
+from services.contract.embedding import renormalised
+from services.contract.errors import FashionError
+from services.contract.protocols import Classifier, EmbeddingSpace
+from services.contract.values import Embedding
+from services.search.candidates.doubt import Doubt, measured, sample
+from services.search.indexes.base import Index
+from services.search.writes.writer import Change
+
+FILE: Final = "doubt.safetensors"
+_FORMAT: Final = "fashion-doubt-1"
+# The share of the time that measuring may take, so that queries beside it hardly wait.
+_MAX_SHARE_OF_TIME: Final = 0.2
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class DoubtMeter:
+    """Measures doubt once the catalogue has changed enough; `note` may be called in any thread."""
+
+    def __init__(
+        self,
+        index: Index,
+        classifier: Classifier,
+        space: EmbeddingSpace,
+        directory: Path,
+        *,
+        candidates_version: Callable[[], str],
+        changed_share: float,
+        period_s: float,
+    ) -> None:
+        """Takes the parts.
+
+        Args:
+            index: the products.
+            classifier: recognises them.
+            space: the model of their embeddings.
+            directory: the data directory, for the file between starts.
+            candidates_version: returns the version of the candidates that the classifier should know.
+            changed_share: doubt is measured again once this share of the products was created, changed or deleted.
+            period_s: how often to look whether it is, in seconds.
+        """
+        self._index = index
+        self._classifier = classifier
+        self._space = space
+        self._file = DerivedFile(directory / FILE, format=_FORMAT, model_version=space.model_version)
+        self._candidates_version = candidates_version
+        self._changed_share = changed_share
+        self._period_s = period_s
+        self._changes = 0
+        self._current: Doubt | None = None
+        self._stored: int | None = None
+        self._measured = False
+
+    @property
+    def current(self) -> Doubt | None:
+        """What was measured last; None before that, and in an empty catalogue."""
+        return self._current
+
+    def note(self, changes: Sequence[Change]) -> None:
+        """Counts changes that the index has taken over."""
+        self._changes += len(changes)
+
+    def begin(self) -> None:
+        """Reads the file, if it is of this version of the catalogue."""
+        version = self._index.facts().index_version
+        self._current = self._file.read(lambda tensors, _: Doubt.from_tensors(tensors), str(version))
+        self._measured = self._current is not None
+        self._stored = version if self._measured else None
+
+    def keep(self) -> None:
+        """Stores the measure for the next start, unless the file has it for this version of the catalogue."""
+        version = self._index.facts().index_version
+        if self._measured and self._current is not None and version != self._stored:
+            self._file.write(self._current.tensors(), {}, str(version))
+            self._stored = version
+
+    async def run(self) -> None:
+        """Measures whenever it is due, until it is cancelled."""
+        while True:
+            if self.due:
+                try:
+                    if await self.measure():
+                        await asyncio.to_thread(self.keep)
+                except FashionError as error:
+                    _log.info("doubt cannot be measured now; trying again", reason=error.reason, why=error.message)
+                except Exception:
+                    _log.exception("doubt could not be measured")
+            await asyncio.sleep(self._period_s)
+
+    @property
+    def due(self) -> bool:
+        """Whether it was never measured, or enough has changed since."""
+        count = sum(self._index.searchable_types().values())
+        return not self._measured or self._changes >= max(1.0, self._changed_share * count)
+
+    async def measure(self) -> bool:
+        """Measures now.
+
+        Returns:
+            Whether it was measured; a classifier that does not know the latest candidates yet is asked again later.
+
+        Raises:
+            FashionError: the classifier does not answer.
+        """
+        changes = self._changes
+        confidences: list[float] = []
+        similarities: list[float] = []
+        for product, stored in await asyncio.to_thread(lambda: list(sample(self._index))):
+            start = time.monotonic()
+            embedding = Embedding(renormalised(stored), self._space.model_version)
+            classification = await self._classifier.classify(embedding, 1)
+            if classification.candidates_version != self._candidates_version():
+                return False
+            confidence, nearest = await asyncio.to_thread(measured, self._index, product, embedding, classification)
+            confidences += [] if confidence is None else [confidence]
+            similarities += [] if nearest is None else [nearest]
+            await asyncio.sleep((time.monotonic() - start) * (1 / _MAX_SHARE_OF_TIME - 1))
+        self._current = Doubt.of(np.array(confidences), np.array(similarities))
+        self._changes -= changes
+        self._measured = True
+        self._stored = None
+        if self._current is not None:
+            _log.info("doubt measured", unsure_below=round(self._current.unsure_below, 3), products=len(similarities))
+        return True
