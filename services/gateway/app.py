@@ -15,11 +15,12 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import ASGIApp
 
+from services.concurrency.bounds import Bound
 from services.contract.errors import FashionError, InvalidInput, NotFound
 from services.gateway.access.access import Access
 from services.gateway.backend import Backend
 from services.gateway.middleware.cors import Cors
-from services.gateway.middleware.request import FORM_OVERHEAD_BYTES, Edge
+from services.gateway.middleware.request import FORM_OVERHEAD_BYTES, Edge, EdgeLimits
 from services.gateway.routes.pages import pages_router
 from services.gateway.routes.products import products_router
 from services.gateway.routes.similar import similar_router
@@ -71,8 +72,17 @@ def gateway_app(
     compressed = GZipMiddleware(app, minimum_size=_COMPRESSED_FROM_BYTES, compresslevel=5)
     edge = Edge(
         compressed,
-        max_body_bytes=settings.max_image_bytes + FORM_OVERHEAD_BYTES,
-        max_concurrent=settings.max_concurrent_requests,
+        EdgeLimits(
+            max_body_bytes=settings.max_image_bytes + FORM_OVERHEAD_BYTES,
+            max_concurrent=settings.max_concurrent_requests,
+            progress_timeout_s=settings.progress_timeout_s,
+            uploads=Bound("uploads", total=settings.max_uploads, per_holder=settings.max_uploads_per_address),
+            held_bytes=Bound(
+                "bytes under way",
+                total=settings.max_bytes_under_way,
+                per_holder=settings.max_bytes_under_way_per_address,
+            ),
+        ),
     )
     return Cors(edge, settings.origins())
 

@@ -2,19 +2,22 @@
 
 import asyncio
 import contextlib
+import functools
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import structlog
 import uvicorn
 
 from services.clients.search_calls import SearchCalls
+from services.concurrency.bounds import Bound
 from services.gateway.access.access import Access
 from services.gateway.app import gateway_app
 from services.gateway.backend import Backend
+from services.gateway.connection import BoundedProtocol, ConnectionLimits
 from services.gateway.settings import GatewaySettings
 from services.gateway.thumbnails import Thumbnails
 from services.serving.run import ServeError, listening_socket
@@ -77,9 +80,19 @@ async def running_gateway(
         )
         resources.callback(thumbnails.close)
         app = gateway_app(settings, backend, Access.of(settings, host), thumbnails, settings.map or map_file)
+        limits = ConnectionLimits(
+            Bound(
+                "connections",
+                total=settings.max_connections,
+                per_holder=settings.max_connections_per_address,
+            ),
+            header_timeout_s=settings.header_timeout_s,
+            progress_timeout_s=settings.progress_timeout_s,
+        )
         server = _Server(
             uvicorn.Config(
                 app,
+                http=cast(type[asyncio.Protocol], functools.partial(BoundedProtocol, limits)),
                 log_config=None,
                 access_log=False,
                 lifespan="off",

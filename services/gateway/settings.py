@@ -42,8 +42,19 @@ class GatewaySettings(BaseSettings):
         search_target: gRPC target of search, for a gateway in a process of its own.
         deadline_s: maximum time for an answer of search, in seconds; a slower request gets 504.
         upload_timeout_s: maximum time for a request's body to arrive, in seconds.
+        header_timeout_s: maximum time for a request's headers to arrive, in seconds.
+        progress_timeout_s: maximum time in which a caller sends nothing of a body, or reads nothing of an answer, in
+            seconds.
         max_image_bytes: maximum size of a photograph; a larger one gets 413 before it has arrived.
-        max_concurrent_requests: maximum requests under way; more get 503 with Retry-After.
+        max_concurrent_requests: maximum requests that are worked on; more get 503 with Retry-After. One whose body is
+            still arriving does not count.
+        max_uploads: maximum requests whose body is arriving; more get 503.
+        max_uploads_per_address: the same for one address. Behind a proxy, all callers have the proxy's.
+        max_connections: maximum open connections; more are cut off.
+        max_connections_per_address: the same for one address.
+        max_bytes_under_way: maximum bytes of bodies and of answers that are held; more get 503. Answers of less than 64
+            KiB do not count.
+        max_bytes_under_way_per_address: the same for one address.
         allowed_origins: origins whose pages may call the API from a browser, separated by commas; "*" for all.
         token_key: key of at least 32 bytes with which the shop's backend signs its users' tokens (HS256). While keys
             change, several, separated by commas; the first signs. Absent: endpoints of users are off, except for the
@@ -66,8 +77,16 @@ class GatewaySettings(BaseSettings):
     search_target: str = Field(default="localhost:50053", min_length=1)
     deadline_s: float = Field(default=2.0, gt=0, le=3600)
     upload_timeout_s: float = Field(default=30.0, gt=0, le=3600)
+    header_timeout_s: float = Field(default=10.0, gt=0, le=3600)
+    progress_timeout_s: float = Field(default=10.0, gt=0, le=3600)
     max_image_bytes: int = Field(default=MAX_IMAGE_BYTES, ge=1024, le=1024 * 1024 * 1024)
     max_concurrent_requests: int = Field(default=256, ge=1)
+    max_uploads: int = Field(default=256, ge=1)
+    max_uploads_per_address: int = Field(default=32, ge=1)
+    max_connections: int = Field(default=1024, ge=1)
+    max_connections_per_address: int = Field(default=512, ge=1)
+    max_bytes_under_way: int = Field(default=128 * 1024 * 1024, ge=1024)
+    max_bytes_under_way_per_address: int = Field(default=64 * 1024 * 1024, ge=1024)
     allowed_origins: Annotated[str, AfterValidator(_check_origins)] = ""
     token_key: Annotated[SecretStr, AfterValidator(_check_keys)] = SecretStr("")
     token_free: bool = False

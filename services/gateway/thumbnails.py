@@ -21,6 +21,8 @@ JPEG: Final = "image/jpeg"
 _FRESH_S: Final = 30.0
 _MAX_KNOWN: Final = 10_000
 _THREADS: Final = 2
+# Photographs that arrive at once: until then nobody knows how much they hold.
+_MAX_FETCHING: Final = 4
 _QUALITY: Final = 82
 # Bounds the memory of one photograph. Search has applied its own limits before.
 _LIMITS: Final = ImageLimits(max_bytes=256 * 1024 * 1024, max_pixels=100_000_000, min_side=1)
@@ -75,6 +77,7 @@ class Thumbnails:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="thumbnails")
         self._thumbnails: OrderedDict[str, Picture] = OrderedDict()
         self._cached_bytes = 0
+        self._fetching = asyncio.Semaphore(_MAX_FETCHING)
         # By product: SHA-256 of its photograph, and the time until which it counts as unchanged.
         self._known: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
@@ -119,7 +122,8 @@ class Thumbnails:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     async def _fetched(self, product_id: str) -> Photograph:
-        photograph = await self._fetch(product_id)
+        async with self._fetching:
+            photograph = await self._fetch(product_id)
         self._known[product_id] = (photograph.sha256, self._now() + _FRESH_S)
         self._known.move_to_end(product_id)
         if len(self._known) > _MAX_KNOWN:

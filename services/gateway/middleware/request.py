@@ -3,8 +3,8 @@
 import asyncio
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import unquote
@@ -14,8 +14,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.concurrency.background import in_background
+from services.concurrency.bounds import Bound
 from services.contract.errors import FashionError, InvalidInput, Overloaded
-from services.gateway.schema.problems import PayloadTooLarge, problem_response
+from services.gateway.schema.problems import PayloadTooLarge, RequestTimeout, problem_response
 from services.serving.request_id import accepted_request_id, request_id_bound
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -23,6 +24,9 @@ _log = structlog.stdlib.get_logger(__name__)
 PROBES: Final = frozenset({"/healthz", "/readyz"})
 # Maximum size of a form besides its photograph: other fields and boundaries.
 FORM_OVERHEAD_BYTES: Final = 64 * 1024
+
+# Answers are sent in parts of this size; a smaller one does not count as held.
+_PART_BYTES: Final = 64 * 1024
 
 _REQUEST_ID: Final = "X-Request-ID"
 # Pages run only what this origin serves. A photograph that a shopper chooses is a blob: or data: URL.
@@ -43,15 +47,33 @@ _MAX_DISCARDING_S: Final = 5.0
 _CLIENT_GONE: Final = 499
 
 
+@dataclass(frozen=True, slots=True)
+class EdgeLimits:
+    """The limits of requests and answers.
+
+    Attributes:
+        max_body_bytes: maximum size of a body.
+        max_concurrent: maximum requests that are worked on; those whose body is arriving do not count.
+        progress_timeout_s: maximum time in which nothing of a body arrives, in seconds.
+        uploads: requests whose body is arriving.
+        held_bytes: bodies and answers that are held.
+    """
+
+    max_body_bytes: int
+    max_concurrent: int
+    progress_timeout_s: float
+    uploads: Bound
+    held_bytes: Bound
+
+
 class Edge:
     """The outermost middleware except CORS."""
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int, max_concurrent: int) -> None:
-        """Takes the application, the maximum size of a body, and the maximum number of requests under way."""
+    def __init__(self, app: ASGIApp, limits: EdgeLimits) -> None:
+        """Takes the application, and the limits."""
         self._app = app
-        self._max_body_bytes = max_body_bytes
-        self._max_concurrent = max_concurrent
-        self._concurrent = 0
+        self._limits = limits
+        self._slots = _Slots(limits.max_concurrent)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -59,20 +81,21 @@ class Edge:
             await self._app(scope, receive, send)
             return
         request_id = accepted_request_id(Headers(scope=scope).get(_REQUEST_ID))
-        exchange = _Exchange(scope, receive, send, request_id, self._max_body_bytes)
+        exchange = _Exchange(scope, receive, send, request_id, self._limits, self._slots)
         started = time.perf_counter()
         with request_id_bound(request_id):
             try:
-                with self._counted(scope["path"]):
-                    exchange.check_host()
-                    exchange.check_announced_length()
-                    await exchange.run(self._app)
+                exchange.check_host()
+                exchange.check_announced_length()
+                exchange.admit()
+                await exchange.run(self._app)
             except FashionError as error:
                 await exchange.fail(error)
             except Exception as error:
                 _log.error("request failed unexpectedly", exc_info=error)
                 await exchange.fail(error)
             finally:
+                exchange.leave()
                 log = _log.debug if scope["path"] in PROBES else _log.info
                 log(
                     "request",
@@ -83,21 +106,32 @@ class Edge:
                     duration_ms=round((time.perf_counter() - started) * 1000, 1),
                 )
 
-    @contextmanager
-    def _counted(self, path: str) -> Iterator[None]:
-        if self._concurrent >= self._max_concurrent and path not in PROBES:
-            raise Overloaded("The gateway has too much to do; try again a little later.", reason="TOO_MANY_REQUESTS")
-        self._concurrent += 1
-        try:
-            yield
-        finally:
-            self._concurrent -= 1
+
+class _Slots:
+    """The requests that are worked on."""
+
+    def __init__(self, total: int) -> None:
+        self._free = total
+
+    def take(self) -> None:
+        if self._free <= 0:
+            raise _too_much()
+        self._free -= 1
+
+    def give_back(self) -> None:
+        self._free += 1
+
+
+def _too_much() -> Overloaded:
+    return Overloaded("The gateway has too much to do; try again a little later.", reason="TOO_MANY_REQUESTS")
 
 
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str, max_body_bytes: int) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, request_id: str, limits: EdgeLimits, slots: _Slots
+    ) -> None:
         self._original = scope
         self._head = scope["method"] == "HEAD"
         self._scope: Scope = {
@@ -110,9 +144,17 @@ class _Exchange:
         self._receive_raw = receive
         self._send_raw = send
         self._request_id = request_id
-        self._max_body_bytes = max_body_bytes
+        self._limits = limits
+        self._slots = slots
+        headers = Headers(scope=scope)
+        self._has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        self._holder = scope["client"][0] if scope.get("client") else ""
+        self._worked_on = self._uploading = False
+        self._held_bytes = 0
+        # The begin of an answer waits until it is known that there is room for its body.
+        self._start: Message | None = None
         # One message ahead of the reader, so that a slow reader slows down the sender.
-        self._messages: asyncio.Queue[Message | PayloadTooLarge] = asyncio.Queue(1)
+        self._messages: asyncio.Queue[Message | FashionError] = asyncio.Queue(1)
         self._answered = False
         self._complete = False
         self._gone = False
@@ -148,8 +190,47 @@ class _Exchange:
             PayloadTooLarge: BODY_TOO_LARGE.
         """
         announced = Headers(scope=self._scope).get("content-length", "")
-        if announced.isascii() and announced.isdigit() and int(announced) > self._max_body_bytes:
+        if announced.isascii() and announced.isdigit() and int(announced) > self._limits.max_body_bytes:
             raise self._too_large()
+
+    def admit(self) -> None:
+        """Admits the request: to be worked on, or to send its body first.
+
+        Raises:
+            Overloaded: TOO_MANY_REQUESTS.
+        """
+        if self._original["path"] in PROBES:
+            return
+        if self._has_body:
+            if not self._limits.uploads.take(self._holder):
+                raise _too_much()
+            self._uploading = True
+        else:
+            self._slots.take()
+            self._worked_on = True
+
+    def leave(self) -> None:
+        """Gives back all that the request holds."""
+        self._end_upload()
+        if self._worked_on:
+            self._slots.give_back()
+        self._limits.held_bytes.give_back(self._holder, self._held_bytes)
+        self._worked_on, self._held_bytes = False, 0
+
+    def _end_upload(self) -> None:
+        if self._uploading:
+            self._limits.uploads.give_back(self._holder)
+            self._uploading = False
+
+    def _hold(self, count: int) -> None:
+        """Counts bytes that are held until the answer is sent.
+
+        Raises:
+            Overloaded: TOO_MANY_REQUESTS; they are too many.
+        """
+        if not self._limits.held_bytes.take(self._holder, count):
+            raise _too_much()
+        self._held_bytes += count
 
     async def run(self, app: ASGIApp) -> None:
         """Answers the request; cancels the work if the caller leaves."""
@@ -172,6 +253,9 @@ class _Exchange:
         if self._answered or self._gone:
             return
         response = problem_response(error, self._request_id)
+        if self._has_body and isinstance(error, Overloaded):
+            # The rest of the body is not read.
+            response.headers["Connection"] = "close"
         if isinstance(error, PayloadTooLarge):
             await self._send(
                 {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
@@ -194,38 +278,77 @@ class _Exchange:
                     left -= len(message.get("body", b""))
 
     async def _listen(self, task: "asyncio.Task[object]") -> None:
-        received = 0
+        received, more = 0, True
         while True:
-            message = await self._receive_raw()
-            if message["type"] == "http.disconnect":
-                # The server also sends this after a complete answer.
-                if self._complete:
+            try:
+                # Without a body, the first message comes at once.
+                async with asyncio.timeout(self._limits.progress_timeout_s if more else None):
+                    message = await self._receive_raw()
+                if message["type"] == "http.disconnect":
+                    # The server also sends this after a complete answer.
+                    if not self._complete:
+                        self._gone = True
+                        task.cancel()
                     return
-                self._gone = True
-                task.cancel()
+                more = message.get("more_body", False)
+                count = len(message.get("body", b""))
+                received += count
+                if received > self._limits.max_body_bytes:
+                    raise self._too_large()
+                self._hold(count)
+                if not more and self._uploading:
+                    self._end_upload()
+                    self._slots.take()
+                    self._worked_on = True
+            except TimeoutError:
+                seconds = self._limits.progress_timeout_s
+                await self._messages.put(
+                    RequestTimeout(f"Nothing of the body has arrived for {seconds:g} s.", reason="UPLOAD_TIMEOUT")
+                )
                 return
-            received += len(message.get("body", b""))
-            if received > self._max_body_bytes:
-                await self._messages.put(self._too_large())
+            except FashionError as error:
+                await self._messages.put(error)
                 return
             await self._messages.put(message)
 
     async def _receive(self) -> Message:
         message = await self._messages.get()
-        if isinstance(message, PayloadTooLarge):
+        if isinstance(message, FashionError):
             raise message
         return message
 
     async def _send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self._answered = True
             self.status = message["status"]
             self._add_headers(MutableHeaders(scope=message))
-        elif message["type"] == "http.response.body":
-            self._complete = not message.get("more_body", False)
-            if self._head:
-                message = {**message, "body": b""}
-        await self._send_raw(message)
+            self._start = message
+            return
+        if message["type"] != "http.response.body" or self._complete:
+            return
+        body: bytes = message.get("body", b"") if not self._head else b""
+        start, self._start = self._start, None
+        last = not message.get("more_body", False)
+        if len(body) > _PART_BYTES:
+            try:
+                self._hold(len(body))
+            except Overloaded as error:
+                if start is None:
+                    raise
+                response = problem_response(error, self._request_id)
+                start = {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
+                self.status = response.status_code
+                self._add_headers(MutableHeaders(scope=start))
+                body, last = bytes(response.body), True
+        if start is not None:
+            self._answered = True
+            await self._send_raw(start)
+        self._complete = last
+        # In parts, so that the server holds no more than a part for a caller that does not read.
+        view = memoryview(body)
+        for begin in range(0, max(1, len(view)), _PART_BYTES):
+            part = bytes(view[begin : begin + _PART_BYTES])
+            more = not last or begin + _PART_BYTES < len(view)
+            await self._send_raw({"type": "http.response.body", "body": part, "more_body": more})
 
     def _add_headers(self, headers: MutableHeaders) -> None:
         headers[_REQUEST_ID] = self._request_id
@@ -244,7 +367,7 @@ class _Exchange:
         headers.setdefault("Cache-Control", "no-store")
 
     def _too_large(self) -> PayloadTooLarge:
-        limit = self._max_body_bytes - FORM_OVERHEAD_BYTES
+        limit = self._limits.max_body_bytes - FORM_OVERHEAD_BYTES
         return PayloadTooLarge(
             f"The request's body is too long; send a photograph of at most {limit} bytes.",
             reason="BODY_TOO_LARGE",

@@ -1,0 +1,110 @@
+"""Connections of the HTTP server: bounded in number, per address too, and in the time that they may do nothing."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from services.concurrency.bounds import Bound
+
+_log = structlog.stdlib.get_logger(__name__)
+
+# How long a caller that neither sends nor reads may hold up the end of the server.
+_LINGER_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """The limits of connections.
+
+    Attributes:
+        connections: how many there may be.
+        header_timeout_s: maximum time for the headers of a request to arrive, in seconds.
+        progress_timeout_s: maximum time in which a caller reads nothing of an answer, in seconds.
+    """
+
+    connections: Bound
+    header_timeout_s: float
+    progress_timeout_s: float
+
+
+class BoundedProtocol(H11Protocol):
+    """A connection within limits; one that exceeds them is cut off."""
+
+    def __init__(self, limits: ConnectionLimits, **given: Any) -> None:
+        super().__init__(**given)
+        self._limits = limits
+        self._holder: str | None = None
+        self._header_timer: asyncio.TimerHandle | None = None
+        self._progress_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Takes a connection in, or cuts it off."""
+        super().connection_made(transport)
+        holder = self.client[0] if self.client else ""
+        if not self._limits.connections.take(holder):
+            transport.abort()
+            return
+        self._holder = holder
+        self._watch_header()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Makes room for another one."""
+        if self._holder is not None:
+            self._limits.connections.give_back(self._holder)
+            self._holder = None
+        for timer in (self._header_timer, self._progress_timer):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Handles what came, and watches that headers are soon complete."""
+        super().data_received(data)
+        self._watch_header()
+
+    def pause_writing(self) -> None:
+        """Watches that the caller goes on to read."""
+        super().pause_writing()
+        if self._progress_timer is None:
+            self._progress_timer = self._cut_off_after(self._limits.progress_timeout_s, "it does not read the answer")
+
+    def resume_writing(self) -> None:
+        """Sees that the caller reads."""
+        super().resume_writing()
+        if self._progress_timer is not None:
+            self._progress_timer.cancel()
+            self._progress_timer = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Closes an idle connection, also if its caller has left an answer unread."""
+        super().timeout_keep_alive_handler()
+        self._cut_off_after(_LINGER_S)
+
+    def shutdown(self) -> None:
+        """Ends the connection after the request in flight; does not wait for a caller that sends or reads slowly."""
+        super().shutdown()
+        self.loop.call_later(_LINGER_S, self._end_idle)
+
+    def _end_idle(self) -> None:
+        working = self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+        if not working or self.flow.write_paused:
+            self.transport.abort()
+
+    def _watch_header(self) -> None:
+        in_request = self.cycle is not None and not self.cycle.response_complete
+        if in_request and self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+        elif not in_request and self._header_timer is None:
+            self._header_timer = self._cut_off_after(self._limits.header_timeout_s, "its headers do not arrive")
+
+    def _cut_off_after(self, seconds: float, why: str = "") -> asyncio.TimerHandle:
+        def cut_off() -> None:
+            if why:
+                _log.info("connection cut off", why=why, address=self.client[0] if self.client else "")
+            self.transport.abort()
+
+        return self.loop.call_later(seconds, cut_off)

@@ -1,0 +1,223 @@
+"""Callers that send slowly, read nothing or come in crowds hold up nobody else, and are not waited for."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from fashion.v1 import search_pb2
+from tests.support.gateways import gateway_in_thread, problem
+from tests.support.waiting import eventually
+
+PHOTOGRAPH = b"\xff\xd8\xff" + bytes(6_000_000)
+UPLOAD = b"POST /v1/similar HTTP/1.1\r\nHost: shop\r\nContent-Type: image/jpeg\r\n"
+SLOW_BODY = UPLOAD + b"Content-Length: 1000\r\n\r\n" + PHOTOGRAPH[:3]
+READ_PHOTOGRAPH = b"GET /v1/products/x/image HTTP/1.1\r\nHost: shop\r\n\r\n"
+# So far as a test can tell, longer than any that it waits for.
+NEVER = 600.0
+
+
+class SearchOfOne:
+    """A search with one product, which has a photograph of some megabytes."""
+
+    async def serving(self) -> bool:
+        return True
+
+    async def dislikes_known(self) -> bool:
+        return True
+
+    async def get_product(self, product_id: str) -> search_pb2.GetProductResponse:
+        answer = search_pb2.GetProductResponse()
+        answer.product.id = product_id
+        return answer
+
+    async def get_photograph(self, product_id: str) -> search_pb2.GetPhotographResponse:
+        return search_pb2.GetPhotographResponse(content=PHOTOGRAPH, media_type="image/jpeg", sha256="0" * 64)
+
+
+@contextmanager
+def running(**limits: Any) -> Iterator[int]:
+    timeouts = {"header_timeout_s": NEVER, "progress_timeout_s": NEVER, "upload_timeout_s": NEVER}
+    with gateway_in_thread(SearchOfOne(), **{**timeouts, **limits}) as gateway:
+        yield gateway.port
+
+
+@contextmanager
+def callers(port: int, count: int, request: bytes, source: str = "127.0.0.1") -> Iterator[list[socket.socket]]:
+    """Connects callers with small buffers, each of which sends something and then waits."""
+    with ExitStack() as resources:
+        connected = []
+        for _ in range(count):
+            caller = resources.enter_context(socket.socket())
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            caller.settimeout(20)
+            caller.bind((source, 0))
+            caller.connect(("127.0.0.1", port))
+            caller.sendall(request)
+            connected.append(caller)
+        yield connected
+
+
+def status(caller: socket.socket) -> int:
+    """Reads the begin of an answer; returns its status, 0 if the connection ends without one."""
+    try:
+        line = caller.recv(4096).split(b"\r\n")[0].split()
+    except ConnectionError:
+        return 0
+    return int(line[1]) if line else 0
+
+
+def rest(caller: socket.socket) -> int:
+    """Reads until the connection ends; returns the number of bytes."""
+    count = 0
+    try:
+        while part := caller.recv(65_536):
+            count += len(part)
+    except ConnectionError:
+        pass
+    return count
+
+
+def others_are_served(port: int) -> None:
+    assert httpx.get(f"http://127.0.0.1:{port}/v1/products/y", timeout=20).json()["id"] == "y"
+
+
+def test_slow_bodies_leave_room_for_everybody_else() -> None:
+    with running(max_concurrent_requests=2, max_uploads_per_address=8) as port, callers(port, 8, SLOW_BODY):
+        others_are_served(port)
+        with callers(port, 3, SLOW_BODY) as refused:
+            assert [status(caller) for caller in refused] == [503] * 3
+        # Another address has room of its own.
+        with callers(port, 1, SLOW_BODY, source="127.0.0.2") as (other,):
+            other.sendall(bytes(997))
+            assert status(other) not in (0, 503)
+
+
+def test_all_addresses_together_have_a_bound_too() -> None:
+    with running(max_uploads=4) as port, ExitStack() as resources:
+        for number in range(2, 6):
+            resources.enter_context(callers(port, 1, SLOW_BODY, source=f"127.0.0.{number}"))
+        eventually(lambda: _status_soon(port, SLOW_BODY, source="127.0.0.9") == 503)
+        others_are_served(port)
+
+
+def _status_soon(port: int, request: bytes, source: str = "127.0.0.1") -> int:
+    """Returns the status of an answer that comes at once; 0 for none."""
+    with callers(port, 1, request, source) as (caller,):
+        caller.settimeout(0.5)
+        try:
+            return status(caller)
+        except TimeoutError:
+            return 0
+
+
+def test_a_body_that_does_not_go_on_is_refused() -> None:
+    with running(progress_timeout_s=0.3) as port, callers(port, 1, SLOW_BODY) as (caller,):
+        assert status(caller) == 408
+        assert rest(caller) < 4096
+
+
+@pytest.mark.parametrize("drips", [False, True], ids=["silent", "dripping"])
+@pytest.mark.parametrize("begin", [b"", b"GET / HTTP/1.1\r\nHost: shop\r\nX: "], ids=["nothing", "half a header"])
+def test_headers_that_do_not_arrive_are_not_waited_for(begin: bytes, drips: bool) -> None:
+    with running(header_timeout_s=0.5) as port, callers(port, 1, begin) as (caller,):
+        caller.settimeout(0.05)
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            try:
+                if drips:
+                    caller.sendall(b"y" if begin else b"\r\n")
+                if caller.recv(100) == b"":
+                    break
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+        else:
+            pytest.fail("the connection is still open")
+        others_are_served(port)
+
+
+def test_a_second_sentof_a_connection_has_to_arrive_too() -> None:
+    whole = b"GET /healthz HTTP/1.1\r\nHost: shop\r\n\r\n"
+    with running(header_timeout_s=0.5) as port, callers(port, 1, whole) as (caller,):
+        assert status(caller) == 200
+        caller.sendall(b"GET /healthz HT")
+        assert rest(caller) < 4096
+
+
+def test_a_caller_that_reads_nothing_is_cut_off_and_one_that_reads_gets_all() -> None:
+    with running(progress_timeout_s=0.5) as port, callers(port, 2, READ_PHOTOGRAPH) as (idle, reading):
+        assert rest_of_answer(reading) == len(PHOTOGRAPH)
+        time.sleep(1.5)
+        assert 0 < rest(idle) < len(PHOTOGRAPH)
+        others_are_served(port)
+
+
+def rest_of_answer(caller: socket.socket) -> int:
+    """Reads one answer of a kept connection; returns the size of its body."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += caller.recv(4096)
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = int(next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")).split()[1])
+    count = len(body)
+    while count < length:
+        part = caller.recv(65_536)
+        assert part, "the answer is cut off"
+        count += len(part)
+    return count
+
+
+def test_answers_that_nobody_reads_are_bounded_in_bytes() -> None:
+    limit = 2 * len(PHOTOGRAPH) + 1
+    with running(max_bytes_under_way_per_address=limit) as port:
+        with callers(port, 2, READ_PHOTOGRAPH) as idle:
+            assert [status(caller) for caller in idle] == [200, 200]
+            refused = httpx.get(f"http://127.0.0.1:{port}/v1/products/x/image", timeout=20)
+            problem(refused, 503, "TOO_MANY_REQUESTS")
+            assert refused.headers["retry-after"] == "1"
+            others_are_served(port)
+            with callers(port, 1, READ_PHOTOGRAPH, source="127.0.0.2") as (other,):
+                assert rest_of_answer(other) == len(PHOTOGRAPH)
+        eventually(lambda: httpx.get(f"http://127.0.0.1:{port}/v1/products/x/image", timeout=20).content == PHOTOGRAPH)
+
+
+def test_bodies_that_are_held_are_bounded_in_bytes() -> None:
+    half_a_body = UPLOAD + b"Content-Length: 50000\r\n\r\n" + bytes(25_000)
+    with running(max_bytes_under_way_per_address=60_000) as port, callers(port, 2, half_a_body):
+        eventually(lambda: _status_soon(port, half_a_body) == 503)
+        others_are_served(port)
+
+
+def test_more_connections_than_fit_are_cut_off() -> None:
+    with running(max_connections_per_address=4) as port:
+        with callers(port, 4, b""), callers(port, 1, READ_PHOTOGRAPH) as (fifth,):
+            assert status(fifth) == 0
+            with callers(port, 1, READ_PHOTOGRAPH, source="127.0.0.2") as (other,):
+                assert status(other) == 200
+        eventually(lambda: _serves(port))
+
+
+def _serves(port: int) -> bool:
+    try:
+        others_are_served(port)
+    except httpx.TransportError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("sent", [SLOW_BODY, READ_PHOTOGRAPH, b"GET / HT", b""], ids=["body", "reader", "head", "none"])
+def test_a_slow_caller_does_not_hold_up_the_end(sent: bytes) -> None:
+    with ExitStack() as resources:
+        with running() as port:
+            (caller,) = resources.enter_context(callers(port, 1, sent))
+            time.sleep(0.3)
+            began = time.monotonic()
+        # Much less than the time that is left for work in flight.
+        assert time.monotonic() - began < 4
+        assert rest(caller) < len(PHOTOGRAPH)
