@@ -207,6 +207,11 @@ class Ingest:
             except FashionError as error:
                 yield Failure(row.id, error.reason, error.message)
                 continue
+            except Exception as error:
+                # No photograph ends the run of the others, whatever is odd about it.
+                message = f"The photograph cannot be read: {type(error).__name__}: {error}."
+                yield Failure(row.id, "DATASET_FILE_UNREADABLE", message)
+                continue
             if len(content) + _ROW_OVERHEAD_BYTES > self._limits.batch_bytes:
                 message = f"The photograph has {len(content):,} bytes, more than a message can carry."
                 yield Failure(row.id, "IMAGE_TOO_LARGE", message)

@@ -1,8 +1,10 @@
 """The files of a data set: a folder or a zip, with the data set at its top or one folder down."""
 
+import io
 import os
 import re
 import stat
+import struct
 import threading
 import unicodedata
 import zipfile
@@ -21,6 +23,9 @@ PHOTOGRAPH_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # The bit of a zip's member that says that its name is UTF-8.
 _UTF8_FLAG = 0x800
+# An entry of a zip's directory begins with these bytes, and has so many before its name.
+_ENTRY_MARK = b"PK\x01\x02"
+_ENTRY_BYTES = 46
 
 _Root = TypeVar("_Root", Path, PurePosixPath)
 
@@ -111,6 +116,36 @@ class FolderFiles:
         """Does nothing: nothing is open."""
 
 
+class _ZipDirectory(io.FileIO):
+    """A zip whose directory is read even where a name says that it is UTF-8 and is not.
+
+    `zipfile` gives up the whole zip at such a name. Here the name loses the flag, and is read as names without it are.
+
+    Attributes:
+        opening: whether the directory is being read; members are never changed.
+    """
+
+    opening = True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Reads as a file does; `zipfile` reads the whole directory at once."""
+        content = super().read() if size is None else super().read(size)
+        if not self.opening or not content.startswith(_ENTRY_MARK):
+            return content
+        entries = bytearray(content)
+        at = 0
+        while entries.startswith(_ENTRY_MARK, at) and at + _ENTRY_BYTES <= len(entries):
+            (flags,) = struct.unpack_from("<H", entries, at + 8)
+            name, extra, comment = struct.unpack_from("<3H", entries, at + 28)
+            start = at + _ENTRY_BYTES
+            try:
+                entries[start : start + name].decode("utf-8")
+            except UnicodeDecodeError:
+                struct.pack_into("<H", entries, at + 8, flags & ~_UTF8_FLAG)
+            at = start + name + extra + comment
+        return bytes(entries)
+
+
 class ZipFiles:
     """A data set in a zip, which is never unpacked."""
 
@@ -118,9 +153,15 @@ class ZipFiles:
         self._path = path
         self._lock = threading.Lock()
         try:
-            self._zip = zipfile.ZipFile(path)
+            self._file = _ZipDirectory(path)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        try:
+            self._zip = zipfile.ZipFile(self._file)
         except Exception as error:
+            self._file.close()
             raise InvalidInput(f"{path} is not a readable zip: {error}.", reason="DATASET_ZIP_BROKEN") from error
+        self._file.opening = False
         try:
             self._members = {_member_name(info): info for info in self._zip.infolist() if _is_safe(path, info)}
             names = [PurePosixPath(name) for name in self._members]
@@ -137,7 +178,7 @@ class ZipFiles:
             if not any(name.is_relative_to(folder) for name in names):
                 raise _no_photographs(str(path))
         except BaseException:
-            self._zip.close()
+            self.close()
             raise
 
     def photographs(self) -> Iterable[str]:
@@ -165,6 +206,7 @@ class ZipFiles:
     def close(self) -> None:
         """Closes the zip."""
         self._zip.close()
+        self._file.close()
 
 
 def _is_photograph(entry: "os.DirEntry[str]") -> bool:

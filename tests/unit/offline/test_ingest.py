@@ -275,3 +275,23 @@ def test_batches_keep_order_and_stay_within_limits(folder: Path, max_rows: int, 
         assert 0 < len(group) <= max_rows
         size = sum(len(item.photograph) for item in group if isinstance(item, PhotographedRow))
         assert size <= max_bytes
+
+
+async def test_an_unexpected_error_of_one_photograph_is_its_rows_failure(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = Catalogue()
+    with open_dataset(folder) as dataset:
+        read = dataset.photograph
+
+        def photograph(product_id: str) -> bytes:
+            if product_id == "3":
+                raise RuntimeError("odd")
+            return read(product_id)
+
+        monkeypatch.setattr(dataset, "photograph", photograph)
+        report = await Ingest(dataset, catalogue, limits=LIMITS).run()
+    assert (report.created, report.complete) == (9, True)
+    (failure,) = report.failures
+    assert (failure.id, failure.reason) == ("3", "DATASET_FILE_UNREADABLE")
+    assert "odd" in failure.message

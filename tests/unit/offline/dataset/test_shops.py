@@ -6,11 +6,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from offline.dataset.rows import COLUMNS, Dataset, open_dataset
 
+SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 HEADER = ",".join(COLUMNS)
 DESCRIPTION = "<ul>\n" + "\n".join(f"<li>soft, washable point {n}</li>" for n in range(10)) + "\n</ul>"
 
@@ -179,6 +180,7 @@ class _MacInfo(zipfile.ZipInfo):
         return self.filename.encode(), self.flag_bits
 
 
+@SETTINGS
 @given(
     ids=st.lists(st.sampled_from(["S1", "GRÖSSE-é", "商品", "a.b", "x y", "É", "7#"]), min_size=1, unique=True),
     form=st.sampled_from(["NFC", "NFD"]),
@@ -207,6 +209,27 @@ def test_names_within_zips(
         assert dataset.report.findings == ()
 
 
+class _FlaggedInfo(zipfile.ZipInfo):
+    """A member whose name says that it is UTF-8, and is Latin-1."""
+
+    def _encodeFilenameFlags(self) -> tuple[bytes, int]:  # noqa: N802
+        return self.filename.encode("latin-1"), self.flag_bits | 0x800
+
+
+def test_a_zip_with_a_name_that_is_not_the_utf8_it_says_is_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr("styles.csv", "\n".join([HEADER, row("S1"), row("GRÖSSE")]))
+        archive.writestr(_FlaggedInfo("images/robe-\xe9t\xe9.jpg"), b"odd")
+        archive.writestr("images/GRÖSSE.jpg", b"composed")
+        archive.writestr("images/S1.jpg", b"photograph")
+    with open_dataset(tmp_path / "set.zip") as dataset:
+        assert [dataset.photograph(each.id) for each in dataset.rows] == [b"photograph", b"composed"]
+        (finding,) = dataset.report.findings
+        assert finding.kind == "note"
+        dataset.report.to_json().encode()
+
+
+@SETTINGS
 @given(st.lists(st.binary(max_size=80), max_size=5))
 def test_every_row_is_kept_or_dropped_by_name(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]) -> None:
     path = shop(tmp_path_factory.mktemp("any") / "set", *SOUND)
