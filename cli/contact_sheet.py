@@ -1,6 +1,5 @@
 """Contact sheets: one picture with each query at the left and its results at the right."""
 
-import io
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +7,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from services.contract.errors import FashionError
 from services.contract.values import Box
+from services.vision import ImageLimits, decode
 
 # All lengths are pixels.
 MARGIN = 32
@@ -28,6 +29,8 @@ _ACCENT = (190, 24, 93)
 _MARK_COLOURS = {"new": (21, 128, 61), "leaves": (180, 83, 9)}
 _TITLE_SIZE, _HEADING_SIZE, _TEXT_SIZE, _SMALL_SIZE = 26, 19, 15, 14
 _LINE = 20
+# Whatever the server took as a photograph is shown.
+_LIMITS = ImageLimits(max_bytes=256 * 1024 * 1024, max_pixels=100_000_000, min_side=1)
 
 Rgb = tuple[int, int, int]
 Mark = Literal["new", "leaves"]
@@ -175,14 +178,8 @@ def _open(content: bytes | None) -> Image.Image | None:
     if content is None:
         return None
     try:
-        with Image.open(io.BytesIO(content)) as opened:
-            upright = ImageOps.exif_transpose(opened)
-            if upright.has_transparency_data:
-                rgba = upright.convert("RGBA")
-                white = Image.new("RGBA", rgba.size, (*_PAPER, 255))
-                return Image.alpha_composite(white, rgba).convert("RGB")
-            return upright.convert("RGB")
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
+        return decode(content, _LIMITS)
+    except FashionError:
         # The server judges photographs; a sheet just leaves the place empty.
         return None
 

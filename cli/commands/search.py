@@ -69,7 +69,7 @@ def search(
         typer.Option(
             "--image",
             metavar="FILE",
-            help="Search for products like this photograph: JPEG, PNG or WebP.",
+            help="Search for products like this photograph: JPEG, PNG, WebP or AVIF.",
             rich_help_panel=_QUERY,
         ),
     ] = None,

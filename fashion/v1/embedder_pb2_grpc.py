@@ -66,8 +66,9 @@ class EmbedderServiceServicer:
         """Embeds one photograph.
 
         Possible errors:
-        - INVALID_ARGUMENT: IMAGE_EMPTY, IMAGE_TOO_LARGE (bytes), IMAGE_TOO_MANY_PIXELS, IMAGE_TOO_SMALL,
-        IMAGE_FORMAT_UNSUPPORTED, IMAGE_UNREADABLE (truncated or broken), REGION_INVALID.
+        - INVALID_ARGUMENT: IMAGE_EMPTY, IMAGE_TOO_LARGE (bytes), IMAGE_TOO_MANY_PIXELS, IMAGE_TOO_COMPLEX
+        (it would take too long to decode), IMAGE_TOO_SMALL, IMAGE_FORMAT_UNSUPPORTED, IMAGE_UNREADABLE (truncated or
+        broken), REGION_INVALID.
         - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -41,8 +41,9 @@ class EmbedderServiceStub:
     """Embeds one photograph.
 
     Possible errors:
-    - INVALID_ARGUMENT: IMAGE_EMPTY, IMAGE_TOO_LARGE (bytes), IMAGE_TOO_MANY_PIXELS, IMAGE_TOO_SMALL,
-      IMAGE_FORMAT_UNSUPPORTED, IMAGE_UNREADABLE (truncated or broken), REGION_INVALID.
+    - INVALID_ARGUMENT: IMAGE_EMPTY, IMAGE_TOO_LARGE (bytes), IMAGE_TOO_MANY_PIXELS, IMAGE_TOO_COMPLEX
+      (it would take too long to decode), IMAGE_TOO_SMALL, IMAGE_FORMAT_UNSUPPORTED, IMAGE_UNREADABLE (truncated or
+      broken), REGION_INVALID.
     - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
     """
     BatchEmbed: _grpc.UnaryUnaryMultiCallable[_embedder_pb2.BatchEmbedRequest, _embedder_pb2.BatchEmbedResponse]
@@ -71,8 +72,9 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     """Embeds one photograph.
 
     Possible errors:
-    - INVALID_ARGUMENT: IMAGE_EMPTY, IMAGE_TOO_LARGE (bytes), IMAGE_TOO_MANY_PIXELS, IMAGE_TOO_SMALL,
-      IMAGE_FORMAT_UNSUPPORTED, IMAGE_UNREADABLE (truncated or broken), REGION_INVALID.
+    - INVALID_ARGUMENT: IMAGE_EMPTY, IMAGE_TOO_LARGE (bytes), IMAGE_TOO_MANY_PIXELS, IMAGE_TOO_COMPLEX
+      (it would take too long to decode), IMAGE_TOO_SMALL, IMAGE_FORMAT_UNSUPPORTED, IMAGE_UNREADABLE (truncated or
+      broken), REGION_INVALID.
     - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
     """
     BatchEmbed: _aio.UnaryUnaryMultiCallable[_embedder_pb2.BatchEmbedRequest, _embedder_pb2.BatchEmbedResponse]  # type: ignore[assignment]
@@ -104,8 +106,9 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         """Embeds one photograph.
 
         Possible errors:
-        - INVALID_ARGUMENT: IMAGE_EMPTY, IMAGE_TOO_LARGE (bytes), IMAGE_TOO_MANY_PIXELS, IMAGE_TOO_SMALL,
-          IMAGE_FORMAT_UNSUPPORTED, IMAGE_UNREADABLE (truncated or broken), REGION_INVALID.
+        - INVALID_ARGUMENT: IMAGE_EMPTY, IMAGE_TOO_LARGE (bytes), IMAGE_TOO_MANY_PIXELS, IMAGE_TOO_COMPLEX
+          (it would take too long to decode), IMAGE_TOO_SMALL, IMAGE_FORMAT_UNSUPPORTED, IMAGE_UNREADABLE (truncated or
+          broken), REGION_INVALID.
         - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
         """
 

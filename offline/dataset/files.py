@@ -18,7 +18,7 @@ from services.contract.errors import InvalidInput
 STYLES_FILE = "styles.csv"
 PHOTOGRAPHS_FOLDER = "images"
 # Of a product with several photographs, the first suffix in this order counts.
-PHOTOGRAPH_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp")
+PHOTOGRAPH_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".avif")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # The bit of a zip's member that says that its name is UTF-8.

@@ -50,7 +50,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Photograph:
-    """An encoded photograph (JPEG, PNG or WebP), or the part of it in `region`."""
+    """An encoded photograph (JPEG, PNG, WebP or AVIF), or the part of it in `region`."""
 
     content: bytes
     region: Box | None = None

@@ -1,10 +1,12 @@
 """The embedder in this process: decodes photographs in some threads and encodes them in others, within limits."""
 
 import asyncio
+import contextvars
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 
@@ -15,6 +17,8 @@ from services.embedder.batching import BatchingLimits, Lane, MicroBatcher, Pixel
 from services.embedder.encoder import Encoder
 from services.vision.decode import ImageLimits
 from services.vision.preprocess import prepare
+
+Decoded = TypeVar("Decoded")
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -117,7 +121,7 @@ class LocalEmbedder:
             return [each if isinstance(each, FashionError) else Embedding(next(vectors), version) for each in decoded]
 
     async def _decode(self, photograph: Photograph) -> Pixels:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._decoding(photograph))
+        return await self._in_thread(self._decoding(photograph))
 
     async def _decode_all(self, photographs: Sequence[Photograph]) -> Sequence[Pixels | FashionError]:
         jobs = [self._decoding(photograph) for photograph in photographs]
@@ -125,13 +129,18 @@ class LocalEmbedder:
         def decode() -> list[Pixels | FashionError]:
             return [_pixels_or_error(job) for job in jobs]
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, decode)
+        return await self._in_thread(decode)
+
+    async def _in_thread(self, decode: Callable[[], Decoded]) -> Decoded:
+        """Decodes in a thread, which knows the caller's deadline, and ends at it."""
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, decode)
 
     def _decoding(self, photograph: Photograph) -> Callable[[], Pixels]:
-        frame, limits, expires = self._encoder.frame, self._limits.image, deadline.current()
+        frame, limits = self._encoder.frame, self._limits.image
 
         def decode() -> Pixels:
-            if deadline.passed(expires):
+            if deadline.passed(deadline.current()):
                 raise deadline.exceeded()
             return prepare(photograph.content, frame, photograph.region, limits)
 

@@ -10,7 +10,8 @@ from services.embedder.encoder import AnyPrecision
 from services.embedder.processor import available_processors
 from services.embedder.runtimes.select import EncoderOptions, RuntimeName
 from services.embedder.service import EmbedderLimits
-from services.vision.decode import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, ImageLimits
+from services.vision.decode import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, MAX_IMAGE_WORK, MAX_SCALED_PIXELS, ImageLimits
+from services.vision.memory import MemoryBudget
 
 DEFAULT_PORT: Final = 50051
 
@@ -37,6 +38,12 @@ class EmbedderSettings(BaseSettings):
         max_batch: maximum photographs per BatchEmbed.
         max_image_bytes: maximum size of a photograph's file.
         max_image_pixels: maximum pixels of a photograph, width x height.
+        max_scaled_pixels: maximum pixels of a JPEG photograph, which beyond `max_image_pixels` is decoded at half its
+            size or less.
+        max_image_work: maximum work of decoding a photograph, in visits of a block of 8 x 8 pixels (some 50 ns each);
+            a JPEG in ten scans visits each block about five times.
+        decode_bytes: maximum memory of the photographs that are decoded at once, in bytes; more wait, and one that
+            needs more is decoded alone.
         inference_timeout_s: time after which an inference counts as hanging, in seconds.
         warm_up_timeout_s: maximum time of the first inferences, in seconds.
     """
@@ -55,6 +62,9 @@ class EmbedderSettings(BaseSettings):
     max_batch: int = Field(default=64, ge=1)
     max_image_bytes: int = Field(default=MAX_IMAGE_BYTES, ge=1)
     max_image_pixels: int = Field(default=MAX_IMAGE_PIXELS, ge=1)
+    max_scaled_pixels: int = Field(default=MAX_SCALED_PIXELS, ge=1)
+    max_image_work: int = Field(default=MAX_IMAGE_WORK, ge=1)
+    decode_bytes: int = Field(default=512 * 1024 * 1024, ge=1)
     inference_timeout_s: float = Field(default=60.0, gt=0)
     warm_up_timeout_s: float = Field(default=300.0, gt=0)
 
@@ -76,7 +86,13 @@ class EmbedderSettings(BaseSettings):
     def limits(self) -> EmbedderLimits:
         """Returns what the embedder accepts."""
         return EmbedderLimits(
-            image=ImageLimits(max_bytes=self.max_image_bytes, max_pixels=self.max_image_pixels),
+            image=ImageLimits(
+                max_bytes=self.max_image_bytes,
+                max_pixels=self.max_image_pixels,
+                max_scaled_pixels=self.max_scaled_pixels,
+                max_work=self.max_image_work,
+                memory=MemoryBudget(self.decode_bytes),
+            ),
             batching=BatchingLimits(
                 query_places=self.queue_size,
                 batch_places=self.batch_queue_size,

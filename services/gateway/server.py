@@ -77,6 +77,8 @@ async def running_gateway(
         thumbnails = Thumbnails(
             lambda product_id: backend.ask(lambda search: search.get_photograph(product_id)),
             settings.thumbnail_cache_bytes,
+            timeout_s=settings.thumbnail_timeout_s,
+            decode_bytes=settings.decode_bytes,
         )
         resources.callback(thumbnails.close)
         app = gateway_app(settings, backend, Access.of(settings, host), thumbnails, settings.map or map_file)

@@ -66,6 +66,9 @@ class GatewaySettings(BaseSettings):
         public_max_age_s: time for which browsers and proxies may cache answers that depend on no user, in seconds.
         image_max_age_s: time for which browsers and proxies may cache photographs, in seconds.
         thumbnail_cache_bytes: maximum size of the thumbnails in memory.
+        thumbnail_timeout_s: maximum time for making a thumbnail, in seconds; a slower one gets 504.
+        decode_bytes: maximum memory of the photographs that are decoded at once, in bytes; more wait, and one that
+            needs more is decoded alone.
         map: file of the map of the catalogue. Absent: in the stack map/map.json in the data directory, else none.
     """
 
@@ -95,6 +98,8 @@ class GatewaySettings(BaseSettings):
     public_max_age_s: int = Field(default=60, ge=0, le=31_536_000)
     image_max_age_s: int = Field(default=3600, ge=0, le=31_536_000)
     thumbnail_cache_bytes: int = Field(default=64 * 1024 * 1024, ge=0)
+    thumbnail_timeout_s: float = Field(default=10.0, gt=0, le=3600)
+    decode_bytes: int = Field(default=256 * 1024 * 1024, ge=1)
     map: Path | None = None
 
     @model_validator(mode="after")

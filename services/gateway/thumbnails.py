@@ -1,6 +1,7 @@
 """Photographs of products in the sizes that pages need: made off the event loop, cached in bounded memory."""
 
 import asyncio
+import contextvars
 import io
 import time
 from collections import OrderedDict
@@ -11,8 +12,10 @@ from typing import Final, Protocol
 
 from PIL import Image
 
+from services.concurrency import deadline
 from services.contract.errors import FashionError, InvalidInput
 from services.vision.decode import ImageLimits, decode
+from services.vision.memory import MemoryBudget
 
 WEBP: Final = "image/webp"
 JPEG: Final = "image/jpeg"
@@ -24,8 +27,13 @@ _THREADS: Final = 2
 # Photographs that arrive at once: until then nobody knows how much they hold.
 _MAX_FETCHING: Final = 4
 _QUALITY: Final = 82
-# Bounds the memory of one photograph. Search has applied its own limits before.
-_LIMITS: Final = ImageLimits(max_bytes=256 * 1024 * 1024, max_pixels=100_000_000, min_side=1)
+# Larger thumbnails, of long pictures, are encoded with half the effort.
+_SMALL_PIXELS: Final = 2_000_000
+# Of a photograph. Search has applied its own limits before.
+_MAX_BYTES: Final = 256 * 1024 * 1024
+_MAX_PIXELS: Final = 100_000_000
+# WebP's maximum; JPEG allows four times as much.
+_MAX_HEIGHT: Final = 16_383
 
 
 class Photograph(Protocol):
@@ -63,17 +71,35 @@ class Picture:
 class Thumbnails:
     """Fetches photographs, and makes and caches thumbnails."""
 
-    def __init__(self, fetch: Fetch, max_bytes: int, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        fetch: Fetch,
+        max_bytes: int,
+        now: Callable[[], float] = time.monotonic,
+        *,
+        timeout_s: float = 10.0,
+        decode_bytes: int = 256 * 1024 * 1024,
+    ) -> None:
         """Makes an empty cache.
 
         Args:
             fetch: fetches the photograph of a product.
             max_bytes: maximum size of the cache.
             now: clock, in seconds.
+            timeout_s: maximum time for making a thumbnail, in seconds.
+            decode_bytes: maximum memory of the photographs that are decoded at once, in bytes.
         """
         self._fetch = fetch
         self._max_bytes = max_bytes
         self._now = now
+        self._timeout_s = timeout_s
+        self._limits = ImageLimits(
+            max_bytes=_MAX_BYTES,
+            max_pixels=_MAX_PIXELS,
+            max_scaled_pixels=_MAX_PIXELS,
+            min_side=1,
+            memory=MemoryBudget(decode_bytes),
+        )
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="thumbnails")
         self._thumbnails: OrderedDict[str, Picture] = OrderedDict()
         self._cached_bytes = 0
@@ -91,7 +117,7 @@ class Thumbnails:
         return Picture(photograph.content, photograph.media_type, photograph.sha256[:32])
 
     async def thumbnail(self, product_id: str, width: int, media_type: str) -> Picture:
-        """Returns a photograph, upright and at most `width` pixels wide, never enlarged.
+        """Returns a photograph, upright and at most `width` pixels wide and 16,383 high, never enlarged.
 
         Args:
             product_id: id of the product.
@@ -100,6 +126,7 @@ class Thumbnails:
 
         Raises:
             FashionError: as SearchService.GetPhotograph documents; PHOTOGRAPH_UNREADABLE.
+            DeadlineExceeded: making it takes too long.
         """
         sha256, until = self._known.get(product_id, ("", 0.0))
         if until > self._now():
@@ -111,8 +138,7 @@ class Thumbnails:
         tag = _tag(photograph.sha256, width, media_type)
         thumbnail = self._thumbnails.get(tag)
         if thumbnail is None:
-            loop = asyncio.get_running_loop()
-            content = await loop.run_in_executor(self._threads, _reduced, photograph.content, width, media_type)
+            content = await self._made(photograph.content, width, media_type)
             thumbnail = Picture(content, media_type, tag)
             self._cache(thumbnail)
         return thumbnail
@@ -120,6 +146,15 @@ class Thumbnails:
     def close(self) -> None:
         """Ends the threads."""
         self._threads.shutdown(wait=True, cancel_futures=True)
+
+    async def _made(self, content: bytes, width: int, media_type: str) -> bytes:
+        """Makes a thumbnail in a thread, which ends at the deadline."""
+        with deadline.at_most(self._timeout_s):
+            async with deadline.enforced():
+                run = contextvars.copy_context().run
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._threads, run, _reduced, content, width, media_type, self._limits
+                )
 
     async def _fetched(self, product_id: str) -> Photograph:
         async with self._fetching:
@@ -143,18 +178,22 @@ def _tag(sha256: str, width: int, media_type: str) -> str:
     return f"{sha256[:32]}-{width}-{media_type.removeprefix('image/')}"
 
 
-def _reduced(content: bytes, width: int, media_type: str) -> bytes:
+def _reduced(content: bytes, width: int, media_type: str, limits: ImageLimits) -> bytes:
+    if deadline.passed(deadline.current()):
+        raise deadline.exceeded()
     try:
-        picture = decode(content, _LIMITS, enough=lambda full, _: width / full)
+        picture = decode(content, limits, enough=lambda full, high: min(width / full, _MAX_HEIGHT / high))
     except InvalidInput as error:
         # The stored photograph is wrong, not the request.
         raise FashionError(error.message, reason="PHOTOGRAPH_UNREADABLE") from error
-    if picture.width > width:
-        height = max(1, round(picture.height * width / picture.width))
-        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+    share = min(width / picture.width, _MAX_HEIGHT / picture.height)
+    if share < 1:
+        size = max(1, round(picture.width * share)), max(1, round(picture.height * share))
+        picture = picture.resize(size, Image.Resampling.LANCZOS)
     out = io.BytesIO()
     if media_type == WEBP:
-        picture.save(out, "WEBP", quality=_QUALITY, method=4)
+        small = picture.width * picture.height <= _SMALL_PIXELS
+        picture.save(out, "WEBP", quality=_QUALITY, method=4 if small else 2)
     else:
         picture.save(out, "JPEG", quality=_QUALITY, optimize=True, progressive=True)
     return out.getvalue()

@@ -1,28 +1,51 @@
-"""Decodes a photograph into upright RGB pixels, or says plainly why that is impossible."""
+"""Decodes a photograph into upright RGB pixels of sRGB, or says plainly why that is impossible."""
 
 import io
 import math
-import struct
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import AvifImagePlugin, ExifTags, Image, UnidentifiedImageError
 
-from services.contract.errors import InvalidInput
+from services.concurrency import deadline
+from services.contract.errors import FashionError, InvalidInput
+from services.vision.avif import is_avif, is_heic, read_avif
+from services.vision.colour import ToSrgb, to_srgb
+from services.vision.container import Container, broken
+from services.vision.jpeg import read_jpeg
+from services.vision.memory import MemoryBudget
+from services.vision.png import SIGNATURE, read_png
+from services.vision.webp import read_webp
 
-FORMATS: Final = ("JPEG", "PNG", "WEBP")
+FORMATS: Final = ("JPEG", "PNG", "WEBP", "AVIF")
 WHITE: Final = (255, 255, 255)
 # The limits of fashion.v1.Image, unless settings change them.
 MAX_IMAGE_BYTES: Final = 10 * 1024 * 1024
 MAX_IMAGE_PIXELS: Final = 25_000_000
+MAX_SCALED_PIXELS: Final = 65_000_000
+MAX_IMAGE_WORK: Final = 32_000_000
 
-# EXIF orientations that rotate a picture by a quarter turn.
+# EXIF orientations, and what makes a picture upright.
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _QUARTER_TURNS: Final = (5, 6, 7, 8)
+# Fractions of its size at which a decoder that scales can decode.
+_SCALES: Final = (1, 2, 4, 8)
+# Pixels that are converted at once, which bounds the memory beside the picture.
+_STRIP_PIXELS: Final = 1_000_000
 
-# Exceptions with which Pillow reports a broken file.
-_BROKEN: Final = (OSError, SyntaxError, ValueError, EOFError, struct.error, KeyError, IndexError, TypeError)
+# Service threads share the processors; a decoder with threads of its own would take those of others.
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,36 +54,45 @@ class ImageLimits:
 
     Attributes:
         max_bytes: maximum size of the file.
-        max_pixels: maximum of width x height, read from the header.
+        max_pixels: maximum pixels that are decoded, width x height.
+        max_scaled_pixels: maximum pixels of a JPEG, which beyond `max_pixels` is decoded at half its size or less.
+        max_work: maximum work of decoding, in visits of a JPEG's block of 8 x 8 pixels.
         min_side: minimum of width and of height, in pixels; a smaller picture shows nothing.
+        memory: what all decoding under these limits shares; None for no bound.
     """
 
     max_bytes: int = MAX_IMAGE_BYTES
     max_pixels: int = MAX_IMAGE_PIXELS
+    max_scaled_pixels: int = MAX_SCALED_PIXELS
+    max_work: int = MAX_IMAGE_WORK
     min_side: int = 8
+    memory: MemoryBudget | None = None
 
 
 def decode(
     content: bytes, limits: ImageLimits | None = None, enough: Callable[[int, int], float] | None = None
 ) -> Image.Image:
-    """Decodes a photograph: upright as its EXIF orientation says, in RGB, transparency laid on white.
+    """Decodes a photograph: upright as its EXIF orientation says, in RGB of sRGB, transparency laid on white.
 
-    The content determines the format, never a name. Size and pixels are checked before any pixel is decoded.
-    Of an animation the first picture is taken. Embedded colour profiles are not applied.
+    The content determines the format, never a name. Size, pixels and work are checked before any pixel is decoded.
+    Of an animation the first picture is taken. Decoding a JPEG or PNG ends at the deadline
+    (`services.concurrency.deadline`); limits bound the time of the others.
 
     Args:
-        content: a JPEG, PNG or WebP file.
+        content: a JPEG, PNG, WebP or AVIF file.
         limits: the limits to check; None for the default ones.
         enough: takes the upright width and height, and returns the share of them that is needed. A JPEG is then decoded
             at the next larger of 1/8, 1/4, 1/2 and 1 of its size. That takes a fraction of the time, since libjpeg
-            leaves out the finer frequencies.
+            leaves out the finer frequencies. A picture with a colour profile is reduced before its colours are
+            converted.
 
     Returns:
         The picture, mode "RGB", at its own size or a reduced one.
 
     Raises:
-        InvalidInput: IMAGE_EMPTY, IMAGE_TOO_LARGE, IMAGE_FORMAT_UNSUPPORTED, IMAGE_TOO_MANY_PIXELS, IMAGE_TOO_SMALL,
-            IMAGE_UNREADABLE.
+        InvalidInput: IMAGE_EMPTY, IMAGE_TOO_LARGE, IMAGE_FORMAT_UNSUPPORTED, IMAGE_TOO_MANY_PIXELS, IMAGE_TOO_COMPLEX,
+            IMAGE_TOO_SMALL, IMAGE_UNREADABLE.
+        DeadlineExceeded: the deadline passed.
     """
     limits = limits or ImageLimits()
     if not content:
@@ -71,48 +103,56 @@ def decode(
             reason="IMAGE_TOO_LARGE",
             metadata={"bytes": str(len(content)), "max_bytes": str(limits.max_bytes)},
         )
-    with _open(content) as picture:
-        _check_pixels(picture, limits)
+    container = _read(content)
+    _check_pixels(container.width, container.height, container, limits)
+    _check_work(container, limits)
+    share, scale = _share(container, limits, enough)
+    size = math.ceil(container.width / scale) * math.ceil(container.height / scale)
+    needed = size * container.pixel_bytes + container.held_bytes
+    with nullcontext() if limits.memory is None else limits.memory.taken(needed):
         try:
-            if enough is not None and picture.format == "JPEG":
-                _draft(picture, enough)
-            picture.load()
-            return _to_rgb(ImageOps.exif_transpose(picture))
-        except _BROKEN as error:
-            raise InvalidInput(
-                f"The {picture.format} image is broken or cut off ({error}).",
-                reason="IMAGE_UNREADABLE",
-                metadata={"format": str(picture.format)},
-            ) from error
+            return _decoded(container, limits, share, scale)
+        except (FashionError, MemoryError):
+            raise
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            text = "The image has more pixels than are accepted: scale it down."
+            raise InvalidInput(text, reason="IMAGE_TOO_MANY_PIXELS") from error
+        except UnidentifiedImageError as error:
+            raise broken(container.format, "its header is wrong") from error
+        # Pillow reports a broken file with exceptions of many kinds.
+        except Exception as error:
+            raise broken(container.format, error) from error
 
 
-def _open(content: bytes) -> Image.Image:
-    try:
-        return Image.open(io.BytesIO(content), formats=FORMATS)
-    # Pillow's own limit is far above ours. Its warning is an exception wherever warnings are errors.
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InvalidInput("The image has more pixels than are accepted.", reason="IMAGE_TOO_MANY_PIXELS") from error
-    except UnidentifiedImageError as error:
-        raise InvalidInput("The content is no JPEG, PNG or WebP image.", reason="IMAGE_FORMAT_UNSUPPORTED") from error
-    except _BROKEN as error:
-        raise InvalidInput(f"The image's header is broken ({error}).", reason="IMAGE_UNREADABLE") from error
-
-
-def _draft(picture: Image.Image, enough: Callable[[int, int], float]) -> None:
-    width, height = picture.size
-    rotated = picture.getexif().get(ExifTags.Base.Orientation, 1) in _QUARTER_TURNS
-    share = enough(height, width) if rotated else enough(width, height)
-    if share < 1.0:
-        picture.draft(None, (math.ceil(width * share), math.ceil(height * share)))
-
-
-def _check_pixels(picture: Image.Image, limits: ImageLimits) -> None:
-    width, height = picture.size
-    if width * height > limits.max_pixels:
+def _read(content: bytes) -> Container:
+    if content.startswith(b"\xff\xd8\xff"):
+        return read_jpeg(content)
+    if content.startswith(SIGNATURE):
+        return read_png(content)
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return read_webp(content)
+    if is_avif(content):
+        return read_avif(content)
+    if is_heic(content):
         raise InvalidInput(
-            f"The image has {width} x {height} = {width * height} pixels; at most {limits.max_pixels} are accepted.",
+            "The photograph is a HEIC file, which cannot be read: send it as JPEG. "
+            'An iPhone takes JPEG with Settings, Camera, Formats, "Most Compatible".',
+            reason="IMAGE_FORMAT_UNSUPPORTED",
+            metadata={"format": "HEIC"},
+        )
+    raise InvalidInput(
+        "The content is no JPEG, PNG or WebP image, nor AVIF: convert it to one of these.",
+        reason="IMAGE_FORMAT_UNSUPPORTED",
+    )
+
+
+def _check_pixels(width: int, height: int, container: Container, limits: ImageLimits) -> None:
+    max_pixels = max(limits.max_pixels, limits.max_scaled_pixels) if container.scales else limits.max_pixels
+    if width * height > max_pixels:
+        raise InvalidInput(
+            f"The image has {width} x {height} = {width * height} pixels; at most {max_pixels} are accepted.",
             reason="IMAGE_TOO_MANY_PIXELS",
-            metadata={"width": str(width), "height": str(height), "max_pixels": str(limits.max_pixels)},
+            metadata={"width": str(width), "height": str(height), "max_pixels": str(max_pixels)},
         )
     if min(width, height) < limits.min_side:
         raise InvalidInput(
@@ -122,13 +162,134 @@ def _check_pixels(picture: Image.Image, limits: ImageLimits) -> None:
         )
 
 
+def _check_work(container: Container, limits: ImageLimits) -> None:
+    if container.work > limits.max_work:
+        raise InvalidInput(
+            f"The {container.format} image would take too long to decode, since it repeats its pixels too often: "
+            "save it anew.",
+            reason="IMAGE_TOO_COMPLEX",
+            metadata={"work": str(container.work), "max_work": str(limits.max_work)},
+        )
+
+
+def _share(container: Container, limits: ImageLimits, enough: Callable[[int, int], float] | None) -> tuple[float, int]:
+    """Returns the share of the size that is needed, and the divisor of the size at which to decode."""
+    width, height = container.width, container.height
+    share = 1.0
+    if enough is not None:
+        share = min(1.0, enough(height, width) if container.orientation in _QUARTER_TURNS else enough(width, height))
+    if not container.scales:
+        return share, 1
+    # As Pillow's `draft` chooses it.
+    across, down = width // math.ceil(width * share), height // math.ceil(height * share)
+    scale = max(each for each in _SCALES if each <= max(1, min(across, down)))
+    while width * height > limits.max_pixels * scale * scale and scale < _SCALES[-1]:
+        scale *= 2
+    return share, scale
+
+
+def _decoded(container: Container, limits: ImageLimits, share: float, scale: int) -> Image.Image:
+    picture = Image.open(_Source(container), formats=[container.format])
+    if container.format == "AVIF":
+        # The file has said the size of its frames, but not how they are put together.
+        _check_pixels(*picture.size, container, limits)
+        orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    else:
+        orientation = container.orientation
+    if scale > 1:
+        picture.draft(None, (container.width // scale, container.height // scale))
+    picture.load()
+    profile = picture.info.get("icc_profile") if container.format == "AVIF" else container.profile
+    conversion = to_srgb(profile, picture.mode)
+    rgb = _to_rgb(picture) if conversion is None else _to_srgb(picture, conversion, share * scale)
+    del picture
+    return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
+
+
+class _Source(io.BytesIO):
+    """A file that a decoder reads in parts, and that has no more to read once the deadline has passed."""
+
+    def __init__(self, container: Container) -> None:
+        super().__init__(container.content)
+        self._pauses = iter(container.pauses)
+        self._pause = next(self._pauses, None)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Reads at most `size` bytes, up to the next pause.
+
+        Raises:
+            DeadlineExceeded: the deadline has passed.
+        """
+        if deadline.passed(deadline.current()):
+            raise deadline.exceeded()
+        position = self.tell()
+        while self._pause is not None and self._pause <= position:
+            self._pause = next(self._pauses, None)
+        if self._pause is not None and size is not None and size > self._pause - position:
+            size = self._pause - position
+        return super().read(size)
+
+
+def _to_srgb(picture: Image.Image, conversion: ToSrgb, share: float) -> Image.Image:
+    """Reduces a picture to the share of its size that is needed, and converts its colours."""
+    if conversion.mode == "L":
+        picture = _to_grey(picture)
+    elif conversion.mode == "RGB" and picture.mode not in ("RGB", "RGBA"):
+        picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+    elif picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+    if (factor := int(1 / share)) > 1:
+        picture = picture.reduce(factor)
+    bands = len(conversion.mode)
+    if len(picture.getbands()) == bands:
+        return _in_strips(picture, conversion.convert)
+
+    def on_white(strip: Image.Image) -> Image.Image:
+        *colours, alpha = strip.split()
+        opaque = conversion.convert(Image.merge(conversion.mode, colours))
+        opaque.putalpha(alpha)
+        return _on_white(opaque)
+
+    return _in_strips(picture, on_white)
+
+
+def _to_grey(picture: Image.Image) -> Image.Image:
+    """Converts a grey picture of any depth to 8 bits, with alpha where it has any."""
+    if picture.mode.startswith("I") or picture.mode == "F":
+        return _in_strips(picture, _eight_bits, "L")
+    return picture.convert("LA" if picture.has_transparency_data else "L")
+
+
 def _to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I") or picture.mode == "F":
-        # Pillow's own conversion clips 16-bit greys at 255 instead of scaling them.
-        grey = np.asarray(picture, dtype=np.float64) / 257.0
-        picture = Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8), mode="L")
+        picture = _in_strips(picture, _eight_bits, "L")
+    if picture.mode == "RGB" and not picture.has_transparency_data:
+        return picture
     if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        on_white = Image.new("RGBA", picture.size, (*WHITE, 255))
-        return Image.alpha_composite(on_white, picture).convert("RGB")
+        return _in_strips(picture, _on_white)
     return picture.convert("RGB")
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    # Pillow's own conversion clips 16-bit greys at 255 instead of scaling them.
+    grey = np.asarray(picture, dtype=np.float64) / 257.0
+    return Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8), mode="L")
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    picture = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, (*WHITE, 255)), picture).convert("RGB")
+
+
+def _in_strips(picture: Image.Image, convert: Callable[[Image.Image], Image.Image], mode: str = "RGB") -> Image.Image:
+    """Converts a picture some rows at a time, as its memory beside the picture's own is then small."""
+    rows = max(1, _STRIP_PIXELS // picture.width)
+    if rows >= picture.height:
+        return convert(picture)
+    out = Image.new(mode, picture.size)
+    for top in range(0, picture.height, rows):
+        if deadline.passed(deadline.current()):
+            raise deadline.exceeded()
+        strip = picture.crop((0, top, picture.width, min(picture.height, top + rows)))
+        out.paste(convert(strip), (0, top))
+    return out

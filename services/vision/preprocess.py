@@ -111,7 +111,7 @@ def prepare(
     """Decodes a photograph and fits it into the input, still as pixels.
 
     Args:
-        content: a JPEG, PNG or WebP file.
+        content: a JPEG, PNG, WebP or AVIF file.
         frame: the input.
         region: the part to use; None for the whole.
         limits: the limits to check; None for the default ones.

@@ -96,7 +96,7 @@ def products_router(backend: Backend, thumbnails: Thumbnails, settings: GatewayS
                 "headers": {"ETag": {"description": "Changes with its bytes.", "schema": {"type": "string"}}},
                 "content": {
                     media_type: {"schema": {"type": "string", "format": "binary"}}
-                    for media_type in (JPEG, WEBP, "image/png")
+                    for media_type in (JPEG, WEBP, "image/png", "image/avif")
                 },
             },
             304: {"description": "The caller has it already: `If-None-Match` is its ETag."},

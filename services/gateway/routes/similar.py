@@ -64,7 +64,7 @@ def similar_router(backend: Backend, access: Access, settings: GatewaySettings) 
             413,
             415,
             reasons=f"{_REASONS}, IMAGE_MISSING, IMAGE_EMPTY, IMAGE_UNREADABLE, IMAGE_TOO_SMALL, "
-            "IMAGE_TOO_MANY_PIXELS, REGION_INVALID, BODY_MALFORMED",
+            "IMAGE_TOO_MANY_PIXELS, IMAGE_TOO_COMPLEX, IMAGE_FORMAT_UNSUPPORTED, REGION_INVALID, BODY_MALFORMED",
         ),
         openapi_extra={**MAY_NEED_TOKEN, **similar_bodies()},
     )

@@ -50,7 +50,7 @@ def similar_bodies() -> dict[str, Any]:
         "image": {
             "type": "string",
             "format": "binary",
-            "description": "A JPEG, PNG or WebP photograph, 10 MiB at most.",
+            "description": "A JPEG, PNG, WebP or AVIF photograph, 10 MiB at most.",
         }
     }
     form = {
@@ -68,6 +68,7 @@ def similar_bodies() -> dict[str, Any]:
                 "image/jpeg": picture,
                 "image/png": picture,
                 "image/webp": picture,
+                "image/avif": picture,
                 "application/json": {
                     "schema": {"$ref": _REF.format(model=SimilarBody.__name__)},
                     "example": {"product_id": "10014", "limit": 5, "liked": ["10133"], "base_colour": ["Blue"]},

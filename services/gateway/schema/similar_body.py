@@ -16,7 +16,18 @@ from services.gateway.schema.problems import PayloadTooLarge, RequestTimeout, Un
 
 IMAGE_FIELD: Final = "image"
 # The media types of a photograph. Whether its content is one is for the embedder to say.
-_IMAGE_TYPES: Final = {"image/jpeg", "image/jpg", "image/png", "image/webp", "application/octet-stream"}
+_IMAGE_TYPES: Final = {
+    "image/jpeg",
+    "image/jpg",
+    "image/pjpeg",
+    "image/png",
+    "image/webp",
+    "image/avif",
+    # The embedder refuses these two, and says what to do.
+    "image/heic",
+    "image/heif",
+    "application/octet-stream",
+}
 _MAX_JSON_BYTES: Final = 256 * 1024
 _MAX_FIELDS: Final = 2000
 _MAX_FIELD_BYTES: Final = 4096
@@ -49,7 +60,8 @@ async def similar_query(
             fields, image = {}, await request.body()
         else:
             raise UnsupportedMediaType(
-                "Send multipart/form-data, a photograph (image/jpeg, image/png, image/webp) or application/json.",
+                "Send multipart/form-data, a photograph (image/jpeg, image/png, image/webp, image/avif) "
+                "or application/json.",
                 reason="BODY_TYPE_UNSUPPORTED",
             )
     if not image:

@@ -45,7 +45,7 @@ class StoredPhotograph:
 
     Attributes:
         content: the encoded file, byte for byte.
-        media_type: "image/jpeg", "image/png" or "image/webp".
+        media_type: "image/jpeg", "image/png", "image/webp" or "image/avif".
         sha256: of `content`, 64 lower-case hexadecimal digits.
     """
 
@@ -67,7 +67,7 @@ class PhotographStore:
         """Returns a photograph, or None if there is none.
 
         Raises:
-            PhotographDamaged: the content does not match the hash, or is no JPEG, PNG or WebP file.
+            PhotographDamaged: the content does not match the hash, or is no JPEG, PNG, WebP or AVIF file.
         """
         try:
             content = self._path(sha256).read_bytes()
@@ -202,6 +202,9 @@ def _media_type(content: bytes) -> str | None:
         return "image/png"
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "image/webp"
+    # Of the files that consist of such boxes, the embedder takes AVIF alone.
+    if content[4:8] == b"ftyp":
+        return "image/avif"
     return None
 
 

@@ -1,5 +1,6 @@
 """Thumbnails: cached within limits, made again after the photograph has changed."""
 
+import asyncio
 import hashlib
 import io
 from dataclasses import dataclass
@@ -7,7 +8,8 @@ from dataclasses import dataclass
 import pytest
 from PIL import Image
 
-from services.contract.errors import FashionError, NotFound
+from offline.benchmark.hard_pictures import display_p3_profile, encoded, in_profile, many_scans
+from services.contract.errors import DeadlineExceeded, FashionError, NotFound
 from services.gateway.thumbnails import JPEG, WEBP, Thumbnails
 
 
@@ -40,7 +42,7 @@ class Photographs:
         return self.kept[product_id]
 
     def thumbnails(self, max_bytes: int = 1_000_000) -> Thumbnails:
-        return Thumbnails(self.fetch, max_bytes, lambda: self.now)
+        return Thumbnails(self.fetch, max_bytes, lambda: self.now, timeout_s=300)
 
 
 async def test_a_thumbnail_is_made_once_while_its_photograph_is_fresh() -> None:
@@ -87,3 +89,43 @@ async def test_a_photograph_that_cannot_be_read_is_no_fault_of_the_callers() -> 
     assert (type(refused.value), refused.value.reason) == (FashionError, "PHOTOGRAPH_UNREADABLE")
     with pytest.raises(NotFound):
         await photographs.thumbnails().original("b")
+
+
+@pytest.mark.parametrize("media_type", [WEBP, JPEG])
+@pytest.mark.parametrize("width", [120, 240, 480, 960])
+async def test_a_long_picture_has_a_thumbnail_at_every_width(width: int, media_type: str) -> None:
+    photographs = Photographs(
+        tall=picture(100, 20_000), taller=picture(8, 70_000), page=picture(800, 17_000, form="JPEG")
+    )
+    thumbnails = photographs.thumbnails()
+    for product_id, full in (("tall", (100, 20_000)), ("taller", (8, 70_000)), ("page", (800, 17_000))):
+        made = await thumbnails.thumbnail(product_id, width, media_type)
+        with Image.open(io.BytesIO(made.content)) as shown:
+            assert shown.width <= min(width, full[0]) and shown.height <= 16_383
+            whole = min(1.0, width / full[0], 16_383 / full[1])
+            assert shown.size == (max(1, round(full[0] * whole)), round(full[1] * whole))
+    thumbnails.close()
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "AVIF"])
+async def test_a_thumbnail_shows_the_colours_of_the_profile(form: str) -> None:
+    green = Image.new("RGB", (300, 400), (40, 140, 70))
+    stored = encoded(in_profile(green, display_p3_profile()), form, quality=95, icc_profile=display_p3_profile())
+    thumbnails = Photographs(a=Kept(stored)).thumbnails()
+    for media_type in (WEBP, JPEG):
+        made = await thumbnails.thumbnail("a", 240, media_type)
+        with Image.open(io.BytesIO(made.content)) as shown:
+            assert "icc_profile" not in shown.info
+            pixel = shown.convert("RGB").getpixel((120, 160))
+            assert isinstance(pixel, tuple)
+            assert max(abs(one - other) for one, other in zip(pixel, (40, 140, 70), strict=True)) <= 4
+    thumbnails.close()
+
+
+async def test_a_thumbnail_that_takes_too_long_ends() -> None:
+    photographs = Photographs(slow=Kept(many_scans(3000, 150)))
+    thumbnails = Thumbnails(photographs.fetch, 1_000_000, timeout_s=0.2)
+    for task in [asyncio.create_task(thumbnails.thumbnail("slow", 960, JPEG)) for _ in range(4)]:
+        with pytest.raises(DeadlineExceeded):
+            await task
+    thumbnails.close()

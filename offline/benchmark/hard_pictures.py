@@ -1,0 +1,97 @@
+"""Pictures as phones store them and as attackers would, for benchmarks and tests of decoding."""
+
+import io
+import re
+import struct
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+# The primaries of Display P3, adapted to D50.
+_DISPLAY_P3 = {
+    b"rXYZ": (0.51512, 0.24120, -0.00105),
+    b"gXYZ": (0.29198, 0.69225, 0.04189),
+    b"bXYZ": (0.15710, 0.06657, 0.78407),
+}
+
+
+def encoded(picture: Image.Image, form: str = "JPEG", **options: Any) -> bytes:
+    """Returns a picture as a file."""
+    file = io.BytesIO()
+    picture.save(file, form, **options)
+    return file.getvalue()
+
+
+def srgb_profile() -> bytes:
+    """Returns an ICC profile of sRGB."""
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def display_p3_profile() -> bytes:
+    """Returns an ICC profile of Display P3: that of sRGB with other primaries."""
+    profile = bytearray(srgb_profile())
+    (count,) = struct.unpack_from(">I", profile, 128)
+    for entry in range(132, 132 + 12 * count, 12):
+        name, position = struct.unpack_from(">4sI", profile, entry)
+        if name in _DISPLAY_P3:
+            struct.pack_into(">3i", profile, position + 8, *(round(value * 65536) for value in _DISPLAY_P3[name]))
+    return bytes(profile)
+
+
+def in_profile(picture: Image.Image, profile: bytes) -> Image.Image:
+    """Returns the pixels that show an sRGB picture's colours in a profile of RGB."""
+    target = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    converted = ImageCms.profileToProfile(picture, ImageCms.createProfile("sRGB"), target, outputMode="RGB")
+    return converted or picture
+
+
+def noise(width: int, height: int, seed: int = 0, grain: int = 64) -> Image.Image:
+    """Returns a picture of coarse random colours, which compresses as photographs do."""
+    random = np.random.default_rng(seed)
+    coarse: NDArray[np.uint8] = random.integers(0, 256, (grain, grain, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def many_scans(side: int, repeats: int) -> bytes:
+    """Returns a progressive JPEG of one colour whose last scan is repeated: 42 bytes a scan, and the work of all.
+
+    Args:
+        side: width and height, in pixels.
+        repeats: further scans.
+    """
+    content = encoded(Image.new("RGB", (side, side), "white"), progressive=True, subsampling=0)
+    last = [match.start() for match in re.finditer(rb"\xff\xda", content)][-1]
+    return content[:-2] + content[last:-2] * repeats + content[-2:]
+
+
+def announcing(content: bytes, width: int, height: int) -> bytes:
+    """Returns an AVIF that announces another size than its frame has."""
+    place = content.index(b"ispe") + 8
+    return content[:place] + struct.pack(">II", width, height) + content[place + 8 :]
+
+
+def mutated(content: bytes, random: np.random.Generator) -> bytes:
+    """Returns a file with some bytes changed, left out, repeated or cut off."""
+    file = bytearray(content)
+    for _ in range(int(random.integers(1, 5))):
+        place, other = (int(each) for each in random.integers(0, len(file), 2))
+        # Half of the faults go into the first part, where the headers are.
+        place = place // 16 if random.random() < 0.5 else place
+        match int(random.integers(0, 6)):
+            case 0:
+                file[place] ^= 1 << int(random.integers(0, 8))
+            case 1:
+                file[place] = int(random.choice([0, 1, 0x7F, 0x80, 0xFE, 0xFF]))
+            case 2:
+                del file[place : place + int(random.integers(1, 20))]
+            case 3:
+                file[place:place] = file[other : other + int(random.integers(1, 200))]
+            case 4:
+                file[place : place + 4] = random.bytes(4)
+            case _:
+                del file[max(20, other) :]
+        if len(file) < 20:
+            return bytes(file)
+    return bytes(file)

@@ -1,0 +1,256 @@
+"""Reads the boxes of an AVIF file as far as they say how much there is to decode.
+
+A file can announce a small picture and hold frames of any size, which the decoder decodes before it compares. So the
+frames' own headers are read. ISO/IEC 14496-12 describes the boxes, the AV1 specification (5.3, 5.5) the headers.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from services.contract.errors import InvalidInput
+from services.vision.container import Container, bounded, broken
+
+_KIND: Final = "AVIF"
+_BRANDS: Final = (b"avif", b"avis")
+_HEIC_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
+# The decoder's own planes, its output and Pillow's picture; a picture of 10 bits and full colour has the most.
+_PIXEL_BYTES: Final = 17
+# A pixel takes half as long as a visit of a JPEG's block.
+_PIXELS_PER_WORK: Final = 2
+_SEQUENCE_HEADER: Final = 1
+# A frame, alone or with its header.
+_FRAMES: Final = (3, 6)
+
+
+def brands(content: bytes) -> tuple[bytes, ...]:
+    """Returns the brands of a file that consists of boxes, the major one first; none for other files."""
+    if content[4:8] != b"ftyp":
+        return ()
+    end = min(int.from_bytes(content[:4], "big"), len(content), 512)
+    return (content[8:12], *(content[at : at + 4] for at in range(16, end - 3, 4)))
+
+
+def is_heic(content: bytes) -> bool:
+    """Tells whether a file is a HEIC picture, as Apple's phones take them."""
+    named = brands(content)
+    return any(brand in _HEIC_BRANDS for brand in named) and not any(brand in _BRANDS for brand in named)
+
+
+def is_avif(content: bytes) -> bool:
+    """Tells whether a file is an AVIF picture."""
+    return any(brand in _BRANDS for brand in brands(content))
+
+
+def read_avif(content: bytes) -> Container:
+    """Reads an AVIF file that holds a still picture.
+
+    Width and height are those of the largest frame within.
+
+    Raises:
+        InvalidInput: IMAGE_UNREADABLE, IMAGE_FORMAT_UNSUPPORTED for an animation.
+    """
+    try:
+        return _read(content)
+    except (IndexError, KeyError, ValueError) as error:
+        raise broken(_KIND, f"its boxes are wrong: {error}") from error
+
+
+def _read(content: bytes) -> Container:
+    boxes: dict[bytes, tuple[int, int]] = {}
+    for name, begin, end in bounded(_boxes(content, 0, len(content)), _KIND):
+        if name == b"meta" and name in boxes:
+            raise broken(_KIND, "it has two descriptions")
+        boxes[name] = begin, end
+    if b"moov" in boxes:
+        raise InvalidInput(
+            "The AVIF is an animation, which cannot be read: send a still picture.",
+            reason="IMAGE_FORMAT_UNSUPPORTED",
+            metadata={"format": _KIND},
+        )
+    if b"meta" not in boxes:
+        raise broken(_KIND, "it has no description")
+    begin, end = boxes[b"meta"]
+    meta = {name: (first, last) for name, first, last in bounded(_boxes(content, begin + 4, end), _KIND)}
+    without_metadata = bytearray(content)
+    frames: list[_Frames] = []
+    kinds = dict(_items(content, *meta[b"iinf"]))
+    for item, extents in _locations(content, *meta[b"iloc"], meta.get(b"idat", (0, 0))):
+        if kinds.get(item, (b"", 0))[0] == b"av01":
+            frames.append(_read_frames(b"".join(content[first:last] for first, last in extents)))
+    for kind, at in kinds.values():
+        if kind in (b"Exif", b"mime"):
+            without_metadata[at : at + 4] = b"free"
+    if not frames:
+        raise broken(_KIND, "it has no picture data")
+    largest = max(frames, key=lambda each: each.width * each.height)
+    return Container(
+        format=_KIND,
+        content=bytes(without_metadata),
+        width=largest.width,
+        height=largest.height,
+        pixel_bytes=_PIXEL_BYTES,
+        work=sum(each.count * each.width * each.height for each in frames) // _PIXELS_PER_WORK,
+    )
+
+
+def _boxes(content: bytes, position: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yields name, begin and end of the body of each box in a part of the file."""
+    while position + 8 <= end:
+        length, head = int.from_bytes(content[position : position + 4], "big"), 8
+        name = content[position + 4 : position + 8]
+        if length == 1:
+            length, head = int.from_bytes(content[position + 8 : position + 16], "big"), 16
+        elif length == 0:
+            length = end - position
+        if length < head or position + length > end:
+            raise ValueError("a box does not fit into its place")
+        yield name, position + head, position + length
+        position += length
+
+
+class _Fields:
+    """Numbers of a box, one after another."""
+
+    def __init__(self, content: bytes, position: int, end: int) -> None:
+        self._content, self._position, self._end = content, position, end
+
+    def number(self, size: int) -> int:
+        if self._position + size > self._end:
+            raise ValueError("a box is too short")
+        self._position += size
+        return int.from_bytes(self._content[self._position - size : self._position], "big")
+
+
+def _items(content: bytes, begin: int, end: int) -> Iterator[tuple[int, tuple[bytes, int]]]:
+    """Yields the id of each item, its kind, and where the kind stands."""
+    first = begin + (6 if content[begin] == 0 else 8)
+    for name, at, _ in bounded(_boxes(content, first, end), _KIND):
+        if name == b"infe" and content[at] in (2, 3):
+            size = 2 if content[at] == 2 else 4
+            kind = at + 4 + size + 2
+            yield int.from_bytes(content[at + 4 : at + 4 + size], "big"), (content[kind : kind + 4], kind)
+
+
+def _locations(
+    content: bytes, begin: int, end: int, idat: tuple[int, int]
+) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+    """Yields the id of each item, and begin and end of each part of its data."""
+    fields = _Fields(content, begin, end)
+    version = fields.number(1)
+    fields.number(3)
+    sizes = fields.number(2)
+    offset_size, length_size, base_size, index_size = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
+    pieces = 0
+    for _ in range(fields.number(4 if version == 2 else 2)):
+        item = fields.number(4 if version == 2 else 2)
+        method = fields.number(2) & 15 if version else 0
+        fields.number(2)
+        base = fields.number(base_size)
+        extents = []
+        for _ in range(fields.number(2)):
+            if version:
+                fields.number(index_size)
+            start = base + fields.number(offset_size) + (idat[0] if method == 1 else 0)
+            length = fields.number(length_size) or len(content) - start
+            if start + length > len(content):
+                raise ValueError("an item is cut off")
+            extents.append((start, start + length))
+            pieces += 1
+            if pieces > 256:
+                raise ValueError("it has more than 256 items")
+        yield item, extents
+
+
+@dataclass(frozen=True, slots=True)
+class _Frames:
+    """The frames of an item: how many, and the maximum of their sizes."""
+
+    count: int
+    width: int
+    height: int
+
+
+def _read_frames(content: bytes) -> _Frames:
+    """Reads the units of an AV1 bitstream."""
+    position = count = width = height = units = 0
+    while position < len(content):
+        units += 1
+        if units > 1000:
+            raise ValueError("an item has more than 1000 units")
+        first = content[position]
+        position += 2 if first & 4 else 1
+        length = len(content) - position
+        if first & 2:
+            length, position = _leb128(content, position)
+        kind = first >> 3 & 15
+        if kind == _SEQUENCE_HEADER:
+            size = _sequence_size(content[position : position + length])
+            width, height = max(width, size[0]), max(height, size[1])
+        elif kind in _FRAMES:
+            count += 1
+        position += length
+    if not (count and width):
+        raise ValueError("an item has no frame")
+    return _Frames(count, width, height)
+
+
+def _leb128(content: bytes, position: int) -> tuple[int, int]:
+    value = 0
+    for at in range(8):
+        byte = content[position + at]
+        value |= (byte & 127) << (7 * at)
+        if not byte & 128:
+            return value, position + at + 1
+    raise ValueError("a length is too long")
+
+
+class _Bits:
+    """The bits of a header, the highest first."""
+
+    def __init__(self, content: bytes) -> None:
+        self._value, self._left = int.from_bytes(content[:1024], "big"), 8 * len(content[:1024])
+
+    def take(self, count: int) -> int:
+        self._left -= count
+        if self._left < 0:
+            raise ValueError("a sequence header is too short")
+        return self._value >> self._left & ((1 << count) - 1)
+
+
+def _sequence_size(body: bytes) -> tuple[int, int]:
+    """Returns the maximum width and height of the frames that follow a sequence header."""
+    bits = _Bits(body)
+    bits.take(4)
+    reduced = bits.take(1)
+    if reduced:
+        bits.take(5)
+    else:
+        _skip_operating_points(bits)
+    width_bits, height_bits = bits.take(4) + 1, bits.take(4) + 1
+    width, height = bits.take(width_bits) + 1, bits.take(height_bits) + 1
+    # Other frames than those of a reduced header can be as large as their fields of the frame's header allow.
+    return (width, height) if reduced else (1 << width_bits, 1 << height_bits)
+
+
+def _skip_operating_points(bits: _Bits) -> None:
+    delay_bits = 0
+    if bits.take(1):  # timing_info_present_flag
+        bits.take(64)
+        if bits.take(1):  # equal_picture_interval
+            zeros = 0
+            while not bits.take(1):
+                zeros += 1
+            bits.take(zeros if zeros < 32 else 0)
+        if bits.take(1):  # decoder_model_info_present_flag
+            delay_bits = bits.take(5) + 1
+            bits.take(42)
+    initial_delay = bits.take(1)
+    for _ in range(bits.take(5) + 1):
+        bits.take(12)
+        if bits.take(5) > 7:
+            bits.take(1)
+        if delay_bits and bits.take(1):
+            bits.take(2 * delay_bits + 1)
+        if initial_delay and bits.take(1):
+            bits.take(4)

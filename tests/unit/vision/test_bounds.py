@@ -1,0 +1,167 @@
+"""Decoding has bounds: of pixels, of work, of memory and of time."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from offline.benchmark.hard_pictures import announcing, encoded, many_scans, noise
+from services.concurrency import deadline
+from services.contract.errors import DeadlineExceeded, InvalidInput
+from services.vision import ImageLimits, decode
+from services.vision.avif import read_avif
+from services.vision.jpeg import read_jpeg
+from services.vision.memory import MemoryBudget
+from services.vision.webp import read_webp
+
+
+def refusal(content: bytes, limits: ImageLimits | None = None) -> str:
+    with pytest.raises(InvalidInput) as refused:
+        decode(content, limits)
+    return refused.value.reason
+
+
+def test_a_jpeg_of_48_megapixels_is_decoded_at_half_its_size() -> None:
+    content = encoded(Image.new("RGB", (8000, 6000), (200, 30, 40)), quality=80)
+    assert decode(content).size == (4000, 3000)
+
+
+def test_what_cannot_be_scaled_down_keeps_to_the_limit_of_pixels() -> None:
+    limits = ImageLimits(max_pixels=100 * 100, max_scaled_pixels=200 * 200)
+    for form in ("PNG", "WEBP", "AVIF"):
+        assert decode(encoded(Image.new("RGB", (100, 100)), form), limits).size == (100, 100)
+        assert refusal(encoded(Image.new("RGB", (101, 100)), form), limits) == "IMAGE_TOO_MANY_PIXELS"
+    assert decode(encoded(Image.new("RGB", (200, 200))), limits).size == (100, 100)
+    assert refusal(encoded(Image.new("RGB", (201, 200))), limits) == "IMAGE_TOO_MANY_PIXELS"
+
+
+def test_a_jpeg_that_repeats_its_scans_is_refused_before_it_is_decoded() -> None:
+    ordinary = encoded(noise(640, 480), progressive=True)
+    read = read_jpeg(ordinary)
+    blocks = 80 * 60 + 2 * 40 * 30
+    assert 2 * blocks < read.work < 8 * blocks
+    assert read.held_bytes == blocks * 128
+    assert len(read.pauses) == ordinary.count(b"\xff\xda")
+    assert decode(ordinary, ImageLimits(max_work=read.work)).size == (640, 480)
+    assert refusal(ordinary, ImageLimits(max_work=read.work - 1)) == "IMAGE_TOO_COMPLEX"
+    content = many_scans(2000, 1000)
+    assert len(content) < 200_000
+    assert refusal(content) == "IMAGE_TOO_COMPLEX"
+
+
+def test_a_jpeg_of_one_scan_has_the_work_of_its_pixels_alone() -> None:
+    read = read_jpeg(encoded(noise(640, 480), subsampling=0))
+    assert (read.work, read.held_bytes, read.pauses) == (3 * 80 * 60, 0, ())
+
+
+@pytest.mark.parametrize("where", ["before", "within"])
+def test_decoding_ends_at_the_deadline(where: str) -> None:
+    """Of 400 scans of 4 megapixels, which take seconds, none begins after the deadline."""
+    content = many_scans(2000, 400)
+    with deadline.at_most(-1 if where == "before" else 0.1), pytest.raises(DeadlineExceeded):
+        decode(content, ImageLimits(max_work=10**12))
+    limits = ImageLimits(max_work=10**12, memory=MemoryBudget(1))
+    with deadline.at_most(0.1), pytest.raises(DeadlineExceeded):
+        decode(content, limits)
+    assert decode(encoded(noise(64, 64)), limits).size == (64, 64)
+
+
+def test_a_png_ends_at_the_deadline() -> None:
+    random = np.random.default_rng(1)
+    content = encoded(
+        Image.fromarray(random.integers(0, 256, (1200, 1200, 3), dtype=np.uint8)), "PNG", compress_level=0
+    )
+    with deadline.at_most(0.001), pytest.raises(DeadlineExceeded):
+        decode(content)
+
+
+def test_pictures_beyond_the_budget_wait_for_one_another() -> None:
+    budget = MemoryBudget(100)
+    order: list[str] = []
+    begun, may_end = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with budget.taken(80):
+            begun.set()
+            may_end.wait(10)
+            order.append("first ends")
+
+    def second() -> None:
+        with budget.taken(30):
+            order.append("second begins")
+
+    threads = [threading.Thread(target=work) for work in (first, second)]
+    threads[0].start()
+    assert begun.wait(10)
+    threads[1].start()
+    with budget.taken(20):
+        order.append("small begins")
+    with deadline.at_most(0.05), pytest.raises(DeadlineExceeded), budget.taken(30):
+        order.append("never")
+    may_end.set()
+    for thread in threads:
+        thread.join(10)
+    assert order == ["small begins", "first ends", "second begins"]
+    with budget.taken(1000):
+        order.append("a large one goes alone")
+
+
+def test_an_avif_is_judged_by_its_frames_not_by_what_it_announces() -> None:
+    limits = ImageLimits(max_pixels=500 * 500)
+    content = encoded(Image.new("RGB", (600, 600), (9, 9, 9)), "AVIF", speed=10)
+    assert refusal(content, limits) == "IMAGE_TOO_MANY_PIXELS"
+    assert refusal(announcing(content, 64, 64), limits) == "IMAGE_TOO_MANY_PIXELS"
+    small = encoded(Image.new("RGB", (64, 64)), "AVIF")
+    assert refusal(announcing(small, 20_000, 20_000)) in ("IMAGE_TOO_MANY_PIXELS", "IMAGE_UNREADABLE")
+
+
+def test_the_frames_of_an_avif_count_as_work() -> None:
+    opaque = read_avif(encoded(noise(320, 240), "AVIF"))
+    assert (opaque.width, opaque.height, opaque.work) == (320, 240, 320 * 240 // 2)
+    transparent = read_avif(encoded(noise(320, 240).convert("RGBA").rotate(9), "AVIF"))
+    assert transparent.work == 2 * opaque.work
+    content = encoded(noise(320, 240).convert("RGBA").rotate(9), "AVIF")
+    assert refusal(content, ImageLimits(max_work=opaque.work)) == "IMAGE_TOO_COMPLEX"
+
+
+def test_an_animated_avif_is_refused_with_what_to_do() -> None:
+    frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
+    with pytest.raises(InvalidInput) as refused:
+        decode(encoded(frames[0], "AVIF", save_all=True, append_images=frames[1:]))
+    assert refused.value.reason == "IMAGE_FORMAT_UNSUPPORTED"
+    assert "still picture" in refused.value.message
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"heix", b"mif1"])
+def test_a_heic_is_refused_with_what_to_do(brand: bytes) -> None:
+    content = b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1heic" + bytes(400)
+    with pytest.raises(InvalidInput) as refused:
+        decode(content)
+    assert (refused.value.reason, refused.value.metadata) == ("IMAGE_FORMAT_UNSUPPORTED", {"format": "HEIC"})
+    assert "JPEG" in refused.value.message and "Most Compatible" in refused.value.message
+
+
+def test_a_webp_that_announces_a_canvas_without_bound_is_refused_by_its_header() -> None:
+    content = encoded(Image.new("RGB", (16, 16)), "WEBP")
+    head = b"VP8X\n\0\0\0" + bytes(4) + (16_382).to_bytes(3, "little") * 2
+    read = read_webp(content[:12] + head + content[12:])
+    assert (read.width, read.height) == (16_383, 16_383)
+    assert refusal(content[:12] + head + content[12:]) == "IMAGE_TOO_MANY_PIXELS"
+
+
+def test_later_frames_of_an_animation_are_not_looked_at() -> None:
+    frames = [noise(64, 64, seed) for seed in range(40)]
+    content = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    assert len(read_webp(content).content) < len(content) / 20
+    assert np.array_equal(np.asarray(decode(content)), np.asarray(frames[0]))
+
+
+def test_a_budget_waits_without_holding_the_processor() -> None:
+    budget = MemoryBudget(10)
+    with budget.taken(10):
+        before = time.thread_time()
+        with deadline.at_most(0.3), pytest.raises(DeadlineExceeded), budget.taken(10):
+            pass
+        assert time.thread_time() - before < 0.2
