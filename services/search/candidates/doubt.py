@@ -16,8 +16,10 @@ from services.search.query.recognition import recognised
 SHARES: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9)
 # Products that are measured: enough for the lowest share, and seconds in a catalogue of 40,000.
 MAX_SAMPLE: Final = 1024
-# Of the catalogue's own products so many are recognised with less confidence than the threshold.
+# Of the catalogue's own products so many are recognised with less confidence than the threshold. Fewer than a hundred
+# products cannot tell.
 _UNSURE_SHARE: Final = 0.01
+MIN_CONFIDENCES: Final = 100
 # A recognition that is more likely right than wrong is not doubted.
 _MAX_THRESHOLD: Final = 0.5
 _SEED: Final = 20261128
@@ -28,8 +30,8 @@ class Doubt:
     """What is usual in a catalogue.
 
     Attributes:
-        unsure_below: an answer whose confidence is below this is doubtful, in [0, 0.5]; 0 if no product had a
-            confidence.
+        unsure_below: an answer whose confidence is below this is doubtful, in [0, 0.5]; 0 if fewer than 100 products
+            had a confidence.
         similarities: shape (7,), ascending: the quantiles `SHARES` of the similarity of a product to its nearest.
         sample_count: the number of products that were measured.
     """
@@ -48,7 +50,8 @@ class Doubt:
         """
         if not len(similarities):
             return None
-        threshold = float(np.quantile(confidences, _UNSURE_SHARE)) if len(confidences) else 0.0
+        enough = len(confidences) >= MIN_CONFIDENCES
+        threshold = float(np.quantile(confidences, _UNSURE_SHARE)) if enough else 0.0
         quantiles = np.quantile(similarities, SHARES).tolist()
         return cls(min(threshold, _MAX_THRESHOLD), tuple(quantiles), len(similarities))
 

@@ -21,6 +21,7 @@ from services.contract.values import (
     Gender,
     ModelInfo,
     Photograph,
+    parse_derived_type,
 )
 from services.embedder.runtimes.fake import FakeEncoder
 from services.embedder.service import LocalEmbedder, local_embedder
@@ -213,6 +214,49 @@ async def test_a_predicted_type_without_products_widens_the_search(shop: Shop) -
     answer = await shop.find(SHOT)
     assert (answer.scope, answer.degraded) == (Scope.INVENTORY, (Degraded.PREDICTED_TYPE_NOT_IN_CATALOGUE,))
     assert answer.classification is said
+
+
+def _said(confidence: float | None, *labels: str) -> Classification:
+    predictions = tuple(DerivedTypePrediction(*parse_derived_type(label), None, 0.5, None, 0.3) for label in labels)
+    return Classification((), predictions, ClassificationMethod.MODEL_LABELS, "fake", "", confidence)
+
+
+async def test_an_unsure_photograph_searches_the_two_likeliest_types_merged_by_similarity(shop: Shop) -> None:
+    said = _said(0.3, "Men Tshirts", "Women Dresses", "Women Handbags")
+    shop.classifier.answer = lambda embedding, top_k: said
+    assert (await shop.find(SHOT)).degraded == ()
+    shop.search._finder.unsure_below = lambda: 0.31
+    answer = await shop.find(SHOT, top_k=12)
+    assert (answer.scope, answer.degraded) == (Scope.PREDICTED_TYPE, (Degraded.UNSURE,))
+    assert answer.derived_types == ("Men Tshirts", "Women Dresses")
+    assert (answer.result.eligible_count, len(answer.result.hits)) == (20, 12)
+    named = await shop.find(SHOT, scope=Scope.DERIVED_TYPES, derived_types=answer.derived_types, top_k=12)
+    assert answer.result.hits == named.result.hits
+    # Whoever says where to search is not told that it is unsure; the confidence is there all the same.
+    assert named.degraded == () and named.classification is said
+    assert (await shop.find(SHOT, scope=Scope.INVENTORY)).degraded == ()
+
+
+@pytest.mark.parametrize("confidence", [None, 0.31, 0.9])
+async def test_a_confident_photograph_searches_one_type(shop: Shop, confidence: float | None) -> None:
+    said = _said(confidence, "Men Tshirts", "Women Dresses")
+    shop.classifier.answer = lambda embedding, top_k: said
+    shop.search._finder.unsure_below = lambda: 0.31
+    answer = await shop.find(SHOT)
+    assert (answer.derived_types, answer.degraded) == (("Men Tshirts",), ())
+
+
+async def test_unsure_types_that_the_catalogue_lacks_are_not_searched(shop: Shop) -> None:
+    shop.search._finder.unsure_below = lambda: 0.5
+    shop.classifier.answer = lambda embedding, top_k: _said(0.1, "Women Sarees", "Women Dresses")
+    answer = await shop.find(SHOT)
+    assert (answer.derived_types, answer.degraded) == (("Women Dresses",), (Degraded.UNSURE,))
+    shop.classifier.answer = lambda embedding, top_k: _said(0.1, "Women Sarees", "Men Sarees")
+    answer = await shop.find(SHOT)
+    assert (answer.scope, set(answer.degraded)) == (
+        Scope.INVENTORY,
+        {Degraded.PREDICTED_TYPE_NOT_IN_CATALOGUE, Degraded.UNSURE},
+    )
 
 
 async def test_disliked_colours_are_left_out_with_their_families_in_every_scope(shop: Shop) -> None:

@@ -65,10 +65,12 @@ def test_the_threshold_and_the_distribution_come_from_the_catalogue() -> None:
     assert doubt.similarities == pytest.approx(SHARES)
     assert doubt.sample_count == 101
     # What is more likely right than wrong is not doubted, however sure all else is.
-    certain = Doubt.of(np.ones(10), np.ones(10))
+    certain = Doubt.of(np.ones(100), np.ones(100))
     assert certain is not None and certain.unsure_below == 0.5
-    unrecognised = Doubt.of(np.empty(0), np.ones(10))
-    assert unrecognised is not None and unrecognised.unsure_below == 0.0
+    # Fewer than a hundred products cannot tell what one in a hundred falls below.
+    for count in (0, 99):
+        few = Doubt.of(np.ones(count), np.ones(99))
+        assert few is not None and (few.unsure_below, few.sample_count) == (0.0, 99)
     assert Doubt.of(np.empty(0), np.empty(0)) is None
 
 
@@ -82,11 +84,11 @@ def test_a_sample_is_bounded_repeatable_and_of_every_type() -> None:
 
 
 async def test_every_product_is_asked_for_as_if_it_were_not_there(tmp_path: Path) -> None:
-    shop = Shop(tmp_path, 40)
+    shop = Shop(tmp_path, 120)
     assert shop.meter.current is None
     assert await shop.meter.measure()
     doubt = shop.meter.current
-    assert doubt is not None and doubt.sample_count == shop.classifier.calls == 40
+    assert doubt is not None and doubt.sample_count == shop.classifier.calls == 120
     rows = np.stack([vector for _, vector in sample(shop.index)]).astype(np.float64)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     similar = rows @ rows.T
