@@ -121,7 +121,9 @@ def split(
     if out.exists() and not out.is_dir():
         raise InvalidInput(f"{out} is a file, not a folder: name a folder.", reason="NOT_A_FOLDER")
     with open_dataset(path) as dataset, output.errors().status("comparing photographs") as status:
-        groups = twin_groups(dataset.rows, photograph_digests(dataset))
+        unreadable: dict[str, str] = {}
+        digests = photograph_digests(dataset, unreadable)
+        groups = twin_groups([row for row in dataset.rows if row.id in digests], digests)
         parts = part_of_groups(groups, salt or DEFAULT_SALT)
         rows = []
         for part in PARTS:
@@ -135,6 +137,8 @@ def split(
     right = {"justify": "right"}
     columns = [("part", {}), ("products", right), ("groups", right), ("derived types", right), ("file", {})]
     output.console().print(output.plain_table([(name, dict(options)) for name, options in columns], rows))
+    for product_id, why in unreadable.items():
+        output.errors().print(f"Product {product_id} is left out: {why}", markup=False, soft_wrap=True, style="yellow")
 
 
 @app.command(

@@ -24,13 +24,25 @@ DEFAULT_FRACTIONS: Mapping[Part, float] = {"train": 0.85, "validation": 0.05, "t
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def photograph_digests(dataset: Dataset) -> dict[str, str]:
+def photograph_digests(dataset: Dataset, unreadable: dict[str, str] | None = None) -> dict[str, str]:
     """Returns the SHA-256 of each product's photograph in hexadecimal, by product id.
+
+    Args:
+        dataset: the products.
+        unreadable: takes the reason by id of each photograph that cannot be read, which is left out; None refuses one.
 
     Raises:
         InvalidInput: a photograph cannot be read.
     """
-    return {row.id: hashlib.sha256(dataset.photograph(row.id)).hexdigest() for row in dataset.rows}
+    digests: dict[str, str] = {}
+    for row in dataset.rows:
+        try:
+            digests[row.id] = hashlib.sha256(dataset.photograph(row.id)).hexdigest()
+        except InvalidInput as error:
+            if unreadable is None:
+                raise
+            unreadable[row.id] = error.message
+    return digests
 
 
 def twin_groups(rows: Sequence[Row], digests: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:

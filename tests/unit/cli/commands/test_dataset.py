@@ -1,6 +1,7 @@
 """`fashion dataset`: what is printed, what is written, how it ends."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import kagglehub
@@ -67,6 +68,28 @@ def test_split_writes_three_data_sets_that_make_up_the_whole(
             ids += [row.id for row in dataset.rows]
     with open_dataset(catalogue) as dataset:
         assert sorted(ids) == sorted(row.id for row in dataset.rows)
+
+
+def test_split_leaves_out_a_photograph_that_cannot_be_read(
+    catalogue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_dataset(catalogue) as dataset:
+        first = dataset.rows[0].id
+        names = {row.id: dataset.photograph_name(row.id) for row in dataset.rows}
+        with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+            archive.writestr("styles.csv", (catalogue / "styles.csv").read_bytes())
+            for product_id, name in names.items():
+                content = b"intact bytes" if product_id == first else dataset.photograph(product_id)
+                archive.writestr(name, content)
+    damaged = (tmp_path / "set.zip").read_bytes().replace(b"intact bytes", b"broken bytes")
+    (tmp_path / "set.zip").write_bytes(damaged)
+    assert run(["dataset", "split", str(tmp_path / "set.zip"), str(tmp_path / "parts")]) == 0
+    assert f"Product {first} is left out" in capsys.readouterr().err
+    ids: list[str] = []
+    for part in ("train", "validation", "test"):
+        with open_dataset(tmp_path / "parts" / f"{part}.zip") as dataset:
+            ids += [row.id for row in dataset.rows]
+    assert sorted(ids) == sorted(names.keys() - {first})
 
 
 def test_split_into_a_file_is_refused(catalogue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
