@@ -137,9 +137,9 @@ class SearchServiceServicer:
         PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, GENDER_MISSING (unknown too), SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
         YEAR_INVALID, URL_INVALID, PRICE_INVALID, PHOTOGRAPH_MISSING, EMBEDDING_INVALID, MODEL_VERSION_MISMATCH, and those of
         EmbedderService.Embed.)
-        - RESOURCE_EXHAUSTED: QUEUE_FULL, WRITE_CONFLICT (other writes keep changing the same products); no row was
-        written, try again later.
-        - UNAVAILABLE: EMBEDDER_UNAVAILABLE; no row was written.
+        - RESOURCE_EXHAUSTED: QUEUE_FULL, WRITE_CONFLICT (other writes keep changing the same products), STORAGE_FULL; no
+        row was written, try again later.
+        - UNAVAILABLE: EMBEDDER_UNAVAILABLE, STORAGE_UNAVAILABLE; no row was written.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -150,7 +150,8 @@ class SearchServiceServicer:
 
         Possible errors:
         - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE. (A row's own: PRODUCT_ID_INVALID, PRODUCT_NOT_FOUND.)
-        - RESOURCE_EXHAUSTED: QUEUE_FULL; nothing was deleted, try again later.
+        - RESOURCE_EXHAUSTED: QUEUE_FULL, STORAGE_FULL; nothing was deleted, try again later.
+        - UNAVAILABLE: STORAGE_UNAVAILABLE; nothing was deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

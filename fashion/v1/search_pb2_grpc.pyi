@@ -63,16 +63,17 @@ class SearchServiceStub:
       PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, GENDER_MISSING (unknown too), SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
       YEAR_INVALID, URL_INVALID, PRICE_INVALID, PHOTOGRAPH_MISSING, EMBEDDING_INVALID, MODEL_VERSION_MISMATCH, and those of
       EmbedderService.Embed.)
-    - RESOURCE_EXHAUSTED: QUEUE_FULL, WRITE_CONFLICT (other writes keep changing the same products); no row was
-      written, try again later.
-    - UNAVAILABLE: EMBEDDER_UNAVAILABLE; no row was written.
+    - RESOURCE_EXHAUSTED: QUEUE_FULL, WRITE_CONFLICT (other writes keep changing the same products), STORAGE_FULL; no
+      row was written, try again later.
+    - UNAVAILABLE: EMBEDDER_UNAVAILABLE, STORAGE_UNAVAILABLE; no row was written.
     """
     DeleteProducts: _grpc.UnaryUnaryMultiCallable[_search_pb2.DeleteProductsRequest, _search_pb2.DeleteProductsResponse]
     """Deletes products and their photographs, up to 500 at once.
 
     Possible errors:
     - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE. (A row's own: PRODUCT_ID_INVALID, PRODUCT_NOT_FOUND.)
-    - RESOURCE_EXHAUSTED: QUEUE_FULL; nothing was deleted, try again later.
+    - RESOURCE_EXHAUSTED: QUEUE_FULL, STORAGE_FULL; nothing was deleted, try again later.
+    - UNAVAILABLE: STORAGE_UNAVAILABLE; nothing was deleted.
     """
     GetProduct: _grpc.UnaryUnaryMultiCallable[_search_pb2.GetProductRequest, _search_pb2.GetProductResponse]
     """Returns one product.
@@ -172,16 +173,17 @@ class SearchServiceAsyncStub(SearchServiceStub):
       PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, GENDER_MISSING (unknown too), SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
       YEAR_INVALID, URL_INVALID, PRICE_INVALID, PHOTOGRAPH_MISSING, EMBEDDING_INVALID, MODEL_VERSION_MISMATCH, and those of
       EmbedderService.Embed.)
-    - RESOURCE_EXHAUSTED: QUEUE_FULL, WRITE_CONFLICT (other writes keep changing the same products); no row was
-      written, try again later.
-    - UNAVAILABLE: EMBEDDER_UNAVAILABLE; no row was written.
+    - RESOURCE_EXHAUSTED: QUEUE_FULL, WRITE_CONFLICT (other writes keep changing the same products), STORAGE_FULL; no
+      row was written, try again later.
+    - UNAVAILABLE: EMBEDDER_UNAVAILABLE, STORAGE_UNAVAILABLE; no row was written.
     """
     DeleteProducts: _aio.UnaryUnaryMultiCallable[_search_pb2.DeleteProductsRequest, _search_pb2.DeleteProductsResponse]  # type: ignore[assignment]
     """Deletes products and their photographs, up to 500 at once.
 
     Possible errors:
     - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE. (A row's own: PRODUCT_ID_INVALID, PRODUCT_NOT_FOUND.)
-    - RESOURCE_EXHAUSTED: QUEUE_FULL; nothing was deleted, try again later.
+    - RESOURCE_EXHAUSTED: QUEUE_FULL, STORAGE_FULL; nothing was deleted, try again later.
+    - UNAVAILABLE: STORAGE_UNAVAILABLE; nothing was deleted.
     """
     GetProduct: _aio.UnaryUnaryMultiCallable[_search_pb2.GetProductRequest, _search_pb2.GetProductResponse]  # type: ignore[assignment]
     """Returns one product.
@@ -290,9 +292,9 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
           PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, GENDER_MISSING (unknown too), SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
           YEAR_INVALID, URL_INVALID, PRICE_INVALID, PHOTOGRAPH_MISSING, EMBEDDING_INVALID, MODEL_VERSION_MISMATCH, and those of
           EmbedderService.Embed.)
-        - RESOURCE_EXHAUSTED: QUEUE_FULL, WRITE_CONFLICT (other writes keep changing the same products); no row was
-          written, try again later.
-        - UNAVAILABLE: EMBEDDER_UNAVAILABLE; no row was written.
+        - RESOURCE_EXHAUSTED: QUEUE_FULL, WRITE_CONFLICT (other writes keep changing the same products), STORAGE_FULL; no
+          row was written, try again later.
+        - UNAVAILABLE: EMBEDDER_UNAVAILABLE, STORAGE_UNAVAILABLE; no row was written.
         """
 
     @_abc_1.abstractmethod
@@ -305,7 +307,8 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Possible errors:
         - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE. (A row's own: PRODUCT_ID_INVALID, PRODUCT_NOT_FOUND.)
-        - RESOURCE_EXHAUSTED: QUEUE_FULL; nothing was deleted, try again later.
+        - RESOURCE_EXHAUSTED: QUEUE_FULL, STORAGE_FULL; nothing was deleted, try again later.
+        - UNAVAILABLE: STORAGE_UNAVAILABLE; nothing was deleted.
         """
 
     @_abc_1.abstractmethod

@@ -1,13 +1,15 @@
 """The catalogue: products, their embeddings and photographs, on disk before a write is acknowledged."""
 
+import errno
 import hashlib
 import itertools
 import json
 import logging
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
@@ -18,7 +20,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from services.contract.errors import DataLoss, InvalidInput
+from services.contract.errors import DataLoss, InvalidInput, Overloaded, Unavailable
 from services.contract.values import Box, Embedding, Photograph
 from services.search.catalogue.database import (
     CHECKED_COLUMNS,
@@ -65,6 +67,10 @@ _UPSERT = (
 )
 _ID_LIST = "(SELECT value FROM json_each(?))"
 _REMOVED_UNTIL = "SELECT sha256 FROM removed_photographs WHERE removed_time <= ?"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_SQLITE_FULL = frozenset({sqlite3.SQLITE_FULL})
+# With less room than this, a disk counts as full.
+_NO_ROOM_BYTES = 64 * 1024
 # Ids of damaged products in one line of the log.
 _MAX_IDS_LOGGED = 100
 # How long the file of a photograph stays that no product refers to any more: a backup that began before needs it.
@@ -188,6 +194,7 @@ class Catalogue:
             OSError: the directory cannot be written.
         """
         self._now = now if now is not None else _system_clock
+        self._directory = directory
         self._removed_photograph_days = removed_photograph_days
         self._purged: date | None = None
         self._damaged: set[str] = set()
@@ -352,12 +359,13 @@ class Catalogue:
         Raises:
             ValueError: an id comes twice.
             InvalidInput: PHOTOGRAPH_MISSING: a product is new and has no content; nothing was written.
-            OSError: a photograph could not be written; nothing was written.
+            Overloaded: STORAGE_FULL; nothing was written.
+            Unavailable: STORAGE_UNAVAILABLE: the disk takes no writes; nothing was written.
         """
         ids = [upsert.product.id for upsert in upserts]
         if len({*ids, *deletes}) < len(ids) + len(deletes):
             raise ValueError("An id comes twice in one write.")
-        with self._write_lock:
+        with self._write_lock, self._storage_errors():
             before = self._stored([*ids, *deletes])
             after = [_merged(upsert, before.get(upsert.product.id)) for upsert in upserts]
             outcomes = [_outcome(before.get(row.product.id), row) for row in after]
@@ -374,6 +382,25 @@ class Catalogue:
                 deleted=deleted,
                 index_version=int(self._writer.execute("SELECT index_version FROM state").fetchone()[0]),
             )
+
+    @contextmanager
+    def _storage_errors(self) -> Iterator[None]:
+        """Turns what a disk refuses into an error that says what to do."""
+        try:
+            yield
+        except (OSError, sqlite3.OperationalError) as error:
+            full = getattr(error, "errno", None) in _FULL or getattr(error, "sqlite_errorcode", None) in _SQLITE_FULL
+            _logger.error("a write to %s failed: %s", self._directory, error)
+            # SQLite tells some full disks as other errors.
+            if full or shutil.disk_usage(self._directory).free < _NO_ROOM_BYTES:
+                raise Overloaded(
+                    "The disk of the catalogue is full, so nothing was written; make room, then send it again.",
+                    reason="STORAGE_FULL",
+                ) from error
+            raise Unavailable(
+                "The disk of the catalogue takes no writes, so nothing was written; look into the log of search.",
+                reason="STORAGE_UNAVAILABLE",
+            ) from error
 
     def _mended(self, upsert: Upsert) -> bool:
         """Stores the photograph of an upsert again if its file is damaged or gone; returns whether it was."""

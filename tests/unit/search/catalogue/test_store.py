@@ -1,5 +1,6 @@
 """The catalogue on disk: writes are whole, leave nothing behind, and survive a crash."""
 
+import hashlib
 import os
 import signal
 import sqlite3
@@ -17,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.contract.errors import InvalidInput
+from services.contract.errors import InvalidInput, Overloaded, Unavailable
 from services.contract.values import Box, Embedding, Gender, Photograph
 from services.search.catalogue.database import connect_read_only
 from services.search.catalogue.photographs import PhotographDamaged
@@ -187,9 +188,30 @@ def test_a_transaction_that_fails_leaves_neither_rows_nor_photographs(tmp_path: 
         raise OSError("no clock")
 
     with Catalogue(tmp_path, broken_clock) as catalogue:
-        with pytest.raises(OSError, match="no clock"):
+        with pytest.raises(Unavailable, match="takes no writes"):
             catalogue.write([upsert("a", 1, "x")])
         assert (len(catalogue), catalogue.index_version, photographs(tmp_path)) == (0, 0, 0)
+
+
+def test_a_full_disk_is_told_and_leaves_what_was_there(tmp_path: Path) -> None:
+    with Catalogue(tmp_path) as catalogue:
+        catalogue.write([upsert("a", 1, "x")])
+        # Every write to this device fails as one to a full disk does.
+        sha256 = hashlib.sha256(jpeg("y")).hexdigest()
+        (tmp_path / "photographs" / "incoming" / sha256).symlink_to("/dev/full")
+        with pytest.raises(Overloaded) as full:
+            catalogue.write([upsert("b", 2, "y")])
+        assert full.value.reason == "STORAGE_FULL"
+        # The same for the database: SQLite itself says that there is no room.
+        pages = catalogue._writer.execute("PRAGMA page_count").fetchone()[0]
+        catalogue._writer.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(Overloaded) as full:
+            catalogue.write([upsert(f"b{i}", 2, f"y{i}") for i in range(200)])
+        assert full.value.reason == "STORAGE_FULL"
+        assert (len(catalogue), catalogue.index_version, photographs(tmp_path)) == (1, 1, 1)
+        assert not list((tmp_path / "photographs" / "incoming").iterdir())
+        catalogue._writer.execute("PRAGMA max_page_count = 1000000")
+        assert catalogue.write([upsert("b", 2, "y")]).outcomes == (CREATED,)
 
 
 def test_yields_the_products_of_a_derived_type_together(tmp_path: Path) -> None:
