@@ -132,7 +132,7 @@ def test_genders_as_feeds_spell_them(tmp_path: Path, written: str, gender: str) 
         assert gender in dataset.report.findings[0].reason
 
 
-@pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".JPG", ".JPEG", ".Png", ".webp"])
+@pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".JPG", ".JPEG", ".Png", ".webp", ".avif"])
 def test_suffixes_of_photographs(tmp_path: Path, suffix: str) -> None:
     path = shop(tmp_path / "set", *SOUND, row("T1"))
     (path / "images" / "T1.jpg").rename(path / "images" / f"T1{suffix}")
