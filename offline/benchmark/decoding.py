@@ -32,11 +32,11 @@ from services.vision import Frame, ImageLimits, decode, prepare
 
 _BUNDLE: Final = Path("models/fashion-resnet50")
 _FRAME: Final = Frame(80, 60)
-_ROUNDS: Final = 9
+_ROUNDS: Final = 5
 _MEGAPIXELS: Final = {12: (4032, 3024), 25: (5776, 4328), 48: (8000, 6000), 64: (9248, 6936)}
 _UNBOUNDED: Final = ImageLimits(max_bytes=1 << 30, max_pixels=1 << 30, max_scaled_pixels=1 << 30, max_work=1 << 60)
 # Beyond this saturation, in [0, 1], a garment is vivid.
-_VIVID: Final = 0.6
+_VIVID: Final = 0.8
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--mutations", type=int, default=4000, help="mutated files per format")
     options = parser.parse_args(arguments)
     _table("cosine with the sRGB twin", ("P3 copies", "median", "worst", "another first result"), _colours(options))
-    _table("time to the network's input", ("picture", "ms", "ratio"), _times())
+    _table("processor time to the network's input", ("picture", "ms", "ratio"), _times())
     _table("peak memory", ("picture", "file, MiB", "over the start, MiB", "s"), _memory())
     _table("at worst", ("picture", "file, KiB", "all of it, s", "with a deadline of 0.2 s, s", "now"), _worst())
     _table("a process that can be killed", ("step", "ms"), _processes())
@@ -109,6 +109,17 @@ def _agreement(right: NDArray[np.float32], other: NDArray[np.float32]) -> tuple[
     return f"{np.median(cosine):.4f}", f"{cosine.min():.4f}", f"{100 * changed:.0f} %"
 
 
+def _processor_ms(works: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Returns the median processor time of each piece of work, in ms, in turns; other work hardly disturbs it."""
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(_ROUNDS):
+        for name, work in works.items():
+            before = time.process_time()
+            work()
+            times[name].append(1000 * (time.process_time() - before))
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
 def _times() -> list[tuple[object, ...]]:
     profile = display_p3_profile()
     picture = noise(*_MEGAPIXELS[12])
@@ -122,7 +133,7 @@ def _times() -> list[tuple[object, ...]]:
         "WebP, 12 megapixels": encoded(picture, "WEBP", quality=75, method=0),
         "the same in Display P3, WebP": encoded(stored, "WEBP", quality=75, method=0, icc_profile=profile),
     }
-    times = _milliseconds({name: partial(prepare, content, _FRAME) for name, content in files.items()})
+    times = _processor_ms({name: partial(prepare, content, _FRAME) for name, content in files.items()})
     base = {name: times["WebP, 12 megapixels" if "WebP" in name else "JPEG, 12 megapixels"] for name in times}
     return [(name, f"{value:.1f}", f"{value / base[name]:.2f}") for name, value in times.items()]
 
@@ -158,8 +169,8 @@ def _measured_memory(content: bytes) -> tuple[float, float]:
 def _worst() -> list[tuple[object, ...]]:
     rough = Image.fromarray(np.random.default_rng(0).integers(0, 256, (4328, 5776, 3), dtype=np.uint8))
     files = {
-        "JPEG of 1,000 scans, 25 megapixels": many_scans(5000, 1000),
-        "JPEG of 70 scans, 25 megapixels": many_scans(5000, 70),
+        "JPEG of 200 scans, 25 megapixels": many_scans(5000, 200),
+        "JPEG of 60 scans, 25 megapixels": many_scans(5000, 60),
         "PNG of 25 megapixels": encoded(rough, "PNG", compress_level=0),
         "WebP of noise, 25 megapixels": encoded(rough, "WEBP", quality=20, method=0),
         "AVIF of noise, 25 megapixels": encoded(rough, "AVIF", quality=30, speed=10),

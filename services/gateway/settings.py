@@ -98,7 +98,7 @@ class GatewaySettings(BaseSettings):
     public_max_age_s: int = Field(default=60, ge=0, le=31_536_000)
     image_max_age_s: int = Field(default=3600, ge=0, le=31_536_000)
     thumbnail_cache_bytes: int = Field(default=64 * 1024 * 1024, ge=0)
-    thumbnail_timeout_s: float = Field(default=10.0, gt=0, le=3600)
+    thumbnail_timeout_s: float = Field(default=30.0, gt=0, le=3600)
     decode_bytes: int = Field(default=256 * 1024 * 1024, ge=1)
     map: Path | None = None
 

@@ -77,7 +77,7 @@ class Thumbnails:
         max_bytes: int,
         now: Callable[[], float] = time.monotonic,
         *,
-        timeout_s: float = 10.0,
+        timeout_s: float = 30.0,
         decode_bytes: int = 256 * 1024 * 1024,
     ) -> None:
         """Makes an empty cache.
