@@ -71,9 +71,9 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 lock: setup ## Pin the dependencies of pyproject.toml anew, with hashes.
 	@$(BIN)/python -m pip install --quiet uv
-	$(COMPILE) --extra dev --extra train --output-file requirements.lock pyproject.toml
-	$(COMPILE) --constraint requirements.lock --output-file requirements-serve.lock pyproject.toml
-	$(COMPILE) --constraint requirements.lock --extra bench --output-file requirements-bench.lock pyproject.toml
+	$(COMPILE) --extra local --extra dev --extra train --output-file requirements.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock --extra image --output-file requirements-serve.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock --extra local --extra bench --output-file requirements-bench.lock pyproject.toml
 
 bench: setup ## Measure speed and memory beside what others use; DATASET=path, on an otherwise idle machine.
 	@test -n "$(DATASET)" || { echo "name a data set: make bench DATASET=path" >&2; exit 2; }

