@@ -21,7 +21,7 @@ from services.gateway.access.access import Access
 from services.gateway.backend import Backend
 from services.gateway.middleware.cors import Cors
 from services.gateway.middleware.request import FORM_OVERHEAD_BYTES, Edge, EdgeLimits
-from services.gateway.routes.pages import pages_router
+from services.gateway.routes.pages import pages_router, reference_router
 from services.gateway.routes.products import products_router
 from services.gateway.routes.similar import similar_router
 from services.gateway.routes.users import sessions_router, users_router
@@ -66,6 +66,7 @@ def gateway_app(
     if settings.storefront:
         app.include_router(sessions_router(access))
     app.include_router(_probes(backend))
+    app.include_router(reference_router(app))
     app.include_router(pages_router(storefront=settings.storefront, map_file=map_file))
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     _answer_errors(app)

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from fashion.v1 import types_pb2
 from offline.catalogue_map.layout import MAP_FILE
 from tests.support import small_shop
-from tests.support.gateways import KEY, Shop, shop
+from tests.support.gateways import Shop, shop
 from tests.support.processes import ROOT, free_port
 
 SCREENSHOTS = ROOT / "out" / "screenshots"
@@ -63,11 +63,9 @@ def foreign_port() -> int:
 
 @pytest.fixture(scope="session")
 def stocked(tmp_path_factory: pytest.TempPathFactory, foreign_port: int) -> Iterator[Shop]:
-    """A shop of forty plain products, and three odd ones."""
+    """A shop of forty plain products, and three odd ones. Its storefront has demo users of its own."""
     data_dir = tmp_path_factory.mktemp("shop")
-    with shop(
-        data_dir, token_key=KEY, allowed_origins=f"http://127.0.0.1:{foreign_port}", map=data_dir / MAP_FILE
-    ) as running:
+    with shop(data_dir, allowed_origins=f"http://127.0.0.1:{foreign_port}", map=data_dir / MAP_FILE) as running:
         rows = small_shop.rows()
         tshirt = small_shop.Item("", "Men Tshirts", "Red", 10)
         price = types_pb2.Price(currency_code="EUR", units=19, nanos=990_000_000)

@@ -110,7 +110,7 @@ def test_nothing_found_is_said_and_leads_on(page: Page, stocked: Shop) -> None:
 def test_a_product_leads_to_similar_ones_and_back(page: Page, stocked: Shop) -> None:
     page.goto(f"{stocked.url}/?article_type=Tshirts")
     page.locator(f'[data-product="{BLUE}"] a').click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Men Tshirts")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Men T-shirts")
     expect(page.locator(".similar .card")).to_have_count(18)
     assert BLUE not in names_of(page, ".similar")
     assert "odd-unlinked" not in names_of(page, ".similar"), "it is out of stock"
@@ -255,7 +255,7 @@ def test_a_broken_answer_is_an_error_that_can_be_read(open_page: Open, stocked: 
         page.route("**/similar?**", lambda route: route.fulfill(status=503, body=body))
         page.goto(f"{stocked.url}/p/{BLUE}")
         expect(page.get_by_role("alert")).to_contain_text("That did not work")
-        expect(page.get_by_role("heading", level=1)).to_have_text("Men Tshirts")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Men T-shirts")
 
 
 def test_keys_alone_are_enough(open_page: Open, stocked: Shop) -> None:
@@ -296,3 +296,38 @@ def tab_to(page: Page, selector: str, *, backwards: bool = False) -> None:
             return
         page.keyboard.press("Shift+Tab" if backwards else "Tab")
     raise AssertionError(f"{selector} cannot be reached by Tab")
+
+
+def test_twins_do_not_stand_side_by_side(page: Page, stocked: Shop) -> None:
+    # Two products of the shop have the very photograph of this one's neighbour in the list.
+    page.goto(f"{stocked.url}/p/men-tshirts-red-25?scope=predicted_type")
+    expect(page.locator(".similar .card")).to_have_count(11)
+    names = names_of(page, ".similar")
+    twins = [names.index("odd-markup"), names.index("odd-priced")]
+    assert abs(twins[0] - twins[1]) > 1, names
+    assert len(set(names)) == 11
+
+
+def test_few_of_the_same_type_are_filled_up_under_a_heading(page: Page, stocked: Shop) -> None:
+    page.goto(f"{stocked.url}/p/{BLUE}?scope=predicted_type")
+    wider = page.get_by_role("region", name="Of other types")
+    expect(wider).to_contain_text("There are only 11 products of Men T-shirts.")
+    expect(wider.locator(".card")).to_have_count(7)
+    page.get_by_label("Whole catalogue").check()
+    expect(wider).to_be_hidden()
+
+
+def test_labels_are_written_as_people_do(page: Page, stocked: Shop) -> None:
+    page.goto(stocked.url)
+    choose(page, "Article", "T-shirts")
+    assert "article_type=Tshirts" in page.url
+    expect(page.get_by_role("button", name="Remove T-shirts")).to_be_visible()
+    assert "Tshirt" not in page.locator(".chips").inner_text()
+
+
+def test_the_staffs_tools_are_apart_from_the_shoppers(page: Page, stocked: Shop) -> None:
+    page.goto(stocked.url)
+    shopper = page.get_by_role("navigation", name="Main")
+    assert shopper.get_by_role("link").all_inner_texts() == ["Browse", "Photograph"]
+    staff = page.get_by_role("navigation", name="For the shop's staff")
+    assert [each.strip() for each in staff.get_by_role("link").all_inner_texts()] == ["Inspect", "Map", "HTTP API"]

@@ -11,13 +11,22 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import MARKUP, Answer, Open, picture, serving
 from tests.support import small_shop
-from tests.support.gateways import KEY, Shop, bearer
+from tests.support.gateways import KEY, Shop, bearer, shop
 from tests.support.processes import ROOT, free_port
 
 DOCS = ROOT / "docs"
 MOST_BYTES = 15_000
 ELEMENT = "similar-items"
 CARDS = "similar-items [part=card]"
+
+
+@pytest.fixture(scope="module")
+def signing(tmp_path_factory: pytest.TempPathFactory, foreign_port: int) -> Iterator[Shop]:
+    """A shop whose backend signs the tokens of its users."""
+    data_dir = tmp_path_factory.mktemp("signing")
+    with shop(data_dir, token_key=KEY, allowed_origins=f"http://127.0.0.1:{foreign_port}") as running:
+        running.grpc.upsert(small_shop.rows())
+        yield running
 
 
 @contextmanager
@@ -71,15 +80,15 @@ def test_similar_products_on_a_page_of_another_origin(
         pays(page)
 
 
-def test_a_token_leaves_the_shoppers_colours_out(open_page: Open, stocked: Shop, foreign_port: int) -> None:
-    stocked.grpc.dislike("ada", "Blue")
+def test_a_token_leaves_the_shoppers_colours_out(open_page: Open, signing: Shop, foreign_port: int) -> None:
+    signing.grpc.dislike("ada", "Blue")
     token = bearer("ada")["Authorization"].removeprefix("Bearer ")
     assert KEY not in token
 
     def signed(page: str) -> str:
         return page.replace("<similar-items ", f'<similar-items user-token="{token}" ')
 
-    with checkout(stocked.url, foreign_port, signed) as url, open_page() as page:
+    with checkout(signing.url, foreign_port, signed) as url, open_page() as page:
         with page.expect_response(lambda answer: "/similar?" in answer.url) as answered:
             page.goto(url)
         told = answered.value.json()
@@ -196,10 +205,10 @@ def test_it_is_small_and_free_of_dependencies(stocked: Shop) -> None:
     assert answer.headers["access-control-allow-origin"] == "*"
 
 
-def test_a_token_that_has_run_out_shows_nothing_and_says_why(open_page: Open, stocked: Shop, foreign_port: int) -> None:
+def test_a_token_that_has_run_out_shows_nothing_and_says_why(open_page: Open, signing: Shop, foreign_port: int) -> None:
     token = bearer("ada", lifetime_s=-time.time())["Authorization"].removeprefix("Bearer ")
     # The page's own script adds the listener before the element loads.
-    with checkout(stocked.url, foreign_port) as url, open_page(quiet=False) as page:
+    with checkout(signing.url, foreign_port) as url, open_page(quiet=False) as page:
         page.add_init_script("addEventListener('similar-items:error', (event) => { window.why = event.detail.why; })")
         page.goto(url)
         expect(page.locator(CARDS)).to_have_count(8)

@@ -155,6 +155,7 @@ def test_the_box_is_dragged_by_a_finger(open_page: Open, stocked: Shop, photogra
     with open_page("phone") as page:
         page.add_init_script(_OVERHEAR)
         show(page, stocked, photograph)
+        page.get_by_role("button", name="Adjust").click()
         corner = page.get_by_role("button", name="Bottom right corner")
         corner.scroll_into_view_if_needed()
         frame = page.locator(".crop canvas").bounding_box()
@@ -199,6 +200,7 @@ def test_a_thumbnail_is_shown_large_enough_for_its_box_and_sent_as_it_is(
         page.goto(f"{stocked.url}/photo")
         fields = sent_after(page, lambda: page.locator("input[type=file]").first.set_input_files(thumbnail))
         assert fields["image"] == str(thumbnail.stat().st_size)
+        page.get_by_role("button", name="Adjust").click()
         frame = page.locator(".crop canvas").bounding_box()
         assert frame is not None and frame["height"] >= 300
         assert frame["width"] / frame["height"] == pytest.approx(0.75, abs=0.01)
@@ -217,3 +219,42 @@ def test_a_large_photograph_is_made_smaller_before_it_is_sent(open_page: Open, s
         expect(page.locator(".photo-results .card").first).to_be_visible()
         assert page.locator(".crop canvas").evaluate("one => [one.width, one.height]") == [1200, 1600]
         assert 0 < int(sent["image"]) < path.stat().st_size
+
+
+def test_on_a_phone_the_results_come_first(open_page: Open, stocked: Shop, photograph: Path) -> None:
+    with open_page("phone") as page:
+        show(page, stocked, photograph)
+        page.evaluate("scrollTo(0, 0)")
+        box = page.locator(".photo-results .card").first.bounding_box()
+        assert box is not None and box["y"] + box["height"] / 2 < 844 - 64, box
+        expect(page.locator(".crop-stage")).to_be_hidden()
+        copy = page.locator(".photo-copy").bounding_box()
+        assert copy is not None and copy["height"] < 100
+        picture(page, "photograph-strip")
+        adjust = page.get_by_role("button", name="Adjust")
+        adjust.click()
+        expect(adjust).to_have_attribute("aria-expanded", "true")
+        expect(page.locator(".crop-stage")).to_be_visible()
+        adjust.click()
+        expect(page.locator(".crop-stage")).to_be_hidden()
+
+
+@pytest.mark.parametrize("device", SIZES)
+def test_only_a_mouse_is_told_to_point_and_to_drop(open_page: Open, stocked: Shop, device: str) -> None:
+    with open_page(device) as page:
+        for path, text in (("/photo", "or drop one here"), ("/p/men-tshirts-blue-0", "Point at one")):
+            page.goto(f"{stocked.url}{path}")
+            expect(page.get_by_role("heading", level=1)).to_be_visible()
+            expect(page.get_by_text(text)).to_have_count(0 if device == "phone" else 1)
+            assert device != "phone" or "drop" not in page.locator("body").inner_text().lower()
+
+
+def test_few_of_a_type_are_filled_up_under_a_heading(page: Page, stocked: Shop, photograph: Path) -> None:
+    show(page, stocked, photograph)
+    wider = page.get_by_role("region", name="Of other types")
+    expect(wider.get_by_text("There are only 10 products of Women Handbags.")).to_be_visible()
+    expect(wider.locator(".card")).to_have_count(8)
+    assert not any(name.startswith("women-handbags") for name in names_of(page, ".wider"))
+    page.get_by_label("Whole catalogue").check()
+    expect(page.locator(".results .card")).to_have_count(18)
+    expect(wider).to_be_hidden()

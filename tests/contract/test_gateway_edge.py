@@ -379,3 +379,33 @@ def test_many_at_once_are_all_answered(catalogue: Shop) -> None:
     assert {tuple(each["product"]["id"] for each in answers[0].json()["products"]) for _, answers in calls} == {
         ("women-dresses-red-0", "women-dresses-red-25")
     }
+
+
+@pytest.mark.parametrize("storefront", [True, False])
+def test_a_reference_page_shows_the_whole_openapi_document(storefront: bool) -> None:
+    with (
+        gateway_in_thread(None, storefront=storefront) as gateway,
+        httpx.Client(base_url=f"http://127.0.0.1:{gateway.port}", timeout=30) as client,
+    ):
+        document = client.get("/openapi.json").json()
+        answer = client.get("/docs")
+        page = answer.text
+        styles = client.get("/docs.css")
+        again = client.get("/docs", headers={"If-None-Match": answer.headers["etag"]})
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert styles.headers["content-type"].startswith("text/css") and again.status_code == 304
+    assert "/docs" not in document["paths"]
+    # It loads nothing from elsewhere, and runs nothing.
+    links = re.findall(r'(?:href|src)="([^"]*)"', page)
+    assert all(re.match(r"#|/(?!/)", link) for link in links) and "<script" not in page
+    anchors = set(re.findall(r'id="([^"]*)"', page))
+    assert {link[1:] for link in links if link.startswith("#")} <= anchors
+    for path, operations in document["paths"].items():
+        assert f"<code>{path}</code>" in page
+        for operation in operations.values():
+            for parameter in operation.get("parameters", ()):
+                assert f"<code>{parameter['name']}</code>" in page
+    for name, schema in document["components"]["schemas"].items():
+        assert f"schema-{name}" in anchors
+        for field in schema.get("properties", {}):
+            assert f"<code>{field}</code>" in page

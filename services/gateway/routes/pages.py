@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
 from services.contract.errors import NotFound
+from services.gateway.schema import openapi
 from services.gateway.schema.caching import REVALIDATE, public, tagged
+from services.gateway.schema.reference import STYLES_PATH, reference_page
 
 WEB: Final = Path(__file__).parents[1] / "web"
 
@@ -68,6 +70,29 @@ class Files:
             return known
         except (OSError, ValueError):
             raise NotFound("There is no page at this path.", reason="PAGE_NOT_FOUND") from None
+
+
+def reference_router(app: FastAPI, web: Path = WEB) -> APIRouter:
+    """Makes the routes of the reference page, which the OpenAPI document omits.
+
+    Args:
+        app: the application whose OpenAPI document the page shows.
+        web: folder of the page's styles.
+    """
+    router = APIRouter(include_in_schema=False)
+    files = Files(web)
+
+    @router.get("/docs")
+    async def reference(request: Request) -> Response:
+        content = reference_page(openapi.document(app)).encode()
+        etag = f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'
+        return tagged(request, content, _MEDIA_TYPES[".html"], etag, {"Cache-Control": REVALIDATE})
+
+    @router.get(STYLES_PATH)
+    async def styles(request: Request) -> Response:
+        return await files.answer(request, STYLES_PATH.removeprefix("/"), REVALIDATE)
+
+    return router
 
 
 def pages_router(*, storefront: bool, map_file: Path | None, web: Path = WEB) -> APIRouter:

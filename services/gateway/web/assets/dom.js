@@ -46,6 +46,7 @@ const ICONS = {
   browse: "M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z",
   camera: "M4 8h3.5L9 5.5h6L16.5 8H20v11H4zM12 16.5a3.5 3.5 0 100-7 3.5 3.5 0 000 7z",
   close: "M6 6l12 12M18 6L6 18",
+  crop: "M7 3v14h14M3 7h14v14",
   colours: "M12 3.5c-2.6 3.4-6 6.6-6 10.3a6 6 0 0012 0c0-3.7-3.4-6.9-6-10.3zM9 14.5a3 3 0 003 3",
   filter: "M4 7h16M7 12h10M10 17h4",
   inspect: "M4 19V11M10 19V5M16 19v-6M21 19H3",
@@ -58,6 +59,9 @@ const ICONS = {
   undo: "M8 5L4 9l4 4M4 9h9.5a5.5 5.5 0 010 11H9",
   upload: "M12 15V4M7.5 8L12 3.5 16.5 8M4 15v5h16v-5",
 };
+
+/** Whether the shopper points with a mouse, and so can hover, drag and drop. */
+export const POINTS_WITH_MOUSE = matchMedia("(hover: hover) and (pointer: fine)").matches;
 
 /** Announces a text to screen readers. */
 export function announce(text) {

@@ -2,7 +2,7 @@
 
 import { catalogueFacets } from "./api.js";
 import { h, icon } from "./dom.js";
-import { swatch } from "./parts.js";
+import { labelText, swatch } from "./parts.js";
 
 const OPEN_AT_FIRST = new Set(["gender", "article_type", "base_colour"]);
 const SHOWN_AT_FIRST = 8;
@@ -29,7 +29,7 @@ function without(filters, name, value) {
 /** Makes a chip for each chosen value; clicking it removes the value. */
 export function chips(filters, paint, change) {
   if (!filters.length) return null;
-  const label = (name, value) => (name === "year_first" ? `From ${value}` : name === "year_last" ? `Until ${value}` : value);
+  const label = (name, value) => (name === "year_first" ? `From ${value}` : name === "year_last" ? `Until ${value}` : labelText(value));
   return h(
     "ul.chips",
     { role: "list", aria: { label: "Chosen filters" } },
@@ -98,7 +98,7 @@ export function facetGroups(facets, filters, memory, change) {
           },
         }),
         kind === "colour" ? swatch(paint) : null,
-        h("span.facet-label", {}, value),
+        h("span.facet-label", {}, labelText(value)),
         h("span.facet-number", {}, count.toLocaleString("en")),
       );
     const group = h("div.facet-values", { role: "group", aria: { label } }, values.map(box));

@@ -2,7 +2,7 @@
 
 import { counted, h } from "./dom.js";
 import { paintOf } from "./colours.js";
-import { picture, swatch } from "./parts.js";
+import { labelText, picture, swatch } from "./parts.js";
 
 const STEPS = {
   total: "Whole way",
@@ -30,7 +30,7 @@ export function degradedNotes(applied, told = []) {
 
 /** Returns in one line where the search looked. */
 export function searchedText(applied) {
-  const where = applied.derived_types.length ? applied.derived_types.join(", ") : "the whole catalogue";
+  const where = applied.derived_types.length ? applied.derived_types.map(labelText).join(", ") : "the whole catalogue";
   return `${counted(applied.eligible_count, "product")} compared in ${where}`;
 }
 

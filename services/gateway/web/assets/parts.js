@@ -3,9 +3,40 @@
 import { pictureOf } from "./api.js";
 import { h, icon } from "./dom.js";
 
+// Words of catalogues that people write otherwise.
+const WORDS = { Tshirt: "T-shirt", Tshirts: "T-shirts", Ipad: "iPad", Nightsuits: "Night suits", Mens: "Men's", Womens: "Women's", NA: "Other" };
+
+/** Returns a label of the catalogue as people write it: "Men T-shirts" for "Men Tshirts". */
+export function labelText(label) {
+  return label.replace(/[A-Za-z]+/g, (word) => WORDS[word] ?? word);
+}
+
 /** Returns the name of a product for shoppers. */
 export function nameOf(product) {
-  return product.name || product.derived_type || product.id;
+  return product.name || (product.derived_type && labelText(product.derived_type)) || product.id;
+}
+
+/** Sets the title of the page; its parts go from the page to the shop. */
+export function setTitle(...parts) {
+  document.title = [...parts.filter(Boolean), "Fashion"].join(" · ");
+}
+
+/**
+ * Moves products that look the same as an earlier one to the end, so that twins never stand side by side.
+ *
+ * @param {{product: object, similarity?: number}[]} found - in order of similarity.
+ */
+export function twinsLast(found) {
+  const looks = new Set();
+  const twins = [];
+  const first = found.filter((each) => {
+    // The same photograph has the same embedding, and so the same similarity.
+    const look = `${each.product.derived_type} ${each.similarity.toFixed(6)}`;
+    if (looks.has(look)) twins.push(each);
+    looks.add(look);
+    return !twins.includes(each);
+  });
+  return [...first, ...twins];
 }
 
 /** Formats a price; an empty text if there is none. */
@@ -22,17 +53,19 @@ export function priceOf(product) {
 /** Makes a product's picture on its tile; `sizes` is its width on the page, for the browser. */
 export function picture(product, { sizes = "240px", eager = false, alt = "" } = {}) {
   const tile = h("span.tile");
+  const empty = () => {
+    tile.classList.add("without-picture");
+    tile.replaceChildren(h("span", {}, "No photograph"));
+    return tile;
+  };
+  if (!product.image) return empty();
   const image = h("img", {
     alt,
     decoding: "async",
     loading: eager ? "eager" : "lazy",
     sizes,
     on: {
-      error: () => {
-        image.remove();
-        tile.classList.add("without-picture");
-        tile.append(h("span", {}, "No photograph"));
-      },
+      error: empty,
       load: () => image.classList.add("loaded"),
     },
   });
@@ -59,7 +92,7 @@ export function productCard(product, { similarity, actions = [], badge, eager = 
       picture(product, { sizes: "(max-width: 700px) 45vw, 240px", eager }),
       h("span.card-name", {}, nameOf(product)),
     ),
-    h("span.card-detail", {}, [price, product.base_colour ?? product.derived_type].filter(Boolean).join(" · ")),
+    h("span.card-detail", {}, [price, product.base_colour ?? labelText(product.derived_type)].filter(Boolean).join(" · ")),
     similarity === undefined ? null : similarityMeter(similarity),
     badge || product.in_stock === false ? h("span.badge", {}, badge ?? "Out of stock") : null,
     actions.length ? h("div.card-actions", {}, actions) : null,

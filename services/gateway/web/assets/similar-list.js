@@ -3,7 +3,7 @@
 import { catalogueColours } from "./colours.js";
 import { announce, counted, h, icon, wasAborted } from "./dom.js";
 import { UNSURE, degradedNotes, explanationOf, searchedText } from "./insight.js";
-import { emptyState, errorState, grid, nameOf, picture, productCard, roundButton, skeletonGrid } from "./parts.js";
+import { emptyState, errorState, grid, labelText, nameOf, picture, productCard, roundButton, skeletonGrid, twinsLast } from "./parts.js";
 import { getProduct } from "./api.js";
 import { session } from "./session.js";
 
@@ -15,13 +15,14 @@ const CURIOUS = "fashion.curious";
  * Makes the list.
  *
  * @param {{
- *   ask: (query: [string, unknown][], token: string | undefined, signal: AbortSignal) => Promise<object>,
+ *   ask: (query: [string, unknown][], token: string | undefined, signal: AbortSignal, where?: {everywhere: boolean}) => Promise<object>,
  *   answered?: (answer: object) => void,
  *   steering?: {liked: string[], disliked: string[]},
  *   steered?: (steering: {liked: string[], disliked: string[]}) => void,
  *   signal: AbortSignal,
- * }} parts - `ask` sends the query, `answered` receives the result, `steered` the new likes and dislikes.
- * @returns {{element: HTMLElement, refresh: () => Promise<void>}}
+ * }} parts - `ask` sends the query, to the whole catalogue if `everywhere`, `answered` receives the result, `steered` the new likes and dislikes.
+ * @returns {{element: HTMLElement, wider: HTMLElement, refresh: () => Promise<void>}} `wider` holds products of other
+ *   types where the searched ones have fewer than asked for.
  */
 export function similarList({ ask, answered, steering = { liked: [], disliked: [] }, steered, signal }) {
   const known = new Map();
@@ -40,6 +41,7 @@ export function similarList({ ask, answered, steering = { liked: [], disliked: [
     h("summary", {}, h("span", {}, "How this list came about")),
     behind,
   );
+  const wider = h("section.wider", { hidden: true, aria: { label: "Of other types" } });
   const element = h("div.similar-list", {}, steerBar, notes, results, curious);
   const showCurious = () => {
     element.classList.toggle("is-curious", curious.open);
@@ -62,27 +64,19 @@ export function similarList({ ask, answered, steering = { liked: [], disliked: [
     results.setAttribute("aria-busy", "true");
     try {
       const { query, token } = await session.credentials();
-      const answer = await ask(
-        [
-          ["limit", LIMIT],
-          ["explain", curious.open],
-          ...now.liked.map((id) => ["liked", id]),
-          ...now.disliked.map((id) => ["disliked", id]),
-          ...query,
-        ],
-        token,
-        wanted,
-      );
+      const steered = [...now.liked.map((id) => ["liked", id]), ...now.disliked.map((id) => ["disliked", id]), ...query];
+      const answer = await ask([["limit", LIMIT], ["explain", curious.open], ...steered], token, wanted);
       if (wanted.aborted) return;
       latest = answer;
       for (const { product } of answer.products) known.set(product.id, product);
       answered?.(answer);
       draw(answer);
-      await drawSteering();
+      await Promise.all([widen(answer, steered, token, wanted), drawSteering()]);
       await drawBehind();
     } catch (error) {
       if (wasAborted(error) || wanted.aborted) return;
       latest = null;
+      wider.hidden = true;
       notes.replaceChildren();
       behind.replaceChildren();
       results.replaceChildren(errorState(error, () => void refresh()));
@@ -98,11 +92,32 @@ export function similarList({ ask, answered, steering = { liked: [], disliked: [
       results.replaceChildren(emptyState("Nothing like it", "No other product is left to compare with. Show more colours, or search the whole catalogue."));
       return;
     }
-    const cards = answer.products.map(({ product, similarity }, index) =>
+    results.replaceChildren(grid(cardsOf(answer.products), "Similar products"));
+    announce(`${counted(answer.products.length, "similar product")}, ${searchedText(answer.applied)}`);
+  }
+
+  function cardsOf(products) {
+    return twinsLast(products).map(({ product, similarity }, index) =>
       productCard(product, { similarity, eager: index < 6, actions: steered ? actionsOf(product) : [] }),
     );
-    results.replaceChildren(grid(cards, "Similar products"));
-    announce(`${counted(answer.products.length, "similar product")}, ${searchedText(answer.applied)}`);
+  }
+
+  /** Fills up from the whole catalogue, under a heading of its own, where the searched types have too few. */
+  async function widen({ products, applied }, steering, token, wanted) {
+    const types = applied.derived_types;
+    wider.hidden = true;
+    if (!types.length || products.length >= LIMIT) return;
+    const query = [["limit", LIMIT - products.length], ...products.map(({ product }) => ["excluded", product.id]), ...steering];
+    const answer = await ask(query, token, wanted, { everywhere: true });
+    if (wanted.aborted || !answer.products.length) return;
+    for (const { product } of answer.products) known.set(product.id, product);
+    const few = `There ${products.length === 1 ? "is" : "are"} only ${counted(products.length, "product")} of ${types.map(labelText).join(", ")}.`;
+    wider.replaceChildren(
+      h("h2", {}, "Of other types"),
+      h("p.faint", {}, `${few} These look most like it among all others.`),
+      grid(cardsOf(answer.products), "Similar products of other types"),
+    );
+    wider.hidden = false;
   }
 
   function actionsOf(product) {
@@ -166,5 +181,5 @@ export function similarList({ ask, answered, steering = { liked: [], disliked: [
     if (answer === latest && answer) behind.replaceChildren(explanationOf(answer, colours));
   }
 
-  return { element, refresh };
+  return { element, wider, refresh };
 }

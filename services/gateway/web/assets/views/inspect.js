@@ -5,7 +5,7 @@ import { isWhole, regionText } from "../crop-box.js";
 import { catalogueColours } from "../colours.js";
 import { counted, h, wasAborted } from "../dom.js";
 import { colourList, degradedNotes, searchedText, timingBars } from "../insight.js";
-import { errorState, nameOf, picture } from "../parts.js";
+import { errorState, nameOf, picture, setTitle } from "../parts.js";
 import { keptPhotograph, listenForPictures, photoButtons, takePhotograph } from "../photo-input.js";
 import { go } from "../navigation.js";
 import { session } from "../session.js";
@@ -19,7 +19,7 @@ const SCOPES = [
 
 /** Shows the query of the address: `?product=ID`, or `?photo=1` for the last photograph. */
 export async function show(outlet, { address, signal }) {
-  document.title = "Inspect a query · Fashion";
+  setTitle("Inspect a query");
   outlet.classList.add("inspector");
   const parameters = address.searchParams;
   const photograph = parameters.has("photo") ? keptPhotograph() : null;

@@ -3,7 +3,7 @@
 import { catalogueFacets, request } from "../api.js";
 import { catalogueColours, paintOf } from "../colours.js";
 import { announce, counted, h, icon, wasAborted } from "../dom.js";
-import { emptyState, errorState, nameOf, picture } from "../parts.js";
+import { emptyState, errorState, nameOf, picture, setTitle } from "../parts.js";
 import { go, rewrite } from "../navigation.js";
 import { scatter } from "../scatter.js";
 
@@ -16,7 +16,7 @@ const OTHER = "#98928a";
 
 /** Shows the map of `fashion catalogue map`, or how to make it. */
 export async function show(outlet, { address, signal }) {
-  document.title = `${TITLE} · Fashion`;
+  setTitle(TITLE);
   let map;
   try {
     map = await request("/map.json", { signal });

@@ -2,9 +2,9 @@
 
 import { findSimilarToPhotograph, listFacets } from "../api.js";
 import { WHOLE, cropBox, isWhole, regionText } from "../crop-box.js";
-import { h, icon } from "../dom.js";
+import { POINTS_WITH_MOUSE, h, icon } from "../dom.js";
 import { UNSURE } from "../insight.js";
-import { choice } from "../parts.js";
+import { choice, labelText, setTitle } from "../parts.js";
 import { dropPhotograph, keptPhotograph, listenForPictures, photoButtons, takePhotograph } from "../photo-input.js";
 import { similarList } from "../similar-list.js";
 
@@ -14,7 +14,7 @@ const TYPES_OFFERED = 3;
 
 /** Shows the last photograph, or asks for one. */
 export async function show(outlet, { signal }) {
-  document.title = "Search by photograph · Fashion";
+  setTitle("Search by photograph");
   const problem = h("p.notice", { role: "alert", hidden: true });
   let showing = null;
 
@@ -57,7 +57,7 @@ function start(taken) {
       {},
       icon("camera"),
       h("div.drop-buttons", {}, photoButtons((file) => void taken(file))),
-      h("p.faint", {}, "or drop one here, or paste it"),
+      POINTS_WITH_MOUSE ? h("p.faint", {}, "or drop one here, or paste it") : null,
     ),
     h("p.faint", {}, "It is looked at once, for this search, and not kept."),
   );
@@ -67,7 +67,8 @@ function found(photograph, taken, startOver, signal) {
   const recognised = h("div.recognised", { aria: { live: "polite" } });
   let latest = null;
   const list = similarList({
-    ask: (more, token, wanted) => findSimilarToPhotograph(photograph.file, { query: [...more, ...where()], token, signal: wanted }),
+    ask: (more, token, wanted, { everywhere = false } = {}) =>
+      findSimilarToPhotograph(photograph.file, { query: [...more, ...where(everywhere)], token, signal: wanted }),
     answered: (answer) => {
       latest = answer;
       void drawTypes();
@@ -84,9 +85,9 @@ function found(photograph, taken, startOver, signal) {
   });
   const whole = h("button.link", { type: "button", hidden: isWhole(photograph.box), on: { click: () => crop.set(WHOLE) } }, "Whole photograph");
 
-  function where() {
+  function where(everywhere) {
     const region = isWhole(photograph.box) ? [] : [["region", regionText(photograph.box)]];
-    if (photograph.chosenType === EVERYTHING) return [...region, ["scope", "inventory"]];
+    if (everywhere || photograph.chosenType === EVERYTHING) return [...region, ["scope", "inventory"]];
     if (photograph.chosenType) return [...region, ["scope", "derived_types"], ["derived_type", photograph.chosenType]];
     return region;
   }
@@ -109,8 +110,8 @@ function found(photograph, taken, startOver, signal) {
     if (searched !== EVERYTHING && searched !== ANY && !labels.includes(searched)) labels.push(searched);
     const others = known.filter((label) => !labels.includes(label));
     const options = [
-      unsure ? { value: ANY, label: answer.applied.derived_types.join(" or ") } : null,
-      ...labels.map((label) => ({ value: label, label })),
+      unsure ? { value: ANY, label: answer.applied.derived_types.map(labelText).join(" or ") } : null,
+      ...labels.map((label) => ({ value: label, label: labelText(label) })),
       { value: EVERYTHING, label: "Whole catalogue" },
     ].filter(Boolean);
     const focused = recognised.contains(document.activeElement) ? document.activeElement.value : undefined;
@@ -126,7 +127,7 @@ function found(photograph, taken, startOver, signal) {
               "select",
               { on: { change: ({ target }) => target.value && choose(target.value) } },
               h("option", { value: "" }, "Another type …"),
-              others.map((label) => h("option", { value: label }, label)),
+              others.map((label) => h("option", { value: label }, labelText(label))),
             ),
           )
         : "",
@@ -134,31 +135,47 @@ function found(photograph, taken, startOver, signal) {
     if (focused !== undefined) recognised.querySelector(`input[value="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
 
+  // On a phone the photograph is a strip above the results, and opens to be adjusted.
+  const query = h("section.photo-query", { aria: { label: "Your photograph" } });
+  const adjust = h(
+    "button.button.plain.adjust",
+    { type: "button", aria: { expanded: false }, on: { click: () => adjust.setAttribute("aria-expanded", String(query.classList.toggle("open"))) } },
+    icon("crop"),
+    "Adjust",
+  );
+  query.append(
+    h("h1.unseen", { tabIndex: -1 }, "Search by photograph"),
+    copyOf(photograph.canvas),
+    h("div.crop-stage", {}, crop.element),
+    h("p.faint.crop-hint", {}, "Drag the corners to point at one garment. ", whole),
+    h(
+      "div.photo-buttons",
+      {},
+      adjust,
+      photoButtons((file) => void taken(file), { first: "Another photograph", plain: true }),
+      h("a.button.plain", { href: "/inspect?photo=1" }, icon("inspect"), "Inspect"),
+      h("button.quiet", { type: "button", on: { click: startOver } }, "Remove"),
+    ),
+  );
   void list.refresh();
   return h(
     "div.photo-page",
     {},
-    h(
-      "section.photo-query",
-      { aria: { label: "Your photograph" } },
-      h("h1.unseen", { tabIndex: -1 }, "Search by photograph"),
-      h("div.crop-stage", {}, crop.element),
-      h("p.faint", {}, "Drag the corners to point at one garment. ", whole),
-      h(
-        "div.photo-buttons",
-        {},
-        photoButtons((file) => void taken(file), { first: "Another photograph", plain: true }),
-        h("a.button.plain", { href: "/inspect?photo=1" }, icon("inspect"), "Inspect"),
-        h("button.quiet", { type: "button", on: { click: startOver } }, "Remove"),
-      ),
-    ),
-    h("section.photo-results", { aria: { label: "Similar products" } }, h("h2", {}, "What looks like it"), recognised, list.element),
+    query,
+    h("section.photo-results", { aria: { label: "Similar products" } }, h("h2", {}, "What looks like it"), recognised, list.element, list.wider),
   );
 }
 
 function headOf(unsure, offered) {
   if (unsure) return "Not sure what this is. Choose what it is, to see only that.";
   return offered.length ? "It looks like this. Not right? Choose what it is." : "What is it?";
+}
+
+/** Copies the photograph for the strip; screen readers know the first. */
+function copyOf(canvas) {
+  const copy = h("canvas.photo-copy", { width: canvas.width, height: canvas.height, aria: { hidden: true } });
+  copy.getContext("2d").drawImage(canvas, 0, 0);
+  return copy;
 }
 
 let types = null;

@@ -2,8 +2,8 @@
 
 import { catalogueFacets, findSimilar, getProduct } from "../api.js";
 import { paintOf } from "../colours.js";
-import { announce, h, icon, wasAborted } from "../dom.js";
-import { choice, emptyState, errorState, nameOf, picture, priceOf, swatch } from "../parts.js";
+import { POINTS_WITH_MOUSE, announce, h, icon, wasAborted } from "../dom.js";
+import { choice, emptyState, errorState, labelText, nameOf, picture, priceOf, setTitle, swatch } from "../parts.js";
 import { rewrite } from "../navigation.js";
 import { session } from "../session.js";
 import { similarList } from "../similar-list.js";
@@ -16,7 +16,7 @@ const SHOWN_TOGETHER = new Set(["gender", "master_category", "sub_category", "ar
 /** Shows the product of the address. */
 export async function show(outlet, { address, parameters: [id], signal }) {
   outlet.classList.add("product-page");
-  document.title = "Product · Fashion";
+  setTitle("Product");
   const query = address.searchParams;
   let scope = query.get("scope") === SAME_TYPE ? SAME_TYPE : EVERYWHERE;
   let steering = { liked: query.getAll("liked"), disliked: query.getAll("disliked") };
@@ -29,7 +29,8 @@ export async function show(outlet, { address, parameters: [id], signal }) {
 
   const top = h("section.product", { aria: { label: "Product", busy: true } }, h("span.tile.skeleton-tile"), h("div.product-text", {}, h("span.line"), h("span.line.short")));
   const list = similarList({
-    ask: (more, token, wanted) => findSimilar(id, { query: [...more, ["scope", scope]], token, signal: wanted }),
+    ask: (more, token, wanted, { everywhere = false } = {}) =>
+      findSimilar(id, { query: [...more, ["scope", everywhere ? EVERYWHERE : scope]], token, signal: wanted }),
     steering,
     steered: (next) => {
       steering = next;
@@ -43,7 +44,7 @@ export async function show(outlet, { address, parameters: [id], signal }) {
     h(
       "div.section-head",
       {},
-      h("div", {}, h("h2", {}, "Similar products"), h("p.faint.hint", {}, "Point at one to ask for more or less like it.")),
+      h("div", {}, h("h2", {}, "Similar products"), POINTS_WITH_MOUSE ? h("p.faint", {}, "Point at one to ask for more or less like it.") : null),
       choice("Where to look", "scope", [{ value: EVERYWHERE, label: "Whole catalogue" }, { value: SAME_TYPE, label: "Same type" }], scope, (value) => {
         scope = value;
         remember();
@@ -52,19 +53,19 @@ export async function show(outlet, { address, parameters: [id], signal }) {
     ),
     list.element,
   );
-  outlet.append(top, similar);
+  const staff = h("p.faint", {}, h("a", { href: `/inspect?product=${encodeURIComponent(id)}` }, "Inspect the query"));
+  outlet.append(top, similar, list.wider, staff);
 
   // Both requests run at once: the list does not need the product.
   const listed = list.refresh();
   try {
     const [product, facets] = await Promise.all([getProduct(id, { signal }), catalogueFacets().catch(() => [])]);
-    document.title = `${nameOf(product)} · Fashion`;
+    setTitle(nameOf(product));
     top.replaceChildren(picture(product, { sizes: "(max-width: 700px) 100vw, 480px", eager: true, alt: nameOf(product) }), text(product, facets));
     top.setAttribute("aria-busy", "false");
   } catch (error) {
     if (wasAborted(error)) return;
-    similar.remove();
-    document.title = "Not found · Fashion";
+    setTitle("Not found");
     outlet.replaceChildren(
       error.status === 404
         ? emptyState("This product is gone", "It may have been sold out, or the address is wrong.", h("a.button", { href: "/" }, "Show all products"))
@@ -81,8 +82,8 @@ function text(product, facets) {
   const others = facets.filter(({ attribute, filtered }) => filtered && !SHOWN_TOGETHER.has(attribute));
   const facts = [
     ["Colour", product.base_colour && colourOf(product.base_colour, colours)],
-    ["Type", h("a", { href: `/?${new URLSearchParams({ gender: product.gender ?? "", article_type: product.article_type })}` }, product.derived_type)],
-    ["Category", [product.master_category, product.sub_category].filter(Boolean).join(", ")],
+    ["Type", h("a", { href: `/?${new URLSearchParams({ gender: product.gender ?? "", article_type: product.article_type })}` }, labelText(product.derived_type))],
+    ["Category", [product.master_category, product.sub_category].filter(Boolean).map(labelText).join(", ")],
     ...others.map(({ attribute, label }) => [label, product[attribute]]),
     ["Article no.", product.id],
   ];
@@ -97,7 +98,6 @@ function text(product, facets) {
       "p.product-actions",
       {},
       isWeb(product.url) ? h("a.button", { href: product.url, target: "_blank", rel: "noopener noreferrer" }, "To the shop", icon("external")) : null,
-      h("a.button.plain", { href: `/inspect?product=${encodeURIComponent(product.id)}` }, icon("inspect"), "Inspect the query"),
     ),
   );
 }
