@@ -48,12 +48,12 @@ _OVERHEAR = """(() => {
 
 
 def sent_after(page: Page, act: Callable[[], object]) -> dict[str, str]:
-    """Runs an action, and returns the fields of the form that it sends."""
+    """Runs an action, and returns the fields of the first form that it sends; another may fill the list up."""
     before = page.evaluate("window.sent.length")
     act()
     page.wait_for_function("before => window.sent.length > before", arg=before)
     page.wait_for_function("() => !document.querySelector('.results[aria-busy]')")
-    fields: dict[str, str] = page.evaluate("window.sent.at(-1)")
+    fields: dict[str, str] = page.evaluate("before => window.sent[before]", before)
     return fields
 
 
