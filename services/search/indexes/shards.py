@@ -1,5 +1,6 @@
 """The parts of the index in FAISS: exact ones per derived type, and a reduced one over all products."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,11 @@ _OVERSAMPLING = 32
 _ITERATIONS = 3
 # Share of the mean eigenvalue; it keeps the condition number low enough for the simple orthonormalisation below.
 _REGULARISATION = 0.01
+# What the rounding of embeddings and projections to float16 can add to an upper bound: each has a relative error of
+# 2^-11 per component, and so has the norm.
+_BOUND_ROUNDING = 4 * 2.0**-11
+# Of an embedding of norm 1, with the same errors of the embedding and of its projection.
+_MAX_SQUARED_NORM = 1.0 + 4 * 2.0**-11
 
 
 class FlatIndex:
@@ -152,20 +158,31 @@ def _orthonormal(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class ReducedIndex:
-    """All products in few dimensions, in the rows of the columns; a product without an embedding is at zero."""
+    """All products in few dimensions, in the rows of the columns; a product without an embedding is at zero.
+
+    Beside its projection each row holds the norm of what the projection leaves out. With the query's own in the same
+    place, the inner product of two rows is an upper bound of that of the whole embeddings (Cauchy and Schwarz).
+    """
 
     def __init__(self, reduction: Reduction, rows: int) -> None:
         self.reduction = reduction
-        self._index = FlatIndex(reduction.basis.shape[1])
-        self._index.append(np.zeros((rows, reduction.basis.shape[1]), dtype=np.float16))
+        self._components = reduction.basis.shape[1]
+        # FAISS is fast where the dimension is a multiple of 8.
+        self._dimension = 8 * math.ceil((self._components + 1) / 8)
+        self._index = FlatIndex(self._dimension)
+        self.extend(rows)
 
     def extend(self, rows: int) -> None:
         """Adds rows at zero."""
-        self._index.append(np.zeros((rows, self.reduction.basis.shape[1]), dtype=np.float16))
+        self._index.append(np.zeros((rows, self._dimension), dtype=np.float16))
 
     def write(self, rows: Sequence[int] | NDArray[np.int64], projections: NDArray[np.float16]) -> None:
-        """Overwrites rows with projections: float16, shape (n, components)."""
-        self._index.rows()[rows] = projections
+        """Overwrites rows with projections of embeddings of norm 1: float16, shape (n, components)."""
+        vectors = np.zeros((len(projections), self._dimension), dtype=np.float16)
+        vectors[:, : self._components] = projections
+        squares = np.square(projections.astype(np.float32)).sum(axis=1)
+        vectors[:, self._components] = np.sqrt(np.maximum(_MAX_SQUARED_NORM - squares, 0.0))
+        self._index.rows()[rows] = vectors
 
     def move(self, moves: Sequence[tuple[int, int]], length: int) -> None:
         """Moves rows as `Columns.remove` did, then removes all from `length` on."""
@@ -174,9 +191,19 @@ class ReducedIndex:
             vectors[new] = vectors[old]
         self._index.truncate(length)
 
-    def nearest(self, query: NDArray[np.float32], k: int, eligible: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Returns the rows of the `k` eligible products nearest to a query in the reduced space: int64, shape (k,)."""
+    def nearest(
+        self, query: NDArray[np.float32], k: int, eligible: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], float]:
+        """Returns the rows of the `k` eligible products that may be nearest to a query of norm 1.
+
+        Returns:
+            The rows, int64, shape (k,), and a bound: no other product has a higher similarity.
+        """
+        reduced_query = np.zeros(self._dimension, dtype=np.float32)
         # Unlike `@`, einsum starts no threads, which would take longer than the work for a single vector.
-        reduced_query = np.einsum("i,ij->j", query, self.reduction.basis)
-        _, rows = self._index.nearest(reduced_query, k, eligible)
-        return rows
+        projection = np.einsum("i,ij->j", query, self.reduction.basis)
+        reduced_query[: self._components] = projection
+        left_out = float(np.square(query).sum() - np.square(projection).sum())
+        reduced_query[self._components] = math.sqrt(max(left_out, 0.0))
+        bounds, rows = self._index.nearest(reduced_query, k, eligible)
+        return rows, float(bounds[-1]) + _BOUND_ROUNDING

@@ -18,8 +18,10 @@ class TestExact(IndexConformance):
 
 class TestReduced(IndexConformance):
     def make_index(self, dimension: int = DIMENSION) -> Index:
-        # Nearly every search uses the reduced index, with so many candidates that it must be exact.
-        return FaissIndex(dimension, FaissSettings(exact_limit=2, components=dimension, min_candidates=1000))
+        # Nearly every search asks the reduced index first.
+        return FaissIndex(
+            dimension, FaissSettings(exact_limit=2, components=dimension // 2, min_candidates=1, candidates_per_hit=1)
+        )
 
 
 @SETTINGS
@@ -80,6 +82,42 @@ def test_a_large_inventory_is_found_by_way_of_the_reduced_index() -> None:
         found += len(right & {hit.product.id for hit in answer.hits})
         assert len(reduced.search(query, 100, Eligibility()).hits) == 100
     assert found / 300 > 0.95
+
+
+def test_any_query_gets_the_list_of_a_comparison_with_all() -> None:
+    # As an embedding is: most of it in few directions, a little in all others, and many products alike.
+    random = np.random.default_rng(11)
+    dimension, count = 96, 3000
+    wide = random.normal(size=(count, 12)) @ random.normal(size=(12, dimension))
+    vectors = wide + 0.4 * random.normal(size=(count, dimension))
+    vectors[500:900] = vectors[400]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    order = random.permutation(count)
+    rows = [
+        IndexedProduct(product(f"{order[i]:04}", article_type=f"type {i % 5}"), vectors[i].astype(np.float16))
+        for i in range(count)
+    ]
+    reduced, exact = (
+        FaissIndex(dimension, FaissSettings(exact_limit=limit, components=12, min_candidates=20, candidates_per_hit=2))
+        for limit in (100, 5000)
+    )
+    for index in (reduced, exact):
+        index.load([rows], 1)
+    queries = [
+        *(vectors[i] for i in (0, 1, 400, 777)),
+        *(vectors[i] + 0.05 * random.normal(size=dimension) for i in range(10)),
+        *random.normal(size=(20, dimension)),
+        *np.eye(dimension)[:20],
+        -vectors[400],
+    ]
+    for query in queries:
+        unit = (query / np.linalg.norm(query)).astype(np.float32)
+        for k in (1, 10, 60):
+            assert reduced.search(unit, k, Eligibility()).hits == exact.search(unit, k, Eligibility()).hits
+    # Equals are in the order of their ids.
+    alike = sorted(f"{order[i]:04}" for i in (400, *range(500, 900)))
+    found = reduced.search(vectors[400].astype(np.float32), 10, Eligibility()).hits
+    assert [hit.product.id for hit in found] == alike[:10]
 
 
 def test_filters_reach_into_the_reduced_index() -> None:
