@@ -322,6 +322,7 @@ def test_labels_are_written_as_people_do(page: Page, stocked: Shop) -> None:
     choose(page, "Article", "T-shirts")
     assert "article_type=Tshirts" in page.url
     expect(page.get_by_role("button", name="Remove T-shirts")).to_be_visible()
+    expect(page).to_have_title("T-shirts · Fashion")
     assert "Tshirt" not in page.locator(".chips").inner_text()
 
 

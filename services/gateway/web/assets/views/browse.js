@@ -4,7 +4,7 @@ import { listFacets, listProducts } from "../api.js";
 import { catalogueColours, keepingFocus, paintOf } from "../colours.js";
 import { announce, counted, h, icon, wasAborted } from "../dom.js";
 import { addressOf, chips, facetGroups, filtersOf } from "../facets.js";
-import { emptyState, errorState, grid, productCard, skeletonGrid } from "../parts.js";
+import { emptyState, errorState, grid, labelText, productCard, setTitle, skeletonGrid } from "../parts.js";
 import { go } from "../navigation.js";
 import { session } from "../session.js";
 
@@ -19,7 +19,7 @@ let live = null;
 
 /** Shows the list of the address. */
 export async function show(outlet, { address, signal }) {
-  document.title = "Fashion";
+  setTitle();
   const heading = h("h1.unseen", { tabIndex: -1 }, "All products");
   const count = h("p.count");
   const chosen = h("div");
@@ -91,6 +91,7 @@ export async function show(outlet, { address, signal }) {
 
   function draw(products, facets, colours, { filters, page, hidden }) {
     const change = (next) => void go(addressOf(next));
+    setTitle(filters.map(([, value]) => labelText(value)).join(", "), page > 1 && `Page ${page}`);
     count.textContent = counted(products.total_count, "product");
     filterButton.lastChild.textContent = filters.length ? `Filters (${filters.length})` : "Filters";
     keepingFocus(groups, () => groups.replaceChildren(...facetGroups(facets.facets, filters, memory, change)));
