@@ -111,7 +111,6 @@ class _Asked:
             [answer.derived_types[0].probability if answer.derived_types else None for answer in answers], np.float64
         )
         self.article_probabilities = np.array([answer.confidence for answer in answers], np.float64)
-        self.unsure = np.array([service.is_unsure(answer) for answer in answers], dtype=np.bool_)
 
     def recognition(self, rows: Flags | None = None) -> Recognition:
         rows = np.ones(len(self.queries), dtype=np.bool_) if rows is None else rows

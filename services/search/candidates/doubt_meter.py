@@ -1,7 +1,6 @@
 """Keeps the measure of doubt up to date in the background, and stores it between starts."""
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -20,8 +19,8 @@ from services.search.writes.writer import Change
 
 FILE: Final = "doubt.safetensors"
 _FORMAT: Final = "fashion-doubt-1"
-# The share of the time that measuring may take, so that queries beside it hardly wait.
-_MAX_SHARE_OF_TIME: Final = 0.2
+# The pause after each product, so that queries beside the measuring hardly wait: 20 s for a full sample.
+_PAUSE_S: Final = 0.02
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -118,7 +117,6 @@ class DoubtMeter:
         confidences: list[float] = []
         similarities: list[float] = []
         for product, stored in await asyncio.to_thread(lambda: list(sample(self._index))):
-            start = time.monotonic()
             embedding = Embedding(renormalised(stored), self._space.model_version)
             classification = await self._classifier.classify(embedding, 1)
             if classification.candidates_version != self._candidates_version():
@@ -126,7 +124,7 @@ class DoubtMeter:
             confidence, nearest = await asyncio.to_thread(measured, self._index, product, embedding, classification)
             confidences += [] if confidence is None else [confidence]
             similarities += [] if nearest is None else [nearest]
-            await asyncio.sleep((time.monotonic() - start) * (1 / _MAX_SHARE_OF_TIME - 1))
+            await asyncio.sleep(_PAUSE_S)
         self._current = Doubt.of(np.array(confidences), np.array(similarities))
         self._changes -= changes
         self._measured = True
