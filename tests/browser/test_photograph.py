@@ -258,3 +258,35 @@ def test_few_of_a_type_are_filled_up_under_a_heading(page: Page, stocked: Shop, 
     page.get_by_label("Whole catalogue").check()
     expect(page.locator(".results .card")).to_have_count(18)
     expect(wider).to_be_hidden()
+
+
+# Answers as if the recognition had been doubtful, since a shop as small as this one has no threshold.
+_DOUBT = """(() => {
+  const send = window.fetch;
+  window.fetch = async (url, how) => {
+    const answer = await send(url, how);
+    if (!(how?.body instanceof FormData) || how.body.has("derived_type") || !answer.ok) return answer;
+    const body = await answer.json();
+    body.applied.degraded = ["UNSURE"];
+    body.applied.derived_types = body.classification.derived_types.slice(0, 2).map(({ label }) => label).sort();
+    return new Response(JSON.stringify(body), { headers: answer.headers });
+  };
+})()"""
+
+
+def test_an_unsure_photograph_offers_the_likeliest_types(page: Page, stocked: Shop, photograph: Path) -> None:
+    page.add_init_script(_DOUBT)
+    show(page, stocked, photograph)
+    expect(page.get_by_text("Not sure what this is.")).to_be_visible()
+    both = page.locator(".choice input").first
+    expect(both).to_be_checked()
+    expect(page.locator(".choice label").first).to_contain_text(" or ")
+    # It is said once, where types are offered.
+    expect(page.locator(".notice:visible")).to_have_count(0)
+    picture(page, f"unsure-{page.viewport_size['width']}", full_page=True)  # type: ignore[index]
+    choice = page.locator(".choice input").nth(1)
+    label = choice.get_attribute("value")
+    sent = sent_after(page, choice.check)
+    assert (sent["scope"], sent["derived_type"]) == ("derived_types", label)
+    expect(page.get_by_text("Not sure what this is.")).to_have_count(0)
+    expect(page.get_by_role("radio", name=label or "", exact=True)).to_be_checked()
