@@ -73,6 +73,7 @@ class RedisCandidateStore(RedisStore):
     """
 
     unavailable_message = "The candidate store (Redis) does not answer; try again later."
+    refused_message = "The candidate store (Redis) refuses commands; the server's log says why."
     unavailable_reason = "CANDIDATES_UNAVAILABLE"
 
     async def _field(self, model_version: str, name: str) -> bytes | None:

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Final, TypeVar
 
 import redis.asyncio
 import redis.exceptions
+import structlog
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -13,17 +14,23 @@ from services.contract.errors import Upstream
 
 T = TypeVar("T")
 
+_log = structlog.stdlib.get_logger(__name__)
+
+_REFUSALS: Final = (redis.exceptions.ResponseError, redis.exceptions.AuthenticationError)
+
 
 class RedisStore:
     """Base of what is stored in Redis.
 
     Attributes:
         unavailable_message: a sentence for callers while Redis does not answer.
-        unavailable_reason: the reason of that error, such as "CANDIDATES_UNAVAILABLE".
+        refused_message: a sentence for callers while Redis refuses commands, such as without memory or rights.
+        unavailable_reason: the reason of both errors, such as "CANDIDATES_UNAVAILABLE".
         decodes: whether Redis's answers are text, not bytes.
     """
 
     unavailable_message: ClassVar[str]
+    refused_message: ClassVar[str]
     unavailable_reason: ClassVar[str]
     decodes: ClassVar[bool] = False
 
@@ -35,6 +42,7 @@ class RedisStore:
             timeout_s: maximum time of a call, in seconds.
         """
         self._timeout_s = timeout_s
+        self._cause = ""
         self._client = redis.asyncio.Redis.from_url(
             url,
             decode_responses=self.decodes,
@@ -56,6 +64,19 @@ class RedisStore:
         """
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await answer
+                value = await answer
         except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
+            self._log_once(error)
+            # Over a Unix socket a wrong password is the cause of a ConnectionError.
+            if isinstance(error, _REFUSALS) or isinstance(error.__cause__, _REFUSALS):
+                raise Upstream(self.refused_message, reason=self.unavailable_reason) from error
             raise Upstream(self.unavailable_message, reason=self.unavailable_reason) from error
+        self._cause = ""
+        return value
+
+    def _log_once(self, error: Exception) -> None:
+        """Logs why Redis fails, once until it answers again or fails otherwise."""
+        cause = f"{type(error).__name__}: {error}"
+        if cause != self._cause:
+            self._cause = cause
+            _log.error("Redis fails", reason=self.unavailable_reason, cause=cause)

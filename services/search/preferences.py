@@ -120,6 +120,7 @@ class RedisPreferences(RedisStore):
     """
 
     unavailable_message = "The store of disliked colours (Redis) does not answer; try again later."
+    refused_message = "The store of disliked colours (Redis) refuses commands; the server's log says why."
     unavailable_reason = UNAVAILABLE_REASON
     decodes = True
 

@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from services.concurrency import deadline
 from services.contract.errors import InvalidInput, Overloaded
 from services.serving.request_id import REQUEST_ID_KEY, accepted_request_id, request_id_bound
-from services.serving.status import INTERNAL_REASON, shown, status_of
+from services.serving.status import INTERNAL_REASON, error_info, shown, status_of
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -80,26 +80,28 @@ class TelemetryInterceptor(_UnaryInterceptor):
     def surround(self, method: str, handler: _Handler) -> _Handler:
         """Surrounds a method."""
         behaviour = cast(_Behaviour, handler.unary_unary)
-        log = _log.debug if method.startswith(_QUIET_PREFIX) else _log.info
+        quiet = method.startswith(_QUIET_PREFIX)
+        log, log_failure = (_log.debug, _log.debug) if quiet else (_log.info, _log.warning)
 
         async def logged(request: Any, context: _Context) -> Any:
             request_id = accepted_request_id(_sent_request_id(context))
             context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
             started = time.perf_counter()
-            outcome = "CANCELLED"
+            line = functools.partial(log, "call", method=method, code="CANCELLED")
             with request_id_bound(request_id):
                 try:
                     response = await behaviour(request, context)
-                    outcome = "OK"
+                    line = functools.partial(line, code="OK")
                     return response
                 except grpc.aio.AbortError:
-                    outcome = context.code().name
+                    line = functools.partial(log_failure, "call", method=method, code=context.code().name)
+                    if (info := error_info(context.trailing_metadata())) is not None:
+                        line = functools.partial(line, reason=info.reason)
                     raise
                 finally:
                     duration_ms = round((time.perf_counter() - started) * 1000, 1)
-                    line = functools.partial(log, "call", method=method, code=outcome, duration_ms=duration_ms)
                     # Send the answer before writing the line.
-                    asyncio.get_running_loop().call_soon(line)
+                    asyncio.get_running_loop().call_soon(functools.partial(line, duration_ms=duration_ms))
 
         return _with_behaviour(handler, logged)
 

@@ -161,9 +161,13 @@ async def test_each_call_is_one_line_and_probes_are_none(
     await refused(embedder.stub.Embed(embed(b""), metadata=(("x-request-id", "bad"),)))
     await embedder.health.Check(health_pb2.HealthCheckRequest())
 
-    lines = [(line["method"], line["code"], line["request_id"]) for line in log() if line["event"] == "call"]
+    names = ("method", "code", "request_id", "level", "reason")
+    lines = [tuple(line.get(name) for name in names) for line in log() if line["event"] == "call"]
     method = "/fashion.v1.EmbedderService/Embed"
-    assert lines == [(method, "OK", "good"), (method, "INVALID_ARGUMENT", "bad")]
+    assert lines == [
+        (method, "OK", "good", "info", None),
+        (method, "INVALID_ARGUMENT", "bad", "warning", "IMAGE_EMPTY"),
+    ]
 
 
 async def test_bytes_that_are_no_request_are_the_callers_mistake(embedder: Running) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import redis
+import structlog
 
 from services.contract.errors import InvalidInput, Upstream
 from services.search.filters.colours import DislikedColour
@@ -127,4 +128,33 @@ async def test_what_redis_said_last_is_remembered_within_bounds_and_forgotten_wi
         await store.forget("ann")
         assert store.last_known("ann") == ()
     finally:
+        await store.close()
+
+
+@pytest.mark.parametrize("setting", ["maxmemory", "min-replicas-to-write"])
+async def test_a_redis_that_refuses_says_so_and_its_cause_is_logged_once(redis_url: str, setting: str) -> None:
+    store = RedisPreferences(redis_url, timeout_s=5)
+    red = [DislikedColour("Red")]
+    with redis.Redis.from_url(redis_url) as admin, structlog.testing.capture_logs() as logged:
+        try:
+            admin.config_set(setting, "1")
+            for _ in range(3):
+                with pytest.raises(Upstream, match="refuses commands") as refusal:
+                    await store.add("ann", red)
+                assert refusal.value.reason == "PREFERENCES_UNAVAILABLE"
+        finally:
+            admin.config_set(setting, "0")
+        assert [line["event"] for line in logged] == ["Redis fails"]
+        assert await store.add("ann", red) == tuple(red)
+    await store.close()
+
+
+async def test_a_redis_that_forbids_a_command_says_so(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as admin:
+        admin.execute_command("ACL", "SETUSER", "shop", "on", ">secret", "~*", "+@connection")
+        path = admin.connection_pool.connection_kwargs["path"]
+    for password in ("secret", "wrong"):
+        store = RedisPreferences(f"unix://shop:{password}@{path}", timeout_s=5)
+        with pytest.raises(Upstream, match="refuses commands"):
+            await store.disliked_colours("ann")
         await store.close()
