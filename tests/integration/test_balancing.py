@@ -9,9 +9,12 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 
+from fashion.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
 from services.clients.channel import open_channel
 from services.clients.embedder import SERVICE, EmbedderClient, EmbedderClientLimits
 from services.contract.errors import FashionError
@@ -21,6 +24,7 @@ from services.embedder.service import LocalEmbedder, local_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.serving.run import Server, running
 from services.serving.settings import ServerSettings
+from tests.support.documents import python_example
 from tests.support.embedders import ROOMY_LIMITS, picture
 
 CLIENT_LIMITS = EmbedderClientLimits(query_timeout_s=20, batch_timeout_s=20, max_batch=8, concurrent_batches=6)
@@ -219,6 +223,55 @@ async def test_a_replica_that_still_loads_gets_nothing_until_it_is_ready() -> No
 
         each[1].may_be_ready.set()
         await all_serve(client, each)
+
+
+def documented_channel(target: str) -> grpc.Channel:
+    """Opens the channel that docs/api.md shows, to embedders instead of search."""
+    example = python_example("docs/api.md", "healthCheckConfig")
+    for shown, used in {"dns:///search:50053": target, "fashion.v1.SearchService": SERVICE}.items():
+        assert shown in example
+        example = example.replace(shown, used)
+    names: dict[str, Any] = {"grpc": grpc}
+    exec(example, names)
+    channel: grpc.Channel = names["channel"]
+    return channel
+
+
+def failures(channel: grpc.Channel, calls: int) -> int:
+    """Makes calls one after another, and counts those that fail."""
+    stub = embedder_pb2_grpc.EmbedderServiceStub(channel)
+    failed = 0
+    for _ in range(calls):
+        try:
+            stub.Embed(embedder_pb2.EmbedRequest(image=types_pb2.Image(content=picture())), timeout=20)
+        except grpc.RpcError:
+            failed += 1
+    return failed
+
+
+async def test_the_documented_channel_loses_no_call_while_a_replica_loads_and_another_ends() -> None:
+    async with asyncio.timeout(60), replicas(2, loading=1) as each:
+        first, second = each
+        with documented_channel(target(each)) as channel:
+            assert await asyncio.to_thread(failures, channel, 40) == 0
+            assert [replica.calls for replica in each] == [40, 0]
+
+            second.may_be_ready.set()
+            ends = time.monotonic() + 30
+            while not second.calls:
+                assert time.monotonic() < ends
+                assert await asyncio.to_thread(failures, channel, 1) == 0
+
+            calls = asyncio.create_task(asyncio.to_thread(failures, channel, 200))
+            await first.stop()
+            assert await calls == 0
+
+
+async def test_a_plain_round_robin_loses_calls_while_a_replica_loads() -> None:
+    async with asyncio.timeout(60), replicas(2, loading=1) as each:
+        options = [("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}')]
+        with grpc.insecure_channel(target(each), options=options) as channel:
+            assert await asyncio.to_thread(failures, channel, 40) > 0
 
 
 @pytest.mark.parametrize("scheme", ["ipv4:127.0.0.1:{port}", "dns:///localhost:{port}", "localhost:{port}"])

@@ -11,6 +11,9 @@ import grpc
 import pytest
 
 from fashion.v1 import search_pb2, search_pb2_grpc
+from services.contract.errors import NotFound
+from services.serving.status import status_of
+from tests.support.documents import python_example
 
 ROOT = Path(__file__).resolve().parents[2]
 CALLER = """
@@ -22,17 +25,25 @@ from fashion.v1 import search_pb2, search_pb2_grpc
 with grpc.insecure_channel(sys.argv[1]) as channel:
     search = search_pb2_grpc.SearchServiceStub(channel)
     answer = search.FindSimilar(search_pb2.FindSimilarRequest(product_id="1001", top_k=5), timeout=10)
+    try:
+        search.FindSimilar(search_pb2.FindSimilarRequest(), timeout=10)
+    except grpc.RpcError as caught:
+        error = caught
 for found in answer.products:
     print(google.protobuf.__version__, found.product.id, f"{found.similarity:.2f}")
 """
 
 
 class OneProduct(search_pb2_grpc.SearchServiceServicer):
-    """Answers with the product that was asked for, so that both directions cross the wire."""
+    """Answers with the product that was asked for, so that both directions cross the wire; knows none without an id."""
 
     def FindSimilar(  # noqa: N802 - the name of the RPC
         self, request: search_pb2.FindSimilarRequest, context: grpc.ServicerContext
     ) -> search_pb2.FindSimilarResponse:
+        if not request.product_id:
+            status = status_of(NotFound("No such product.", reason="PRODUCT_NOT_FOUND", metadata={"id": ""}))
+            context.set_trailing_metadata(status.trailing_metadata)
+            context.abort(status.code, status.message)
         found = search_pb2.SimilarProduct(similarity=request.top_k / 10)
         found.product.id = request.product_id
         return search_pb2.FindSimilarResponse(products=[found])
@@ -63,9 +74,12 @@ def target() -> Iterator[str]:
 def test_stubs_work_with_protobuf(major: int, wheel: Path, target: str, tmp_path: Path) -> None:
     venv.create(tmp_path, with_pip=True)
     python = str(tmp_path / "bin" / "python")
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel)]
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{wheel}[errors]"]
     subprocess.run([*install, f"protobuf=={major}.*"], check=True, timeout=250)
-    call = subprocess.run([python, "-c", CALLER, target], check=True, timeout=60, capture_output=True, text=True)
-    version, product, similarity = call.stdout.split()
+    program = CALLER + python_example("docs/api.md", "rpc_status")
+    call = subprocess.run([python, "-c", program, target], check=True, timeout=60, capture_output=True, text=True)
+    answer, info = call.stdout.splitlines()
+    version, product, similarity = answer.split()
     assert version.startswith(f"{major}.")
     assert (product, similarity) == ("1001", "0.50")
+    assert info == "PRODUCT_NOT_FOUND {'id': ''}"
