@@ -45,6 +45,13 @@ def _options() -> Iterator[inspect.Parameter]:
         text = f"{meaning}, such as {example}."
         values = typer.Option(_flag(name), metavar="VALUE", help=text, rich_help_panel=PANEL)
         yield _option(name, Annotated[list[str] | None, values])
+    words = typer.Option(
+        "--words",
+        metavar="TEXT",
+        help="Words of its texts or id, such as 'blue t-shirt'.",
+        rich_help_panel=PANEL,
+    )
+    yield _option("words", Annotated[str | None, words])
     for name, text in (("year_from", "The first year."), ("year_to", "The last year.")):
         year = typer.Option(_flag(name), metavar="YEAR", help=text, rich_help_panel=PANEL)
         yield _option(name, Annotated[int | None, year])
@@ -67,6 +74,7 @@ def build_filter(
     not_colour_family: list[str] | None = None,
     year_from: int | None = None,
     year_to: int | None = None,
+    words: str | None = None,
     **labels: list[str] | None,
 ) -> "search_pb2.Filter | None":
     """Makes a filter of the options' values; None where no option was given.
@@ -79,6 +87,7 @@ def build_filter(
         not_colour_family: colours to leave out with their families.
         year_from: the first year.
         year_to: the last year.
+        words: words that each must begin a word of the product's texts.
         labels: labels to keep, by attribute.
 
     Raises:
@@ -110,6 +119,7 @@ def build_filter(
         condition.year.first = year_from
     if year_to is not None:
         condition.year.last = year_to
+    condition.words = words or ""
     return condition if condition.ByteSize() else None
 
 
@@ -120,6 +130,9 @@ def describe_filter(condition: "search_pb2.Filter | None") -> str:
     parts: list[str] = []
     for field, part in condition.ListFields():
         name = field.camelcase_name
+        if field.name == "words":
+            parts.append(f'words "{part}"')
+            continue
         if field.name == "year":
             first = str(part.first) if part.HasField("first") else "…"
             last = str(part.last) if part.HasField("last") else "…"

@@ -34,7 +34,7 @@ async def in_any_case(call: Callable[[], Awaitable[T]], labels: Sequence[Mutable
 def filter_labels(condition: "search_pb2.Filter") -> Iterator[MutableSequence[str]]:
     """Yields the lists of labels in a filter."""
     for field, part in condition.ListFields():
-        if field.name not in ("gender", "year"):
+        if field.name not in ("gender", "year", "words"):
             yield from (part.any_of, part.none_of)
 
 

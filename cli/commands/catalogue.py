@@ -28,6 +28,18 @@ app = typer.Typer(
 # The server takes at most this many ids per call.
 _DELETE_AT_ONCE = 500
 _MAX_TYPES_SHOWN = 20
+
+
+class ListOrder(Enum):
+    """What a list of products goes by."""
+
+    ID = "id"
+    NAME = "name"
+    PRICE = "price"
+    PRICE_DESCENDING = "price-descending"
+    NEWEST = "newest"
+
+
 _PICTURES = (".png", ".svg", ".pdf")
 
 
@@ -102,7 +114,8 @@ def stats(
 @app.command(
     "list",
     epilog=(
-        "Example: fashion catalogue list --article-type Tshirts --colour Blue --limit 20\n\n"
+        "Examples:\n\nfashion catalogue list --article-type Tshirts --colour Blue --limit 20\n\n"
+        "fashion catalogue list --words 'blue t-shirt' --order newest\n\n"
         '--json prints {"products", "total_size"}; a product is a fashion.v1.Product (protos/fashion/v1/types.proto).'
     ),
 )
@@ -110,14 +123,17 @@ def stats(
 def list_products(
     *,
     chosen: "search_pb2.Filter | None",
+    order: Annotated[
+        ListOrder, typer.Option("--order", case_sensitive=False, help="What to go by; unknown values come last.")
+    ] = ListOrder.ID,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Number of products to list at most.")] = 50,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
-    """List products by id."""
+    """List products, by id where no other order is named."""
     from cli import output
 
-    products, total = with_client(server, lambda client: _first_products(client, chosen, limit))
+    products, total = with_client(server, lambda client: _first_products(client, chosen, order, limit))
     if as_json:
         documents = [output.message_document(product) for product in products]
         output.print_json({"products": documents, "total_size": total})
@@ -303,14 +319,20 @@ def make_map(
 
 
 async def _first_products(
-    client: "SearchClient", chosen: "search_pb2.Filter | None", limit: int
+    client: "SearchClient", chosen: "search_pb2.Filter | None", order: ListOrder, limit: int
 ) -> "tuple[list[types_pb2.Product], int]":
+    from fashion.v1 import search_pb2
+
+    wanted: search_pb2.ProductOrder = getattr(search_pb2, f"PRODUCT_ORDER_{order.name}")
     products: list[types_pb2.Product] = []
     labels = list(filter_labels(chosen)) if chosen is not None else []
     token = ""
     while True:
         size = min(500, limit - len(products))
-        page = await in_any_case(lambda: client.list_products(chosen, page_size=size, page_token=token), labels)  # noqa: B023
+        page = await in_any_case(
+            lambda: client.list_products(chosen, order=wanted, page_size=size, page_token=token),  # noqa: B023
+            labels,
+        )
         products += page.products
         token = page.next_page_token
         if not token or len(products) >= limit:

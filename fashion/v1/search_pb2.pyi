@@ -57,6 +57,15 @@ class UpsertOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     UPSERT_OUTCOME_UPDATED: _ClassVar[UpsertOutcome]
     UPSERT_OUTCOME_UNCHANGED: _ClassVar[UpsertOutcome]
 
+class ProductOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PRODUCT_ORDER_UNSPECIFIED: _ClassVar[ProductOrder]
+    PRODUCT_ORDER_ID: _ClassVar[ProductOrder]
+    PRODUCT_ORDER_NAME: _ClassVar[ProductOrder]
+    PRODUCT_ORDER_PRICE: _ClassVar[ProductOrder]
+    PRODUCT_ORDER_PRICE_DESCENDING: _ClassVar[ProductOrder]
+    PRODUCT_ORDER_NEWEST: _ClassVar[ProductOrder]
+
 class Attribute(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ATTRIBUTE_UNSPECIFIED: _ClassVar[Attribute]
@@ -96,6 +105,12 @@ UPSERT_OUTCOME_UNSPECIFIED: UpsertOutcome
 UPSERT_OUTCOME_CREATED: UpsertOutcome
 UPSERT_OUTCOME_UPDATED: UpsertOutcome
 UPSERT_OUTCOME_UNCHANGED: UpsertOutcome
+PRODUCT_ORDER_UNSPECIFIED: ProductOrder
+PRODUCT_ORDER_ID: ProductOrder
+PRODUCT_ORDER_NAME: ProductOrder
+PRODUCT_ORDER_PRICE: ProductOrder
+PRODUCT_ORDER_PRICE_DESCENDING: ProductOrder
+PRODUCT_ORDER_NEWEST: ProductOrder
 ATTRIBUTE_UNSPECIFIED: Attribute
 ATTRIBUTE_GENDER: Attribute
 ATTRIBUTE_MASTER_CATEGORY: Attribute
@@ -143,7 +158,7 @@ class FindSimilarRequest(_message.Message):
     def __init__(self, product_id: _Optional[str] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., embedding: _Optional[_Union[_types_pb2.Embedding, _Mapping]] = ..., liked_product_ids: _Optional[_Iterable[str]] = ..., disliked_product_ids: _Optional[_Iterable[str]] = ..., user_id: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., top_k: _Optional[int] = ..., scope: _Optional[_Union[SearchScope, str]] = ..., derived_types: _Optional[_Iterable[str]] = ..., include_out_of_stock: _Optional[bool] = ..., preference_policy: _Optional[_Union[PreferencePolicy, str]] = ..., excluded_product_ids: _Optional[_Iterable[str]] = ..., explain: _Optional[bool] = ..., collapse: _Optional[_Union[Collapse, str]] = ...) -> None: ...
 
 class Filter(_message.Message):
-    __slots__ = ("gender", "master_category", "sub_category", "article_type", "base_colour", "brand", "season", "usage", "year")
+    __slots__ = ("gender", "master_category", "sub_category", "article_type", "base_colour", "brand", "season", "usage", "year", "words")
     GENDER_FIELD_NUMBER: _ClassVar[int]
     MASTER_CATEGORY_FIELD_NUMBER: _ClassVar[int]
     SUB_CATEGORY_FIELD_NUMBER: _ClassVar[int]
@@ -153,6 +168,7 @@ class Filter(_message.Message):
     SEASON_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
     YEAR_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
     gender: GenderFilter
     master_category: LabelFilter
     sub_category: LabelFilter
@@ -162,7 +178,8 @@ class Filter(_message.Message):
     season: LabelFilter
     usage: LabelFilter
     year: YearRange
-    def __init__(self, gender: _Optional[_Union[GenderFilter, _Mapping]] = ..., master_category: _Optional[_Union[LabelFilter, _Mapping]] = ..., sub_category: _Optional[_Union[LabelFilter, _Mapping]] = ..., article_type: _Optional[_Union[LabelFilter, _Mapping]] = ..., base_colour: _Optional[_Union[ColourFilter, _Mapping]] = ..., brand: _Optional[_Union[LabelFilter, _Mapping]] = ..., season: _Optional[_Union[LabelFilter, _Mapping]] = ..., usage: _Optional[_Union[LabelFilter, _Mapping]] = ..., year: _Optional[_Union[YearRange, _Mapping]] = ...) -> None: ...
+    words: str
+    def __init__(self, gender: _Optional[_Union[GenderFilter, _Mapping]] = ..., master_category: _Optional[_Union[LabelFilter, _Mapping]] = ..., sub_category: _Optional[_Union[LabelFilter, _Mapping]] = ..., article_type: _Optional[_Union[LabelFilter, _Mapping]] = ..., base_colour: _Optional[_Union[ColourFilter, _Mapping]] = ..., brand: _Optional[_Union[LabelFilter, _Mapping]] = ..., season: _Optional[_Union[LabelFilter, _Mapping]] = ..., usage: _Optional[_Union[LabelFilter, _Mapping]] = ..., year: _Optional[_Union[YearRange, _Mapping]] = ..., words: _Optional[str] = ...) -> None: ...
 
 class LabelFilter(_message.Message):
     __slots__ = ("any_of", "none_of")
@@ -347,14 +364,16 @@ class GetPhotographResponse(_message.Message):
     def __init__(self, content: _Optional[bytes] = ..., media_type: _Optional[str] = ..., sha256: _Optional[str] = ...) -> None: ...
 
 class ListProductsRequest(_message.Message):
-    __slots__ = ("page_size", "page_token", "filter")
+    __slots__ = ("page_size", "page_token", "filter", "order")
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
     page_size: int
     page_token: str
     filter: Filter
-    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ...) -> None: ...
+    order: ProductOrder
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., order: _Optional[_Union[ProductOrder, str]] = ...) -> None: ...
 
 class ListProductsResponse(_message.Message):
     __slots__ = ("products", "next_page_token", "total_size")

@@ -115,9 +115,8 @@ class SearchServiceServicer:
 
         Possible errors:
         - INVALID_ARGUMENT: QUERY_MISSING, TOP_K_OUT_OF_RANGE, FILTER_VALUE_UNKNOWN (names the nearest known ones),
-        TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, SCOPE_INVALID, PREFERENCE_POLICY_INVALID, COLLAPSE_INVALID,
-        DERIVED_TYPE_UNKNOWN,
-        TOO_MANY_PRODUCTS, PRODUCT_ID_DUPLICATE, USER_ID_INVALID, PRODUCT_ID_INVALID, EMBEDDING_INVALID, and for an image
+        TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, WORDS_TOO_LONG, SCOPE_INVALID, PREFERENCE_POLICY_INVALID,
+        COLLAPSE_INVALID, DERIVED_TYPE_UNKNOWN, TOO_MANY_PRODUCTS, PRODUCT_ID_DUPLICATE, USER_ID_INVALID, PRODUCT_ID_INVALID, EMBEDDING_INVALID, and for an image
         those of EmbedderService.Embed.
         - NOT_FOUND: PRODUCT_NOT_FOUND, for the product of the query, a liked or a disliked one.
         - FAILED_PRECONDITION: MODEL_VERSION_MISMATCH.
@@ -182,11 +181,11 @@ class SearchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListProducts(self, request, context):
-        """Lists products in the order of their ids, a page at a time (AIP-158).
+        """Lists products in an order, a page at a time (AIP-158).
 
         Possible errors:
-        - INVALID_ARGUMENT: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, FILTER_VALUE_UNKNOWN,
-        TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID.
+        - INVALID_ARGUMENT: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, ORDER_INVALID, FILTER_VALUE_UNKNOWN,
+        TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, WORDS_TOO_LONG.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -196,7 +195,7 @@ class SearchServiceServicer:
         """Counts the products of the catalogue by the values of their attributes: what a shopper can narrow a list down by.
 
         Possible errors:
-        - INVALID_ARGUMENT: FILTER_VALUE_UNKNOWN, TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID.
+        - INVALID_ARGUMENT: FILTER_VALUE_UNKNOWN, TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, WORDS_TOO_LONG.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,9 +45,8 @@ class SearchServiceStub:
 
     Possible errors:
     - INVALID_ARGUMENT: QUERY_MISSING, TOP_K_OUT_OF_RANGE, FILTER_VALUE_UNKNOWN (names the nearest known ones),
-      TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, SCOPE_INVALID, PREFERENCE_POLICY_INVALID, COLLAPSE_INVALID,
-      DERIVED_TYPE_UNKNOWN,
-      TOO_MANY_PRODUCTS, PRODUCT_ID_DUPLICATE, USER_ID_INVALID, PRODUCT_ID_INVALID, EMBEDDING_INVALID, and for an image
+      TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, WORDS_TOO_LONG, SCOPE_INVALID, PREFERENCE_POLICY_INVALID,
+      COLLAPSE_INVALID, DERIVED_TYPE_UNKNOWN, TOO_MANY_PRODUCTS, PRODUCT_ID_DUPLICATE, USER_ID_INVALID, PRODUCT_ID_INVALID, EMBEDDING_INVALID, and for an image
       those of EmbedderService.Embed.
     - NOT_FOUND: PRODUCT_NOT_FOUND, for the product of the query, a liked or a disliked one.
     - FAILED_PRECONDITION: MODEL_VERSION_MISMATCH.
@@ -92,17 +91,17 @@ class SearchServiceStub:
     - DATA_LOSS: PRODUCT_DAMAGED, PHOTOGRAPH_DAMAGED; send the product again.
     """
     ListProducts: _grpc.UnaryUnaryMultiCallable[_search_pb2.ListProductsRequest, _search_pb2.ListProductsResponse]
-    """Lists products in the order of their ids, a page at a time (AIP-158).
+    """Lists products in an order, a page at a time (AIP-158).
 
     Possible errors:
-    - INVALID_ARGUMENT: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, FILTER_VALUE_UNKNOWN,
-      TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID.
+    - INVALID_ARGUMENT: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, ORDER_INVALID, FILTER_VALUE_UNKNOWN,
+      TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, WORDS_TOO_LONG.
     """
     ListFacets: _grpc.UnaryUnaryMultiCallable[_search_pb2.ListFacetsRequest, _search_pb2.ListFacetsResponse]
     """Counts the products of the catalogue by the values of their attributes: what a shopper can narrow a list down by.
 
     Possible errors:
-    - INVALID_ARGUMENT: FILTER_VALUE_UNKNOWN, TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID.
+    - INVALID_ARGUMENT: FILTER_VALUE_UNKNOWN, TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, WORDS_TOO_LONG.
     """
     AddDislikedColours: _grpc.UnaryUnaryMultiCallable[_search_pb2.AddDislikedColoursRequest, _search_pb2.AddDislikedColoursResponse]
     """Remembers colours that a user dislikes, in addition to those known. Naming one again replaces its `exact`.
@@ -155,9 +154,8 @@ class SearchServiceAsyncStub(SearchServiceStub):
 
     Possible errors:
     - INVALID_ARGUMENT: QUERY_MISSING, TOP_K_OUT_OF_RANGE, FILTER_VALUE_UNKNOWN (names the nearest known ones),
-      TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, SCOPE_INVALID, PREFERENCE_POLICY_INVALID, COLLAPSE_INVALID,
-      DERIVED_TYPE_UNKNOWN,
-      TOO_MANY_PRODUCTS, PRODUCT_ID_DUPLICATE, USER_ID_INVALID, PRODUCT_ID_INVALID, EMBEDDING_INVALID, and for an image
+      TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, WORDS_TOO_LONG, SCOPE_INVALID, PREFERENCE_POLICY_INVALID,
+      COLLAPSE_INVALID, DERIVED_TYPE_UNKNOWN, TOO_MANY_PRODUCTS, PRODUCT_ID_DUPLICATE, USER_ID_INVALID, PRODUCT_ID_INVALID, EMBEDDING_INVALID, and for an image
       those of EmbedderService.Embed.
     - NOT_FOUND: PRODUCT_NOT_FOUND, for the product of the query, a liked or a disliked one.
     - FAILED_PRECONDITION: MODEL_VERSION_MISMATCH.
@@ -202,17 +200,17 @@ class SearchServiceAsyncStub(SearchServiceStub):
     - DATA_LOSS: PRODUCT_DAMAGED, PHOTOGRAPH_DAMAGED; send the product again.
     """
     ListProducts: _aio.UnaryUnaryMultiCallable[_search_pb2.ListProductsRequest, _search_pb2.ListProductsResponse]  # type: ignore[assignment]
-    """Lists products in the order of their ids, a page at a time (AIP-158).
+    """Lists products in an order, a page at a time (AIP-158).
 
     Possible errors:
-    - INVALID_ARGUMENT: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, FILTER_VALUE_UNKNOWN,
-      TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID.
+    - INVALID_ARGUMENT: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, ORDER_INVALID, FILTER_VALUE_UNKNOWN,
+      TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, WORDS_TOO_LONG.
     """
     ListFacets: _aio.UnaryUnaryMultiCallable[_search_pb2.ListFacetsRequest, _search_pb2.ListFacetsResponse]  # type: ignore[assignment]
     """Counts the products of the catalogue by the values of their attributes: what a shopper can narrow a list down by.
 
     Possible errors:
-    - INVALID_ARGUMENT: FILTER_VALUE_UNKNOWN, TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID.
+    - INVALID_ARGUMENT: FILTER_VALUE_UNKNOWN, TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, WORDS_TOO_LONG.
     """
     AddDislikedColours: _aio.UnaryUnaryMultiCallable[_search_pb2.AddDislikedColoursRequest, _search_pb2.AddDislikedColoursResponse]  # type: ignore[assignment]
     """Remembers colours that a user dislikes, in addition to those known. Naming one again replaces its `exact`.
@@ -268,9 +266,8 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Possible errors:
         - INVALID_ARGUMENT: QUERY_MISSING, TOP_K_OUT_OF_RANGE, FILTER_VALUE_UNKNOWN (names the nearest known ones),
-          TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, SCOPE_INVALID, PREFERENCE_POLICY_INVALID, COLLAPSE_INVALID,
-          DERIVED_TYPE_UNKNOWN,
-          TOO_MANY_PRODUCTS, PRODUCT_ID_DUPLICATE, USER_ID_INVALID, PRODUCT_ID_INVALID, EMBEDDING_INVALID, and for an image
+          TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, WORDS_TOO_LONG, SCOPE_INVALID, PREFERENCE_POLICY_INVALID,
+          COLLAPSE_INVALID, DERIVED_TYPE_UNKNOWN, TOO_MANY_PRODUCTS, PRODUCT_ID_DUPLICATE, USER_ID_INVALID, PRODUCT_ID_INVALID, EMBEDDING_INVALID, and for an image
           those of EmbedderService.Embed.
         - NOT_FOUND: PRODUCT_NOT_FOUND, for the product of the query, a liked or a disliked one.
         - FAILED_PRECONDITION: MODEL_VERSION_MISMATCH.
@@ -345,11 +342,11 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _search_pb2.ListProductsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_search_pb2.ListProductsResponse, _abc.Awaitable[_search_pb2.ListProductsResponse]]:
-        """Lists products in the order of their ids, a page at a time (AIP-158).
+        """Lists products in an order, a page at a time (AIP-158).
 
         Possible errors:
-        - INVALID_ARGUMENT: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, FILTER_VALUE_UNKNOWN,
-          TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID.
+        - INVALID_ARGUMENT: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, ORDER_INVALID, FILTER_VALUE_UNKNOWN,
+          TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, WORDS_TOO_LONG.
         """
 
     @_abc_1.abstractmethod
@@ -361,7 +358,7 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         """Counts the products of the catalogue by the values of their attributes: what a shopper can narrow a list down by.
 
         Possible errors:
-        - INVALID_ARGUMENT: FILTER_VALUE_UNKNOWN, TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID.
+        - INVALID_ARGUMENT: FILTER_VALUE_UNKNOWN, TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, WORDS_TOO_LONG.
         """
 
     @_abc_1.abstractmethod

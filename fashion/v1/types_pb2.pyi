@@ -72,7 +72,7 @@ class Price(_message.Message):
     def __init__(self, currency_code: _Optional[str] = ..., units: _Optional[int] = ..., nanos: _Optional[int] = ...) -> None: ...
 
 class Product(_message.Message):
-    __slots__ = ("id", "gender", "master_category", "sub_category", "article_type", "base_colour", "brand", "season", "year", "usage", "name", "url", "image_url", "price", "in_stock", "parent_id", "derived_type")
+    __slots__ = ("id", "gender", "master_category", "sub_category", "article_type", "base_colour", "brand", "season", "year", "usage", "name", "url", "image_url", "price", "in_stock", "parent_id", "derived_type", "photograph_absent")
     ID_FIELD_NUMBER: _ClassVar[int]
     GENDER_FIELD_NUMBER: _ClassVar[int]
     MASTER_CATEGORY_FIELD_NUMBER: _ClassVar[int]
@@ -90,6 +90,7 @@ class Product(_message.Message):
     IN_STOCK_FIELD_NUMBER: _ClassVar[int]
     PARENT_ID_FIELD_NUMBER: _ClassVar[int]
     DERIVED_TYPE_FIELD_NUMBER: _ClassVar[int]
+    PHOTOGRAPH_ABSENT_FIELD_NUMBER: _ClassVar[int]
     id: str
     gender: Gender
     master_category: str
@@ -107,7 +108,8 @@ class Product(_message.Message):
     in_stock: bool
     parent_id: str
     derived_type: str
-    def __init__(self, id: _Optional[str] = ..., gender: _Optional[_Union[Gender, str]] = ..., master_category: _Optional[str] = ..., sub_category: _Optional[str] = ..., article_type: _Optional[str] = ..., base_colour: _Optional[str] = ..., brand: _Optional[str] = ..., season: _Optional[str] = ..., year: _Optional[int] = ..., usage: _Optional[str] = ..., name: _Optional[str] = ..., url: _Optional[str] = ..., image_url: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., in_stock: _Optional[bool] = ..., parent_id: _Optional[str] = ..., derived_type: _Optional[str] = ...) -> None: ...
+    photograph_absent: bool
+    def __init__(self, id: _Optional[str] = ..., gender: _Optional[_Union[Gender, str]] = ..., master_category: _Optional[str] = ..., sub_category: _Optional[str] = ..., article_type: _Optional[str] = ..., base_colour: _Optional[str] = ..., brand: _Optional[str] = ..., season: _Optional[str] = ..., year: _Optional[int] = ..., usage: _Optional[str] = ..., name: _Optional[str] = ..., url: _Optional[str] = ..., image_url: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., in_stock: _Optional[bool] = ..., parent_id: _Optional[str] = ..., derived_type: _Optional[str] = ..., photograph_absent: _Optional[bool] = ...) -> None: ...
 
 class Classification(_message.Message):
     __slots__ = ("sub_categories", "derived_types", "method", "model_version", "candidates_version", "confidence")

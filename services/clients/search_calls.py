@@ -48,10 +48,15 @@ class SearchCalls(ABC):
         return await self._query(self._methods.GetPhotograph, request)
 
     async def list_products(
-        self, only: search_pb2.Filter | None = None, *, page_size: int = 50, page_token: str = ""
+        self,
+        only: search_pb2.Filter | None = None,
+        *,
+        order: search_pb2.ProductOrder = search_pb2.PRODUCT_ORDER_ID,
+        page_size: int = 50,
+        page_token: str = "",
     ) -> search_pb2.ListProductsResponse:
-        """Returns a page of products in the order of their ids; `page_token` is "" for the first."""
-        request = search_pb2.ListProductsRequest(filter=only, page_size=page_size, page_token=page_token)
+        """Returns a page of products in an order; `page_token` is "" for the first."""
+        request = search_pb2.ListProductsRequest(filter=only, order=order, page_size=page_size, page_token=page_token)
         return await self._query(self._methods.ListProducts, request)
 
     async def list_facets(self, only: search_pb2.Filter | None = None) -> search_pb2.ListFacetsResponse:

@@ -47,6 +47,7 @@ class Attribute:
         stored: whether it is stored; otherwise it follows from others.
         filtered: whether a filter may have a condition on it, under the same name.
         faceted: whether its values are counted.
+        searched: whether a shopper's words are looked for in it.
         max_characters: how long a text may be.
     """
 
@@ -59,20 +60,38 @@ class Attribute:
     stored: bool = True
     filtered: bool = True
     faceted: bool = True
+    searched: bool = False
     max_characters: int = MAX_LABEL_CHARACTERS
 
 
-def _shown(name: str, kind: Kind, description: str, example: str, max_characters: int = 0) -> Attribute:
+def _shown(
+    name: str, kind: Kind, description: str, example: str, max_characters: int = 0, searched: bool = False
+) -> Attribute:
     """Describes an attribute that is stored and shown, and neither filtered nor counted."""
     label = name.replace("_", " ").capitalize()
     return Attribute(
-        name, kind, label, description, example, filtered=False, faceted=False, max_characters=max_characters
+        name,
+        kind,
+        label,
+        description,
+        example,
+        filtered=False,
+        faceted=False,
+        searched=searched,
+        max_characters=max_characters,
     )
 
 
-BASE_COLOUR: Final = Attribute("base_colour", Kind.COLOUR, "Colour", "The main colour", "Blue")
+BASE_COLOUR: Final = Attribute("base_colour", Kind.COLOUR, "Colour", "The main colour", "Blue", searched=True)
 DERIVED_TYPE: Final = Attribute(
-    "derived_type", Kind.LABEL, "Type", "Gender and article type", "Men Tshirts", stored=False, filtered=False
+    "derived_type",
+    Kind.LABEL,
+    "Type",
+    "Gender and article type",
+    "Men Tshirts",
+    stored=False,
+    filtered=False,
+    searched=True,
 )
 
 # In the order in which people see them. The id is no attribute: it names the product.
@@ -82,12 +101,14 @@ ATTRIBUTES: Final = (
     Attribute("sub_category", Kind.LABEL, "Subcategory", "The category below it", "Topwear", required=True),
     Attribute("article_type", Kind.LABEL, "Article", "The kind of article", "Tshirts", required=True),
     BASE_COLOUR,
-    Attribute("brand", Kind.LABEL, "Brand", "The brand", "Junipero"),
+    Attribute("brand", Kind.LABEL, "Brand", "The brand", "Junipero", searched=True),
     Attribute("season", Kind.LABEL, "Season", "The season of its collection", "Summer"),
     Attribute("usage", Kind.LABEL, "Occasion", "The occasion it is meant for", "Casual"),
     Attribute("year", Kind.YEAR, "Year", "The year of its collection", "2018"),
     DERIVED_TYPE,
-    _shown("name", Kind.TEXT, "The name that shoppers see: text, not HTML", "Junipero Men Blue Tshirt", 512),
+    _shown(
+        "name", Kind.TEXT, "The name that shoppers see: text, not HTML", "Junipero Men Blue Tshirt", 512, searched=True
+    ),
     _shown("url", Kind.URL, "Its page in the shop, an http or https URL", "https://shop.example/p/10133", 2048),
     _shown(
         "image_url", Kind.URL, "A picture of it in the shop, an http or https URL", "https://shop.example/1.jpg", 2048
@@ -101,6 +122,7 @@ BY_NAME: Final = MappingProxyType({attribute.name: attribute for attribute in AT
 STORED: Final = tuple(attribute for attribute in ATTRIBUTES if attribute.stored)
 FILTERED: Final = tuple(attribute for attribute in ATTRIBUTES if attribute.filtered)
 FACETED: Final = tuple(attribute for attribute in ATTRIBUTES if attribute.faceted)
+SEARCHED: Final = tuple(attribute for attribute in ATTRIBUTES if attribute.searched)
 # Those whose values are labels, gender included.
 LABELLED: Final = tuple(
     attribute for attribute in ATTRIBUTES if attribute.kind in {Kind.LABEL, Kind.COLOUR, Kind.GENDER}

@@ -14,6 +14,7 @@ from services.gateway.schema import answers
 from services.gateway.schema.parameters import (
     Collapse,
     FilterParameters,
+    Order,
     PhotographParameters,
     PreferencePolicy,
     Scope,
@@ -38,6 +39,9 @@ _POLICIES: Final = MappingProxyType(
 )
 _COLLAPSES: Final = MappingProxyType(
     {Collapse.NONE: search_pb2.COLLAPSE_NONE, Collapse.VARIANTS: search_pb2.COLLAPSE_VARIANTS}
+)
+_ORDERS: Final[Mapping[Order, search_pb2.ProductOrder]] = MappingProxyType(
+    {order: getattr(search_pb2, f"PRODUCT_ORDER_{order.name}") for order in Order}
 )
 _DEGRADED: Final[MappingProxyType[int, answers.DegradedReason]] = MappingProxyType(
     {
@@ -85,7 +89,13 @@ def filter_to_proto(parameters: FilterParameters) -> search_pb2.Filter | None:
                     message.year.first = parameters.year_first
                 if parameters.year_last is not None:
                     message.year.last = parameters.year_last
+    message.words = parameters.words
     return message if message.ByteSize() else None
+
+
+def order_to_proto(order: Order) -> search_pb2.ProductOrder:
+    """Packs the order of a list."""
+    return _ORDERS[order]
 
 
 def similar_request_to_proto(parameters: SimilarParameters, query: str | bytes) -> search_pb2.FindSimilarRequest:
@@ -143,7 +153,8 @@ def product_from_proto(message: types_pb2.Product) -> answers.Product:
     fields["gender"] = conversion.gender_from_proto(message.gender)
     if fields["price"] is not None:
         fields["price"] = _price(message.price)
-    return answers.Product(**fields, image=image_path(message.id))
+    image = None if fields.pop("photograph_absent") else image_path(message.id)
+    return answers.Product(**fields, image=image)
 
 
 def _price(price: types_pb2.Price) -> answers.Price:

@@ -24,9 +24,11 @@ from services.search.filters.filter import (
     Filter,
     GenderFilter,
     LabelFilter,
+    Words,
     YearRange,
     unknown_value,
 )
+from services.search.filters.order import Order
 from services.search.indexes.base import Collapse, Eligibility, Hit
 from services.search.query.explanation import Explanation, Step
 from services.search.query.find_similar import Degraded, SimilarAnswer
@@ -59,6 +61,12 @@ _COLLAPSES: Final = MappingProxyType(
         search_pb2.COLLAPSE_VARIANTS: Collapse.VARIANTS,
     }
 )
+_ORDERS: Final = MappingProxyType(
+    {
+        search_pb2.PRODUCT_ORDER_UNSPECIFIED: Order.ID,
+        **{search_pb2.ProductOrder.Value(f"PRODUCT_ORDER_{order.name}"): order for order in Order},
+    }
+)
 _DEGRADED_TO_PROTO: Final = MappingProxyType(
     {
         Degraded.PREFERENCES_UNAVAILABLE: search_pb2.DEGRADED_REASON_PREFERENCES_UNAVAILABLE,
@@ -70,6 +78,7 @@ _DEGRADED_TO_PROTO: Final = MappingProxyType(
 # The fields that have the same name and value in a product and in its message.
 _PLAIN_FIELDS: Final = (
     "id",
+    "photograph_absent",
     *(each.name for each in ATTRIBUTES if each.kind not in {Kind.GENDER, Kind.PRICE}),
 )
 _plain_values: Final = attrgetter(*_PLAIN_FIELDS)
@@ -198,7 +207,7 @@ def filter_from_proto(message: search_pb2.Filter) -> Filter:
 
 
 def _condition_from_proto(
-    part: search_pb2.LabelFilter | search_pb2.ColourFilter | search_pb2.GenderFilter | search_pb2.YearRange,
+    part: search_pb2.LabelFilter | search_pb2.ColourFilter | search_pb2.GenderFilter | search_pb2.YearRange | str,
 ) -> Condition:
     match part:
         case search_pb2.LabelFilter():
@@ -209,6 +218,23 @@ def _condition_from_proto(
             return GenderFilter(_genders(part.any_of), _genders(part.none_of))
         case search_pb2.YearRange():
             return YearRange(*((getattr(part, end) if part.HasField(end) else None) for end in ("first", "last")))
+        case str():
+            return Words(part)
+
+
+def order_from_proto(value: search_pb2.ProductOrder) -> Order:
+    """Unpacks the order of a list.
+
+    Raises:
+        InvalidInput: ORDER_INVALID.
+    """
+    if value not in _ORDERS:
+        raise InvalidInput(
+            f"The order {value} is unknown: send a value of ProductOrder.",
+            reason="ORDER_INVALID",
+            metadata={"field": "order"},
+        )
+    return _ORDERS[value]
 
 
 def _genders(values: Iterable[types_pb2.Gender]) -> tuple[Gender, ...]:
@@ -261,7 +287,7 @@ def upsert_row_from_proto(message: search_pb2.ProductRow) -> UpsertRow:
 
 
 def product_from_proto(message: types_pb2.Product) -> Product:
-    """Unpacks a product, without the output-only `derived_type`.
+    """Unpacks a product, without its output-only fields.
 
     Raises:
         InvalidInput: see `validate_product`.
@@ -273,7 +299,7 @@ def product_from_proto(message: types_pb2.Product) -> Product:
                 value = conversion.gender_from_proto(value)
             case "price":
                 value = Price(value.currency_code, value.units, value.nanos)
-            case "derived_type":
+            case "derived_type" | "photograph_absent":
                 continue
         fields[field.name] = value
     return validate_product(**fields)

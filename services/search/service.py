@@ -20,7 +20,8 @@ from services.search.catalogue.store import Catalogue, product_damaged
 from services.search.filters.colours import DislikedColour, expand, require_known
 from services.search.filters.facets import Facets
 from services.search.filters.filter import Filter
-from services.search.filters.paging import DEFAULT_PAGE_SIZE, check_page_size, last_id, next_page_token
+from services.search.filters.order import Order, place_of
+from services.search.filters.paging import DEFAULT_PAGE_SIZE, check_page_size, last_place, next_page_token
 from services.search.indexes.base import Index, IndexFacts
 from services.search.preferences import PreferenceStore, validate_user_id
 from services.search.query.find_similar import SimilarAnswer, SimilarFinder
@@ -45,7 +46,7 @@ class ProductList:
     """A page of products.
 
     Attributes:
-        products: in the order of their ids.
+        products: in the order that was asked for.
         next_page_token: "" on the last page.
         total_count: number of products on all pages.
     """
@@ -171,22 +172,28 @@ class LocalSearch:
         return photograph
 
     async def list_products(
-        self, filter: Filter, *, page_size: int = DEFAULT_PAGE_SIZE, page_token: str = ""
+        self,
+        filter: Filter,
+        *,
+        order: Order = Order.ID,
+        page_size: int = DEFAULT_PAGE_SIZE,
+        page_token: str = "",
     ) -> ProductList:
-        """Lists products in the order of their ids.
+        """Lists products in an order.
 
         Args:
             filter: the products to list.
+            order: what the list goes by.
             page_size: 1..500.
             page_token: the previous page's `next_page_token`; "" for the first page.
 
         Raises:
-            InvalidInput: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, FILTER_VALUE_UNKNOWN, YEAR_RANGE_INVALID.
+            InvalidInput: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, and as `Index.search`.
         """
         check_page_size(page_size)
-        after = last_id(page_token, filter) if page_token else None
-        page = await self._workers.run(self._index.page, filter, after, page_size)
-        token = next_page_token(page.products[-1].id, filter) if page.more else ""
+        after = last_place(page_token, filter, order) if page_token else None
+        page = await self._workers.run(self._index.page, filter, after, page_size, order)
+        token = next_page_token(place_of(page.products[-1], order), filter, order) if page.more else ""
         return ProductList(page.products, token, page.total_count)
 
     async def list_facets(self, filter: Filter) -> Facets:

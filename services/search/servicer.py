@@ -81,9 +81,10 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     async def ListProducts(  # noqa: N802
         self, request: search_pb2.ListProductsRequest, context: _Context
     ) -> search_pb2.ListProductsResponse:
-        """Lists a page of products in the order of their ids."""
+        """Lists a page of products."""
         page = await self._search.list_products(
             conversion.filter_from_proto(request.filter),
+            order=conversion.order_from_proto(request.order),
             page_size=request.page_size if request.HasField("page_size") else DEFAULT_PAGE_SIZE,
             page_token=request.page_token,
         )

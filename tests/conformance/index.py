@@ -1,5 +1,6 @@
 """A suite for all indexes, against an oracle that compares every product."""
 
+import re
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -14,15 +15,18 @@ from numpy.typing import NDArray
 
 from services.contract.errors import InvalidInput
 from services.contract.values import Gender
-from services.search.catalogue.products import Product
+from services.search.catalogue.products import Price, Product
 from services.search.filters.colours import FAMILIES, DislikedColour
-from services.search.filters.filter import ColourFilter, Condition, Filter, GenderFilter, LabelFilter, YearRange
+from services.search.filters.filter import ColourFilter, Condition, Filter, GenderFilter, LabelFilter, Words, YearRange
+from services.search.filters.order import Order, place_of
 from services.search.indexes.base import Collapse, Eligibility, Index, IndexedProduct
 
 DIMENSION = 8
 IDS = tuple(f"p{number}" for number in (1, 10, 11, 2, 20, 3, 4, 5, 6, 7, 8, 9))
 COLOURS = ("Blue", "Navy Blue", "Royal Blue", "Red", "Maroon", "Yellow", "Multi")
 ARTICLE_TYPES = ("Tshirts", "Shirts", "Heels")
+
+SEARCHES = ("", "blue", "BLUE t-shirt", "men", "elan", "p1", "tee white", "shirt harb", "nothing", "lue", "2", "?!")
 
 SETTINGS = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.differing_executors])
 
@@ -66,6 +70,8 @@ indexed_products = st.builds(
         usage=st.sampled_from((None, "Casual")),
         in_stock=st.sampled_from((None, True, False)),
         parent_id=st.sampled_from((None, None, "p1", "p2", "q")),
+        name=st.sampled_from((None, "Harbour Men Crew T-Shirt", "Élan Blue/White Tee", "éLAN 2 go", "Zebra")),
+        price=st.none() | st.builds(Price, st.sampled_from(("EUR", "USD")), st.integers(0, 2), st.sampled_from((0, 5))),
     ),
     st.one_of(st.integers(0, 4), st.none(), st.integers(0, 4)),
 )
@@ -92,6 +98,7 @@ eligibilities = st.builds(
         season=st.none() | st.builds(LabelFilter, st.just(("Summer",)), st.just(())),
         usage=st.none() | st.builds(LabelFilter, st.just(()), st.just(("Casual",))),
         year=st.none() | st.builds(YearRange, st.none() | st.just(2012), st.none() | st.just(2012)),
+        words=st.none() | st.builds(Words, st.sampled_from(SEARCHES)),
     ),
     disliked_colours=st.lists(st.builds(DislikedColour, st.sampled_from(COLOURS), st.booleans()), max_size=2).map(
         tuple
@@ -143,6 +150,23 @@ def _kin(p: Product) -> str:
     return p.parent_id or p.id
 
 
+def _sorted(products: Sequence[Product], order: Order) -> list[Product]:
+    """Sorts in steps, of which the last counts most; what is unknown comes last."""
+    in_order = sorted(products, key=lambda p: p.id)
+    match order:
+        case Order.NAME:
+            named = [p for p in in_order if p.name]
+            named.sort(key=lambda p: (p.name or "").lower().replace("é", "e"))
+            return named + [p for p in in_order if not p.name]
+        case Order.NEWEST:
+            in_order.sort(key=lambda p: p.year or 0, reverse=True)
+        case Order.PRICE | Order.PRICE_DESCENDING:
+            descending = order is Order.PRICE_DESCENDING
+            in_order.sort(key=lambda p: p.price.units + p.price.nanos / 1e9 if p.price else 0, reverse=descending)
+            in_order.sort(key=lambda p: p.price.currency_code if p.price else "ZZZ")
+    return in_order
+
+
 def _similarity(row: NDArray[np.float16] | None, query: NDArray[np.float32]) -> float:
     assert row is not None
     exact = (row.astype(np.float64)[np.newaxis] * query).sum(axis=1)
@@ -169,11 +193,24 @@ def _is_eligible(row: IndexedProduct, eligibility: Eligibility) -> bool:
         and _kin(p) not in eligibility.excluded_families
         and (eligibility.include_out_of_stock or p.in_stock is not False)
         and (eligibility.derived_types is None or p.derived_type in eligibility.derived_types)
-        and all(_meets(getattr(p, name), condition) for name, condition in eligibility.filter.conditions.items())
+        and all(_meets(p, name, condition) for name, condition in eligibility.filter.conditions.items())
     )
 
 
-def _meets(value: Any, condition: Condition) -> bool:
+def _has_words(p: Product, text: str) -> bool:
+    told = f"{p.name or ''} {p.brand or ''} {p.derived_type} {p.base_colour or ''} {p.id}".lower().replace("é", "e")
+    words = re.split("[^a-z0-9]+", told) + re.split("[^a-z0-9]+", told.replace("-", ""))
+    return all(any(word.startswith(wanted) for word in words) for wanted in _wanted(text))
+
+
+def _wanted(text: str) -> list[str]:
+    return re.findall("[a-z0-9]+", text.lower().replace("-", ""))
+
+
+def _meets(p: Product, name: str, condition: Condition) -> bool:
+    if isinstance(condition, Words):
+        return _has_words(p, condition.text)
+    value: Any = getattr(p, name)
     if isinstance(condition, YearRange):
         first, last = condition.first, condition.last
         return value is not None and (first is None or value >= first) and (last is None or value <= last)
@@ -254,21 +291,24 @@ class IndexConformance(ABC):
                 assert np.array_equal(row, oracle.rows[p.id].embedding)  # type: ignore[arg-type]
 
     @SETTINGS
-    @given(writes, st.integers(1, 5))
-    def test_pages_hold_every_product_once_in_the_order_of_ids(
-        self, write: tuple[list[IndexedProduct], set[str]], size: int
+    @given(writes, st.integers(1, 5), st.sampled_from(Order), st.sampled_from(SEARCHES))
+    def test_pages_hold_every_product_once_in_their_order(
+        self, write: tuple[list[IndexedProduct], set[str]], size: int, order: Order, words: str
     ) -> None:
         index = self.make_index()
         index.apply(write[0], (), 1)
+        filter = Filter(words=Words(words))
+        expected = [row.product for row in write[0] if _has_words(row.product, words)]
         listed: list[Product] = []
         more = True
         while more:
-            page = index.page(Filter(), listed[-1].id if listed else None, size)
-            assert page.total_count == len(write[0])
-            assert len(page.products) == min(size, len(write[0]) - len(listed))
+            page = index.page(filter, place_of(listed[-1], order) if listed else None, size, order)
+            assert page.total_count == len(expected)
+            assert len(page.products) == min(size, len(expected) - len(listed))
             listed += page.products
             more = page.more
-        assert listed == sorted((row.product for row in write[0]), key=lambda p: p.id)
+        assert listed == _sorted(expected, order)
+        assert index.facets(filter).total_count == len(expected)
 
     def test_a_page_keeps_to_its_filter(self) -> None:
         index = self.make_index()
@@ -280,7 +320,7 @@ class IndexConformance(ABC):
         index.apply([IndexedProduct(p, embedding(0)) for p in rows], (), 1)
         page = index.page(Filter(season=LabelFilter(any_of=("Summer",))), None, 1)
         assert ([p.id for p in page.products], page.total_count, page.more) == (["a"], 2, True)
-        page = index.page(Filter(season=LabelFilter(any_of=("Summer",))), "a", 1)
+        page = index.page(Filter(season=LabelFilter(any_of=("Summer",))), ("a",), 1)
         assert ([p.id for p in page.products], page.total_count, page.more) == (["c"], 2, False)
 
     @SETTINGS

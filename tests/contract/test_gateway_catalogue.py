@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 from PIL import Image
@@ -88,8 +89,36 @@ def test_a_product_is_told_whole_and_what_is_unknown_is_null(catalogue: Shop) ->
         "image": f"{FULL_PATH}/image",
     }
     bare = catalogue.http.get("/v1/products/bare").json()
-    known = {"id", "gender", "sub_category", "article_type", "derived_type", "image"}
+    known = {"id", "gender", "sub_category", "article_type", "derived_type"}
     assert {name for name, value in bare.items() if value is not None} == known
+
+
+def test_an_image_is_named_only_where_there_is_one(catalogue: Shop) -> None:
+    listed = catalogue.http.get("/v1/products", params={"gender": ["Boys", "Girls"]}).json()["products"]
+    similar = catalogue.http.get(f"{FULL_PATH}/similar", params={"limit": 50}).json()["products"]
+    products = {each["id"]: each for each in (*listed, *(found["product"] for found in similar))}
+    assert {"bare", LARGE} < products.keys()
+    for product_id, product in products.items():
+        status = catalogue.http.get(f"/v1/products/{quote(product_id, safe='')}/image").status_code
+        assert (product["image"] is not None) == (status == 200) == (product_id != "bare")
+
+
+def test_a_photograph_that_comes_later_is_named(catalogue: Shop) -> None:
+    embedding = catalogue.grpc.search.GetProduct(
+        search_pb2.GetProductRequest(product_id=LARGE, include_embedding=True), timeout=20
+    ).embedding
+    image = types_pb2.Image(content=photograph("Men Tshirts", "Blue", 3, form="JPEG"))
+    product = types_pb2.Product(id="late", gender=types_pb2.GENDER_MEN, sub_category="Bags", article_type="Clutches")
+    told = []
+    renamed = types_pb2.Product(name="Late")
+    renamed.MergeFrom(product)
+    contents: list[dict[str, object]] = [{"embedding": embedding}, {"image": image}, {}, {"embedding": embedding}]
+    for content, written in zip(contents, (product, product, renamed, renamed), strict=True):
+        catalogue.grpc.upsert([search_pb2.ProductRow(product=written, **content)])  # type: ignore[arg-type]
+        told.append(catalogue.http.get("/v1/products/late").json()["image"])
+    catalogue.grpc.search.DeleteProducts(search_pb2.DeleteProductsRequest(product_ids=["late"]), timeout=20)
+    there = "/v1/products/late/image"
+    assert told == [None, there, there, None]
 
 
 def test_the_path_of_a_photograph_leads_to_it_whatever_the_id(catalogue: Shop) -> None:
@@ -121,6 +150,28 @@ def test_products_are_listed_by_filter_a_page_at_a_time(catalogue: Shop) -> None
     for only in one:
         listed = catalogue.http.get("/v1/products", params=only).json()
         assert [each["id"] for each in listed["products"]] == [FULL.id]
+
+
+@pytest.mark.parametrize("order", ["id", "name", "price", "price_descending", "newest"])
+def test_words_and_orders_go_with_pages_facets_and_similar_products(catalogue: Shop, order: str) -> None:
+    asked: dict[str, object] = {"words": "BLUE t-shirt"}
+    expected = sorted(item.id for item in items() if "Blue" in item.colour and item.derived_type == "Men Tshirts")
+    listed: list[str] = []
+    token = ""
+    while len(listed) < len(expected):
+        parameters = {**asked, "order": order, "page_size": 3, "page_token": token}
+        page = catalogue.http.get("/v1/products", params=parameters).json()
+        assert page["total_count"] == len(expected)
+        listed += [each["id"] for each in page["products"]]
+        token = page["next_page_token"]
+    assert (listed, token) == (expected, "")
+    facets = catalogue.http.get("/v1/facets", params=asked).json()
+    assert facets["total_count"] == len(expected)
+    assert {each["value"] for each in facets["facets"][0]["values"]} == {"Men"}
+    similar = catalogue.http.get(f"{FULL_PATH}/similar", params={**asked, "limit": 50}).json()["products"]
+    assert sorted(each["product"]["id"] for each in similar) == expected
+    whole = [each["id"] for each in catalogue.http.get("/v1/products", params={"order": order}).json()["products"]]
+    assert (whole[0] == FULL.id) == (order in {"name", "price", "price_descending"})
 
 
 @pytest.mark.parametrize(("family", "left"), [("false", {"Navy Blue", "Red", "Yellow"}), ("true", {"Red", "Yellow"})])
@@ -180,6 +231,8 @@ def test_facets_count_and_paint(catalogue: Shop) -> None:
         ("/v1/products?gender=Robots", 400, "REQUEST_INVALID"),
         ("/v1/products?article_type=Tshirt", 400, "FILTER_VALUE_UNKNOWN"),
         ("/v1/products?year_first=2013&year_last=2012", 400, "YEAR_RANGE_INVALID"),
+        ("/v1/products?order=random", 400, "REQUEST_INVALID"),
+        (f"/v1/facets?words={'x' * 201}", 400, "REQUEST_INVALID"),
         ("/v1/facets?season=Monsoon", 400, "FILTER_VALUE_UNKNOWN"),
         ("/v1/facets?brand=Nobody", 400, "FILTER_VALUE_UNKNOWN"),
         ("/v1/nothing", 404, "PATH_NOT_FOUND"),

@@ -56,6 +56,16 @@ def test_a_facet_is_not_narrowed_by_its_own_part_of_the_filter(caller: Caller) -
     assert counted["ATTRIBUTE_ARTICLE_TYPE"] == {"Tshirts": 4}
 
 
+def test_words_that_are_too_long_and_an_unknown_order_are_refused(caller: Caller) -> None:
+    for request, reason in (
+        (search_pb2.ListProductsRequest(filter=search_pb2.Filter(words="x" * 201)), "WORDS_TOO_LONG"),
+        (search_pb2.ListProductsRequest(order=99), "ORDER_INVALID"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(grpc.RpcError) as refused:
+            caller.search.ListProducts(request, timeout=20)
+        assert refusal(refused.value)[1] == reason
+
+
 def test_an_unknown_value_is_refused_by_name(caller: Caller) -> None:
     with pytest.raises(grpc.RpcError) as refused:
         _facets(caller, article_type=search_pb2.LabelFilter(any_of=["Tshirt"]))

@@ -51,11 +51,14 @@ def products_router(backend: Backend, thumbnails: Thumbnails, settings: GatewayS
         responses=problems(reasons=f"{_FILTER_REASONS}, PAGE_TOKEN_INVALID"),
     )
     async def list_products(parameters: Annotated[ListParameters, Query()], response: Response) -> answers.ProductPage:
-        """Lists a page of the products that pass a filter, in stock or not, in the order of their ids."""
+        """Lists a page of the products that pass a filter, in stock or not."""
         filter = conversion.filter_to_proto(parameters)
         page = await backend.ask(
             lambda search: search.list_products(
-                filter, page_size=parameters.page_size, page_token=parameters.page_token
+                filter,
+                order=conversion.order_to_proto(parameters.order),
+                page_size=parameters.page_size,
+                page_token=parameters.page_token,
             )
         )
         response.headers["Cache-Control"] = cached

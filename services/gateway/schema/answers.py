@@ -62,7 +62,7 @@ class Product(Answer):
     price: Price | None = _attribute("price")
     in_stock: bool | None = _attribute("in_stock")
     parent_id: str | None = _attribute("parent_id")
-    image: str = Field(description="Path of its photograph at this gateway; 404 where none is kept.")
+    image: str | None = Field(description="Path of its photograph at this gateway; null where none is kept.")
 
 
 class SimilarProduct(Answer):
@@ -156,7 +156,7 @@ class SimilarProducts(Answer):
 
 
 class ProductPage(Answer):
-    """A page of products in the order of their ids."""
+    """A page of products."""
 
     products: list[Product]
     next_page_token: str = Field(description="What to send for the next page; empty on the last.")

@@ -43,6 +43,16 @@ class Collapse(StrEnum):
     VARIANTS = "variants"
 
 
+class Order(StrEnum):
+    """The order of a list."""
+
+    ID = "id"
+    NAME = "name"
+    PRICE = "price"
+    PRICE_DESCENDING = "price_descending"
+    NEWEST = "newest"
+
+
 def _any_of(name: str) -> Any:
     """Returns the field of a parameter that lists accepted values of an attribute."""
     attribute = BY_NAME[name]
@@ -79,16 +89,32 @@ class FilterParameters(BaseModel):
     year_last: Year | SkipJsonSchema[None] = Field(
         default=None, description="Last year of the collection, inclusive; not before `year_first`.", examples=[2018]
     )
+    words: str = Field(
+        default="",
+        max_length=200,
+        description=(
+            "Words that a shopper searches for: each must begin a word of the name, brand, derived type, main colour "
+            "or id. Letter case and accents make no difference."
+        ),
+        examples=["blue t-shirt"],
+    )
 
 
 class ListParameters(FilterParameters):
     """Which page of which products."""
 
+    order: Order = Field(
+        default=Order.ID,
+        description=(
+            "What the list goes by. Products of which that is unknown come last, equal ones by id. Prices of a "
+            "currency stand together."
+        ),
+    )
     page_size: int = Field(default=50, ge=1, le=500, description="How many products a page holds at most.")
     page_token: str = Field(
         default="",
         max_length=4096,
-        description="`next_page_token` of the page before; empty for the first. Filters must be the same.",
+        description="`next_page_token` of the page before; empty for the first. Filters and order must be the same.",
     )
 
 

@@ -144,15 +144,15 @@ def product_values(product: Product) -> tuple[SqlValue, ...]:
     return tuple(values)
 
 
-def product_of(row: sqlite3.Row) -> Product:
-    """Makes a product of a row that begins with `PRODUCT_COLUMNS`."""
+def product_of(row: sqlite3.Row, *, photograph_absent: bool = False) -> Product:
+    """Makes a product of a row that begins with `PRODUCT_COLUMNS`; whether it has a photograph, others tell."""
     fields: dict[str, Any] = dict(zip(PRODUCT_COLUMNS, row, strict=False))
     currency, units, nanos = (fields.pop(column) for column in _PRICE_COLUMNS)
     fields["price"] = None if currency is None else Price(currency, units, nanos)
     for name, read in _READ:
         if fields[name] is not None:
             fields[name] = read(fields[name])
-    return Product(**fields)
+    return Product(**fields, photograph_absent=photograph_absent)
 
 
 def region_of(row: sqlite3.Row) -> Box | None:

@@ -4,7 +4,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -52,6 +52,7 @@ class Product:
         price: what it costs.
         in_stock: whether it can be bought now; None is treated as available.
         parent_id: the product that this one is a variant of.
+        photograph_absent: whether the catalogue keeps no photograph of it; no part of a comparison.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Product:
     price: Price | None = None
     in_stock: bool | None = None
     parent_id: str | None = None
+    photograph_absent: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         """Shares the text of a label between the products that have it."""

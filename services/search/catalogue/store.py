@@ -1,5 +1,6 @@
 """The catalogue: products, their embeddings and photographs, on disk before a write is acknowledged."""
 
+import dataclasses
 import errno
 import hashlib
 import itertools
@@ -496,7 +497,9 @@ class Catalogue:
         if not intact:
             self._damaged.add(row["id"])
             return None
-        return StoredProduct(product_of(row), np.frombuffer(embedding, dtype=_FLOAT16), _content_state(row))
+        content = _content_state(row)
+        product = product_of(row, photograph_absent=content.photograph_sha256 is None)
+        return StoredProduct(product, np.frombuffer(embedding, dtype=_FLOAT16), content)
 
     def _photograph_of(self, product_id: str) -> str | None:
         rows = self._read("SELECT photograph_sha256 FROM products WHERE id = ?", product_id)
@@ -555,7 +558,7 @@ def _merged(upsert: Upsert, before: StoredProduct | None) -> StoredProduct:
     if content is None:
         if before is None:
             raise photograph_missing(upsert.product.id)
-        return StoredProduct(upsert.product, before.embedding, before.content)
+        return StoredProduct(_with_state(upsert.product, before.content), before.embedding, before.content)
     embedding = content.embedding.values.astype(_FLOAT16)
     if content.photograph is None:
         state = ContentState(content.embedding.model_version, None, None)
@@ -565,7 +568,11 @@ def _merged(upsert: Upsert, before: StoredProduct | None) -> StoredProduct:
         if before is not None and before.content == state:
             # Embedded in another batch, the same photograph may differ in its last bits, which is no change.
             embedding = before.embedding
-    return StoredProduct(upsert.product, embedding, state)
+    return StoredProduct(_with_state(upsert.product, state), embedding, state)
+
+
+def _with_state(product: Product, content: ContentState) -> Product:
+    return dataclasses.replace(product, photograph_absent=content.photograph_sha256 is None)
 
 
 def _outcome(before: StoredProduct | None, after: StoredProduct) -> UpsertOutcome:

@@ -1,6 +1,6 @@
 """Filters: their conditions, the check of their values, and their evaluation over columns."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
@@ -12,6 +12,7 @@ from services.contract.attributes import BY_NAME, MAX_FILTER_VALUES, Attribute
 from services.contract.errors import InvalidInput
 from services.contract.values import Gender
 from services.search.filters import colours
+from services.search.filters.words import needles
 
 # The code and the year of a product that has none.
 NO_CODE = -1
@@ -51,7 +52,14 @@ class YearRange:
     last: int | None = None
 
 
-Condition = LabelFilter | GenderFilter | ColourFilter | YearRange
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A condition on the texts of a product: each word begins one of theirs; see `words.needles`."""
+
+    text: str = ""
+
+
+Condition = LabelFilter | GenderFilter | ColourFilter | YearRange | Words
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -61,7 +69,7 @@ class Filter:
     A product without a value for an attribute passes no `any_of` and every `none_of`.
 
     Attributes:
-        conditions: name of an attribute -> the condition on it.
+        conditions: name of an attribute, or "words" -> the condition on it.
     """
 
     conditions: Mapping[str, Condition]
@@ -91,6 +99,10 @@ class AttributeColumns(Protocol):
         """Returns the products' years: int32, shape (n,), or `NO_YEAR`."""
         ...
 
+    def texts(self) -> Sequence[str]:
+        """Returns the products' words as `words.searchable` makes them: n texts."""
+        ...
+
 
 def evaluate(filter: Filter, columns: AttributeColumns) -> NDArray[np.bool_]:
     """Returns whether each product passes a filter: bool, shape (n,).
@@ -100,12 +112,16 @@ def evaluate(filter: Filter, columns: AttributeColumns) -> NDArray[np.bool_]:
 
     Raises:
         InvalidInput: FILTER_VALUE_UNKNOWN, naming the attribute, the value and the nearest known ones;
-            YEAR_RANGE_INVALID; TOO_MANY_FILTER_VALUES.
+            YEAR_RANGE_INVALID; TOO_MANY_FILTER_VALUES; WORDS_TOO_LONG.
     """
     mask = np.ones(columns.years().shape[0], dtype=np.bool_)
     for name, condition in filter.conditions.items():
         if isinstance(condition, YearRange):
             mask &= _in_range(condition, columns.years())
+            continue
+        if isinstance(condition, Words):
+            for needle in needles(condition.text):
+                mask &= np.fromiter((needle in text for text in columns.texts()), np.bool_, mask.shape[0])
             continue
         attribute = BY_NAME[name]
         any_of, none_of = _labels(attribute, condition, columns)

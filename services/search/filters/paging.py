@@ -1,4 +1,4 @@
-"""Makes and reads page tokens, which are opaque to callers and valid for one filter."""
+"""Makes and reads page tokens, which are opaque to callers and valid for one filter and order."""
 
 import base64
 import binascii
@@ -12,12 +12,13 @@ from typing import Any, Final
 from services.contract.errors import InvalidInput
 from services.search.catalogue.products import is_identifier
 from services.search.filters.filter import Filter
+from services.search.filters.order import PARTS, Order, Place
 
 DEFAULT_PAGE_SIZE: Final = 50
 MAX_PAGE_SIZE: Final = 500
 
 _FORMAT: Final = 1
-# Enough for the base64 of a product's id (128 characters of up to 12 bytes in JSON), the digest and the brackets.
+# Enough for the base64 of an id and of 200 characters of a name, at up to 6 bytes in JSON, and of the rest.
 _MAX_TOKEN_CHARACTERS: Final = 4096
 
 
@@ -35,40 +36,43 @@ def check_page_size(size: int) -> None:
         )
 
 
-def next_page_token(last_id: str, filter: Filter) -> str:
-    """Returns the token of the page that begins after a product."""
-    content = json.dumps([_FORMAT, _digest(filter, last_id), last_id])
+def next_page_token(last: Place, filter: Filter, order: Order = Order.ID) -> str:
+    """Returns the token of the page that begins after a place."""
+    content = json.dumps([_FORMAT, _digest(filter, order, last), *last], ensure_ascii=False)
     return base64.urlsafe_b64encode(content.encode()).decode().rstrip("=")
 
 
-def last_id(token: str, filter: Filter) -> str:
-    """Returns the product after which the page of a token begins.
+def last_place(token: str, filter: Filter, order: Order = Order.ID) -> Place:
+    """Returns the place after which the page of a token begins.
 
     Raises:
-        InvalidInput: PAGE_TOKEN_INVALID: the token was not made here, or for another filter.
+        InvalidInput: PAGE_TOKEN_INVALID: the token was not made here, or for another filter or order.
     """
     try:
         if len(token) > _MAX_TOKEN_CHARACTERS:
             raise ValueError("too long")
         padding = "=" * (-len(token) % 4)
         content = json.loads(base64.b64decode(token + padding, altchars=b"-_", validate=True))
-        form, digest, product_id = content
-        if form != _FORMAT or not isinstance(product_id, str) or not is_identifier(product_id):
+        form, digest, *parts = content
+        if form != _FORMAT or tuple(map(type, parts)) != PARTS[order] or not is_identifier(parts[-1]):
             raise ValueError("another format")
-        if digest != _digest(filter, product_id):
+        last = tuple(parts)
+        if digest != _digest(filter, order, last):
             raise ValueError("another filter")
     except (ValueError, TypeError, binascii.Error, RecursionError) as error:
         raise InvalidInput(
-            "The page_token was not returned by this service for this filter; begin again without one.",
+            "The page_token was not returned by this service for this filter and order; begin again without one.",
             reason="PAGE_TOKEN_INVALID",
             metadata={"field": "page_token"},
         ) from error
-    return product_id
+    return last
 
 
-def _digest(filter: Filter, product_id: str) -> str:
+def _digest(filter: Filter, order: Order, last: Place) -> str:
     conditions = json.dumps(_plain(filter.conditions), sort_keys=True)
-    return hashlib.sha256(f"{conditions}\n{product_id}".encode()).hexdigest()[:16]
+    # Without a word for the order of ids, in which older tokens were made.
+    place = last[0] if order is Order.ID else json.dumps([order.value, *last])
+    return hashlib.sha256(f"{conditions}\n{place}".encode()).hexdigest()[:16]
 
 
 def _plain(part: Any) -> Any:

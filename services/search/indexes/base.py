@@ -12,6 +12,7 @@ from services.search.catalogue.products import Product
 from services.search.filters.colours import DislikedColour
 from services.search.filters.facets import Facets
 from services.search.filters.filter import Filter
+from services.search.filters.order import Order, Place
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,7 +108,7 @@ class IndexFacts:
 
 @dataclass(frozen=True, slots=True)
 class ProductPage:
-    """Products in the order of their ids; `total_count` is over all pages, `more` says whether any follow."""
+    """Products in the order that was asked for; `total_count` is over all pages, `more` says whether any follow."""
 
     products: tuple[Product, ...]
     total_count: int
@@ -165,7 +166,8 @@ class Index(Protocol):
             eligibility: the products that may be returned.
 
         Raises:
-            InvalidInput: FILTER_VALUE_UNKNOWN, YEAR_RANGE_INVALID or TOO_MANY_FILTER_VALUES, by the filter.
+            InvalidInput: FILTER_VALUE_UNKNOWN, YEAR_RANGE_INVALID, TOO_MANY_FILTER_VALUES or WORDS_TOO_LONG, by the
+                filter.
         """
         ...
 
@@ -177,8 +179,8 @@ class Index(Protocol):
         """Returns a copy of a product's embedding; None if the product or its embedding is unknown."""
         ...
 
-    def page(self, filter: Filter, after: str | None, size: int) -> ProductPage:
-        """Lists at most `size` products after an id that pass a filter, out of stock and outdated ones too.
+    def page(self, filter: Filter, after: Place | None, size: int, order: Order = Order.ID) -> ProductPage:
+        """Lists at most `size` products after a place that pass a filter, out of stock and outdated ones too.
 
         Raises:
             InvalidInput: as `search`.

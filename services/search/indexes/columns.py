@@ -1,20 +1,22 @@
 """The attributes of the catalogue's products as columns in memory, so that a filter is a few vector operations."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from operator import attrgetter
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.contract.attributes import BASE_COLOUR, LABELLED, Attribute
+from services.contract.attributes import BASE_COLOUR, LABELLED, SEARCHED, Attribute
 from services.contract.values import Gender
 from services.search.catalogue.products import Product
-from services.search.filters import colours
+from services.search.filters import colours, words
 from services.search.filters import filter as filters
 from services.search.filters.filter import NO_CODE, NO_YEAR
 from services.search.indexes.base import Eligibility
 
 _MIN_CAPACITY = 256
+_searched = attrgetter("id", *(attribute.name for attribute in SEARCHED))
 
 ScalarT = TypeVar("ScalarT", bound=np.generic)
 
@@ -69,6 +71,7 @@ class Columns:
 
     def __init__(self) -> None:
         self._products: list[Product] = []
+        self._texts: list[str] = []
         self._row_of: dict[str, int] = {}
         self._labels = {attribute: _Labels() for attribute in LABELLED}
         self._families = _Labels()
@@ -105,6 +108,10 @@ class Columns:
     def years(self) -> NDArray[np.int32]:
         """See `filters.AttributeColumns`."""
         return self._years[: len(self)]
+
+    def texts(self) -> Sequence[str]:
+        """See `filters.AttributeColumns`."""
+        return self._texts
 
     @property
     def has_variants(self) -> bool:
@@ -143,6 +150,7 @@ class Columns:
         self._fit(row + 1)
         self._row_of[product.id] = row
         self._products.append(product)
+        self._texts.append("")
         self._write(row, product, searchable)
         return row
 
@@ -168,10 +176,12 @@ class Columns:
         movers = [row for row in range(length, len(self)) if row not in removed]
         for hole, mover in zip(holes, movers, strict=True):
             self._products[hole] = self._products[mover]
+            self._texts[hole] = self._texts[mover]
             self._row_of[self._products[hole].id] = hole
         for column in (self._codes, self._years, self._available, self._searchable):
             column[..., holes] = column[..., movers]
         del self._products[length:]
+        del self._texts[length:]
         self._fit(length)
         return list(zip(holes, movers, strict=True))
 
@@ -211,6 +221,7 @@ class Columns:
 
     def _write(self, row: int, product: Product, searchable: bool) -> None:
         self._products[row] = product
+        self._texts[row] = words.searchable(_searched(product))
         self._codes[:, row] = [labels.take(_label(product, name)) for name, labels in self._of_product]
         self._years[row] = NO_YEAR if product.year is None else product.year
         self._available[row] = product.available
@@ -253,6 +264,11 @@ class _Rows:
     def years(self) -> NDArray[np.int32]:
         """See `filters.AttributeColumns`."""
         return self._columns.years()[self._rows]
+
+    def texts(self) -> Sequence[str]:
+        """See `filters.AttributeColumns`."""
+        texts = self._columns.texts()
+        return texts[self._rows] if isinstance(self._rows, slice) else [texts[row] for row in self._rows.tolist()]
 
 
 def _resized(column: NDArray[ScalarT], kept: int, capacity: int) -> NDArray[ScalarT]:

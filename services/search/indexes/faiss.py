@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from heapq import nsmallest
 
 import faiss
 import numpy as np
@@ -15,6 +16,7 @@ from services.search.catalogue.products import Product
 from services.search.filters import filter as filters
 from services.search.filters.facets import Facets, count_facets
 from services.search.filters.filter import Filter
+from services.search.filters.order import Order, Place, place_of
 from services.search.indexes.base import (
     Collapse,
     Eligibility,
@@ -180,14 +182,14 @@ class FaissIndex:
             values: NDArray[np.float16] = self._state.embeddings(np.array([row]))[0]
             return values
 
-    def page(self, filter: Filter, after: str | None, size: int) -> ProductPage:
+    def page(self, filter: Filter, after: Place | None, size: int, order: Order = Order.ID) -> ProductPage:
         """See `Index.page`."""
         with self._lock.reading():
             columns = self._state.columns
             rows = np.flatnonzero(filters.evaluate(filter, columns)).tolist()
-            ids = {columns.product(row).id: row for row in rows}
-            later = sorted(ids if after is None else (product_id for product_id in ids if product_id > after))
-            products = tuple(columns.product(ids[product_id]) for product_id in later[:size])
+            places = ((place_of(columns.product(row), order), row) for row in rows)
+            later = nsmallest(size + 1, (each for each in places if after is None or each[0] > after))
+            products = tuple(columns.product(row) for _, row in later[:size])
             return ProductPage(products, total_count=len(rows), more=len(later) > size)
 
     def facets(self, filter: Filter) -> Facets:

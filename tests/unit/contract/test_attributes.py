@@ -43,8 +43,8 @@ BARE = Product(id="1", **{each.name: VALUES[each.kind] for each in STORED if eac
 
 def test_a_product_has_the_attributes_of_the_table() -> None:
     stored, everywhere = {"id", *(each.name for each in STORED)}, {"id", *(each.name for each in ATTRIBUTES)}
-    assert {field.name for field in dataclasses.fields(Product)} == stored
-    assert {field.name for field in types_pb2.Product.DESCRIPTOR.fields} == everywhere
+    assert {field.name for field in dataclasses.fields(Product)} == {*stored, "photograph_absent"}
+    assert {field.name for field in types_pb2.Product.DESCRIPTOR.fields} == {*everywhere, "photograph_absent"}
     assert answers.Product.model_fields.keys() == {*everywhere, "image"}
     required = {field.name for field in dataclasses.fields(Product) if field.default is dataclasses.MISSING}
     assert required == {"id", *(each.name for each in STORED if each.required)}
@@ -52,9 +52,9 @@ def test_a_product_has_the_attributes_of_the_table() -> None:
 
 def test_a_filter_has_a_condition_of_the_right_kind_for_each() -> None:
     fields = {field.name: field.message_type for field in search_pb2.Filter.DESCRIPTOR.fields}
-    assert fields == {each.name: CONDITIONS[each.kind].DESCRIPTOR for each in FILTERED}
+    assert fields == {**{each.name: CONDITIONS[each.kind].DESCRIPTOR for each in FILTERED}, "words": None}
     parameters = {name for each in FILTERED for name in PARAMETERS.get(each.kind, (each.name,))}
-    assert FilterParameters.model_fields.keys() == parameters
+    assert FilterParameters.model_fields.keys() == {*parameters, "words"}
 
 
 def test_facets_come_in_the_order_in_which_the_enumeration_declares_them() -> None:

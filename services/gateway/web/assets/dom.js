@@ -56,6 +56,7 @@ const ICONS = {
   plus: "M12 5v14M5 12h14",
   minus: "M5 12h14",
   external: "M9 5H5v14h14v-4M13 5h6v6M19 5l-9 9",
+  search: "M10.5 17a6.5 6.5 0 100-13 6.5 6.5 0 000 13zM15.5 15.5L20 20",
   undo: "M8 5L4 9l4 4M4 9h9.5a5.5 5.5 0 010 11H9",
   upload: "M12 15V4M7.5 8L12 3.5 16.5 8M4 15v5h16v-5",
 };

@@ -7,19 +7,31 @@ import { labelText, swatch } from "./parts.js";
 const OPEN_AT_FIRST = new Set(["gender", "article_type", "base_colour"]);
 const SHOWN_AT_FIRST = 8;
 const RANGE = ["year_first", "year_last"];
+const WORDS = "words";
 
 /** Returns the filters of an address as pairs of name and value. Skips names that are no filter. */
 export async function filtersOf(parameters) {
   if (!parameters.size) return [];
   const filtered = (await catalogueFacets()).filter((facet) => facet.filtered && facet.kind !== "year");
-  const known = new Set([...filtered.map(({ attribute }) => attribute), ...RANGE]);
+  const known = new Set([...filtered.map(({ attribute }) => attribute), ...RANGE, WORDS]);
   return [...parameters].filter(([name, value]) => value && known.has(name));
 }
 
-/** Returns the address of the list with these filters. */
-export function addressOf(filters) {
-  const query = new URLSearchParams(filters).toString();
+/** Returns the address of the list with these filters, in an order. */
+export function addressOf(filters, order = "") {
+  const query = new URLSearchParams(order ? [...filters, ["order", order]] : filters).toString();
   return query ? `/?${query}` : "/";
+}
+
+/** Returns filters with other words, or without any. */
+export function withWords(filters, words) {
+  const others = without(filters, WORDS);
+  return words ? [...others, [WORDS, words]] : others;
+}
+
+/** Returns the words of filters; an empty text if there are none. */
+export function wordsOf(filters) {
+  return filters.find(([name]) => name === WORDS)?.[1] ?? "";
 }
 
 function without(filters, name, value) {
@@ -29,7 +41,7 @@ function without(filters, name, value) {
 /** Makes a chip for each chosen value; clicking it removes the value. */
 export function chips(filters, paint, change) {
   if (!filters.length) return null;
-  const label = (name, value) => (name === "year_first" ? `From ${value}` : name === "year_last" ? `Until ${value}` : labelText(value));
+  const label = (name, value) => (name === "year_first" ? `From ${value}` : name === "year_last" ? `Until ${value}` : name === WORDS ? `“${value}”` : labelText(value));
   return h(
     "ul.chips",
     { role: "list", aria: { label: "Chosen filters" } },

@@ -1,6 +1,7 @@
 """Page tokens: they lead on, say nothing to callers, and are good for their filter alone."""
 
 import base64
+import dataclasses
 import json
 
 import pytest
@@ -9,15 +10,42 @@ from hypothesis import strategies as st
 
 from services.contract.errors import InvalidInput
 from services.contract.values import Gender
-from services.search.filters.filter import ColourFilter, Filter, GenderFilter, LabelFilter, YearRange
-from services.search.filters.paging import check_page_size, last_id, next_page_token
+from services.search.catalogue.products import Price, Product
+from services.search.filters.filter import ColourFilter, Filter, GenderFilter, LabelFilter, Words, YearRange
+from services.search.filters.order import PARTS, Order, place_of
+from services.search.filters.paging import check_page_size, last_place, next_page_token
 
 BAGS = Filter(sub_category=LabelFilter(any_of=("Bags", "Shoes")), year=YearRange(first=2012))
 
 
 @given(st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=128).filter(str.isprintable))
 def test_a_token_leads_to_the_product_it_was_made_of(product_id: str) -> None:
-    assert last_id(next_page_token(product_id, BAGS), BAGS) == product_id
+    assert last_place(next_page_token((product_id,), BAGS), BAGS) == (product_id,)
+
+
+NAMED = Product(
+    id="p" * 128,
+    gender=Gender.MEN,
+    sub_category="Bags",
+    article_type="Clutches",
+    name="𝔜" * 512,
+    year=2200,
+    price=Price("EUR", 2**63 - 1, 999_999_999),
+)
+
+
+@pytest.mark.parametrize("order", Order)
+@pytest.mark.parametrize("product", [NAMED, dataclasses.replace(NAMED, name=None, year=None, price=None)])
+def test_a_token_leads_to_a_place_in_its_order_alone(order: Order, product: Product) -> None:
+    place = place_of(product, order)
+    assert tuple(map(type, place)) == PARTS[order]
+    token = next_page_token(place, BAGS, order)
+    assert len(token) <= 4096
+    assert last_place(token, BAGS, order) == place
+    for other in set(Order) - {order}:
+        with pytest.raises(InvalidInput) as error:
+            last_place(token, BAGS, other)
+        assert error.value.reason == "PAGE_TOKEN_INVALID"
 
 
 @pytest.mark.parametrize(
@@ -28,27 +56,28 @@ def test_a_token_leads_to_the_product_it_was_made_of(product_id: str) -> None:
         Filter(sub_category=LabelFilter(none_of=("Bags", "Shoes")), year=YearRange(first=2012)),
         Filter(article_type=LabelFilter(any_of=("Bags", "Shoes")), year=YearRange(first=2012)),
         Filter(sub_category=LabelFilter(any_of=("Bags", "Shoes")), year=YearRange(last=2012)),
+        Filter(sub_category=LabelFilter(any_of=("Bags", "Shoes")), year=YearRange(first=2012), words=Words("red")),
     ],
 )
 def test_a_token_of_another_filter_is_refused(other: Filter) -> None:
     with pytest.raises(InvalidInput) as error:
-        last_id(next_page_token("p1", BAGS), other)
+        last_place(next_page_token(("p1",), BAGS), other)
     assert error.value.reason == "PAGE_TOKEN_INVALID"
 
 
 def test_filters_that_ask_for_the_same_share_their_tokens() -> None:
     nothing = Filter(gender=GenderFilter(), base_colour=ColourFilter(), year=YearRange())
-    assert last_id(next_page_token("p1", Filter()), nothing) == "p1"
+    assert last_place(next_page_token(("p1",), Filter()), nothing) == ("p1",)
     turned = Filter(sub_category=LabelFilter(any_of=("Shoes", "Bags")), year=YearRange(first=2012))
-    assert last_id(next_page_token("p1", BAGS), turned) == "p1"
+    assert last_place(next_page_token(("p1",), BAGS), turned) == ("p1",)
     women = Filter(gender=GenderFilter(any_of=(Gender.WOMEN,)))
-    assert last_id(next_page_token("p1", women), women) == "p1"
+    assert last_place(next_page_token(("p1",), women), women) == ("p1",)
 
 
 @given(st.text(max_size=200))
 def test_whatever_is_made_up_is_refused(token: str) -> None:
     with pytest.raises(InvalidInput) as error:
-        last_id(token, Filter())
+        last_place(token, Filter())
     assert error.value.reason == "PAGE_TOKEN_INVALID"
 
 
@@ -56,7 +85,7 @@ def test_whatever_is_made_up_is_refused(token: str) -> None:
 def test_what_only_looks_like_a_token_is_refused(content: object) -> None:
     token = base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
     with pytest.raises(InvalidInput):
-        last_id(token, Filter())
+        last_place(token, Filter())
 
 
 @pytest.mark.parametrize("size", [0, -1, 501])

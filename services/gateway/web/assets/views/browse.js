@@ -3,13 +3,15 @@
 import { listFacets, listProducts } from "../api.js";
 import { catalogueColours, keepingFocus, paintOf } from "../colours.js";
 import { announce, counted, h, icon, wasAborted } from "../dom.js";
-import { addressOf, chips, facetGroups, filtersOf } from "../facets.js";
+import { addressOf, chips, facetGroups, filtersOf, withWords, wordsOf } from "../facets.js";
 import { emptyState, errorState, grid, labelText, productCard, setTitle, skeletonGrid } from "../parts.js";
 import { go } from "../navigation.js";
 import { session } from "../session.js";
 
 const PAGE_SIZE = 24;
 const WALK_AT_MOST = 20;
+const MAX_WORDS = 200;
+const ORDERS = { "": "Catalogue order", name: "Name", price: "Price, low to high", price_descending: "Price, high to low", newest: "Newest" };
 
 // Groups that the shopper has opened stay open from page to page.
 const memory = { open: new Map(), all: new Set() };
@@ -23,6 +25,27 @@ export async function show(outlet, { address, signal }) {
   const heading = h("h1.unseen", { tabIndex: -1 }, "All products");
   const count = h("p.count");
   const chosen = h("div");
+  // The newest filters, for what is typed or chosen meanwhile.
+  let shown = { filters: [], order: "" };
+  const change = (filters, order = shown.order) => void go(addressOf(filters, order));
+  const words = h("input.search-words", { type: "search", name: "words", maxLength: MAX_WORDS, placeholder: "Search", aria: { label: "Search" }, autocomplete: "off" });
+  const search = h(
+    "form.search",
+    {
+      role: "search",
+      on: {
+        submit: (event) => {
+          event.preventDefault();
+          change(withWords(shown.filters, words.value.trim()));
+        },
+        // The cross in the field.
+        search: () => words.value || change(withWords(shown.filters, "")),
+      },
+    },
+    words,
+    h("button.quiet.square", { type: "submit", aria: { label: "Search" } }, icon("search")),
+  );
+  const order = h("select", { aria: { label: "Sort by" }, on: { change: () => change(shown.filters, order.value) } });
   const results = h("div.results", {}, skeletonGrid(12));
   const groups = h("div.facets");
   const sheet = h(
@@ -46,7 +69,7 @@ export async function show(outlet, { address, signal }) {
   outlet.classList.add("browse");
   outlet.append(
     h("aside.sidebar", { aria: { label: "Filters" } }, sheet),
-    h("section.listing", { aria: { label: "Products" } }, heading, h("div.list-head", {}, count, filterButton), chosen, results),
+    h("section.listing", { aria: { label: "Products" } }, heading, search, h("div.list-head", {}, count, h("div.list-actions", {}, order, filterButton)), chosen, results),
   );
   sheet.addEventListener("keydown", (event) => event.key === "Escape" && openSheet(false));
 
@@ -69,16 +92,17 @@ export async function show(outlet, { address, signal }) {
     try {
       await session.ready();
       const filters = await filtersOf(to.searchParams);
+      const wantedOrder = Object.hasOwn(ORDERS, to.searchParams.get("order")) ? to.searchParams.get("order") : "";
       const hidden = [...new Set(session.disliked.flatMap((each) => each.covers))].sort();
       const asked = [...filters, ...hidden.map((colour) => ["excluded_colour", colour])];
       const page = Math.max(1, Number.parseInt(to.searchParams.get("page") ?? "1", 10) || 1);
       const [products, facets, colours] = await Promise.all([
-        productsOf(asked, page, wanted),
+        productsOf(asked, wantedOrder, page, wanted),
         listFacets(asked, { signal: wanted }),
         catalogueColours().catch(() => []),
       ]);
       if (wanted.aborted) return;
-      draw(products, facets, colours, { filters, page: products.page, hidden });
+      draw(products, facets, colours, { filters, order: wantedOrder, page: products.page, hidden });
       if (!quiet) announce(counted(products.total_count, "product"));
     } catch (error) {
       if (wasAborted(error) || wanted.aborted) return;
@@ -89,9 +113,11 @@ export async function show(outlet, { address, signal }) {
     }
   }
 
-  function draw(products, facets, colours, { filters, page, hidden }) {
-    const change = (next) => void go(addressOf(next));
+  function draw(products, facets, colours, { filters, order: by, page, hidden }) {
+    shown = { filters, order: by };
     setTitle(filters.map(([, value]) => labelText(value)).join(", "), page > 1 && `Page ${page}`);
+    if (document.activeElement !== words) words.value = wordsOf(filters);
+    drawOrders(products.products, facets.facets, by);
     count.textContent = counted(products.total_count, "product");
     filterButton.lastChild.textContent = filters.length ? `Filters (${filters.length})` : "Filters";
     keepingFocus(groups, () => groups.replaceChildren(...facetGroups(facets.facets, filters, memory, change)));
@@ -109,8 +135,16 @@ export async function show(outlet, { address, signal }) {
     }
     results.replaceChildren(
       grid(products.products.map((product, index) => productCard(product, { eager: index < 8 })), "Products"),
-      pager(filters, page, products.total_count),
+      pager(filters, by, page, products.total_count),
     );
+  }
+
+  /** Offers the orders that make a difference: few catalogues have prices. */
+  function drawOrders(products, facets, by) {
+    const offered = { "": true, name: true, newest: facets.some(({ kind, values }) => kind === "year" && values.length > 1) };
+    offered.price = offered.price_descending = products.some(({ price }) => price);
+    const names = Object.keys(ORDERS).filter((name) => offered[name] || name === by);
+    order.replaceChildren(...names.map((name) => h("option", { value: name, selected: name === by }, ORDERS[name])));
   }
 
   live = { load };
@@ -126,25 +160,25 @@ export async function update({ address, back }) {
   if (paging && !back) scrollTo(0, 0);
 }
 
-async function productsOf(filters, page, signal) {
-  const key = JSON.stringify(filters);
+async function productsOf(filters, order, page, signal) {
+  const key = JSON.stringify([filters, order]);
   const tokenOf = (number) => (number === 1 ? "" : tokens.get(`${key} ${number}`));
   let at = page;
   while (tokenOf(at) === undefined && at > 1) at -= 1;
   // Each page holds the token of the next, so a deep link fetches the pages before it, unless they are many.
   if (page - at > WALK_AT_MOST) at = page = 1;
   for (;;) {
-    const answer = await listProducts(filters, { pageSize: PAGE_SIZE, pageToken: tokenOf(at), signal });
+    const answer = await listProducts([...filters, ["order", order]], { pageSize: PAGE_SIZE, pageToken: tokenOf(at), signal });
     if (answer.next_page_token) tokens.set(`${key} ${at + 1}`, answer.next_page_token);
     if (at === page || !answer.next_page_token) return { ...answer, page: at };
     at += 1;
   }
 }
 
-function pager(filters, page, total) {
+function pager(filters, order, page, total) {
   const pages = Math.max(1, Math.ceil(total / PAGE_SIZE));
   if (pages === 1) return "";
-  const to = (number) => addressOf(number === 1 ? filters : [...filters, ["page", String(number)]]);
+  const to = (number) => addressOf(number === 1 ? filters : [...filters, ["page", String(number)]], order);
   const link = (number, label, name, shown) =>
     shown
       ? h("a.button.plain", { href: to(number), rel: name === "back" ? "prev" : "next" }, name === "back" ? icon(name) : null, label, name === "next" ? icon(name) : null)
