@@ -34,12 +34,12 @@ def brands(content: bytes) -> tuple[bytes, ...]:
 def is_heic(content: bytes) -> bool:
     """Tells whether a file is a HEIC picture, as Apple's phones take them."""
     named = brands(content)
-    return any(brand in _HEIC_BRANDS for brand in named) and not any(brand in _BRANDS for brand in named)
+    return any(each in _HEIC_BRANDS for each in named) and not any(each in _BRANDS for each in named)
 
 
 def is_avif(content: bytes) -> bool:
     """Tells whether a file is an AVIF picture."""
-    return any(brand in _BRANDS for brand in brands(content))
+    return any(each in _BRANDS for each in brands(content))
 
 
 def read_avif(content: bytes) -> Container:

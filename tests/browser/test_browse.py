@@ -84,6 +84,48 @@ def test_a_brand_narrows_the_list_and_stands_on_the_page_of_its_product(page: Pa
     expect(facts.filter(has_text="Occasion")).to_have_text("OccasionCasual")
 
 
+def test_words_are_searched_for_and_the_address_says_so(page: Page, stocked: Shop) -> None:
+    page.goto(stocked.url)
+    expect(page.locator(".results .card")).to_have_count(FIRST_PAGE)
+    box = page.get_by_role("searchbox", name="Search")
+    box.fill("BLUE t-shirt")
+    box.press("Enter")
+    expect(page.locator(".count")).to_have_text("4 products")
+    assert all(re.search("tshirts.*blue", name) for name in names_of(page))
+    expect(page).to_have_title("BLUE t-shirt · Fashion")
+    choose(page, "Colour", "Navy Blue")
+    expect(page.locator(".count")).to_have_text("2 products")
+    picture(page, f"words-{'phone' if phone(page) else 'desktop'}")
+    page.reload()
+    expect(page.locator(".count")).to_have_text("2 products")
+    expect(box).to_have_value("BLUE t-shirt")
+    page.get_by_role("button", name="Remove “BLUE t-shirt”").click()
+    expect(box).to_have_value("")
+    expect(page.locator(".count")).to_have_text("8 products")
+    box.fill("nothing like it")
+    page.get_by_role("button", name="Search", exact=True).click()
+    expect(page.get_by_role("heading", name="Nothing here")).to_be_visible()
+    page.get_by_role("link", name="Show all products").click()
+    expect(page.locator(".count")).to_have_text("43 products")
+    expect(box).to_have_value("")
+
+
+def test_a_list_is_sorted_over_its_pages(page: Page, stocked: Shop) -> None:
+    page.goto(stocked.url)
+    order = page.get_by_role("combobox", name="Sort by")
+    order.select_option("Name")
+    expect(page).to_have_url(re.compile("order=name"))
+    expect(page.locator(".results .card").first).to_have_attribute("data-product", "odd-markup")
+    expect(page.locator(".results .card").nth(1)).to_have_attribute("data-product", "odd-priced")
+    page.get_by_role("link", name="Next").click()
+    expect(page.locator(".results .card")).to_have_count(43 - FIRST_PAGE)
+    assert "order=name" in page.url
+    choose(page, "Brand", "Harbour")
+    expect(page.locator(".count")).to_have_text("1 product")
+    assert "order=name" in page.url
+    expect(order).to_have_value("name")
+
+
 def test_pages_go_forth_and_back(page: Page, stocked: Shop) -> None:
     page.goto(stocked.url)
     expect(page.locator(".results .card")).to_have_count(FIRST_PAGE)
