@@ -148,6 +148,34 @@ def test_a_line_is_logged_that_names_no_user(tmp_path: Path) -> None:
     assert "ada-lovelace" not in log.getvalue()
 
 
+def test_a_line_says_what_was_asked_and_holds_no_user_and_no_token(tmp_path: Path) -> None:
+    log = io.StringIO()
+    with shop(tmp_path, token_free=True) as found:
+        configure_logging("info", "json", stream=log)
+        http = found.http
+        http.get(
+            "/v1/products/a%2Fb/similar?base_colour=Navy%20Blue&base_colour=Red&user_id=ada-lovelace&access_token=s3cret"
+        )
+        http.get("/v1/products/gone/image?width=240", headers={"Authorization": "Bearer s3cret"})
+        http.post("/v1/similar", json={"product_id": "shirt-1", "limit": 3, "user_id": "ada-lovelace"})
+        http.post("/v1/similar?limit=4", files={"image": b"x"}, data={"user_id": "ada-lovelace", "region": "0,0,1,1"})
+        http.get("/v1/facets?season=Monsoon&page_token=s3cret")
+        http.get(f"/v1/products/{'x' * 3000}")
+        http.get("/healthz")
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    asked = [(line.get("product"), line.get("query")) for line in lines if line["event"] == "request"]
+    assert asked == [
+        ("a/b", "base_colour=Navy%20Blue&base_colour=Red"),
+        ("gone", "width=240"),
+        ("shirt-1", "limit=3"),
+        (None, "limit=4&region=0,0,1,1"),
+        (None, "season=Monsoon"),
+        ("x" * 1000, None),
+    ]
+    assert "ada-lovelace" not in log.getvalue()
+    assert "s3cret" not in log.getvalue()
+
+
 def test_every_answer_is_guarded(catalogue: Shop) -> None:
     for path in ("/v1/products", "/v1/nothing", "/readyz", "/openapi.json", f"/v1/products/{SHIRT}/image"):
         headers = catalogue.http.get(path).headers

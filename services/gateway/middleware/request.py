@@ -3,11 +3,12 @@
 import asyncio
 import re
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import parse_qs, quote, unquote, urlencode
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.concurrency.background import in_background
 from services.concurrency.bounds import Bound
 from services.contract.errors import FashionError, InvalidInput, Overloaded
+from services.gateway.schema.parameters import ListParameters, PhotographParameters
 from services.gateway.schema.problems import PayloadTooLarge, RequestTimeout, problem_response
 from services.serving.request_id import accepted_request_id, request_id_bound
 
@@ -40,6 +42,11 @@ _ESCAPED: Final = re.compile("%(?:2[Ff]|25)")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~%!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{0,5}))?")
 _MAX_HOST_CHARACTERS: Final = 260
 _MAX_PORT: Final = 65_535
+# Neither the user nor parameters that nobody knows, which may hold secrets.
+_LOGGED_PARAMETERS: Final = (
+    PhotographParameters.model_fields.keys() | ListParameters.model_fields.keys() | {"width"}
+) - {"user_id", "page_token"}
+_MAX_LOGGED_CHARACTERS: Final = 1000
 # Limits of reading a refused body.
 _MAX_DISCARDED_BYTES: Final = 128 * 1024 * 1024
 _MAX_DISCARDING_S: Final = 5.0
@@ -102,6 +109,7 @@ class Edge:
                     method=scope["method"],
                     # The pattern, such as /v1/users/{user_id}/…, keeps user ids out of the log.
                     route=exchange.route,
+                    **exchange.question(),
                     status=exchange.status,
                     duration_ms=round((time.perf_counter() - started) * 1000, 1),
                 )
@@ -164,6 +172,18 @@ class _Exchange:
     def route(self) -> str:
         """The route pattern of the path; "" without one."""
         return str(getattr(self._scope.get("route"), "path", ""))
+
+    def question(self) -> dict[str, str]:
+        """Returns what was asked, for the log: the product, and the parameters that name no user."""
+        # Routes set the state where parameters stand in the body.
+        query: Mapping[str, object] = self._scope["state"].get("parameters") or parse_qs(
+            self._scope["query_string"].decode("ascii", errors="replace")[: 4 * _MAX_LOGGED_CHARACTERS]
+        )
+        path_parameters = self._scope.get("path_params", {})
+        product = path_value(path_parameters.get("product_id", "")) or query.get("product_id", "")
+        logged = {name: values for name, values in query.items() if name in _LOGGED_PARAMETERS}
+        fields = {"product": str(product), "query": urlencode(logged, doseq=True, safe=",", quote_via=quote)}
+        return {name: text[:_MAX_LOGGED_CHARACTERS] for name, text in fields.items() if text}
 
     def check_host(self) -> None:
         """Refuses a header Host that names none, which nothing behind this needs to expect.

@@ -77,6 +77,7 @@ def similar_router(backend: Backend, access: Access, settings: GatewaySettings) 
         Parameters of the body replace those of the query.
         """
         parameters, query = await similar_query(request, settings.upload_timeout_s, settings.max_image_bytes)
+        request.state.parameters = parameters.model_dump(mode="json", exclude_unset=True)
         if parameters.user_id is not None:
             access.require(request, parameters.user_id)
         message = conversion.similar_request_to_proto(parameters, query)
