@@ -4,8 +4,8 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -35,11 +35,12 @@ class PhotographedRow:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A row that did not become a product; `reason` is for programs, `message` for people."""
+    """A row that did not become a product; `reason` is for programs, `message` for people, `line` its place."""
 
     id: str
     reason: str
     message: str
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,8 @@ class IngestReport:
         seconds: the whole duration, with reading.
         index_version: the version of the index after the last write; None without a write.
         complete: whether every chosen row has an outcome.
+        deleted: ids of products that left the feed, where the catalogue was brought to it.
+        photographs: how many photographs were downloaded, unchanged and failed; empty where none has a URL.
     """
 
     dataset: DatasetReport
@@ -113,6 +116,8 @@ class IngestReport:
     seconds: float
     index_version: int | None
     complete: bool
+    deleted: tuple[str, ...] = ()
+    photographs: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rows_done(self) -> int:
@@ -205,18 +210,21 @@ class Ingest:
             try:
                 content = self._dataset.photograph(row.id)
             except FashionError as error:
-                yield Failure(row.id, error.reason, error.message)
+                yield self._failure(row, error.reason, error.message)
                 continue
             except Exception as error:
                 # No photograph ends the run of the others, whatever is odd about it.
                 message = f"The photograph cannot be read: {type(error).__name__}: {error}."
-                yield Failure(row.id, "DATASET_FILE_UNREADABLE", message)
+                yield self._failure(row, "DATASET_FILE_UNREADABLE", message)
                 continue
             if len(content) + _ROW_OVERHEAD_BYTES > self._limits.batch_bytes:
                 message = f"The photograph has {len(content):,} bytes, more than a message can carry."
-                yield Failure(row.id, "IMAGE_TOO_LARGE", message)
+                yield self._failure(row, "IMAGE_TOO_LARGE", message)
                 continue
             yield PhotographedRow(row, content)
+
+    def _failure(self, row: Row, reason: str, message: str) -> Failure:
+        return Failure(row.id, reason, message, self._dataset.line_of(row.id))
 
     async def _work(self, batches: Iterator[Sequence[PhotographedRow | Failure]]) -> None:
         while True:
@@ -251,7 +259,7 @@ class Ingest:
                     waiting.append(item)
                     reason = result
                 else:
-                    self._failures.append(Failure(item.row.id, result.reason, result.message))
+                    self._failures.append(self._failure(item.row, result.reason, result.message))
             if reason is None:
                 return
             rows = waiting

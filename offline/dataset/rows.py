@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -22,6 +22,7 @@ from offline.dataset.files import (
 from offline.dataset.table import DELIMITERS, Record, Table
 from services.contract.attributes import BY_NAME, MAX_LABEL_CHARACTERS
 from services.contract.errors import InvalidInput, NotFound
+from services.search.catalogue.products import Price
 
 # Field of a row -> its column in `styles.csv`.
 _COLUMN_OF = {
@@ -45,7 +46,7 @@ MAX_STYLES_BYTES = 1 << 30
 MAX_PHOTOGRAPH_BYTES = 64 << 20
 
 _REQUIRED = ("gender", "masterCategory", "subCategory", "articleType")
-_EMPTY_WORDS = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null"})
+EMPTY_WORDS = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null"})
 _YEARS = range(1900, 2101)
 # Words for a gender in lower-case letters alone, as feeds spell them ("Women's", "male").
 _GENDER_OF: Final = {
@@ -71,7 +72,7 @@ def column_of(columns: Collection[str]) -> dict[str, str]:
     return _COLUMN_OF | {column: column for column in OPTIONAL_COLUMNS if column in columns}
 
 
-FindingKind = Literal["repaired", "dropped", "note"]
+FindingKind = Literal["repaired", "dropped", "left out", "note"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Row:
 
     id: str
     gender: str
-    master_category: str
+    master_category: str | None
     sub_category: str
     article_type: str
     base_colour: str | None
@@ -89,6 +90,11 @@ class Row:
     usage: str | None
     name: str | None
     brand: str | None = None
+    url: str | None = None
+    image_url: str | None = None
+    price: Price | None = None
+    in_stock: bool | None = None
+    parent_id: str | None = None
 
     @property
     def derived_type(self) -> str:
@@ -101,9 +107,9 @@ class Finding:
     """A fault of a row or a photograph, and what was done about it.
 
     Attributes:
-        line: line of `styles.csv` at which the row begins; the header is line 1; 0 for a photograph.
+        line: the row's place in the source, counted from 1 as `DatasetReport.place` says; 0 for a photograph.
         id: the product's id as written; empty where the row has none.
-        kind: "repaired" and "dropped" concern a row; "note" concerns no row.
+        kind: "repaired", "dropped" and "left out" concern a row; "note" concerns no row.
         reason: one sentence for people.
     """
 
@@ -115,21 +121,29 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class DatasetReport:
-    """The outcome of reading a data set, with each row that was repaired or dropped.
+    """The outcome of reading a data set or a feed, with each row that was repaired or dropped.
+
+    Each row that was read is kept, merged, left out or dropped.
 
     Attributes:
-        path: the folder or zip, as the caller named it.
-        encoding: of `styles.csv`, such as "utf-8", "cp1252" or "utf-16-le".
-        delimiter: what stands between its cells: "comma", "semicolon", "tab" or "vertical bar".
-        rows_read: rows in `styles.csv`, without blank lines and header.
+        path: the file, folder or zip, as the caller named it.
+        encoding: of the table, such as "utf-8", "cp1252" or "utf-16-le".
+        delimiter: what stands between its cells: "comma", "semicolon", "tab" or "vertical bar"; empty for other files.
+        rows_read: rows in the table, without blank lines and header.
         rows_kept: rows that became products.
         rows_repaired: rows that became products after a repair.
-        rows_dropped: rows left out.
+        rows_dropped: rows that could not become products.
         photographs: photographs in the data set.
         photographs_without_row: photographs that no row names.
         missing: products without a value, by column.
         dropped_reasons: dropped rows by reason, without the row's own values.
         findings: the faults, by line.
+        layout: what the source was read as, such as "Kaggle" or "Shopify".
+        place: what `Finding.line` counts: "line", "item" or "row".
+        products: products as the shop counts them, variants of one together; 0 where it does not say.
+        rows_merged: rows that say more of other products, such as a second picture.
+        rows_left_out: rows that the shop itself does not offer, such as drafts.
+        complete: whether the source has an end: not cut off, and without rows that hide others.
     """
 
     path: str
@@ -144,6 +158,12 @@ class DatasetReport:
     missing: Mapping[str, int]
     dropped_reasons: Mapping[str, int]
     findings: tuple[Finding, ...]
+    layout: str = "Kaggle"
+    place: str = "line"
+    products: int = 0
+    rows_merged: int = 0
+    rows_left_out: int = 0
+    complete: bool = True
 
     def to_json(self) -> str:
         """Returns the report as JSON, with the attributes as keys."""
@@ -159,14 +179,32 @@ class Dataset:
         rows: tuple[Row, ...],
         report: DatasetReport,
         photograph_names: Mapping[str, str],
-        columns: Collection[str] = COLUMNS,
+        fields: Sequence[str],
+        lines: Mapping[str, int] | None = None,
+        ids_to_keep: Collection[str] = (),
     ) -> None:
+        """Takes what was read.
+
+        Args:
+            files: holds the photographs; closed with the data set.
+            rows: the products.
+            report: what became of the rows of the source.
+            photograph_names: the name of a photograph in `files` by composed product id.
+            fields: the fields of a row that the source has.
+            lines: the place of each product in the source, by id.
+            ids_to_keep: ids of rows that are faulty, but which the shop offers.
+        """
         self.rows = rows
         self.report = report
-        # The fields of a row that the table has a column for.
-        self.fields = tuple(column_of(columns))
+        self.fields = tuple(fields)
+        self.ids_to_keep = frozenset(ids_to_keep)
         self._files = files
+        self._lines = lines or {}
         self._photograph_names = photograph_names
+
+    def line_of(self, product_id: str) -> int:
+        """Returns the place of a product in the source, from 1; 0 where it is unknown."""
+        return self._lines.get(product_id, 0)
 
     def photograph_name(self, product_id: str) -> str:
         """Returns the name of a product's photograph in the data set, such as "images/1163.jpg".
@@ -236,11 +274,10 @@ def open_dataset(path: Path) -> Dataset:
     try:
         photographs = _Photographs(files.photographs())
         table = Table(files.read(STYLES_FILE, MAX_STYLES_BYTES), COLUMNS)
-        rows, report, columns = _read_rows(readable(str(path)), table, photographs)
+        return _read_rows(readable(str(path)), table, photographs, files)
     except BaseException:
         files.close()
         raise
-    return Dataset(files, rows, report, photographs.chosen, columns)
 
 
 class _Photographs:
@@ -278,7 +315,7 @@ class _Photographs:
         if key in self.unread:
             suffixes = ", ".join(PHOTOGRAPH_SUFFIXES)
             lacking = f"no photograph: the name {self.unread[key]} ends in none of {suffixes}"
-        raise _DroppedError(product_id, "no photograph", lacking)
+        raise DroppedError(product_id, "no photograph", lacking)
 
     def notes(self, named: Collection[str]) -> list[Finding]:
         """Returns a finding for each photograph without a use; `named` are the ids of the table, composed."""
@@ -293,9 +330,82 @@ class _Photographs:
         return notes
 
 
-def _read_rows(
-    path: str, table: Table, photographs: _Photographs
-) -> tuple[tuple[Row, ...], DatasetReport, Collection[str]]:
+class Admission:
+    """The rows of a source that become products, and what is done about the others.
+
+    Attributes:
+        rows: the products by id.
+        lines: the place of each in the source, by id.
+        named: the ids of all rows, faulty ones too, composed.
+        findings: the faults so far.
+        reasons: dropped rows by reason.
+    """
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Row] = {}
+        self.lines: dict[str, int] = {}
+        self.named: set[str] = set()
+        self.findings: list[Finding] = []
+        self.reasons: Counter[str] = Counter()
+        self._read = self._repaired = 0
+
+    def admit(self, line: int, repairs: list[str], identify: Callable[[], str], read: Callable[[str], Row]) -> None:
+        """Takes a row in, or notes why it cannot become a product.
+
+        Args:
+            line: its place in the source.
+            repairs: what was repaired; `identify` and `read` add to it.
+            identify: returns its id; raises DroppedError where there is none that can be used.
+            read: reads the row of this id; raises DroppedError where it cannot become a product.
+        """
+        self._read += 1
+        product_id = ""
+        try:
+            product_id = identify()
+            row = read(product_id)
+            if row.id in self.rows:
+                raise DroppedError(row.id, "duplicate id", f"duplicate id {row.id}: the first row with it is kept")
+        except DroppedError as dropped:
+            self._drop(line, dropped.id or product_id, dropped.category, str(dropped))
+            return
+        except Exception as error:
+            # No row ends the reading of the others, whatever is odd about it.
+            self._drop(line, product_id, "unreadable", f"unreadable: {type(error).__name__}: {error}")
+            return
+        self.named.add(composed(row.id))
+        self.rows[row.id] = row
+        self.lines[row.id] = line
+        if repairs:
+            self._repaired += 1
+            self.findings.append(Finding(line, row.id, "repaired", "; ".join(repairs)))
+
+    def report(self, *, fields: Iterable[tuple[str, str]], **facts: Any) -> DatasetReport:
+        """Returns the report.
+
+        Args:
+            fields: the fields of a row that the source has, each with the column that the report names.
+            facts: the attributes of the report that do not follow from the rows.
+        """
+        missing = Counter(
+            column for row in self.rows.values() for field, column in fields if getattr(row, field) is None
+        )
+        return DatasetReport(
+            rows_kept=len(self.rows),
+            rows_repaired=self._repaired,
+            rows_dropped=self._read - len(self.rows),
+            missing=dict(missing),
+            dropped_reasons=dict(self.reasons),
+            **{"rows_read": self._read, "findings": tuple(self.findings), **facts},
+        )
+
+    def _drop(self, line: int, product_id: str, category: str, reason: str) -> None:
+        if product_id:
+            self.named.add(composed(product_id))
+        self.reasons[category] += 1
+        self.findings.append(Finding(line, product_id, "dropped", reason))
+
+
+def _read_rows(path: str, table: Table, photographs: _Photographs, files: DatasetFiles) -> Dataset:
     places = table.positions((*COLUMNS, *OPTIONAL_COLUMNS))
     absent = [column for column in COLUMNS if column not in places]
     if absent:
@@ -305,67 +415,53 @@ def _read_rows(
             reason="DATASET_COLUMNS_MISSING",
             metadata={"columns": ",".join(absent)},
         )
-    findings: list[Finding] = []
-    reasons: Counter[str] = Counter()
-    missing: Counter[str] = Counter()
-    rows: dict[str, Row] = {}
-    named: set[str] = set()
-    read = repaired = 0
+    admission = Admission()
     for record in table:
-        read += 1
         repairs = list(record.repairs)
-        product_id = ""
-        try:
-            cells = _fitted(record, table, places, repairs)
-            product_id = _written_id(cells[places["id"]])
-            named.add(composed(product_id))
+        cells: list[str] = []
+
+        def identify(record: Record = record, repairs: list[str] = repairs, cells: list[str] = cells) -> str:
+            cells += _fitted(record, table, places, repairs)
+            return written_id(cells[places["id"]])
+
+        def read(product_id: str, repairs: list[str] = repairs, cells: list[str] = cells) -> Row:
             row = _row(product_id, {column: cells[place] for column, place in places.items()}, repairs)
-            if product_id in rows:
-                detail = f"duplicate id {product_id}: the first row with it is kept"
-                raise _DroppedError(product_id, "duplicate id", detail)
-            photographs.require(product_id)
-        except _DroppedError as dropped:
-            reasons[dropped.category] += 1
-            findings.append(Finding(record.line, dropped.id, "dropped", str(dropped)))
-            continue
-        except Exception as error:
-            # No row ends the reading of the others, whatever is odd about it.
-            reasons["unreadable"] += 1
-            why = f"unreadable: {type(error).__name__}: {error}"
-            findings.append(Finding(record.line, product_id, "dropped", why))
-            continue
-        rows[row.id] = row
-        if repairs:
-            repaired += 1
-            findings.append(Finding(record.line, row.id, "repaired", "; ".join(repairs)))
-        missing.update(column for field, column in column_of(places).items() if getattr(row, field) is None)
-    notes = photographs.notes(named)
-    twice = [column for column in places if [each.casefold() for each in table.header].count(column.casefold()) > 1]
-    findings += [
-        Finding(1, "", "note", f"the column {column} stands more than once: one of them is read") for column in twice
-    ]
-    return (
-        tuple(rows.values()),
-        DatasetReport(
-            path=path,
-            encoding=f"{table.encoding} and cp1252" if table.lines_by_fallback else table.encoding,
-            delimiter=DELIMITERS[table.delimiter],
-            rows_read=read,
-            rows_kept=len(rows),
-            rows_repaired=repaired,
-            rows_dropped=read - len(rows),
-            photographs=len(photographs.chosen),
-            photographs_without_row=len(photographs.chosen.keys() - named),
-            missing=dict(missing),
-            dropped_reasons=dict(reasons),
-            findings=(*findings, *notes),
-        ),
-        tuple(places),
+            if product_id not in admission.rows:
+                photographs.require(product_id)
+            return row
+
+        admission.admit(record.line, repairs, identify, read)
+    notes = photographs.notes(admission.named)
+    fields = column_of(places)
+    report = admission.report(
+        fields=list(fields.items()),
+        path=path,
+        encoding=encoding_of(table),
+        delimiter=DELIMITERS[table.delimiter],
+        photographs=len(photographs.chosen),
+        photographs_without_row=len(photographs.chosen.keys() - admission.named),
+        findings=(*admission.findings, *columns_twice(table, places), *notes),
     )
+    return Dataset(files, tuple(admission.rows.values()), report, photographs.chosen, tuple(fields), admission.lines)
 
 
-class _DroppedError(Exception):
-    """A row that cannot be a product."""
+def encoding_of(table: Table) -> str:
+    """Returns the encodings of a table for people."""
+    return f"{table.encoding} and cp1252" if table.lines_by_fallback else table.encoding
+
+
+def columns_twice(table: Table, columns: Iterable[str]) -> list[Finding]:
+    """Returns a finding for each of some columns that stands more than once."""
+    folded = [each.casefold() for each in table.header]
+    return [
+        Finding(1, "", "note", f"the column {column} stands more than once: one of them is read")
+        for column in columns
+        if folded.count(column.casefold()) > 1
+    ]
+
+
+class DroppedError(Exception):
+    """A row that cannot become a product; `category` is its reason without the row's own values."""
 
     def __init__(self, product_id: str, category: str, detail: str | None = None) -> None:
         super().__init__(detail or category)
@@ -381,7 +477,7 @@ def _fitted(record: Record, table: Table, places: Mapping[str, int], repairs: li
         if any(places[column] >= len(cells) for column in ("id", *_REQUIRED)):
             product_id = cells[places["id"]] if places["id"] < len(cells) else ""
             detail = f"too few fields: {len(cells)} of {width}"
-            raise _DroppedError(_written_id(product_id), "too few fields", detail)
+            raise DroppedError(written_id(product_id), "too few fields", detail)
         repairs.append(f"{len(cells)} of {width} fields: the others taken as empty")
         return [*cells, *[""] * -surplus]
     if surplus > 0 and not any(cell.strip() for cell in cells[width:]):
@@ -395,36 +491,36 @@ def _fitted(record: Record, table: Table, places: Mapping[str, int], repairs: li
     return cells
 
 
-def _written_id(cell: str) -> str:
+def written_id(cell: str) -> str:
     """Returns the id in a cell, without white space and invisible characters around it; empty where there is none."""
     product_id = cell.strip().strip(_INVISIBLE).strip()
-    if product_id in _EMPTY_WORDS:
+    if product_id in EMPTY_WORDS:
         return ""
     if _CONTROL.search(product_id) or len(product_id) > MAX_LABEL_CHARACTERS:
         shown = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", product_id)[:MAX_LABEL_CHARACTERS]
         detail = f"unusable id: more than {MAX_LABEL_CHARACTERS} characters, or a control character among them"
-        raise _DroppedError(shown, "unusable id", detail)
+        raise DroppedError(shown, "unusable id", detail)
     return product_id
 
 
 def _row(product_id: str, cells: Mapping[str, str], repairs: list[str]) -> Row:
     if not product_id:
-        raise _DroppedError("", "no id")
+        raise DroppedError("", "no id")
     fields: dict[str, Any] = {"id": product_id}
     for field, column in column_of(cells).items():
         if field == "id":
             continue
-        text = _clean(cells[column], column, repairs)
-        fields[field] = None if text in _EMPTY_WORDS else text
+        text = clean(cells[column], column, repairs)
+        fields[field] = None if text in EMPTY_WORDS else text
         if fields[field] is None and column in _REQUIRED:
-            raise _DroppedError(product_id, f"no {column}")
+            raise DroppedError(product_id, f"no {column}")
         if field != "year" and len(text) > (limit := BY_NAME[field].max_characters):
             fields[field] = _shortened(product_id, column, text, limit, repairs)
     fields["gender"] = _gender(product_id, cells["gender"], fields["gender"], repairs)
-    return Row(**{**fields, "year": _year(fields["year"], repairs)})
+    return Row(**{**fields, "year": year_of(fields["year"], repairs)})
 
 
-def _clean(cell: str, column: str, repairs: list[str]) -> str:
+def clean(cell: str, column: str, repairs: list[str]) -> str:
     """Returns the text of a cell in one line, without control characters."""
     text = cell.strip().strip(_INVISIBLE).strip()
     if len(parts := _LINE_BREAKS.split(text)) > 1:
@@ -443,7 +539,7 @@ def _shortened(product_id: str, column: str, text: str, limit: int, repairs: lis
     """Returns what is left of a text that is longer than a product can hold; a label is whole or left out."""
     too_long = f"{column} has {len(text):,} characters, more than {limit}"
     if column in _REQUIRED:
-        raise _DroppedError(product_id, f"too long {column}", too_long)
+        raise DroppedError(product_id, f"too long {column}", too_long)
     if column == "productDisplayName":
         repairs.append(f"{too_long}: cut off")
         return text[:limit].strip()
@@ -457,12 +553,13 @@ def _gender(product_id: str, cell: str, text: str, repairs: list[str]) -> str:
     gender = _GENDER_OF.get(re.sub(r"[^a-z]", "", text.casefold()))
     if gender is None:
         known = ", ".join(GENDERS)
-        raise _DroppedError(product_id, "unknown gender", f"unknown gender {text!r}: not one of {known}")
+        raise DroppedError(product_id, "unknown gender", f"unknown gender {text!r}: not one of {known}")
     repairs.append(f"gender {cell!r}: read as {gender}")
     return gender
 
 
-def _year(text: str | None, repairs: list[str]) -> int | None:
+def year_of(text: str | None, repairs: list[str]) -> int | None:
+    """Returns a year; None, and a repair, where the text is none."""
     if text is None:
         return None
     digits = text.removesuffix(".0")  # pandas writes years as floats where some are empty

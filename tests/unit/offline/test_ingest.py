@@ -138,7 +138,9 @@ async def test_the_report_names_rows_dropped_and_refused(folder: Path) -> None:
     }
     assert document["dataset"]["rows_read"] == 12
     assert (document["created"], document["complete"]) == (9, True)
-    assert document["failures"] == [{"id": "7", "reason": "IMAGE_UNREADABLE", "message": "The image is truncated."}]
+    assert document["failures"] == [
+        {"id": "7", "reason": "IMAGE_UNREADABLE", "message": "The image is truncated.", "line": 9}
+    ]
 
 
 async def test_a_photograph_that_cannot_be_read_fails_alone(folder: Path) -> None:
