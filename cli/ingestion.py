@@ -20,7 +20,7 @@ from rich.text import Text
 
 from cli.output import plain_table
 from fashion.v1 import search_pb2, types_pb2
-from offline.dataset.rows import Dataset, Row
+from offline.dataset.rows import Dataset, DatasetReport, Row
 from offline.ingest import BatchOutcome, Ingest, IngestLimits, IngestReport, PhotographedRow, Written
 from services.contract.errors import FashionError
 from services.contract.values import Gender
@@ -28,7 +28,14 @@ from services.serving.conversion import gender_to_proto
 from services.serving.status import category_of
 
 if TYPE_CHECKING:
+    from offline.feeds.photographs import Downloads
+    from offline.feeds.sync import SyncPlan
     from services.clients.search import SearchClient
+
+# The server takes at most this many ids per call, and lists as many products.
+_AT_ONCE = 500
+
+_KAGGLE = "Kaggle"
 
 _OUTCOMES = {
     search_pb2.UPSERT_OUTCOME_CREATED: Written.CREATED,
@@ -53,8 +60,12 @@ class SearchWriter:
 
 def product_row(item: PhotographedRow) -> search_pb2.ProductRow:
     """Returns a row as the search service takes it; unknown attributes stay absent."""
-    product = types_pb2.Product(**{**asdict(item.row), "gender": gender_to_proto(Gender(item.row.gender))})
-    return search_pb2.ProductRow(product=product, image=types_pb2.Image(content=item.photograph))
+    return search_pb2.ProductRow(product=product_of(item.row), image=types_pb2.Image(content=item.photograph))
+
+
+def product_of(row: Row) -> types_pb2.Product:
+    """Returns the attributes of a row; unknown ones stay absent."""
+    return types_pb2.Product(**{**asdict(row), "gender": gender_to_proto(Gender(row.gender))})
 
 
 def _result(result: search_pb2.UpsertResult) -> Written | FashionError:
@@ -72,6 +83,7 @@ async def run(
     limits: IngestLimits | None = None,
     to: Console,
     keep: Callable[[IngestReport], None] = lambda report: None,
+    downloads: "Downloads | None" = None,
 ) -> IngestReport:
     """Sends rows of a data set under a progress bar.
 
@@ -82,6 +94,7 @@ async def run(
         limits: how much to send at once.
         to: the console for the bar.
         keep: takes the report in the end, also after a failure or an interruption.
+        downloads: what downloads the photographs, for the bar.
 
     Raises:
         FashionError: the server refused a whole batch, or stayed unavailable through all attempts.
@@ -90,7 +103,7 @@ async def run(
         task = progress.add_task("Ingesting", total=len(rows), hint="")
 
         def on_progress(done: int) -> None:
-            progress.update(task, completed=done, hint="")
+            progress.update(task, completed=done, hint="" if downloads is None else _downloads_hint(downloads))
 
         def on_retry(error: FashionError, delay_s: float) -> None:
             progress.update(task, hint=f"{error.reason}: again in {delay_s:.0f} s")
@@ -107,6 +120,61 @@ async def run(
             return await work.run()
         finally:
             keep(work.report())
+
+
+async def catalogue(client: "SearchClient") -> dict[str, types_pb2.Product]:
+    """Returns all products of the catalogue by id.
+
+    Raises:
+        FashionError: the server does not answer.
+    """
+    products: dict[str, types_pb2.Product] = {}
+    token = ""
+    while True:
+        page = await client.list_products(None, page_size=_AT_ONCE, page_token=token)
+        products |= {product.id: product for product in page.products}
+        token = page.next_page_token
+        if not token:
+            return products
+
+
+async def delete(client: "SearchClient", product_ids: Sequence[str]) -> tuple[str, ...]:
+    """Deletes products, and returns the ids of those that were there.
+
+    Raises:
+        FashionError: the server does not answer.
+    """
+    deleted: list[str] = []
+    for start in range(0, len(product_ids), _AT_ONCE):
+        response = await client.delete_products(product_ids[start : start + _AT_ONCE])
+        deleted += [result.product_id for result in response.results if result.status.code == 0]
+    return tuple(deleted)
+
+
+def compared(
+    known: Mapping[str, types_pb2.Product], rows: Sequence[Row], fields: Sequence[str]
+) -> tuple[dict[str, object], list[tuple[str, object]]]:
+    """Returns the products of a catalogue and of a source by what the source has of them."""
+
+    def part(product: types_pb2.Product) -> tuple[object, ...]:
+        return tuple(
+            getattr(product, name) if not _has_presence(name) or product.HasField(name) else None for name in fields
+        )
+
+    return (
+        {product_id: part(product) for product_id, product in known.items()},
+        [(row.id, part(product_of(row))) for row in rows],
+    )
+
+
+def _has_presence(name: str) -> bool:
+    return types_pb2.Product.DESCRIPTOR.fields_by_name[name].has_presence
+
+
+def _downloads_hint(downloads: "Downloads") -> str:
+    counts = downloads.counts
+    parts = [f"{counts.done:,} photographs, {counts.received_bytes / 1e6:,.0f} MB"]
+    return ", ".join([*parts, f"{counts.failed:,} failed"] if counts.failed else parts)
 
 
 class _RateColumn(ProgressColumn):
@@ -166,12 +234,15 @@ def print_report(to: Console, report: IngestReport, *, show: int = 10) -> None:
         ("rows read", f"{read.rows_read:,} of {read.path}"),
         ("  repaired", f"{read.rows_repaired:,}"),
         ("  dropped", _with_reasons(read.rows_dropped, read.dropped_reasons)),
+        *([("  left out", f"{read.rows_left_out:,} that the shop does not offer")] if read.rows_left_out else []),
+        *([("  merged", f"{read.rows_merged:,} that say more of others")] if read.rows_merged else []),
         ("rows chosen", f"{report.rows_chosen:,}"),
         ("  created", f"{report.created:,}"),
         ("  updated", f"{report.updated:,}"),
         ("  unchanged", f"{report.unchanged:,}"),
         ("  refused", _with_reasons(len(report.failures), _counted(report))),
-        ("photographs", f"{read.photographs:,}, {read.photographs_without_row:,} of them named by no row"),
+        *([("deleted", f"{len(report.deleted):,} that left the source")] if report.deleted else []),
+        ("photographs", _photographs(report)),
         ("time", _duration(report)),
     ]
     if not report.complete:
@@ -179,11 +250,15 @@ def print_report(to: Console, report: IngestReport, *, show: int = 10) -> None:
     to.print()
     to.print(plain_table([("Ingest", {}), ("", {"no_wrap": False, "overflow": "fold"})], facts))
     _print_findings(to, report, "dropped", "Dropped", show)
+    _print_findings(to, report, "left out", "Left out", show)
     _print_findings(to, report, "repaired", "Repaired", show)
+    if read.layout != _KAGGLE:
+        _print_findings(to, report, "note", "Notes", show)
     if report.failures and show:
         to.print(f"\nRefused (first {min(show, len(report.failures))} of {len(report.failures):,}):")
         for failure in report.failures[:show]:
-            to.print(f"  {failure.id}: {failure.message} ({failure.reason})", markup=False, soft_wrap=True)
+            place = f"{read.place} {failure.line}, " if failure.line else ""
+            to.print(f"  {place}{failure.id}: {failure.message} ({failure.reason})", markup=False, soft_wrap=True)
 
 
 def _print_findings(to: Console, report: IngestReport, kind: str, heading: str, show: int) -> None:
@@ -193,7 +268,64 @@ def _print_findings(to: Console, report: IngestReport, kind: str, heading: str, 
     to.print(f"\n{heading} (first {min(show, len(findings))} of {len(findings):,}):")
     for finding in findings[:show]:
         name = finding.id or "no id"
-        to.print(f"  line {finding.line}, {name}: {finding.reason}", markup=False, soft_wrap=True)
+        place = f"{report.dataset.place} {finding.line}, {name}: " if finding.line else ""
+        to.print(f"  {place}{finding.reason}", markup=False, soft_wrap=True)
+
+
+def _photographs(report: IngestReport) -> str:
+    read, counts = report.dataset, report.photographs
+    if not counts:
+        return f"{read.photographs:,}, {read.photographs_without_row:,} of them named by no row"
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "0"
+
+
+def source_line(read: DatasetReport) -> str:
+    """Returns what a source is in one line, such as "Shopify, 1,204 rows, 310 products, 912 variants"."""
+    counts = [(read.rows_read, "rows"), (read.products, "products"), (read.rows_kept, "variants")]
+    if not read.products:
+        counts = [(read.rows_read, "rows"), (read.rows_kept, "products")]
+    elif read.products == read.rows_kept:
+        counts.pop()
+    named = ", ".join(f"{count:,} {name if count != 1 else name.removesuffix('s')}" for count, name in counts)
+    return f"{read.layout}, {named}" + ("" if read.complete else "; it is cut off")
+
+
+def reasons_line(read: DatasetReport) -> str:
+    """Returns why no row became a product."""
+    reasons = {**read.dropped_reasons, **({"left out by the shop": read.rows_left_out} if read.rows_left_out else {})}
+    return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items()) or "there is none"
+
+
+def empty_report(read: DatasetReport) -> IngestReport:
+    """Returns the report on a source without a product."""
+    return IngestReport(read, 0, 0, 0, 0, (), 0.0, None, complete=True)
+
+
+def changes_document(changes: "SyncPlan") -> dict[str, Any]:
+    """Returns what would happen as a JSON document."""
+    return asdict(changes)
+
+
+def print_changes(to: Console, changes: "SyncPlan", read: DatasetReport, *, show: int = 10) -> None:
+    """Prints what an ingest would do, and the first rows that it would leave out."""
+    facts = [
+        ("create", _with_examples(changes.created, show)),
+        ("change", _with_examples(changes.changed, show)),
+        ("leave", f"{len(changes.same):,} with the same attributes, unless a photograph changed"),
+        ("delete", _with_examples(changes.deleted, show)),
+        ("drop", _with_reasons(read.rows_dropped, read.dropped_reasons)),
+        ("leave out", f"{read.rows_left_out:,}"),
+    ]
+    to.print()
+    to.print(plain_table([("Would", {}), ("", {"no_wrap": False, "overflow": "fold"})], facts))
+    report = empty_report(read)
+    for kind, heading in (("dropped", "Dropped"), ("left out", "Left out"), ("repaired", "Repaired")):
+        _print_findings(to, report, kind, heading, show)
+
+
+def _with_examples(ids: Sequence[str], show: int) -> str:
+    named = ", ".join(ids[:show]) + (", …" if len(ids) > show else "")
+    return f"{len(ids):,}: {named}" if ids and show else f"{len(ids):,}"
 
 
 def _with_reasons(count: int, reasons: Mapping[str, int]) -> str:

@@ -1,0 +1,159 @@
+"""The draft of a mapping: the columns and words of a feed, counted, and what each becomes; it runs as it is."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from offline.feeds import values
+from offline.feeds.categories import category_of
+from offline.feeds.feed import Feed
+from services.search.filters.colours import without_family
+
+_MAX_WORDS = 500
+_MAX_EXAMPLE = 40
+_HEADINGS = {
+    "genders": "Words -> gender: Men, Women, Boys, Girls or Unisex.",
+    "colours": "Words -> colours; dislikes and facets go by families such as Blue, Grey and Multi.",
+    "categories": "Category paths -> [master category, subCategory, article type]; the first may be left out.",
+    "availability": "Words -> whether a product can be bought now.",
+}
+
+
+def draft(feed: Feed) -> str:
+    """Returns a mapping in TOML that says of a feed what is read without one.
+
+    A line that begins with "#" changes nothing: what is not understood, or what other columns tell better.
+    """
+    lines = [
+        f"# {_comment(feed.path.name)}: {feed.summary}",
+        f"# Use it with: fashion ingest {_comment(feed.path.name)} --mapping FILE",
+        f"format = {_text(feed.layout.name)}",
+        "",
+        *_columns(feed),
+        "",
+        *_constants(feed),
+    ]
+    for table, entries in (
+        ("genders", _genders(feed)),
+        ("colours", _colours(feed)),
+        ("categories", _categories(feed)),
+        ("availability", _availability(feed)),
+    ):
+        lines += ["", f"# {_HEADINGS[table]}", f"[{table}]", *entries]
+    return "\n".join(lines) + "\n"
+
+
+def _columns(feed: Feed) -> Iterator[str]:
+    yield "# Field -> columns of the source: of several, the first that has a value."
+    yield '# "{column}" makes a template, as in'
+    yield '# url = "https://shop.example/products/{Handle}"'
+    yield "[columns]"
+    for name in feed.layout.aliases:
+        columns = feed.columns.of.get(name)
+        if columns is None:
+            continue
+        filled = [item.first(name) for item in feed.items if item.first(name)]
+        example = f", such as {_text(_shortened(filled[0]))}" if filled else ""
+        shown = ", ".join(map(_text, columns))
+        yield f"{name} = [{shown}]  # {len(filled):,} of {len(feed.items):,} rows{_comment(example)}"
+    used = {column for columns in feed.columns.of.values() for column in columns}
+    lacking = [
+        name for name in ("gender", "colour", "brand", "price", "image", "category") if name not in feed.columns.of
+    ]
+    for name in lacking:
+        if not any(item.first(name) for item in feed.items):
+            yield f'# {name} = ["…"]  # no column is known to hold it'
+    unused = [column for column in feed.header if column.strip() and column not in used]
+    if unused:
+        yield f"# Not used: {_comment(', '.join(unused))}"
+
+
+def _constants(feed: Feed) -> Iterator[str]:
+    yield "# Values for products that have none."
+    yield "[constants]"
+    prices = [item.first("price") for item in feed.items if item.first("price")]
+    without = sum(values.price(each) is None and values.price(each, "EUR") is not None for each in prices)
+    if without and "currency" not in feed.columns.of:
+        yield f'# currency = "EUR"  # {without:,} prices name none, and are left out without one'
+    yield '# gender = "Women"'
+    yield '# age_group = "adult"'
+
+
+def _counted(words: Iterable[str]) -> list[tuple[str, int]]:
+    """Returns words with their number, the most frequent first; spellings that count as one together."""
+    spelt: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for word in words:
+        plain = " ".join(word.split())
+        if values.key(plain):
+            counts[spelt.setdefault(values.key(plain), plain)] += 1
+    return counts.most_common(_MAX_WORDS)
+
+
+def _entry(word: str, meaning: str | None, count: int, why: str = "", instead: str = "") -> str:
+    if meaning is None:
+        return f"# {_text(word)} = {instead}  # {count:,} rows: {why}"
+    return f"{_text(word)} = {meaning}  # {count:,} {'row' if count == 1 else 'rows'}{why and ': ' + why}"
+
+
+def _genders(feed: Feed) -> Iterator[str]:
+    for word, count in _counted(item.first("gender") for item in feed.items):
+        gender = values.gender_of_word(word)
+        if gender is None and len(named := values.genders_in(word)) == 1:
+            gender = named.pop()
+        yield _entry(word, gender and _text(gender), count, "" if gender else "not understood", '"Women"')
+
+
+def _colours(feed: Feed) -> Iterator[str]:
+    for word, count in _counted(values.plain_text(item.first("colour")) for item in feed.items):
+        colour = values.colour(word)
+        if without_family([colour]):
+            yield _entry(word, None, count, "of no family, kept as it is", '"Grey"')
+        else:
+            yield _entry(word, _text(colour), count)
+
+
+def _categories(feed: Feed) -> Iterator[str]:
+    paths = [path for item in feed.items for path in item.values.get("category", ())]
+    counts = Counter(" ".join(values.plain_text(path).split()) for path in paths)
+    names: Mapping[str, set[str]] = {path: set() for path in counts}
+    for item in feed.items:
+        for path in item.values.get("category", ()):
+            category = category_of([path], values.plain_text(item.first("name")))
+            if category is not None:
+                names[" ".join(values.plain_text(path).split())].add(category.article_type)
+    for path, count in counts.most_common(_MAX_WORDS):
+        category = category_of([path])
+        if category is None or names[path] - {category.article_type}:
+            shown = sorted(names[path])
+            why = f"names say more: {_comment(', '.join(shown[:5]))}" if shown else "says no article type"
+            yield _entry(path, None, count, why, '["Apparel", "Topwear", "Tshirts"]')
+            continue
+        parts = [part for part in (category.master_category, category.sub_category, category.article_type) if part]
+        why = "" if category.known else "the shop's own words, which the model was not trained on"
+        yield _entry(path, f"[{', '.join(map(_text, parts))}]", count, why)
+
+
+def _availability(feed: Feed) -> Iterator[str]:
+    said = feed.items if "availability" in feed.columns.of else ()
+    for word, count in _counted(item.first("availability") for item in said):
+        known = values.in_stock(word)
+        if known is None and values.has_stock(word) is not None:
+            continue
+        yield _entry(
+            word, None if known is None else str(known).lower(), count, "not understood" * (known is None), "true"
+        )
+
+
+def _text(text: str) -> str:
+    """Returns a string of TOML; JSON's are but for the character Delete."""
+    return json.dumps(re.sub(r"[\x00-\x1f\x7f]", " ", text), ensure_ascii=False)
+
+
+def _comment(text: str) -> str:
+    return re.sub(r"[\x00-\x1f\x7f\u0085\u2028\u2029]", " ", text)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_EXAMPLE else f"{text[:_MAX_EXAMPLE]}…"

@@ -1,0 +1,474 @@
+"""The layouts of feeds: how each is recognised, which columns it has, and how its rows become products."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal
+
+from offline.dataset.table import Record
+from offline.feeds.values import key
+
+Verdict = Literal["product", "merged", "left out"]
+
+# Field -> names of its columns, the most telling first, whatever their case, accents and marks. A field that may have
+# several values takes the first column that has one; `category` takes all.
+COLUMNS_OF: Final = MappingProxyType(
+    {
+        "id": (
+            "id", "sku", "variant_sku", "product_id", "item_id", "offer_id", "article_number", "article_id",
+            "artikelnummer", "artikel_nr", "artnr", "produkt_id", "référence", "reference", "referencia", "codice",
+            "artikelcode", "product_code", "code", "uid", "gtin", "ean",
+        ),
+        "name": (
+            "title", "name", "product_name", "productdisplayname", "product_title", "produktname", "artikelname",
+            "bezeichnung", "titel", "nom", "titre", "nombre", "título", "nome", "titolo", "naam",
+        ),
+        "category": (
+            "product_type", "category_path", "categories", "category", "product_category", "google_product_category",
+            "google shopping / google product category", "type", "kategorie", "kategorien", "kategoriepfad",
+            "produkttyp", "warengruppe", "catégorie", "catégories", "categoría", "categorías", "categoria",
+            "categorie", "fb_product_category", "department", "tags_category",
+        ),
+        "master_category": ("master_category",),
+        "sub_category": ("sub_category",),
+        "article_type": ("article_type",),
+        "gender": (
+            "gender", "target_gender", "google shopping / gender", "geschlecht", "genre", "sexe", "género", "sexo",
+            "genere", "geslacht", "sex",
+        ),
+        "age_group": ("age_group", "google shopping / age group", "altersgruppe", "age"),
+        "colour": (
+            "base_colour", "base_color", "colour", "color", "main_colour", "main_color", "colour_name", "color_name",
+            "color (product.metafields.shopify.color-pattern)", "farbe", "grundfarbe", "couleur", "colore", "kleur",
+        ),
+        "brand": (
+            "brand", "brands", "vendor", "manufacturer", "marke", "marken", "hersteller", "marque", "marca", "merk",
+            "designer", "brand_name", "brand.name",
+        ),
+        "season": ("season", "saison", "temporada", "stagione", "seizoen"),
+        "year": ("year", "jahr", "année", "año", "anno", "jaar"),
+        "usage": ("usage", "occasion", "anlass"),
+        "url": (
+            "link", "url", "product_url", "canonical_url", "permalink", "product_link", "deeplink", "produkt_url",
+            "handle_url", "external_url",
+        ),
+        "image": (
+            "image_link", "image_url", "image", "images", "image_src", "picture", "photo", "photograph", "bild",
+            "bilder", "bild_url", "image_1", "main_image", "main_image_url", "picture_url", "images.src", "image.src",
+            "image.url", "images.url", "imagen", "immagine", "afbeelding", "photo_url", "thumbnail",
+        ),
+        "price": (
+            "price", "regular_price", "list_price", "price.amount", "price.value", "preis", "verkaufspreis", "prix",
+            "precio", "prezzo", "prijs", "rrp", "uvp",
+        ),
+        "sale_price": (
+            "sale_price", "special_price", "offer_price", "discounted_price", "angebotspreis", "aktionspreis",
+            "prix_promo", "precio_oferta", "prezzo_scontato", "actieprijs",
+        ),
+        "sale_dates": ("sale_price_effective_date",),
+        "currency": (
+            "currency", "currency_code", "price.currency", "price.currency_code", "währung", "devise", "moneda",
+            "valuta",
+        ),
+        "availability": (
+            "availability", "in_stock", "is_in_stock", "stock_status", "available", "verfügbarkeit", "disponibilité",
+            "disponibilidad", "disponibilità", "beschikbaarheid", "vorrätig", "lieferbar",
+        ),
+        "stock": ("stock", "quantity", "inventory", "stock_quantity", "qty", "inventory_quantity", "bestand", "lager"),
+        "parent": ("item_group_id", "parent_id", "parent_sku", "group_id", "style_id", "parent", "model_id"),
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A row of a source in the fields of `COLUMNS_OF`.
+
+    Attributes:
+        line: its place in the source.
+        values: its cells by field; `category` has a value per path.
+        repairs: what was odd about it.
+        verdict: "merged" rows say more of others; those "left out" the shop does not offer.
+        left_out_for: why it is left out.
+        product: what its shop counts it to; variants of a product share it.
+        fault: why it cannot be read at all.
+    """
+
+    line: int
+    values: Mapping[str, Sequence[str]]
+    repairs: tuple[str, ...] = ()
+    verdict: Verdict = "product"
+    left_out_for: str = ""
+    product: str = ""
+    fault: str = ""
+
+    def first(self, name: str) -> str:
+        """Returns the first value of a field; empty where it has none."""
+        return next(iter(self.values.get(name, ())), "")
+
+
+class Columns:
+    """Which columns of a source hold which field."""
+
+    def __init__(
+        self,
+        header: Sequence[str],
+        aliases: Mapping[str, Sequence[str]],
+        own: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """Takes the names of the columns.
+
+        Args:
+            header: the columns of the source.
+            aliases: names of columns by field.
+            own: the shop's own columns by field, which stand for the names; a text with "{column}" is a template.
+        """
+        self.names = tuple(header)
+        self.places = {key(_plain(name)): place for place, name in reversed(list(enumerate(header)))}
+        self._exact = {name: place for place, name in reversed(list(enumerate(header)))}
+        self.of: dict[str, list[str]] = {}
+        for name in {*aliases, *(own or {})}:
+            columns = (own or {}).get(name)
+            if columns is None:
+                alike = (self.places.get(key(_plain(alias))) for alias in aliases[name])
+                columns = [header[place] for place in dict.fromkeys(alike) if place is not None]
+            if columns:
+                self.of[name] = list(columns)
+
+    def place(self, column: str) -> int | None:
+        """Returns the place of a column, whatever its case, accents and marks; None where the source lacks it."""
+        return self._exact.get(column, self.places.get(key(_plain(column))))
+
+    def value(self, record: Record, column: str) -> str:
+        """Returns a cell, or what a template makes of cells; empty where the row or the source lacks it."""
+        if "{" in column:
+            parts = re.findall(r"\{([^{}]+)\}", column)
+            cells = {part: self.value(record, part) for part in parts}
+            return re.sub(r"\{([^{}]+)\}", lambda part: cells[part[1]], column) if all(cells.values()) else ""
+        place = self.place(column)
+        return record.cells[place].strip() if place is not None and place < len(record.cells) else ""
+
+    def values(self, record: Record) -> dict[str, list[str]]:
+        """Returns the cells of a row by field, without empty ones."""
+        by_field = ((name, [self.value(record, column) for column in columns]) for name, columns in self.of.items())
+        return {name: own for name, cells in by_field if (own := [cell for cell in cells if cell])}
+
+
+def _plain(name: str) -> str:
+    """Returns a column's name without Google's prefix and what templates of its sheets add in brackets."""
+    return name.strip().removeprefix("g:")
+
+
+Reader = Callable[[Iterable[Record], Columns], Iterator[Item]]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A layout of feeds.
+
+    Attributes:
+        name: as `--format` names it.
+        title: as people name it.
+        recognise: tells whether a header, and the first rows below it, are of this layout.
+        aliases: names of columns by field.
+        read: makes items of rows.
+    """
+
+    name: str
+    title: str
+    recognise: Callable[[Sequence[str], Sequence[Record]], bool]
+    aliases: Mapping[str, Sequence[str]]
+    read: Reader
+
+
+def _has(*groups: str) -> Callable[[Sequence[str], Sequence[Record]], bool]:
+    """Recognises a header that has a column of each group; a group names columns that mean the same."""
+
+    def recognise(header: Sequence[str], rows: Sequence[Record]) -> bool:
+        known = {key(_plain(name)) for name in header}
+        return all(any(key(name) in known for name in group.split("|")) for group in groups)
+
+    return recognise
+
+
+def _rows(records: Iterable[Record], columns: Columns) -> Iterator[Item]:
+    """Reads a row as a product."""
+    for record in records:
+        values = columns.values(record)
+        fault = "; ".join(record.repairs) if not values and record.repairs else ""
+        product = next(iter(values.get("parent", ()) or values.get("id", ())), f"{record.line}")
+        yield Item(record.line, values, record.repairs, product=product, fault=fault)
+
+
+_SHOPIFY: Final = MappingProxyType(
+    {
+        **COLUMNS_OF,
+        "id": ("variant sku", "sku"),
+        "name": ("title",),
+        "category": (
+            "type", "product category", "standard product type", "custom product type",
+            "google shopping / google product category",
+        ),
+        "image": ("variant image", "variant image url"),
+        "first_image": ("image src", "product image url"),
+        "image_position": ("image position",),
+        "price": ("variant price", "price"),
+        "sale_price": (),
+        "url": (),
+        "stock": ("variant inventory qty", "inventory quantity"),
+        "availability": (),
+        "parent": (),
+        "handle": ("handle", "url handle"),
+        "published": ("published", "published on online store"),
+        "status": ("status",),
+        "gift_card": ("gift card",),
+        "policy": ("variant inventory policy", "continue selling when out of stock"),
+        "tracker": ("variant inventory tracker", "inventory tracker"),
+        **{f"option{number}_name": (f"option{number} name",) for number in (1, 2, 3)},
+        **{f"option{number}_value": (f"option{number} value",) for number in (1, 2, 3)},
+    }
+)  # fmt: skip
+# What Shopify writes in the first row of a product alone.
+_SHOPIFY_SHARED: Final = (
+    "name", "category", "gender", "age_group", "brand", "published", "status", "gift_card", "colour", "season", "usage",
+    *(f"option{number}_name" for number in (1, 2, 3)),
+)  # fmt: skip
+_COLOUR_NAMES: Final = frozenset(map(key, COLUMNS_OF["colour"]))
+
+
+def _shopify(records: Iterable[Record], columns: Columns) -> Iterator[Item]:
+    """Reads Shopify's rows: the first of a handle holds the product, each with options a variant, others pictures."""
+    groups: dict[str, list[tuple[Record, dict[str, list[str]]]]] = {}
+    handle = ""
+    for record in records:
+        values = columns.values(record)
+        # Without a handle a row belongs to the one above, as spreadsheets leave repetitions out.
+        handle = next(iter(values.get("handle", ())), handle)
+        if not handle:
+            yield Item(record.line, values, record.repairs, fault="no handle")
+            continue
+        groups.setdefault(handle, []).append((record, values))
+    for name, rows in groups.items():
+        yield from _shopify_product(name, rows, counted="tracker" in columns.of)
+
+
+def _shopify_product(
+    handle: str, rows: Sequence[tuple[Record, dict[str, list[str]]]], *, counted: bool
+) -> Iterator[Item]:
+    shared: dict[str, list[str]] = {}
+    for _, values in rows:
+        for name in _SHOPIFY_SHARED:
+            if name in values:
+                shared.setdefault(name, values[name])
+    pictures = [(values, values["first_image"][0]) for _, values in rows if "first_image" in values]
+    pictures.sort(key=lambda each: _number(each[0].get("image_position", ["1"])[0]))
+    reason = _shopify_reason(shared)
+    variants = [each for each in rows if any(name in each[1] for name in ("id", "price", "option1_value"))]
+    several = len(variants) > 1
+    for record, own in rows:
+        values = shared | own
+        if not any(record is each for each, _ in variants):
+            yield Item(record.line, values, record.repairs, "merged", product=handle)
+            continue
+        options = [
+            (values.get(f"option{number}_name", [""])[0], values[f"option{number}_value"][0])
+            for number in (1, 2, 3)
+            if f"option{number}_value" in values
+        ]
+        for name, value in options:
+            if key(name) in _COLOUR_NAMES:
+                values["colour"] = [value]
+        if "id" not in values:
+            chosen = [value for _, value in options if value != "Default Title"] if several else []
+            values["id"] = ["-".join([handle, *("-".join(value.split()).lower() for value in chosen)])]
+        if "image" not in values and pictures:
+            values["image"] = [pictures[0][1]]
+        if several:
+            values["parent"] = [handle]
+        values["availability"] = _shopify_availability(values, counted=counted)
+        yield Item(record.line, values, record.repairs, "left out" if reason else "product", reason, product=handle)
+
+
+def _shopify_reason(shared: Mapping[str, Sequence[str]]) -> str:
+    status = shared.get("status", [""])[0].casefold()
+    if status in {"draft", "archived", "unlisted"}:
+        return f"the product's status is {status}"
+    if key(shared.get("published", ["true"])[0]) in {"false", "0", "no"}:
+        return "the product is not published"
+    if key(shared.get("gift_card", ["false"])[0]) in {"true", "1", "yes"}:
+        return "the product is a gift card"
+    return ""
+
+
+def _shopify_availability(values: Mapping[str, Sequence[str]], *, counted: bool) -> list[str]:
+    """Returns "yes" for what is not counted, or sold beyond the stock; nothing where the number decides."""
+    sold_beyond = key(values.get("policy", [""])[0]) in {"continue", "true", "yes"}
+    return ["yes"] if sold_beyond or (counted and "tracker" not in values) else []
+
+
+_WOO_TYPES: Final = frozenset(
+    {"simple", "variable", "variation", "grouped", "external", "virtual", "downloadable", "subscription", "bundle"}
+    | {"variablesubscription", "subscriptionvariation", "booking", "composite"}
+)
+_WOO: Final = MappingProxyType(
+    {
+        **COLUMNS_OF,
+        "id": ("sku", "artikelnummer", "ugs", "referencia", "codice"),
+        "number": ("id",),
+        "kind": ("type", "typ", "tipo"),
+        "category": ("categories", "kategorien", "catégories", "categorías", "categorie", "categorieën"),
+        "image": ("images", "bilder", "imágenes", "immagini", "afbeeldingen"),
+        "price": ("regular price", "regulärer preis", "tarif régulier", "precio normal", "prezzo di listino"),
+        "sale_price": ("sale price", "angebotspreis", "tarif promo", "precio rebajado", "prezzo in offerta"),
+        "sale_start": ("date sale price starts", "datum, an dem angebotspreis beginnt"),
+        "sale_end": ("date sale price ends", "datum, an dem angebotspreis endet"),
+        "availability": ("in stock?", "vorrätig?", "en stock ?", "¿existencias?", "in stock", "vorrätig"),
+        "stock": (),
+        "parent": ("parent", "übergeordnetes produkt", "superior", "genitore", "hoofd"),
+        "published": ("published", "veröffentlicht", "publié", "publicado", "pubblicato", "gepubliceerd"),
+        "visibility": (
+            "visibility in catalog", "visibility in catalogue", "sichtbarkeit im katalog",
+            "visibilité dans le catalogue", "visibilidad en el catálogo",
+        ),
+        "url": ("external url", "permalink", "url"),
+        "type": (),
+    }
+)  # fmt: skip
+_WOO_INHERITED: Final = (
+    "name", "category", "gender", "age_group", "brand", "image", "season", "usage", "colour", "published",
+)  # fmt: skip
+_ATTRIBUTE_NAME: Final = re.compile(r"(?:meta: )?attribute (\d+) name|name der eigenschaft (\d+)", re.IGNORECASE)
+_ATTRIBUTE_VALUES: Final = re.compile(r"attribute (\d+) value\(s\)|wert\(e\) der eigenschaft (\d+)", re.IGNORECASE)
+
+
+def _is_woocommerce(header: Sequence[str], rows: Sequence[Record]) -> bool:
+    """Recognises WooCommerce by the words of its column of types, which no language changes."""
+    if len(header) < 3:
+        return False
+    for place in range(min(len(header), 6)):
+        kinds = {key(part) for row in rows if place < len(row.cells) for part in row.cells[place].split(",")} - {""}
+        if kinds and kinds <= _WOO_TYPES:
+            return True
+    return False
+
+
+def _woocommerce(records: Iterable[Record], columns: Columns) -> Iterator[Item]:
+    """Reads WooCommerce's rows: variations take from their parent what they lack; the parent itself is not sold."""
+    rows = [(record, _woo_values(record, columns)) for record in records]
+    by_name: dict[str, dict[str, list[str]]] = {}
+    for _, values in rows:
+        if "variation" not in _woo_kinds(values):
+            for name in (*values.get("id", ()), *(f"id:{number}" for number in values.get("number", ()))):
+                by_name.setdefault(name, values)
+    with_variations = {id(by_name[name]) for _, values in rows if (name := _woo_parent(values)) in by_name}
+    for record, values in rows:
+        kinds = _woo_kinds(values)
+        values.setdefault("id", values.get("number", []))
+        name = _woo_parent(values)
+        product = next(iter(values["id"]), f"{record.line}")
+        repairs = record.repairs
+        fault = of_parent = ""
+        if "variation" in kinds:
+            parent = by_name.get(name)
+            product = name or product
+            values.pop("parent", None)
+            if parent is None:
+                fault = "" if {"name", "category", "image"} <= values.keys() else "orphan"
+                repairs += (f"its parent {name!r} is not in the feed" if name else "a variation without a parent",)
+            else:
+                product = next(iter(parent["id"]) if parent.get("id") else iter(parent.get("number", [product])))
+                values = {each: parent[each] for each in _WOO_INHERITED if each in parent} | values
+                values["parent"] = [product]
+                of_parent = _woo_reason(parent, set())
+        else:
+            # The parent of another kind is a group, which is no variant.
+            values.pop("parent", None)
+        reason = of_parent or _woo_reason(values, kinds)
+        verdict: Verdict = "left out" if reason else "product"
+        if not reason and "variable" in kinds and id(by_name.get(_woo_name(values))) in with_variations:
+            verdict = "merged"
+        yield Item(record.line, values, repairs, verdict, reason, product, "; ".join(repairs) if fault else "")
+
+
+def _woo_values(record: Record, columns: Columns) -> dict[str, list[str]]:
+    values = columns.values(record)
+    names = {
+        next(filter(None, match.groups())): column
+        for column in columns.names
+        if (match := _ATTRIBUTE_NAME.fullmatch(column))
+    }
+    for column in columns.names:
+        match = _ATTRIBUTE_VALUES.fullmatch(column)
+        number = match and next(filter(None, match.groups()))
+        if number in names and key(columns.value(record, names[number]).removeprefix("pa_")) in _COLOUR_NAMES:
+            value = columns.value(record, column)
+            # A variable product names all the colours of its variations.
+            if value and "," not in value:
+                values.setdefault("colour", [value])
+    if "category" in values:
+        # "Clothing > Tops, Sale" are two categories; a comma of a name is escaped.
+        cells = (re.split(r"(?<!\\),\s*", cell) for cell in values["category"])
+        values["category"] = [part.replace("\\,", ",") for parts in cells for part in parts if part]
+    if "sale_start" in values or "sale_end" in values:
+        ends = (values.get(name, [""])[0] for name in ("sale_start", "sale_end"))
+        values["sale_dates"] = ["/".join(ends)]
+    return values
+
+
+def _woo_kinds(values: Mapping[str, Sequence[str]]) -> set[str]:
+    return {key(part) for part in values.get("kind", ["simple"])[0].split(",")} - {""}
+
+
+def _woo_parent(values: Mapping[str, Sequence[str]]) -> str:
+    return values.get("parent", [""])[0]
+
+
+def _woo_name(values: Mapping[str, Sequence[str]]) -> str:
+    return values["id"][0] if values.get("id") else ""
+
+
+def _woo_reason(values: Mapping[str, Sequence[str]], kinds: set[str]) -> str:
+    for kind, reason in (
+        ("grouped", "a grouped product: its products come in by themselves"),
+        ("virtual", "a virtual product: nothing that is worn"),
+        ("downloadable", "a download: nothing that is worn"),
+    ):
+        if kind in kinds:
+            return reason
+    if values.get("published", ["1"])[0].casefold() in {"0", "-1", "no", "false"}:
+        return "the product is not published"
+    if key(values.get("visibility", ["visible"])[0]) == "hidden":
+        return "the product is hidden from the catalogue"
+    return ""
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("inf")
+
+
+SHOPIFY: Final = Layout(
+    "shopify",
+    "Shopify",
+    _has("handle|url handle", "title", "variant sku|sku|variant price|option1 name|image src|product image url"),
+    _SHOPIFY,
+    _shopify,
+)
+WOOCOMMERCE: Final = Layout("woocommerce", "WooCommerce", _is_woocommerce, _WOO, _woocommerce)
+GOOGLE: Final = Layout(
+    "google",
+    "Google Merchant",
+    _has("id", "title", "image_link", "availability|link|price"),
+    COLUMNS_OF,
+    _rows,
+)
+TABLE: Final = Layout("table", "Table", lambda header, rows: True, COLUMNS_OF, _rows)
+LAYOUTS: Final = (SHOPIFY, WOOCOMMERCE, GOOGLE, TABLE)
+
+
+def recognised(header: Sequence[str], rows: Sequence[Record]) -> Layout:
+    """Returns the layout of a source by its header and its first rows; `TABLE` where it is none of the others."""
+    return next(layout for layout in LAYOUTS if layout.recognise(header, rows))

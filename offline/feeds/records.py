@@ -1,0 +1,270 @@
+"""The rows of a source that is no delimited text: XML, JSON Lines, Parquet; each as a `Record` under one header."""
+
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final, Protocol
+from xml.etree.ElementTree import Element, ParseError
+
+from offline.dataset.table import Record
+from services.contract.errors import InvalidInput
+
+# Elements that hold a product: RSS 2.0, RDF (RSS 1.0) and Atom.
+_ITEMS: Final = frozenset({"item", "entry"})
+_CUT_OFF: Final = "the {kind} ends amid {place} {number}: what comes before is read"
+_MAX_TEXT: Final = 1 << 20
+
+
+class Records(Protocol):
+    """The rows of a source.
+
+    Attributes:
+        header: the names of the columns.
+        place: what `Record.line` counts: "line", "item" or "row".
+        complete: whether the source has an end; known once all rows are read.
+        notes: what is odd about the source as a whole; sentences for people.
+    """
+
+    header: Sequence[str]
+    place: str
+    complete: bool
+    notes: list[str]
+
+    def __iter__(self) -> Iterator[Record]:
+        """Yields the rows, once."""
+        ...
+
+
+class Entries:
+    """Rows that come as names and values: their header is what any of them names, in the order of appearance."""
+
+    def __init__(self, place: str) -> None:
+        self.header: Sequence[str] = ()
+        self.place = place
+        self.complete = True
+        self.notes: list[str] = []
+        self._rows: list[tuple[int, Mapping[str, str], tuple[str, ...]]] = []
+
+    def add(self, number: int, values: Mapping[str, str], repairs: tuple[str, ...] = ()) -> None:
+        """Adds a row with its place in the source, from 1."""
+        self._rows.append((number, values, repairs))
+
+    def end(self) -> None:
+        """Makes the header, once all rows are there."""
+        self.header = tuple(dict.fromkeys(name for _, values, _ in self._rows for name in values))
+
+    def cut_off(self, kind: str) -> None:
+        """Notes that the source ends in the middle."""
+        self.complete = False
+        self.notes.append(f"the {kind} is cut off after {self.place} {len(self._rows)}: what comes before is read")
+
+    def __iter__(self) -> Iterator[Record]:
+        """Yields the rows."""
+        for number, values, repairs in self._rows:
+            yield Record(number, [values.get(name, "") for name in self.header], repairs)
+
+
+def xml_records(content: bytes) -> Entries:
+    """Reads a feed in RSS or Atom with Google's `g:` names; a place is the number of an item.
+
+    An element that stands several times, such as `additional_image_link`, becomes one cell with commas. What an element
+    holds in elements of its own, such as a price of shipping, is left out.
+
+    Raises:
+        InvalidInput: FEED_UNSAFE, it declares entities; FEED_UNREADABLE, it is no XML or holds no item.
+    """
+    from defusedxml.common import DefusedXmlException
+    from defusedxml.ElementTree import iterparse
+
+    entries, number = Entries("item"), 0
+    inside = 0
+    root: Element | None = None
+    try:
+        for event, element in iterparse(io.BytesIO(content), ("start", "end"), forbid_dtd=False):
+            name = _local(element.tag)
+            if event == "start":
+                root = element if root is None else root
+                inside += name in _ITEMS
+                continue
+            if name in _ITEMS:
+                inside -= 1
+                if not inside:
+                    number += 1
+                    entries.add(number, _values(element))
+                    # Otherwise the whole feed stays in memory.
+                    element.clear()
+    except DefusedXmlException as error:
+        raise InvalidInput(
+            "The XML declares entities, which can fill the memory or read files. Remove its DOCTYPE.",
+            reason="FEED_UNSAFE",
+            metadata={"details": type(error).__name__},
+        ) from None
+    except (ParseError, LookupError, ValueError) as error:
+        if not number:
+            raise InvalidInput(f"The file is no readable XML: {error}.", reason="FEED_UNREADABLE") from error
+        entries.cut_off("XML")
+        entries.notes.append(f"the XML cannot be read on: {error}")
+    if not number:
+        kind = "" if root is None else _local(root.tag)
+        raise InvalidInput(
+            f'The XML "{kind[:64]}" holds no <item> and no <entry>, as Google Merchant feeds do.',
+            reason="FEED_UNREADABLE",
+        )
+    entries.end()
+    return entries
+
+
+def _values(item: Element) -> dict[str, str]:
+    values: dict[str, str] = {}
+    own: set[str] = set()
+    for child in item:
+        if len(child) and not (child.tag.startswith("{") and "Atom" in child.tag):
+            # Names and values of parts, such as those of <g:shipping>.
+            continue
+        name = _local(child.tag)
+        text = "".join(child.itertext())[:_MAX_TEXT].strip()
+        if name == "link" and not text:
+            text = child.get("href", "")
+            if child.get("rel", "alternate") != "alternate":
+                continue
+        google = "base.google.com" in child.tag
+        if not text or (name in own and not google):
+            continue
+        if google and name not in own:
+            # Of <title> and <g:title>, Google's counts.
+            values[name] = text
+            own.add(name)
+        elif google:
+            values[name] += "," + text.replace(",", "%2C")
+        else:
+            values.setdefault(name, text)
+    return values
+
+
+def _local(tag: Any) -> str:
+    return tag.rpartition("}")[2].rpartition(":")[2] if isinstance(tag, str) else ""
+
+
+def json_records(content: bytes) -> Entries:
+    """Reads JSON Lines, or a list of objects, at the top or under one name; a place is a line, or an item of the list.
+
+    Raises:
+        InvalidInput: FEED_UNREADABLE, no object can be read.
+    """
+    text = content.decode("utf-8-sig", errors="replace")
+    whole: Any = None
+    if not text.lstrip().startswith("{") or "\n" not in text.strip() or text.lstrip().startswith("{\n"):
+        try:
+            whole = json.loads(text)
+        except (ValueError, RecursionError):
+            whole = None
+    if isinstance(whole, dict):
+        lists = [value for value in whole.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
+        whole = max(lists, key=len, default=[whole])
+    entries = Entries("line" if whole is None else "item")
+    if isinstance(whole, list):
+        for number, value in enumerate(whole, 1):
+            _add_object(entries, number, value)
+    elif text.lstrip().startswith("["):
+        _read_cut_list(entries, text)
+    else:
+        lines = text.splitlines()
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                if number == len(lines):
+                    entries.cut_off("JSON")
+                value = f"{error}"
+            _add_object(entries, number, value)
+    entries.end()
+    if not entries.header:
+        raise InvalidInput("The file holds no JSON object that can be read.", reason="FEED_UNREADABLE")
+    return entries
+
+
+def _read_cut_list(entries: Entries, text: str) -> None:
+    """Reads a list of JSON without its end, object by object."""
+    entries.place = "item"
+    decoder, at, number = json.JSONDecoder(), text.index("[") + 1, 0
+    while (start := text.find("{", at)) >= 0:
+        try:
+            value, at = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            break
+        number += 1
+        _add_object(entries, number, value)
+    entries.cut_off("JSON")
+
+
+def _add_object(entries: Entries, number: int, value: Any) -> None:
+    if isinstance(value, dict):
+        entries.add(number, dict(_flat(value)))
+    else:
+        entries.add(number, {}, (f"no JSON object: {str(value)[:200]}",))
+
+
+def parquet_records(content: bytes) -> Entries:
+    """Reads a table in Parquet; a place is the number of a row. Fields of structures are columns as "price.amount".
+
+    Raises:
+        InvalidInput: EXTRA_MISSING, FEED_UNREADABLE.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise InvalidInput(
+            "Parquet needs pyarrow. Install it with `pip install fashion-recommender[parquet]`.", reason="EXTRA_MISSING"
+        ) from None
+    entries, number = Entries("row"), 0
+    try:
+        file = parquet.ParquetFile(io.BytesIO(content))
+        for batch in file.iter_batches(batch_size=1000):
+            for row in batch.to_pylist():
+                number += 1
+                entries.add(number, dict(_flat(row)))
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InvalidInput(f"The file is no readable Parquet: {why.rstrip('.')}.", reason="FEED_UNREADABLE") from error
+    entries.end()
+    entries.header = entries.header or tuple(file.schema_arrow.names)
+    return entries
+
+
+def _flat(row: Mapping[str, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Yields names and values of an object, with those of its objects; its first names count."""
+    for name, value in row.items():
+        if isinstance(value, Mapping) and depth < 4:
+            yield from _flat(value, f"{before}{name}.", depth + 1)
+        elif isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value) and depth < 4:
+            # Of several pictures as objects, the first.
+            yield from _flat(value[0], f"{before}{name}.", depth + 1)
+        else:
+            yield f"{before}{name}", _text(value)
+
+
+def _text(value: Any) -> str:
+    """Returns a value as a table would show it."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case float() if math.isnan(value):
+            return ""
+        case float() if value.is_integer():
+            return f"{value:.0f}"
+        case float() | Decimal():
+            text = f"{value:f}" if isinstance(value, Decimal) else f"{Decimal(repr(value)):f}"
+            # A number of a program parts no thousands: "1.299" would look as if.
+            return f"{text}0" if len(text.rpartition(".")[2]) == 3 else text
+        case bytes():
+            return value.decode("utf-8", errors="replace")
+        case list() | tuple():
+            return ", ".join(_text(each) for each in value if each is not None)
+    return str(value)

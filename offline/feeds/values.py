@@ -1,0 +1,292 @@
+"""The values of feeds as people and programs write them: text in HTML, prices, stock, dates, words."""
+
+import html
+import re
+import tomllib
+import unicodedata
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from functools import cache
+from html.parser import HTMLParser
+from importlib import resources
+from typing import Any, Final
+
+from services.search.catalogue.products import MAX_PRICE_UNITS, Price
+from services.search.filters.colours import FAMILIES, normalise
+
+# A sign that several currencies share stands for none of them.
+_CURRENCY_OF_SIGN: Final = {
+    "€": "EUR", "£": "GBP", "₹": "INR", "zł": "PLN", "kč": "CZK", "ft": "HUF", "lei": "RON", "₺": "TRY", "₽": "RUB",
+    "₩": "KRW", "₪": "ILS", "฿": "THB", "₫": "VND", "₴": "UAH", "r$": "BRL", "us$": "USD", "a$": "AUD", "c$": "CAD",
+    "nz$": "NZD", "s$": "SGD", "hk$": "HKD", "chf": "CHF", "sfr": "CHF", "fr.": "CHF", "rs.": "INR",
+}  # fmt: skip
+_CURRENCIES_OF_SHARED_SIGN: Final = {
+    "$": ("USD", "CAD", "AUD", "NZD", "SGD", "HKD", "MXN", "ARS", "CLP", "COP", "TWD"),
+    "¥": ("JPY", "CNY"),
+    "kr": ("SEK", "NOK", "DKK", "ISK"),
+}
+# Currencies with three decimals: their "1.299" is no thousand.
+_THREE_DECIMALS: Final = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
+_NUMBER: Final = re.compile(r"\d(?:[\d.,'’_\s]*\d)?(?:[.,](?:-|–|—)+)?")
+_TAG: Final = re.compile(r"<[a-zA-Z/!][^>]*>")
+_BLOCKS: Final = frozenset(
+    {
+        "address",
+        "article",
+        "br",
+        "dd",
+        "div",
+        "dt",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "hr",
+        "li",
+        "ol",
+        "p",
+        "section",
+    }
+    | {"table", "td", "th", "tr", "ul"}
+)
+_UNSHOWN: Final = frozenset({"script", "style", "template", "head", "iframe", "noscript"})
+_INTERVAL: Final = re.compile(r"\s*/\s*")
+_COLOUR_PARTS: Final = re.compile(r"(\s*[/|,;+&]\s*)")
+
+
+def key(text: str) -> str:
+    """Returns what the spellings of a name have in common: letters and digits alone, without case and accents."""
+    plain = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(each for each in plain if each.isalnum())
+
+
+def words(text: str) -> list[str]:
+    """Returns the words of a text in lower case, without accents, "women's" as one word."""
+    plain = unicodedata.normalize("NFKD", text.replace("'", "").replace("’", "")).casefold()
+    plain = "".join(each for each in plain if not unicodedata.combining(each))
+    return re.findall(r"[^\W_]+", plain)
+
+
+class _Text(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.parts: list[str] = []
+        self._unshown = 0
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self._unshown += tag in _UNSHOWN
+        if tag in _BLOCKS:
+            self.parts.append(" ")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._unshown = max(0, self._unshown - (tag in _UNSHOWN))
+        if tag in _BLOCKS:
+            self.parts.append(" ")
+
+    def handle_data(self, data: str) -> None:
+        if not self._unshown:
+            self.parts.append(data)
+
+
+def plain_text(text: str) -> str:
+    """Returns HTML as text in one line; text that is none keeps its "<" and "&"."""
+    if _TAG.search(text):
+        parser = _Text()
+        parser.feed(text)
+        parser.close()
+        text = "".join(parser.parts)
+    # Feeds often escape twice: "&amp;amp;".
+    for _ in range(2):
+        if "&" in text:
+            text = html.unescape(text)
+    if _TAG.search(text):
+        return plain_text(_TAG.sub(" ", text))
+    return " ".join(text.split())
+
+
+def price(text: str, currency: str | None = None) -> Price | None:
+    """Reads a price as people and programs write it: "19,99 €", "USD 1,299.00", "1 299,00", "CHF 1'299.–".
+
+    Of two different marks the last is the decimal one. One mark before exactly three digits parts thousands.
+
+    Args:
+        text: the price.
+        currency: ISO 4217, where the text names none.
+
+    Returns:
+        The price; None where there is no number, several numbers, a negative one, or no currency.
+    """
+    text = "".join(" " if each.isspace() else each for each in unicodedata.normalize("NFKC", text)).strip()
+    numbers = list(_NUMBER.finditer(text))
+    if len(numbers) != 1:
+        return None
+    number = numbers[0]
+    before, after = text[: number.start()].strip(), text[number.end() :].strip()
+    if before.endswith(("-", "−")):
+        return None
+    named = [code for part in (before, after) if (code := _currency(part)) is not None]
+    strange = [sign for part in (before, after) if (sign := part.strip(" .-–—:").casefold()) and not _currency(part)]
+    if any(currency not in _CURRENCIES_OF_SHARED_SIGN.get(sign, ()) for sign in strange):
+        return None
+    code = named[0] if named else currency
+    if code is None:
+        return None
+    try:
+        amount = Decimal(_plain_number(number.group(), code))
+    except InvalidOperation:
+        return None
+    units = int(amount)
+    if units > MAX_PRICE_UNITS:
+        return None
+    return Price(code, units, int((amount - units) * 1_000_000_000))
+
+
+def _currency(text: str) -> str | None:
+    text = text.strip()
+    if re.fullmatch(r"[A-Za-z]{3}", text) and text.isascii():
+        return text.upper()
+    return _CURRENCY_OF_SIGN.get(text.casefold())
+
+
+def _plain_number(text: str, currency: str) -> str:
+    text = re.sub(r"[\s'’_]", "", text)
+    text = re.sub(r"[.,][-–—]+$", "", text)
+    marks = re.findall(r"[.,]", text)
+    if not marks:
+        return text
+    last = marks[-1]
+    whole, _, rest = text.rpartition(last)
+    if len(set(marks)) == 1:
+        groups = text.split(last)
+        in_thousands = len(groups[0]) <= 3 and groups[0] != "0" and all(len(each) == 3 for each in groups[1:])
+        if len(groups) > 2 or (in_thousands and currency not in _THREE_DECIMALS):
+            return text.replace(last, "") if in_thousands else "?"
+    return f"{whole.replace(',', '').replace('.', '')}.{rest}"
+
+
+def is_current(interval: str, now: datetime | None = None) -> bool:
+    """Tells whether a time lies in an interval such as "2026-01-01T00:00+0100/2026-02-01"; true where it is none.
+
+    Args:
+        interval: two times of ISO 8601, either of which may be empty; the second is no longer in it, but a day is.
+        now: the time; the present without one.
+    """
+    now = now or datetime.now(UTC)
+    start, _, end = _INTERVAL.sub("/", interval.strip()).partition("/")
+    first, last = _time(start), _time(end)
+    if last is not None and len(end) <= 10:
+        last = last.replace(hour=23, minute=59, second=59)
+    return (first is None or first <= now) and (last is None or now <= last)
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+@cache
+def known_words() -> Mapping[str, Any]:
+    """Returns the words of `words.toml`."""
+    return tomllib.loads(resources.files(__package__).joinpath("words.toml").read_text(encoding="utf-8"))
+
+
+@cache
+def _by_word(table: str) -> Mapping[str, str]:
+    return {key(word): meaning for meaning, spelt in known_words()[table].items() for word in (meaning, *spelt)}
+
+
+def in_stock(text: str, own: Mapping[str, bool] | None = None) -> bool | None:
+    """Tells whether a word for availability means that the product can be bought now; None for an unknown word.
+
+    Args:
+        text: such as "in_stock", "preorder", "https://schema.org/OutOfStock", "auf Lager", "1", "TRUE".
+        own: the shop's own words.
+    """
+    word = key(text.rsplit("/", 1)[-1] if "schema.org" in text else text)
+    mine = {key(spelt): meaning for spelt, meaning in (own or {}).items()}
+    if word in mine:
+        return mine[word]
+    known = _by_word("availability").get(word)
+    return None if known is None else known == "yes"
+
+
+def has_stock(text: str) -> bool | None:
+    """Tells whether a number of pieces is more than none; None for what is no number."""
+    try:
+        return Decimal(text.strip().replace(",", ".")) > 0
+    except InvalidOperation:
+        return None
+
+
+def gender_of_word(text: str) -> str | None:
+    """Returns the gender that a value means as a whole, such as "female", "Herren" or "women's"; None for another."""
+    return _by_word("genders").get(key(text))
+
+
+def genders_in(text: str) -> set[str]:
+    """Returns the genders that the words of a text name, single letters aside."""
+    named = {gender for word in words(text) if len(word) > 1 and (gender := _by_word("genders").get(word))}
+    # "Boys & men" names two; "unisex men" is for everybody.
+    return {"Unisex"} if "Unisex" in named else named
+
+
+def without_genders(text: str) -> list[str]:
+    """Returns the words of a text that name no gender and no age."""
+    return [word for word in words(text) if word not in _by_word("genders") and not is_for_children(word)]
+
+
+def is_for_children(text: str) -> bool:
+    """Tells whether an age group, or any word of a text, is a child's."""
+    return not _children().isdisjoint(words(text))
+
+
+@cache
+def _children() -> frozenset[str]:
+    return frozenset(known_words()["children"])
+
+
+def colour(text: str, own: Mapping[str, str] | None = None) -> str:
+    """Returns a colour as our table spells it, each part of several; what it does not know stays as it is.
+
+    Args:
+        text: such as "navy", "SCHWARZ" or "Navy / White".
+        own: the shop's own words.
+    """
+    mine = {key(word): meaning for word, meaning in (own or {}).items()}
+    if key(text) in mine:
+        return mine[key(text)]
+    if (whole := _colour_of(text)) is not None:
+        return whole
+    parts = _COLOUR_PARTS.split(text)
+    return "".join(
+        re.sub(r"\s", "", part) if place % 2 else mine.get(key(part)) or _colour_of(part) or part
+        for place, part in enumerate(parts)
+    )
+
+
+def _colour_of(text: str) -> str | None:
+    known = _colours().get(normalise(text))
+    return known if known is not None else _by_word("colours").get(key(text))
+
+
+@cache
+def _colours() -> Mapping[str, str]:
+    named = (name for family, members in FAMILIES.items() for name in (family, *members))
+    # Of "Navy" and "Navy Blue", which are one, the longer one is the data set's.
+    return {normalise(name): name for name in sorted(named, key=len)}
+
+
+def url_list(text: str) -> Iterator[str]:
+    """Yields the addresses or file names of a cell that may hold several."""
+    text = text.strip()
+    if text.startswith(("http://", "https://")):
+        # A comma may stand within an address; one before another address parts them.
+        yield from (each.strip(" ,;|") for each in re.split(r"[\s,;|]+(?=https?://)", text))
+    else:
+        yield from (each.strip() for each in re.split(r"[|;]|,\s*", text) if each.strip())

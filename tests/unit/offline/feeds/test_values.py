@@ -1,0 +1,133 @@
+"""The values of feeds: prices, text in HTML, stock, colours, genders, categories."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from offline.feeds import values
+from offline.feeds.categories import category_of
+from services.search.catalogue.products import Price
+
+
+@pytest.mark.parametrize(
+    ("text", "currency", "expected"),
+    [
+        ("19,99 €", None, Price("EUR", 19, 990_000_000)),
+        ("USD 1,299.00", None, Price("USD", 1299)),
+        ("1 299,00", "SEK", Price("SEK", 1299)),
+        ("1\u202f299,00\u00a0€", None, Price("EUR", 1299)),
+        ("1.234.567,89 EUR", None, Price("EUR", 1_234_567, 890_000_000)),
+        ("1,49,999.00 INR", None, Price("INR", 149_999)),
+        ("CHF 1'299.–", None, Price("CHF", 1299)),
+        ("12.50 usd", "EUR", Price("USD", 12, 500_000_000)),
+        ("1.299", "EUR", Price("EUR", 1299)),
+        ("0.999", "EUR", Price("EUR", 0, 999_000_000)),
+        ("1.299 KWD", None, Price("KWD", 1, 299_000_000)),
+        ("$19.99", "CAD", Price("CAD", 19, 990_000_000)),
+        ("0", "EUR", Price("EUR", 0)),
+        # No price, no currency, or not the one that was named.
+        ("19.99", None, None),
+        ("$19.99", None, None),
+        ("$19.99", "EUR", None),
+        ("19.99 - 25.99 EUR", None, None),
+        ("-5 EUR", None, None),
+        ("on request", "EUR", None),
+        ("12.345.6", "EUR", None),
+        ("99999999999999999999 EUR", None, None),
+        ("", "EUR", None),
+    ],
+)
+def test_prices_are_read_as_people_and_programs_write_them(text: str, currency: str | None, expected: object) -> None:
+    assert values.price(text, currency) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("<p>Soft &amp; warm<br>tee</p>", "Soft & warm tee"),
+        ("&lt;b&gt;Bold&lt;/b&gt; tee", "Bold tee"),
+        ("Tom &amp;amp; Jerry", "Tom & Jerry"),
+        ("<script>alert(1)</script>Tee<style>p{}</style>", "Tee"),
+        ("A < B & C", "A < B & C"),
+        ("size <3 love", "size <3 love"),
+        ("  two\n lines ", "two lines"),
+    ],
+)
+def test_html_becomes_text(text: str, expected: str) -> None:
+    assert values.plain_text(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("in stock", True),
+        ("in_stock", True),
+        ("https://schema.org/OutOfStock", False),
+        ("out of stock", False),
+        ("preorder", True),
+        ("backorder", True),
+        ("auf Lager", True),
+        ("nicht vorrätig", False),
+        ("TRUE", True),
+        ("0", False),
+        ("perhaps", None),
+    ],
+)
+def test_words_for_availability(text: str, expected: bool | None) -> None:
+    assert values.in_stock(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("navy", "Navy Blue"),
+        ("GRAY", "Grey"),
+        ("schwarz", "Black"),
+        ("Navy / White", "Navy Blue/White"),
+        ("Space Dust", "Space Dust"),
+    ],
+)
+def test_colours_are_spelt_as_in_the_table_of_families(text: str, expected: str) -> None:
+    assert values.colour(text) == expected
+
+
+def test_a_shop_has_words_of_its_own() -> None:
+    assert values.colour("Space Dust", {"space dust": "Grey"}) == "Grey"
+    assert values.in_stock("perhaps", {"Perhaps": True}) is True
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [
+        ("2026-01-01T00:00+0100/2026-01-31T23:59+0100", True),
+        ("2026-01-01/2026-01-15", True),
+        ("2026-02-01T00:00Z/2026-03-01T00:00Z", False),
+        ("2025-01-01T00:00Z / 2025-03-01T00:00Z", False),
+        ("/2026-01-14", False),
+        ("always", True),
+    ],
+)
+def test_a_sale_has_its_time(interval: str, expected: bool) -> None:
+    assert values.is_current(interval, datetime(2026, 1, 15, 12, tzinfo=UTC)) is expected
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "expected"),
+    [
+        ("Apparel > Tops > T-Shirts", "", ("Apparel", "Topwear", "Tshirts")),
+        ("Apparel & Accessories > Clothing > Shirts & Tops", "Blue Linen Shirt", ("Apparel", "Topwear", "Shirts")),
+        ("Apparel & Accessories > Clothing > Shirts & Tops", "Nimbus", ("Apparel", "Topwear", "Tops")),
+        ("212", "Cotton T-Shirt", ("Apparel", "Topwear", "Tshirts")),
+        ("Women > Dresses > Midi", "", ("Apparel", "Dress", "Dresses")),
+        ("Damen > Kleider", "", ("Apparel", "Dress", "Dresses")),
+        ("Sale", "Red Sneakers with belt", ("Footwear", "Shoes", "Casual Shoes")),
+        ("Mens/Tees", "", ("Apparel", "Topwear", "Tshirts")),
+        # The shop's own words, where none is known.
+        ("Home & Garden > Decor", "Lamp", (None, "Home & Garden", "Decor")),
+        ("Uncategorized", "Thing", None),
+    ],
+)
+def test_category_paths_become_our_types(path: str, name: str, expected: tuple[str | None, str, str] | None) -> None:
+    category = category_of([path], name)
+    found = category and (category.master_category, category.sub_category, category.article_type)
+    assert found == expected
