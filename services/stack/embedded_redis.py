@@ -33,6 +33,11 @@ OLDEST_VERSION = (6, 2)
 _MAX_SOCKET_PATH_BYTES = 100
 _POLL_S = 0.02
 _LOG_LINES_SHOWN = 5
+# What the log says where a server has run, where the end of its file is missing (which it leaves out), and where it
+# cannot read its file.
+_READY = "Ready to accept connections"
+_CUT_OFF = "short read while loading the AOF"
+_UNREADABLE = ("Bad file format reading the append only file", "AOF file", "AOF manifest")
 # Pauses before a Redis that has ended is started again; each is twice as long as the one before.
 _FIRST_PAUSE_S = 0.1
 _MAX_PAUSE_S = 5.0
@@ -153,6 +158,12 @@ def _refuse_to_lose(directory: Path, binary: RedisBinary) -> None:
             f"Redis would not read the snapshot {snapshot}, and there is no append-only file. "
             "docs/operating.md says how to make one of it."
         )
+    log = directory / "redis.log"
+    if not newer and not old.exists() and _READY in _text(log):
+        raise RedisStartError(
+            f"The append-only file in {directory} is missing, though a Redis has run there. Bring {folder.name} back "
+            f"from a backup; or remove {log} to start without anybody's disliked colours."
+        )
 
 
 def _text(path: Path) -> str:
@@ -246,11 +257,13 @@ def _wait_until_ready(url: str, guard: "subprocess.Popen[bytes]", directory: Pat
             except redis.RedisError as error:
                 status = guard.poll()
                 if status is not None or time.monotonic() > deadline:
-                    log = (directory / "redis.log").read_text(errors="replace").strip().splitlines()
+                    log = _text(directory / "redis.log")
+                    damaged = status is not None and any(text in log for text in _UNREADABLE)
                     what = f"ended with status {status}" if status is not None else f"did not answer in {timeout_s:g} s"
                     raise RedisStartError(
                         f"Redis {what} ({error}). Its log ({directory / 'redis.log'}) ends: "
-                        + " | ".join(log[-_LOG_LINES_SHOWN:])
+                        + " | ".join(log.strip().splitlines()[-_LOG_LINES_SHOWN:])
+                        + (" -- docs/operating.md says how to repair the file." if damaged else "")
                     ) from error
             time.sleep(_POLL_S)
 
@@ -307,7 +320,12 @@ def _start(directory: Path, socket: Path, scratch: str, *, start_timeout_s: floa
         # The guard and the server now hold the lock.
         os.close(lock)
     try:
-        return _Started(guard, _wait_until_ready(_url(socket), guard, directory, start_timeout_s))
+        started = _Started(guard, _wait_until_ready(_url(socket), guard, directory, start_timeout_s))
+        if _CUT_OFF in _text(directory / "redis.log"):
+            _logger.warning(
+                "the append-only file in %s had no end, as after a loss of power: its last command is lost", directory
+            )
+        return started
     except BaseException:
         _stop(guard, stop_timeout_s)
         raise

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -205,3 +206,56 @@ def test_the_log_of_the_run_before_is_kept(tmp_path: Path) -> None:
         with embedded_redis(tmp_path):
             pass
     assert "ready to exit" in (tmp_path / "redis.log.1").read_text()
+
+
+def test_a_file_whose_end_is_missing_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    dislike(tmp_path, "ada", "Yellow")
+    dislike(tmp_path, "bob", "Blue")
+    assert "had no end" not in caplog.text
+    (file,) = tmp_path.rglob("*.incr.aof")
+    file.write_bytes(file.read_bytes()[:-3])
+    assert dislikes(tmp_path) == {"ada": {"Yellow": "family"}}
+    assert "had no end" in caplog.text
+
+
+@pytest.mark.parametrize("former", [True, False])
+def test_a_damaged_file_stops_the_start_and_is_repaired_as_documented(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, former: bool
+) -> None:
+    if former:
+        only_redis_6(monkeypatch)
+    for user in ("ada", "bob"):
+        dislike(tmp_path, user, "Yellow")
+    (file,) = [*tmp_path.rglob("*.incr.aof"), *tmp_path.glob("appendonly.aof")]
+    content = file.read_bytes()
+    at = content.rindex(b"*4")
+    file.write_bytes(content[:at] + b"!" + content[at + 1 :])
+    with pytest.raises(RedisStartError, match=r"docs/operating\.md says how to repair"):
+        dislikes(tmp_path)
+    (command,) = [
+        line.strip(" `")
+        for line in Path("docs/operating.md").read_text().splitlines()
+        if "check-aof" in line and line.startswith("  ")
+    ]
+    command = command.replace("SERVER", str(find_redis_server().path)).replace("FILE", str(file))
+    subprocess.run(["bash", "-c", command], input=b"y\n", check=True)
+    assert dislikes(tmp_path) == {"ada": {"Yellow": "family"}}
+
+
+@pytest.mark.parametrize("former", [True, False])
+def test_a_missing_file_is_refused_until_its_loss_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, former: bool
+) -> None:
+    if former:
+        only_redis_6(monkeypatch)
+    # A server that never had anything to write is not refused.
+    for _ in range(2):
+        assert dislikes(tmp_path) == {}
+    dislike(tmp_path, "ada", "Yellow")
+    for file in [*tmp_path.rglob("appendonly.aof*")]:
+        file.unlink()
+    for _ in range(2):
+        with pytest.raises(RedisStartError, match=r"append-only file .* is missing"):
+            dislikes(tmp_path)
+    (tmp_path / "redis.log").unlink()
+    assert dislikes(tmp_path) == {}
