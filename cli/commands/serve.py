@@ -103,6 +103,7 @@ def serve(
             "photographs/quarantine.",
         ),
     ] = False,
+    log_file: Annotated[Path | None, typer.Option("--log-file", hidden=True)] = None,
 ) -> None:
     """Start the stack: all services on one port, HTTP on another, and a Redis of its own. Or start one service."""
     # What it writes is for this user alone.
@@ -119,7 +120,7 @@ def serve(
     elif detach:
         _serve_in_background(host, port, http_port, data_dir, demo_catalogue)
     else:
-        _serve_here(host, port, http_port, data_dir, demo_catalogue)
+        _serve_here(host, port, http_port, data_dir, demo_catalogue, log_file)
 
 
 @stop_app.command(epilog="Example: fashion stop\n\nExit codes: 0 no stack is running now · 4 the stack does not end")
@@ -148,12 +149,17 @@ def _serve_one(service: Service, host: str | None, port: int | None, data_dir: P
 
 
 def _serve_here(
-    host: str | None, port: int | None, http_port: int | None, data_dir: Path, demo_catalogue: bool
+    host: str | None,
+    port: int | None,
+    http_port: int | None,
+    data_dir: Path,
+    demo_catalogue: bool,
+    log_file: Path | None,
 ) -> None:
     from cli import output
     from cli.demo.material import DEMO_HOME, fill_if_empty
     from services.serving.run import run_loop
-    from services.serving.telemetry import configure_logging
+    from services.serving.telemetry import RotatingOutput, configure_logging
     from services.stack.settings import StackSettings
     from services.stack.startup import RunningStack, serve_stack
 
@@ -161,7 +167,9 @@ def _serve_here(
         settings = StackSettings.load(host=host, port=port, http_port=http_port, data_dir=data_dir)
         # A person at a terminal reads the log; a collector has no terminal, or has set the format.
         by_hand = sys.stderr.isatty() and "SERVER_LOG_FORMAT" not in os.environ
-        configure_logging(settings.server.log_level, "console" if by_hand else settings.server.log_format)
+        server = settings.server
+        handler = None if log_file is None else RotatingOutput(log_file, server.log_file_max_bytes, server.log_files)
+        configure_logging(server.log_level, "console" if by_hand else server.log_format, handler=handler)
 
         async def on_ready(stack: RunningStack) -> None:
             async with connected(stack.target) as client:
@@ -227,7 +235,7 @@ def _start_in_background(
             listening_socket(gateway.host or server.host, gateway.port, "GATEWAY").close()
             if gateway.storefront:
                 url = f"http://{_reachable(gateway.host or server.host)}:{gateway.port}/"
-    command = ["serve", "--data-dir", str(home.directory)]
+    command = ["serve", "--data-dir", str(home.directory), "--log-file", str(home.log)]
     for option, value in (("--host", host), ("--port", port), ("--http-port", http_port)):
         command += [option, str(value)] if value is not None else []
     return home.start(command, f"{_reachable(server.host)}:{grpc_port}", url)

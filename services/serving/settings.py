@@ -47,6 +47,8 @@ class ServerSettings(BaseSettings):
         reflection: whether the server describes its services to tools such as grpcurl.
         log_level: lowest level to log.
         log_format: "json", or "console" for people.
+        log_file_max_bytes: size at which `fashion serve --detach` begins a new log file.
+        log_files: how many log files `fashion serve --detach` keeps, the newest included.
     """
 
     model_config = SettingsConfigDict(env_prefix="SERVER_", frozen=True, extra="ignore")
@@ -65,6 +67,8 @@ class ServerSettings(BaseSettings):
     reflection: bool = True
     log_level: LogLevel = "info"
     log_format: LogFormat = "json"
+    log_file_max_bytes: int = Field(default=16 * 1024 * 1024, ge=64 * 1024)
+    log_files: int = Field(default=5, ge=2, le=1000)
 
     def address(self, default_port: int) -> str:
         """Returns the address to listen on, in gRPC's form."""

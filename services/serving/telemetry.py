@@ -1,8 +1,10 @@
 """Structured logs."""
 
 import logging
-import logging.config
+import logging.handlers
+import os
 import sys
+from pathlib import Path
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -13,13 +15,37 @@ LogFormat = Literal["json", "console"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
-def configure_logging(level: LogLevel, log_format: LogFormat, *, stream: TextIO | None = None) -> None:
-    """Sends all logs of the process, including those of libraries, to one stream, one line per event.
+class RotatingOutput(logging.handlers.RotatingFileHandler):
+    """Logs to a file that is standard output and standard error too, so that whatever a process writes is rotated."""
+
+    def __init__(self, path: Path, max_bytes: int, files: int) -> None:
+        """Opens the file.
+
+        Args:
+            path: of the newest file; older ones have `.1`, `.2` and so on behind it.
+            max_bytes: maximum size of a file, but for a line that is longer.
+            files: how many files are kept, the newest included; at least 2.
+        """
+        super().__init__(path, maxBytes=max_bytes, backupCount=files - 1, encoding="utf-8")
+
+    def doRollover(self) -> None:  # noqa: N802 - overrides
+        """Begins a new file."""
+        super().doRollover()
+        if self.stream is not None:
+            for descriptor in (1, 2):
+                os.dup2(self.stream.fileno(), descriptor)
+
+
+def configure_logging(
+    level: LogLevel, log_format: LogFormat, *, stream: TextIO | None = None, handler: logging.Handler | None = None
+) -> None:
+    """Sends all logs of the process, including those of libraries, to one place, one line per event.
 
     Args:
         level: the lowest level to log.
         log_format: "json" for machines, "console" for people.
         stream: where to log to; standard error where not given.
+        handler: where to log to instead of a stream.
     """
     shared: list[Any] = [
         _with_request_id,
@@ -31,7 +57,7 @@ def configure_logging(level: LogLevel, log_format: LogFormat, *, stream: TextIO 
         rendering: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
         rendering = [structlog.dev.ConsoleRenderer(colors=(stream or sys.stderr).isatty())]
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = handler or logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

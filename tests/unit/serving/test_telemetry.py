@@ -4,13 +4,17 @@ import asyncio
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 
 from services.serving.request_id import accepted_request_id, current_request_id, request_id_bound
 from services.serving.telemetry import configure_logging
+from tests.support.processes import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +80,26 @@ def test_people_get_lines_without_json() -> None:
 
     assert "listening" in stream.getvalue()
     assert "port=1" in stream.getvalue()
+
+
+def test_a_log_file_and_whatever_else_the_process_writes_is_rotated(tmp_path: Path) -> None:
+    program = """
+import os, pathlib, sys, structlog
+from services.serving.telemetry import RotatingOutput, configure_logging
+
+configure_logging("info", "json", handler=RotatingOutput(pathlib.Path(sys.argv[1]), 20_000, 3))
+log = structlog.stdlib.get_logger("services.somewhere")
+for number in range(1000):
+    log.info("call", number=number)
+print("printed", flush=True)
+os.write(2, b"last words")
+"""
+    path = tmp_path / "stack.log"
+    with path.open("ab") as output:
+        subprocess.run([sys.executable, "-c", program, str(path)], stdout=output, stderr=output, check=True, cwd=ROOT)
+    files = [path, tmp_path / "stack.log.1", tmp_path / "stack.log.2"]
+    assert sorted(tmp_path.iterdir()) == files
+    assert all(each.stat().st_size <= 20_000 for each in files)
+    *events, printed, words = path.read_text().splitlines()
+    assert json.loads(events[-1])["number"] == 999
+    assert (printed, words) == ("printed", "last words")
