@@ -16,7 +16,6 @@ import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from services.concurrency.background import in_background
 from services.contract.errors import NotReady
@@ -208,10 +207,10 @@ async def running(
         # The interceptors refuse with a reason, but a flood of calls would still swamp them.
         maximum_concurrent_rpcs=_FLOOD_FACTOR * settings.max_concurrent_calls,
     )
-    registry.add(health_pb2_grpc.add_HealthServicer_to_server, health)
+    health_pb2_grpc.add_HealthServicer_to_server(health, grpc_server)
     if settings.reflection:
         names = [*(service.name for service in services), _HEALTH_NAME, reflection.SERVICE_NAME]
-        registry.add(add_ServerReflectionServicer_to_server, reflection.aio.ReflectionServicer(names))
+        reflection.enable_server_reflection(names, grpc_server)
     address = settings.address(default_port)
     try:
         port = grpc_server.add_insecure_port(address)
@@ -352,12 +351,7 @@ def _one_line(error: Exception) -> str:
 
 
 class _Registry(grpc.GenericRpcHandler):
-    """Finds the method of a call; a service without a servicer is not ready.
-
-    It alone knows the methods. With methods registered at the server itself, grpcio waits for a call of each. As the
-    server stops, the first of these waits to end cancels the others. A call that one of them has just taken is then
-    never answered, and holds up the end of the server for as long as its grace lasts.
-    """
+    """Finds the method of a call; a service without a servicer is not ready."""
 
     def __init__(self, services: Sequence[GrpcService]) -> None:
         self._not_ready = {service.name: service.not_ready_reason for service in services}
@@ -366,11 +360,8 @@ class _Registry(grpc.GenericRpcHandler):
     def put(self, service: GrpcService, servicer: object) -> None:
         if service.name not in self._not_ready:
             raise ValueError(f"{service.name} is none of the services of this server")
-        self.add(service.add_to_server, servicer)
-
-    def add(self, add_to_server: Callable[[Any, grpc.aio.Server], None], servicer: object) -> None:
         # The generated function asks for a server, but only registers its methods with it.
-        add_to_server(servicer, cast(grpc.aio.Server, self))
+        service.add_to_server(servicer, cast(grpc.aio.Server, self))
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: object) -> None:
         """Does nothing: the generated code calls it with the methods of `add_registered_method_handlers`."""
@@ -380,11 +371,12 @@ class _Registry(grpc.GenericRpcHandler):
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "_Method | None":
         name, _, method = handler_call_details.method.lstrip("/").partition("/")
+        if name not in self._not_ready:
+            return None
         methods = self._methods.get(name)
         if methods is not None:
             return methods.get(method)
-        reason = self._not_ready.get(name)
-        return grpc.unary_unary_rpc_method_handler(_refusal(reason)) if reason is not None else None
+        return grpc.unary_unary_rpc_method_handler(_refusal(self._not_ready[name]))
 
 
 def _refusal(reason: str) -> Callable[[Any, Any], Any]:

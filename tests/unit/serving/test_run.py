@@ -5,11 +5,8 @@ import socket
 import sys
 from contextlib import AsyncExitStack
 
-import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.serving.run import GrpcService, ServeError, Server, listening_socket, run_loop, running
 from services.serving.settings import ServerSettings
 
@@ -74,25 +71,3 @@ def test_a_port_listens_until_its_socket_is_closed() -> None:
         with pytest.raises(ServeError, match="taken"):
             listening_socket("::1", port, "SERVER")
     listening_socket("::1", port, "SERVER").close()
-
-
-async def test_no_method_is_registered_at_the_server_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Where some are, grpcio may leave a call without an answer that arrives as the server stops.
-    registered: list[str] = []
-    monkeypatch.setattr(
-        grpc.aio._server.Server,
-        "add_registered_method_handlers",
-        lambda server, name, handlers: registered.append(name),
-    )
-
-    async def start(server: Server, resources: AsyncExitStack) -> None:
-        await server.ready(EMBEDDER, EmbedderServicer(None, 64))  # type: ignore[arg-type]
-
-    async with (
-        running(ServerSettings(host="127.0.0.1", port=0), [EMBEDDER], start, default_port=1) as server,
-        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
-    ):
-        health = health_pb2_grpc.HealthStub(channel)
-        answer = await health.Check(health_pb2.HealthCheckRequest(service=EMBEDDER.name), timeout=20)
-    assert answer.status == health_pb2.HealthCheckResponse.SERVING
-    assert registered == []
