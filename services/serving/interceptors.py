@@ -31,7 +31,7 @@ _Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[_Handl
 
 
 def interceptors(
-    *, query_deadline_s: float, write_deadline_s: float, writes: Collection[str], max_concurrent_calls: int
+    *, query_deadline_s: float, write_deadline_s: float, writes: Collection[str], admission: "AdmissionInterceptor"
 ) -> Sequence[grpc.aio.ServerInterceptor]:
     """Returns the interceptors of a server, the outermost first.
 
@@ -39,12 +39,12 @@ def interceptors(
         query_deadline_s: default deadline of a query, in seconds.
         write_deadline_s: default deadline of a write, in seconds.
         writes: full names of the methods that write, such as "/fashion.v1.SearchService/UpsertProducts".
-        max_concurrent_calls: maximum calls under way.
+        admission: limits the calls under way.
     """
     return (
         TelemetryInterceptor(),
         ErrorInterceptor(),
-        AdmissionInterceptor(max_concurrent_calls),
+        admission,
         DeadlineInterceptor(query_deadline_s, write_deadline_s, writes),
     )
 
@@ -136,12 +136,15 @@ class AdmissionInterceptor(_UnaryInterceptor):
     """Refuses calls beyond a limit, and says when to try again, which gRPC's own limit does not.
 
     Probes are always admitted: a busy server is not a broken one.
+
+    Attributes:
+        under_way: how many calls are under way, without probes.
     """
 
     def __init__(self, max_calls: int) -> None:
         super().__init__()
         self._max_calls = max_calls
-        self._under_way = 0
+        self.under_way = 0
 
     def surround(self, method: str, handler: _Handler) -> _Handler:
         """Surrounds a method."""
@@ -150,16 +153,16 @@ class AdmissionInterceptor(_UnaryInterceptor):
         behaviour = cast(_Behaviour, handler.unary_unary)
 
         async def admitted(request: Any, context: _Context) -> Any:
-            if self._under_way >= self._max_calls:
+            if self.under_way >= self._max_calls:
                 raise Overloaded(
                     f"The server already works on {self._max_calls} calls, its maximum; try again a little later.",
                     reason="QUEUE_FULL",
                 )
-            self._under_way += 1
+            self.under_way += 1
             try:
                 return await behaviour(request, context)
             finally:
-                self._under_way -= 1
+                self.under_way -= 1
 
         return _with_behaviour(handler, admitted)
 

@@ -20,7 +20,7 @@ from grpc_reflection.v1alpha import reflection
 from services.concurrency.background import in_background
 from services.contract.errors import NotReady
 from services.serving.health import Health
-from services.serving.interceptors import interceptors
+from services.serving.interceptors import AdmissionInterceptor, interceptors
 from services.serving.settings import ServerSettings, SettingsError
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -34,6 +34,8 @@ _HEALTH_NAME: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 # Beyond this multiple of max_concurrent_calls gRPC itself refuses, without a reason.
 _FLOOD_FACTOR: Final = 4
 _BACKLOG: Final = 256
+# Time for answers to leave once no call is under way.
+_ANSWERS_LEAVE_S: Final = 1.0
 
 
 class ServeError(Exception):
@@ -195,13 +197,14 @@ async def running(
     listening_socket(settings.host, port, "SERVER").close()
     health = Health([service.name for service in services])
     registry = _Registry(services)
+    admission = AdmissionInterceptor(settings.max_concurrent_calls)
     grpc_server = grpc.aio.server(
         handlers=[registry],
         interceptors=interceptors(
             query_deadline_s=settings.query_deadline_s,
             write_deadline_s=settings.write_deadline_s,
             writes={f"/{service.name}/{rpc}" for service in services for rpc in service.writes},
-            max_concurrent_calls=settings.max_concurrent_calls,
+            admission=admission,
         ),
         options=server_options(settings),
         # The interceptors refuse with a reason, but a flood of calls would still swamp them.
@@ -231,7 +234,23 @@ async def running(
             await health.drain()
             # Balancers need time to see NOT_SERVING before new calls are refused.
             await asyncio.sleep(settings.drain_delay_s)
-            await grpc_server.stop(settings.grace_s)
+            await _stop(grpc_server, admission, settings.grace_s)
+
+
+async def _stop(server: grpc.aio.Server, admission: AdmissionInterceptor, grace_s: float) -> None:
+    """Refuses new calls, and waits for those under way.
+
+    Rarely, gRPC neither begins nor refuses a call that arrives just now. Its caller, and the end of the server, would
+    wait for all of the grace. So what is left is cancelled once no call has been under way for a while.
+    """
+    stopping = asyncio.create_task(server.stop(grace_s))
+    idle = False
+    while not stopping.done():
+        await asyncio.wait({stopping}, timeout=_ANSWERS_LEAVE_S)
+        if idle and not admission.under_way:
+            await server.stop(None)
+        idle = not admission.under_way
+    await stopping
 
 
 async def serve(settings: ServerSettings, services: Sequence[GrpcService], start: Start, *, default_port: int) -> None:

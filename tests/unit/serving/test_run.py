@@ -5,7 +5,9 @@ import socket
 import sys
 from contextlib import AsyncExitStack
 
+import grpc
 import pytest
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from services.serving.run import GrpcService, ServeError, Server, listening_socket, run_loop, running
 from services.serving.settings import ServerSettings
@@ -71,3 +73,31 @@ def test_a_port_listens_until_its_socket_is_closed() -> None:
         with pytest.raises(ServeError, match="taken"):
             listening_socket("::1", port, "SERVER")
     listening_socket("::1", port, "SERVER").close()
+
+
+async def test_what_no_service_works_on_holds_up_no_end_and_a_slow_call_is_answered() -> None:
+    async def slow(request: bytes, context: object) -> bytes:
+        await asyncio.sleep(3)
+        return b"answer"
+
+    def add(servicer: object, server: grpc.aio.Server) -> None:
+        server.add_registered_method_handlers("shop.Slow", {"Ask": grpc.unary_unary_rpc_method_handler(slow)})
+
+    service = GrpcService("shop.Slow", "SLOW_NOT_READY", add)
+
+    async def start(server: Server, resources: AsyncExitStack) -> None:
+        await server.ready(service, None)
+
+    async with asyncio.timeout(40):
+        settings = ServerSettings(host="127.0.0.1", port=0, grace_s=60)
+        async with running(settings, [service], start, default_port=1) as server:
+            channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")
+            # gRPC waits for this stream as for a call that it has neither begun nor refused.
+            stream = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo()
+            await stream.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+            await stream.read()
+            answer = asyncio.ensure_future(channel.unary_unary("/shop.Slow/Ask")(b"", timeout=30))
+            await asyncio.sleep(0.5)
+        assert await answer == b"answer"
+        assert await stream.code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
+        await channel.close()
