@@ -2,6 +2,7 @@
 
 import json
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -335,6 +336,50 @@ def test_the_shops_own_picture_stands_in_for_a_missing_one(open_page: Open, stoc
             )
             assert len([path for path in asked if path.endswith("/image")]) == 2
             assert set(own) == {f"{url}/checkout-picture.png"}
+
+
+def test_equal_elements_share_a_request_and_twins_come_last(open_page: Open, stocked: Shop, foreign_port: int) -> None:
+    asked: list[str] = []
+    late = threading.Event()
+
+    def gateway(path: str) -> Answer:
+        asked.append(path)
+        late.wait(2)
+        types = {"p1": "Men Shirts"}
+        likeness = {"p0": 0.9, "p1": 0.9, "p2": 0.9, "p3": 0.8, "p4": 0.8}
+        rows = [
+            {"product": {"id": each, "name": each, "derived_type": types.get(each, "Men Tshirts")}, "similarity": value}
+            for each, value in likeness.items()
+        ]
+        return Answer(json.dumps({"products": rows}).encode(), "application/json")
+
+    with serving(gateway) as counting:
+
+        def four(page: str) -> str:
+            if "<similar-items " not in page:
+                return page
+            start, end = page.index("<similar-items "), page.index("</similar-items>") + len("</similar-items>")
+            tag = page[start:end].replace("<similar-items ", f'<similar-items gateway="{counting}" ')
+            return f"{page[:start]}{tag * 3}{tag.replace('blue-0', 'blue-1')}{page[end:]}"
+
+        with checkout(stocked.url, foreign_port, four) as url, open_page() as page:
+            page.goto(url)
+            page.wait_for_function("document.querySelectorAll('similar-items').length === 4")
+            page.wait_for_timeout(500)
+            # One that leaves does not end the request of the others.
+            page.locator(ELEMENT).first.evaluate("one => one.remove()")
+            late.set()
+            expect(page.locator(CARDS)).to_have_count(15)
+            assert len(asked) == 2, asked
+            names = page.locator("similar-items").first.locator("[part=name]").all_text_contents()
+            assert names == ["p0", "p1", "p3", "p2", "p4"]
+            page.locator(ELEMENT).first.evaluate("one => one.reload()")
+            page.wait_for_timeout(500)
+            assert len(asked) == 3, "a reload asks anew"
+            page.locator(ELEMENT).last.evaluate("one => one.setAttribute('product-id', 'men-tshirts-blue-0')")
+            page.wait_for_timeout(500)
+            assert len(asked) == 3, "it joins the answer that is there"
+            expect(page.locator(CARDS)).to_have_count(15)
 
 
 SHIFTS = [

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import mimetypes
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,9 @@ WEB: Final = Path(__file__).parents[1] / "web"
 
 # The paths of the storefront, all of them one page.
 _PAGES: Final = ("/", "/p/{product_id}", "/photo", "/inspect", "/map")
+_ELEMENTS: Final = "elements"
+# Comments and indentation, each at the beginning of a line: shoppers need not load them.
+_ASIDES: Final = re.compile(rb"^ */\*\*(?:[^*]|\*(?!/))*\*/\n|^ *//[^\n]*\n|^ +", re.MULTILINE)
 _ELEMENT_MAX_AGE_S: Final = 300
 _MEDIA_TYPES: Final = {
     ".js": "text/javascript; charset=utf-8",
@@ -64,6 +68,8 @@ class Files:
             known = self._read.get(path)
             if known is None or known.modified_ns != modified_ns:
                 content = path.read_bytes()
+                if path.parent.name == _ELEMENTS:
+                    content = _ASIDES.sub(b"", content)
                 # Weak, because the file may be sent compressed.
                 etag = f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'
                 known = self._read[path] = _File(modified_ns, content, etag)
@@ -108,7 +114,7 @@ def pages_router(*, storefront: bool, map_file: Path | None, web: Path = WEB) ->
 
     @router.get("/elements/similar-items.js")
     async def element(request: Request) -> Response:
-        return await files.answer(request, "elements/similar-items.js", public(_ELEMENT_MAX_AGE_S))
+        return await files.answer(request, f"{_ELEMENTS}/similar-items.js", public(_ELEMENT_MAX_AGE_S))
 
     if not storefront:
         return router

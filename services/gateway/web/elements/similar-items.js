@@ -34,17 +34,19 @@ img { position: absolute; top: 0; left: 0; width: 100%; height: 100%; object-fit
 .name, .price { display: block; height: 1.4em; overflow: hidden; font-size: 0.875em; line-height: 1.4; }
 .name { height: 2.8em; margin-top: 8px; overflow-wrap: anywhere; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; }
 .price { color: var(--similar-items-muted, inherit); }
-.skeleton > * { border-radius: var(--radius); background: var(--similar-items-tile, #8882); animation: wait 1.6s ease-in-out infinite; }
+.skeleton > * { border-radius: var(--radius); background: var(--similar-items-tile, #8882); }
 .arrow { position: absolute; top: 40%; right: 8px; width: 40px; height: 40px; padding: 0 0 4px; border: 0; border-radius: 50%;
   background: #fff; box-shadow: 0 1px 6px #0004; color: #222; font: 26px/1 sans-serif; cursor: pointer; }
 .arrow.back { right: auto; left: 8px; }
 @keyframes wait { 50% { opacity: 0.5; } }
-@media (prefers-reduced-motion: reduce) { .skeleton > * { animation: none; } }
+@media (prefers-reduced-motion: no-preference) { .skeleton > * { animation: wait 1.6s infinite; } }
 `;
 
 const views = new WeakMap();
 // Addresses of pictures that failed.
 const broken = new Set();
+// Answers that elements show or wait for, by address and token.
+const answers = new Map();
 let folded = 0;
 
 /** Makes an element with attributes. Text is always text, never markup. */
@@ -174,7 +176,7 @@ class View {
   abort() {
     this.round += 1;
     clearTimeout(this.timer);
-    if (this.controller) this.controller.abort();
+    if (this.leave) this.leave();
   }
 
   reload() {
@@ -206,13 +208,12 @@ class View {
       round = this.round;
       if (!this.attribute("product-id")) throw new Error("The product-id is missing.");
       if (this.list) this.section.setAttribute("aria-busy", true);
-      this.controller = new AbortController();
       // Covers the response to its last byte.
       const late = new Promise((_, reject) => {
         const error = new Error(`The gateway timed out after ${TIMEOUT_MS / 1000} s.`);
         this.timer = setTimeout(reject, TIMEOUT_MS, error);
       });
-      const products = await Promise.race([this.fetch(this.controller.signal), late]);
+      const products = await Promise.race([this.fetch(), late]);
       if (this.round !== round) return;
       if (products.length === 0) throw new Error("There are no similar products.");
       this.show(products);
@@ -221,18 +222,38 @@ class View {
     }
   }
 
-  async fetch(signal) {
+  async fetch() {
     const token = this.attribute("user-token");
     const user = this.attribute("user-id") || subjectOf(token);
     const url = new URL(`/v1/products/${encodeURIComponent(this.attribute("product-id"))}/similar`, this.gateway);
     url.searchParams.set("limit", this.limit);
     if (user) url.searchParams.set("user_id", user);
     const headers = token ? { Authorization: `Bearer ${token}` } : {};
-    const answer = await fetch(url.href, { headers, signal, credentials: "omit" });
-    if (!answer.ok) throw new Error(`The gateway answered ${answer.status}.`);
-    const { products } = await answer.json();
+    const key = url + token;
+    const answer = answers.get(key) || { users: new Set(), controller: new AbortController() };
+    const { users, controller } = answer;
+    answers.set(key, answer);
+    users.add(this);
+    this.leave = () => {
+      users.delete(this);
+      if (users.size) return;
+      answers.delete(key);
+      controller.abort();
+    };
+    if (!answer.json) {
+      const options = { headers, signal: controller.signal, credentials: "omit" };
+      answer.json = fetch(url.href, options).then((response) => {
+        if (!response.ok) throw new Error(`The gateway answered ${response.status}.`);
+        return response.json();
+      });
+    }
+    const { products } = await answer.json;
     if (!Array.isArray(products)) throw new Error("The answer holds no products.");
-    return products.map((found) => found && found.product).filter((product) => product && text(product.id));
+    const found = products.filter((each) => each && each.product && text(each.product.id));
+    // Those that look the same as an earlier one come last.
+    const looks = new Set();
+    const first = found.filter(({ product, similarity }) => looks.size < looks.add(product.derived_type + similarity).size);
+    return [...new Set([...first, ...found])].map(({ product }) => product);
   }
 
   show(products) {
@@ -250,14 +271,15 @@ class View {
     const href = webUrl(product.url, document.baseURI);
     const source = webUrl(product.image, this.gateway);
     const own = source && { srcset: `${source}?width=240, ${source}?width=480 2x`, src: `${source}?width=240` };
-    const tile = make("span", { part: "tile", class: "tile" });
+    const line = (part, content) => make("span", { part, class: part }, content);
+    const tile = line("tile", []);
     fillTile(tile, [own || {}, { src: webUrl(product.image_url, document.baseURI) }]);
     const name = text(product.name, product.derived_type, product.id);
     const price = priceText(product.price, (this.host.closest("[lang]") || {}).lang);
     const card = make(href ? "a" : "button", { part: "card", class: "card", [href ? "href" : "type"]: href || "button" }, [
       tile,
-      make("span", { part: "name", class: "name" }, [name]),
-      make("span", { part: "price", class: "price" }, [price]),
+      line("name", [name]),
+      line("price", [price]),
     ]);
     card.onclick = (event) => {
       if (!fire(this.host, "select", { product, position })) event.preventDefault();
@@ -274,9 +296,9 @@ class View {
 
   draw(list, busy) {
     if (this.unfold) this.unfold();
-    const given = this.host.getAttribute("heading");
-    const heading = given === null ? "Similar products" : given;
-    const section = make("section", { part: "section", "aria-busy": busy, "aria-label": heading || "Similar products" });
+    const name = "Similar products";
+    const heading = this.host.hasAttribute("heading") ? this.attribute("heading") : name;
+    const section = make("section", { part: "section", "aria-busy": busy, "aria-label": heading || name });
     if (heading) section.append(make("h2", { part: "heading" }, [heading]));
     section.append(list);
     if (this.section) this.section.remove();
@@ -368,6 +390,7 @@ class SimilarItems extends HTMLElement {
 
   /** Loads the products again, such as after a change of colours. Joins simultaneous calls. */
   reload() {
+    answers.clear();
     run(this, (view) => view.reload());
   }
 }

@@ -11,7 +11,7 @@ import { session } from "../session.js";
 const PAGE_SIZE = 24;
 const WALK_AT_MOST = 20;
 const MAX_WORDS = 200;
-const ORDERS = { "": "Catalogue order", name: "Name", price: "Price, low to high", price_descending: "Price, high to low", newest: "Newest" };
+const ORDERS = { "": "Article no.", name: "Name", price: "Price, low to high", price_descending: "Price, high to low", newest: "Newest" };
 
 // Groups that the shopper has opened stay open from page to page.
 const memory = { open: new Map(), all: new Set() };
