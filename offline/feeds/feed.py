@@ -176,7 +176,7 @@ def read_feed(path: Path, mapping: FeedMapping | None = None, layout: str | None
                 f"{path} is no feed: its first line names fewer than two columns.", reason="FEED_UNREADABLE"
             )
         notes += _twice(header)
-        records = list(rows)
+        records = [_fitted(record, len(header)) for record in rows]
         encoding = f"{table.encoding} and cp1252" if table.lines_by_fallback else table.encoding
         delimiter, complete = DELIMITERS[table.delimiter], not _is_cut_off(content, records, len(header))
         if not complete:
@@ -227,6 +227,14 @@ def _is_cut_off(content: bytes, records: Sequence[Record], width: int) -> bool:
         return False
     whole = Counter(len(record.cells) for record in records[:-1]).most_common(1)
     return len(records[-1].cells) < (whole[0][0] if whole else width)
+
+
+def _fitted(record: Record, width: int) -> Record:
+    """Returns a row without the cells of one that has too many: nobody can tell which of them belongs where."""
+    surplus = len(record.cells) - width
+    if surplus <= 0 or not any(cell.strip() for cell in record.cells[width:]):
+        return record
+    return Record(record.line, (), (*record.repairs, f"too many fields: {len(record.cells)} of {width}"))
 
 
 def _twice(header: Sequence[str]) -> list[str]:

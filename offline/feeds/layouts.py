@@ -243,6 +243,9 @@ def _shopify(records: Iterable[Record], columns: Columns) -> Iterator[Item]:
     handle = ""
     for record in records:
         values = columns.values(record)
+        if not values and record.repairs:
+            yield Item(record.line, values, record.repairs, fault="; ".join(record.repairs))
+            continue
         # Without a handle a row belongs to the one above, as spreadsheets leave repetitions out.
         handle = next(iter(values.get("handle", ())), handle)
         if not handle:
@@ -368,7 +371,8 @@ def _woocommerce(records: Iterable[Record], columns: Columns) -> Iterator[Item]:
         name = _woo_parent(values)
         product = next(iter(values["id"]), f"{record.line}")
         repairs = record.repairs
-        fault = of_parent = ""
+        fault = "unreadable" if not any(values.values()) and repairs else ""
+        of_parent = ""
         if "variation" in kinds:
             parent = by_name.get(name)
             product = name or product

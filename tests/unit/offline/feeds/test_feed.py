@@ -410,6 +410,17 @@ class TestBadInput:
         }
         assert adds_up(dataset)
 
+    @pytest.mark.parametrize(
+        "content", [SHOPIFY, WOOCOMMERCE, "id,title,category,image\n1,Men,Shirts,https://s/1.jpg\n"]
+    )
+    def test_a_row_with_too_many_cells_is_named_rather_than_shifted(self, tmp_path: Path, content: str) -> None:
+        sound = opened(written(tmp_path / "sound.csv", content))
+        width = len(content.splitlines()[0].split(","))
+        dataset = opened(written(tmp_path / "odd.csv", content + ",".join(["x"] * (width + 2)) + "\n"))
+        line = content.count("\n") + 1
+        assert dataset.rows == sound.rows and adds_up(dataset)
+        assert f"too many fields: {width + 2} of {width}" in reasons(dataset)[line]
+
     def test_a_column_twice_is_said(self, folder: Path) -> None:
         written(folder / "shop.csv", "sku,title,category,image,title\n1,Shirt,Men > Shirts,a.png,Other\n")
         dataset = opened(folder / "shop.csv")
