@@ -54,6 +54,7 @@ ENTRIES = (
     Entry("users", "cli.commands.users", "app", "Change and show the colours that a user dislikes."),
     Entry("dataset", "cli.commands.dataset", "app", "Download, draw, split or check a data set."),
     Entry("train", "cli.commands.train", "app", "Train a model and write its bundle."),
+    Entry("garments", "cli.commands.garments", "app", "Train the heads that find garments in photographs."),
     Entry("evaluate", "cli.commands.evaluate", "app", "Measure how good search and recognition are, on any data set."),
     Entry("bench", "cli.commands.bench", "app", "Measure speed and memory, and compare with other ways."),
 )

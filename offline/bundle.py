@@ -14,6 +14,7 @@ from services.bundle.reader import (
     DESCRIPTION_FILE,
     ENCODER_FILE,
     FORMAT_VERSION,
+    GARMENT_HEADS_FILE,
     HEADS_FILE,
     Bundle,
     content_version,
@@ -118,6 +119,52 @@ def describe(
     }
     description = json.loads(json.dumps(changed))
     description["model_version"] = content_version(description)
+    _replace(folder / DESCRIPTION_FILE, _text(description))
+    return load_bundle(folder)
+
+
+def write_garment_heads(
+    folder: Path,
+    weights: Mapping[str, NDArray[np.float32]],
+    *,
+    labels: Sequence[str],
+    garment_threshold: float,
+    turn_threshold: float,
+    figures: Mapping[str, Any],
+) -> Bundle:
+    """Writes garment heads into a bundle, which changes its model version; everything else stays.
+
+    Args:
+        folder: the bundle.
+        weights: by the names that `services.embedder.garment_heads` reads.
+        labels: the subCategories of garments.
+        garment_threshold: least confidence of a garment that is named.
+        turn_threshold: least probability of a turn that is believed.
+        figures: how good the heads are.
+
+    Returns:
+        The bundle, read back from the folder.
+
+    Raises:
+        NotFound: there is no bundle.
+        InvalidInput: the bundle is broken, or a weight is not finite.
+    """
+    before = load_bundle(folder).description
+    content = safetensors.numpy.save({name: _stored(name, value) for name, value in weights.items()})
+    facts = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    changed = {
+        **before,
+        "garments": {
+            "labels": list(labels),
+            "garment_threshold": garment_threshold,
+            "turn_threshold": turn_threshold,
+            "figures": dict(figures),
+        },
+        "files": {**before["files"], GARMENT_HEADS_FILE: facts},
+    }
+    description = json.loads(json.dumps(changed))
+    description["model_version"] = content_version(description)
+    _replace(folder / GARMENT_HEADS_FILE, content)
     _replace(folder / DESCRIPTION_FILE, _text(description))
     return load_bundle(folder)
 

@@ -12,7 +12,7 @@ from cli.connection import DEFAULT_SERVER, AsJson, Server, with_client
 from cli.files import read_file, unwritable
 from cli.labels import filter_labels, in_any_case
 from services.contract.errors import InvalidInput
-from services.contract.values import Box
+from services.contract.values import Box, Subject
 
 if TYPE_CHECKING:
     from fashion.v1 import search_pb2
@@ -78,7 +78,17 @@ def search(
         typer.Option(
             "--region",
             metavar="L,T,R,B",
-            help="Use only this part of the photograph: left, top, right, bottom, each from 0 to 1.",
+            help="Use only this part of the photograph, tight around the garment: left, top, right, bottom, each from "
+            "0 to 1.",
+            rich_help_panel=_QUERY,
+        ),
+    ] = None,
+    subject: Annotated[
+        Subject | None,
+        typer.Option(
+            "--subject",
+            metavar="whole|auto",
+            help="Without --region: use the whole photograph, or the largest garment that is found in it.",
             rich_help_panel=_QUERY,
         ),
     ] = None,
@@ -162,6 +172,7 @@ def search(
     if require_preferences:
         request.preference_policy = search_pb2.PREFERENCE_POLICY_REQUIRED
     _set_query(request, product_id, image, region)
+    _set_subject(request, subject)
     _set_scope(request, scope, derived_type)
 
     async def work(client: "SearchClient") -> None:
@@ -208,6 +219,17 @@ def _set_query(
             box = parse_region(region)
             request.image.region.left, request.image.region.top = box.left, box.top
             request.image.region.right, request.image.region.bottom = box.right, box.bottom
+
+
+def _set_subject(request: "search_pb2.FindSimilarRequest", subject: Subject | None) -> None:
+    from fashion.v1 import types_pb2
+
+    if subject is None:
+        return
+    if request.WhichOneof("query") != "image":
+        raise InvalidInput("The option --subject needs --image.", reason="SUBJECT_INVALID")
+    auto = subject is Subject.AUTO
+    request.image.subject = types_pb2.SUBJECT_AUTO if auto else types_pb2.SUBJECT_WHOLE
 
 
 def _set_scope(request: "search_pb2.FindSimilarRequest", scope: Scope, derived_types: list[str] | None) -> None:

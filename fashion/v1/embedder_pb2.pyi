@@ -14,10 +14,24 @@ class EmbedRequest(_message.Message):
     def __init__(self, image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ...) -> None: ...
 
 class EmbedResponse(_message.Message):
-    __slots__ = ("embedding",)
+    __slots__ = ("embedding", "view")
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
     embedding: _types_pb2.Embedding
-    def __init__(self, embedding: _Optional[_Union[_types_pb2.Embedding, _Mapping]] = ...) -> None: ...
+    view: _types_pb2.PhotographView
+    def __init__(self, embedding: _Optional[_Union[_types_pb2.Embedding, _Mapping]] = ..., view: _Optional[_Union[_types_pb2.PhotographView, _Mapping]] = ...) -> None: ...
+
+class EmbedderServiceDetectGarmentsRequest(_message.Message):
+    __slots__ = ("image",)
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    image: _types_pb2.Image
+    def __init__(self, image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ...) -> None: ...
+
+class EmbedderServiceDetectGarmentsResponse(_message.Message):
+    __slots__ = ("garments",)
+    GARMENTS_FIELD_NUMBER: _ClassVar[int]
+    garments: _containers.RepeatedCompositeFieldContainer[_types_pb2.Garment]
+    def __init__(self, garments: _Optional[_Iterable[_Union[_types_pb2.Garment, _Mapping]]] = ...) -> None: ...
 
 class BatchEmbedRequest(_message.Message):
     __slots__ = ("images",)

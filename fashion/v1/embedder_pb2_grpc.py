@@ -48,6 +48,11 @@ class EmbedderServiceStub:
                 request_serializer=fashion_dot_v1_dot_embedder__pb2.BatchEmbedRequest.SerializeToString,
                 response_deserializer=fashion_dot_v1_dot_embedder__pb2.BatchEmbedResponse.FromString,
                 _registered_method=True)
+        self.DetectGarments = channel.unary_unary(
+                '/fashion.v1.EmbedderService/DetectGarments',
+                request_serializer=fashion_dot_v1_dot_embedder__pb2.EmbedderServiceDetectGarmentsRequest.SerializeToString,
+                response_deserializer=fashion_dot_v1_dot_embedder__pb2.EmbedderServiceDetectGarmentsResponse.FromString,
+                _registered_method=True)
         self.GetModel = channel.unary_unary(
                 '/fashion.v1.EmbedderService/GetModel',
                 request_serializer=fashion_dot_v1_dot_embedder__pb2.GetModelRequest.SerializeToString,
@@ -68,7 +73,7 @@ class EmbedderServiceServicer:
         Possible errors:
         - INVALID_ARGUMENT: IMAGE_EMPTY, IMAGE_TOO_LARGE (bytes), IMAGE_TOO_MANY_PIXELS, IMAGE_TOO_COMPLEX
         (it would take too long to decode), IMAGE_TOO_SMALL, IMAGE_FORMAT_UNSUPPORTED, IMAGE_UNREADABLE (truncated or
-        broken), REGION_INVALID.
+        broken), REGION_INVALID, SUBJECT_INVALID.
         - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -81,6 +86,18 @@ class EmbedderServiceServicer:
         Possible errors:
         - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE.
         - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DetectGarments(self, request, context):
+        """Finds the garments in a photograph, or in the region of it. A photograph without any gives an empty list.
+
+        Possible errors:
+        - INVALID_ARGUMENT: those of Embed.
+        - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
+        - UNIMPLEMENTED: GARMENTS_UNSUPPORTED; the model has no heads that find garments.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -107,6 +124,11 @@ def add_EmbedderServiceServicer_to_server(servicer, server):
                     servicer.BatchEmbed,
                     request_deserializer=fashion_dot_v1_dot_embedder__pb2.BatchEmbedRequest.FromString,
                     response_serializer=fashion_dot_v1_dot_embedder__pb2.BatchEmbedResponse.SerializeToString,
+            ),
+            'DetectGarments': grpc.unary_unary_rpc_method_handler(
+                    servicer.DetectGarments,
+                    request_deserializer=fashion_dot_v1_dot_embedder__pb2.EmbedderServiceDetectGarmentsRequest.FromString,
+                    response_serializer=fashion_dot_v1_dot_embedder__pb2.EmbedderServiceDetectGarmentsResponse.SerializeToString,
             ),
             'GetModel': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModel,
@@ -172,6 +194,33 @@ class EmbedderService:
             '/fashion.v1.EmbedderService/BatchEmbed',
             fashion_dot_v1_dot_embedder__pb2.BatchEmbedRequest.SerializeToString,
             fashion_dot_v1_dot_embedder__pb2.BatchEmbedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DetectGarments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fashion.v1.EmbedderService/DetectGarments',
+            fashion_dot_v1_dot_embedder__pb2.EmbedderServiceDetectGarmentsRequest.SerializeToString,
+            fashion_dot_v1_dot_embedder__pb2.EmbedderServiceDetectGarmentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,7 +43,7 @@ class EmbedderServiceStub:
     Possible errors:
     - INVALID_ARGUMENT: IMAGE_EMPTY, IMAGE_TOO_LARGE (bytes), IMAGE_TOO_MANY_PIXELS, IMAGE_TOO_COMPLEX
       (it would take too long to decode), IMAGE_TOO_SMALL, IMAGE_FORMAT_UNSUPPORTED, IMAGE_UNREADABLE (truncated or
-      broken), REGION_INVALID.
+      broken), REGION_INVALID, SUBJECT_INVALID.
     - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
     """
     BatchEmbed: _grpc.UnaryUnaryMultiCallable[_embedder_pb2.BatchEmbedRequest, _embedder_pb2.BatchEmbedResponse]
@@ -52,6 +52,14 @@ class EmbedderServiceStub:
     Possible errors:
     - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE.
     - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
+    """
+    DetectGarments: _grpc.UnaryUnaryMultiCallable[_embedder_pb2.EmbedderServiceDetectGarmentsRequest, _embedder_pb2.EmbedderServiceDetectGarmentsResponse]
+    """Finds the garments in a photograph, or in the region of it. A photograph without any gives an empty list.
+
+    Possible errors:
+    - INVALID_ARGUMENT: those of Embed.
+    - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
+    - UNIMPLEMENTED: GARMENTS_UNSUPPORTED; the model has no heads that find garments.
     """
     GetModel: _grpc.UnaryUnaryMultiCallable[_embedder_pb2.GetModelRequest, _embedder_pb2.GetModelResponse]
     """Describes the model that is served.
@@ -74,7 +82,7 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     Possible errors:
     - INVALID_ARGUMENT: IMAGE_EMPTY, IMAGE_TOO_LARGE (bytes), IMAGE_TOO_MANY_PIXELS, IMAGE_TOO_COMPLEX
       (it would take too long to decode), IMAGE_TOO_SMALL, IMAGE_FORMAT_UNSUPPORTED, IMAGE_UNREADABLE (truncated or
-      broken), REGION_INVALID.
+      broken), REGION_INVALID, SUBJECT_INVALID.
     - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
     """
     BatchEmbed: _aio.UnaryUnaryMultiCallable[_embedder_pb2.BatchEmbedRequest, _embedder_pb2.BatchEmbedResponse]  # type: ignore[assignment]
@@ -83,6 +91,14 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     Possible errors:
     - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE.
     - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
+    """
+    DetectGarments: _aio.UnaryUnaryMultiCallable[_embedder_pb2.EmbedderServiceDetectGarmentsRequest, _embedder_pb2.EmbedderServiceDetectGarmentsResponse]  # type: ignore[assignment]
+    """Finds the garments in a photograph, or in the region of it. A photograph without any gives an empty list.
+
+    Possible errors:
+    - INVALID_ARGUMENT: those of Embed.
+    - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
+    - UNIMPLEMENTED: GARMENTS_UNSUPPORTED; the model has no heads that find garments.
     """
     GetModel: _aio.UnaryUnaryMultiCallable[_embedder_pb2.GetModelRequest, _embedder_pb2.GetModelResponse]  # type: ignore[assignment]
     """Describes the model that is served.
@@ -108,7 +124,7 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         Possible errors:
         - INVALID_ARGUMENT: IMAGE_EMPTY, IMAGE_TOO_LARGE (bytes), IMAGE_TOO_MANY_PIXELS, IMAGE_TOO_COMPLEX
           (it would take too long to decode), IMAGE_TOO_SMALL, IMAGE_FORMAT_UNSUPPORTED, IMAGE_UNREADABLE (truncated or
-          broken), REGION_INVALID.
+          broken), REGION_INVALID, SUBJECT_INVALID.
         - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
         """
 
@@ -123,6 +139,20 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         Possible errors:
         - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE.
         - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
+        """
+
+    @_abc_1.abstractmethod
+    def DetectGarments(
+        self,
+        request: _embedder_pb2.EmbedderServiceDetectGarmentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_embedder_pb2.EmbedderServiceDetectGarmentsResponse, _abc.Awaitable[_embedder_pb2.EmbedderServiceDetectGarmentsResponse]]:
+        """Finds the garments in a photograph, or in the region of it. A photograph without any gives an empty list.
+
+        Possible errors:
+        - INVALID_ARGUMENT: those of Embed.
+        - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
+        - UNIMPLEMENTED: GARMENTS_UNSUPPORTED; the model has no heads that find garments.
         """
 
     @_abc_1.abstractmethod

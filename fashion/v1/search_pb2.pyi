@@ -216,18 +216,32 @@ class YearRange(_message.Message):
     def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
 
 class FindSimilarResponse(_message.Message):
-    __slots__ = ("products", "applied", "classification", "explanation", "confidence")
+    __slots__ = ("products", "applied", "classification", "explanation", "confidence", "view")
     PRODUCTS_FIELD_NUMBER: _ClassVar[int]
     APPLIED_FIELD_NUMBER: _ClassVar[int]
     CLASSIFICATION_FIELD_NUMBER: _ClassVar[int]
     EXPLANATION_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
     products: _containers.RepeatedCompositeFieldContainer[SimilarProduct]
     applied: AppliedSearch
     classification: _types_pb2.Classification
     explanation: Explanation
     confidence: float
-    def __init__(self, products: _Optional[_Iterable[_Union[SimilarProduct, _Mapping]]] = ..., applied: _Optional[_Union[AppliedSearch, _Mapping]] = ..., classification: _Optional[_Union[_types_pb2.Classification, _Mapping]] = ..., explanation: _Optional[_Union[Explanation, _Mapping]] = ..., confidence: _Optional[float] = ...) -> None: ...
+    view: _types_pb2.PhotographView
+    def __init__(self, products: _Optional[_Iterable[_Union[SimilarProduct, _Mapping]]] = ..., applied: _Optional[_Union[AppliedSearch, _Mapping]] = ..., classification: _Optional[_Union[_types_pb2.Classification, _Mapping]] = ..., explanation: _Optional[_Union[Explanation, _Mapping]] = ..., confidence: _Optional[float] = ..., view: _Optional[_Union[_types_pb2.PhotographView, _Mapping]] = ...) -> None: ...
+
+class DetectGarmentsRequest(_message.Message):
+    __slots__ = ("image",)
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    image: _types_pb2.Image
+    def __init__(self, image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ...) -> None: ...
+
+class DetectGarmentsResponse(_message.Message):
+    __slots__ = ("garments",)
+    GARMENTS_FIELD_NUMBER: _ClassVar[int]
+    garments: _containers.RepeatedCompositeFieldContainer[_types_pb2.Garment]
+    def __init__(self, garments: _Optional[_Iterable[_Union[_types_pb2.Garment, _Mapping]]] = ...) -> None: ...
 
 class Explanation(_message.Message):
     __slots__ = ("timings", "products_before_colours")

@@ -43,6 +43,11 @@ class SearchServiceStub:
                 request_serializer=fashion_dot_v1_dot_search__pb2.FindSimilarRequest.SerializeToString,
                 response_deserializer=fashion_dot_v1_dot_search__pb2.FindSimilarResponse.FromString,
                 _registered_method=True)
+        self.DetectGarments = channel.unary_unary(
+                '/fashion.v1.SearchService/DetectGarments',
+                request_serializer=fashion_dot_v1_dot_search__pb2.DetectGarmentsRequest.SerializeToString,
+                response_deserializer=fashion_dot_v1_dot_search__pb2.DetectGarmentsResponse.FromString,
+                _registered_method=True)
         self.UpsertProducts = channel.unary_unary(
                 '/fashion.v1.SearchService/UpsertProducts',
                 request_serializer=fashion_dot_v1_dot_search__pb2.UpsertProductsRequest.SerializeToString,
@@ -122,6 +127,20 @@ class SearchServiceServicer:
         - FAILED_PRECONDITION: MODEL_VERSION_MISMATCH.
         - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
         - UNAVAILABLE: EMBEDDER_UNAVAILABLE, for an image alone; PREFERENCES_UNAVAILABLE, where they are REQUIRED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DetectGarments(self, request, context):
+        """Finds the garments in a photograph, so that a page can offer them: the box of each, sent as the image's region, finds
+        what is similar to it. A photograph without any gives an empty list.
+
+        Possible errors:
+        - INVALID_ARGUMENT: for the image those of EmbedderService.Embed.
+        - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
+        - UNAVAILABLE: EMBEDDER_UNAVAILABLE.
+        - UNIMPLEMENTED: GARMENTS_UNSUPPORTED; the model has no heads that find garments.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -262,6 +281,11 @@ def add_SearchServiceServicer_to_server(servicer, server):
                     request_deserializer=fashion_dot_v1_dot_search__pb2.FindSimilarRequest.FromString,
                     response_serializer=fashion_dot_v1_dot_search__pb2.FindSimilarResponse.SerializeToString,
             ),
+            'DetectGarments': grpc.unary_unary_rpc_method_handler(
+                    servicer.DetectGarments,
+                    request_deserializer=fashion_dot_v1_dot_search__pb2.DetectGarmentsRequest.FromString,
+                    response_serializer=fashion_dot_v1_dot_search__pb2.DetectGarmentsResponse.SerializeToString,
+            ),
             'UpsertProducts': grpc.unary_unary_rpc_method_handler(
                     servicer.UpsertProducts,
                     request_deserializer=fashion_dot_v1_dot_search__pb2.UpsertProductsRequest.FromString,
@@ -349,6 +373,33 @@ class SearchService:
             '/fashion.v1.SearchService/FindSimilar',
             fashion_dot_v1_dot_search__pb2.FindSimilarRequest.SerializeToString,
             fashion_dot_v1_dot_search__pb2.FindSimilarResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DetectGarments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fashion.v1.SearchService/DetectGarments',
+            fashion_dot_v1_dot_search__pb2.DetectGarmentsRequest.SerializeToString,
+            fashion_dot_v1_dot_search__pb2.DetectGarmentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

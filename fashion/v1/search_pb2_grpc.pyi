@@ -53,6 +53,16 @@ class SearchServiceStub:
     - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
     - UNAVAILABLE: EMBEDDER_UNAVAILABLE, for an image alone; PREFERENCES_UNAVAILABLE, where they are REQUIRED.
     """
+    DetectGarments: _grpc.UnaryUnaryMultiCallable[_search_pb2.DetectGarmentsRequest, _search_pb2.DetectGarmentsResponse]
+    """Finds the garments in a photograph, so that a page can offer them: the box of each, sent as the image's region, finds
+    what is similar to it. A photograph without any gives an empty list.
+
+    Possible errors:
+    - INVALID_ARGUMENT: for the image those of EmbedderService.Embed.
+    - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
+    - UNAVAILABLE: EMBEDDER_UNAVAILABLE.
+    - UNIMPLEMENTED: GARMENTS_UNSUPPORTED; the model has no heads that find garments.
+    """
     UpsertProducts: _grpc.UnaryUnaryMultiCallable[_search_pb2.UpsertProductsRequest, _search_pb2.UpsertProductsResponse]
     """Creates or replaces products, up to 500 at once. Each row stands alone: a bad one spoils only itself. A row is
     acknowledged once it is on disk and can be found. Sending the same row again changes nothing and embeds nothing.
@@ -161,6 +171,16 @@ class SearchServiceAsyncStub(SearchServiceStub):
     - FAILED_PRECONDITION: MODEL_VERSION_MISMATCH.
     - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
     - UNAVAILABLE: EMBEDDER_UNAVAILABLE, for an image alone; PREFERENCES_UNAVAILABLE, where they are REQUIRED.
+    """
+    DetectGarments: _aio.UnaryUnaryMultiCallable[_search_pb2.DetectGarmentsRequest, _search_pb2.DetectGarmentsResponse]  # type: ignore[assignment]
+    """Finds the garments in a photograph, so that a page can offer them: the box of each, sent as the image's region, finds
+    what is similar to it. A photograph without any gives an empty list.
+
+    Possible errors:
+    - INVALID_ARGUMENT: for the image those of EmbedderService.Embed.
+    - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
+    - UNAVAILABLE: EMBEDDER_UNAVAILABLE.
+    - UNIMPLEMENTED: GARMENTS_UNSUPPORTED; the model has no heads that find garments.
     """
     UpsertProducts: _aio.UnaryUnaryMultiCallable[_search_pb2.UpsertProductsRequest, _search_pb2.UpsertProductsResponse]  # type: ignore[assignment]
     """Creates or replaces products, up to 500 at once. Each row stands alone: a bad one spoils only itself. A row is
@@ -273,6 +293,22 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         - FAILED_PRECONDITION: MODEL_VERSION_MISMATCH.
         - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
         - UNAVAILABLE: EMBEDDER_UNAVAILABLE, for an image alone; PREFERENCES_UNAVAILABLE, where they are REQUIRED.
+        """
+
+    @_abc_1.abstractmethod
+    def DetectGarments(
+        self,
+        request: _search_pb2.DetectGarmentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_search_pb2.DetectGarmentsResponse, _abc.Awaitable[_search_pb2.DetectGarmentsResponse]]:
+        """Finds the garments in a photograph, so that a page can offer them: the box of each, sent as the image's region, finds
+        what is similar to it. A photograph without any gives an empty list.
+
+        Possible errors:
+        - INVALID_ARGUMENT: for the image those of EmbedderService.Embed.
+        - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
+        - UNAVAILABLE: EMBEDDER_UNAVAILABLE.
+        - UNIMPLEMENTED: GARMENTS_UNSUPPORTED; the model has no heads that find garments.
         """
 
     @_abc_1.abstractmethod

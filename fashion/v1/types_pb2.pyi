@@ -7,6 +7,12 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Subject(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SUBJECT_UNSPECIFIED: _ClassVar[Subject]
+    SUBJECT_WHOLE: _ClassVar[Subject]
+    SUBJECT_AUTO: _ClassVar[Subject]
+
 class Gender(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     GENDER_UNSPECIFIED: _ClassVar[Gender]
@@ -22,6 +28,9 @@ class ClassificationMethod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CLASSIFICATION_METHOD_CANDIDATES: _ClassVar[ClassificationMethod]
     CLASSIFICATION_METHOD_MODEL_LABELS: _ClassVar[ClassificationMethod]
     CLASSIFICATION_METHOD_NEIGHBOURS: _ClassVar[ClassificationMethod]
+SUBJECT_UNSPECIFIED: Subject
+SUBJECT_WHOLE: Subject
+SUBJECT_AUTO: Subject
 GENDER_UNSPECIFIED: Gender
 GENDER_MEN: Gender
 GENDER_WOMEN: Gender
@@ -34,12 +43,34 @@ CLASSIFICATION_METHOD_MODEL_LABELS: ClassificationMethod
 CLASSIFICATION_METHOD_NEIGHBOURS: ClassificationMethod
 
 class Image(_message.Message):
-    __slots__ = ("content", "region")
+    __slots__ = ("content", "region", "subject")
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
     content: bytes
     region: Box
-    def __init__(self, content: _Optional[bytes] = ..., region: _Optional[_Union[Box, _Mapping]] = ...) -> None: ...
+    subject: Subject
+    def __init__(self, content: _Optional[bytes] = ..., region: _Optional[_Union[Box, _Mapping]] = ..., subject: _Optional[_Union[Subject, str]] = ...) -> None: ...
+
+class Garment(_message.Message):
+    __slots__ = ("box", "sub_category", "confidence")
+    BOX_FIELD_NUMBER: _ClassVar[int]
+    SUB_CATEGORY_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    box: Box
+    sub_category: str
+    confidence: float
+    def __init__(self, box: _Optional[_Union[Box, _Mapping]] = ..., sub_category: _Optional[str] = ..., confidence: _Optional[float] = ...) -> None: ...
+
+class PhotographView(_message.Message):
+    __slots__ = ("region", "quarter_turns", "garments")
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    QUARTER_TURNS_FIELD_NUMBER: _ClassVar[int]
+    GARMENTS_FIELD_NUMBER: _ClassVar[int]
+    region: Box
+    quarter_turns: int
+    garments: _containers.RepeatedCompositeFieldContainer[Garment]
+    def __init__(self, region: _Optional[_Union[Box, _Mapping]] = ..., quarter_turns: _Optional[int] = ..., garments: _Optional[_Iterable[_Union[Garment, _Mapping]]] = ...) -> None: ...
 
 class Box(_message.Message):
     __slots__ = ("left", "top", "right", "bottom")

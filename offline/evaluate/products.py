@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from offline.dataset.rows import Dataset, Row
 from offline.evaluate.cache import EmbeddingCache
 from services.contract.errors import InvalidInput, NotFound
-from services.contract.values import Gender
+from services.contract.values import Gender, Photograph
 from services.embedder.encoder import Encoder
+from services.embedder.views import Prepared, embed_views, prepare_view
 from services.search.catalogue.products import Product, validate_product
-from services.vision.preprocess import prepare
 
 # Photographs between two writes to the cache: an interruption loses at most this many embeddings.
 _CHUNK = 256
@@ -186,18 +186,18 @@ def _embed(
     unknown = {photograph.digest: photograph for photograph in photographs if photograph.digest not in known}
     if not unknown:
         return known, []
-    futures = {
-        digest: pool.submit(prepare, photograph.content, encoder.frame) for digest, photograph in unknown.items()
-    }
-    pixels: dict[bytes, NDArray[np.uint8]] = {}
+    files = {digest: Photograph(photograph.content) for digest, photograph in unknown.items()}
+    futures = {digest: pool.submit(prepare_view, file, encoder.frame) for digest, file in files.items()}
+    prepared: dict[bytes, Prepared] = {}
     reasons: dict[bytes, str] = {}
     for digest, future in futures.items():
         try:
-            pixels[digest] = future.result()
+            prepared[digest] = future.result()
         except InvalidInput as error:
             reasons[digest] = error.message
-    if pixels:
-        new = dict(zip(pixels, _encode(encoder, list(pixels.values())), strict=True))
+    if prepared:
+        readable = [files[digest] for digest in prepared]
+        new = dict(zip(prepared, _encode(encoder, readable, list(prepared.values())), strict=True))
         cache.write(new)
         known |= new
     return known, [
@@ -207,7 +207,9 @@ def _embed(
     ]
 
 
-def _encode(encoder: Encoder, pixels: Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
+def _encode(
+    encoder: Encoder, photographs: Sequence[Photograph], prepared: Sequence[Prepared]
+) -> Iterator[NDArray[np.float32]]:
     size = max(1, _PIXELS_AT_ONCE // (encoder.frame.height * encoder.frame.width))
-    for start in range(0, len(pixels), size):
-        yield from encoder.encode(np.stack(pixels[start : start + size]))
+    for start in range(0, len(prepared), size):
+        yield from embed_views(encoder, photographs[start : start + size], prepared[start : start + size])

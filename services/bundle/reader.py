@@ -20,6 +20,8 @@ FORMAT_VERSION: Final = 1
 DESCRIPTION_FILE: Final = "bundle.json"
 ENCODER_FILE: Final = "encoder.safetensors"
 HEADS_FILE: Final = "heads.safetensors"
+# Optional: the heads that find garments and tell which way up a photograph is.
+GARMENT_HEADS_FILE: Final = "garments.safetensors"
 # Sixteen hexadecimal digits distinguish all bundles that a shop will ever have.
 _VERSION_DIGITS: Final = 16
 _MAX_DESCRIPTION_BYTES: Final = 8 * 1024 * 1024
@@ -111,6 +113,19 @@ class Bundle:
             InvalidInput: BUNDLE_INVALID: the file was changed since the bundle was loaded.
         """
         return self._tensors(ENCODER_FILE)
+
+    @property
+    def has_garment_heads(self) -> bool:
+        """Whether it has heads that find garments and tell which way up a photograph is."""
+        return GARMENT_HEADS_FILE in self.description["files"]
+
+    def garment_heads(self) -> dict[str, NDArray[np.float32]]:
+        """Reads the weights of the garment heads in float32, by name; empty where the bundle has none.
+
+        Raises:
+            InvalidInput: BUNDLE_INVALID: the file was changed since the bundle was loaded.
+        """
+        return self._tensors(GARMENT_HEADS_FILE) if self.has_garment_heads else {}
 
     def head(self, name: str) -> Head:
         """Reads a trained head.

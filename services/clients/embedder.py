@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import grpc
@@ -12,7 +12,7 @@ from fashion.v1 import embedder_pb2, embedder_pb2_grpc
 from services.clients.channel import MAX_MESSAGE_BYTES, Remote
 from services.contract.errors import FashionError, InvalidInput, Unavailable, Upstream
 from services.contract.protocols import Embedder
-from services.contract.values import Embedding, ModelInfo, Photograph
+from services.contract.values import Embedding, Garment, ModelInfo, Photograph
 from services.serving import conversion
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -64,7 +64,24 @@ class EmbedderClient:
         self._check_size(photograph)
         request = embedder_pb2.EmbedRequest(image=conversion.photograph_to_proto(photograph))
         response = await _REMOTE.call(self._stub.Embed, request, timeout_s=self._limits.query_timeout_s)
-        return conversion.embedding_from_proto(response.embedding)
+        view = conversion.view_from_proto(response.view) if response.HasField("view") else None
+        return replace(conversion.embedding_from_proto(response.embedding), view=view)
+
+    async def detect_garments(self, photograph: Photograph) -> tuple[Garment, ...]:
+        """Finds the garments in a photograph, or in the region of it; returns them from the largest on.
+
+        Raises:
+            InvalidInput: the photograph cannot be used; the reason says why.
+            Unsupported: GARMENTS_UNSUPPORTED; the model has no heads that find garments.
+            Overloaded: QUEUE_FULL.
+            DeadlineExceeded: the caller's deadline passed.
+            Upstream: EMBEDDER_UNAVAILABLE.
+        """
+        self._check_size(photograph)
+        image = conversion.photograph_to_proto(photograph)
+        request = embedder_pb2.EmbedderServiceDetectGarmentsRequest(image=image)
+        response = await _REMOTE.call(self._stub.DetectGarments, request, timeout_s=self._limits.query_timeout_s)
+        return conversion.garments_from_proto(response.garments)
 
     async def batch_embed(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
         """Embeds any number of photographs, in several messages if necessary.

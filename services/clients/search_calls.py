@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from fashion.v1 import search_pb2
+from fashion.v1 import search_pb2, types_pb2
 
 Response = TypeVar("Response", bound=Message)
 
@@ -36,6 +36,10 @@ class SearchCalls(ABC):
     async def find_similar(self, request: search_pb2.FindSimilarRequest) -> search_pb2.FindSimilarResponse:
         """Finds the most similar products."""
         return await self._query(self._methods.FindSimilar, request)
+
+    async def detect_garments(self, image: types_pb2.Image) -> search_pb2.DetectGarmentsResponse:
+        """Finds the garments in a photograph."""
+        return await self._query(self._methods.DetectGarments, search_pb2.DetectGarmentsRequest(image=image))
 
     async def get_product(self, product_id: str, *, include_embedding: bool = False) -> search_pb2.GetProductResponse:
         """Returns one product; NotFound where there is none."""

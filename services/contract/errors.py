@@ -5,6 +5,7 @@
     ├── NotFound            what was named does not exist                      NOT_FOUND
     ├── AlreadyExists       what the caller wanted to create exists            ALREADY_EXISTS
     ├── ModelMismatch       an embedding of another model version              FAILED_PRECONDITION
+    ├── Unsupported         the served model cannot do what was asked for      UNIMPLEMENTED
     ├── Overloaded          a queue is full or writes collide; try again later RESOURCE_EXHAUSTED
     ├── DeadlineExceeded    the caller's deadline passed before the work did   DEADLINE_EXCEEDED
     ├── DataLoss            what was stored is damaged or gone                 DATA_LOSS
@@ -48,6 +49,10 @@ class AlreadyExists(FashionError):
 
 class ModelMismatch(FashionError):
     """An embedding carries another model version than the one that is served."""
+
+
+class Unsupported(FashionError):
+    """The served model, or an older service, cannot do what the caller asked for."""
 
 
 class Overloaded(FashionError):

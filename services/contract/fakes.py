@@ -11,7 +11,7 @@ import numpy as np
 
 from services.contract.embedding import renormalised
 from services.contract.errors import FashionError, InvalidInput
-from services.contract.values import CandidateSet, Classification, Embedding, ModelInfo, Photograph
+from services.contract.values import CandidateSet, Classification, Embedding, Garment, ModelInfo, Photograph
 
 
 async def _nothing() -> None:
@@ -25,6 +25,7 @@ class FakeEmbedder:
         batches: the number of photographs in each call of `batch_embed`.
         photographs: how many photographs were embedded.
         before: awaited at the beginning of every call; it may wait, raise, or do something else first.
+        garments: those that it finds in every photograph.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class FakeEmbedder:
         self.batches: list[int] = []
         self.photographs = 0
         self.before: Callable[[], Awaitable[object]] = _nothing
+        self.garments: tuple[Garment, ...] = ()
         self._model = ModelInfo("fake", model_version, dimension, 80, 60, "fake", "float32", "float32")
         self._answer = answer or self._embedding
 
@@ -61,6 +63,11 @@ class FakeEmbedder:
         await self.before()
         self.photographs += len(photographs)
         return [self._answer(photograph) for photograph in photographs]
+
+    async def detect_garments(self, photograph: Photograph) -> tuple[Garment, ...]:
+        """Finds `garments`."""
+        await self.before()
+        return self.garments
 
     async def get_model(self) -> ModelInfo:
         """Describes the model."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from services.contract.errors import FashionError
-from services.contract.values import CandidateSet, Classification, Embedding, ModelInfo, Photograph
+from services.contract.values import CandidateSet, Classification, Embedding, Garment, ModelInfo, Photograph
 
 
 class Embedder(Protocol):
@@ -28,6 +28,17 @@ class Embedder(Protocol):
         """Embeds any number of photographs; returns one embedding or error per photograph, in their order.
 
         Raises:
+            Overloaded: the queue is full.
+            Upstream: a remote embedder does not answer (reason EMBEDDER_UNAVAILABLE).
+        """
+        ...
+
+    async def detect_garments(self, photograph: Photograph) -> tuple[Garment, ...]:
+        """Finds the garments in a photograph, or in the region of it; returns them from the largest on.
+
+        Raises:
+            InvalidInput: the photograph cannot be used; the reason says why.
+            Unsupported: GARMENTS_UNSUPPORTED; the model has no heads that find garments.
             Overloaded: the queue is full.
             Upstream: a remote embedder does not answer (reason EMBEDDER_UNAVAILABLE).
         """

@@ -48,12 +48,51 @@ class Box:
     bottom: float
 
 
+class Subject(Enum):
+    """Which part of a photograph counts where the caller names no region."""
+
+    WHOLE = "whole"
+    AUTO = "auto"
+    """The largest garment that is found; the whole where none is found, or where it fills most of the photograph."""
+
+
 @dataclass(frozen=True, slots=True)
 class Photograph:
     """An encoded photograph (JPEG, PNG, WebP or AVIF), or the part of it in `region`."""
 
     content: bytes
     region: Box | None = None
+    subject: Subject = Subject.WHOLE
+
+
+@dataclass(frozen=True, slots=True)
+class Garment:
+    """A garment in a photograph.
+
+    Attributes:
+        box: its place, in shares of the whole photograph as it was sent.
+        sub_category: its likeliest subCategory.
+        confidence: how likely there is a garment in the box, 0..1.
+    """
+
+    box: Box
+    sub_category: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What an encoder looked at in a photograph.
+
+    Attributes:
+        region: the caller's region, or the box of the garment that was found; None for the whole photograph.
+        quarter_turns: quarter turns clockwise by which the photograph was turned upright, 0..3.
+        garments: the garments that were found, the largest first; empty where nobody looked for them.
+    """
+
+    region: Box | None = None
+    quarter_turns: int = 0
+    garments: tuple[Garment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,10 +102,12 @@ class Embedding:
     Attributes:
         values: float32, shape (dimension,), L2 norm 1.
         model_version: the content hash of the bundle that computed it.
+        view: what of the photograph it was computed from; None where that is not known.
     """
 
     values: "NDArray[np.float32]"
     model_version: str
+    view: View | None = None
 
 
 @dataclass(frozen=True, slots=True)

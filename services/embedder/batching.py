@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 
 import numpy as np
 import structlog
@@ -22,7 +22,9 @@ from services.contract.errors import NotReady, Overloaded
 from services.embedder.inference_thread import InferenceThread, ThreadDied
 
 Pixels: TypeAlias = NDArray[np.uint8]
-Vectors: TypeAlias = NDArray[np.float32]
+
+# What an inference says of one picture.
+_Answer = TypeVar("_Answer")
 
 _Result = TypeVar("_Result")
 
@@ -64,23 +66,23 @@ class BatchingLimits:
 
 
 @dataclass(slots=True, eq=False)
-class _Waiting:
+class _Waiting(Generic[_Answer]):
     pixels: Pixels
     deadline: float | None
-    answer: "asyncio.Future[Vectors]"
+    answer: "asyncio.Future[_Answer]"
 
 
-class MicroBatcher:
+class MicroBatcher(Generic[_Answer]):
     """Runs inferences in threads of their own.
 
     All methods belong to one event loop. An async context manager: the threads run inside.
     """
 
-    def __init__(self, encode: Callable[[Pixels], Vectors], limits: BatchingLimits) -> None:
+    def __init__(self, encode: Callable[[Pixels], Sequence[_Answer]], limits: BatchingLimits) -> None:
         """Makes a batcher.
 
         Args:
-            encode: from uint8 (n, height, width, 3), n in 1..micro_batch, to float32 (n, dimension); called by
+            encode: from uint8 (n, height, width, 3), n in 1..micro_batch, to one answer per picture; called by
                 `limits.inferences` threads at once.
             limits: limits of the queues and of the inferences.
         """
@@ -88,16 +90,16 @@ class MicroBatcher:
         self._limits = limits
         self._places = {Lane.QUERY: limits.query_places, Lane.BATCH: limits.batch_places}
         self._admitted = dict.fromkeys(Lane, 0)
-        self._lanes: dict[Lane, deque[_Waiting]] = {lane: deque() for lane in Lane}
+        self._lanes: dict[Lane, deque[_Waiting[_Answer]]] = {lane: deque() for lane in Lane}
         self._threads = tuple(InferenceThread() for _ in range(limits.inferences))
         # A stack: the thread that ran last has its data in the processor's cache.
         self._idle = list(self._threads)
         self._queries_run = False
-        self._running: dict[asyncio.Task[None], Sequence[_Waiting]] = {}
+        self._running: dict[asyncio.Task[None], Sequence[_Waiting[_Answer]]] = {}
         self._died = asyncio.Event()
         self._ended = False
 
-    async def __aenter__(self) -> "MicroBatcher":
+    async def __aenter__(self) -> Self:
         """Starts the threads."""
         for thread in self._threads:
             thread.start()
@@ -137,7 +139,7 @@ class MicroBatcher:
         finally:
             self._admitted[lane] -= count
 
-    async def submit(self, pixels: Pixels, lane: Lane) -> Vectors:
+    async def submit(self, pixels: Pixels, lane: Lane) -> _Answer:
         """Encodes one admitted photograph; drops it if its caller leaves or its deadline passes.
 
         Args:
@@ -145,17 +147,17 @@ class MicroBatcher:
             lane: the lane that admitted it.
 
         Returns:
-            float32 (dimension,).
+            The picture's answer.
 
         Raises:
             DeadlineExceeded: the deadline passed before the inference began.
             NotReady: MODEL_NOT_READY; an inference thread is dead.
         """
-        (vectors,) = await self.submit_all([pixels], lane)
-        return vectors
+        (answer,) = await self.submit_all([pixels], lane)
+        return answer
 
-    async def submit_all(self, pixels: Sequence[Pixels], lane: Lane) -> Sequence[Vectors]:
-        """Encodes several admitted photographs; returns their rows in order.
+    async def submit_all(self, pixels: Sequence[Pixels], lane: Lane) -> Sequence[_Answer]:
+        """Encodes several admitted photographs; returns their answers in order.
 
         Raises:
             DeadlineExceeded: the deadline passed before the last inference began.
@@ -200,7 +202,7 @@ class MicroBatcher:
             self._running[answering] = batch
             answering.add_done_callback(self._running.pop)
 
-    def _next(self) -> tuple[Sequence[_Waiting], Sequence[_Waiting]]:
+    def _next(self) -> tuple[Sequence[_Waiting[_Answer]], Sequence[_Waiting[_Answer]]]:
         """Takes what one thread encodes next, of queries and of batches; of batches its share, if several are idle."""
         queries, batches = self._lanes[Lane.QUERY], self._lanes[Lane.BATCH]
         size = self._limits.micro_batch
@@ -209,12 +211,12 @@ class MicroBatcher:
             return taken, _take(batches, 1)
         return taken, _take(batches, min(size, -(-len(batches) // len(self._idle))))
 
-    async def _answer(self, batch: Sequence[_Waiting], thread: InferenceThread, with_queries: bool) -> None:
+    async def _answer(self, batch: Sequence[_Waiting[_Answer]], thread: InferenceThread, with_queries: bool) -> None:
         try:
             pixels = np.stack([waiting.pixels for waiting in batch])
-            vectors = await thread.run(lambda: self._encode(pixels), self._limits.inference_timeout_s)
-            if len(vectors) != len(batch):
-                raise RuntimeError(f"the encoder returned {len(vectors)} embeddings of {len(batch)} photographs")
+            answers = await thread.run(lambda: self._encode(pixels), self._limits.inference_timeout_s)
+            if len(answers) != len(batch):
+                raise RuntimeError(f"the encoder returned {len(answers)} embeddings of {len(batch)} photographs")
         except ThreadDied:
             _log.critical("an inference thread has died", exc_info=True)
             self._died.set()
@@ -223,9 +225,9 @@ class MicroBatcher:
         except Exception as error:
             _refuse(batch, error)
         else:
-            for waiting, vector in zip(batch, vectors, strict=True):
+            for waiting, answer in zip(batch, answers, strict=True):
                 if not waiting.answer.done():
-                    waiting.answer.set_result(vector)
+                    waiting.answer.set_result(answer)
         self._idle.append(thread)
         if with_queries:
             self._queries_run = False
@@ -244,9 +246,9 @@ class MicroBatcher:
             lane.clear()
 
 
-def _take(lane: deque[_Waiting], count: int) -> list[_Waiting]:
+def _take(lane: deque[_Waiting[_Answer]], count: int) -> list[_Waiting[_Answer]]:
     """Takes photographs whose callers still wait, and refuses those whose deadline has passed."""
-    taken: list[_Waiting] = []
+    taken: list[_Waiting[_Answer]] = []
     while lane and len(taken) < count:
         waiting = lane.popleft()
         if waiting.answer.done():
@@ -258,7 +260,7 @@ def _take(lane: deque[_Waiting], count: int) -> list[_Waiting]:
     return taken
 
 
-def _refuse(refused: Sequence[_Waiting] | deque[_Waiting], error: Exception) -> None:
+def _refuse(refused: Sequence[_Waiting[Any]] | deque[_Waiting[Any]], error: Exception) -> None:
     for waiting in refused:
         if not waiting.answer.done():
             waiting.answer.set_exception(error)

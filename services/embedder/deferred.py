@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Sequence
 
 from services.contract.errors import FashionError
 from services.contract.protocols import Embedder
-from services.contract.values import Embedding, ModelInfo, Photograph
+from services.contract.values import Embedding, Garment, ModelInfo, Photograph
 
 
 class DeferredEmbedder:
@@ -25,6 +25,10 @@ class DeferredEmbedder:
     async def batch_embed(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
         """Embeds any number of photographs; see `Embedder.batch_embed`."""
         return await (await self._loaded()).batch_embed(photographs)
+
+    async def detect_garments(self, photograph: Photograph) -> tuple[Garment, ...]:
+        """Finds the garments in a photograph; see `Embedder.detect_garments`."""
+        return await (await self._loaded()).detect_garments(photograph)
 
     async def get_model(self) -> ModelInfo:
         """Describes the model; see `Embedder.get_model`."""

@@ -1,5 +1,6 @@
 """The interface of every runtime: pixels in, embeddings out."""
 
+from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from services.bundle.reader import Bundle
 from services.contract.errors import InvalidInput
 from services.contract.values import ModelInfo
+from services.embedder.garment_heads import GarmentHeads
 from services.vision.preprocess import Frame
 
 Precision = Literal["float32", "bfloat16", "int8"]
@@ -15,6 +17,20 @@ Precision = Literal["float32", "bfloat16", "int8"]
 AnyPrecision = Literal["auto"] | Precision
 
 _TINY: Final = 1e-12
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """What one inference computes.
+
+    Attributes:
+        embeddings: (n, dimension), float32, L2-normalised rows.
+        maps: the activations of the last stages, the largest map first, each float32 (n, rows, columns, channels);
+            empty where the encoder was loaded without maps.
+    """
+
+    embeddings: NDArray[np.float32]
+    maps: tuple[NDArray[np.float32], ...] = ()
 
 
 class Encoder(Protocol):
@@ -30,6 +46,11 @@ class Encoder(Protocol):
         """The input that it expects."""
         ...
 
+    @property
+    def garment_heads(self) -> GarmentHeads | None:
+        """The heads that read the maps; None for a model that has none."""
+        ...
+
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeds pictures.
 
@@ -42,6 +63,10 @@ class Encoder(Protocol):
         Raises:
             InvalidInput: BATCH_INVALID; the batch has another shape or type.
         """
+        ...
+
+    def features(self, batch: NDArray[np.uint8]) -> Features:
+        """Embeds pictures, and returns the maps of the same inference; see `encode`."""
         ...
 
     def warm_up(self) -> None:

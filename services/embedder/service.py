@@ -11,12 +11,21 @@ from typing import TypeVar
 import structlog
 
 from services.concurrency import deadline
-from services.contract.errors import DeadlineExceeded, FashionError
-from services.contract.values import Embedding, ModelInfo, Photograph
-from services.embedder.batching import BatchingLimits, Lane, MicroBatcher, Pixels
+from services.contract.errors import DeadlineExceeded, FashionError, Unsupported
+from services.contract.values import Box, Embedding, Garment, ModelInfo, Photograph
+from services.embedder.batching import BatchingLimits, Lane, MicroBatcher
 from services.embedder.encoder import Encoder
+from services.embedder.views import (
+    Prepared,
+    Seen,
+    garments_in,
+    look_again,
+    prepare_view,
+    second_embedding,
+    see,
+    view_of,
+)
 from services.vision.decode import ImageLimits
-from services.vision.preprocess import prepare
 
 Decoded = TypeVar("Decoded")
 
@@ -46,7 +55,7 @@ class LocalEmbedder:
     """
 
     def __init__(
-        self, encoder: Encoder, limits: EmbedderLimits, batcher: MicroBatcher, threads: ThreadPoolExecutor
+        self, encoder: Encoder, limits: EmbedderLimits, batcher: MicroBatcher[Seen], threads: ThreadPoolExecutor
     ) -> None:
         self._encoder = encoder
         self._limits = limits
@@ -77,8 +86,35 @@ class LocalEmbedder:
         """
         with self._batcher.admitted(Lane.QUERY, 1):
             async with deadline.enforced():
-                pixels = await self._decode(photograph)
-                return Embedding(await self._batcher.submit(pixels, Lane.QUERY), self._encoder.model.model_version)
+                prepared = await self._decode(photograph)
+                seen = await self._batcher.submit(prepared.pixels, Lane.QUERY)
+                return await self._embedding(photograph, prepared, seen, Lane.QUERY)
+
+    async def detect_garments(self, photograph: Photograph) -> tuple[Garment, ...]:
+        """Finds the garments in a photograph, or in the region of it; returns them from the largest on.
+
+        Raises:
+            Unsupported: GARMENTS_UNSUPPORTED; the model has no heads that find garments.
+            InvalidInput: the photograph cannot be used; the reason says why.
+            Overloaded: QUEUE_FULL.
+            DeadlineExceeded: the caller's deadline passed.
+            NotReady: MODEL_NOT_READY; the encoder has stopped working.
+        """
+        heads = self._encoder.garment_heads
+        if heads is None or not heads.finds_garments:
+            raise Unsupported(
+                f"The model {self._encoder.model.name} finds no garments; name the region of a garment instead.",
+                reason="GARMENTS_UNSUPPORTED",
+            )
+        with self._batcher.admitted(Lane.QUERY, 1):
+            async with deadline.enforced():
+                prepared = await self._decode(photograph)
+                seen = await self._batcher.submit(prepared.pixels, Lane.QUERY)
+                if seen.sight.turns:
+                    # Garments are found best in an upright photograph.
+                    prepared = await self._decode(photograph, turns=seen.sight.turns)
+                    seen = await self._batcher.submit(prepared.pixels, Lane.QUERY)
+                return garments_in(prepared, seen.sight, self._encoder.frame)
 
     async def batch_embed(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
         """Embeds any number of photographs; returns one embedding or error for each, in their order.
@@ -115,19 +151,39 @@ class LocalEmbedder:
         async with self._batch_window:
             async with self._batch_decoding:
                 decoded = await self._decode_all(photographs)
-            pixels = [each for each in decoded if not isinstance(each, FashionError)]
-            vectors = iter(await self._batcher.submit_all(pixels, Lane.BATCH))
-            version = self._encoder.model.model_version
-            return [each if isinstance(each, FashionError) else Embedding(next(vectors), version) for each in decoded]
+            pixels = [each.pixels for each in decoded if not isinstance(each, FashionError)]
+            seen = iter(await self._batcher.submit_all(pixels, Lane.BATCH))
+            embeddings = iter(
+                await asyncio.gather(
+                    *(
+                        self._embedding(photograph, each, next(seen), Lane.BATCH)
+                        for photograph, each in zip(photographs, decoded, strict=True)
+                        if not isinstance(each, FashionError)
+                    )
+                )
+            )
+            return [each if isinstance(each, FashionError) else next(embeddings) for each in decoded]
 
-    async def _decode(self, photograph: Photograph) -> Pixels:
-        return await self._in_thread(self._decoding(photograph))
+    async def _embedding(self, photograph: Photograph, prepared: Prepared, seen: Seen, lane: Lane) -> Embedding:
+        """Returns the embedding of a photograph that was looked at once; looks again where that is worth its time."""
+        frame, version = self._encoder.frame, self._encoder.model.model_version
+        garments = garments_in(prepared, seen.sight, frame)
+        again = look_again(photograph, prepared, seen.sight, frame)
+        if again is None:
+            return Embedding(seen.embedding, version, view_of(prepared, garments))
+        region, turns = again
+        part = await self._decode(photograph, region, turns)
+        second = await self._batcher.submit(part.pixels, lane)
+        return Embedding(second_embedding(seen, second, part, garments), version, view_of(part, garments))
 
-    async def _decode_all(self, photographs: Sequence[Photograph]) -> Sequence[Pixels | FashionError]:
+    async def _decode(self, photograph: Photograph, region: Box | None = None, turns: int = 0) -> Prepared:
+        return await self._in_thread(self._decoding(photograph, region, turns))
+
+    async def _decode_all(self, photographs: Sequence[Photograph]) -> Sequence[Prepared | FashionError]:
         jobs = [self._decoding(photograph) for photograph in photographs]
 
-        def decode() -> list[Pixels | FashionError]:
-            return [_pixels_or_error(job) for job in jobs]
+        def decode() -> list[Prepared | FashionError]:
+            return [_prepared_or_error(job) for job in jobs]
 
         return await self._in_thread(decode)
 
@@ -136,18 +192,18 @@ class LocalEmbedder:
         context = contextvars.copy_context()
         return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, decode)
 
-    def _decoding(self, photograph: Photograph) -> Callable[[], Pixels]:
+    def _decoding(self, photograph: Photograph, region: Box | None = None, turns: int = 0) -> Callable[[], Prepared]:
         frame, limits = self._encoder.frame, self._limits.image
 
-        def decode() -> Pixels:
+        def decode() -> Prepared:
             if deadline.passed(deadline.current()):
                 raise deadline.exceeded()
-            return prepare(photograph.content, frame, photograph.region, limits)
+            return prepare_view(photograph, frame, limits, region=region, turns=turns)
 
         return decode
 
 
-def _pixels_or_error(decode: Callable[[], Pixels]) -> Pixels | FashionError:
+def _prepared_or_error(decode: Callable[[], Prepared]) -> Prepared | FashionError:
     """Decodes a photograph of a batch; returns its error, which spares the others.
 
     Raises:
@@ -177,7 +233,7 @@ async def cold_embedder(encoder: Encoder, limits: EmbedderLimits) -> AsyncIterat
     """
     threads = ThreadPoolExecutor(limits.decode_threads, thread_name_prefix="decode")
     try:
-        async with MicroBatcher(encoder.encode, limits.batching) as batcher:
+        async with MicroBatcher(lambda batch: see(encoder, batch), limits.batching) as batcher:
             yield LocalEmbedder(encoder, limits, batcher, threads)
     finally:
         threads.shutdown(wait=False, cancel_futures=True)

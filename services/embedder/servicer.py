@@ -29,7 +29,16 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
     ) -> embedder_pb2.EmbedResponse:
         """Embeds one photograph."""
         embedding = await self._embedder.embed(conversion.photograph_from_proto(request.image))
-        return embedder_pb2.EmbedResponse(embedding=conversion.embedding_to_proto(embedding))
+        return embedder_pb2.EmbedResponse(
+            embedding=conversion.embedding_to_proto(embedding), view=conversion.view_to_proto(embedding.view)
+        )
+
+    async def DetectGarments(  # noqa: N802
+        self, request: embedder_pb2.EmbedderServiceDetectGarmentsRequest, context: Any
+    ) -> embedder_pb2.EmbedderServiceDetectGarmentsResponse:
+        """Finds the garments in a photograph."""
+        garments = await self._embedder.detect_garments(conversion.photograph_from_proto(request.image))
+        return embedder_pb2.EmbedderServiceDetectGarmentsResponse(garments=conversion.garments_to_proto(garments))
 
     async def BatchEmbed(  # noqa: N802
         self, request: embedder_pb2.BatchEmbedRequest, context: Any

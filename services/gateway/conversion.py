@@ -10,6 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from fashion.v1 import search_pb2, types_pb2
 from services.contract.attributes import FACETED, FILTERED, Attribute, Kind
 from services.contract.errors import InvalidInput
+from services.contract.values import Subject
 from services.gateway.schema import answers
 from services.gateway.schema.parameters import (
     Collapse,
@@ -31,6 +32,7 @@ _SCOPES: Final = MappingProxyType(
     }
 )
 _SCOPES_FROM_PROTO: Final = MappingProxyType({value: scope for scope, value in _SCOPES.items()})
+_SUBJECTS: Final = MappingProxyType({Subject.WHOLE: types_pb2.SUBJECT_WHOLE, Subject.AUTO: types_pb2.SUBJECT_AUTO})
 _POLICIES: Final = MappingProxyType(
     {
         PreferencePolicy.BEST_EFFORT: search_pb2.PREFERENCE_POLICY_BEST_EFFORT,
@@ -124,9 +126,38 @@ def similar_request_to_proto(parameters: SimilarParameters, query: str | bytes) 
     if isinstance(query, str):
         request.product_id = query
     else:
-        region = parameters.region if isinstance(parameters, PhotographParameters) else None
-        request.image.CopyFrom(types_pb2.Image(content=query, region=_box(region)))
+        chosen = parameters if isinstance(parameters, PhotographParameters) else PhotographParameters()
+        request.image.CopyFrom(image_to_proto(query, chosen.region, chosen.subject))
     return request
+
+
+def image_to_proto(content: bytes, region: str | None, subject: Subject = Subject.WHOLE) -> types_pb2.Image:
+    """Packs a photograph, and the part of it that counts.
+
+    Raises:
+        InvalidInput: REGION_INVALID.
+    """
+    return types_pb2.Image(content=content, region=_box(region), subject=_SUBJECTS[subject])
+
+
+def garments_from_proto(garments: Iterable[types_pb2.Garment]) -> list[answers.Garment]:
+    """Unpacks the garments of a photograph."""
+    return [
+        answers.Garment(region=_region(each.box), sub_category=each.sub_category, confidence=round(each.confidence, 4))
+        for each in garments
+    ]
+
+
+def _view(message: types_pb2.PhotographView) -> answers.PhotographView:
+    return answers.PhotographView(
+        region=_region(message.region) if message.HasField("region") else None,
+        quarter_turns=message.quarter_turns,
+        garments=garments_from_proto(message.garments),
+    )
+
+
+def _region(box: types_pb2.Box) -> str:
+    return ",".join(f"{edge:.4f}" for edge in (box.left, box.top, box.right, box.bottom))
 
 
 def _box(region: str | None) -> types_pb2.Box | None:
@@ -174,6 +205,7 @@ def similar_products_from_proto(message: search_pb2.FindSimilarResponse) -> answ
         applied=_applied(message.applied),
         classification=_classification(message.classification) if message.HasField("classification") else None,
         confidence=message.confidence if message.HasField("confidence") else None,
+        view=_view(message.view) if message.HasField("view") else None,
         timings=[
             answers.StepTiming(
                 step=_STEPS.get(each.step, "unknown"),

@@ -171,6 +171,7 @@ def similar_answer_to_proto(answer: SimilarAnswer) -> search_pb2.FindSimilarResp
         ),
         explanation=None if answer.explanation is None else _explanation_to_proto(answer.explanation),
         confidence=None if answer.classification is None else answer.classification.confidence,
+        view=conversion.view_to_proto(answer.view),
     )
 
 

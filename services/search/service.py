@@ -10,7 +10,7 @@ from services.concurrency.workers import Workers
 from services.contract.embedding import renormalised
 from services.contract.errors import FashionError, InvalidInput, NotFound
 from services.contract.protocols import EmbeddingSpace
-from services.contract.values import Embedding
+from services.contract.values import Embedding, Garment, Photograph
 from services.search.candidates.doubt import Doubt
 from services.search.candidates.doubt_meter import DoubtMeter
 from services.search.candidates.publisher import CandidatePublisher
@@ -117,6 +117,10 @@ class LocalSearch:
     async def find_similar(self, request: SimilarRequest) -> SimilarAnswer:
         """Finds similar products; see `SimilarFinder.find_similar`."""
         return await self._finder.find_similar(request)
+
+    async def detect_garments(self, photograph: Photograph) -> tuple[Garment, ...]:
+        """Finds the garments in a photograph; see `Embedder.detect_garments`."""
+        return await self._finder.embedder.detect_garments(photograph)
 
     async def upsert_products(self, rows: Sequence[UpsertRow], fields: Collection[str] | None = None) -> UpsertReport:
         """Creates or replaces products; see `CatalogueWriter.upsert_products`."""

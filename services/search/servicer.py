@@ -10,7 +10,7 @@ from services.search import conversion
 from services.search.filters.colours import DislikedColour
 from services.search.filters.paging import DEFAULT_PAGE_SIZE
 from services.search.service import LocalSearch
-from services.serving.conversion import embedding_to_proto
+from services.serving.conversion import embedding_to_proto, garments_to_proto, photograph_from_proto
 from services.serving.run import GrpcService
 
 SEARCH: Final = GrpcService(
@@ -43,6 +43,13 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         return conversion.similar_answer_to_proto(
             await self._search.find_similar(conversion.similar_request_from_proto(request))
         )
+
+    async def DetectGarments(  # noqa: N802
+        self, request: search_pb2.DetectGarmentsRequest, context: _Context
+    ) -> search_pb2.DetectGarmentsResponse:
+        """Finds the garments in a photograph."""
+        garments = await self._search.detect_garments(photograph_from_proto(request.image))
+        return search_pb2.DetectGarmentsResponse(garments=garments_to_proto(garments))
 
     async def UpsertProducts(  # noqa: N802
         self, request: search_pb2.UpsertProductsRequest, context: _Context

@@ -1,20 +1,24 @@
 """Converts messages of fashion.v1 that several services share to values of `services.contract.values`, and back."""
 
+from collections.abc import Iterable
 from types import MappingProxyType
 from typing import Final
 
 from fashion.v1 import embedder_pb2, types_pb2
-from services.contract.errors import FashionError
+from services.contract.errors import FashionError, InvalidInput
 from services.contract.values import (
     Box,
     Classification,
     ClassificationMethod,
     DerivedTypePrediction,
     Embedding,
+    Garment,
     Gender,
     ModelInfo,
     Photograph,
     SubCategoryPrediction,
+    Subject,
+    View,
 )
 from services.serving.status import category_of, shown
 
@@ -28,6 +32,17 @@ _GENDERS: Final = MappingProxyType(
     }
 )
 _GENDERS_TO_PROTO: Final = MappingProxyType({gender: value for value, gender in _GENDERS.items()})
+
+_SUBJECTS: Final = MappingProxyType(
+    {
+        types_pb2.SUBJECT_UNSPECIFIED: Subject.WHOLE,
+        types_pb2.SUBJECT_WHOLE: Subject.WHOLE,
+        types_pb2.SUBJECT_AUTO: Subject.AUTO,
+    }
+)
+_SUBJECTS_TO_PROTO: Final = MappingProxyType(
+    {Subject.WHOLE: types_pb2.SUBJECT_WHOLE, Subject.AUTO: types_pb2.SUBJECT_AUTO}
+)
 
 _METHODS: Final = MappingProxyType(
     {
@@ -50,20 +65,65 @@ def gender_to_proto(value: Gender) -> types_pb2.Gender:
 
 
 def photograph_from_proto(message: types_pb2.Image) -> Photograph:
-    """Unpacks an image, unchecked."""
-    if not message.HasField("region"):
-        return Photograph(message.content)
-    region = message.region
-    return Photograph(message.content, Box(region.left, region.top, region.right, region.bottom))
+    """Unpacks an image, unchecked but for its subject.
+
+    Raises:
+        InvalidInput: SUBJECT_INVALID; the subject is unknown.
+    """
+    if message.subject not in _SUBJECTS:
+        raise InvalidInput(
+            f"The subject {message.subject} is unknown; send SUBJECT_WHOLE or SUBJECT_AUTO.",
+            reason="SUBJECT_INVALID",
+            metadata={"field": "subject"},
+        )
+    region = box_from_proto(message.region) if message.HasField("region") else None
+    return Photograph(message.content, region, _SUBJECTS[message.subject])
 
 
 def photograph_to_proto(value: Photograph) -> types_pb2.Image:
     """Packs a photograph."""
-    if value.region is None:
-        return types_pb2.Image(content=value.content)
-    box = value.region
-    region = types_pb2.Box(left=box.left, top=box.top, right=box.right, bottom=box.bottom)
-    return types_pb2.Image(content=value.content, region=region)
+    region = None if value.region is None else box_to_proto(value.region)
+    return types_pb2.Image(content=value.content, region=region, subject=_SUBJECTS_TO_PROTO[value.subject])
+
+
+def box_from_proto(message: types_pb2.Box) -> Box:
+    """Unpacks a box, unchecked."""
+    return Box(message.left, message.top, message.right, message.bottom)
+
+
+def box_to_proto(value: Box) -> types_pb2.Box:
+    """Packs a box."""
+    return types_pb2.Box(left=value.left, top=value.top, right=value.right, bottom=value.bottom)
+
+
+def garments_from_proto(messages: Iterable[types_pb2.Garment]) -> tuple[Garment, ...]:
+    """Unpacks the garments of a photograph."""
+    return tuple(Garment(box_from_proto(each.box), each.sub_category, each.confidence) for each in messages)
+
+
+def garments_to_proto(values: Iterable[Garment]) -> list[types_pb2.Garment]:
+    """Packs the garments of a photograph."""
+    return [
+        types_pb2.Garment(box=box_to_proto(each.box), sub_category=each.sub_category, confidence=each.confidence)
+        for each in values
+    ]
+
+
+def view_from_proto(message: types_pb2.PhotographView) -> View:
+    """Unpacks what of a photograph was looked at."""
+    region = box_from_proto(message.region) if message.HasField("region") else None
+    return View(region, message.quarter_turns, garments_from_proto(message.garments))
+
+
+def view_to_proto(value: View | None) -> types_pb2.PhotographView | None:
+    """Packs what of a photograph was looked at; None where that is not known."""
+    if value is None:
+        return None
+    return types_pb2.PhotographView(
+        region=None if value.region is None else box_to_proto(value.region),
+        quarter_turns=value.quarter_turns,
+        garments=garments_to_proto(value.garments),
+    )
 
 
 def embedding_from_proto(message: types_pb2.Embedding) -> Embedding:

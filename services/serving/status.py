@@ -21,6 +21,7 @@ from services.contract.errors import (
     NotReady,
     Overloaded,
     Unavailable,
+    Unsupported,
     Upstream,
 )
 
@@ -46,6 +47,7 @@ CODES: Final[Mapping[type[FashionError], grpc.StatusCode]] = MappingProxyType(
         NotFound: grpc.StatusCode.NOT_FOUND,
         AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
         ModelMismatch: grpc.StatusCode.FAILED_PRECONDITION,
+        Unsupported: grpc.StatusCode.UNIMPLEMENTED,
         Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
         DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
         DataLoss: grpc.StatusCode.DATA_LOSS,

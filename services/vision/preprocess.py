@@ -39,6 +39,13 @@ class Frame:
     width: int
     padding: Padding = Padding.WHITE
 
+    def place(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Returns where a picture of a size lies in the frame: left, top, width and height, in pixels."""
+        factor = min(self.width / width, self.height / height)
+        across = min(self.width, max(1, round(width * factor)))
+        down = min(self.height, max(1, round(height * factor)))
+        return (self.width - across) // 2, (self.height - down) // 2, across, down
+
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
@@ -104,11 +111,18 @@ _PADDING_JSON: Final[Mapping[Padding, Any]] = {Padding.WHITE: list(WHITE), Paddi
 # begin to differ (docs/decisions/0007).
 _OVERSAMPLING: Final = 3.0
 
+# A region gets this share of its sides more at each side: networks see a garment best with a little of what is around
+# it (docs/decisions/0017).
+REGION_MARGIN: Final = 0.15
+# Nearly white, as studio shots are around their product.
+_NEARLY_WHITE: Final = 240
+_WHITE_SHARE: Final = 0.75
+
 
 def prepare(
     content: bytes, frame: Frame, region: Box | None = None, limits: ImageLimits | None = None
 ) -> NDArray[np.uint8]:
-    """Decodes a photograph and fits it into the input, still as pixels.
+    """Decodes a photograph and fits it into the input, still as pixels; see `open_part` and `fit`.
 
     Args:
         content: a JPEG, PNG, WebP or AVIF file.
@@ -122,14 +136,47 @@ def prepare(
     Raises:
         InvalidInput: REGION_INVALID, and those of `decode`.
     """
+    return fit(open_part(content, frame, region, limits), frame)
+
+
+def open_part(
+    content: bytes, frame: Frame, region: Box | None = None, limits: ImageLimits | None = None
+) -> Image.Image:
+    """Decodes a photograph, as large as the input needs, and cuts out the region with a margin around it.
+
+    Args:
+        content: a JPEG, PNG or WebP file.
+        frame: the input.
+        region: the part to use; None for the whole.
+        limits: the limits to check; None for the default ones.
+
+    Returns:
+        The part, mode "RGB".
+
+    Raises:
+        InvalidInput: REGION_INVALID, and those of `decode`.
+    """
     if region is not None:
         check_region(region)
+        region = widened(region)
     across, down = (region.right - region.left, region.bottom - region.top) if region is not None else (1.0, 1.0)
 
     def enough(picture_width: int, picture_height: int) -> float:
         return _OVERSAMPLING * min(frame.width / (picture_width * across), frame.height / (picture_height * down))
 
-    return fit(decode(content, limits, enough), frame, region)
+    picture = decode(content, limits, enough)
+    return picture if region is None else _crop(picture, region)
+
+
+def widened(region: Box) -> Box:
+    """Returns a region with the margin that helps a network to recognise a garment, as far as there is a picture."""
+    across, down = REGION_MARGIN * (region.right - region.left), REGION_MARGIN * (region.bottom - region.top)
+    return Box(
+        max(0.0, region.left - across),
+        max(0.0, region.top - down),
+        min(1.0, region.right + across),
+        min(1.0, region.bottom + down),
+    )
 
 
 def check_region(region: Box) -> None:
@@ -154,32 +201,24 @@ def check_region(region: Box) -> None:
         )
 
 
-def fit(picture: Image.Image, frame: Frame, region: Box | None = None) -> NDArray[np.uint8]:
+def fit(picture: Image.Image, frame: Frame) -> NDArray[np.uint8]:
     """Fits an RGB picture whole into the input, its aspect kept, centred on the padding.
 
     Args:
         picture: mode "RGB".
         frame: the input.
-        region: the part to use, at least one pixel of it; None for the whole.
 
     Returns:
         Pixels (height, width, 3), uint8, RGB in [0, 255].
     """
-    if region is not None:
-        picture = _crop(picture, region)
-    height, width = frame.height, frame.width
-    factor = min(width / picture.width, height / picture.height)
-    size = (
-        min(width, max(1, round(picture.width * factor))),
-        min(height, max(1, round(picture.height * factor))),
-    )
-    if picture.size != size:
+    left, top, *size = frame.place(picture.width, picture.height)
+    if picture.size != tuple(size):
         # Pillow's bicubic filter widens with the reduction, so it antialiases.
-        picture = picture.resize(size, Image.Resampling.BICUBIC)
-    if size != (width, height):
+        picture = picture.resize((size[0], size[1]), Image.Resampling.BICUBIC)
+    if picture.size != (frame.width, frame.height):
         colour = _rim_colour(picture) if frame.padding is Padding.RIM else WHITE
-        canvas = Image.new("RGB", (width, height), colour)
-        canvas.paste(picture, ((width - size[0]) // 2, (height - size[1]) // 2))
+        canvas = Image.new("RGB", (frame.width, frame.height), colour)
+        canvas.paste(picture, (left, top))
         picture = canvas
     return np.array(picture, dtype=np.uint8)
 
@@ -200,12 +239,21 @@ def scale(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np
     return pixels.astype(np.float32) * np.float32(preprocessing.scale) + offset
 
 
+def stands_on_white(picture: Image.Image) -> bool:
+    """Tells whether three quarters of a picture's outermost pixels are nearly white, as those of studio shots are."""
+    return bool((_rim(picture).min(axis=1) >= _NEARLY_WHITE).mean() >= _WHITE_SHARE)
+
+
 def _rim_colour(picture: Image.Image) -> tuple[int, int, int]:
     """The median of the outermost pixels, channel by channel."""
-    pixels = np.asarray(picture)
-    rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    red, green, blue = np.median(rim, axis=0).astype(np.uint8).tolist()
+    red, green, blue = np.median(_rim(picture), axis=0).astype(np.uint8).tolist()
     return red, green, blue
+
+
+def _rim(picture: Image.Image) -> NDArray[np.uint8]:
+    """Returns the outermost pixels: (n, 3), uint8."""
+    pixels = np.asarray(picture)
+    return np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
 
 
 def _crop(picture: Image.Image, region: Box) -> Image.Image:

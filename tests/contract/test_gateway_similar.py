@@ -261,11 +261,24 @@ def test_a_form_must_hold_one_photograph(catalogue: Shop) -> None:
     problem(answer, 400, "REGION_INVALID")
 
 
+def test_a_model_that_finds_no_garments_says_so_and_answers_the_query(catalogue: Shop) -> None:
+    problem(
+        catalogue.http.post("/v1/garments", files={"image": photograph("Men Tshirts")}),
+        501,
+        "GARMENTS_UNSUPPORTED",
+    )
+    answer = catalogue.http.post(
+        "/v1/similar", files={"image": photograph("Men Tshirts")}, data={"subject": "auto"}
+    ).json()
+    assert answer["view"] == {"region": None, "quarter_turns": 0, "garments": []}
+
+
 def test_openapi_describes_every_operation_with_its_errors(catalogue: Shop) -> None:
     document = catalogue.http.get("/openapi.json").json()
     assert document["paths"].keys() >= {
         "/v1/products/{product_id}/similar",
         "/v1/similar",
+        "/v1/garments",
         "/v1/products",
         "/v1/products/{product_id}",
         "/v1/products/{product_id}/image",
@@ -291,6 +304,7 @@ def test_openapi_describes_every_operation_with_its_errors(catalogue: Shop) -> N
         "image/jpeg",
         "image/png",
         "image/webp",
+        "image/avif",
         "application/json",
     }
     text = json.dumps(document)

@@ -21,6 +21,8 @@ from PIL import Image
 from fashion.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
 from services.contract.values import ModelInfo
 from services.embedder.batching import BatchingLimits
+from services.embedder.encoder import Features
+from services.embedder.garment_heads import GarmentHeads
 from services.embedder.runtimes.fake import FakeEncoder
 from services.embedder.service import EmbedderLimits, local_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
@@ -57,6 +59,7 @@ class GatedEncoder:
 
     def __init__(self, dimension: int = 2048) -> None:
         self._fake = FakeEncoder(dimension=dimension)
+        self.heads: GarmentHeads | None = None
         self.warmed_up = False
         self.gate = threading.Event()
         self.gate.set()
@@ -71,6 +74,13 @@ class GatedEncoder:
     @property
     def frame(self) -> Frame:
         return self._fake.frame
+
+    @property
+    def garment_heads(self) -> GarmentHeads | None:
+        return self.heads
+
+    def features(self, batch: NDArray[np.uint8]) -> Features:
+        return Features(self.encode(batch))
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         self.inside.set()

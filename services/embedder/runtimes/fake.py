@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from services.contract.values import ModelInfo
-from services.embedder.encoder import check_batch, normalise
+from services.embedder.encoder import Features, check_batch, normalise
 from services.vision.preprocess import Frame
 
 _ROWS: Final = 10
@@ -49,11 +49,20 @@ class FakeEncoder:
         """The fake model."""
         return self._model
 
+    @property
+    def garment_heads(self) -> None:
+        """None."""
+        return
+
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeds pictures; see `Encoder.encode`."""
         check_batch(batch, self.frame)
         embeddings = [self._encode_one(picture) for picture in batch]
         return np.stack(embeddings) if embeddings else np.zeros((0, self._model.dimension), dtype=np.float32)
+
+    def features(self, batch: NDArray[np.uint8]) -> Features:
+        """Embeds pictures; there are no maps."""
+        return Features(self.encode(batch))
 
     def _encode_one(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
         coarse = Image.fromarray(picture).resize((_COLUMNS, _ROWS), Image.Resampling.BOX)

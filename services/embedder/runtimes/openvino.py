@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from services.bundle.reader import Bundle
 from services.contract.values import ModelInfo
-from services.embedder.encoder import AnyPrecision, Precision, check_architecture, check_batch, normalise
+from services.embedder.encoder import AnyPrecision, Features, Precision, check_architecture, check_batch, normalise
+from services.embedder.garment_heads import GarmentHeads
 from services.embedder.processor import processor_flags
 from services.embedder.runtimes.resnet50 import build_resnet50, last_places
 from services.vision.preprocess import Frame, Preprocessing
@@ -78,6 +79,8 @@ class OpenvinoEncoder:
         threads: int = 0,
         precision: AnyPrecision = "auto",
         inferences: int = 1,
+        heads: GarmentHeads | None = None,
+        maps: bool = False,
     ) -> None:
         """Builds and compiles the network.
 
@@ -91,6 +94,8 @@ class OpenvinoEncoder:
                 stages, which hold nine tenths of the weights. The other stages, and all stages for pictures from about
                 224 x 224 on, use bfloat16 if the processor has it, else float32.
             inferences: maximum inferences at once; if several, a second network is compiled for them.
+            heads: the heads that read the maps of the last stages.
+            maps: whether `features` returns the maps where there are no heads too.
 
         Raises:
             InvalidInput: the weights are not those of a ResNet50.
@@ -102,6 +107,7 @@ class OpenvinoEncoder:
             # For large pictures no stage is a matrix product, so nothing would be in int8.
             precision = _without_int8(core)
         self._frame = preprocessing.frame
+        self._heads = heads
         self._model = ModelInfo(
             name=name,
             model_version=model_version,
@@ -123,7 +129,13 @@ class OpenvinoEncoder:
             few_places = _FEW_PLACES_INT8
         elif precision == "float32" and _WIDE_FLAG in processor_flags():
             few_places = _FEW_PLACES_WIDE
-        network = build_resnet50(weights, preprocessing, few_places=few_places, in_int8=precision == "int8")
+        network = build_resnet50(
+            weights,
+            preprocessing,
+            few_places=few_places,
+            in_int8=precision == "int8",
+            maps=maps or heads is not None,
+        )
 
         def compiled(streams: int, threads: int) -> _Network:
             sizes = {"NUM_STREAMS": str(streams), "INFERENCE_NUM_THREADS": str(threads)}
@@ -137,9 +149,14 @@ class OpenvinoEncoder:
 
     @classmethod
     def from_bundle(
-        cls, bundle: Bundle, threads: int = 0, precision: AnyPrecision = "auto", inferences: int = 1
+        cls,
+        bundle: Bundle,
+        threads: int = 0,
+        precision: AnyPrecision = "auto",
+        inferences: int = 1,
+        maps: bool = False,
     ) -> Self:
-        """Loads a bundle.
+        """Loads a bundle; `maps` as in the constructor.
 
         Raises:
             InvalidInput: BUNDLE_INVALID; the bundle holds another network, or its file was changed.
@@ -153,6 +170,8 @@ class OpenvinoEncoder:
             threads=threads,
             precision=precision,
             inferences=inferences,
+            heads=GarmentHeads.of(bundle),
+            maps=maps,
         )
 
     @property
@@ -165,14 +184,24 @@ class OpenvinoEncoder:
         """The model."""
         return self._model
 
+    @property
+    def garment_heads(self) -> GarmentHeads | None:
+        """The bundle's."""
+        return self._heads
+
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeds pictures; see `Encoder.encode`."""
+        return self.features(batch).embeddings
+
+    def features(self, batch: NDArray[np.uint8]) -> Features:
+        """Embeds pictures; see `Encoder.features`."""
         check_batch(batch, self.frame)
         with self._counting:
             self._running += 1
             network = self._alone if self._running == 1 else self._together
         try:
-            return normalise(network.activations(batch, self._model.dimension))
+            activations, *maps = network.outputs(batch)
+            return Features(normalise(activations), tuple(maps))
         finally:
             with self._counting:
                 self._running -= 1
@@ -182,7 +211,7 @@ class OpenvinoEncoder:
         height, width = self.frame.height, self.frame.width
         for network in {self._alone, self._together}:
             for count in (*range(1, _MAX_SMALL_PART + 1), _LARGE_PART):
-                network.activations(np.full((count, height, width, 3), 255, dtype=np.uint8), self._model.dimension)
+                network.outputs(np.full((count, height, width, 3), 255, dtype=np.uint8))
 
 
 class _Network:
@@ -192,19 +221,24 @@ class _Network:
         self._compiled = compiled
         self._requests = threading.local()
 
-    def activations(self, batch: NDArray[np.uint8], dimension: int) -> NDArray[np.float32]:
-        """Returns activations (n, dimension) for pictures (n, height, width, 3)."""
+    def outputs(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Returns the network's outputs, n rows each, for pictures (n, height, width, 3)."""
         request = getattr(self._requests, "one", None)
         if request is None:
             # A request is not thread-safe, and keeps the memory of its last shape.
             request = self._requests.one = self._compiled.create_infer_request()
-        activations = np.empty((len(batch), dimension), dtype=np.float32)
+        outputs = [
+            np.empty((len(batch), *(size.get_length() for size in list(each.partial_shape)[1:])), dtype=np.float32)
+            for each in self._compiled.outputs
+        ]
         at = 0
         for size in _parts(len(batch)):
             part = np.ascontiguousarray(batch[at : at + size])
-            activations[at : at + size] = request.infer([part], share_inputs=True, share_outputs=True)[0]
+            results = request.infer([part], share_inputs=True, share_outputs=True)
+            for index, output in enumerate(outputs):
+                output[at : at + size] = results[index]
             at += size
-        return activations
+        return outputs
 
 
 def _parts(count: int) -> list[int]:

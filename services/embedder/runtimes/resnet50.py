@@ -1,4 +1,4 @@
-"""ResNet50 of keras.applications as an OpenVINO graph: pixels in, globally max-pooled activations out."""
+"""ResNet50 of keras.applications as an OpenVINO graph: pixels in, globally max-pooled activations out, and maps."""
 
 import math
 from collections.abc import Mapping
@@ -14,6 +14,8 @@ from services.vision.preprocess import Preprocessing
 
 Weights = Mapping[str, NDArray[np.float32]]
 
+# The stages whose activations the garment heads read: at a stride of 8, 16 and 32 pixels.
+MAPPED_STAGES: Final = (3, 4, 5)
 # Blocks per stage (He et al. 2016, table 1); the first block of each stage but stage 2 halves the picture.
 _BLOCKS: Final = {2: 3, 3: 4, 4: 6, 5: 3}
 # Maximum of a weight in int8, stored as 0 to 255 with a scale and a zero point per output channel.
@@ -23,7 +25,7 @@ _EPSILON: Final = 1.001e-5
 
 
 def build_resnet50(
-    weights: Weights, preprocessing: Preprocessing, *, few_places: int = 0, in_int8: bool = False
+    weights: Weights, preprocessing: Preprocessing, *, few_places: int = 0, in_int8: bool = False, maps: bool = False
 ) -> ov.Model:
     """Builds the graph; batch normalisation is folded into the convolutions, in float64.
 
@@ -33,9 +35,11 @@ def build_resnet50(
         few_places: stages with at most this many places per picture become matrix products over the places of all
             pictures. Convolutions, one picture after another, would leave most of the vector width unused.
         in_int8: whether the matrices of these products are stored in 8 bits.
+        maps: whether the activations of the stages in `MAPPED_STAGES` are returned too.
 
     Returns:
-        A model from uint8 (n, height, width, 3), RGB, to float32 (n, 2048).
+        A model from uint8 (n, height, width, 3), RGB, to float32 (n, 2048); then per mapped stage, with `maps`, to
+        float32 (n, rows, columns, channels).
 
     Raises:
         InvalidInput: the weights are not those of a ResNet50.
@@ -53,6 +57,7 @@ def build_resnet50(
     x = ops.max_pool(x, [2, 2], [1, 1], [1, 1], [1, 1], [3, 3], "floor", "explicit").output(0)
     grid = _halved(_halved((preprocessing.frame.height, preprocessing.frame.width)))
     as_rows = False
+    mapped = []
     for stage, blocks in _BLOCKS.items():
         stride = 2 if stage > min(_BLOCKS) else 1
         before, grid = grid, _halved(grid) if stride > 1 else grid
@@ -61,10 +66,12 @@ def build_resnet50(
         else:
             x = _rows(x, None if not as_rows else before, stride)
             x, as_rows = _multiplied_stage(layers, x, stage, blocks, grid), True
+        if maps and stage in MAPPED_STAGES:
+            mapped.append(_pictures(x, grid) if as_rows else ops.transpose(x, _constant(np.array([0, 2, 3, 1]))))
     x = _pictures(x, grid) if as_rows else x
     x = ops.reduce_max(x, _constant(np.array([1, 2] if as_rows else [2, 3])), keep_dims=False)
     layers.check_all_used()
-    return ov.Model([ops.result(x)], [pixels], "resnet50")
+    return ov.Model([ops.result(each) for each in (x, *mapped)], [pixels], "resnet50")
 
 
 def last_places(preprocessing: Preprocessing) -> int:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from services.bundle.reader import Bundle
 from services.contract.errors import InvalidInput, NotReady
 from services.contract.values import ModelInfo
-from services.embedder.encoder import check_architecture, check_batch, normalise
+from services.embedder.encoder import Features, check_architecture, check_batch, normalise
+from services.embedder.garment_heads import GarmentHeads
 from services.vision.preprocess import Frame, Preprocessing
 
 # "caffe" in keras.applications: BGR minus the means of ImageNet.
@@ -22,6 +23,8 @@ IMAGENET_PREPROCESSING: Final = Preprocessing(
 )
 _DIMENSION: Final = 2048
 _WARM_BATCH: Final = 8
+# The last layers of the stages 3, 4 and 5.
+_MAPPED_LAYERS: Final = ("conv3_block4_out", "conv4_block6_out", "conv5_block3_out")
 
 
 class TensorflowEncoder:
@@ -35,6 +38,8 @@ class TensorflowEncoder:
         name: str,
         model_version: str,
         threads: int | None = None,
+        heads: GarmentHeads | None = None,
+        maps: bool = False,
     ) -> None:
         """Builds the network.
 
@@ -44,15 +49,20 @@ class TensorflowEncoder:
             name: name of the model.
             model_version: version of the model.
             threads: threads of an inference, the same for all encoders of a process; all processors where not given.
+            heads: the heads that read the maps of the last stages.
+            maps: whether `features` returns the maps where there are no heads too.
 
         Raises:
             InvalidInput: the weights are not those of a ResNet50.
             NotReady: TensorFlow already runs in this process with another number of threads.
         """
         _set_threads(threads)
-        self._network = _build(preprocessing)
-        _assign(self._network, weights)
+        network = _build(preprocessing)
+        _assign(network, weights)
+        mapped = [network.get_layer(name).output for name in _MAPPED_LAYERS] if maps or heads else []
+        self._network = keras.Model(network.input, [network.output, *mapped])
         self._preprocessing = preprocessing
+        self._heads = heads
         self._frame = preprocessing.frame
         self._model = ModelInfo(
             name=name,
@@ -65,11 +75,11 @@ class TensorflowEncoder:
             reference_precision="float32",
         )
         shape = (None, preprocessing.frame.height, preprocessing.frame.width, 3)
-        self._run = tf.function(self._activations, input_signature=[tf.TensorSpec(shape, tf.uint8)])
+        self._run = tf.function(self._outputs, input_signature=[tf.TensorSpec(shape, tf.uint8)])
 
     @classmethod
-    def from_bundle(cls, bundle: Bundle, threads: int | None = None) -> Self:
-        """Loads a bundle.
+    def from_bundle(cls, bundle: Bundle, threads: int | None = None, maps: bool = False) -> Self:
+        """Loads a bundle; `maps` as in the constructor.
 
         Raises:
             InvalidInput: BUNDLE_INVALID; the bundle holds another network, or its file was changed.
@@ -82,6 +92,8 @@ class TensorflowEncoder:
             name=bundle.name,
             model_version=bundle.model_version,
             threads=threads,
+            heads=GarmentHeads.of(bundle),
+            maps=maps,
         )
 
     @classmethod
@@ -131,12 +143,22 @@ class TensorflowEncoder:
         """The model."""
         return self._model
 
+    @property
+    def garment_heads(self) -> GarmentHeads | None:
+        """The bundle's."""
+        return self._heads
+
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeds pictures; see `Encoder.encode`."""
+        return self.features(batch).embeddings
+
+    def features(self, batch: NDArray[np.uint8]) -> Features:
+        """Embeds pictures; see `Encoder.features`."""
         check_batch(batch, self.frame)
         if not len(batch):
-            return np.zeros((0, self._model.dimension), dtype=np.float32)
-        return normalise(self._run(tf.constant(batch)).numpy())
+            return Features(np.zeros((0, self._model.dimension), dtype=np.float32))
+        activations, *maps = (output.numpy() for output in self._run(tf.constant(batch)))
+        return Features(normalise(activations), tuple(maps))
 
     def warm_up(self) -> None:
         """Traces the graph, and makes oneDNN plan its convolutions for each size of a service's small batches."""
@@ -144,12 +166,14 @@ class TensorflowEncoder:
         for count in range(1, _WARM_BATCH + 1):
             self.encode(np.full((count, height, width, 3), 255, dtype=np.uint8))
 
-    def _activations(self, pixels: tf.Tensor) -> tf.Tensor:
+    def _outputs(self, pixels: tf.Tensor) -> list[tf.Tensor]:
         scaled = tf.cast(pixels, tf.float32)
         if self._preprocessing.channels == "BGR":
             scaled = scaled[..., ::-1]
         scaled = scaled * self._preprocessing.scale + tf.constant(self._preprocessing.offset, tf.float32)
-        return self._network(scaled, training=False)
+        # Keras returns a single output without its list.
+        outputs: list[tf.Tensor] = keras.tree.flatten(self._network(scaled, training=False))
+        return outputs
 
 
 def _set_threads(threads: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Similar products over HTTP: for a product, for a photograph, steered by likes and dislikes."""
+"""Similar products over HTTP: for a product, for a photograph, steered by likes and dislikes; and garments."""
 
 from typing import Annotated, Final
 
@@ -13,9 +13,9 @@ from services.gateway.middleware.request import path_value
 from services.gateway.routes.products import ProductId
 from services.gateway.schema import answers
 from services.gateway.schema.caching import PRIVATE, public
-from services.gateway.schema.openapi import MAY_NEED_TOKEN, problems, similar_bodies
-from services.gateway.schema.parameters import PhotographParameters, SimilarParameters
-from services.gateway.schema.similar_body import similar_query
+from services.gateway.schema.openapi import MAY_NEED_TOKEN, photograph_bodies, problems, similar_bodies
+from services.gateway.schema.parameters import GarmentParameters, PhotographParameters, SimilarParameters
+from services.gateway.schema.similar_body import garments_query, similar_query
 from services.gateway.settings import GatewaySettings
 
 _REASONS: Final = (
@@ -84,5 +84,32 @@ def similar_router(backend: Backend, access: Access, settings: GatewaySettings) 
         answer = await backend.ask(lambda search: search.find_similar(message))
         response.headers["Cache-Control"] = PRIVATE
         return conversion.similar_products_from_proto(answer)
+
+    @router.post(
+        "/v1/garments",
+        summary="Find the garments in a photograph",
+        response_model=answers.Garments,
+        responses=problems(
+            408,
+            413,
+            415,
+            501,
+            reasons="REQUEST_INVALID, IMAGE_MISSING, IMAGE_EMPTY, IMAGE_UNREADABLE, IMAGE_TOO_SMALL, "
+            "IMAGE_TOO_MANY_PIXELS, REGION_INVALID, BODY_MALFORMED",
+        ),
+        openapi_extra=photograph_bodies(GarmentParameters),
+    )
+    async def garments(
+        _: Annotated[GarmentParameters, Query()], request: Request, response: Response
+    ) -> answers.Garments:
+        """Finds the garments in a photograph, so that a page can offer them.
+
+        The region of each, sent with the photograph to `/v1/similar`, finds what is similar to it.
+        """
+        parameters, image = await garments_query(request, settings.upload_timeout_s, settings.max_image_bytes)
+        message = conversion.image_to_proto(image, parameters.region)
+        answer = await backend.ask(lambda search: search.detect_garments(message))
+        response.headers["Cache-Control"] = PRIVATE
+        return answers.Garments(garments=conversion.garments_from_proto(answer.garments))
 
     return router

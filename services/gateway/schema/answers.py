@@ -136,6 +136,30 @@ class StepTiming(Answer):
     milliseconds: float = Field(description="How long it took, waiting included.")
 
 
+class Garment(Answer):
+    """A garment in a photograph."""
+
+    region: str = Field(
+        description="Its box, as the parameter `region` that searches for it.", examples=["0.1000,0.0000,0.9000,0.8000"]
+    )
+    sub_category: str = Field(description="The subCategory that it looks like most.", examples=["Topwear"])
+    confidence: float = Field(description="How likely there is a garment in the box, in 0..1.", examples=[0.83])
+
+
+class Garments(Answer):
+    """The garments in a photograph, the largest first; none where none is found."""
+
+    garments: list[Garment]
+
+
+class PhotographView(Answer):
+    """What of a photograph was searched."""
+
+    region: str | None = Field(description="The region or garment that was searched; null for the whole photograph.")
+    quarter_turns: int = Field(description="The quarter turns clockwise that set it upright, 0..3.")
+    garments: list[Garment] = Field(description="The garments that it shows, the largest first.")
+
+
 class SimilarProducts(Answer):
     """The most similar products, the most similar first."""
 
@@ -149,6 +173,7 @@ class SimilarProducts(Answer):
         "Null for a product, and where nothing was recognised.",
         examples=[0.87],
     )
+    view: PhotographView | None = Field(description="What of the photograph was searched; null for a product.")
     timings: list[StepTiming] = Field(description="With `explain`: the steps in the order in which they began.")
     before_colours: list[ComparedProduct] = Field(
         description="With `explain`, where the user dislikes colours: the same list before these were left out."

@@ -46,6 +46,16 @@ def problems(*statuses: int, reasons: str = "") -> dict[int | str, dict[str, Any
 
 def similar_bodies() -> dict[str, Any]:
     """Describes the bodies of `POST /v1/similar`."""
+    bodies = photograph_bodies(PhotographParameters)
+    bodies["requestBody"]["content"]["application/json"] = {
+        "schema": {"$ref": _REF.format(model=SimilarBody.__name__)},
+        "example": {"product_id": "10014", "limit": 5, "liked": ["10133"], "base_colour": ["Blue"]},
+    }
+    return bodies
+
+
+def photograph_bodies(parameters: type[BaseModel]) -> dict[str, Any]:
+    """Describes the bodies of an operation on a photograph: a form with parameters, or the photograph alone."""
     properties = {
         "image": {
             "type": "string",
@@ -56,7 +66,7 @@ def similar_bodies() -> dict[str, Any]:
     form = {
         "type": "object",
         "required": ["image"],
-        "properties": {**properties, **_form_fields()},
+        "properties": {**properties, **_form_fields(parameters)},
         "additionalProperties": False,
     }
     picture = {"schema": {"type": "string", "format": "binary"}}
@@ -69,10 +79,6 @@ def similar_bodies() -> dict[str, Any]:
                 "image/png": picture,
                 "image/webp": picture,
                 "image/avif": picture,
-                "application/json": {
-                    "schema": {"$ref": _REF.format(model=SimilarBody.__name__)},
-                    "example": {"product_id": "10014", "limit": 5, "liked": ["10133"], "base_colour": ["Blue"]},
-                },
             },
         }
     }
@@ -111,8 +117,8 @@ def document(app: FastAPI) -> dict[str, Any]:
     return made
 
 
-def _form_fields() -> dict[str, Any]:
-    schema = PhotographParameters.model_json_schema(ref_template=_REF)
+def _form_fields(parameters: type[BaseModel]) -> dict[str, Any]:
+    schema = parameters.model_json_schema(ref_template=_REF)
     fields = schema["properties"]
     for field in fields.values():
         _without_null_default(field)

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.json_schema import SkipJsonSchema
 
 from services.contract.attributes import BY_NAME, MAX_FILTER_VALUES, MAX_LABEL_CHARACTERS, YEARS
-from services.contract.values import Gender
+from services.contract.values import Gender, Subject
 
 WIDTHS: Final = (120, 240, 480, 960)
 
@@ -162,17 +162,35 @@ class SimilarParameters(FilterParameters):
     )
 
 
+_REGION: Final[Any] = Field(
+    default=None,
+    description=(
+        "The part of the photograph that shows the garment, tight around it: left,top,right,bottom as shares of its "
+        "width and height in 0..1. The server adds a margin. Absent: all of it."
+    ),
+    examples=["0.1,0,0.9,0.8"],
+)
+
+
 class PhotographParameters(SimilarParameters):
     """What to find for a photograph."""
 
-    region: Region | SkipJsonSchema[None] = Field(
-        default=None,
+    region: Region | SkipJsonSchema[None] = _REGION
+    subject: Subject = Field(
+        default=Subject.WHOLE,
         description=(
-            "The part of the photograph that shows the garment: left,top,right,bottom as shares of its width and "
-            "height in 0..1. Absent: all of it."
+            "What counts where no region is given: the whole photograph, or (auto) the largest garment that the model "
+            "finds."
         ),
-        examples=["0.1,0,0.9,0.8"],
     )
+
+
+class GarmentParameters(BaseModel):
+    """Where to look for garments."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    region: Region | SkipJsonSchema[None] = _REGION
 
 
 class SimilarBody(SimilarParameters):

@@ -19,6 +19,7 @@ from services.contract.errors import (
     NotFound,
     Overloaded,
     Unavailable,
+    Unsupported,
 )
 from services.gateway.schema.answers import Problem
 
@@ -77,6 +78,7 @@ KINDS: Final[Mapping[type[FashionError], Kind]] = MappingProxyType(
         PayloadTooLarge: Kind(413, "payload-too-large", "Payload too large"),
         UnsupportedMediaType: Kind(415, "unsupported-media-type", "Unsupported media type"),
         DataLoss: Kind(500, "data-loss", "Stored data is damaged"),
+        Unsupported: Kind(501, "unsupported", "Not supported by the model"),
         # Not 429: the calls of all clients together are too many, not those of this one.
         Overloaded: Kind(503, "overloaded", "Too much to do"),
         Unavailable: Kind(503, "unavailable", "Temporarily unavailable"),

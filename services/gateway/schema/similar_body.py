@@ -1,4 +1,4 @@
-"""Reads the body of `POST /v1/similar`: a form with a photograph, a photograph alone, or JSON."""
+"""Reads the bodies of `POST /v1/similar` and `/v1/garments`: a form with a photograph, a photograph alone, or JSON."""
 
 import asyncio
 import json
@@ -11,7 +11,13 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
 from services.contract.errors import InvalidInput
-from services.gateway.schema.parameters import PhotographParameters, SimilarBody, SimilarParameters, list_fields
+from services.gateway.schema.parameters import (
+    GarmentParameters,
+    PhotographParameters,
+    SimilarBody,
+    SimilarParameters,
+    list_fields,
+)
 from services.gateway.schema.problems import PayloadTooLarge, RequestTimeout, UnsupportedMediaType, validated
 
 IMAGE_FIELD: Final = "image"
@@ -48,20 +54,39 @@ async def similar_query(
         RequestTimeout: UPLOAD_TIMEOUT.
     """
     in_query = _grouped(request.query_params.multi_items())
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().casefold()
-    async with _within(timeout_s):
-        if media_type == "application/json":
+    if _media_type(request) == "application/json":
+        async with _within(timeout_s):
             fields = _json_object(await request.body())
-            asked: SimilarBody = validated(SimilarBody, {**in_query, **fields})
-            return asked, asked.product_id
-        if media_type == "multipart/form-data":
+        asked: SimilarBody = validated(SimilarBody, {**in_query, **fields})
+        return asked, asked.product_id
+    fields, image = await _photograph(request, timeout_s, max_image_bytes, "or application/json")
+    return validated(PhotographParameters, {**in_query, **fields}), image
+
+
+async def garments_query(request: Request, timeout_s: float, max_image_bytes: int) -> tuple[GarmentParameters, bytes]:
+    """Reads where to look for garments: parameters, and a photograph's bytes; raises as `similar_query` does."""
+    in_query = _grouped(request.query_params.multi_items())
+    fields, image = await _photograph(request, timeout_s, max_image_bytes, "")
+    return validated(GarmentParameters, {**in_query, **fields}), image
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().casefold()
+
+
+async def _photograph(
+    request: Request, timeout_s: float, max_image_bytes: int, alternative: str
+) -> tuple[Mapping[str, Any], bytes]:
+    """Reads a form with a photograph, or a photograph alone: the form's other fields, and the photograph's bytes."""
+    async with _within(timeout_s):
+        if _media_type(request) == "multipart/form-data":
             fields, image = await _form(request)
-        elif media_type in _IMAGE_TYPES:
+        elif _media_type(request) in _IMAGE_TYPES:
             fields, image = {}, await request.body()
         else:
+            types = f"a photograph (image/jpeg, image/png, image/webp, image/avif) {alternative}".strip()
             raise UnsupportedMediaType(
-                "Send multipart/form-data, a photograph (image/jpeg, image/png, image/webp, image/avif) "
-                "or application/json.",
+                f"Send multipart/form-data, {types}.",
                 reason="BODY_TYPE_UNSUPPORTED",
             )
     if not image:
@@ -72,7 +97,7 @@ async def similar_query(
             reason="IMAGE_TOO_LARGE",
             metadata={"bytes": str(len(image)), "max_bytes": str(max_image_bytes)},
         )
-    return validated(PhotographParameters, {**in_query, **fields}), image
+    return fields, image
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from services.concurrency.workers import Workers
 from services.contract.embedding import check_served_model, checked_embedding
 from services.contract.errors import DeadlineExceeded, ModelMismatch, Overloaded, Unavailable, Upstream
 from services.contract.protocols import Classifier, Embedder, EmbeddingSpace, ImmediateClassifier
-from services.contract.values import Classification, ClassificationMethod, Embedding, Photograph
+from services.contract.values import Classification, ClassificationMethod, Embedding, Photograph, View
 from services.search.filters.colours import DislikedColour
 from services.search.indexes.base import Collapse, Eligibility, Hit, IndexAnswer
 from services.search.preferences import PreferenceStore
@@ -57,6 +57,7 @@ class SimilarAnswer:
         classification: of the photograph or embedding; None if the classifier was not asked or did not answer.
         degraded: why the answer is less than it could be, in the order of the enumeration.
         explanation: how the answer came about; None unless asked for.
+        view: what of the photograph was searched; None for a product or an embedding.
     """
 
     result: IndexAnswer
@@ -66,6 +67,7 @@ class SimilarAnswer:
     classification: Classification | None
     degraded: tuple[Degraded, ...]
     explanation: Explanation | None
+    view: View | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,7 @@ class _Query:
             classification=self._classification,
             degraded=tuple(reason for reason in Degraded if reason in self._degraded),
             explanation=Explanation(self._watch.timings(), hits_before) if request.explain else None,
+            view=self._subject.view if isinstance(self._subject, Embedding) else None,
         )
 
     async def _read_dislikes(self) -> None:

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from services.concurrency import deadline
 from services.contract.errors import DeadlineExceeded, FashionError, NotReady, Overloaded
-from services.embedder.batching import BatchingLimits, Lane, MicroBatcher, Pixels, Vectors
+from services.embedder.batching import BatchingLimits, Lane, MicroBatcher, Pixels
 from services.embedder.inference_thread import ThreadDied
 
 LIMITS = BatchingLimits(query_places=8, batch_places=16, micro_batch=4, inference_timeout_s=30)
@@ -21,7 +22,7 @@ def pixels(value: int) -> Pixels:
     return np.full((2, 2, 3), value, dtype=np.uint8)
 
 
-def value_of(vector: Vectors) -> int:
+def value_of(vector: NDArray[np.float32]) -> int:
     return int(vector[0])
 
 
@@ -36,7 +37,7 @@ class Gate:
         self._inside = threading.Event()
         self._on_batch = on_batch
 
-    def encode(self, batch: Pixels) -> Vectors:
+    def encode(self, batch: Pixels) -> NDArray[np.float32]:
         values = [int(each[0, 0, 0]) for each in batch]
         self.batches.append(values)
         self.threads.add(threading.current_thread().name)
@@ -171,7 +172,7 @@ async def test_a_failed_inference_answers_all_its_callers_and_the_next_one_works
 
 
 async def test_an_encoder_that_returns_too_few_rows_answers_nobody_with_anothers() -> None:
-    def encode(batch: Pixels) -> Vectors:
+    def encode(batch: Pixels) -> NDArray[np.float32]:
         return np.zeros((len(batch) - 1, 2), dtype=np.float32)
 
     async with MicroBatcher(encode, LIMITS) as batcher:
@@ -202,7 +203,7 @@ async def test_a_thread_that_hangs_is_given_up_and_does_not_hold_up_the_end() ->
     hanging = threading.Event()
     limits = BatchingLimits(query_places=8, batch_places=16, micro_batch=4, inference_timeout_s=0.05)
 
-    def hang(batch: Pixels) -> Vectors:
+    def hang(batch: Pixels) -> NDArray[np.float32]:
         hanging.wait(60)
         raise AssertionError
 
@@ -317,7 +318,7 @@ class TestSeveralThreads:
     async def test_a_query_does_not_wait_for_a_batch(self) -> None:
         gate = Gate()
 
-        def encode(batch: Pixels) -> Vectors:
+        def encode(batch: Pixels) -> NDArray[np.float32]:
             return gate.encode(batch) if batch[0, 0, 0, 0] >= 100 else np.zeros((len(batch), 2), dtype=np.float32)
 
         async with MicroBatcher(encode, self.LIMITS) as batcher:

@@ -12,6 +12,7 @@ from PIL import Image
 from services.contract.errors import InvalidInput
 from services.contract.values import Box
 from services.vision import Frame, ImageLimits, decode, fit, prepare
+from services.vision.preprocess import widened
 
 RED = (200, 30, 40)
 
@@ -165,8 +166,9 @@ def test_a_region_is_cut_out_of_the_upright_picture() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     stored = encode(halves().transpose(Image.Transpose.ROTATE_90), "PNG", exif=exif)
-    below = prepare(stored, Frame(30, 40), Box(0.0, 0.5, 1.0, 1.0))
-    assert (below == np.array((20, 40, 210), dtype=np.uint8)).all()
+    below = prepare(stored, Frame(30, 40), Box(0.0, 0.75, 1.0, 1.0))
+    # Above and below it, the part is padded.
+    assert (below[12:18] == np.array((20, 40, 210), dtype=np.uint8)).all()
 
 
 @pytest.mark.parametrize(
@@ -200,7 +202,12 @@ def large_photograph(seed: int = 3, orientation: int = 1, size: tuple[int, int] 
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_a_large_jpeg_is_decoded_small_and_looks_the_same(region: Box | None, orientation: int) -> None:
     content = large_photograph(orientation=orientation)
-    whole = fit(decode(content), Frame(80, 60), region)
+    whole_picture = decode(content)
+    if region is not None:
+        part, (width, height) = widened(region), whole_picture.size
+        edges = (part.left * width, part.top * height, part.right * width, part.bottom * height)
+        whole_picture = whole_picture.crop(tuple(round(edge) for edge in edges))
+    whole = fit(whole_picture, Frame(80, 60))
     # The edges of a region are rounded to pixels of the reduced picture: at most a sixth of an input pixel.
     assert np.abs(prepare(content, Frame(80, 60), region).astype(int) - whole.astype(int)).mean() < 2.5
 
@@ -220,7 +227,10 @@ def test_a_small_part_of_a_large_jpeg_keeps_its_detail() -> None:
     decode(content, enough=lambda width, height: sizes.append(width) or 2.0)
     assert sizes == [1800]
     small = Box(0.4, 0.4, 0.45, 0.45)
-    assert np.array_equal(prepare(content, Frame(80, 60), small), fit(decode(content), Frame(80, 60), small))
+    picture, part = decode(content), widened(small)
+    across, down = picture.size
+    edges = (int(part.left * across), int(part.top * down), round(part.right * across), round(part.bottom * down))
+    assert np.array_equal(prepare(content, Frame(80, 60), small), fit(picture.crop(edges), Frame(80, 60)))
 
 
 def test_embeddings_of_reduced_decoding_are_those_of_full_decoding() -> None:

@@ -1,0 +1,220 @@
+"""The garment heads of a bundle: which way up a photograph is, and where its garments are, from the network's maps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.bundle.reader import GARMENT_HEADS_FILE, Bundle
+from services.contract.errors import InvalidInput
+from services.contract.values import Box
+
+# Boxes of the same garment overlap by more than this share of their union.
+_SAME_GARMENT: Final = 0.4
+MAX_GARMENTS: Final = 8
+UPRIGHT: Final = 0
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class FramedGarment:
+    """A garment in a network's input.
+
+    Attributes:
+        box: in shares of the input.
+        sub_category: its likeliest subCategory.
+        confidence: how likely there is a garment in the box, 0..1.
+    """
+
+    box: Box
+    sub_category: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the heads see in one picture.
+
+    Attributes:
+        turns: quarter turns counter-clockwise by which the picture is turned from upright, 0..3; 0 unless the head is
+            confident.
+        garments: the garments, the largest first.
+    """
+
+    turns: int = UPRIGHT
+    garments: tuple[FramedGarment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GarmentHeads:
+    """Light heads on the network's maps: one tells turns, the other finds garments, if there is one; thread-safe.
+
+    Attributes:
+        weights: by the names that `offline.detect.network` gives them.
+        labels: the subCategories of garments.
+        turn_threshold: least probability of a turn that is believed.
+        garment_threshold: least confidence of a garment that is named.
+    """
+
+    weights: Mapping[str, Array]
+    labels: tuple[str, ...]
+    turn_threshold: float
+    garment_threshold: float
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Self | None:
+        """Reads the heads of a bundle; None where it has none.
+
+        Raises:
+            InvalidInput: BUNDLE_INVALID: the heads do not fit, or the file was changed.
+        """
+        if not bundle.has_garment_heads:
+            return None
+        try:
+            described = bundle.description["garments"]
+            heads = cls(
+                bundle.garment_heads(),
+                tuple(map(str, described["labels"])),
+                float(described["turn_threshold"]),
+                float(described["garment_threshold"]),
+            )
+            heads.check(bundle.frame.height, bundle.frame.width)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInput(
+                f"The bundle's file {GARMENT_HEADS_FILE} cannot be used: its heads do not fit ({error}).",
+                reason="BUNDLE_INVALID",
+                metadata={"file": GARMENT_HEADS_FILE},
+            ) from error
+        return heads
+
+    @property
+    def finds_garments(self) -> bool:
+        """Whether there is a head that finds garments; without it, turns alone are told."""
+        return "cells" in self.weights
+
+    def check(self, height: int, width: int) -> None:
+        """Tries the heads on maps of nothing.
+
+        Raises:
+            ValueError: they do not fit a network's input of this size.
+            KeyError: weights are missing.
+        """
+        grids = [(-(-height // stride), -(-width // stride)) for stride in (8, 16, 32)]
+        depths = {4: self.weights["turn_places"].shape[0]}
+        if self.finds_garments:
+            depths = {stage: self.weights[f"stage{stage}"].shape[0] for stage in (3, 4, 5)}
+        channels = (depths.get(stage, 1) for stage in (3, 4, 5))
+        self.see([np.zeros((1, *grid, depth), dtype=np.float32) for grid, depth in zip(grids, channels, strict=True)])
+
+    def see(self, maps: Sequence[Array]) -> list[Sight]:
+        """Looks at pictures.
+
+        Args:
+            maps: of the stages 3, 4 and 5, each (n, rows, columns, channels).
+
+        Returns:
+            What each picture shows.
+        """
+        turns = self.turn_probabilities(maps[1])
+        if not self.finds_garments:
+            return [Sight(self._confident_turns(turn)) for turn in turns]
+        confidences, boxes, labels = self.cells(maps)
+        return [
+            Sight(self._confident_turns(turn), self._garments(confidence, box, label))
+            for turn, confidence, box, label in zip(turns, confidences, boxes, labels, strict=True)
+        ]
+
+    def turn_probabilities(self, places: Array) -> Array:
+        """Returns the probability of 0, 1, 2 and 3 quarter turns: (n, 4), for the map of stage 4."""
+        weights = self.weights
+        hidden = np.maximum(places @ weights["turn_places"] + weights["turn_places_bias"], 0)
+        hidden = hidden.reshape(len(places), -1) @ weights["turn_hidden"] + weights["turn_hidden_bias"]
+        logits = np.maximum(hidden, 0) @ weights["turn"] + weights["turn_bias"]
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities: Array = powers / powers.sum(axis=1, keepdims=True)
+        return probabilities
+
+    def cells(self, maps: Sequence[Array]) -> tuple[Array, Array, NDArray[np.int64]]:
+        """Returns what each place of the largest map finds.
+
+        Returns:
+            Confidences (n, places); boxes (n, places, 4), in shares of the input; indices of labels (n, places).
+        """
+        weights = self.weights
+        rows, columns = maps[0].shape[1:3]
+        hidden: Any = weights["stages_bias"]
+        for stage, activations in zip((3, 4, 5), maps, strict=True):
+            projected = activations @ weights[f"stage{stage}"]
+            step = 2 ** (stage - 3)
+            hidden = hidden + projected.repeat(step, axis=1).repeat(step, axis=2)[:, :rows, :columns]
+        hidden = np.maximum(hidden, 0)
+        padded = np.pad(hidden, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        around = [padded[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
+        context = weights["context"]
+        context = context.reshape(-1, context.shape[-1])
+        hidden = np.maximum(np.concatenate(around, axis=-1) @ context + weights["context_bias"], 0)
+        outputs = (hidden @ weights["cells"] + weights["cells_bias"]).reshape(len(hidden), rows * columns, -1)
+        squashed = _sigmoid(outputs[..., :5])
+        boxes = boxes_of(squashed[..., 1:], rows, columns)
+        return squashed[..., 0], boxes, outputs[..., 5:].argmax(axis=-1)
+
+    def _confident_turns(self, probabilities: Array) -> int:
+        turns = int(probabilities.argmax())
+        return turns if probabilities[turns] >= self.turn_threshold else UPRIGHT
+
+    def _garments(self, confidences: Array, boxes: Array, labels: NDArray[np.int64]) -> tuple[FramedGarment, ...]:
+        """The most confident boxes that are not of the same garment, the largest first."""
+        found: list[int] = []
+        for place in np.argsort(-confidences, kind="stable"):
+            if confidences[place] < self.garment_threshold or len(found) == MAX_GARMENTS:
+                break
+            if all(overlap(boxes[place], boxes[other]) <= _SAME_GARMENT for other in found):
+                found.append(int(place))
+        found.sort(key=lambda place: -area(boxes[place]))
+        return tuple(
+            FramedGarment(Box(*boxes[place].tolist()), self.labels[labels[place]], float(confidences[place]))
+            for place in found
+        )
+
+
+def boxes_of(distances: Array, rows: int, columns: int) -> Array:
+    """Returns boxes within the input.
+
+    Args:
+        distances: (..., rows * columns, 4), of the left, top, right and bottom edge from a cell's middle, in shares.
+        rows: of cells.
+        columns: of cells.
+
+    Returns:
+        Left, top, right and bottom in shares of the input, same shape.
+    """
+    middles = cell_middles(rows, columns)
+    edges = np.concatenate([middles - distances[..., :2], middles + distances[..., 2:]], axis=-1)
+    clipped: Array = np.clip(edges, 0.0, 1.0)
+    return clipped
+
+
+def cell_middles(rows: int, columns: int) -> Array:
+    """Returns the middle of each cell, across and down, in shares: (rows * columns, 2)."""
+    down, across = np.meshgrid((np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns, indexing="ij")
+    return np.stack([across.ravel(), down.ravel()], axis=1).astype(np.float32)
+
+
+def area(box: Array) -> float:
+    """Returns the area of a box."""
+    return float(max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1]))
+
+
+def overlap(one: Array, other: Array) -> float:
+    """Returns the intersection of two boxes as a share of their union."""
+    shared = area(np.concatenate([np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])]))
+    union = area(one) + area(other) - shared
+    return shared / union if union > 0 else 0.0
+
+
+def _sigmoid(values: Array) -> Array:
+    result: Array = (1.0 / (1.0 + np.exp(-np.clip(values, -60, 60)))).astype(np.float32)
+    return result

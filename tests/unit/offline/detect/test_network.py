@@ -1,0 +1,173 @@
+"""The garment heads: what Keras trains is what serving computes, in a bundle that old and new readers open."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from offline.bundle import write_garment_heads
+from offline.detect.examples import Material, ink_box, standing_out
+from services.bundle.reader import Bundle
+from services.contract.errors import InvalidInput
+from services.embedder.garment_heads import GarmentHeads, boxes_of
+from services.embedder.runtimes.openvino import OpenvinoEncoder
+from services.vision import Frame
+from tests.support.random_resnet import HEIGHT, WIDTH, random_bundle, random_weights
+
+pytest.importorskip("tensorflow")
+LABELS = ("Topwear", "Shoes", "Bags")
+SCALES = (0.5, 2.0, 3.0)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return random_bundle(tmp_path_factory.mktemp("plain"), random_weights())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, plain: Bundle) -> tuple[Bundle, list[np.ndarray], np.ndarray]:
+    """A bundle with heads of random weights; and what Keras computes with these on random pictures' maps."""
+    import keras
+
+    from offline.detect.network import build_cells, build_turns, exported_cells, exported_turns
+
+    keras.utils.set_random_seed(1)
+    maps = OpenvinoEncoder.from_bundle(plain, precision="float32", maps=True).features(pictures()).maps
+    cells, turns = build_cells(tuple(each.shape[1:] for each in maps), len(LABELS), SCALES), None
+    turns = build_turns(maps[1].shape[1:], SCALES[1])
+    folder = tmp_path_factory.mktemp("trained")
+    random_bundle(folder, plain.encoder_weights())
+    bundle = write_garment_heads(
+        folder,
+        {**exported_cells(cells, SCALES), **exported_turns(turns, SCALES[1])},
+        labels=LABELS,
+        garment_threshold=0.3,
+        turn_threshold=0.9,
+        figures={},
+    )
+    return bundle, cells.predict(maps, verbose=0), turns.predict(maps[1], verbose=0)
+
+
+def pictures() -> np.ndarray:
+    return np.random.default_rng(4).integers(0, 256, (6, HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+
+def test_serving_computes_what_keras_trained(trained: tuple[Bundle, np.ndarray, np.ndarray]) -> None:
+    bundle, cells, turns = trained
+    encoder = OpenvinoEncoder.from_bundle(bundle, precision="float32")
+    heads = encoder.garment_heads
+    assert heads is not None
+    maps = encoder.features(pictures()).maps
+    rows, columns = maps[0].shape[1:3]
+
+    confidences, boxes, labels = heads.cells(maps)
+    probabilities = heads.turn_probabilities(maps[1])
+
+    # Half precision of the stored weights is all that differs.
+    squashed = 1 / (1 + np.exp(-cells[..., :5]))
+    np.testing.assert_allclose(confidences, squashed[..., 0], atol=5e-3)
+    np.testing.assert_allclose(boxes, boxes_of(squashed[..., 1:], rows, columns), atol=5e-3)
+    assert (labels == cells[..., 5:].argmax(axis=-1)).mean() > 0.95
+    expected = np.exp(turns) / np.exp(turns).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(probabilities, expected, atol=2e-2)
+
+
+def test_a_turn_head_alone_tells_the_same_turns_and_finds_no_garments(
+    trained: tuple[Bundle, np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    whole = trained[0].garment_heads()
+    random_bundle(tmp_path, trained[0].encoder_weights())
+    bundle = write_garment_heads(
+        tmp_path,
+        {name: value for name, value in whole.items() if name.startswith("turn")},
+        labels=LABELS,
+        garment_threshold=0.0,
+        turn_threshold=0.0,
+        figures={},
+    )
+    encoder = OpenvinoEncoder.from_bundle(bundle, precision="float32")
+    heads = encoder.garment_heads
+    assert heads is not None and not heads.finds_garments
+
+    sights = heads.see(encoder.features(pictures()).maps)
+
+    assert [each.turns for each in sights] == trained[2].argmax(axis=1).tolist()
+    assert [each.garments for each in sights] == [()] * len(sights)
+
+
+def test_heads_change_no_bit_of_an_embedding_in_the_reference_precision(
+    plain: Bundle, trained: tuple[Bundle, np.ndarray, np.ndarray]
+) -> None:
+    from services.embedder.runtimes.tensorflow import TensorflowEncoder
+
+    for runtime in (TensorflowEncoder, OpenvinoEncoder):
+        options = {"precision": "float32"} if runtime is OpenvinoEncoder else {}
+        before, after = (runtime.from_bundle(bundle, **options) for bundle in (plain, trained[0]))
+        np.testing.assert_array_equal(before.encode(pictures()), after.encode(pictures()))
+        assert (before.garment_heads, before.features(pictures()).maps) == (None, ())
+
+
+def test_the_maps_are_those_of_the_reference(trained: tuple[Bundle, np.ndarray, np.ndarray]) -> None:
+    from services.embedder.runtimes.tensorflow import TensorflowEncoder
+
+    reference = TensorflowEncoder.from_bundle(trained[0]).features(pictures()).maps
+    found = OpenvinoEncoder.from_bundle(trained[0], precision="float32").features(pictures()).maps
+    assert [each.shape for each in found] == [each.shape for each in reference]
+    for one, other in zip(found, reference, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3 * float(other.max()))
+
+
+def test_another_model_version_and_heads_that_fit_nothing(
+    plain: Bundle, trained: tuple[Bundle, np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    assert trained[0].model_version != plain.model_version
+    random_bundle(tmp_path, plain.encoder_weights())
+    with pytest.raises(InvalidInput, match=r"garments\.safetensors cannot be used") as refused:
+        GarmentHeads.of(
+            write_garment_heads(
+                tmp_path,
+                {"stage3": np.zeros((4, 4), dtype=np.float32)},
+                labels=LABELS,
+                garment_threshold=0.3,
+                turn_threshold=0.9,
+                figures={},
+            )
+        )
+    assert refused.value.reason == "BUNDLE_INVALID"
+
+
+def studio_shot(colour: tuple[int, int, int]) -> Image.Image:
+    picture = Image.new("RGB", (60, 80), "white")
+    ImageDraw.Draw(picture).rectangle((15, 20, 44, 59), fill=colour)
+    return picture
+
+
+def test_a_studio_shots_box_is_its_ink() -> None:
+    assert ink_box(studio_shot((200, 0, 0))) == (15 / 60, 20 / 80, 45 / 60, 60 / 80)
+    assert ink_box(Image.new("RGB", (60, 80), "white")) == (0.0, 0.0, 1.0, 1.0)
+
+
+def test_what_stands_out_of_a_photograph_is_boxed_and_a_plain_floor_is_not() -> None:
+    floor = np.random.default_rng(0).normal(120, 6, (200, 150, 3)).clip(0, 255).astype(np.uint8)
+    assert standing_out(Image.fromarray(floor)) is None
+    floor[50:150, 30:120] = (20, 40, 200)
+    assert standing_out(Image.fromarray(floor)) == pytest.approx((0.2, 0.25, 0.8, 0.75), abs=0.04)
+
+
+def test_pasted_garments_lie_in_their_boxes() -> None:
+    photographs = [Image.new("RGB", (256, 192), (90, 90, 90))]
+    material = Material(Frame(80, 60), [studio_shot((255, 0, 0))], [1], photographs, [0])
+    random = np.random.default_rng(2)
+    for _ in range(40):
+        example = material.pasted(random)
+        assert example.boxes is not None and len(example.boxes) == len(example.labels) >= 1
+        pixels = example.pixels.astype(int)
+        red = pixels[..., 0] - pixels[..., 1:].max(axis=-1) > 90
+        inside = np.zeros_like(red)
+        for left, top, right, bottom in example.boxes:
+            rows = slice(max(0, int(top * 80) - 2), int(np.ceil(bottom * 80)) + 2)
+            columns = slice(max(0, int(left * 60) - 2), int(np.ceil(right * 60)) + 2)
+            assert red[rows, columns].any()
+            inside[rows, columns] = True
+        assert not (red & ~inside).any()
