@@ -99,7 +99,7 @@ async def run(
     Raises:
         FashionError: the server refused a whole batch, or stayed unavailable through all attempts.
     """
-    with _progress(to) as progress:
+    with progress_bar(to) as progress:
         task = progress.add_task("Ingesting", total=len(rows), hint="")
 
         def on_progress(done: int) -> None:
@@ -185,7 +185,8 @@ class _RateColumn(ProgressColumn):
         return Text("" if speed is None else f"{speed:,.0f}/s", style="progress.data.speed")
 
 
-def _progress(to: Console) -> Progress:
+def progress_bar(to: Console) -> Progress:
+    """Returns a bar for products, with their rate; a task needs the field `hint`."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=32),

@@ -51,6 +51,7 @@ ENTRIES = (
     Entry(
         "catalogue", "cli.commands.catalogue", "app", "Look into the catalogue, draw a map of it, or delete products."
     ),
+    Entry("export", "cli.commands.export", "app", "Write lists of similar products, or the whole catalogue, to files."),
     Entry("users", "cli.commands.users", "app", "Change and show the colours that a user dislikes."),
     Entry("dataset", "cli.commands.dataset", "app", "Download, draw, split or check a data set."),
     Entry("train", "cli.commands.train", "app", "Train a model and write its bundle."),

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
+from offline.dataset.cells import flag_of, price_of
 from offline.dataset.files import (
     PHOTOGRAPH_SUFFIXES,
     PHOTOGRAPHS_FOLDER,
@@ -39,15 +40,17 @@ _COLUMN_OF = {
 }
 COLUMNS = tuple(_COLUMN_OF.values())
 # Columns that Kaggle's data set does not have, each named as its field.
-OPTIONAL_COLUMNS = ("brand",)
+OPTIONAL_COLUMNS = ("brand", "url", "image_url", "price", "in_stock", "parent_id")
 GENDERS = ("Men", "Women", "Boys", "Girls", "Unisex")
 # A zip can announce any size; no table of products and no photograph comes near these.
 MAX_STYLES_BYTES = 1 << 30
 MAX_PHOTOGRAPH_BYTES = 64 << 20
 
 _REQUIRED = ("gender", "masterCategory", "subCategory", "articleType")
+# Their cells are read into values; all others are texts.
+_VALUES = ("year", "price", "in_stock")
 EMPTY_WORDS = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null"})
-_YEARS = range(1900, 2101)
+_YEARS = range(1900, 2201)
 # Words for a gender in lower-case letters alone, as feeds spell them ("Women's", "male").
 _GENDER_OF: Final = {
     word: gender
@@ -514,10 +517,16 @@ def _row(product_id: str, cells: Mapping[str, str], repairs: list[str]) -> Row:
         fields[field] = None if text in EMPTY_WORDS else text
         if fields[field] is None and column in _REQUIRED:
             raise DroppedError(product_id, f"no {column}")
-        if field != "year" and len(text) > (limit := BY_NAME[field].max_characters):
+        if field not in _VALUES and len(text) > (limit := BY_NAME[field].max_characters):
             fields[field] = _shortened(product_id, column, text, limit, repairs)
     fields["gender"] = _gender(product_id, cells["gender"], fields["gender"], repairs)
-    return Row(**{**fields, "year": year_of(fields["year"], repairs)})
+    fields["year"] = year_of(fields["year"], repairs)
+    for field, read in (("price", price_of), ("in_stock", flag_of)):
+        cell: str | None = fields.get(field)
+        fields[field] = None if cell is None else read(cell)
+        if cell is not None and fields[field] is None:
+            repairs.append(f"unreadable {field} {cell[:MAX_LABEL_CHARACTERS]!r}: left out")
+    return Row(**fields)
 
 
 def clean(cell: str, column: str, repairs: list[str]) -> str:

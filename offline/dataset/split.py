@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal, get_args
 
+from offline.dataset.cells import cell_of
 from offline.dataset.files import PHOTOGRAPHS_FOLDER, STYLES_FILE
 from offline.dataset.rows import OPTIONAL_COLUMNS, Dataset, Row, column_of
 from services.contract.errors import InvalidInput
@@ -196,7 +197,7 @@ def styles_csv(rows: Sequence[Row]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(fields.values())
-    writer.writerows([getattr(row, field) for field in fields] for row in rows)
+    writer.writerows([cell_of(getattr(row, field)) for field in fields] for row in rows)
     return text.getvalue().encode()
 
 

@@ -1,0 +1,83 @@
+"""A catalogue written as a data set: `styles.csv` with every attribute, and a photograph per product."""
+
+import csv
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from offline.dataset.files import PHOTOGRAPH_SUFFIXES, PHOTOGRAPHS_FOLDER, STYLES_FILE
+from offline.dataset.rows import COLUMNS, OPTIONAL_COLUMNS, column_of
+from offline.whole_file import whole_file
+
+_SUFFIX_OF: Final = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "image/avif": ".avif"}
+_MAX_NAME_BYTES = 255 - len(".avif")
+# In names of files these mean something else, on one system or another.
+_FORBIDDEN: Final = frozenset('/\\:*?"<>|')
+
+
+class CatalogueFiles:
+    """Writes a catalogue to a folder; a context manager. The table appears at the end, whole.
+
+    Attributes:
+        products: rows written.
+        photographs: photographs that are there.
+        notes: why an ingest of the folder leaves out a product, for people, by its id.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Takes the folder, which is made where there is none."""
+        self.products = 0
+        self.photographs = 0
+        self.notes: dict[str, str] = {}
+        self._folder = folder
+        self._table = whole_file(folder / STYLES_FILE)
+        self._columns = (*COLUMNS, *OPTIONAL_COLUMNS)
+
+    def __enter__(self) -> Self:
+        temporary = self._table.__enter__()
+        (self._folder / PHOTOGRAPHS_FOLDER).mkdir(exist_ok=True)
+        self._file = temporary.open("w", encoding="utf-8", newline="")
+        self._writer = csv.DictWriter(self._file, self._columns, lineterminator="\n")
+        self._writer.writeheader()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._table.__exit__(kind, error, trace)
+
+    def write_product(self, cells: Mapping[str, str]) -> None:
+        """Writes a product: text by field of a row, without those that are unknown."""
+        columns = column_of(self._columns)
+        self._writer.writerow({columns[field]: text for field, text in cells.items()})
+        self.products += 1
+        if "master_category" not in cells:
+            self.note(cells["id"], "it has no master category")
+
+    def write_photograph(self, product_id: str, media_type: str, content: bytes) -> None:
+        """Writes a photograph, unless the very same is there; removes the product's files of other types."""
+        if _FORBIDDEN & set(product_id) or len(product_id.encode()) > _MAX_NAME_BYTES or product_id.startswith("."):
+            self.note(product_id, "its id cannot be the name of a file")
+            return
+        suffix = _SUFFIX_OF[media_type]
+        path = self._folder / PHOTOGRAPHS_FOLDER / f"{product_id}{suffix}"
+        if not (path.is_file() and _same(path, content)):
+            with whole_file(path) as temporary:
+                temporary.write_bytes(content)
+        for other in PHOTOGRAPH_SUFFIXES:
+            if other != suffix:
+                path.with_name(f"{product_id}{other}").unlink(missing_ok=True)
+        self.photographs += 1
+
+    def note(self, product_id: str, why: str) -> None:
+        """Remembers why an ingest will leave out a product."""
+        self.notes[product_id] = why
+
+
+def _same(path: Path, content: bytes) -> bool:
+    if path.stat().st_size != len(content):
+        return False
+    return hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(content).digest()
