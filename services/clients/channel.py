@@ -1,5 +1,6 @@
 """Calls another service: balanced over its replicas, within the caller's deadline, errors back as categories."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -8,13 +9,15 @@ from typing import Any, Final, TypeVar
 import grpc
 
 from services.concurrency import deadline
-from services.contract.errors import FashionError, Upstream
+from services.contract.errors import FashionError, Overloaded, Unavailable, Upstream
 from services.serving.loopback import channel_options
 from services.serving.request_id import REQUEST_ID_KEY, current_request_id
 
 _Response = TypeVar("_Response")
 
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
+
+_MAX_BUDGET: Final = 20
 
 # Targets with a scheme are used as they are: dns:///host:port, ipv4:1.2.3.4:1,5.6.7.8:1, unix:/path.
 _SCHEMES: Final = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "vsock:", "xds:")
@@ -26,8 +29,9 @@ def open_channel(
     """Opens a channel that balances calls over all addresses of a target.
 
     Calls go to replicas that report SERVING, so not to one that still loads or already drains. A call whose replica is
-    gone is retried with another. Names are resolved again when a connection is lost. The servers' max_connection_age
-    makes that happen now and then, so that new replicas are found. On loopback, proxies are not used.
+    gone is retried with another. A replica that fails four of five calls gets none for some seconds. Names are resolved
+    again when a connection is lost. The servers' max_connection_age makes that happen now and then, so that new
+    replicas are found. On loopback, proxies are not used.
 
     Args:
         target: "host:port", or a gRPC target such as "dns:///host:port" or "ipv4:10.0.0.1:50051,10.0.0.2:50051".
@@ -38,7 +42,20 @@ def open_channel(
         The channel, which connects with its first call. The caller closes it.
     """
     config: dict[str, Any] = {
-        "loadBalancingConfig": [{"round_robin": {}}],
+        "loadBalancingConfig": [
+            {
+                "outlier_detection_experimental": {
+                    # A replica that hangs keeps its connection, so only its calls tell. Refused calls count as failed,
+                    # and callers may be to blame for these: half of the replicas stay in any case.
+                    "interval": "1s",
+                    "baseEjectionTime": "5s",
+                    "maxEjectionTime": "30s",
+                    "maxEjectionPercent": 50,
+                    "failurePercentageEjection": {"threshold": 80, "minimumHosts": 2, "requestVolume": 5},
+                    "childPolicy": [{"round_robin": {}}],
+                }
+            }
+        ],
         "methodConfig": [
             {
                 "name": [{}],
@@ -110,6 +127,33 @@ def error_of(error: grpc.aio.AioRpcError) -> FashionError | None:
     return error_from(error.code(), error.details() or "", error.trailing_metadata() or ())
 
 
+@dataclass(slots=True)
+class Tries:
+    """When a call to one replica that has not answered is made to another one too.
+
+    Each answer to a first try in time allows one more try, and `budget` are saved up. So one hung replica of two costs
+    no answer, while replicas that are all slow do not get the calls several times.
+
+    Attributes:
+        wait_s: how long to wait for the answer to a try, in seconds.
+        budget: additional tries that may be made now; at the beginning, the maximum.
+    """
+
+    wait_s: float
+    budget: int = _MAX_BUDGET
+
+    def take(self) -> bool:
+        """Takes an additional try from the budget; returns False where none is left."""
+        if self.budget == 0:
+            return False
+        self.budget -= 1
+        return True
+
+    def give(self) -> None:
+        """Returns one to the budget."""
+        self.budget = min(_MAX_BUDGET, self.budget + 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Remote:
     """A service that another one depends on: its failures are `Upstream` errors, its refusals stay refusals.
@@ -121,6 +165,39 @@ class Remote:
 
     name: str
     unavailable_reason: str
+
+    async def call_again(
+        self, method: Callable[..., Awaitable[_Response]], request: object, *, timeout_s: float, tries: "Tries"
+    ) -> _Response:
+        """Makes a call that may be made twice: where no answer comes, another replica is asked too.
+
+        Args:
+            method: of a stub on an `open_channel`.
+            request: its message.
+            timeout_s: maximum wait, in seconds, for all tries together.
+            tries: when another replica is asked.
+
+        Raises:
+            FashionError: as `call`.
+        """
+        pending = {asyncio.create_task(self.call(method, request, timeout_s=timeout_s))}
+        first = True
+        try:
+            while True:
+                done, pending = await asyncio.wait(pending, timeout=tries.wait_s, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    # While another replica may still answer, one that is unavailable or full decides nothing.
+                    if not (pending and isinstance(task.exception(), (Unavailable, Overloaded))):
+                        if first:
+                            tries.give()
+                        return task.result()
+                first = first and bool(done)
+                if not done and tries.take():
+                    pending.add(asyncio.create_task(self.call(method, request, timeout_s=timeout_s)))
+        finally:
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
 
     async def call(
         self, method: Callable[..., Awaitable[_Response]], request: object, *, timeout_s: float

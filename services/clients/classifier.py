@@ -5,7 +5,7 @@ from typing import Final
 import grpc
 
 from fashion.v1 import classifier_pb2, classifier_pb2_grpc
-from services.clients.channel import Remote
+from services.clients.channel import Remote, Tries
 from services.contract.errors import Upstream
 from services.contract.values import Classification, Embedding
 from services.serving import conversion
@@ -18,15 +18,17 @@ _REMOTE: Final = Remote(name="classifier", unavailable_reason="CLASSIFIER_UNAVAI
 class ClassifierClient:
     """Fulfils `contract.Classifier` over a channel, which its owner closes."""
 
-    def __init__(self, channel: grpc.aio.Channel, timeout_s: float) -> None:
+    def __init__(self, channel: grpc.aio.Channel, timeout_s: float, try_s: float = 0.5) -> None:
         """Makes a client.
 
         Args:
             channel: channel to the classifier.
             timeout_s: maximum wait for an answer, in seconds.
+            try_s: wait after which another replica is asked too, in seconds.
         """
         self._stub = classifier_pb2_grpc.ClassifierServiceStub(channel)
         self._timeout_s = timeout_s
+        self._tries = Tries(try_s)
 
     async def classify(self, embedding: Embedding, top_k: int) -> Classification:
         """Classifies an embedding.
@@ -38,7 +40,7 @@ class ClassifierClient:
             Upstream: CLASSIFIER_UNAVAILABLE.
         """
         request = classifier_pb2.ClassifyRequest(embedding=conversion.embedding_to_proto(embedding), top_k=top_k)
-        response = await _REMOTE.call(self._stub.Classify, request, timeout_s=self._timeout_s)
+        response = await _REMOTE.call_again(self._stub.Classify, request, timeout_s=self._timeout_s, tries=self._tries)
         try:
             return conversion.classification_from_proto(response.classification)
         except ValueError as error:

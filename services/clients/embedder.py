@@ -9,7 +9,7 @@ import grpc
 import structlog
 
 from fashion.v1 import embedder_pb2, embedder_pb2_grpc
-from services.clients.channel import MAX_MESSAGE_BYTES, Remote
+from services.clients.channel import MAX_MESSAGE_BYTES, Remote, Tries
 from services.contract.errors import FashionError, InvalidInput, Unavailable, Upstream
 from services.contract.protocols import Embedder
 from services.contract.values import Embedding, Garment, ModelInfo, Photograph
@@ -32,6 +32,7 @@ class EmbedderClientLimits:
 
     Attributes:
         query_timeout_s: maximum wait for one photograph, in seconds.
+        try_s: wait for one photograph after which another replica is asked too, in seconds.
         batch_timeout_s: maximum wait for one message of several photographs, in seconds.
         max_batch: maximum photographs per message.
         max_message_bytes: maximum size of a message.
@@ -39,6 +40,7 @@ class EmbedderClientLimits:
     """
 
     query_timeout_s: float
+    try_s: float = 0.5
     batch_timeout_s: float = 60.0
     max_batch: int = 64
     max_message_bytes: int = MAX_MESSAGE_BYTES
@@ -51,6 +53,7 @@ class EmbedderClient:
     def __init__(self, channel: grpc.aio.Channel, limits: EmbedderClientLimits) -> None:
         self._stub = embedder_pb2_grpc.EmbedderServiceStub(channel)
         self._limits = limits
+        self._tries = Tries(limits.try_s)
 
     async def embed(self, photograph: Photograph) -> Embedding:
         """Embeds one photograph.
@@ -63,7 +66,9 @@ class EmbedderClient:
         """
         self._check_size(photograph)
         request = embedder_pb2.EmbedRequest(image=conversion.photograph_to_proto(photograph))
-        response = await _REMOTE.call(self._stub.Embed, request, timeout_s=self._limits.query_timeout_s)
+        response = await _REMOTE.call_again(
+            self._stub.Embed, request, timeout_s=self._limits.query_timeout_s, tries=self._tries
+        )
         view = conversion.view_from_proto(response.view) if response.HasField("view") else None
         return replace(conversion.embedding_from_proto(response.embedding), view=view)
 
@@ -80,7 +85,9 @@ class EmbedderClient:
         self._check_size(photograph)
         image = conversion.photograph_to_proto(photograph)
         request = embedder_pb2.EmbedderServiceDetectGarmentsRequest(image=image)
-        response = await _REMOTE.call(self._stub.DetectGarments, request, timeout_s=self._limits.query_timeout_s)
+        response = await _REMOTE.call_again(
+            self._stub.DetectGarments, request, timeout_s=self._limits.query_timeout_s, tries=self._tries
+        )
         return conversion.garments_from_proto(response.garments)
 
     async def batch_embed(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
@@ -123,7 +130,9 @@ class EmbedderClient:
             Upstream: EMBEDDER_UNAVAILABLE.
         """
         request = embedder_pb2.GetModelRequest()
-        response = await _REMOTE.call(self._stub.GetModel, request, timeout_s=self._limits.query_timeout_s)
+        response = await _REMOTE.call_again(
+            self._stub.GetModel, request, timeout_s=self._limits.query_timeout_s, tries=self._tries
+        )
         return conversion.model_from_proto(response.model)
 
     async def _send(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:

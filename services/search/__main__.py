@@ -55,11 +55,12 @@ async def main() -> None:
                     embedder_channel,
                     EmbedderClientLimits(
                         query_timeout_s=settings.embedder_timeout_s,
+                        try_s=settings.try_s,
                         batch_timeout_s=settings.write_timeout_s,
                         max_message_bytes=size,
                     ),
                 ),
-                classifier=ClassifierClient(classifier_channel, settings.classifier_timeout_s),
+                classifier=ClassifierClient(classifier_channel, settings.classifier_timeout_s, settings.try_s),
                 preferences=preferences,
                 candidate_store=candidate_store,
                 on_failure=server.stop,

@@ -34,6 +34,7 @@ class SearchSettings(BaseSettings):
         start_timeout_s: how long the embedder may take at the start to describe its model, in seconds.
         embedder_timeout_s: how long the embedder may take for the photograph of a query, in seconds. Here and below, an
             earlier deadline of the caller applies.
+        try_s: how long one replica of embedder or classifier may take before another is asked too, in seconds.
         write_timeout_s: how long the embedder may take for a group of photographs of a write, in seconds.
         classifier_timeout_s: how long a classifier in another process may take, in seconds. The answer then does
             without it.
@@ -67,6 +68,7 @@ class SearchSettings(BaseSettings):
     redis_url: RedisUrl = Field(default=SecretStr(""), validation_alias="REDIS_URL")
     start_timeout_s: float = Field(default=300.0, gt=0, le=3600)
     embedder_timeout_s: float = Field(default=2.0, gt=0, le=3600)
+    try_s: float = Field(default=0.5, gt=0, le=3600)
     write_timeout_s: float = Field(default=60.0, gt=0, le=3600)
     classifier_timeout_s: float = Field(default=1.0, gt=0, le=3600)
     classifier_top_k: int = Field(default=5, ge=1, le=100)

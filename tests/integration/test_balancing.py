@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 from fashion.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
-from services.clients.channel import open_channel
+from services.clients.channel import Remote, Tries, open_channel
 from services.clients.embedder import SERVICE, EmbedderClient, EmbedderClientLimits
 from services.contract.errors import FashionError
 from services.contract.values import Embedding, ModelInfo, Photograph
@@ -208,6 +208,43 @@ async def test_no_call_fails_when_one_replica_is_killed() -> None:
             # A caller that failed raises here.
             await asyncio.gather(*(load() for _ in range(4)))
             assert await doomed.wait() == -signal.SIGKILL
+
+
+async def test_a_hung_replica_delays_calls_at_first_and_fails_none() -> None:
+    async with asyncio.timeout(90), process() as (hung, port), process() as (_, other_port):
+        both = f"ipv4:127.0.0.1:{port},127.0.0.1:{other_port}"
+        async with open_channel(both, health_service=SERVICE) as channel:
+            client = EmbedderClient(channel, EmbedderClientLimits(query_timeout_s=10))
+            for _ in range(20):
+                await client.embed(PHOTOGRAPH)
+            hung.send_signal(signal.SIGSTOP)
+
+            async def call(at_s: float) -> float:
+                await asyncio.sleep(at_s)
+                began = time.monotonic()
+                await client.embed(PHOTOGRAPH)
+                return time.monotonic() - began
+
+            # A caller that failed raises here. Without ejection, half of the last calls would wait for a second try.
+            took_s = await asyncio.gather(*(call(n / 20) for n in range(100)))
+            assert max(took_s[:20]) > 0.5
+            assert sum(each > 0.5 for each in took_s[-20:]) < 5, took_s
+            hung.send_signal(signal.SIGCONT)
+
+
+async def test_replicas_that_are_all_slow_do_not_get_each_call_several_times() -> None:
+    calls = 0
+
+    async def slow(request: object, *, timeout: float, metadata: object) -> str:
+        nonlocal calls
+        calls += 1
+        await asyncio.sleep(0.1)
+        return "answer"
+
+    remote, tries = Remote("embedder", "EMBEDDER_UNAVAILABLE"), Tries(0.01)
+    for _ in range(50):
+        assert await remote.call_again(slow, None, timeout_s=5, tries=tries) == "answer"
+    assert calls == 50 + 20
 
 
 async def test_a_replica_that_still_loads_gets_nothing_until_it_is_ready() -> None:
