@@ -2,7 +2,7 @@
 
     python -m offline.benchmark.decoding DATASET [--photographs 200] [--mutations 4000]
 
-prints the tables of docs/decisions/0016-decoding.md.
+prints the tables of docs/decisions/0018-decoding.md.
 """
 
 import argparse
