@@ -35,7 +35,7 @@ _POLL_S = 0.02
 _LOG_LINES_SHOWN = 5
 # What the log says where a server has run, where the end of its file is missing (which it leaves out), and where it
 # cannot read its file.
-_READY = "Ready to accept connections"
+_READY = "ready to accept connections"
 _CUT_OFF = "short read while loading the AOF"
 _UNREADABLE = ("Bad file format reading the append only file", "AOF file", "AOF manifest")
 # Pauses before a Redis that has ended is started again; each is twice as long as the one before.
@@ -159,7 +159,7 @@ def _refuse_to_lose(directory: Path, binary: RedisBinary) -> None:
             "docs/operating.md says how to make one of it."
         )
     log = directory / "redis.log"
-    if not newer and not old.exists() and _READY in _text(log):
+    if not newer and not old.exists() and _READY in _text(log).lower():
         raise RedisStartError(
             f"The append-only file in {directory} is missing, though a Redis has run there. Bring {folder.name} back "
             f"from a backup; or remove {log} to start without anybody's disliked colours."

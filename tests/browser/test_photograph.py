@@ -97,7 +97,7 @@ def test_a_photograph_is_still_there_after_looking_at_a_product(page: Page, stoc
     page.locator(".photo-results .card-link").first.click()
     expect(page).to_have_url(re.compile(f"/p/{found[0]}$"))
     page.go_back()
-    expect(page.locator(".photo-results .card").first).to_be_visible()
+    expect(page.locator(".photo-results .card-link").first).to_be_visible()
     assert names_of(page) == found
     page.get_by_role("button", name="Remove").click()
     expect(page.get_by_role("heading", level=1)).to_be_focused()

@@ -54,7 +54,7 @@ def test_a_port_that_is_taken_is_told() -> None:
     assert code == 1
     assert "Traceback" not in output
     [line] = [line for line in output.splitlines() if line.startswith("embedder: ")]
-    assert f"127.0.0.1:{port}" in line
+    assert f"Port {port} of 127.0.0.1 is taken" in line and "SERVER_PORT" in line
 
 
 def test_the_fake_runtime_imports_no_tensorflow() -> None:

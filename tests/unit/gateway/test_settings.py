@@ -40,6 +40,7 @@ def test_every_category_has_a_status_of_its_own_or_its_parents() -> None:
         "Unavailable": 503,
         "NotReady": 503,
         "Upstream": 503,
+        "Unsupported": 501,
     }
     assert all(400 <= kind.status < 600 for kind in KINDS.values())
 

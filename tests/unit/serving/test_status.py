@@ -34,6 +34,7 @@ DOCUMENTED = {
     "Unavailable": grpc.StatusCode.UNAVAILABLE,
     "NotReady": grpc.StatusCode.UNAVAILABLE,
     "Upstream": grpc.StatusCode.UNAVAILABLE,
+    "Unsupported": grpc.StatusCode.UNIMPLEMENTED,
 }
 
 

@@ -300,10 +300,10 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
     assert np.mean(right) > 0.8
 
 
-def test_a_preset_that_is_unknown_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_preset_that_is_unknown_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from cli.main import run
 
-    assert run(["train", "nowhere", "--preset", "nonsense"]) == 2
+    assert run(["train", str(tmp_path), "--preset", "nonsense"]) == 2
     assert "nonsense" in capsys.readouterr().err
 
 
