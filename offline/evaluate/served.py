@@ -189,7 +189,13 @@ class LocalService:
     def _recognised(self, answers: Sequence[Classification], queries: ProductTable) -> list[Classification]:
         """Lets the nearest products decide where only candidates knew the type."""
         return [
-            recognised(answer, unit(vector), self._index, _PREDICTIONS, (product_id,))
+            recognised(
+                answer,
+                unit(vector),
+                self._index,
+                _PREDICTIONS,
+                Eligibility(excluded_ids=(product_id,), include_out_of_stock=True),
+            )
             for answer, vector, product_id in zip(answers, queries.embeddings, queries.ids, strict=True)
         ]
 

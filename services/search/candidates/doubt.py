@@ -90,13 +90,14 @@ def sample(index: Index) -> Iterator[tuple[Product, NDArray[np.float16]]]:
             members = index.members(label)
             # Products may have been deleted since they were counted.
             for row in rows[rows < len(members.products)].tolist():
-                yield members.products[row], members.embeddings[row]
+                # A view would keep all embeddings of the type, and the sample those of the whole catalogue.
+                yield members.products[row], members.embeddings[row].copy()
 
 
 def measured(
     index: Index, product: Product, embedding: Embedding, classification: Classification
 ) -> tuple[float | None, float | None]:
-    """Measures a product as if it were a query, and not in the catalogue.
+    """Measures a product as if it were a query, and neither it nor its variants were in the catalogue.
 
     Args:
         index: the products.
@@ -108,7 +109,7 @@ def measured(
         The confidence of its recognition; None if nothing is recognised. The similarity of its nearest other product;
         None if there is no other.
     """
-    own = (product.id,)
-    confidence = recognised(classification, embedding.values, index, 1, own).confidence
-    hits = index.search(embedding.values, 1, Eligibility(excluded_ids=own, include_out_of_stock=True)).hits
+    others = Eligibility(excluded_families=(product.family,), include_out_of_stock=True)
+    confidence = recognised(classification, embedding.values, index, 1, others).confidence
+    hits = index.search(embedding.values, 1, others).hits
     return confidence, hits[0].similarity if hits else None

@@ -1,6 +1,6 @@
 """Recognises what a query shows: by the classifier, or by the nearest products where only candidates knew it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Final
@@ -24,6 +24,7 @@ _FALL: Final = 2.0
 # The share of the neighbours in the decision; the rest is the candidates'. A type with fewer products than there are
 # neighbours could never win by votes alone.
 _SAY: Final = 0.5
+_EVERYTHING: Final = Eligibility(include_out_of_stock=True)
 
 
 def recognised(
@@ -31,7 +32,7 @@ def recognised(
     direction: NDArray[np.float32],
     index: Index,
     top_k: int,
-    excluded_ids: Collection[str] = (),
+    voters: Eligibility = _EVERYTHING,
 ) -> Classification:
     """Returns the classification, decided by candidates and the nearest products together if candidates decided alone.
 
@@ -43,12 +44,11 @@ def recognised(
         direction: float32, shape (dimension,), L2 norm 1, the embedding that was classified.
         index: the products.
         top_k: maximum number of derived types.
-        excluded_ids: products that do not vote.
+        voters: the products that may vote.
     """
     if classification.method is not ClassificationMethod.CANDIDATES:
         return classification
-    everything = Eligibility(excluded_ids=excluded_ids, include_out_of_stock=True)
-    hits = index.search(direction, NEIGHBOURS, everything).hits
+    hits = index.search(direction, NEIGHBOURS, voters).hits
     return _voted(classification, hits, top_k) if hits else classification
 
 

@@ -1,14 +1,17 @@
 """When to doubt an answer: measured on the catalogue, again after changes, and stored between starts."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from services.contract.embedding import renormalised
 from services.contract.errors import Upstream
 from services.contract.fakes import FakeClassifier
 from services.contract.values import Classification, ClassificationMethod, DerivedTypePrediction, Embedding, Gender
-from services.search.candidates.doubt import MAX_SAMPLE, SHARES, Doubt, sample
+from services.search.candidates.doubt import MAX_SAMPLE, SHARES, Doubt, measured, sample
 from services.search.candidates.doubt_meter import FILE, DoubtMeter
 from services.search.catalogue.products import Product, validate_product
 from services.search.indexes.base import IndexedProduct
@@ -57,6 +60,9 @@ class Shop:
             period_s=0.01,
         )
 
+    def rows(self) -> list[tuple[Product, NDArray[np.float16]]]:
+        return list(sample(self.index))
+
 
 def test_the_threshold_and_the_distribution_come_from_the_catalogue() -> None:
     doubt = Doubt.of(np.linspace(0.2, 1.0, 101), np.linspace(0.0, 1.0, 101))
@@ -95,6 +101,23 @@ async def test_every_product_is_asked_for_as_if_it_were_not_there(tmp_path: Path
     np.fill_diagonal(similar, -1.0)
     assert doubt.similarities == pytest.approx(np.quantile(similar.max(axis=1), SHARES), abs=1e-3)
     assert doubt.unsure_below == pytest.approx(np.quantile(np.abs(rows[:, 0]), 0.01), abs=1e-3)
+
+
+async def test_a_products_variants_are_no_other_products(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, 40)
+    await shop.meter.measure()
+    alone = shop.meter.current
+    variants = [(replace(product, id=f"{product.id}-xl", parent_id=product.id), row) for product, row in shop.rows()]
+    shop.index.apply([IndexedProduct(product, row) for product, row in variants], (), 2)
+    await shop.meter.measure()
+    beside = shop.meter.current
+    assert alone is not None and beside is not None and beside.sample_count == 2 * alone.sample_count
+    # Not the same photograph in another size.
+    assert max(beside.similarities) == pytest.approx(max(alone.similarities)) and max(alone.similarities) < 0.99
+    shop.index.apply((), [product.id for product, _ in shop.rows() if product.family != "p00007"], 3)
+    (product, row), _ = shop.rows()
+    said = replace(_said(0.9), method=ClassificationMethod.CANDIDATES)
+    assert measured(shop.index, product, Embedding(renormalised(row), "m1"), said) == (0.9, None)
 
 
 async def test_a_start_finds_the_measure_of_the_last_one_and_a_changed_catalogue_measures_again(

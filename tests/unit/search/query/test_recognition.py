@@ -15,7 +15,7 @@ from services.contract.values import (
     derived_type,
 )
 from services.search.catalogue.products import Product, validate_product
-from services.search.indexes.base import IndexedProduct
+from services.search.indexes.base import Eligibility, IndexedProduct
 from services.search.indexes.faiss import FaissIndex
 from services.search.query.recognition import NEIGHBOURS, recognised
 
@@ -103,7 +103,8 @@ def test_products_out_of_stock_vote_and_excluded_ones_do_not() -> None:
     sold = [(_product(at, Gender.UNISEX, "Coats", in_stock=False), _unit(1, 0.0, at / 100)) for at in range(20)]
     index = _index(*JACKETS, *sold)
     assert "Unisex Coats" in _vote(recognised(_said(), _unit(1), index, 5))
-    without = recognised(_said(), _unit(1), index, 5, [product.id for product, _ in sold])
+    others = Eligibility(excluded_ids=[product.id for product, _ in sold], include_out_of_stock=True)
+    without = recognised(_said(), _unit(1), index, 5, others)
     assert set(_vote(without)) == {derived_type(Gender.UNISEX, "Jackets")}
 
 
