@@ -7,9 +7,7 @@ colour the map. `catalogue_size` counts the products of the catalogue, `sampled`
 """
 
 import json
-import os
 import sqlite3
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from offline.whole_file import whole_file
 from services.contract.errors import FashionError, NotFound
 from services.search.catalogue.database import PRODUCT_COLUMNS, connect_read_only, product_of
 from services.search.catalogue.products import Product
@@ -198,19 +197,8 @@ def to_unit_square(places: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def write_document(document: Mapping[str, Any], path: Path) -> None:
     """Writes a map so that a reader sees the old one or the new one, but never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(document, file, ensure_ascii=False, separators=(",", ":"))
-            file.flush()
-            os.fsync(file.fileno())
-            # mkstemp makes it unreadable for others, and the gateway may run as another user.
-            os.fchmod(file.fileno(), 0o644)
-        Path(fresh).replace(path)
-    except BaseException:
-        Path(fresh).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        json.dump(document, file, ensure_ascii=False, separators=(",", ":"))
 
 
 def missing_extra(what: str, library: str) -> FashionError:

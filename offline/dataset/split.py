@@ -3,8 +3,6 @@
 import csv
 import hashlib
 import io
-import os
-import tempfile
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
@@ -14,6 +12,7 @@ from typing import Literal, get_args
 from offline.dataset.cells import cell_of
 from offline.dataset.files import PHOTOGRAPHS_FOLDER, STYLES_FILE
 from offline.dataset.rows import OPTIONAL_COLUMNS, Dataset, Row, column_of
+from offline.whole_file import whole_file
 from services.contract.errors import InvalidInput
 
 Part = Literal["train", "validation", "test"]
@@ -173,22 +172,14 @@ def write_subset(dataset: Dataset, ids: Collection[str], path: Path) -> None:
             f"The data set does not have {len(unknown)} of the products, among them {unknown[0]}.",
             reason="PRODUCT_UNKNOWN",
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
-            _add(archive, STYLES_FILE, styles_csv(rows), zipfile.ZIP_DEFLATED)
-            # A part without products is a data set too.
-            _add(archive, f"{PHOTOGRAPHS_FOLDER}/", b"", zipfile.ZIP_STORED)
-            for row in rows:
-                suffix = Path(dataset.photograph_name(row.id)).suffix.lower()
-                content = dataset.photograph(row.id)
-                _add(archive, f"{PHOTOGRAPHS_FOLDER}/{row.id}{suffix}", content, zipfile.ZIP_STORED)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink()
-        raise
+    with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        _add(archive, STYLES_FILE, styles_csv(rows), zipfile.ZIP_DEFLATED)
+        # A part without products is a data set too.
+        _add(archive, f"{PHOTOGRAPHS_FOLDER}/", b"", zipfile.ZIP_STORED)
+        for row in rows:
+            suffix = Path(dataset.photograph_name(row.id)).suffix.lower()
+            content = dataset.photograph(row.id)
+            _add(archive, f"{PHOTOGRAPHS_FOLDER}/{row.id}{suffix}", content, zipfile.ZIP_STORED)
 
 
 def styles_csv(rows: Sequence[Row]) -> bytes:
