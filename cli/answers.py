@@ -93,7 +93,8 @@ def print_answer(
         print_products(to, response.products, marks=marks)
         to.print()
     else:
-        to.print("No product is eligible: widen the filter or the scope.")
+        remedy = "lower the similarity" if response.applied.below_min_similarity else "widen the filter or the scope"
+        to.print(f"No product is eligible: {remedy}.")
     to.print(Text(describe_applied(response), style="dim"))
     for reason in response.applied.degraded:
         to.print(Text(f"Note: {_DEGRADED.get(reason, search_pb2.DegradedReason.Name(reason))}.", style="yellow"))
@@ -129,6 +130,8 @@ def describe_applied(response: search_pb2.FindSimilarResponse) -> str:
     parts = [f"{len(response.products)} of {applied.eligible_count:,} eligible products in {where}"]
     if applied.excluded_colours:
         parts.append(f"left out as disliked: {', '.join(applied.excluded_colours)}")
+    if applied.below_min_similarity:
+        parts.append(f"{applied.below_min_similarity} of the nearest left out as not similar enough")
     return " · ".join(parts)
 
 

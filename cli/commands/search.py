@@ -144,6 +144,10 @@ def search(
             rich_help_panel=_STEER,
         ),
     ] = None,
+    min_similarity: Annotated[
+        float | None,
+        typer.Option("--min-similarity", metavar="S", help="Leave out products less similar than this, -1 to 1."),
+    ] = None,
     top_k: Annotated[int, typer.Option("--top-k", "-k", metavar="N", help="Number of products, 1 to 100.")] = 10,
     contact_sheet: Annotated[
         Path | None,
@@ -166,6 +170,7 @@ def search(
         filter=chosen,
         top_k=top_k,
         include_out_of_stock=include_out_of_stock,
+        min_similarity=min_similarity,
     )
     if variants:
         request.collapse = search_pb2.COLLAPSE_NONE

@@ -124,7 +124,7 @@ ATTRIBUTE_YEAR: Attribute
 ATTRIBUTE_DERIVED_TYPE: Attribute
 
 class FindSimilarRequest(_message.Message):
-    __slots__ = ("product_id", "image", "embedding", "liked_product_ids", "disliked_product_ids", "user_id", "filter", "top_k", "scope", "derived_types", "include_out_of_stock", "preference_policy", "excluded_product_ids", "explain", "collapse")
+    __slots__ = ("product_id", "image", "embedding", "liked_product_ids", "disliked_product_ids", "user_id", "filter", "top_k", "scope", "derived_types", "include_out_of_stock", "preference_policy", "excluded_product_ids", "explain", "collapse", "min_similarity")
     PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +140,7 @@ class FindSimilarRequest(_message.Message):
     EXCLUDED_PRODUCT_IDS_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     COLLAPSE_FIELD_NUMBER: _ClassVar[int]
+    MIN_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     product_id: str
     image: _types_pb2.Image
     embedding: _types_pb2.Embedding
@@ -155,7 +156,8 @@ class FindSimilarRequest(_message.Message):
     excluded_product_ids: _containers.RepeatedScalarFieldContainer[str]
     explain: bool
     collapse: Collapse
-    def __init__(self, product_id: _Optional[str] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., embedding: _Optional[_Union[_types_pb2.Embedding, _Mapping]] = ..., liked_product_ids: _Optional[_Iterable[str]] = ..., disliked_product_ids: _Optional[_Iterable[str]] = ..., user_id: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., top_k: _Optional[int] = ..., scope: _Optional[_Union[SearchScope, str]] = ..., derived_types: _Optional[_Iterable[str]] = ..., include_out_of_stock: _Optional[bool] = ..., preference_policy: _Optional[_Union[PreferencePolicy, str]] = ..., excluded_product_ids: _Optional[_Iterable[str]] = ..., explain: _Optional[bool] = ..., collapse: _Optional[_Union[Collapse, str]] = ...) -> None: ...
+    min_similarity: float
+    def __init__(self, product_id: _Optional[str] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., embedding: _Optional[_Union[_types_pb2.Embedding, _Mapping]] = ..., liked_product_ids: _Optional[_Iterable[str]] = ..., disliked_product_ids: _Optional[_Iterable[str]] = ..., user_id: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., top_k: _Optional[int] = ..., scope: _Optional[_Union[SearchScope, str]] = ..., derived_types: _Optional[_Iterable[str]] = ..., include_out_of_stock: _Optional[bool] = ..., preference_policy: _Optional[_Union[PreferencePolicy, str]] = ..., excluded_product_ids: _Optional[_Iterable[str]] = ..., explain: _Optional[bool] = ..., collapse: _Optional[_Union[Collapse, str]] = ..., min_similarity: _Optional[float] = ...) -> None: ...
 
 class Filter(_message.Message):
     __slots__ = ("gender", "master_category", "sub_category", "article_type", "base_colour", "brand", "season", "usage", "year", "words")
@@ -270,7 +272,7 @@ class SimilarProduct(_message.Message):
     def __init__(self, product: _Optional[_Union[_types_pb2.Product, _Mapping]] = ..., similarity: _Optional[float] = ...) -> None: ...
 
 class AppliedSearch(_message.Message):
-    __slots__ = ("scope", "derived_types", "excluded_colours", "eligible_count", "model_version", "index_version", "degraded")
+    __slots__ = ("scope", "derived_types", "excluded_colours", "eligible_count", "model_version", "index_version", "degraded", "below_min_similarity")
     SCOPE_FIELD_NUMBER: _ClassVar[int]
     DERIVED_TYPES_FIELD_NUMBER: _ClassVar[int]
     EXCLUDED_COLOURS_FIELD_NUMBER: _ClassVar[int]
@@ -278,6 +280,7 @@ class AppliedSearch(_message.Message):
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     INDEX_VERSION_FIELD_NUMBER: _ClassVar[int]
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    BELOW_MIN_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     scope: SearchScope
     derived_types: _containers.RepeatedScalarFieldContainer[str]
     excluded_colours: _containers.RepeatedScalarFieldContainer[str]
@@ -285,7 +288,8 @@ class AppliedSearch(_message.Message):
     model_version: str
     index_version: int
     degraded: _containers.RepeatedScalarFieldContainer[DegradedReason]
-    def __init__(self, scope: _Optional[_Union[SearchScope, str]] = ..., derived_types: _Optional[_Iterable[str]] = ..., excluded_colours: _Optional[_Iterable[str]] = ..., eligible_count: _Optional[int] = ..., model_version: _Optional[str] = ..., index_version: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[DegradedReason, str]]] = ...) -> None: ...
+    below_min_similarity: int
+    def __init__(self, scope: _Optional[_Union[SearchScope, str]] = ..., derived_types: _Optional[_Iterable[str]] = ..., excluded_colours: _Optional[_Iterable[str]] = ..., eligible_count: _Optional[int] = ..., model_version: _Optional[str] = ..., index_version: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[DegradedReason, str]]] = ..., below_min_similarity: _Optional[int] = ...) -> None: ...
 
 class UpsertProductsRequest(_message.Message):
     __slots__ = ("rows", "update_mask")

@@ -114,14 +114,15 @@ class SearchServiceServicer:
 
     def FindSimilar(self, request, context):
         """Finds the products most similar to a product, a photograph or an embedding, the most similar first; equal
-        similarities are ordered by product id. Returns min(top_k, eligible) products, always. Leaves out the query's own
-        product and its variants, the liked and disliked ones, products that are out of stock, and colours that the user
-        dislikes. Of other products' variants the most similar one stands for all (see `collapse`).
+        similarities are ordered by product id. Returns min(top_k, eligible) products, always, unless `min_similarity` is
+        set. Leaves out the query's own product and its variants, the liked and disliked ones, products that are out of
+        stock, and colours that the user dislikes. Of other products' variants the most similar one stands for all (see
+        `collapse`).
 
         Possible errors:
         - INVALID_ARGUMENT: QUERY_MISSING, TOP_K_OUT_OF_RANGE, FILTER_VALUE_UNKNOWN (names the nearest known ones),
         TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, WORDS_TOO_LONG, SCOPE_INVALID, PREFERENCE_POLICY_INVALID,
-        COLLAPSE_INVALID, DERIVED_TYPE_UNKNOWN, TOO_MANY_PRODUCTS, PRODUCT_ID_DUPLICATE, USER_ID_INVALID, PRODUCT_ID_INVALID, EMBEDDING_INVALID, and for an image
+        COLLAPSE_INVALID, MIN_SIMILARITY_OUT_OF_RANGE, DERIVED_TYPE_UNKNOWN, TOO_MANY_PRODUCTS, PRODUCT_ID_DUPLICATE, USER_ID_INVALID, PRODUCT_ID_INVALID, EMBEDDING_INVALID, and for an image
         those of EmbedderService.Embed.
         - NOT_FOUND: PRODUCT_NOT_FOUND, for the product of the query, a liked or a disliked one.
         - FAILED_PRECONDITION: MODEL_VERSION_MISMATCH.

@@ -39,14 +39,15 @@ class SearchServiceStub:
     def __new__(cls, channel: _aio.Channel) -> SearchServiceAsyncStub: ...
     FindSimilar: _grpc.UnaryUnaryMultiCallable[_search_pb2.FindSimilarRequest, _search_pb2.FindSimilarResponse]
     """Finds the products most similar to a product, a photograph or an embedding, the most similar first; equal
-    similarities are ordered by product id. Returns min(top_k, eligible) products, always. Leaves out the query's own
-    product and its variants, the liked and disliked ones, products that are out of stock, and colours that the user
-    dislikes. Of other products' variants the most similar one stands for all (see `collapse`).
+    similarities are ordered by product id. Returns min(top_k, eligible) products, always, unless `min_similarity` is
+    set. Leaves out the query's own product and its variants, the liked and disliked ones, products that are out of
+    stock, and colours that the user dislikes. Of other products' variants the most similar one stands for all (see
+    `collapse`).
 
     Possible errors:
     - INVALID_ARGUMENT: QUERY_MISSING, TOP_K_OUT_OF_RANGE, FILTER_VALUE_UNKNOWN (names the nearest known ones),
       TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, WORDS_TOO_LONG, SCOPE_INVALID, PREFERENCE_POLICY_INVALID,
-      COLLAPSE_INVALID, DERIVED_TYPE_UNKNOWN, TOO_MANY_PRODUCTS, PRODUCT_ID_DUPLICATE, USER_ID_INVALID, PRODUCT_ID_INVALID, EMBEDDING_INVALID, and for an image
+      COLLAPSE_INVALID, MIN_SIMILARITY_OUT_OF_RANGE, DERIVED_TYPE_UNKNOWN, TOO_MANY_PRODUCTS, PRODUCT_ID_DUPLICATE, USER_ID_INVALID, PRODUCT_ID_INVALID, EMBEDDING_INVALID, and for an image
       those of EmbedderService.Embed.
     - NOT_FOUND: PRODUCT_NOT_FOUND, for the product of the query, a liked or a disliked one.
     - FAILED_PRECONDITION: MODEL_VERSION_MISMATCH.
@@ -158,14 +159,15 @@ class SearchServiceAsyncStub(SearchServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     FindSimilar: _aio.UnaryUnaryMultiCallable[_search_pb2.FindSimilarRequest, _search_pb2.FindSimilarResponse]  # type: ignore[assignment]
     """Finds the products most similar to a product, a photograph or an embedding, the most similar first; equal
-    similarities are ordered by product id. Returns min(top_k, eligible) products, always. Leaves out the query's own
-    product and its variants, the liked and disliked ones, products that are out of stock, and colours that the user
-    dislikes. Of other products' variants the most similar one stands for all (see `collapse`).
+    similarities are ordered by product id. Returns min(top_k, eligible) products, always, unless `min_similarity` is
+    set. Leaves out the query's own product and its variants, the liked and disliked ones, products that are out of
+    stock, and colours that the user dislikes. Of other products' variants the most similar one stands for all (see
+    `collapse`).
 
     Possible errors:
     - INVALID_ARGUMENT: QUERY_MISSING, TOP_K_OUT_OF_RANGE, FILTER_VALUE_UNKNOWN (names the nearest known ones),
       TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, WORDS_TOO_LONG, SCOPE_INVALID, PREFERENCE_POLICY_INVALID,
-      COLLAPSE_INVALID, DERIVED_TYPE_UNKNOWN, TOO_MANY_PRODUCTS, PRODUCT_ID_DUPLICATE, USER_ID_INVALID, PRODUCT_ID_INVALID, EMBEDDING_INVALID, and for an image
+      COLLAPSE_INVALID, MIN_SIMILARITY_OUT_OF_RANGE, DERIVED_TYPE_UNKNOWN, TOO_MANY_PRODUCTS, PRODUCT_ID_DUPLICATE, USER_ID_INVALID, PRODUCT_ID_INVALID, EMBEDDING_INVALID, and for an image
       those of EmbedderService.Embed.
     - NOT_FOUND: PRODUCT_NOT_FOUND, for the product of the query, a liked or a disliked one.
     - FAILED_PRECONDITION: MODEL_VERSION_MISMATCH.
@@ -280,14 +282,15 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_search_pb2.FindSimilarResponse, _abc.Awaitable[_search_pb2.FindSimilarResponse]]:
         """Finds the products most similar to a product, a photograph or an embedding, the most similar first; equal
-        similarities are ordered by product id. Returns min(top_k, eligible) products, always. Leaves out the query's own
-        product and its variants, the liked and disliked ones, products that are out of stock, and colours that the user
-        dislikes. Of other products' variants the most similar one stands for all (see `collapse`).
+        similarities are ordered by product id. Returns min(top_k, eligible) products, always, unless `min_similarity` is
+        set. Leaves out the query's own product and its variants, the liked and disliked ones, products that are out of
+        stock, and colours that the user dislikes. Of other products' variants the most similar one stands for all (see
+        `collapse`).
 
         Possible errors:
         - INVALID_ARGUMENT: QUERY_MISSING, TOP_K_OUT_OF_RANGE, FILTER_VALUE_UNKNOWN (names the nearest known ones),
           TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID, WORDS_TOO_LONG, SCOPE_INVALID, PREFERENCE_POLICY_INVALID,
-          COLLAPSE_INVALID, DERIVED_TYPE_UNKNOWN, TOO_MANY_PRODUCTS, PRODUCT_ID_DUPLICATE, USER_ID_INVALID, PRODUCT_ID_INVALID, EMBEDDING_INVALID, and for an image
+          COLLAPSE_INVALID, MIN_SIMILARITY_OUT_OF_RANGE, DERIVED_TYPE_UNKNOWN, TOO_MANY_PRODUCTS, PRODUCT_ID_DUPLICATE, USER_ID_INVALID, PRODUCT_ID_INVALID, EMBEDDING_INVALID, and for an image
           those of EmbedderService.Embed.
         - NOT_FOUND: PRODUCT_NOT_FOUND, for the product of the query, a liked or a disliked one.
         - FAILED_PRECONDITION: MODEL_VERSION_MISMATCH.

@@ -122,6 +122,7 @@ def similar_request_to_proto(parameters: SimilarParameters, query: str | bytes) 
         collapse=_COLLAPSES[parameters.collapse],
         preference_policy=_POLICIES[parameters.preference_policy],
         explain=parameters.explain,
+        min_similarity=parameters.min_similarity,
     )
     if isinstance(query, str):
         request.product_id = query
@@ -234,6 +235,7 @@ def _applied(applied: search_pb2.AppliedSearch) -> answers.Applied:
         model_version=applied.model_version,
         index_version=applied.index_version,
         degraded=[_DEGRADED.get(reason, "UNKNOWN") for reason in applied.degraded],
+        below_min_similarity=applied.below_min_similarity,
     )
 
 

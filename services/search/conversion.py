@@ -149,6 +149,7 @@ def similar_request_from_proto(message: search_pb2.FindSimilarRequest) -> Simila
         ),
         preference_policy=_POLICIES[message.preference_policy],
         explain=message.explain,
+        min_similarity=message.min_similarity if message.HasField("min_similarity") else None,
     )
 
 
@@ -165,6 +166,7 @@ def similar_answer_to_proto(answer: SimilarAnswer) -> search_pb2.FindSimilarResp
             model_version=answer.model_version,
             index_version=result.index_version,
             degraded=[_DEGRADED_TO_PROTO[reason] for reason in answer.degraded],
+            below_min_similarity=answer.below_min_similarity,
         ),
         classification=(
             None if answer.classification is None else conversion.classification_to_proto(answer.classification)

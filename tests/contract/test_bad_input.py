@@ -134,6 +134,9 @@ REFUSED = {
     "no product id": Refused({"product_id": ""}, INVALID, "PRODUCT_ID_INVALID", ("product_id", "128")),
     "top_k 0": Refused({"product_id": KNOWN, "top_k": 0}, INVALID, "TOP_K_OUT_OF_RANGE", ("1 to 100", "0")),
     "top_k 101": Refused({"product_id": KNOWN, "top_k": 101}, INVALID, "TOP_K_OUT_OF_RANGE", ("1 to 100", "101")),
+    "min_similarity 2": Refused(
+        {"product_id": KNOWN, "min_similarity": 2}, INVALID, "MIN_SIMILARITY_OUT_OF_RANGE", ("-1 to 1", "2")
+    ),
     "top_k -1": Refused({"product_id": KNOWN, "top_k": -1}, INVALID, "TOP_K_OUT_OF_RANGE", ("-1",)),
     "unknown colour": Refused(
         {"product_id": KNOWN, "filter": _filter(base_colour=search_pb2.ColourFilter(any_of=["Bleu"]))},

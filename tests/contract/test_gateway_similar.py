@@ -47,6 +47,7 @@ def test_similar_to_a_product_is_what_grpc_answers(catalogue: Shop) -> None:
         "model_version": found.applied.model_version,
         "index_version": found.applied.index_version,
         "degraded": [],
+        "below_min_similarity": 0,
     }
     assert told["classification"] is None and told["timings"] == told["before_colours"] == []
     assert answer.headers["cache-control"] == "public, max-age=60"
@@ -65,6 +66,7 @@ def test_all_parameters_reach_search(catalogue: Shop) -> None:
         "year_last": 2016,
         "include_out_of_stock": True,
         "preference_policy": "required",
+        "min_similarity": 0.5,
     }
     found = catalogue.grpc.find(
         product_id=SHIRT,
@@ -78,12 +80,15 @@ def test_all_parameters_reach_search(catalogue: Shop) -> None:
             gender=search_pb2.GenderFilter(any_of=[types_pb2.GENDER_MEN, types_pb2.GENDER_WOMEN]),
             base_colour=search_pb2.ColourFilter(any_of=parameters["base_colour"]),
         ),
+        min_similarity=0.5,
     )
+    assert found.applied.below_min_similarity == 4 - len(found.products)
     by_query = catalogue.http.get(f"/v1/products/{SHIRT}/similar", params=parameters)
     by_json = catalogue.http.post("/v1/similar", json={"product_id": SHIRT, **parameters})
     assert _ids(by_query) == _ids(by_json) == _expected(found)
     assert by_query.json()["applied"] == by_json.json()["applied"]
     assert by_query.json()["applied"]["scope"] == "derived_types"
+    assert by_query.json()["applied"]["below_min_similarity"] == found.applied.below_min_similarity
     assert by_json.headers["cache-control"] == "private, no-store"
 
 
@@ -195,6 +200,7 @@ def test_an_explanation_tells_steps_and_what_the_colours_took_away(catalogue: Sh
         ("liked=men-tshirts-red-0&disliked=men-tshirts-red-0", 400, "PRODUCT_ID_DUPLICATE"),
         ("&".join(["liked=x"] * 21), 400, "REQUEST_INVALID"),
         ("excluded=a%20b", 400, "PRODUCT_ID_INVALID"),
+        ("min_similarity=1.01", 400, "REQUEST_INVALID"),
         ("user_id=a%20b", 401, "TOKEN_MISSING"),
         ("base_colour=Bleu", 400, "FILTER_VALUE_UNKNOWN"),
         ("year_first=2017&year_last=2016", 400, "YEAR_RANGE_INVALID"),

@@ -149,6 +149,21 @@ def test_filters_leave_min_of_top_k_and_eligible(caller: Caller) -> None:
     assert len(caller.find(product_id=items()[0].id, filter=blue, top_k=7).products) == 7
 
 
+def test_products_that_are_not_similar_enough_are_left_out(caller: Caller) -> None:
+    query = {"product_id": items()[0].id, "top_k": 10}
+    everything = caller.find(**query)
+    fourth = everything.products[3].similarity
+    expected = [each for each in everything.products if each.similarity >= fourth]
+    assert 4 <= len(expected) < 10
+    found = caller.find(**query, min_similarity=fourth)
+    assert list(found.products) == expected
+    assert found.applied.below_min_similarity == 10 - len(expected)
+    assert found.applied.eligible_count == everything.applied.eligible_count
+    assert everything.applied.below_min_similarity == 0
+    least = everything.products[-1].similarity
+    assert list(caller.find(**query, min_similarity=least).products) == list(everything.products)
+
+
 def test_pages_cover_the_catalogue(caller: Caller) -> None:
     seen: list[str] = []
     token = ""

@@ -96,6 +96,9 @@ class Applied(Answer):
         description="Whatever was left out of the normal way; empty where all went well. With UNSURE, it is doubtful "
         "what the photograph shows, and the two likeliest derived types were searched: offer `classification`."
     )
+    below_min_similarity: int = Field(
+        description="How many of the most similar products were left out as less similar than `min_similarity`."
+    )
 
 
 class SubCategoryPrediction(Answer):

@@ -153,6 +153,11 @@ class SimilarParameters(FilterParameters):
             "query's product are left out; or each stands for itself."
         ),
     )
+    min_similarity: Annotated[float, Field(ge=-1, le=1)] | SkipJsonSchema[None] = Field(
+        default=None,
+        description="Products of a lower similarity are left out, so that the answer may be shorter.",
+        examples=[0.6],
+    )
     preference_policy: PreferencePolicy = Field(
         default=PreferencePolicy.BEST_EFFORT,
         description="Where dislikes cannot be read: answer without them and say so, or answer 503.",

@@ -58,6 +58,7 @@ class SimilarAnswer:
         degraded: why the answer is less than it could be, in the order of the enumeration.
         explanation: how the answer came about; None unless asked for.
         view: what of the photograph was searched; None for a product or an embedding.
+        below_min_similarity: how many of the nearest were left out because they are not similar enough.
     """
 
     result: IndexAnswer
@@ -68,6 +69,7 @@ class SimilarAnswer:
     degraded: tuple[Degraded, ...]
     explanation: Explanation | None
     view: View | None
+    below_min_similarity: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +172,9 @@ class _Query:
                     await finder.workers.run(self._recognise)
         finally:
             await _end(reading, classifying)
+        similar = self._similar_enough(result.hits)
         return SimilarAnswer(
-            result=result,
+            result=replace(result, hits=similar),
             scope=self._scope,
             derived_types=tuple(sorted(eligibility.derived_types or ())),
             model_version=finder.inventory.model_version,
@@ -179,6 +182,7 @@ class _Query:
             degraded=tuple(reason for reason in Degraded if reason in self._degraded),
             explanation=Explanation(self._watch.timings(), hits_before) if request.explain else None,
             view=self._subject.view if isinstance(self._subject, Embedding) else None,
+            below_min_similarity=len(result.hits) - len(similar),
         )
 
     async def _read_dislikes(self) -> None:
@@ -226,7 +230,11 @@ class _Query:
             result = await self._finder.workers.run(
                 self._finder.inventory.index.search, direction, self._request.top_k, with_disliked
             )
-        return result.hits
+        return self._similar_enough(result.hits)
+
+    def _similar_enough(self, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
+        least = self._request.min_similarity
+        return hits if least is None else tuple(hit for hit in hits if hit.similarity >= least)
 
     # From here on the methods run in the workers, because the index may be locked by a write.
 

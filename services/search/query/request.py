@@ -46,6 +46,7 @@ class SimilarRequest:
             that it searches, the user's disliked colours, its own product and those that steer it.
         preference_policy: what to do when the dislikes cannot be read.
         explain: whether to say how the answer came about.
+        min_similarity: products of a lower similarity are left out; in [-1, 1].
     """
 
     query: str | Photograph | Embedding | None
@@ -58,6 +59,7 @@ class SimilarRequest:
     eligibility: Eligibility = field(default_factory=Eligibility)
     preference_policy: PreferencePolicy = PreferencePolicy.BEST_EFFORT
     explain: bool = False
+    min_similarity: float | None = None
 
     @property
     def effective_scope(self) -> Scope:
@@ -70,8 +72,8 @@ class SimilarRequest:
         """Refuses whatever can be refused without the catalogue, before anything is embedded in vain.
 
         Raises:
-            InvalidInput: SCOPE_INVALID, QUERY_MISSING, TOP_K_OUT_OF_RANGE, TOO_MANY_PRODUCTS, PRODUCT_ID_INVALID,
-                PRODUCT_ID_DUPLICATE, USER_ID_INVALID.
+            InvalidInput: SCOPE_INVALID, QUERY_MISSING, TOP_K_OUT_OF_RANGE, MIN_SIMILARITY_OUT_OF_RANGE,
+                TOO_MANY_PRODUCTS, PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, USER_ID_INVALID.
         """
         if self.derived_types and self.effective_scope is not Scope.DERIVED_TYPES:
             raise InvalidInput(
@@ -87,6 +89,13 @@ class SimilarRequest:
             )
         if not 1 <= self.top_k <= MAX_TOP_K:
             raise InvalidInput(f"top_k must be 1 to {MAX_TOP_K}, not {self.top_k}.", reason="TOP_K_OUT_OF_RANGE")
+        # NaN is refused too.
+        if self.min_similarity is not None and not -1 <= self.min_similarity <= 1:
+            raise InvalidInput(
+                f"min_similarity must be -1 to 1, not {self.min_similarity:g}.",
+                reason="MIN_SIMILARITY_OUT_OF_RANGE",
+                metadata={"field": "min_similarity"},
+            )
         for name, ids, max_count in (
             ("liked_product_ids", self.liked_ids, MAX_STEERING_PRODUCTS),
             ("disliked_product_ids", self.disliked_ids, MAX_STEERING_PRODUCTS),

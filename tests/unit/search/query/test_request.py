@@ -15,6 +15,8 @@ from services.search.query.request import Scope, SimilarRequest
         (SimilarRequest(query=""), "PRODUCT_ID_INVALID"),
         (SimilarRequest(query="red", top_k=0), "TOP_K_OUT_OF_RANGE"),
         (SimilarRequest(query="red", top_k=101), "TOP_K_OUT_OF_RANGE"),
+        (SimilarRequest(query="red", min_similarity=1.001), "MIN_SIMILARITY_OUT_OF_RANGE"),
+        (SimilarRequest(query="red", min_similarity=float("nan")), "MIN_SIMILARITY_OUT_OF_RANGE"),
         (SimilarRequest(query="red", liked_ids=tuple(map(str, range(21)))), "TOO_MANY_PRODUCTS"),
         (SimilarRequest(query="red", disliked_ids=tuple(map(str, range(21)))), "TOO_MANY_PRODUCTS"),
         (
