@@ -160,7 +160,14 @@ class FindSimilarRequest(_message.Message):
     def __init__(self, product_id: _Optional[str] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., embedding: _Optional[_Union[_types_pb2.Embedding, _Mapping]] = ..., liked_product_ids: _Optional[_Iterable[str]] = ..., disliked_product_ids: _Optional[_Iterable[str]] = ..., user_id: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., top_k: _Optional[int] = ..., scope: _Optional[_Union[SearchScope, str]] = ..., derived_types: _Optional[_Iterable[str]] = ..., include_out_of_stock: _Optional[bool] = ..., preference_policy: _Optional[_Union[PreferencePolicy, str]] = ..., excluded_product_ids: _Optional[_Iterable[str]] = ..., explain: _Optional[bool] = ..., collapse: _Optional[_Union[Collapse, str]] = ..., min_similarity: _Optional[float] = ...) -> None: ...
 
 class Filter(_message.Message):
-    __slots__ = ("gender", "master_category", "sub_category", "article_type", "base_colour", "brand", "season", "usage", "year", "words")
+    __slots__ = ("gender", "master_category", "sub_category", "article_type", "base_colour", "brand", "season", "usage", "year", "price", "attributes", "words")
+    class AttributesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: AttributeFilter
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[AttributeFilter, _Mapping]] = ...) -> None: ...
     GENDER_FIELD_NUMBER: _ClassVar[int]
     MASTER_CATEGORY_FIELD_NUMBER: _ClassVar[int]
     SUB_CATEGORY_FIELD_NUMBER: _ClassVar[int]
@@ -170,6 +177,8 @@ class Filter(_message.Message):
     SEASON_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
     YEAR_FIELD_NUMBER: _ClassVar[int]
+    PRICE_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     WORDS_FIELD_NUMBER: _ClassVar[int]
     gender: GenderFilter
     master_category: LabelFilter
@@ -180,8 +189,10 @@ class Filter(_message.Message):
     season: LabelFilter
     usage: LabelFilter
     year: YearRange
+    price: PriceRange
+    attributes: _containers.MessageMap[str, AttributeFilter]
     words: str
-    def __init__(self, gender: _Optional[_Union[GenderFilter, _Mapping]] = ..., master_category: _Optional[_Union[LabelFilter, _Mapping]] = ..., sub_category: _Optional[_Union[LabelFilter, _Mapping]] = ..., article_type: _Optional[_Union[LabelFilter, _Mapping]] = ..., base_colour: _Optional[_Union[ColourFilter, _Mapping]] = ..., brand: _Optional[_Union[LabelFilter, _Mapping]] = ..., season: _Optional[_Union[LabelFilter, _Mapping]] = ..., usage: _Optional[_Union[LabelFilter, _Mapping]] = ..., year: _Optional[_Union[YearRange, _Mapping]] = ..., words: _Optional[str] = ...) -> None: ...
+    def __init__(self, gender: _Optional[_Union[GenderFilter, _Mapping]] = ..., master_category: _Optional[_Union[LabelFilter, _Mapping]] = ..., sub_category: _Optional[_Union[LabelFilter, _Mapping]] = ..., article_type: _Optional[_Union[LabelFilter, _Mapping]] = ..., base_colour: _Optional[_Union[ColourFilter, _Mapping]] = ..., brand: _Optional[_Union[LabelFilter, _Mapping]] = ..., season: _Optional[_Union[LabelFilter, _Mapping]] = ..., usage: _Optional[_Union[LabelFilter, _Mapping]] = ..., year: _Optional[_Union[YearRange, _Mapping]] = ..., price: _Optional[_Union[PriceRange, _Mapping]] = ..., attributes: _Optional[_Mapping[str, AttributeFilter]] = ..., words: _Optional[str] = ...) -> None: ...
 
 class LabelFilter(_message.Message):
     __slots__ = ("any_of", "none_of")
@@ -216,6 +227,50 @@ class YearRange(_message.Message):
     first: int
     last: int
     def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
+
+class PriceRange(_message.Message):
+    __slots__ = ("currency_code", "min", "max")
+    CURRENCY_CODE_FIELD_NUMBER: _ClassVar[int]
+    MIN_FIELD_NUMBER: _ClassVar[int]
+    MAX_FIELD_NUMBER: _ClassVar[int]
+    currency_code: str
+    min: Amount
+    max: Amount
+    def __init__(self, currency_code: _Optional[str] = ..., min: _Optional[_Union[Amount, _Mapping]] = ..., max: _Optional[_Union[Amount, _Mapping]] = ...) -> None: ...
+
+class Amount(_message.Message):
+    __slots__ = ("units", "nanos")
+    UNITS_FIELD_NUMBER: _ClassVar[int]
+    NANOS_FIELD_NUMBER: _ClassVar[int]
+    units: int
+    nanos: int
+    def __init__(self, units: _Optional[int] = ..., nanos: _Optional[int] = ...) -> None: ...
+
+class AttributeFilter(_message.Message):
+    __slots__ = ("labels", "number", "flag")
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    FLAG_FIELD_NUMBER: _ClassVar[int]
+    labels: LabelFilter
+    number: NumberRange
+    flag: bool
+    def __init__(self, labels: _Optional[_Union[LabelFilter, _Mapping]] = ..., number: _Optional[_Union[NumberRange, _Mapping]] = ..., flag: _Optional[bool] = ...) -> None: ...
+
+class NumberRange(_message.Message):
+    __slots__ = ("min", "max")
+    MIN_FIELD_NUMBER: _ClassVar[int]
+    MAX_FIELD_NUMBER: _ClassVar[int]
+    min: float
+    max: float
+    def __init__(self, min: _Optional[float] = ..., max: _Optional[float] = ...) -> None: ...
+
+class CurrencyCount(_message.Message):
+    __slots__ = ("currency_code", "product_count")
+    CURRENCY_CODE_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    currency_code: str
+    product_count: int
+    def __init__(self, currency_code: _Optional[str] = ..., product_count: _Optional[int] = ...) -> None: ...
 
 class FindSimilarResponse(_message.Message):
     __slots__ = ("products", "applied", "classification", "explanation", "confidence", "view")
@@ -272,7 +327,7 @@ class SimilarProduct(_message.Message):
     def __init__(self, product: _Optional[_Union[_types_pb2.Product, _Mapping]] = ..., similarity: _Optional[float] = ...) -> None: ...
 
 class AppliedSearch(_message.Message):
-    __slots__ = ("scope", "derived_types", "excluded_colours", "eligible_count", "model_version", "index_version", "degraded", "below_min_similarity")
+    __slots__ = ("scope", "derived_types", "excluded_colours", "eligible_count", "model_version", "index_version", "degraded", "other_currencies", "below_min_similarity")
     SCOPE_FIELD_NUMBER: _ClassVar[int]
     DERIVED_TYPES_FIELD_NUMBER: _ClassVar[int]
     EXCLUDED_COLOURS_FIELD_NUMBER: _ClassVar[int]
@@ -280,6 +335,7 @@ class AppliedSearch(_message.Message):
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     INDEX_VERSION_FIELD_NUMBER: _ClassVar[int]
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    OTHER_CURRENCIES_FIELD_NUMBER: _ClassVar[int]
     BELOW_MIN_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     scope: SearchScope
     derived_types: _containers.RepeatedScalarFieldContainer[str]
@@ -288,8 +344,9 @@ class AppliedSearch(_message.Message):
     model_version: str
     index_version: int
     degraded: _containers.RepeatedScalarFieldContainer[DegradedReason]
+    other_currencies: _containers.RepeatedCompositeFieldContainer[CurrencyCount]
     below_min_similarity: int
-    def __init__(self, scope: _Optional[_Union[SearchScope, str]] = ..., derived_types: _Optional[_Iterable[str]] = ..., excluded_colours: _Optional[_Iterable[str]] = ..., eligible_count: _Optional[int] = ..., model_version: _Optional[str] = ..., index_version: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[DegradedReason, str]]] = ..., below_min_similarity: _Optional[int] = ...) -> None: ...
+    def __init__(self, scope: _Optional[_Union[SearchScope, str]] = ..., derived_types: _Optional[_Iterable[str]] = ..., excluded_colours: _Optional[_Iterable[str]] = ..., eligible_count: _Optional[int] = ..., model_version: _Optional[str] = ..., index_version: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[DegradedReason, str]]] = ..., other_currencies: _Optional[_Iterable[_Union[CurrencyCount, _Mapping]]] = ..., below_min_similarity: _Optional[int] = ...) -> None: ...
 
 class UpsertProductsRequest(_message.Message):
     __slots__ = ("rows", "update_mask")
@@ -394,14 +451,16 @@ class ListProductsRequest(_message.Message):
     def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., order: _Optional[_Union[ProductOrder, str]] = ...) -> None: ...
 
 class ListProductsResponse(_message.Message):
-    __slots__ = ("products", "next_page_token", "total_size")
+    __slots__ = ("products", "next_page_token", "total_size", "other_currencies")
     PRODUCTS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     TOTAL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    OTHER_CURRENCIES_FIELD_NUMBER: _ClassVar[int]
     products: _containers.RepeatedCompositeFieldContainer[_types_pb2.Product]
     next_page_token: str
     total_size: int
-    def __init__(self, products: _Optional[_Iterable[_Union[_types_pb2.Product, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ...) -> None: ...
+    other_currencies: _containers.RepeatedCompositeFieldContainer[CurrencyCount]
+    def __init__(self, products: _Optional[_Iterable[_Union[_types_pb2.Product, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ..., other_currencies: _Optional[_Iterable[_Union[CurrencyCount, _Mapping]]] = ...) -> None: ...
 
 class ListFacetsRequest(_message.Message):
     __slots__ = ("filter",)
@@ -410,12 +469,88 @@ class ListFacetsRequest(_message.Message):
     def __init__(self, filter: _Optional[_Union[Filter, _Mapping]] = ...) -> None: ...
 
 class ListFacetsResponse(_message.Message):
-    __slots__ = ("facets", "total_size")
+    __slots__ = ("facets", "total_size", "price", "attributes")
     FACETS_FIELD_NUMBER: _ClassVar[int]
     TOTAL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PRICE_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     facets: _containers.RepeatedCompositeFieldContainer[Facet]
     total_size: int
-    def __init__(self, facets: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., total_size: _Optional[int] = ...) -> None: ...
+    price: PriceFacet
+    attributes: _containers.RepeatedCompositeFieldContainer[AttributeFacet]
+    def __init__(self, facets: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., total_size: _Optional[int] = ..., price: _Optional[_Union[PriceFacet, _Mapping]] = ..., attributes: _Optional[_Iterable[_Union[AttributeFacet, _Mapping]]] = ...) -> None: ...
+
+class PriceFacet(_message.Message):
+    __slots__ = ("currency_code", "min", "max", "product_count", "ranges", "other_currencies")
+    CURRENCY_CODE_FIELD_NUMBER: _ClassVar[int]
+    MIN_FIELD_NUMBER: _ClassVar[int]
+    MAX_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    RANGES_FIELD_NUMBER: _ClassVar[int]
+    OTHER_CURRENCIES_FIELD_NUMBER: _ClassVar[int]
+    currency_code: str
+    min: Amount
+    max: Amount
+    product_count: int
+    ranges: _containers.RepeatedCompositeFieldContainer[PriceFacetRange]
+    other_currencies: _containers.RepeatedCompositeFieldContainer[CurrencyCount]
+    def __init__(self, currency_code: _Optional[str] = ..., min: _Optional[_Union[Amount, _Mapping]] = ..., max: _Optional[_Union[Amount, _Mapping]] = ..., product_count: _Optional[int] = ..., ranges: _Optional[_Iterable[_Union[PriceFacetRange, _Mapping]]] = ..., other_currencies: _Optional[_Iterable[_Union[CurrencyCount, _Mapping]]] = ...) -> None: ...
+
+class PriceFacetRange(_message.Message):
+    __slots__ = ("min", "max", "product_count")
+    MIN_FIELD_NUMBER: _ClassVar[int]
+    MAX_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    min: Amount
+    max: Amount
+    product_count: int
+    def __init__(self, min: _Optional[_Union[Amount, _Mapping]] = ..., max: _Optional[_Union[Amount, _Mapping]] = ..., product_count: _Optional[int] = ...) -> None: ...
+
+class AttributeFacet(_message.Message):
+    __slots__ = ("name", "product_count", "labels", "label_count", "number", "flag")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    LABEL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    FLAG_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    product_count: int
+    labels: _containers.RepeatedCompositeFieldContainer[FacetValue]
+    label_count: int
+    number: NumberFacet
+    flag: FlagFacet
+    def __init__(self, name: _Optional[str] = ..., product_count: _Optional[int] = ..., labels: _Optional[_Iterable[_Union[FacetValue, _Mapping]]] = ..., label_count: _Optional[int] = ..., number: _Optional[_Union[NumberFacet, _Mapping]] = ..., flag: _Optional[_Union[FlagFacet, _Mapping]] = ...) -> None: ...
+
+class NumberFacet(_message.Message):
+    __slots__ = ("min", "max", "product_count", "ranges")
+    MIN_FIELD_NUMBER: _ClassVar[int]
+    MAX_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    RANGES_FIELD_NUMBER: _ClassVar[int]
+    min: float
+    max: float
+    product_count: int
+    ranges: _containers.RepeatedCompositeFieldContainer[NumberFacetRange]
+    def __init__(self, min: _Optional[float] = ..., max: _Optional[float] = ..., product_count: _Optional[int] = ..., ranges: _Optional[_Iterable[_Union[NumberFacetRange, _Mapping]]] = ...) -> None: ...
+
+class NumberFacetRange(_message.Message):
+    __slots__ = ("min", "max", "product_count")
+    MIN_FIELD_NUMBER: _ClassVar[int]
+    MAX_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    min: float
+    max: float
+    product_count: int
+    def __init__(self, min: _Optional[float] = ..., max: _Optional[float] = ..., product_count: _Optional[int] = ...) -> None: ...
+
+class FlagFacet(_message.Message):
+    __slots__ = ("yes_count", "no_count")
+    YES_COUNT_FIELD_NUMBER: _ClassVar[int]
+    NO_COUNT_FIELD_NUMBER: _ClassVar[int]
+    yes_count: int
+    no_count: int
+    def __init__(self, yes_count: _Optional[int] = ..., no_count: _Optional[int] = ...) -> None: ...
 
 class Facet(_message.Message):
     __slots__ = ("attribute", "values")

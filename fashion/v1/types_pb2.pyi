@@ -102,8 +102,31 @@ class Price(_message.Message):
     nanos: int
     def __init__(self, currency_code: _Optional[str] = ..., units: _Optional[int] = ..., nanos: _Optional[int] = ...) -> None: ...
 
+class AttributeValue(_message.Message):
+    __slots__ = ("labels", "number", "flag")
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    FLAG_FIELD_NUMBER: _ClassVar[int]
+    labels: Labels
+    number: float
+    flag: bool
+    def __init__(self, labels: _Optional[_Union[Labels, _Mapping]] = ..., number: _Optional[float] = ..., flag: _Optional[bool] = ...) -> None: ...
+
+class Labels(_message.Message):
+    __slots__ = ("values",)
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, values: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class Product(_message.Message):
-    __slots__ = ("id", "gender", "master_category", "sub_category", "article_type", "base_colour", "brand", "season", "year", "usage", "name", "url", "image_url", "price", "in_stock", "parent_id", "derived_type", "photograph_absent")
+    __slots__ = ("id", "gender", "master_category", "sub_category", "article_type", "base_colour", "brand", "season", "year", "usage", "name", "url", "image_url", "price", "in_stock", "parent_id", "derived_type", "photograph_absent", "attributes")
+    class AttributesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: AttributeValue
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[AttributeValue, _Mapping]] = ...) -> None: ...
     ID_FIELD_NUMBER: _ClassVar[int]
     GENDER_FIELD_NUMBER: _ClassVar[int]
     MASTER_CATEGORY_FIELD_NUMBER: _ClassVar[int]
@@ -122,6 +145,7 @@ class Product(_message.Message):
     PARENT_ID_FIELD_NUMBER: _ClassVar[int]
     DERIVED_TYPE_FIELD_NUMBER: _ClassVar[int]
     PHOTOGRAPH_ABSENT_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     id: str
     gender: Gender
     master_category: str
@@ -140,7 +164,8 @@ class Product(_message.Message):
     parent_id: str
     derived_type: str
     photograph_absent: bool
-    def __init__(self, id: _Optional[str] = ..., gender: _Optional[_Union[Gender, str]] = ..., master_category: _Optional[str] = ..., sub_category: _Optional[str] = ..., article_type: _Optional[str] = ..., base_colour: _Optional[str] = ..., brand: _Optional[str] = ..., season: _Optional[str] = ..., year: _Optional[int] = ..., usage: _Optional[str] = ..., name: _Optional[str] = ..., url: _Optional[str] = ..., image_url: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., in_stock: _Optional[bool] = ..., parent_id: _Optional[str] = ..., derived_type: _Optional[str] = ..., photograph_absent: _Optional[bool] = ...) -> None: ...
+    attributes: _containers.MessageMap[str, AttributeValue]
+    def __init__(self, id: _Optional[str] = ..., gender: _Optional[_Union[Gender, str]] = ..., master_category: _Optional[str] = ..., sub_category: _Optional[str] = ..., article_type: _Optional[str] = ..., base_colour: _Optional[str] = ..., brand: _Optional[str] = ..., season: _Optional[str] = ..., year: _Optional[int] = ..., usage: _Optional[str] = ..., name: _Optional[str] = ..., url: _Optional[str] = ..., image_url: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., in_stock: _Optional[bool] = ..., parent_id: _Optional[str] = ..., derived_type: _Optional[str] = ..., photograph_absent: _Optional[bool] = ..., attributes: _Optional[_Mapping[str, AttributeValue]] = ...) -> None: ...
 
 class Classification(_message.Message):
     __slots__ = ("sub_categories", "derived_types", "method", "model_version", "candidates_version", "confidence")

@@ -1,5 +1,6 @@
 """The attributes of a product: storage, filters, facets, the APIs and the command line derive from this table."""
 
+import unicodedata
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
@@ -8,6 +9,14 @@ from typing import Final
 MAX_LABEL_CHARACTERS: Final = 128
 MAX_FILTER_VALUES: Final = 100
 YEARS: Final = range(1900, 2201)
+# Those of the shop's own attributes. Each name is a column in memory, so that a catalogue cannot have any number.
+MAX_ATTRIBUTES: Final = 50
+MAX_ATTRIBUTE_NAMES: Final = 256
+MAX_ATTRIBUTE_NAME_CHARACTERS: Final = 64
+MAX_ATTRIBUTE_LABELS: Final = 20
+MAX_ATTRIBUTE_CONDITIONS: Final = 20
+# Before the name of one of them, where it stands beside names of this table.
+OWN_PREFIX: Final = "attributes."
 
 
 class Kind(Enum):
@@ -31,6 +40,8 @@ class Kind(Enum):
     """An amount of money."""
     FLAG = "flag"
     """Yes or no."""
+    OWN = "own"
+    """The shop's own attributes, by name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +57,7 @@ class Attribute:
         required: whether a product must have it.
         stored: whether it is stored; otherwise it follows from others.
         filtered: whether a filter may have a condition on it, under the same name.
-        faceted: whether its values are counted.
+        faceted: whether its values are counted as labels are; prices and own attributes have facets of their own.
         searched: whether a shopper's words are looked for in it.
         max_characters: how long a text may be.
     """
@@ -65,9 +76,15 @@ class Attribute:
 
 
 def _shown(
-    name: str, kind: Kind, description: str, example: str, max_characters: int = 0, searched: bool = False
+    name: str,
+    kind: Kind,
+    description: str,
+    example: str,
+    max_characters: int = 0,
+    searched: bool = False,
+    filtered: bool = False,
 ) -> Attribute:
-    """Describes an attribute that is stored and shown, and neither filtered nor counted."""
+    """Describes an attribute that is stored and shown, and is none of `FACETED`."""
     label = name.replace("_", " ").capitalize()
     return Attribute(
         name,
@@ -75,7 +92,7 @@ def _shown(
         label,
         description,
         example,
-        filtered=False,
+        filtered=filtered,
         faceted=False,
         searched=searched,
         max_characters=max_characters,
@@ -113,9 +130,10 @@ ATTRIBUTES: Final = (
     _shown(
         "image_url", Kind.URL, "A picture of it in the shop, an http or https URL", "https://shop.example/1.jpg", 2048
     ),
-    _shown("price", Kind.PRICE, "What it costs", "19.99 EUR"),
+    _shown("price", Kind.PRICE, "What it costs", "19.99 EUR", filtered=True),
     _shown("in_stock", Kind.FLAG, "Whether it can be bought now", "yes"),
     _shown("parent_id", Kind.IDENTIFIER, "The product that this one is a variant of", "10130", MAX_LABEL_CHARACTERS),
+    _shown("attributes", Kind.OWN, "The shop's own attributes, by name", "material Cotton", filtered=True),
 )
 
 BY_NAME: Final = MappingProxyType({attribute.name: attribute for attribute in ATTRIBUTES})
@@ -127,3 +145,19 @@ SEARCHED: Final = tuple(attribute for attribute in ATTRIBUTES if attribute.searc
 LABELLED: Final = tuple(
     attribute for attribute in ATTRIBUTES if attribute.kind in {Kind.LABEL, Kind.COLOUR, Kind.GENDER}
 )
+
+
+def is_attribute_name(text: str) -> bool:
+    """Tells whether a text can name an own attribute: see `fashion.v1.Product.attributes`."""
+    return (
+        len(text) <= MAX_ATTRIBUTE_NAME_CHARACTERS
+        and text.isidentifier()
+        and text[0] != "_"
+        and text == unicodedata.normalize("NFKC", text).lower()
+    )
+
+
+def attribute_label(name: str) -> str:
+    """Returns the heading of an own attribute for people, such as "Heel mm"."""
+    words = name.replace("_", " ").strip()
+    return words[:1].upper() + words[1:]

@@ -23,6 +23,7 @@ from services.gateway.schema.parameters import (
 )
 from services.gateway.swatches import swatch_of
 from services.serving import conversion
+from services.serving.filter_texts import attribute_filters, price_range
 
 _SCOPES: Final = MappingProxyType(
     {
@@ -71,7 +72,11 @@ _STEPS: Final[MappingProxyType[int, answers.StepName]] = MappingProxyType(
 
 
 def filter_to_proto(parameters: FilterParameters) -> search_pb2.Filter | None:
-    """Packs a filter; None for one without conditions."""
+    """Packs a filter; None for one without conditions.
+
+    Raises:
+        InvalidInput: PRICE_RANGE_INVALID, ATTRIBUTE_FILTER_INVALID.
+    """
     message = search_pb2.Filter()
     for attribute in FILTERED:
         match attribute.kind:
@@ -91,6 +96,13 @@ def filter_to_proto(parameters: FilterParameters) -> search_pb2.Filter | None:
                     message.year.first = parameters.year_first
                 if parameters.year_last is not None:
                     message.year.last = parameters.year_last
+            case Kind.PRICE:
+                if parameters.price is not None:
+                    message.price.CopyFrom(price_range(parameters.price))
+            case Kind.OWN:
+                filters = attribute_filters(parameters.attribute, parameters.excluded_attribute)
+                for name, condition in filters.items():
+                    message.attributes[name].CopyFrom(condition)
     message.words = parameters.words
     return message if message.ByteSize() else None
 
@@ -185,8 +197,19 @@ def product_from_proto(message: types_pb2.Product) -> answers.Product:
     fields["gender"] = conversion.gender_from_proto(message.gender)
     if fields["price"] is not None:
         fields["price"] = _price(message.price)
+    fields["attributes"] = {name: _own_value(value) for name, value in sorted(message.attributes.items())}
     image = None if fields.pop("photograph_absent") else image_path(message.id)
     return answers.Product(**fields, image=image)
+
+
+def _own_value(value: types_pb2.AttributeValue) -> list[str] | float | bool:
+    match value.WhichOneof("kind"):
+        case "number":
+            return value.number
+        case "flag":
+            return value.flag
+        case _:
+            return list(value.labels.values)
 
 
 def _price(price: types_pb2.Price) -> answers.Price:

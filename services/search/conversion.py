@@ -10,20 +10,25 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fashion.v1 import search_pb2, types_pb2
-from services.contract.attributes import ATTRIBUTES, STORED, Kind
+from services.contract.attributes import ATTRIBUTES, OWN_PREFIX, STORED, Kind, is_attribute_name
 from services.contract.errors import FashionError, InvalidInput
 from services.contract.values import Embedding, Gender, Photograph
 from services.search.candidates.doubt import SHARES, Doubt
+from services.search.catalogue.own_attributes import AttributeValue, Flag
 from services.search.catalogue.products import Price, Product, validate_product
 from services.search.catalogue.store import UpsertOutcome
 from services.search.filters.colours import DislikedColour
-from services.search.filters.facets import Facets
+from services.search.filters.facets import Facets, OwnFacet, PriceFacet
 from services.search.filters.filter import (
     ColourFilter,
     Condition,
     Filter,
+    FlagFilter,
     GenderFilter,
     LabelFilter,
+    NumberRange,
+    OwnCondition,
+    PriceRange,
     Words,
     YearRange,
     unknown_value,
@@ -79,7 +84,7 @@ _DEGRADED_TO_PROTO: Final = MappingProxyType(
 _PLAIN_FIELDS: Final = (
     "id",
     "photograph_absent",
-    *(each.name for each in ATTRIBUTES if each.kind not in {Kind.GENDER, Kind.PRICE}),
+    *(each.name for each in ATTRIBUTES if each.kind not in {Kind.GENDER, Kind.PRICE, Kind.OWN}),
 )
 _plain_values: Final = attrgetter(*_PLAIN_FIELDS)
 _STEPS_TO_PROTO: Final = MappingProxyType(
@@ -167,6 +172,7 @@ def similar_answer_to_proto(answer: SimilarAnswer) -> search_pb2.FindSimilarResp
             index_version=result.index_version,
             degraded=[_DEGRADED_TO_PROTO[reason] for reason in answer.degraded],
             below_min_similarity=answer.below_min_similarity,
+            other_currencies=currencies_to_proto(result.other_currencies),
         ),
         classification=(
             None if answer.classification is None else conversion.classification_to_proto(answer.classification)
@@ -206,11 +212,24 @@ def filter_from_proto(message: search_pb2.Filter) -> Filter:
     Raises:
         InvalidInput: FILTER_VALUE_UNKNOWN: a gender is not stated, or unknown.
     """
-    return Filter(**{field.name: _condition_from_proto(part) for field, part in message.ListFields()})
+    conditions: dict[str, Condition] = {}
+    for field, part in message.ListFields():
+        if field.name == "attributes":
+            # In an order, so that equal filters are evaluated alike.
+            for name in sorted(part):
+                conditions[f"{OWN_PREFIX}{name}"] = _own_condition_from_proto(part[name])
+        else:
+            conditions[field.name] = _condition_from_proto(part)
+    return Filter(**conditions)
 
 
 def _condition_from_proto(
-    part: search_pb2.LabelFilter | search_pb2.ColourFilter | search_pb2.GenderFilter | search_pb2.YearRange | str,
+    part: search_pb2.LabelFilter
+    | search_pb2.ColourFilter
+    | search_pb2.GenderFilter
+    | search_pb2.YearRange
+    | search_pb2.PriceRange
+    | str,
 ) -> Condition:
     match part:
         case search_pb2.LabelFilter():
@@ -221,8 +240,26 @@ def _condition_from_proto(
             return GenderFilter(_genders(part.any_of), _genders(part.none_of))
         case search_pb2.YearRange():
             return YearRange(*((getattr(part, end) if part.HasField(end) else None) for end in ("first", "last")))
+        case search_pb2.PriceRange():
+            low, high = (
+                Price(part.currency_code, bound.units, bound.nanos) if part.HasField(end) else None
+                for end, bound in (("min", part.min), ("max", part.max))
+            )
+            return PriceRange(part.currency_code, low, high)
         case str():
             return Words(part)
+
+
+def _own_condition_from_proto(message: search_pb2.AttributeFilter) -> OwnCondition:
+    match message.WhichOneof("condition"):
+        case "number":
+            part = message.number
+            return NumberRange(*((getattr(part, end) if part.HasField(end) else None) for end in ("min", "max")))
+        case "flag":
+            return FlagFilter(message.flag)
+        case _:
+            # Without any condition too, which lets all products through, as an empty one does.
+            return LabelFilter(tuple(message.labels.any_of), tuple(message.labels.none_of))
 
 
 def order_from_proto(value: search_pb2.ProductOrder) -> Order:
@@ -256,7 +293,7 @@ def _known_genders() -> Iterable[types_pb2.Gender]:
 
 
 def replaced_fields_from_proto(message: search_pb2.UpsertProductsRequest) -> frozenset[str] | None:
-    """Unpacks which fields of known products are replaced; None for all.
+    """Unpacks which fields of known products are replaced, such as "name" or "attributes.material"; None for all.
 
     Raises:
         InvalidInput: UPDATE_MASK_INVALID: a path is no field of `Product` that can be written.
@@ -265,7 +302,8 @@ def replaced_fields_from_proto(message: search_pb2.UpsertProductsRequest) -> fro
         return None
     names = {attribute.name for attribute in STORED}
     for path in message.update_mask.paths:
-        if path not in names:
+        own = path.startswith(OWN_PREFIX) and is_attribute_name(path.removeprefix(OWN_PREFIX))
+        if path not in names and not own:
             raise InvalidInput(
                 f'update_mask names "{path}", which is no field of Product that can be replaced.',
                 reason="UPDATE_MASK_INVALID",
@@ -302,10 +340,35 @@ def product_from_proto(message: types_pb2.Product) -> Product:
                 value = conversion.gender_from_proto(value)
             case "price":
                 value = Price(value.currency_code, value.units, value.nanos)
+            case "attributes":
+                value = {name: _attribute_value_from_proto(each) for name, each in value.items()}
             case "derived_type" | "photograph_absent":
                 continue
         fields[field.name] = value
     return validate_product(**fields)
+
+
+def _attribute_value_from_proto(message: types_pb2.AttributeValue) -> AttributeValue:
+    match message.WhichOneof("kind"):
+        case "labels":
+            return tuple(message.labels.values)
+        case "number":
+            return message.number
+        case "flag":
+            return Flag(message.flag)
+        case _:
+            # No labels are refused, with the name of the attribute.
+            return ()
+
+
+def _attribute_value_to_proto(value: AttributeValue) -> types_pb2.AttributeValue:
+    match value:
+        case Flag():
+            return types_pb2.AttributeValue(flag=value.value)
+        case float():
+            return types_pb2.AttributeValue(number=value)
+        case _:
+            return types_pb2.AttributeValue(labels=types_pb2.Labels(values=value))
 
 
 def product_to_proto(product: Product) -> types_pb2.Product:
@@ -318,6 +381,8 @@ def _product_fields(product: Product) -> dict[str, Any]:
     fields["gender"] = conversion.gender_to_proto(product.gender)
     if product.price is not None:
         fields["price"] = dataclasses.asdict(product.price)
+    if product.attributes:
+        fields["attributes"] = {name: _attribute_value_to_proto(value) for name, value in product.attributes.items()}
     return fields
 
 
@@ -380,6 +445,55 @@ def facets_to_proto(facets: Facets) -> search_pb2.ListFacetsResponse:
             for attribute, values in facets.values.items()
         ],
         total_size=facets.total_count,
+        price=None if facets.price is None else _price_facet_to_proto(facets.price),
+        attributes=[_own_facet_to_proto(facet) for facet in facets.own],
+    )
+
+
+def currencies_to_proto(counts: Mapping[str, int]) -> list[search_pb2.CurrencyCount]:
+    """Packs how many products have their price in each currency."""
+    return [search_pb2.CurrencyCount(currency_code=code, product_count=count) for code, count in counts.items()]
+
+
+def _price_facet_to_proto(facet: PriceFacet) -> search_pb2.PriceFacet:
+    return search_pb2.PriceFacet(
+        currency_code=facet.currency_code,
+        min=_amount_to_proto(facet.min),
+        max=_amount_to_proto(facet.max),
+        product_count=facet.count,
+        ranges=[
+            search_pb2.PriceFacetRange(
+                min=_amount_to_proto(each.min), max=_amount_to_proto(each.max), product_count=each.count
+            )
+            for each in facet.ranges
+        ],
+        other_currencies=currencies_to_proto(facet.other_currencies),
+    )
+
+
+def _amount_to_proto(price: Price | None) -> search_pb2.Amount | None:
+    return None if price is None else search_pb2.Amount(units=price.units, nanos=price.nanos)
+
+
+def _own_facet_to_proto(facet: OwnFacet) -> search_pb2.AttributeFacet:
+    number, flag = facet.number, facet.flag
+    return search_pb2.AttributeFacet(
+        name=facet.name,
+        product_count=facet.count,
+        labels=[search_pb2.FacetValue(value=each.value, product_count=each.count) for each in facet.labels],
+        label_count=facet.label_count,
+        number=None
+        if number is None
+        else search_pb2.NumberFacet(
+            min=number.min,
+            max=number.max,
+            product_count=number.count,
+            ranges=[
+                search_pb2.NumberFacetRange(min=each.min, max=each.max, product_count=each.count)
+                for each in number.ranges
+            ],
+        ),
+        flag=None if flag is None else search_pb2.FlagFacet(yes_count=flag.yes_count, no_count=flag.no_count),
     )
 
 

@@ -1,6 +1,6 @@
 """Search in this process: one method per RPC, on the values of the domain."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,11 +49,13 @@ class ProductList:
         products: in the order that was asked for.
         next_page_token: "" on the last page.
         total_count: number of products on all pages.
+        other_currencies: as in `ProductPage`.
     """
 
     products: tuple[Product, ...]
     next_page_token: str
     total_count: int
+    other_currencies: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,13 +200,13 @@ class LocalSearch:
         after = last_place(page_token, filter, order) if page_token else None
         page = await self._workers.run(self._index.page, filter, after, page_size, order)
         token = next_page_token(place_of(page.products[-1], order), filter, order) if page.more else ""
-        return ProductList(page.products, token, page.total_count)
+        return ProductList(page.products, token, page.total_count, page.other_currencies)
 
     async def list_facets(self, filter: Filter) -> Facets:
         """Counts products by the values of their attributes.
 
         Raises:
-            InvalidInput: FILTER_VALUE_UNKNOWN, TOO_MANY_FILTER_VALUES, YEAR_RANGE_INVALID.
+            InvalidInput: see `filters.evaluate`.
         """
         return await self._workers.run(self._index.facets, filter)
 

@@ -99,6 +99,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
             products=[conversion.product_to_proto(product) for product in page.products],
             next_page_token=page.next_page_token,
             total_size=page.total_count,
+            other_currencies=conversion.currencies_to_proto(page.other_currencies),
         )
 
     async def ListFacets(  # noqa: N802

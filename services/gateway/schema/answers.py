@@ -18,6 +18,7 @@ _PRODUCT: dict[str, JsonValue] = {
     "price": {"amount": "19.99", "currency": "EUR"},
     "in_stock": True,
     "parent_id": None,
+    "attributes": {"material": ["Cotton", "Elastane"], "weight_g": 180.0, "organic": True},
     "image": "/v1/products/10133/image",
 }
 
@@ -62,6 +63,9 @@ class Product(Answer):
     price: Price | None = _attribute("price")
     in_stock: bool | None = _attribute("in_stock")
     parent_id: str | None = _attribute("parent_id")
+    attributes: dict[str, list[str] | bool | float] = Field(
+        description="The shop's own attributes by name: labels as a list, a number, or yes and no as true and false."
+    )
     image: str | None = Field(description="Path of its photograph at this gateway; null where none is kept.")
 
 

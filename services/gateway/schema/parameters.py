@@ -8,6 +8,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from services.contract.attributes import BY_NAME, MAX_FILTER_VALUES, MAX_LABEL_CHARACTERS, YEARS
 from services.contract.values import Gender, Subject
+from services.serving.filter_texts import ATTRIBUTE_PATTERN, PRICE_PATTERN
 
 WIDTHS: Final = (120, 240, 480, 960)
 
@@ -16,6 +17,11 @@ Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=MAX_LABEL_CHARACTERS)]
 Year = Annotated[int, Field(ge=YEARS.start, le=YEARS.stop - 1)]
 Labels = Annotated[list[Label], Field(max_length=MAX_FILTER_VALUES)]
+# A name, a mark, a label in quotes.
+AttributeConditions = Annotated[
+    list[Annotated[str, StringConstraints(max_length=256, pattern=ATTRIBUTE_PATTERN)]],
+    Field(max_length=MAX_FILTER_VALUES),
+]
 
 _SHARE = r"(?:0(?:\.\d{1,9})?|1(?:\.0{1,9})?)"
 Region = Annotated[str, StringConstraints(pattern=rf"^{_SHARE},{_SHARE},{_SHARE},{_SHARE}$")]
@@ -88,6 +94,28 @@ class FilterParameters(BaseModel):
     )
     year_last: Year | SkipJsonSchema[None] = Field(
         default=None, description="Last year of the collection, inclusive; not before `year_first`.", examples=[2018]
+    )
+    price: Annotated[str, StringConstraints(pattern=PRICE_PATTERN)] | SkipJsonSchema[None] = Field(
+        default=None,
+        description=(
+            "Prices in one currency, both ends inclusive; either may be left out. Products with a price in another "
+            "currency are left out and counted."
+        ),
+        examples=["10..49.99 EUR"],
+    )
+    attribute: AttributeConditions = Field(
+        default_factory=list,
+        description=(
+            "Conditions on the shop's own attributes, NAME:VALUE. `material:Cotton` is a label: several of one name "
+            "mean any of these. `heel_mm:40..80` is a range of numbers, both ends inclusive; either may be left out. "
+            "`organic:true` or `organic:false` is yes or no. A value in double quotes is always a label."
+        ),
+        examples=[["material:Cotton", "heel_mm:..40"]],
+    )
+    excluded_attribute: AttributeConditions = Field(
+        default_factory=list,
+        description="Labels of the shop's own attributes to leave out, NAME:LABEL.",
+        examples=[["material:Wool"]],
     )
     words: str = Field(
         default="",

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Final
 
 from services.contract.attributes import STORED, Attribute, Kind
 from services.contract.values import Box, Gender
+from services.search.catalogue.own_attributes import attributes_of, attributes_text
 from services.search.catalogue.products import Price, Product
 
 _logger = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ class CatalogueUnusable(Exception):
 
 # "fash": distinguishes a catalogue from any other SQLite file.
 APPLICATION_ID: Final = 0x66617368
+# What damage raises. SQLite's own words about it hold bytes of the file, which may be no text.
+UNREADABLE: Final = (sqlite3.DatabaseError, UnicodeDecodeError)
 # Ids of lost products in one line of the log.
 _MAX_IDS_LOGGED: Final = 100
 
@@ -85,8 +88,13 @@ CONTENT_COLUMNS: Final = (
     "region_bottom",
 )
 
-_READERS: Final[Mapping[Kind, Callable[[Any], object]]] = {Kind.GENDER: Gender, Kind.FLAG: bool}
+_READERS: Final[Mapping[Kind, Callable[[Any], object]]] = {
+    Kind.GENDER: Gender,
+    Kind.FLAG: bool,
+    Kind.OWN: attributes_of,
+}
 _READ: Final = tuple((each.name, _READERS[each.kind]) for each in STORED if each.kind in _READERS)
+_OWN: Final = tuple(each.name for each in STORED if each.kind is Kind.OWN)
 
 SqlValue = str | int | float | bytes | None
 
@@ -125,6 +133,7 @@ def _add_checksums(connection: sqlite3.Connection) -> None:
 _MIGRATIONS: Final[tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...]] = (
     ("ALTER TABLE products ADD COLUMN brand TEXT",),
     ("ALTER TABLE products ADD COLUMN checksum INTEGER", _add_checksums, _REMOVED_PHOTOGRAPHS),
+    ("ALTER TABLE products ADD COLUMN attributes TEXT",),
 )
 SCHEMA_VERSION: Final = 1 + len(_MIGRATIONS)
 
@@ -136,6 +145,8 @@ def product_values(product: Product) -> tuple[SqlValue, ...]:
         value = getattr(product, attribute.name)
         if attribute.kind is Kind.PRICE:
             values += (None,) * 3 if value is None else (value.currency_code, value.units, value.nanos)
+        elif attribute.kind is Kind.OWN:
+            values.append(attributes_text(value) if value else None)
         else:
             # As SQLite returns it, for the checksum.
             values.append(
@@ -152,6 +163,8 @@ def product_of(row: sqlite3.Row, *, photograph_absent: bool = False) -> Product:
     for name, read in _READ:
         if fields[name] is not None:
             fields[name] = read(fields[name])
+    for name in _OWN:
+        fields[name] = fields[name] or {}
     return Product(**fields, photograph_absent=photograph_absent)
 
 
@@ -210,7 +223,7 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute(f"SELECT {', '.join(CHECKED_COLUMNS)}, embedding, checksum FROM products LIMIT 0")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         connection.close()
         raise CatalogueUnusable(f"{path} cannot be read as a catalogue: {error}.") from error
     except CatalogueUnusable:
@@ -237,7 +250,7 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
                 f"{path} has the old schema version {version}, and this program reads version {SCHEMA_VERSION}. "
                 f"Start the server on it once to bring it up to date: fashion serve --data-dir {path.parent}."
             )
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         connection.close()
         raise CatalogueUnusable(f"{path} cannot be read as a catalogue: {error}.") from error
     except CatalogueUnusable:
@@ -259,7 +272,7 @@ def mend_indexes(connection: sqlite3.Connection) -> bool:
     """
     try:
         problems = [row[0] for row in connection.execute("PRAGMA integrity_check(10)")]
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         problems = [str(error)]
     if problems == ["ok"]:
         return True
@@ -267,7 +280,7 @@ def mend_indexes(connection: sqlite3.Connection) -> bool:
     listed = _readable_ids(connection, "INDEXED BY products_derived_type")
     try:
         connection.execute("REINDEX")
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         _logger.error("the database's indexes could not be made anew: %s", error)
     lost = sorted(listed - _readable_ids(connection, "NOT INDEXED"))
     if lost:
@@ -277,7 +290,7 @@ def mend_indexes(connection: sqlite3.Connection) -> bool:
 
 def _readable_ids(connection: sqlite3.Connection, how: str) -> set[str]:
     ids: set[str] = set()
-    with suppress(sqlite3.DatabaseError):
+    with suppress(*UNREADABLE):
         ids.update(row[0] for row in connection.execute(f"SELECT id FROM products {how}"))
     return ids
 

@@ -3,14 +3,15 @@
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from services.contract.attributes import STORED, YEARS, Attribute, Kind
+from services.contract.attributes import OWN_PREFIX, STORED, YEARS, Attribute, Kind
 from services.contract.errors import InvalidInput, NotFound
 from services.contract.values import Gender, derived_type
+from services.search.catalogue.own_attributes import FORBIDDEN_CATEGORIES, OwnAttributes, validate_attributes
 
 MAX_IDENTIFIER_CHARACTERS = 128
 MAX_PRICE_UNITS = 2**63 - 1
@@ -18,8 +19,6 @@ MAX_PRICE_NANOS = 999_999_999
 
 _INTERNED = tuple(each.name for each in STORED if each.kind in {Kind.LABEL, Kind.COLOUR})
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
-# Control characters and lone surrogates: neither can be shown, and the latter cannot be stored as UTF-8.
-_FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,7 @@ class Product:
         price: what it costs.
         in_stock: whether it can be bought now; None is treated as available.
         parent_id: the product that this one is a variant of.
+        attributes: the shop's own, by name in alphabetical order.
         photograph_absent: whether the catalogue keeps no photograph of it; no part of a comparison.
     """
 
@@ -71,6 +71,7 @@ class Product:
     price: Price | None = None
     in_stock: bool | None = None
     parent_id: str | None = None
+    attributes: OwnAttributes = field(default_factory=dict, hash=False)
     photograph_absent: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -91,9 +92,34 @@ class Product:
         return self.parent_id if self.parent_id is not None else self.id
 
     @property
+    def currency(self) -> str | None:
+        """The currency of its price; None without one."""
+        return None if self.price is None else self.price.currency_code
+
+    @property
     def available(self) -> bool:
         """Whether it is not marked as out of stock."""
         return self.in_stock is not False
+
+
+def with_fields(known: Product, sent: Product, fields: Collection[str]) -> Product:
+    """Returns a known product with some fields of another one.
+
+    Args:
+        known: the product.
+        sent: a product that has these fields, or lacks them, which removes them.
+        fields: names of fields; "attributes.material" is one of the own attributes.
+
+    Raises:
+        InvalidInput: TOO_MANY_ATTRIBUTES, of both together.
+    """
+    replaced = {name: getattr(sent, name) for name in fields if not name.startswith(OWN_PREFIX)}
+    own = {name.removeprefix(OWN_PREFIX) for name in fields if name.startswith(OWN_PREFIX)}
+    if own and "attributes" not in replaced:
+        merged = {name: value for name, value in known.attributes.items() if name not in own}
+        merged |= {name: value for name, value in sent.attributes.items() if name in own}
+        replaced["attributes"] = validate_attributes(merged)
+    return replace(known, **replaced)
 
 
 def is_identifier(text: str) -> bool:
@@ -133,7 +159,8 @@ def validate_product(**fields: Any) -> Product:
 
     Raises:
         InvalidInput: PRODUCT_ID_INVALID, GENDER_MISSING, SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
-            YEAR_INVALID, URL_INVALID or PRICE_INVALID; `field` in its metadata names the field.
+            YEAR_INVALID, URL_INVALID, PRICE_INVALID, ATTRIBUTE_INVALID or TOO_MANY_ATTRIBUTES; `field` in its metadata
+            names the field.
     """
     validate_product_id(fields["id"])
     for attribute in STORED:
@@ -142,6 +169,8 @@ def validate_product(**fields: Any) -> Product:
             raise _invalid(f"{name.upper()}_MISSING", name, f"The product has no {name}: send one.")
         if value is not None and attribute.kind in _CHECKS:
             _CHECKS[attribute.kind](attribute, value)
+        if attribute.kind is Kind.OWN:
+            fields[name] = validate_attributes(value or {})
     return Product(**fields)
 
 
@@ -151,7 +180,7 @@ def _check_text(attribute: Attribute, text: str) -> None:
         raise _invalid("LABEL_INVALID", field, f"{field} is empty: leave it absent if it is unknown.")
     if len(text) > limit:
         raise _invalid("LABEL_INVALID", field, f"{field} has {len(text)} characters; at most {limit} fit.")
-    if any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in text):
+    if any(unicodedata.category(character) in FORBIDDEN_CATEGORIES for character in text):
         raise _invalid("LABEL_INVALID", field, f"{field} holds a control character: remove it.")
 
 
@@ -177,8 +206,13 @@ def _check_url(attribute: Attribute, url: str) -> None:
         raise _invalid("URL_INVALID", field, f"{field} must be an http or https URL.")
 
 
-def _check_price(attribute: Attribute, price: Price) -> None:
-    field = attribute.name
+def validate_price(field: str, price: Price) -> None:
+    """Checks an amount of money.
+
+    Raises:
+        InvalidInput: PRICE_INVALID: the currency is no code, or a number is out of range; `field` in its metadata is
+            the name that was given, and the part.
+    """
     if not _CURRENCY.fullmatch(price.currency_code):
         raise _invalid(
             "PRICE_INVALID",
@@ -202,5 +236,5 @@ _CHECKS: Final[Mapping[Kind, Callable[[Attribute, Any], object]]] = {
     Kind.YEAR: _check_year,
     Kind.URL: _check_url,
     Kind.IDENTIFIER: lambda attribute, text: validate_product_id(text, attribute.name),
-    Kind.PRICE: _check_price,
+    Kind.PRICE: lambda attribute, price: validate_price(attribute.name, price),
 }

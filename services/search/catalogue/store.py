@@ -25,6 +25,7 @@ from services.contract.errors import DataLoss, InvalidInput, Overloaded, Unavail
 from services.contract.values import Box, Embedding, Photograph
 from services.search.catalogue.database import (
     CHECKED_COLUMNS,
+    UNREADABLE,
     CatalogueUnusable,
     DirectoryLock,
     SqlValue,
@@ -231,7 +232,7 @@ class Catalogue:
     def _sweep(self) -> None:
         try:
             kept = self._referenced_photographs()
-        except sqlite3.DatabaseError as error:
+        except UNREADABLE as error:
             _logger.error("photographs are left as they are, because the database does not tell its own: %s", error)
             return
         swept = self._photographs.sweep(kept, _system_clock().date())
@@ -333,11 +334,11 @@ class Catalogue:
         query = f"SELECT {_STORED}, rowid FROM products WHERE rowid IN {_ID_LIST}"
         try:
             rows = {row["rowid"]: row for row in self._read(query, json.dumps([number for number, _ in numbers]))}
-        except sqlite3.DatabaseError:
+        except UNREADABLE:
             # A page cannot be read: others can.
             rows = {}
             for number, _ in numbers:
-                with suppress(sqlite3.DatabaseError):
+                with suppress(*UNREADABLE):
                     rows.update((row["rowid"], row) for row in self._read(query, json.dumps([number])))
         for number, product_id in numbers:
             stored = None if (row := rows.get(number)) is None else self._checked(row)

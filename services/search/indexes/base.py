@@ -79,12 +79,15 @@ class IndexAnswer:
         eligible_count: number of eligible products; of families that have one, where variants are collapsed.
         excluded_colours: the colours that the dislikes cover, in alphabetical order.
         index_version: of the snapshot.
+        other_currencies: with a condition on the price, how many products were left out for their price's currency
+            alone, by currency, the most frequent first.
     """
 
     hits: tuple[Hit, ...]
     eligible_count: int
     excluded_colours: tuple[str, ...]
     index_version: int
+    other_currencies: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +111,19 @@ class IndexFacts:
 
 @dataclass(frozen=True, slots=True)
 class ProductPage:
-    """Products in the order that was asked for; `total_count` is over all pages, `more` says whether any follow."""
+    """Products in the order that was asked for.
+
+    Attributes:
+        products: those of the page.
+        total_count: over all pages.
+        more: whether any follow.
+        other_currencies: as in `IndexAnswer`.
+    """
 
     products: tuple[Product, ...]
     total_count: int
     more: bool
+    other_currencies: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -209,6 +220,10 @@ class Index(Protocol):
 
     def colours(self) -> frozenset[str]:
         """Returns the colours that products of the catalogue have."""
+        ...
+
+    def attribute_names(self) -> frozenset[str]:
+        """Returns the names of the shop's own attributes that products of the catalogue have."""
         ...
 
     def facts(self) -> IndexFacts:

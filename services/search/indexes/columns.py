@@ -1,8 +1,9 @@
 """The attributes of the catalogue's products as columns in memory, so that a filter is a few vector operations."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from operator import attrgetter
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,58 +13,18 @@ from services.contract.values import Gender
 from services.search.catalogue.products import Product
 from services.search.filters import colours, words
 from services.search.filters import filter as filters
-from services.search.filters.filter import NO_CODE, NO_YEAR
+from services.search.filters.facets import count_currencies
+from services.search.filters.filter import NO_YEAR, PRICE, OwnColumn, PriceColumn, PriceRange
 from services.search.indexes.base import Eligibility
+from services.search.indexes.labels import Labels
+from services.search.indexes.own_columns import OwnColumns
 
 _MIN_CAPACITY = 256
+# The attributes of `Columns` that hold a value per row in their last axis.
+_ARRAYS: Final = ("_codes", "_years", "_price_units", "_price_nanos", "_available", "_searchable")
 _searched = attrgetter("id", *(attribute.name for attribute in SEARCHED))
 
 ScalarT = TypeVar("ScalarT", bound=np.generic)
-
-
-class _Labels:
-    """The labels of one attribute that at least one product has, and a code for each."""
-
-    def __init__(self) -> None:
-        self.codes: dict[str, int] = {}
-        self._labels: list[str] = []
-        self._counts: list[int] = []
-        self._free: list[int] = []
-
-    def take(self, label: str | None) -> int:
-        """Adds a product to those with a label, and returns the label's code."""
-        if label is None:
-            return NO_CODE
-        code = self.codes.get(label)
-        if code is None:
-            if self._free:
-                code = self._free.pop()
-                self._labels[code] = label
-            else:
-                code = len(self._labels)
-                self._labels.append(label)
-                self._counts.append(0)
-            self.codes[label] = code
-        self._counts[code] += 1
-        return code
-
-    def give(self, code: int) -> None:
-        """Removes a product from those with a label. The code of a label without products is used again."""
-        if code == NO_CODE:
-            return
-        self._counts[code] -= 1
-        if self._counts[code] == 0:
-            del self.codes[self._labels[code]]
-            self._free.append(code)
-
-    def counts(self) -> dict[str, int]:
-        """Returns how many products have each label, in alphabetical order."""
-        return {label: self._counts[code] for label, code in sorted(self.codes.items())}
-
-    @property
-    def end(self) -> int:
-        """A number above every code."""
-        return len(self._labels)
 
 
 class Columns:
@@ -73,16 +34,21 @@ class Columns:
         self._products: list[Product] = []
         self._texts: list[str] = []
         self._row_of: dict[str, int] = {}
-        self._labels = {attribute: _Labels() for attribute in LABELLED}
-        self._families = _Labels()
-        # One row per attribute, and one for the families.
-        self._codes = np.empty((len(LABELLED) + 1, _MIN_CAPACITY), dtype=np.int32)
+        self._labels: dict[Attribute, Labels[str]] = {attribute: Labels() for attribute in LABELLED}
+        self._currencies: Labels[str] = Labels()
+        self._families: Labels[str] = Labels()
+        # One row per attribute, one for the currencies, and one for the families.
+        self._codes = np.empty((len(LABELLED) + 2, _MIN_CAPACITY), dtype=np.int32)
         self._place = {attribute: place for place, attribute in enumerate(LABELLED)}
         self._of_product = (
             *((attribute.name, labels) for attribute, labels in self._labels.items()),
+            ("currency", self._currencies),
             ("family", self._families),
         )
         self._years = np.empty(_MIN_CAPACITY, dtype=np.int32)
+        self._price_units = np.empty(_MIN_CAPACITY, dtype=np.int64)
+        self._price_nanos = np.empty(_MIN_CAPACITY, dtype=np.int32)
+        self._own = OwnColumns(_MIN_CAPACITY)
         self._available = np.empty(_MIN_CAPACITY, dtype=np.bool_)
         self._searchable = np.empty(_MIN_CAPACITY, dtype=np.bool_)
 
@@ -113,6 +79,20 @@ class Columns:
         """See `filters.AttributeColumns`."""
         return self._texts
 
+    def prices(self) -> PriceColumn:
+        """See `filters.AttributeColumns`."""
+        end = len(self)
+        codes = self._codes[-2, :end]
+        return PriceColumn(self._currencies.codes, codes, self._price_units[:end], self._price_nanos[:end])
+
+    def own(self, name: str) -> OwnColumn | None:
+        """See `filters.AttributeColumns`."""
+        return self._own.column(name, len(self))
+
+    def own_names(self) -> Collection[str]:
+        """See `filters.AttributeColumns`."""
+        return self._own.names()
+
     @property
     def has_variants(self) -> bool:
         """Whether any two products are of one family."""
@@ -142,7 +122,8 @@ class Columns:
 
     def counts(self, attribute: Attribute) -> dict[str, int]:
         """Returns how many products have each label, in alphabetical order."""
-        return self._labels[attribute].counts()
+        labels = self._labels[attribute]
+        return {label: labels.count(code) for label, code in sorted(labels.codes.items())}
 
     def append(self, product: Product, searchable: bool) -> int:
         """Adds a product with a new id, and returns its row."""
@@ -151,12 +132,14 @@ class Columns:
         self._row_of[product.id] = row
         self._products.append(product)
         self._texts.append("")
+        self._own.write(row, {}, product.attributes)
         self._write(row, product, searchable)
         return row
 
     def replace(self, row: int, product: Product, searchable: bool) -> None:
         """Replaces a product by another with the same id."""
         old_codes = self._codes[:, row].tolist()
+        self._own.write(row, self._products[row].attributes, product.attributes)
         self._write(row, product, searchable)
         # After the new labels were taken: a label that stays keeps its code.
         self._give(old_codes)
@@ -169,6 +152,7 @@ class Columns:
         """
         for row in rows:
             self._give(self._codes[:, row].tolist())
+            self._own.write(row, self._products[row].attributes, {})
             del self._row_of[self._products[row].id]
         removed = set(rows)
         length = len(self) - len(removed)
@@ -178,8 +162,10 @@ class Columns:
             self._products[hole] = self._products[mover]
             self._texts[hole] = self._texts[mover]
             self._row_of[self._products[hole].id] = hole
-        for column in (self._codes, self._years, self._available, self._searchable):
+        for name in _ARRAYS:
+            column = getattr(self, name)
             column[..., holes] = column[..., movers]
+        self._own.move(holes, movers)
         del self._products[length:]
         del self._texts[length:]
         self._fit(length)
@@ -219,11 +205,30 @@ class Columns:
             mask &= left[rows]
         return mask, excluded_colours
 
+    def other_currencies(self, eligibility: Eligibility, rows: NDArray[np.int64] | slice) -> dict[str, int]:
+        """Counts the products that a search leaves out for the currency of their price alone.
+
+        Args:
+            eligibility: what is asked for.
+            rows: those to look at.
+
+        Returns:
+            How many products have each other currency, the most frequent first; empty without a condition on the price.
+        """
+        condition = eligibility.filter.conditions.get(PRICE)
+        if not isinstance(condition, PriceRange):
+            return {}
+        others = replace(eligibility, filter=eligibility.filter.without(PRICE))
+        mask, _ = self.eligible(others, rows)
+        return count_currencies(_Rows(self, rows).prices(), mask, condition.currency_code)
+
     def _write(self, row: int, product: Product, searchable: bool) -> None:
         self._products[row] = product
         self._texts[row] = words.searchable(_searched(product))
         self._codes[:, row] = [labels.take(_label(product, name)) for name, labels in self._of_product]
         self._years[row] = NO_YEAR if product.year is None else product.year
+        if product.price is not None:
+            self._price_units[row], self._price_nanos[row] = product.price.units, product.price.nanos
         self._available[row] = product.available
         self._searchable[row] = searchable
 
@@ -240,10 +245,9 @@ class Columns:
         else:
             return
         kept = min(length, capacity)
-        self._codes = _resized(self._codes, kept, wanted)
-        self._years = _resized(self._years, kept, wanted)
-        self._available = _resized(self._available, kept, wanted)
-        self._searchable = _resized(self._searchable, kept, wanted)
+        for name in _ARRAYS:
+            setattr(self, name, _resized(getattr(self, name), kept, wanted))
+        self._own.resize(kept, wanted)
 
 
 class _Rows:
@@ -269,6 +273,19 @@ class _Rows:
         """See `filters.AttributeColumns`."""
         texts = self._columns.texts()
         return texts[self._rows] if isinstance(self._rows, slice) else [texts[row] for row in self._rows.tolist()]
+
+    def prices(self) -> PriceColumn:
+        """See `filters.AttributeColumns`."""
+        return self._columns.prices().at(self._rows)
+
+    def own(self, name: str) -> OwnColumn | None:
+        """See `filters.AttributeColumns`."""
+        column = self._columns.own(name)
+        return None if column is None else column.at(self._rows)
+
+    def own_names(self) -> Collection[str]:
+        """See `filters.AttributeColumns`."""
+        return self._columns.own_names()
 
 
 def _resized(column: NDArray[ScalarT], kept: int, capacity: int) -> NDArray[ScalarT]:

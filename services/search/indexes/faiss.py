@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from services.contract.attributes import BASE_COLOUR, DERIVED_TYPE
 from services.search.catalogue.products import Product
 from services.search.filters import filter as filters
-from services.search.filters.facets import Facets, count_facets
+from services.search.filters.facets import Facets, count_facets, other_currencies
 from services.search.filters.filter import Filter
 from services.search.filters.order import Order, Place, place_of
 from services.search.indexes.base import (
@@ -165,6 +165,7 @@ class FaissIndex:
                 eligible_count=eligible_count,
                 excluded_colours=tuple(sorted(field.excluded_colours)),
                 index_version=self._index_version,
+                other_currencies=state.columns.other_currencies(eligibility, field.rows),
             )
 
     def product(self, product_id: str) -> Product | None:
@@ -190,7 +191,8 @@ class FaissIndex:
             places = ((place_of(columns.product(row), order), row) for row in rows)
             later = nsmallest(size + 1, (each for each in places if after is None or each[0] > after))
             products = tuple(columns.product(row) for _, row in later[:size])
-            return ProductPage(products, total_count=len(rows), more=len(later) > size)
+            others = other_currencies(filter, columns)
+            return ProductPage(products, len(rows), more=len(later) > size, other_currencies=others)
 
     def facets(self, filter: Filter) -> Facets:
         """See `Index.facets`."""
@@ -223,6 +225,11 @@ class FaissIndex:
         """See `Index.colours`."""
         with self._lock.reading():
             return frozenset(self._state.columns.labels(BASE_COLOUR))
+
+    def attribute_names(self) -> frozenset[str]:
+        """See `Index.attribute_names`."""
+        with self._lock.reading():
+            return frozenset(self._state.columns.own_names())
 
     def facts(self) -> IndexFacts:
         """See `Index.facts`."""

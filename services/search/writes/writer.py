@@ -1,17 +1,18 @@
 """Writes the catalogue, one write after another: to disk, then into the index, then it is acknowledged."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
 from services.concurrency.workers import Workers
+from services.contract.attributes import MAX_ATTRIBUTE_NAMES, OWN_PREFIX
 from services.contract.embedding import checked_embedding
 from services.contract.errors import DataLoss, FashionError, InvalidInput, Overloaded
 from services.contract.protocols import EmbeddingSpace
 from services.contract.values import Embedding, Photograph
-from services.search.catalogue.products import Product, product_not_found, validate_product_id
+from services.search.catalogue.products import Product, product_not_found, validate_product_id, with_fields
 from services.search.catalogue.store import (
     Catalogue,
     NewContent,
@@ -239,6 +240,7 @@ class CatalogueWriter:
         results: list[UpsertOutcome | FashionError | None] = []
         upserts: list[Upsert] = []
         missing: list[tuple[int, Photograph]] = []
+        names = self._index.attribute_names()
         for number, row in enumerate(rows):
             if not isinstance(row, _Planned):
                 results.append(row)
@@ -263,8 +265,14 @@ class CatalogueWriter:
                     results.append(embedding)
                     continue
                 content = NewContent(embedding, row.content)
+            try:
+                product = self._merged(row.product, fields)
+                names = _with_names_of(product, names)
+            except InvalidInput as error:
+                results.append(error)
+                continue
             results.append(None)
-            upserts.append(Upsert(self._merged(row.product, fields), content, stored_again))
+            upserts.append(Upsert(product, content, stored_again))
         if missing:
             return _Missing(tuple(missing))
         index_version, outcomes = self._write(upserts)
@@ -272,11 +280,13 @@ class CatalogueWriter:
         return UpsertReport(tuple(next(done) if each is None else each for each in results), index_version)
 
     def _merged(self, sent: Product, fields: Collection[str] | None) -> Product:
-        """Returns a product as sent, with those fields of the known one that are not replaced."""
+        """Returns a product as sent, with those fields of the known one that are not replaced.
+
+        Raises:
+            InvalidInput: TOO_MANY_ATTRIBUTES.
+        """
         known = None if fields is None else self._index.product(sent.id)
-        if fields is None or known is None:
-            return sent
-        return replace(known, **{field: getattr(sent, field) for field in fields})
+        return sent if fields is None or known is None else with_fields(known, sent, fields)
 
     def _delete(self, product_ids: Sequence[str]) -> DeleteReport:
         results: list[FashionError | None] = []
@@ -380,6 +390,23 @@ def _checked(rows: Sequence[UpsertRow], space: EmbeddingSpace) -> tuple[_Row, ..
         else:
             checked.append(_Planned(row.product, row.content))
     return tuple(checked)
+
+
+def _with_names_of(product: Product, names: frozenset[str]) -> frozenset[str]:
+    """Returns the names of the catalogue's own attributes, with those of a product.
+
+    Raises:
+        InvalidInput: TOO_MANY_ATTRIBUTES: the product brings a name too many.
+    """
+    new = product.attributes.keys() - names
+    if len(names) + len(new) <= MAX_ATTRIBUTE_NAMES or not new:
+        return names | new
+    raise InvalidInput(
+        f'The catalogue has {len(names)} names of own attributes, and at most {MAX_ATTRIBUTE_NAMES} fit; "{min(new)}" '
+        "would be one more. Send the values under fewer names.",
+        reason="TOO_MANY_ATTRIBUTES",
+        metadata={"field": f"{OWN_PREFIX}{min(new)}", "max_names": str(MAX_ATTRIBUTE_NAMES)},
+    )
 
 
 def _duplicate(product_id: str, first: int) -> InvalidInput:

@@ -13,6 +13,7 @@ from services.gateway.schema import answers
 from services.gateway.schema.parameters import FilterParameters
 from services.search import conversion
 from services.search.catalogue.database import PRODUCT_COLUMNS, product_of, product_values
+from services.search.catalogue.own_attributes import Flag
 from services.search.catalogue.products import Price, Product
 from services.search.filters.filter import Filter, GenderFilter, LabelFilter
 
@@ -26,16 +27,20 @@ VALUES = {
     Kind.IDENTIFIER: "1",
     Kind.PRICE: Price("EUR", 19, 990_000_000),
     Kind.FLAG: False,
+    Kind.OWN: {"heel_mm": 40.0, "material": ("Cotton", "Elastane"), "organic": Flag.NO, "vegan": Flag.YES, "year": 1.0},
 }
 CONDITIONS = {
-    Kind.LABEL: search_pb2.LabelFilter,
-    Kind.COLOUR: search_pb2.ColourFilter,
-    Kind.GENDER: search_pb2.GenderFilter,
-    Kind.YEAR: search_pb2.YearRange,
+    Kind.LABEL: search_pb2.LabelFilter.DESCRIPTOR,
+    Kind.COLOUR: search_pb2.ColourFilter.DESCRIPTOR,
+    Kind.GENDER: search_pb2.GenderFilter.DESCRIPTOR,
+    Kind.YEAR: search_pb2.YearRange.DESCRIPTOR,
+    Kind.PRICE: search_pb2.PriceRange.DESCRIPTOR,
+    Kind.OWN: search_pb2.Filter.DESCRIPTOR.nested_types_by_name["AttributesEntry"],
 }
 PARAMETERS = {
     Kind.COLOUR: ("base_colour", "excluded_colour", "colour_by_family"),
     Kind.YEAR: ("year_first", "year_last"),
+    Kind.OWN: ("attribute", "excluded_attribute"),
 }
 FULL = Product(id="1", **{each.name: VALUES[each.kind] for each in STORED})
 BARE = Product(id="1", **{each.name: VALUES[each.kind] for each in STORED if each.required})
@@ -46,13 +51,17 @@ def test_a_product_has_the_attributes_of_the_table() -> None:
     assert {field.name for field in dataclasses.fields(Product)} == {*stored, "photograph_absent"}
     assert {field.name for field in types_pb2.Product.DESCRIPTOR.fields} == {*everywhere, "photograph_absent"}
     assert answers.Product.model_fields.keys() == {*everywhere, "image"}
-    required = {field.name for field in dataclasses.fields(Product) if field.default is dataclasses.MISSING}
+    required = {
+        field.name
+        for field in dataclasses.fields(Product)
+        if field.default is field.default_factory is dataclasses.MISSING
+    }
     assert required == {"id", *(each.name for each in STORED if each.required)}
 
 
 def test_a_filter_has_a_condition_of_the_right_kind_for_each() -> None:
     fields = {field.name: field.message_type for field in search_pb2.Filter.DESCRIPTOR.fields}
-    assert fields == {**{each.name: CONDITIONS[each.kind].DESCRIPTOR for each in FILTERED}, "words": None}
+    assert fields == {**{each.name: CONDITIONS[each.kind] for each in FILTERED}, "words": None}
     parameters = {name for each in FILTERED for name in PARAMETERS.get(each.kind, (each.name,))}
     assert FilterParameters.model_fields.keys() == {*parameters, "words"}
 
@@ -83,8 +92,12 @@ def test_json_tells_each_attribute(attribute: Attribute) -> None:
             expected = expected.value
         case Kind.PRICE:
             expected = {"amount": "19.99", "currency": "EUR"}
+        case Kind.OWN:
+            expected = {"heel_mm": 40, "material": ["Cotton", "Elastane"], "organic": False, "vegan": True, "year": 1}
+            assert list(map(type, full[attribute.name].values())) == [float, list, bool, bool, float]
     assert full[attribute.name] == expected
-    assert bare[attribute.name] == (expected if attribute.required or not attribute.stored else None)
+    unknown = {} if attribute.kind is Kind.OWN else None
+    assert bare[attribute.name] == (expected if attribute.required or not attribute.stored else unknown)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,101 @@
+"""Conditions on prices and own attributes as people write them: "10..49.99 EUR", "material:Cotton", "heel:40..80"."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from fashion.v1 import search_pb2
+from services.contract.errors import InvalidInput
+
+_AMOUNT: Final = r"[0-9]{1,18}(?:\.[0-9]{1,9})?"
+_NUMBER: Final = r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?"
+# Without look-around and without names of groups, so that JSON Schema can have them.
+PRICE_PATTERN: Final = rf"^({_AMOUNT})?\.\.({_AMOUNT})? ?([A-Z]{{3}})$"
+ATTRIBUTE_PATTERN: Final = r"^[^:=]+[:=].+$"
+_RANGE: Final = re.compile(rf"({_NUMBER})?\.\.({_NUMBER})?")
+_FLAGS: Final = {"true": True, "false": False}
+
+
+def price_range(text: str) -> search_pb2.PriceRange:
+    """Reads a range of prices, such as "10..49.99 EUR" or "..20 EUR", both ends inclusive.
+
+    Raises:
+        InvalidInput: PRICE_RANGE_INVALID.
+    """
+    match = re.fullmatch(PRICE_PATTERN, text)
+    if match is None:
+        raise InvalidInput(
+            f'The price "{text[:64]}" is no range: write it as "10..49.99 EUR"; either end may be left out.',
+            reason="PRICE_RANGE_INVALID",
+            metadata={"field": "price"},
+        )
+    low, high, currency = match.groups()
+    return search_pb2.PriceRange(currency_code=currency, min=_amount(low), max=_amount(high))
+
+
+def attribute_filters(chosen: Iterable[str], excluded: Iterable[str]) -> dict[str, search_pb2.AttributeFilter]:
+    """Reads conditions on own attributes.
+
+    Args:
+        chosen: what a product must have. "material:Cotton" is a label, of which several of one name mean any of these;
+            "heel_mm:40..80" a range of numbers, either end of which may be left out; "organic:true" yes. What stands in
+            double quotes is a label: 'fit:"true"'.
+        excluded: labels that a product must not have, such as "material:Wool".
+
+    Returns:
+        By name.
+
+    Raises:
+        InvalidInput: ATTRIBUTE_FILTER_INVALID.
+    """
+    filters: dict[str, search_pb2.AttributeFilter] = {}
+    for text in chosen:
+        name, value = _parted(text)
+        part = _condition(value)
+        known = filters.setdefault(name, search_pb2.AttributeFilter())
+        if not part.HasField("labels") and known.WhichOneof("condition") is not None:
+            raise _invalid(f'The attribute "{name[:64]}" has several conditions: only labels may be several.')
+        if part.HasField("labels") and known.WhichOneof("condition") not in {None, "labels"}:
+            raise _invalid(f'The attribute "{name[:64]}" has conditions of several kinds: keep one.')
+        known.MergeFrom(part)
+    for text in excluded:
+        name, value = _parted(text)
+        known = filters.setdefault(name, search_pb2.AttributeFilter())
+        if known.WhichOneof("condition") not in {None, "labels"}:
+            raise _invalid(f'The attribute "{name[:64]}" has a condition and an excluded label: keep one.')
+        known.labels.none_of.append(_label(value))
+    return filters
+
+
+def _parted(text: str) -> tuple[str, str]:
+    match = re.match(r"([^:=]+)[:=](.+)", text, re.DOTALL)
+    if match is None:
+        raise _invalid(
+            f'The condition "{text[:64]}" names no attribute and value: write it as "material:Cotton", '
+            '"heel_mm:40..80" or "organic:true".'
+        )
+    return match[1].strip(), match[2].strip()
+
+
+def _condition(value: str) -> search_pb2.AttributeFilter:
+    if (flag := _FLAGS.get(value)) is not None:
+        return search_pb2.AttributeFilter(flag=flag)
+    if match := _RANGE.fullmatch(value):
+        low, high = (None if bound is None else float(bound) for bound in match.groups())
+        return search_pb2.AttributeFilter(number=search_pb2.NumberRange(min=low, max=high))
+    return search_pb2.AttributeFilter(labels=search_pb2.LabelFilter(any_of=[_label(value)]))
+
+
+def _label(value: str) -> str:
+    return value[1:-1] if len(value) > 2 and value[0] == value[-1] == '"' else value
+
+
+def _amount(text: str | None) -> search_pb2.Amount | None:
+    if text is None:
+        return None
+    units, _, decimals = text.partition(".")
+    return search_pb2.Amount(units=int(units), nanos=int(decimals.ljust(9, "0")))
+
+
+def _invalid(message: str) -> InvalidInput:
+    return InvalidInput(message, reason="ATTRIBUTE_FILTER_INVALID", metadata={"field": "attribute"})
