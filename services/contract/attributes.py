@@ -18,6 +18,11 @@ MAX_ATTRIBUTE_CONDITIONS: Final = 20
 # Before the name of one of them, where it stands beside names of this table.
 OWN_PREFIX: Final = "attributes."
 
+_AMOUNT: Final = r"[0-9]{1,18}(?:\.[0-9]{1,9})?"
+# How people write a range of prices, and a condition on an own attribute: "10..49.99 EUR", "material:Cotton".
+PRICE_PATTERN: Final = rf"^({_AMOUNT})?\.\.({_AMOUNT})? ?([A-Z]{{3}})$"
+ATTRIBUTE_PATTERN: Final = r"^[^:=]+[:=].+$"
+
 
 class Kind(Enum):
     """What an attribute's values are: decides how they are checked, stored, filtered, counted and shown."""

@@ -5,13 +5,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from fashion.v1 import search_pb2
+from services.contract.attributes import PRICE_PATTERN
 from services.contract.errors import InvalidInput
 
-_AMOUNT: Final = r"[0-9]{1,18}(?:\.[0-9]{1,9})?"
 _NUMBER: Final = r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?"
-# Without look-around and without names of groups, so that JSON Schema can have them.
-PRICE_PATTERN: Final = rf"^({_AMOUNT})?\.\.({_AMOUNT})? ?([A-Z]{{3}})$"
-ATTRIBUTE_PATTERN: Final = r"^[^:=]+[:=].+$"
 _RANGE: Final = re.compile(rf"({_NUMBER})?\.\.({_NUMBER})?")
 _FLAGS: Final = {"true": True, "false": False}
 

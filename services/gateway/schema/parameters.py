@@ -6,9 +6,15 @@ from typing import Annotated, Any, Final, get_origin
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.json_schema import SkipJsonSchema
 
-from services.contract.attributes import BY_NAME, MAX_FILTER_VALUES, MAX_LABEL_CHARACTERS, YEARS
+from services.contract.attributes import (
+    ATTRIBUTE_PATTERN,
+    BY_NAME,
+    MAX_FILTER_VALUES,
+    MAX_LABEL_CHARACTERS,
+    PRICE_PATTERN,
+    YEARS,
+)
 from services.contract.values import Gender, Subject
-from services.serving.filter_texts import ATTRIBUTE_PATTERN, PRICE_PATTERN
 
 WIDTHS: Final = (120, 240, 480, 960)
 
