@@ -7,10 +7,15 @@ from typing import ClassVar, Final, TypeVar
 import redis.asyncio
 import redis.exceptions
 import structlog
+from prometheus_client import Counter, Histogram
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from services.concurrency.metrics import SECONDS
 from services.contract.errors import Upstream
+
+_SECONDS: Final = Histogram("fashion_redis_seconds", "Time of an answer of Redis, failures included.", buckets=SECONDS)
+_FAILURES: Final = Counter("fashion_redis_failures", "Answers of Redis that failed or came too late.")
 
 T = TypeVar("T")
 
@@ -63,9 +68,11 @@ class RedisStore:
             Upstream: there is none in time, or it is an error.
         """
         try:
-            async with asyncio.timeout(self._timeout_s):
-                value = await answer
+            with _SECONDS.time():
+                async with asyncio.timeout(self._timeout_s):
+                    value = await answer
         except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
+            _FAILURES.inc()
             self._log_once(error)
             # Over a Unix socket a wrong password is the cause of a ConnectionError.
             if isinstance(error, _REFUSALS) or isinstance(error.__cause__, _REFUSALS):

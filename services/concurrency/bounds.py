@@ -1,12 +1,16 @@
 """Bounds what is held at once for strangers, altogether and for each of them; counts and tells what it refuses."""
 
+import collections
 import time
-from collections import Counter
 from typing import Final
 
 import structlog
+from prometheus_client import Counter, Gauge
 
 _log = structlog.stdlib.get_logger(__name__)
+
+_HELD: Final = Gauge("fashion_bound_held", "What is held for callers of what is bounded, by its name.", ("bound",))
+_REFUSED: Final = Counter("fashion_bound_refusals", "How often a bound has refused a caller, by its name.", ("bound",))
 
 # Minimum time between two lines of the log about one bound.
 _TELL_EVERY_S: Final = 10.0
@@ -28,24 +32,28 @@ class Bound:
             per_holder: maximum amount of one holder, such as an address.
         """
         self._name, self._total, self._per_holder = name, total, per_holder
-        self._held: Counter[str] = Counter()
+        self._held: collections.Counter[str] = collections.Counter()
         self._all = 0
         self.refused = 0
+        self._refusals, self._gauge = _REFUSED.labels(name), _HELD.labels(name)
         self._told = -_TELL_EVERY_S
 
     def take(self, holder: str, amount: int = 1) -> bool:
         """Takes an amount for a holder if it is within the limits; returns whether it is."""
         if self._all + amount > self._total or self._held[holder] + amount > self._per_holder:
             self.refused += 1
+            self._refusals.inc()
             self._tell(holder)
             return False
         self._all += amount
+        self._gauge.inc(amount)
         self._held[holder] += amount
         return True
 
     def give_back(self, holder: str, amount: int = 1) -> None:
         """Gives back what was taken."""
         self._all -= amount
+        self._gauge.dec(amount)
         self._held[holder] -= amount
         if not self._held[holder]:
             # Otherwise every address that ever called would be remembered.

@@ -6,6 +6,7 @@ No inference waits until its batch is full.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,8 +17,10 @@ from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 import numpy as np
 import structlog
 from numpy.typing import NDArray
+from prometheus_client import Gauge, Histogram
 
 from services.concurrency import deadline
+from services.concurrency.metrics import SECONDS
 from services.contract.errors import NotReady, Overloaded
 from services.embedder.inference_thread import InferenceThread, ThreadDied
 
@@ -29,6 +32,18 @@ _Answer = TypeVar("_Answer")
 _Result = TypeVar("_Result")
 
 _log = structlog.stdlib.get_logger(__name__)
+
+_ADMITTED: Final = Gauge("fashion_embedder_photographs", "Photographs from decoding to the answer, by lane.", ("lane",))
+_WAIT_SECONDS: Final = Histogram(
+    "fashion_embedder_wait_seconds",
+    "Time from a decoded photograph to its inference, by lane.",
+    ("lane",),
+    buckets=SECONDS,
+)
+_BATCH: Final = Histogram(
+    "fashion_embedder_batch_photographs", "Photographs per inference.", buckets=(1, 2, 4, 8, 16, 32, 64)
+)
+_INFERENCE_SECONDS: Final = Histogram("fashion_embedder_inference_seconds", "Time of an inference.", buckets=SECONDS)
 
 _JOIN_TIMEOUT_S: Final = 10.0
 
@@ -70,6 +85,7 @@ class _Waiting(Generic[_Answer]):
     pixels: Pixels
     deadline: float | None
     answer: "asyncio.Future[_Answer]"
+    since: float
 
 
 class MicroBatcher(Generic[_Answer]):
@@ -134,10 +150,12 @@ class MicroBatcher(Generic[_Answer]):
                 metadata={"waiting": str(taken), "places": str(self._places[lane])},
             )
         self._admitted[lane] += count
+        _ADMITTED.labels(lane.value).inc(count)
         try:
             yield
         finally:
             self._admitted[lane] -= count
+            _ADMITTED.labels(lane.value).dec(count)
 
     async def submit(self, pixels: Pixels, lane: Lane) -> _Answer:
         """Encodes one admitted photograph; drops it if its caller leaves or its deadline passes.
@@ -166,7 +184,7 @@ class MicroBatcher(Generic[_Answer]):
         if self._ended:
             raise _dead()
         loop, until = asyncio.get_running_loop(), deadline.current()
-        waiting = [_Waiting(each, until, loop.create_future()) for each in pixels]
+        waiting = [_Waiting(each, until, loop.create_future(), time.perf_counter()) for each in pixels]
         self._lanes[lane].extend(waiting)
         self._start()
         try:
@@ -198,6 +216,7 @@ class MicroBatcher(Generic[_Answer]):
                 return
             self._queries_run = self._queries_run or bool(queries)
             batch = [*queries, *batches]
+            _observe_begin(queries, batches)
             answering = asyncio.create_task(self._answer(batch, self._idle.pop(), bool(queries)))
             self._running[answering] = batch
             answering.add_done_callback(self._running.pop)
@@ -214,7 +233,9 @@ class MicroBatcher(Generic[_Answer]):
     async def _answer(self, batch: Sequence[_Waiting[_Answer]], thread: InferenceThread, with_queries: bool) -> None:
         try:
             pixels = np.stack([waiting.pixels for waiting in batch])
+            begin = time.perf_counter()
             answers = await thread.run(lambda: self._encode(pixels), self._limits.inference_timeout_s)
+            _INFERENCE_SECONDS.observe(time.perf_counter() - begin)
             if len(answers) != len(batch):
                 raise RuntimeError(f"the encoder returned {len(answers)} embeddings of {len(batch)} photographs")
         except ThreadDied:
@@ -244,6 +265,14 @@ class MicroBatcher(Generic[_Answer]):
         for lane in self._lanes.values():
             _refuse(lane, _dead())
             lane.clear()
+
+
+def _observe_begin(queries: Sequence[_Waiting[Any]], batches: Sequence[_Waiting[Any]]) -> None:
+    now = time.perf_counter()
+    _BATCH.observe(len(queries) + len(batches))
+    for lane, started in ((Lane.QUERY, queries), (Lane.BATCH, batches)):
+        for waiting in started:
+            _WAIT_SECONDS.labels(lane.value).observe(now - waiting.since)
 
 
 def _take(lane: deque[_Waiting[_Answer]], count: int) -> list[_Waiting[_Answer]]:

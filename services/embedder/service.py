@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import structlog
+from prometheus_client import Gauge, Histogram
 
 from services.concurrency import deadline
+from services.concurrency.metrics import SECONDS
 from services.contract.errors import DeadlineExceeded, FashionError, Unsupported
 from services.contract.values import Box, Embedding, Garment, ModelInfo, Photograph
 from services.embedder.batching import BatchingLimits, Lane, MicroBatcher
@@ -28,6 +30,11 @@ from services.embedder.views import (
 from services.vision.decode import ImageLimits
 
 Decoded = TypeVar("Decoded")
+
+_DECODE_SECONDS: Final = Histogram("fashion_embedder_decode_seconds", "Time of decoding a photograph.", buckets=SECONDS)
+_MODEL: Final = Gauge(
+    "fashion_model_info", "The model that is served.", ("name", "model_version", "runtime", "precision")
+)
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -65,6 +72,9 @@ class LocalEmbedder:
         self._batch_decoding = asyncio.Semaphore(max(1, limits.decode_threads - 1))
         # Parts of batches decoded or encoded at once: the next one is ready when an inference ends.
         self._batch_window = asyncio.Semaphore(max(2, limits.decode_threads))
+
+        model = encoder.model
+        _MODEL.labels(model.name, model.model_version, model.runtime, model.precision).set(1)
 
     async def warm_up(self, timeout_s: float) -> None:
         """Runs the first inferences, which are slow, before any call.
@@ -198,7 +208,8 @@ class LocalEmbedder:
         def decode() -> Prepared:
             if deadline.passed(deadline.current()):
                 raise deadline.exceeded()
-            return prepare_view(photograph, frame, limits, region=region, turns=turns)
+            with _DECODE_SECONDS.time():
+                return prepare_view(photograph, frame, limits, region=region, turns=turns)
 
         return decode
 

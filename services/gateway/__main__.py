@@ -9,6 +9,7 @@ from services.clients.channel import open_channel
 from services.clients.search import SERVICE_NAME, SearchClient
 from services.gateway.server import running_gateway
 from services.gateway.settings import GatewaySettings
+from services.serving.admin import running_admin
 from services.serving.run import run_process
 from services.serving.settings import ServerSettings, read_settings
 from services.serving.telemetry import configure_logging
@@ -33,6 +34,7 @@ async def main() -> None:
     async with (
         SearchClient(open_channel(target, health_service=SERVICE_NAME, max_message_bytes=size), target) as search,
         running_gateway(settings, default_host=server_settings.host, grace_s=server_settings.grace_s) as gateway,
+        running_admin(server_settings, gateway.is_ready),
     ):
         gateway.ready(search)
         await signalled.wait()

@@ -1,13 +1,11 @@
 """Runs the gateway on a port of its own: it listens at once, becomes ready, and drains."""
 
 import asyncio
-import contextlib
 import functools
-import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Final, cast
+from typing import cast
 
 import structlog
 import uvicorn
@@ -20,21 +18,24 @@ from services.gateway.backend import Backend
 from services.gateway.connection import BoundedProtocol, ConnectionLimits
 from services.gateway.settings import GatewaySettings
 from services.gateway.thumbnails import Thumbnails
-from services.serving.run import ServeError, listening_socket
+from services.serving.http import HttpServer, serving_http
+from services.serving.run import listening_socket
 
 _log = structlog.stdlib.get_logger(__name__)
-
-_POLL_S: Final = 0.02
 
 
 class Gateway:
     """A gateway that listens."""
 
-    def __init__(self, backend: Backend, server: "_Server", host: str, port: int) -> None:
+    def __init__(self, backend: Backend, server: HttpServer, host: str, port: int) -> None:
         self._backend = backend
         self._server = server
         self.host = host
         self.port = port
+
+    async def is_ready(self) -> bool:
+        """Tells whether requests are answered now, as /readyz does."""
+        return (await self._backend.health()).status == "ok"
 
     def ready(self, search: SearchCalls) -> None:
         """Answers requests with `search` from now on."""
@@ -48,8 +49,7 @@ class Gateway:
     async def stopped(self) -> None:
         """Accepts no more connections, and waits for requests in flight."""
         self.drain()
-        self._server.should_exit = True
-        await self._server.ended.wait()
+        await self._server.stopped()
 
 
 @asynccontextmanager
@@ -91,7 +91,7 @@ async def running_gateway(
             header_timeout_s=settings.header_timeout_s,
             progress_timeout_s=settings.progress_timeout_s,
         )
-        server = _Server(
+        server = HttpServer(
             uvicorn.Config(
                 app,
                 http=cast(type[asyncio.Protocol], functools.partial(BoundedProtocol, limits)),
@@ -107,35 +107,9 @@ async def running_gateway(
         )
         port = int(listening.getsockname()[1])
         gateway = Gateway(backend, server, host, port)
-        serving = asyncio.create_task(server.serve([listening]))
-        try:
-            while not server.started and not serving.done():
-                await asyncio.sleep(_POLL_S)
-            if serving.done():
-                serving.result()
-                raise ServeError("the HTTP server has stopped right after its start")
+        async with serving_http(server, listening):
             _log.info("listening for HTTP", host=host, port=port)
-            yield gateway
-        finally:
-            await gateway.stopped()
-            await serving
-
-
-class _Server(uvicorn.Server):
-    """A server that handles no signals, and has an event for its end."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ended = asyncio.Event()
-
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serves until `should_exit`."""
-        try:
-            await super().serve(sockets)
-        finally:
-            self.ended.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Captures none."""
-        yield
+            try:
+                yield gateway
+            finally:
+                await gateway.stopped()

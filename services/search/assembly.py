@@ -15,6 +15,7 @@ from services.search.candidates.file import CandidateFile
 from services.search.candidates.keeper import CandidateKeeper
 from services.search.candidates.publisher import CandidatePublisher
 from services.search.catalogue.store import Catalogue
+from services.search.index_metrics import index_metrics
 from services.search.indexes.faiss import FaissIndex
 from services.search.indexes.reduction_file import ReductionFile
 from services.search.preferences import PreferenceStore
@@ -135,6 +136,7 @@ async def running_search(
                 after_group=publisher.after_write,
             )
             await resources.enter_async_context(in_background(reembedding, reembedding_ended))
+        resources.enter_context(index_metrics(index, catalogue))
         yield LocalSearch(
             finder=SimilarFinder(
                 Inventory(index, model.model_version),

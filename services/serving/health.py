@@ -36,6 +36,10 @@ class Health(health_pb2_grpc.HealthServicer):
         self._draining = False
         self._changed = asyncio.Condition()
 
+    async def ready(self) -> bool:
+        """Tells whether the server as a whole is SERVING."""
+        return self._status(_WHOLE) == _SERVING
+
     async def serving(self, service: str) -> None:
         """Reports a service as SERVING, unless the drain has begun."""
         await self._set(service, True)

@@ -13,8 +13,10 @@ from typing import Any, Final, NoReturn, TypeAlias, cast
 import grpc
 import structlog
 from google.protobuf.message import DecodeError
+from prometheus_client import Counter, Gauge, Histogram
 
 from services.concurrency import deadline
+from services.concurrency.metrics import SECONDS, exemplar
 from services.contract.errors import InvalidInput, Overloaded
 from services.serving.request_id import REQUEST_ID_KEY, accepted_request_id, request_id_bound
 from services.serving.status import INTERNAL_REASON, error_info, shown, status_of
@@ -23,6 +25,12 @@ _log = structlog.stdlib.get_logger(__name__)
 
 # Probes call every few seconds: log them for debugging only.
 _QUIET_PREFIX: Final = "/grpc."
+
+_CALLS: Final = Counter("fashion_grpc_calls", "Calls by method and status code.", ("method", "code"))
+_CALL_SECONDS: Final = Histogram(
+    "fashion_grpc_call_seconds", "Time from a call's arrival to its answer.", ("method",), buckets=SECONDS
+)
+_CALLS_UNDER_WAY: Final = Gauge("fashion_grpc_calls_under_way", "Calls that are worked on, without probes.")
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -81,25 +89,32 @@ class TelemetryInterceptor(_UnaryInterceptor):
         """Surrounds a method."""
         behaviour = cast(_Behaviour, handler.unary_unary)
         quiet = method.startswith(_QUIET_PREFIX)
+        seconds = _CALL_SECONDS.labels(method)
         log, log_failure = (_log.debug, _log.debug) if quiet else (_log.info, _log.warning)
 
         async def logged(request: Any, context: _Context) -> Any:
             request_id = accepted_request_id(_sent_request_id(context))
             context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
             started = time.perf_counter()
+            code = "CANCELLED"
             line = functools.partial(log, "call", method=method, code="CANCELLED")
             with request_id_bound(request_id):
                 try:
                     response = await behaviour(request, context)
-                    line = functools.partial(line, code="OK")
+                    code = "OK"
+                    line = functools.partial(line, code=code)
                     return response
                 except grpc.aio.AbortError:
-                    line = functools.partial(log_failure, "call", method=method, code=context.code().name)
+                    code = context.code().name
+                    line = functools.partial(log_failure, "call", method=method, code=code)
                     if (info := error_info(context.trailing_metadata())) is not None:
                         line = functools.partial(line, reason=info.reason)
                     raise
                 finally:
-                    duration_ms = round((time.perf_counter() - started) * 1000, 1)
+                    duration_s = time.perf_counter() - started
+                    seconds.observe(duration_s, exemplar(request_id))
+                    _CALLS.labels(method, code).inc()
+                    duration_ms = round(duration_s * 1000, 1)
                     # Send the answer before writing the line.
                     asyncio.get_running_loop().call_soon(functools.partial(line, duration_ms=duration_ms))
 
@@ -159,10 +174,12 @@ class AdmissionInterceptor(_UnaryInterceptor):
                     reason="QUEUE_FULL",
                 )
             self.under_way += 1
+            _CALLS_UNDER_WAY.inc()
             try:
                 return await behaviour(request, context)
             finally:
                 self.under_way -= 1
+                _CALLS_UNDER_WAY.dec()
 
         return _with_behaviour(handler, admitted)
 

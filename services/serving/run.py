@@ -96,7 +96,12 @@ class GrpcService:
 
 
 class Server:
-    """A server that listens; each of its services answers once it is ready."""
+    """A server that listens; each of its services answers once it is ready.
+
+    Attributes:
+        port: of gRPC.
+        admin_port: for operators; None where there is none.
+    """
 
     def __init__(self, health: Health, registry: "_Registry", port: int) -> None:
         self._health = health
@@ -105,6 +110,7 @@ class Server:
         self._before_drain: list[Callable[[], None]] = []
         self._failure: str | None = None
         self.port = port
+        self.admin_port: int | None = None
 
     async def ready(self, service: GrpcService, servicer: object) -> None:
         """Gives a service its servicer, and reports SERVING from now on."""
@@ -224,6 +230,11 @@ async def running(
         # At the end, in this order: health turns, the calls in flight end, the parts are closed.
         await grpc_server.start()
         server = Server(health, registry, port)
+        if settings.admin_port is not None:
+            # Without the port, nothing of HTTP is imported.
+            from services.serving.admin import running_admin
+
+            server.admin_port = await resources.enter_async_context(running_admin(settings, health.ready))
         try:
             _log.info("listening", host=settings.host, port=port)
             await start(server, resources)

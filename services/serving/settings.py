@@ -34,6 +34,8 @@ class ServerSettings(BaseSettings):
     Attributes:
         host: address to listen on; 0.0.0.0 or [::] for all.
         port: port to listen on; 0 for a free one. Absent: the service's own.
+        admin_host: address to listen on for operators. Absent: that of `host`.
+        admin_port: port for operators, with /metrics, /healthz and /readyz over HTTP; 0 for a free one. Absent: none.
         max_message_bytes: maximum size of a message, in both directions.
         max_concurrent_calls: maximum calls under way. More are refused with RESOURCE_EXHAUSTED and a delay before a
             retry; beyond four times as many (including streams that watch health), without a delay.
@@ -55,6 +57,8 @@ class ServerSettings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int | None = Field(default=None, ge=0, le=65_535)
+    admin_host: str | None = Field(default=None, min_length=1)
+    admin_port: int | None = Field(default=None, ge=0, le=65_535)
     max_message_bytes: int = Field(default=32 * 1024 * 1024, ge=64 * 1024, le=1024 * 1024 * 1024)
     max_concurrent_calls: int = Field(default=256, ge=1)
     query_deadline_s: float = Field(default=2.0, gt=0, le=3600)

@@ -3,7 +3,6 @@
 import contextlib
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import httpx
 import pytest
 
 from fashion.v1 import types_pb2
+from tests.support.deployment import container_probe
 from tests.support.gateways import KEY, bearer, problem
-from tests.support.processes import ROOT, Service, Services, free_port, services
+from tests.support.processes import Service, Services, free_port, services
 from tests.support.running import calling
 from tests.support.small_shop import photograph, rows
 from tests.support.waiting import eventually
@@ -109,15 +109,14 @@ def test_before_it_drains_it_says_so(running: Services, tmp_path: Path) -> None:
 
 
 def test_without_search_it_starts_and_is_not_ready(tmp_path: Path) -> None:
-    gateway, url = _gateway(tmp_path, f"127.0.0.1:{free_port()}")
+    admin_port = free_port()
+    gateway, url = _gateway(tmp_path, f"127.0.0.1:{free_port()}", SERVER_ADMIN_PORT=str(admin_port))
     gateway.start()
     try:
         _eventually(lambda: httpx.get(f"{url}/healthz").status_code == 200, "it does not live")
         assert httpx.get(f"{url}/readyz", timeout=10).json() == {"status": "unavailable"}
-        probe = [sys.executable, "-m", "services.gateway.probe", f"{url}/readyz"]
-        assert subprocess.run(probe, cwd=ROOT, timeout=30, check=False).returncode == 1
-        probe[-1] = f"{url}/healthz"
-        assert subprocess.run(probe, cwd=ROOT, timeout=30, check=False).returncode == 0
+        assert httpx.get(f"http://127.0.0.1:{admin_port}/healthz").status_code == 200
+        assert subprocess.run(container_probe(admin_port), timeout=30, check=False).returncode == 1
     finally:
         assert gateway.terminate() == 0, gateway.output()
 

@@ -6,22 +6,36 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 from typing import Final
 from urllib.parse import parse_qs, quote, unquote, urlencode
 
 import structlog
+from prometheus_client import Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.concurrency.background import in_background
 from services.concurrency.bounds import Bound
+from services.concurrency.metrics import SECONDS, exemplar
 from services.contract.errors import FashionError, InvalidInput, Overloaded
 from services.gateway.schema.parameters import ListParameters, PhotographParameters
 from services.gateway.schema.problems import PayloadTooLarge, RequestTimeout, problem_response
 from services.serving.request_id import accepted_request_id, request_id_bound
 
 _log = structlog.stdlib.get_logger(__name__)
+
+_REQUESTS: Final = Counter(
+    "fashion_http_requests", "Requests by method, route and status.", ("method", "route", "status")
+)
+_REQUEST_SECONDS: Final = Histogram(
+    "fashion_http_request_seconds",
+    "Time from a request's headers to the end of its answer.",
+    ("route",),
+    buckets=SECONDS,
+)
+
+_METHODS: Final = frozenset(HTTPMethod)
 
 PROBES: Final = frozenset({"/healthz", "/readyz"})
 # Maximum size of a form besides its photograph: other fields and boundaries.
@@ -103,6 +117,9 @@ class Edge:
                 await exchange.fail(error)
             finally:
                 exchange.leave()
+                duration_s = time.perf_counter() - started
+                _REQUESTS.labels(_method(scope["method"]), exchange.route, exchange.status).inc()
+                _REQUEST_SECONDS.labels(exchange.route).observe(duration_s, exemplar(request_id))
                 log = _log.debug if scope["path"] in PROBES else _log.info
                 log(
                     "request",
@@ -111,8 +128,13 @@ class Edge:
                     route=exchange.route,
                     **exchange.question(),
                     status=exchange.status,
-                    duration_ms=round((time.perf_counter() - started) * 1000, 1),
+                    duration_ms=round(duration_s * 1000, 1),
                 )
+
+
+def _method(sent: str) -> str:
+    """Returns a method for a metric, in which strangers must not make up names."""
+    return sent if sent in _METHODS else "OTHER"
 
 
 class _Slots:

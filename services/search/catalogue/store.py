@@ -16,11 +16,13 @@ from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from prometheus_client import Histogram
 
+from services.concurrency.metrics import SECONDS
 from services.contract.errors import DataLoss, InvalidInput, Overloaded, Unavailable
 from services.contract.values import Box, Embedding, Photograph
 from services.search.catalogue.database import (
@@ -60,6 +62,10 @@ PHOTOGRAPHS_FOLDER = "photographs"
 _logger = logging.getLogger(__name__)
 
 # Little-endian on every machine, so that a data directory can move between machines.
+_COMMIT_SECONDS: Final = Histogram(
+    "fashion_catalogue_commit_seconds", "Time until a write of the catalogue is on disk.", buckets=SECONDS
+)
+
 _FLOAT16 = np.dtype("<f2")
 _COLUMNS = (*CHECKED_COLUMNS, "embedding", "checksum")
 _STORED = ", ".join(_COLUMNS)
@@ -441,7 +447,8 @@ class Catalogue:
             )
 
         try:
-            in_transaction(self._writer, work)
+            with _COMMIT_SECONDS.time():
+                in_transaction(self._writer, work)
         except BaseException:
             # Nothing refers to them, and on a full disk they would take the room that is left.
             self._unlink(self._unreferenced(new_photographs) - self._removed_photographs())

@@ -5,8 +5,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
+from prometheus_client import Histogram
+
+from services.concurrency.metrics import SECONDS
 from services.search.indexes.base import Hit
+
+_STEP_SECONDS: Final = Histogram(
+    "fashion_search_step_seconds", "Time of a step of FindSimilar; steps overlap.", ("step",), buckets=SECONDS
+)
 
 
 class Step(Enum):
@@ -56,7 +64,9 @@ class Stopwatch:
         try:
             yield
         finally:
-            self._timings.append(StepTiming(step, start - self._start, time.perf_counter() - start))
+            duration = time.perf_counter() - start
+            self._timings.append(StepTiming(step, start - self._start, duration))
+            _STEP_SECONDS.labels(step.value).observe(duration)
 
     def timings(self) -> tuple[StepTiming, ...]:
         """Returns the total up to now, then the steps that have ended, in the order in which they began."""

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import structlog
 from numpy.typing import NDArray
+from prometheus_client import Counter, Histogram
 
 from services.concurrency import deadline
 from services.concurrency.workers import Workers
@@ -24,6 +25,15 @@ from services.search.query.explanation import Explanation, Step, Stopwatch
 from services.search.query.recognition import recognised
 from services.search.query.request import PreferencePolicy, Scope, SimilarRequest
 from services.search.query.retrieval import Inventory
+
+_QUERIES: Final = Counter("fashion_search_queries", "Answers of FindSimilar, by what they searched.", ("scope",))
+_DEGRADED: Final = Counter(
+    "fashion_search_degraded", "Answers that are less than they could be, by reason.", ("reason",)
+)
+_SHORT: Final = Counter("fashion_search_short", "Answers with fewer products than were asked for.")
+_ELIGIBLE: Final = Histogram(
+    "fashion_search_eligible_products", "Eligible products of a query.", buckets=(0, 1, 10, 100, 1_000, 10_000, 100_000)
+)
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -172,6 +182,7 @@ class _Query:
                     await finder.workers.run(self._recognise)
         finally:
             await _end(reading, classifying)
+        self._count(result)
         similar = self._similar_enough(result.hits)
         return SimilarAnswer(
             result=replace(result, hits=similar),
@@ -184,6 +195,14 @@ class _Query:
             view=self._subject.view if isinstance(self._subject, Embedding) else None,
             below_min_similarity=len(result.hits) - len(similar),
         )
+
+    def _count(self, result: IndexAnswer) -> None:
+        _QUERIES.labels(self._scope.value).inc()
+        _ELIGIBLE.observe(result.eligible_count)
+        if len(result.hits) < self._request.top_k:
+            _SHORT.inc()
+        for reason in self._degraded:
+            _DEGRADED.labels(reason.value).inc()
 
     async def _read_dislikes(self) -> None:
         try:
