@@ -384,6 +384,40 @@ class UpsertResult(_message.Message):
     outcome: UpsertOutcome
     def __init__(self, product_id: _Optional[str] = ..., status: _Optional[_Union[_types_pb2.RowStatus, _Mapping]] = ..., outcome: _Optional[_Union[UpsertOutcome, str]] = ...) -> None: ...
 
+class UpdateProductsRequest(_message.Message):
+    __slots__ = ("updates", "update_mask")
+    UPDATES_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    updates: _containers.RepeatedCompositeFieldContainer[ProductUpdate]
+    update_mask: _field_mask_pb2.FieldMask
+    def __init__(self, updates: _Optional[_Iterable[_Union[ProductUpdate, _Mapping]]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
+
+class ProductUpdate(_message.Message):
+    __slots__ = ("product", "update_mask")
+    PRODUCT_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    product: _types_pb2.Product
+    update_mask: _field_mask_pb2.FieldMask
+    def __init__(self, product: _Optional[_Union[_types_pb2.Product, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
+
+class UpdateProductsResponse(_message.Message):
+    __slots__ = ("results", "index_version")
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    INDEX_VERSION_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[UpdateResult]
+    index_version: int
+    def __init__(self, results: _Optional[_Iterable[_Union[UpdateResult, _Mapping]]] = ..., index_version: _Optional[int] = ...) -> None: ...
+
+class UpdateResult(_message.Message):
+    __slots__ = ("product_id", "status", "outcome")
+    PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    product_id: str
+    status: _types_pb2.RowStatus
+    outcome: UpsertOutcome
+    def __init__(self, product_id: _Optional[str] = ..., status: _Optional[_Union[_types_pb2.RowStatus, _Mapping]] = ..., outcome: _Optional[_Union[UpsertOutcome, str]] = ...) -> None: ...
+
 class DeleteProductsRequest(_message.Message):
     __slots__ = ("product_ids",)
     PRODUCT_IDS_FIELD_NUMBER: _ClassVar[int]

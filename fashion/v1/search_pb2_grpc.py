@@ -29,7 +29,8 @@ class SearchServiceStub:
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
-    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts and DeleteProducts.
+    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts and
+    DeleteProducts.
     """
 
     def __init__(self, channel):
@@ -52,6 +53,11 @@ class SearchServiceStub:
                 '/fashion.v1.SearchService/UpsertProducts',
                 request_serializer=fashion_dot_v1_dot_search__pb2.UpsertProductsRequest.SerializeToString,
                 response_deserializer=fashion_dot_v1_dot_search__pb2.UpsertProductsResponse.FromString,
+                _registered_method=True)
+        self.UpdateProducts = channel.unary_unary(
+                '/fashion.v1.SearchService/UpdateProducts',
+                request_serializer=fashion_dot_v1_dot_search__pb2.UpdateProductsRequest.SerializeToString,
+                response_deserializer=fashion_dot_v1_dot_search__pb2.UpdateProductsResponse.FromString,
                 _registered_method=True)
         self.DeleteProducts = channel.unary_unary(
                 '/fashion.v1.SearchService/DeleteProducts',
@@ -109,7 +115,8 @@ class SearchServiceServicer:
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
-    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts and DeleteProducts.
+    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts and
+    DeleteProducts.
     """
 
     def FindSimilar(self, request, context):
@@ -160,6 +167,23 @@ class SearchServiceServicer:
         - RESOURCE_EXHAUSTED: QUEUE_FULL, WRITE_CONFLICT (other writes keep changing the same products), STORAGE_FULL; no
         row was written, try again later.
         - UNAVAILABLE: EMBEDDER_UNAVAILABLE, STORAGE_UNAVAILABLE; no row was written.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateProducts(self, request, context):
+        """Changes some fields of products that are known, up to 500 at once: prices, stock, links, labels. No photograph and no
+        embedding is needed, none is computed, and what products look like stays. Each row stands alone: a bad one spoils only
+        itself. Rows are taken in their order, so that of two for one product the later one counts. A row is acknowledged
+        once it is on disk and can be found.
+
+        Possible errors:
+        - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE, UPDATE_MASK_INVALID in the mask of the request. (What is wrong with a
+        row stands in its status: PRODUCT_NOT_FOUND, PRODUCT_DAMAGED (send it whole), UPDATE_MASK_INVALID in its own mask, and
+        for the fields that it changes those of UpsertProducts.)
+        - RESOURCE_EXHAUSTED: QUEUE_FULL, STORAGE_FULL; nothing was changed, try again later.
+        - UNAVAILABLE: STORAGE_UNAVAILABLE; nothing was changed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -295,6 +319,11 @@ def add_SearchServiceServicer_to_server(servicer, server):
                     request_deserializer=fashion_dot_v1_dot_search__pb2.UpsertProductsRequest.FromString,
                     response_serializer=fashion_dot_v1_dot_search__pb2.UpsertProductsResponse.SerializeToString,
             ),
+            'UpdateProducts': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateProducts,
+                    request_deserializer=fashion_dot_v1_dot_search__pb2.UpdateProductsRequest.FromString,
+                    response_serializer=fashion_dot_v1_dot_search__pb2.UpdateProductsResponse.SerializeToString,
+            ),
             'DeleteProducts': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteProducts,
                     request_deserializer=fashion_dot_v1_dot_search__pb2.DeleteProductsRequest.FromString,
@@ -357,7 +386,8 @@ class SearchService:
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
-    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts and DeleteProducts.
+    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts and
+    DeleteProducts.
     """
 
     @staticmethod
@@ -431,6 +461,33 @@ class SearchService:
             '/fashion.v1.SearchService/UpsertProducts',
             fashion_dot_v1_dot_search__pb2.UpsertProductsRequest.SerializeToString,
             fashion_dot_v1_dot_search__pb2.UpsertProductsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateProducts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fashion.v1.SearchService/UpdateProducts',
+            fashion_dot_v1_dot_search__pb2.UpdateProductsRequest.SerializeToString,
+            fashion_dot_v1_dot_search__pb2.UpdateProductsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -30,7 +30,8 @@ class SearchServiceStub:
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
-    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts and DeleteProducts.
+    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts and
+    DeleteProducts.
     """
 
     @_typing.overload
@@ -77,6 +78,19 @@ class SearchServiceStub:
     - RESOURCE_EXHAUSTED: QUEUE_FULL, WRITE_CONFLICT (other writes keep changing the same products), STORAGE_FULL; no
       row was written, try again later.
     - UNAVAILABLE: EMBEDDER_UNAVAILABLE, STORAGE_UNAVAILABLE; no row was written.
+    """
+    UpdateProducts: _grpc.UnaryUnaryMultiCallable[_search_pb2.UpdateProductsRequest, _search_pb2.UpdateProductsResponse]
+    """Changes some fields of products that are known, up to 500 at once: prices, stock, links, labels. No photograph and no
+    embedding is needed, none is computed, and what products look like stays. Each row stands alone: a bad one spoils only
+    itself. Rows are taken in their order, so that of two for one product the later one counts. A row is acknowledged
+    once it is on disk and can be found.
+
+    Possible errors:
+    - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE, UPDATE_MASK_INVALID in the mask of the request. (What is wrong with a
+      row stands in its status: PRODUCT_NOT_FOUND, PRODUCT_DAMAGED (send it whole), UPDATE_MASK_INVALID in its own mask, and
+      for the fields that it changes those of UpsertProducts.)
+    - RESOURCE_EXHAUSTED: QUEUE_FULL, STORAGE_FULL; nothing was changed, try again later.
+    - UNAVAILABLE: STORAGE_UNAVAILABLE; nothing was changed.
     """
     DeleteProducts: _grpc.UnaryUnaryMultiCallable[_search_pb2.DeleteProductsRequest, _search_pb2.DeleteProductsResponse]
     """Deletes products and their photographs, up to 500 at once.
@@ -156,7 +170,8 @@ class SearchServiceAsyncStub(SearchServiceStub):
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
-    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts and DeleteProducts.
+    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts and
+    DeleteProducts.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -200,6 +215,19 @@ class SearchServiceAsyncStub(SearchServiceStub):
     - RESOURCE_EXHAUSTED: QUEUE_FULL, WRITE_CONFLICT (other writes keep changing the same products), STORAGE_FULL; no
       row was written, try again later.
     - UNAVAILABLE: EMBEDDER_UNAVAILABLE, STORAGE_UNAVAILABLE; no row was written.
+    """
+    UpdateProducts: _aio.UnaryUnaryMultiCallable[_search_pb2.UpdateProductsRequest, _search_pb2.UpdateProductsResponse]  # type: ignore[assignment]
+    """Changes some fields of products that are known, up to 500 at once: prices, stock, links, labels. No photograph and no
+    embedding is needed, none is computed, and what products look like stays. Each row stands alone: a bad one spoils only
+    itself. Rows are taken in their order, so that of two for one product the later one counts. A row is acknowledged
+    once it is on disk and can be found.
+
+    Possible errors:
+    - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE, UPDATE_MASK_INVALID in the mask of the request. (What is wrong with a
+      row stands in its status: PRODUCT_NOT_FOUND, PRODUCT_DAMAGED (send it whole), UPDATE_MASK_INVALID in its own mask, and
+      for the fields that it changes those of UpsertProducts.)
+    - RESOURCE_EXHAUSTED: QUEUE_FULL, STORAGE_FULL; nothing was changed, try again later.
+    - UNAVAILABLE: STORAGE_UNAVAILABLE; nothing was changed.
     """
     DeleteProducts: _aio.UnaryUnaryMultiCallable[_search_pb2.DeleteProductsRequest, _search_pb2.DeleteProductsResponse]  # type: ignore[assignment]
     """Deletes products and their photographs, up to 500 at once.
@@ -278,7 +306,8 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
-    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts and DeleteProducts.
+    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts and
+    DeleteProducts.
     """
 
     @_abc_1.abstractmethod
@@ -338,6 +367,25 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         - RESOURCE_EXHAUSTED: QUEUE_FULL, WRITE_CONFLICT (other writes keep changing the same products), STORAGE_FULL; no
           row was written, try again later.
         - UNAVAILABLE: EMBEDDER_UNAVAILABLE, STORAGE_UNAVAILABLE; no row was written.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateProducts(
+        self,
+        request: _search_pb2.UpdateProductsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_search_pb2.UpdateProductsResponse, _abc.Awaitable[_search_pb2.UpdateProductsResponse]]:
+        """Changes some fields of products that are known, up to 500 at once: prices, stock, links, labels. No photograph and no
+        embedding is needed, none is computed, and what products look like stays. Each row stands alone: a bad one spoils only
+        itself. Rows are taken in their order, so that of two for one product the later one counts. A row is acknowledged
+        once it is on disk and can be found.
+
+        Possible errors:
+        - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE, UPDATE_MASK_INVALID in the mask of the request. (What is wrong with a
+          row stands in its status: PRODUCT_NOT_FOUND, PRODUCT_DAMAGED (send it whole), UPDATE_MASK_INVALID in its own mask, and
+          for the fields that it changes those of UpsertProducts.)
+        - RESOURCE_EXHAUSTED: QUEUE_FULL, STORAGE_FULL; nothing was changed, try again later.
+        - UNAVAILABLE: STORAGE_UNAVAILABLE; nothing was changed.
         """
 
     @_abc_1.abstractmethod

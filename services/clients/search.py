@@ -81,9 +81,7 @@ class SearchClient(SearchCalls):
         """
         mask = None if fields is None else FieldMask(paths=fields)
         request = search_pb2.UpsertProductsRequest(rows=rows, update_mask=mask)
-        response: search_pb2.UpsertProductsResponse
-        response = await self._send(self._methods.UpsertProducts, request, self._timeouts.write_s)
-        return response
+        return await self._write(self._methods.UpsertProducts, request)
 
     async def delete_products(self, product_ids: Sequence[str]) -> search_pb2.DeleteProductsResponse:
         """Deletes up to 500 products; each has a status.
@@ -92,9 +90,7 @@ class SearchClient(SearchCalls):
             FashionError: as SearchService.DeleteProducts documents.
         """
         request = search_pb2.DeleteProductsRequest(product_ids=product_ids)
-        response: search_pb2.DeleteProductsResponse
-        response = await self._send(self._methods.DeleteProducts, request, self._timeouts.write_s)
-        return response
+        return await self._write(self._methods.DeleteProducts, request)
 
     async def get_index(self) -> search_pb2.GetIndexResponse:
         """Returns facts about the index.
@@ -146,6 +142,9 @@ class SearchClient(SearchCalls):
 
     async def _query(self, method: Callable[..., Awaitable[Response]], request: Message) -> Response:
         return await self._send(method, request, self._timeouts.query_s)
+
+    async def _write(self, method: Callable[..., Awaitable[Response]], request: Message) -> Response:
+        return await self._send(method, request, self._timeouts.write_s)
 
     async def _send(self, method: Callable[..., Awaitable[Response]], request: Message, timeout_s: float) -> Response:
         try:

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from fashion.v1 import search_pb2, types_pb2
@@ -31,7 +32,11 @@ class SearchCalls(ABC):
 
     @abstractmethod
     async def _query(self, method: Callable[..., Awaitable[Response]], request: Message) -> Response:
-        """Calls one of the methods."""
+        """Calls one of the methods that read."""
+
+    async def _write(self, method: Callable[..., Awaitable[Response]], request: Message) -> Response:
+        """Calls one of the methods that write."""
+        return await self._query(method, request)
 
     async def find_similar(self, request: search_pb2.FindSimilarRequest) -> search_pb2.FindSimilarResponse:
         """Finds the most similar products."""
@@ -62,6 +67,19 @@ class SearchCalls(ABC):
         """Returns a page of products in an order; `page_token` is "" for the first."""
         request = search_pb2.ListProductsRequest(filter=only, order=order, page_size=page_size, page_token=page_token)
         return await self._query(self._methods.ListProducts, request)
+
+    async def update_products(
+        self, updates: Sequence[search_pb2.ProductUpdate], fields: Sequence[str] | None = None
+    ) -> search_pb2.UpdateProductsResponse:
+        """Changes some fields of up to 500 products that are known; each row has a status.
+
+        Args:
+            updates: the products' ids and new values; a mask of a row goes before `fields`.
+            fields: the fields that change; None for those that have a value in the row.
+        """
+        mask = None if fields is None else FieldMask(paths=fields)
+        request = search_pb2.UpdateProductsRequest(updates=updates, update_mask=mask)
+        return await self._write(self._methods.UpdateProducts, request)
 
     async def list_facets(self, only: search_pb2.Filter | None = None) -> search_pb2.ListFacetsResponse:
         """Counts products by the values of their attributes."""

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fashion.v1 import search_pb2, types_pb2
@@ -15,7 +16,7 @@ from services.contract.errors import FashionError, InvalidInput
 from services.contract.values import Embedding, Gender, Photograph
 from services.search.candidates.doubt import SHARES, Doubt
 from services.search.catalogue.own_attributes import AttributeValue, Flag
-from services.search.catalogue.products import Price, Product, validate_product
+from services.search.catalogue.products import Price, Product, validate_product, validate_product_id, validate_values
 from services.search.catalogue.store import UpsertOutcome
 from services.search.filters.colours import DislikedColour
 from services.search.filters.facets import Facets, OwnFacet, PriceFacet
@@ -39,7 +40,7 @@ from services.search.query.explanation import Explanation, Step
 from services.search.query.find_similar import Degraded, SimilarAnswer
 from services.search.query.request import DEFAULT_TOP_K, PreferencePolicy, Scope, SimilarRequest
 from services.search.service import CatalogueFacts
-from services.search.writes.writer import DeleteReport, UpsertReport, UpsertRow
+from services.search.writes.writer import DeleteReport, UpdateRow, UpsertReport, UpsertRow
 from services.serving import conversion
 
 _SCOPES: Final = MappingProxyType(
@@ -86,6 +87,7 @@ _PLAIN_FIELDS: Final = (
     "photograph_absent",
     *(each.name for each in ATTRIBUTES if each.kind not in {Kind.GENDER, Kind.PRICE, Kind.OWN}),
 )
+_STORED_NAMES: Final = frozenset(attribute.name for attribute in STORED)
 _plain_values: Final = attrgetter(*_PLAIN_FIELDS)
 _STEPS_TO_PROTO: Final = MappingProxyType(
     {
@@ -298,18 +300,51 @@ def replaced_fields_from_proto(message: search_pb2.UpsertProductsRequest) -> fro
     Raises:
         InvalidInput: UPDATE_MASK_INVALID: a path is no field of `Product` that can be written.
     """
-    if not message.HasField("update_mask"):
-        return None
-    names = {attribute.name for attribute in STORED}
-    for path in message.update_mask.paths:
-        own = path.startswith(OWN_PREFIX) and is_attribute_name(path.removeprefix(OWN_PREFIX))
-        if path not in names and not own:
+    return _fields_from_mask(message.update_mask) if message.HasField("update_mask") else None
+
+
+def _fields_from_mask(mask: FieldMask) -> frozenset[str]:
+    fields = frozenset(mask.paths)
+    for path in fields - _STORED_NAMES:
+        if not (path.startswith(OWN_PREFIX) and is_attribute_name(path.removeprefix(OWN_PREFIX))):
+            field = path.partition(".")[0]
+            hint = f": name {field}, which is replaced as a whole" if field in _STORED_NAMES - {path} else ""
             raise InvalidInput(
-                f'update_mask names "{path}", which is no field of Product that can be replaced.',
+                f'update_mask names "{path}", which is no field of Product that can be replaced{hint}.',
                 reason="UPDATE_MASK_INVALID",
                 metadata={"field": "update_mask", "path": path},
             )
-    return frozenset(message.update_mask.paths)
+    return fields
+
+
+def update_rows_from_proto(message: search_pb2.UpdateProductsRequest) -> list[UpdateRow]:
+    """Unpacks rows of changed fields. The error of an invalid row takes its place.
+
+    Raises:
+        InvalidInput: UPDATE_MASK_INVALID, in the mask for all rows.
+    """
+    for_all = _fields_from_mask(message.update_mask) if message.HasField("update_mask") else None
+    return [_update_row(row, for_all) for row in message.updates]
+
+
+def _update_row(message: search_pb2.ProductUpdate, for_all: frozenset[str] | None) -> UpdateRow:
+    product = message.product
+    try:
+        fields = _fields_from_mask(message.update_mask) if message.HasField("update_mask") else for_all
+        sent = _fields_from_product(product)
+        own = sent.get("attributes", {})
+        values = (
+            sent
+            if fields is None
+            else {
+                name: own.get(name.removeprefix(OWN_PREFIX)) if name.startswith(OWN_PREFIX) else sent.get(name)
+                for name in fields
+            }
+        )
+        validate_product_id(product.id)
+        return UpdateRow(product.id, validate_values(values))
+    except InvalidInput as error:
+        return UpdateRow(product.id, error)
 
 
 def upsert_row_from_proto(message: search_pb2.ProductRow) -> UpsertRow:
@@ -333,7 +368,12 @@ def product_from_proto(message: types_pb2.Product) -> Product:
     Raises:
         InvalidInput: see `validate_product`.
     """
-    fields: dict[str, Any] = {"id": message.id}
+    return validate_product(id=message.id, **_fields_from_product(message))
+
+
+def _fields_from_product(message: types_pb2.Product) -> dict[str, Any]:
+    """Returns the values that a message has of fields that can be written, by name."""
+    fields: dict[str, Any] = {}
     for field, value in message.ListFields():
         match field.name:
             case "gender":
@@ -342,10 +382,10 @@ def product_from_proto(message: types_pb2.Product) -> Product:
                 value = Price(value.currency_code, value.units, value.nanos)
             case "attributes":
                 value = {name: _attribute_value_from_proto(each) for name, each in value.items()}
-            case "derived_type" | "photograph_absent":
+            case "id" | "derived_type" | "photograph_absent":
                 continue
         fields[field.name] = value
-    return validate_product(**fields)
+    return fields
 
 
 def _attribute_value_from_proto(message: types_pb2.AttributeValue) -> AttributeValue:
@@ -388,21 +428,21 @@ def _product_fields(product: Product) -> dict[str, Any]:
 
 def upsert_report_to_proto(rows: Sequence[UpsertRow], report: UpsertReport) -> search_pb2.UpsertProductsResponse:
     """Packs the results of an upsert, one per row."""
-    results: list[search_pb2.UpsertResult] = []
-    for row, result in zip(rows, report.results, strict=True):
-        if isinstance(result, FashionError):
-            results.append(
-                search_pb2.UpsertResult(product_id=row.product_id, status=conversion.row_error_to_proto(result))
-            )
-        else:
-            results.append(
-                search_pb2.UpsertResult(
-                    product_id=row.product_id,
-                    status=conversion.row_error_to_proto(None),
-                    outcome=_OUTCOMES_TO_PROTO[result],
-                )
-            )
-    return search_pb2.UpsertProductsResponse(results=results, index_version=report.index_version)
+    return search_pb2.UpsertProductsResponse(results=_results(rows, report), index_version=report.index_version)
+
+
+def update_report_to_proto(rows: Sequence[UpdateRow], report: UpsertReport) -> search_pb2.UpdateProductsResponse:
+    """Packs the results of an update, one per row."""
+    return search_pb2.UpdateProductsResponse(results=_results(rows, report), index_version=report.index_version)
+
+
+def _results(rows: Iterable[UpsertRow | UpdateRow], report: UpsertReport) -> list[dict[str, Any]]:
+    return [
+        {"product_id": row.product_id, "status": conversion.row_error_to_proto(result)}
+        if isinstance(result, FashionError)
+        else {"product_id": row.product_id, "status": {}, "outcome": _OUTCOMES_TO_PROTO[result]}
+        for row, result in zip(rows, report.results, strict=True)
+    ]
 
 
 def delete_report_to_proto(product_ids: Sequence[str], report: DeleteReport) -> search_pb2.DeleteProductsResponse:

@@ -26,7 +26,7 @@ from services.search.indexes.base import Index, IndexFacts
 from services.search.preferences import PreferenceStore, validate_user_id
 from services.search.query.find_similar import SimilarAnswer, SimilarFinder
 from services.search.query.request import SimilarRequest
-from services.search.writes.writer import CatalogueWriter, DeleteReport, UpsertReport, UpsertRow
+from services.search.writes.writer import CatalogueWriter, DeleteReport, UpdateRow, UpsertReport, UpsertRow
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -127,6 +127,12 @@ class LocalSearch:
     async def upsert_products(self, rows: Sequence[UpsertRow], fields: Collection[str] | None = None) -> UpsertReport:
         """Creates or replaces products; see `CatalogueWriter.upsert_products`."""
         report = await self._writer.upsert_products(rows, fields)
+        await self._publish_candidates()
+        return report
+
+    async def update_products(self, rows: Sequence[UpdateRow]) -> UpsertReport:
+        """Changes some fields of products; see `CatalogueWriter.update_products`."""
+        report = await self._writer.update_products(rows)
         await self._publish_candidates()
         return report
 

@@ -1,5 +1,6 @@
 """Offers search over gRPC: unpacks, calls, packs."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
@@ -17,7 +18,7 @@ SEARCH: Final = GrpcService(
     name=search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name,
     not_ready_reason="INDEX_NOT_READY",
     add_to_server=search_pb2_grpc.add_SearchServiceServicer_to_server,
-    writes=frozenset({"UpsertProducts", "DeleteProducts"}),
+    writes=frozenset({"UpsertProducts", "UpdateProducts", "DeleteProducts"}),
 )
 
 # The name under which health tells whether the disliked colours can be read. Search answers without them too.
@@ -58,6 +59,14 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         fields = conversion.replaced_fields_from_proto(request)
         rows = [conversion.upsert_row_from_proto(row) for row in request.rows]
         return conversion.upsert_report_to_proto(rows, await self._search.upsert_products(rows, fields))
+
+    async def UpdateProducts(  # noqa: N802
+        self, request: search_pb2.UpdateProductsRequest, context: _Context
+    ) -> search_pb2.UpdateProductsResponse:
+        """Changes some fields of products that are known."""
+        # In another thread, because a full batch takes milliseconds that queries would have to wait for.
+        rows = await asyncio.to_thread(conversion.update_rows_from_proto, request)
+        return conversion.update_report_to_proto(rows, await self._search.update_products(rows))
 
     async def DeleteProducts(  # noqa: N802
         self, request: search_pb2.DeleteProductsRequest, context: _Context

@@ -329,6 +329,9 @@ def test_a_batch_that_is_no_batch_is_refused_whole(caller: Caller, count: int, r
         lambda: caller.search.DeleteProducts(
             search_pb2.DeleteProductsRequest(product_ids=map(str, range(count))), timeout=20
         ),
+        lambda: caller.search.UpdateProducts(
+            search_pb2.UpdateProductsRequest(updates=[search_pb2.ProductUpdate()] * count), timeout=20
+        ),
     )
     for call in calls:
         with pytest.raises(grpc.RpcError) as error:

@@ -103,6 +103,74 @@ def test_a_row_replaces_what_the_mask_names_and_keeps_the_rest(caller: Caller) -
         _delete(caller, FULL.id)
 
 
+def _update(
+    caller: Caller, *updates: search_pb2.ProductUpdate, mask: FieldMask | None = None
+) -> list[tuple[str, search_pb2.UpsertOutcome]]:
+    request = search_pb2.UpdateProductsRequest(updates=updates, update_mask=mask)
+    return [(each.status.reason, each.outcome) for each in caller.search.UpdateProducts(request, timeout=20).results]
+
+
+def test_an_update_changes_what_its_mask_names_and_nothing_else(caller: Caller) -> None:
+    update, updated, unchanged = search_pb2.ProductUpdate, search_pb2.UPSERT_OUTCOME_UPDATED, 3
+    other = types_pb2.Product(id="other", sub_category="Topwear", article_type="Tops", gender=types_pb2.GENDER_MEN)
+    cotton = types_pb2.AttributeValue(labels=types_pb2.Labels(values=["Cotton"]))
+    heel = types_pb2.AttributeValue(number=40)
+    expected = types_pb2.Product()
+    expected.CopyFrom(FULL)
+    expected.derived_type = "Girls Tops"
+    image = types_pb2.Image(content=photograph("Men Tshirts", "Blue", 3))
+    caller.upsert([search_pb2.ProductRow(product=each, image=image) for each in (FULL, other)])
+    before = caller.search.GetIndex(search_pb2.GetIndexRequest(), timeout=20)
+    try:
+        price = types_pb2.Price(currency_code="EUR", units=9)
+        # Without a mask, the fields that have a value; a mask of the row goes before that of the request.
+        assert _update(
+            caller, update(product=types_pb2.Product(id=FULL.id, price=price, in_stock=True, derived_type="Boys Tops"))
+        ) == [("", updated)]
+        expected.price.CopyFrom(price)
+        expected.in_stock = True
+        assert _get(caller, FULL.id).product == expected
+        assert _update(
+            caller,
+            update(product=types_pb2.Product(id=FULL.id, name="Another", season="Fall", attributes={"heel_mm": heel})),
+            update(
+                product=types_pb2.Product(id=FULL.id, attributes={"heel_mm": heel, "material": cotton}),
+                update_mask=FieldMask(paths=["attributes.material", "in_stock"]),
+            ),
+            update(product=types_pb2.Product(id=other.id, year=1999), update_mask=FieldMask()),
+            update(product=types_pb2.Product(id="nobody", name="Nobody")),
+            update(product=types_pb2.Product(id=other.id), update_mask=FieldMask(paths=["article_type"])),
+            update(product=types_pb2.Product(id=other.id), update_mask=FieldMask(paths=["price.units"])),
+            update(product=types_pb2.Product(id="", name="Nobody")),
+            update(product=types_pb2.Product(id=other.id, name=" ")),
+            mask=FieldMask(paths=["name", "usage"]),
+        ) == [
+            ("", updated),
+            ("", updated),
+            ("", unchanged),
+            ("PRODUCT_NOT_FOUND", 0),
+            ("ARTICLE_TYPE_MISSING", 0),
+            ("UPDATE_MASK_INVALID", 0),
+            ("PRODUCT_ID_INVALID", 0),
+            ("LABEL_INVALID", 0),
+        ]
+        expected.name = "Another"
+        expected.attributes["material"].CopyFrom(cotton)
+        for absent in ("usage", "in_stock"):
+            expected.ClearField(absent)
+        assert _get(caller, FULL.id).product == expected
+        kept = caller.search.GetPhotograph(search_pb2.GetPhotographRequest(product_id=FULL.id), timeout=20)
+        assert kept.content == image.content
+        after = caller.search.GetIndex(search_pb2.GetIndexRequest(), timeout=20)
+        assert after.index_version == before.index_version + 2
+        assert after.candidates_version == before.candidates_version
+        with pytest.raises(grpc.RpcError) as error:
+            _update(caller, update(product=other), mask=FieldMask(paths=["colour"]))
+        assert refusal(error.value)[1] == "UPDATE_MASK_INVALID"
+    finally:
+        _delete(caller, FULL.id, other.id)
+
+
 def test_defaults_are_those_of_the_contract(caller: Caller) -> None:
     found = caller.find(product_id=items()[0].id)
     assert len(found.products) == 10

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from services.contract.attributes import OWN_PREFIX, STORED, YEARS, Attribute, Kind
+from services.contract.attributes import BY_NAME, OWN_PREFIX, STORED, YEARS, Attribute, Kind
 from services.contract.errors import InvalidInput, NotFound
 from services.contract.values import Gender, derived_type
 from services.search.catalogue.own_attributes import FORBIDDEN_CATEGORIES, OwnAttributes, validate_attributes
@@ -113,13 +113,34 @@ def with_fields(known: Product, sent: Product, fields: Collection[str]) -> Produ
     Raises:
         InvalidInput: TOO_MANY_ATTRIBUTES, of both together.
     """
-    replaced = {name: getattr(sent, name) for name in fields if not name.startswith(OWN_PREFIX)}
-    own = {name.removeprefix(OWN_PREFIX) for name in fields if name.startswith(OWN_PREFIX)}
-    if own and "attributes" not in replaced:
-        merged = {name: value for name, value in known.attributes.items() if name not in own}
-        merged |= {name: value for name, value in sent.attributes.items() if name in own}
-        replaced["attributes"] = validate_attributes(merged)
-    return replace(known, **replaced)
+    own = sent.attributes
+    return with_values(
+        known,
+        {
+            name: own.get(name.removeprefix(OWN_PREFIX)) if name.startswith(OWN_PREFIX) else getattr(sent, name)
+            for name in fields
+        },
+    )
+
+
+def with_values(known: Product, values: Mapping[str, Any]) -> Product:
+    """Returns a known product with other values of some fields.
+
+    Args:
+        known: the product.
+        values: by name of the field, as `validate_values` returns them.
+
+    Raises:
+        InvalidInput: TOO_MANY_ATTRIBUTES, of old and new ones together.
+    """
+    own = {name.removeprefix(OWN_PREFIX): values[name] for name in values if name.startswith(OWN_PREFIX)}
+    if not own:
+        return replace(known, **values)
+    fields = {name: value for name, value in values.items() if not name.startswith(OWN_PREFIX)}
+    if "attributes" not in fields:
+        merged = {name: value for name, value in {**known.attributes, **own}.items() if value is not None}
+        fields["attributes"] = validate_attributes(merged)
+    return replace(known, **fields)
 
 
 def is_identifier(text: str) -> bool:
@@ -163,15 +184,39 @@ def validate_product(**fields: Any) -> Product:
             names the field.
     """
     validate_product_id(fields["id"])
-    for attribute in STORED:
-        name, value = attribute.name, fields.get(attribute.name)
-        if attribute.required and (value is None or not str(value).strip()):
-            raise _invalid(f"{name.upper()}_MISSING", name, f"The product has no {name}: send one.")
-        if value is not None and attribute.kind in _CHECKS:
-            _CHECKS[attribute.kind](attribute, value)
-        if attribute.kind is Kind.OWN:
-            fields[name] = validate_attributes(value or {})
-    return Product(**fields)
+    return Product(
+        **{**fields, **{each.name: _validated(each, fields.get(each.name)) for each in STORED}},
+    )
+
+
+def validate_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns values of some fields of a product, within the limits of `fashion.v1.Product`.
+
+    Args:
+        values: by name of the field; "attributes.material" is one of the own attributes. None means unknown.
+
+    Raises:
+        InvalidInput: as `validate_product`.
+    """
+    validated = {name: _validated(BY_NAME[name], value) for name, value in values.items() if name in BY_NAME}
+    own = {name: value for name, value in values.items() if name not in BY_NAME}
+    if own:
+        present = {name.removeprefix(OWN_PREFIX): value for name, value in own.items() if value is not None}
+        checked = validate_attributes(present)
+        validated |= {name: checked.get(name.removeprefix(OWN_PREFIX)) for name in own}
+    return validated
+
+
+def _validated(attribute: Attribute, value: Any) -> Any:
+    """Returns the value of an attribute as it is kept."""
+    name = attribute.name
+    if attribute.required and (value is None or not str(value).strip()):
+        raise _invalid(f"{name.upper()}_MISSING", name, f"The product has no {name}: send one.")
+    if attribute.kind is Kind.OWN:
+        return validate_attributes(value or {})
+    if value is not None and attribute.kind in _CHECKS:
+        _CHECKS[attribute.kind](attribute, value)
+    return value
 
 
 def _check_text(attribute: Attribute, text: str) -> None:

@@ -27,10 +27,13 @@ from services.contract.errors import DataLoss, InvalidInput, Overloaded, Unavail
 from services.contract.values import Box, Embedding, Photograph
 from services.search.catalogue.database import (
     CHECKED_COLUMNS,
+    CONTENT_COLUMNS,
+    PRODUCT_COLUMNS,
     UNREADABLE,
     CatalogueUnusable,
     DirectoryLock,
     SqlValue,
+    changed_checksum,
     connect,
     in_transaction,
     mend_indexes,
@@ -74,6 +77,7 @@ _UPSERT = (
     + ", ".join(f"{column} = excluded.{column}" for column in _COLUMNS[1:])
 )
 _ID_LIST = "(SELECT value FROM json_each(?))"
+_CONTENTS = f"SELECT id, {', '.join(CONTENT_COLUMNS)}, length(embedding) FROM products WHERE id IN {_ID_LIST}"
 _REMOVED_UNTIL = "SELECT sha256 FROM removed_photographs WHERE removed_time <= ?"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _SQLITE_FULL = frozenset({sqlite3.SQLITE_FULL})
@@ -159,13 +163,15 @@ class WriteResult:
 
     Attributes:
         outcomes: one per upsert, in their order.
-        changed: the products that were created or updated, as they are stored now; an index must take them over.
+        changed: the products that were created or look different, as they are stored now.
+        updated: the products of which attributes alone changed, as they are stored now.
         deleted: the ids of products that existed and were deleted.
         index_version: after the write; as before if nothing changed.
     """
 
     outcomes: tuple[UpsertOutcome, ...]
     changed: tuple[StoredProduct, ...]
+    updated: tuple[Product, ...]
     deleted: tuple[str, ...]
     index_version: int
 
@@ -378,6 +384,7 @@ class Catalogue:
             after = [_merged(upsert, before.get(upsert.product.id)) for upsert in upserts]
             outcomes = [_outcome(before.get(row.product.id), row) for row in after]
             changed = [i for i, outcome in enumerate(outcomes) if outcome is not UpsertOutcome.UNCHANGED]
+            same = {i for i in changed if _looks_the_same(before.get(ids[i]), after[i])}
             deleted = tuple(product_id for product_id in deletes if product_id in before)
             if changed or deleted:
                 self._commit([upserts[i] for i in changed], [after[i] for i in changed], deleted, before)
@@ -386,10 +393,57 @@ class Catalogue:
                     outcomes[i] = UpsertOutcome.UPDATED
             return WriteResult(
                 outcomes=tuple(outcomes),
-                changed=tuple(after[i] for i in changed),
+                changed=tuple(after[i] for i in changed if i not in same),
+                updated=tuple(after[i].product for i in changed if i in same),
                 deleted=deleted,
-                index_version=int(self._writer.execute("SELECT index_version FROM state").fetchone()[0]),
+                index_version=self._version(),
             )
+
+    def update(self, changes: Sequence[tuple[Product, Product]]) -> int:
+        """Changes attributes of products in one transaction; what they look like stays, and is not even read.
+
+        Args:
+            changes: products as they are stored, and as they are to be; no id twice.
+
+        Returns:
+            The index version after the write; as before if there are no changes.
+
+        Raises:
+            Overloaded: STORAGE_FULL; nothing was written.
+            Unavailable: STORAGE_UNAVAILABLE: the disk takes no writes; nothing was written.
+        """
+        with self._write_lock, self._storage_errors():
+            if changes:
+                in_transaction(self._writer, lambda: self._update(changes))
+            return self._version()
+
+    def _update(self, changes: Sequence[tuple[Product, Product]]) -> None:
+        contents = {
+            row[0]: (row[1:-1], row[-1])
+            for row in self._writer.execute(_CONTENTS, (json.dumps([after.id for _, after in changes]),))
+        }
+        rows: list[tuple[Sequence[SqlValue], int]] = []
+        places: set[int] = set()
+        for before, after in changes:
+            content, embedding_bytes = contents[after.id]
+            old, new = product_values(before), product_values(after)
+            places.update(place for place, value in enumerate(new) if value != old[place])
+            rows.append((new, changed_checksum((*old, *content), (*new, *content), embedding_bytes)))
+        # Only columns that change, since SQLite writes the index of a column that is named, changed or not.
+        columns = [PRODUCT_COLUMNS[place] for place in sorted(places)]
+        # SQLite has no exclusive or.
+        assignments = [f"{column} = ?" for column in columns] + ["checksum = (checksum | ?) - (checksum & ?)"]
+        self._writer.executemany(
+            f"UPDATE products SET {', '.join(assignments)} WHERE id = ?",
+            [(*(new[place] for place in sorted(places)), change, change, new[0]) for new, change in rows],
+        )
+        self._count_write(self._now().astimezone(UTC))
+
+    def _version(self) -> int:
+        return int(self._writer.execute("SELECT index_version FROM state").fetchone()[0])
+
+    def _count_write(self, now: datetime) -> None:
+        self._writer.execute("UPDATE state SET index_version = index_version + 1, update_time = ?", (now.isoformat(),))
 
     @contextmanager
     def _storage_errors(self) -> Iterator[None]:
@@ -441,10 +495,7 @@ class Catalogue:
                 "INSERT OR REPLACE INTO removed_photographs (sha256, removed_time) VALUES (?, ?)",
                 [(sha256, now.isoformat()) for sha256 in self._unreferenced(replaced)],
             )
-            self._writer.execute(
-                "UPDATE state SET index_version = index_version + 1, update_time = ?",
-                (now.isoformat(),),
-            )
+            self._count_write(now)
 
         try:
             with _COMMIT_SECONDS.time():
@@ -586,12 +637,16 @@ def _with_state(product: Product, content: ContentState) -> Product:
 def _outcome(before: StoredProduct | None, after: StoredProduct) -> UpsertOutcome:
     if before is None:
         return UpsertOutcome.CREATED
-    same = (
-        before.product == after.product
-        and before.content == after.content
-        and np.array_equal(before.embedding, after.embedding)
-    )
+    same = before.product == after.product and _looks_the_same(before, after)
     return UpsertOutcome.UNCHANGED if same else UpsertOutcome.UPDATED
+
+
+def _looks_the_same(before: StoredProduct | None, after: StoredProduct) -> bool:
+    return (
+        before is not None
+        and before.content == after.content
+        and (before.embedding is after.embedding or np.array_equal(before.embedding, after.embedding))
+    )
 
 
 def _values(row: StoredProduct) -> tuple[SqlValue, ...]:

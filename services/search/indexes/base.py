@@ -155,16 +155,23 @@ class Index(Protocol):
         """
         ...
 
-    def apply(self, upserts: Sequence[IndexedProduct], deletes: Collection[str], index_version: int) -> None:
+    def apply(
+        self,
+        upserts: Sequence[IndexedProduct],
+        deletes: Collection[str],
+        index_version: int,
+        updates: Sequence[Product] = (),
+    ) -> None:
         """Creates, replaces and deletes products in one step for readers.
 
         Args:
             upserts: whole products, no id twice.
             deletes: ids; an unknown one is no error.
             index_version: the version after this write.
+            updates: products that are known, with other attributes; their embeddings stay as they are.
 
         Raises:
-            ValueError: an embedding has another dtype or shape, or an id comes twice.
+            ValueError: an embedding has another dtype or shape, an id comes twice, or that of an update is unknown.
         """
         ...
 

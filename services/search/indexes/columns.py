@@ -22,6 +22,8 @@ from services.search.indexes.own_columns import OwnColumns
 _MIN_CAPACITY = 256
 # The attributes of `Columns` that hold a value per row in their last axis.
 _ARRAYS: Final = ("_codes", "_years", "_price_units", "_price_nanos", "_available", "_searchable")
+# All that texts and codes are made of.
+_described = attrgetter(*{each.name: None for each in (*LABELLED, *SEARCHED) if each.stored}, "currency", "parent_id")
 _searched = attrgetter("id", *(attribute.name for attribute in SEARCHED))
 
 ScalarT = TypeVar("ScalarT", bound=np.generic)
@@ -138,8 +140,13 @@ class Columns:
 
     def replace(self, row: int, product: Product, searchable: bool) -> None:
         """Replaces a product by another with the same id."""
+        before = self._products[row]
+        self._own.write(row, before.attributes, product.attributes)
+        if _described(before) == _described(product):
+            # Prices and stock change all day, and this is all that they need.
+            self._write_values(row, product, searchable)
+            return
         old_codes = self._codes[:, row].tolist()
-        self._own.write(row, self._products[row].attributes, product.attributes)
         self._write(row, product, searchable)
         # After the new labels were taken: a label that stays keeps its code.
         self._give(old_codes)
@@ -223,9 +230,12 @@ class Columns:
         return count_currencies(_Rows(self, rows).prices(), mask, condition.currency_code)
 
     def _write(self, row: int, product: Product, searchable: bool) -> None:
-        self._products[row] = product
         self._texts[row] = words.searchable(_searched(product))
         self._codes[:, row] = [labels.take(_label(product, name)) for name, labels in self._of_product]
+        self._write_values(row, product, searchable)
+
+    def _write_values(self, row: int, product: Product, searchable: bool) -> None:
+        self._products[row] = product
         self._years[row] = NO_YEAR if product.year is None else product.year
         if product.price is not None:
             self._price_units[row], self._price_nanos[row] = product.price.units, product.price.nanos

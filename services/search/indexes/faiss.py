@@ -123,14 +123,22 @@ class FaissIndex:
                 self._state = state
                 self._index_version = index_version
 
-    def apply(self, upserts: Sequence[IndexedProduct], deletes: Collection[str], index_version: int) -> None:
+    def apply(
+        self,
+        upserts: Sequence[IndexedProduct],
+        deletes: Collection[str],
+        index_version: int,
+        updates: Sequence[Product] = (),
+    ) -> None:
         """See `Index.apply`."""
         self._check(upserts)
-        if len({row.product.id for row in upserts}.union(deletes)) < len(upserts) + len(deletes):
+        ids = [*(row.product.id for row in upserts), *deletes, *(product.id for product in updates)]
+        if len(set(ids)) < len(ids):
             raise ValueError("An id comes twice in one write.")
         with self._write_lock:
             projections = self._state.project(upserts)
             with self._lock.writing():
+                self._state.update(updates)
                 self._state.delete(deletes)
                 self._state.upsert(upserts, projections)
                 self._index_version = index_version
@@ -519,6 +527,21 @@ class _State:
             self.reduced.extend(len(self.columns) - rows_before)
             if projections is not None:
                 self.reduced.write(rows, projections)
+
+    def update(self, products: Sequence[Product]) -> None:
+        """Replaces the attributes of known products, no id twice; embeddings move only where a derived type changes."""
+        moving: list[IndexedProduct] = []
+        for product in products:
+            row = self.columns.row_of(product.id)
+            if row is None:
+                raise ValueError(f"There is no product {product.id} to be updated.")
+            searchable = bool(self.columns.searchable()[row])
+            if searchable and self.columns.product(row).derived_type != product.derived_type:
+                moving.append(IndexedProduct(product, self.embeddings(np.array([row]))[0]))
+            else:
+                self.columns.replace(row, product, searchable)
+        if moving:
+            self.upsert(moving, None)
 
     def _stays(self, row: int, product: IndexedProduct) -> bool:
         """Returns whether a row keeps its position in its shard when its product is replaced."""

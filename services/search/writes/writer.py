@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -12,7 +12,7 @@ from services.contract.embedding import checked_embedding
 from services.contract.errors import DataLoss, FashionError, InvalidInput, Overloaded
 from services.contract.protocols import EmbeddingSpace
 from services.contract.values import Embedding, Photograph
-from services.search.catalogue.products import Product, product_not_found, validate_product_id, with_fields
+from services.search.catalogue.products import Product, product_not_found, validate_product_id, with_fields, with_values
 from services.search.catalogue.store import (
     Catalogue,
     NewContent,
@@ -20,6 +20,7 @@ from services.search.catalogue.store import (
     Upsert,
     UpsertOutcome,
     photograph_missing,
+    product_damaged,
 )
 from services.search.indexes.base import Index, IndexedProduct
 from services.search.writes.photograph_embedder import WriteEmbedder
@@ -48,7 +49,7 @@ class UpsertRow:
 
 @dataclass(frozen=True, slots=True)
 class UpsertReport:
-    """The result of an upsert.
+    """The result of an upsert, or of an update.
 
     Attributes:
         results: one outcome or error per row, in their order.
@@ -57,6 +58,19 @@ class UpsertReport:
 
     results: tuple[UpsertOutcome | FashionError, ...]
     index_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRow:
+    """Some fields of a product.
+
+    Attributes:
+        product_id: as sent.
+        values: the new values as `validate_values` returns them, or the error in them.
+    """
+
+    product_id: str
+    values: Mapping[str, Any] | InvalidInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +83,10 @@ class DeleteReport:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A product before and after a write; None before it was created and after it was deleted."""
+    """A product before and after a write; None before it was created and after it was deleted.
+
+    A write that changes neither what a product looks like nor its kind, such as one of its price, is none.
+    """
 
     before: Product | None
     after: Product | None
@@ -161,6 +178,19 @@ class CatalogueWriter:
         raise Overloaded(
             "Other writes keep changing the same products; try again a little later.", reason="WRITE_CONFLICT"
         )
+
+    async def update_products(self, rows: Sequence[UpdateRow]) -> UpsertReport:
+        """Changes some fields of known products, and nothing of what they look like; a bad row fails alone.
+
+        Args:
+            rows: in the order in which they count.
+
+        Raises:
+            InvalidInput: BATCH_EMPTY, BATCH_TOO_LARGE.
+            Overloaded: QUEUE_FULL; nothing was changed.
+        """
+        self._check_size(len(rows))
+        return await self._lane.run(self._update, rows)
 
     async def delete_products(self, product_ids: Sequence[str]) -> DeleteReport:
         """Deletes products and their photographs; an id may be named twice.
@@ -288,6 +318,35 @@ class CatalogueWriter:
         known = None if fields is None else self._index.product(sent.id)
         return sent if fields is None or known is None else with_fields(known, sent, fields)
 
+    def _update(self, rows: Sequence[UpdateRow]) -> UpsertReport:
+        results: list[UpsertOutcome | FashionError] = []
+        before: dict[str, Product] = {}
+        after: dict[str, Product] = {}
+        names = self._index.attribute_names()
+        for row in rows:
+            if isinstance(row.values, InvalidInput):
+                results.append(row.values)
+                continue
+            known = after.get(row.product_id) or self._index.product(row.product_id)
+            if known is None:
+                damaged = row.product_id in self._catalogue.damaged
+                results.append(product_damaged(row.product_id) if damaged else product_not_found(row.product_id))
+                continue
+            try:
+                product = with_values(known, row.values)
+                names = _with_names_of(product, names)
+            except InvalidInput as error:
+                results.append(error)
+                continue
+            before.setdefault(product.id, known)
+            after[product.id] = product
+            results.append(UpsertOutcome.UNCHANGED if product == known else UpsertOutcome.UPDATED)
+        changes = [(before[product.id], product) for product in after.values() if product != before[product.id]]
+        index_version = self._catalogue.update(changes)
+        if changes:
+            self._take_over(index_version, (), [product for _, product in changes], ())
+        return UpsertReport(tuple(results), index_version)
+
     def _delete(self, product_ids: Sequence[str]) -> DeleteReport:
         results: list[FashionError | None] = []
         wanted: set[str] = set()
@@ -333,20 +392,36 @@ class CatalogueWriter:
         self, upserts: Sequence[Upsert], deletes: set[str] | frozenset[str] = frozenset()
     ) -> tuple[int, Sequence[UpsertOutcome]]:
         result = self._catalogue.write(upserts, deletes)
-        if not result.changed and not result.deleted:
-            return result.index_version, result.outcomes
+        if result.changed or result.updated or result.deleted:
+            self._take_over(result.index_version, result.changed, result.updated, result.deleted)
+        return result.index_version, result.outcomes
+
+    def _take_over(
+        self,
+        index_version: int,
+        changed: Sequence[StoredProduct],
+        updated: Sequence[Product],
+        deleted: Collection[str],
+    ) -> None:
+        """Brings the index up to a version of the catalogue, and tells who follows it."""
+        product = self._index.product
         changes = [
-            *(Change(self._index.product(each.product.id), each.product) for each in result.changed),
-            *(Change(self._index.product(product_id), None) for product_id in result.deleted),
+            *(Change(product(each.product.id), each.product) for each in changed),
+            *(
+                Change(before, each)
+                for each in updated
+                if (before := product(each.id)) is None or _kind(before) != _kind(each)
+            ),
+            *(Change(product(product_id), None) for product_id in deleted),
         ]
         try:
-            self._index.apply([self._indexed(each) for each in result.changed], result.deleted, result.index_version)
+            self._index.apply([self._indexed(each) for each in changed], deleted, index_version, updated)
         except Exception:
             # The write is on disk, so it must be found: rather load the index again than leave it behind.
-            _log.exception("index did not take over a write; it is loaded again", index_version=result.index_version)
+            _log.exception("index did not take over a write; it is loaded again", index_version=index_version)
             self._load()
-        self._on_change(changes)
-        return result.index_version, result.outcomes
+        if changes:
+            self._on_change(changes)
 
     def _indexed(self, stored: StoredProduct) -> IndexedProduct:
         current = stored.content.model_version == self._space.model_version
@@ -407,6 +482,11 @@ def _with_names_of(product: Product, names: frozenset[str]) -> frozenset[str]:
         reason="TOO_MANY_ATTRIBUTES",
         metadata={"field": f"{OWN_PREFIX}{min(new)}", "max_names": str(MAX_ATTRIBUTE_NAMES)},
     )
+
+
+def _kind(product: Product) -> tuple[str, str, str]:
+    """Returns what of a product candidates and the measure of doubt go by, besides what it looks like."""
+    return product.derived_type, product.sub_category, product.family
 
 
 def _duplicate(product_id: str, first: int) -> InvalidInput:

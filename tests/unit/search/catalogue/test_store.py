@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.contract.errors import InvalidInput, Overloaded, Unavailable
+from services.contract.errors import DataLoss, InvalidInput, Overloaded, Unavailable
 from services.contract.values import Box, Embedding, Gender, Photograph
 from services.search.catalogue.database import connect_read_only
 from services.search.catalogue.photographs import PhotographDamaged
@@ -140,18 +140,66 @@ def test_whatever_changes_makes_an_update(tmp_path: Path, changed: Upsert) -> No
         catalogue.write([upsert("a", 1, "x")])
         result = catalogue.write([changed])
         assert (result.outcomes, result.index_version) == ((UPDATED,), 2)
-        (row,) = result.changed
         stored = catalogue.get("a")
         assert stored is not None
-        assert (stored.product, stored.content) == (row.product, row.content) == (changed.product, row.content)
+        assert stored.product == changed.product
+        # Of attributes alone, an index need not know the rest.
+        attributes_alone = changed.product != product("a")
+        assert [each.content for each in result.changed] == ([] if attributes_alone else [stored.content])
+        assert result.updated == ((changed.product,) if attributes_alone else ())
         assert catalogue.write([changed]).outcomes == (UNCHANGED,)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"price": Price("EUR", 12, 990_000_000), "in_stock": False},
+        {"price": None, "name": "Ünder “quotes”", "year": 2020},
+        {"gender": Gender.WOMEN, "article_type": "Tops", "parent_id": "p"},
+        {"attributes": {"material": ("Cotton", "Wool"), "heel_mm": 40.0}},
+    ],
+)
+@pytest.mark.parametrize("region", [None, Box(0.1, 0.25, 0.5, 1)])
+def test_an_update_leaves_a_sound_row_of_the_new_attributes(
+    tmp_path: Path, changes: dict[str, Any], region: Box | None
+) -> None:
+    first = [upsert("a", 1, "x", region, price=Price("EUR", 1), name="Old"), upsert("b", 2)]
+    with Catalogue(tmp_path) as catalogue:
+        catalogue.write(first)
+        before = [each.product for each in first]
+        after = [replace(each, **changes) for each in before]
+        assert catalogue.update(list(zip(before, after, strict=True))) == 2
+        assert catalogue.update([]) == 2
+    with Catalogue(tmp_path) as catalogue:
+        for expected, written in zip(after, first, strict=True):
+            stored = catalogue.get(expected.id)
+            assert stored is not None and written.content is not None
+            assert stored.product == expected
+            assert np.array_equal(stored.embedding, written.content.embedding.values.astype(np.float16))
+            assert stored.content.region == (region if expected.id == "a" else None)
+        assert sum(len(group) for group in catalogue.by_derived_type()) == 2
+        assert not catalogue.damaged
+
+
+@pytest.mark.parametrize("damage", ["embedding = zeroblob(32)", "sub_category = 'Topweas'", "model_version = 'm2'"])
+def test_an_update_does_not_hide_damage(tmp_path: Path, damage: str) -> None:
+    with Catalogue(tmp_path) as catalogue:
+        catalogue.write([upsert("a", 1)])
+        with sqlite3.connect(tmp_path / "catalogue.sqlite3") as connection:
+            connection.execute(f"UPDATE products SET {damage}")
+        connection.close()
+        catalogue.update([(product("a"), product("a", year=2020))])
+        with pytest.raises(DataLoss):
+            catalogue.get("a")
 
 
 def test_attributes_alone_keep_photograph_and_embedding(tmp_path: Path) -> None:
     with Catalogue(tmp_path) as catalogue:
         catalogue.write([upsert("a", 1, "x")])
-        (row,) = catalogue.write([Upsert(product("a", name="New"), None)]).changed
-        assert np.array_equal(row.embedding, embedding(1).values.astype(np.float16))
+        catalogue.write([Upsert(product("a", name="New"), None)])
+        stored = catalogue.get("a")
+        assert stored is not None
+        assert np.array_equal(stored.embedding, embedding(1).values.astype(np.float16))
         kept = catalogue.photograph("a")
         assert kept is not None
         assert kept.content == jpeg("x")

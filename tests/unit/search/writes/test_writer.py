@@ -18,7 +18,7 @@ from services.search.indexes.base import Eligibility
 from services.search.indexes.faiss import FaissIndex
 from services.search.writes.photograph_embedder import WriteEmbedder
 from services.search.writes.reembed import reembed
-from services.search.writes.writer import CatalogueWriter, Change, UpsertRow, WriteLimits
+from services.search.writes.writer import CatalogueWriter, Change, UpdateRow, UpsertRow, WriteLimits
 from tests.support.small_shop import photograph
 
 SIZE = 16
@@ -129,6 +129,65 @@ async def test_a_damaged_product_is_mended_by_the_same_row_or_deleted(shop: Shop
     assert (await shop.writer.delete_products(["b"])).results == (None,)
     assert shop.findable() == {"a"}
     assert not shop.catalogue.damaged
+
+
+async def test_an_update_is_on_disk_and_in_the_index_and_tells_nobody_who_goes_by_looks(shop: Shop) -> None:
+    await shop.writer.upsert_products([row("a", shot(0), name="A", parent_id="p"), row("b", shot(1))])
+    embedded, price = shop.embedder.photographs, Price("EUR", 5)
+    before = shop.index.embedding("a")
+    shop.changes.clear()
+    report = await shop.writer.update_products(
+        [
+            UpdateRow("a", {"price": price, "in_stock": False}),
+            UpdateRow("nobody", {"price": price}),
+            UpdateRow("b", {"year": None}),
+            # The later of two rows counts, and each says what it did.
+            UpdateRow("a", {"price": None, "name": None}),
+            UpdateRow("b", InvalidInput("Wrong.", reason="YEAR_INVALID")),
+        ]
+    )
+    reasons = [each.reason if isinstance(each, FashionError) else each for each in report.results]
+    assert reasons == [UPDATED, "PRODUCT_NOT_FOUND", UNCHANGED, UPDATED, "YEAR_INVALID"]
+    expected = product("a", in_stock=False, parent_id="p")
+    stored = shop.catalogue.get("a")
+    assert stored is not None and stored.product == shop.index.product("a") == expected
+    assert shop.findable() == {"b"}
+    assert np.array_equal(shop.index.embedding("a"), before)  # type: ignore[arg-type]
+    assert (report.index_version, shop.embedder.photographs) == (2, embedded)
+    assert not shop.changes
+    # An upsert that changes as little tells them as little.
+    await shop.writer.upsert_products([row("a", shot(0), parent_id="p")])
+    assert shop.findable() == {"a", "b"}
+    assert (shop.embedder.photographs, shop.changes) == (embedded, [])
+
+
+@pytest.mark.parametrize("values", [{"gender": Gender.WOMEN}, {"sub_category": "Tops"}, {"parent_id": "p"}])
+async def test_an_update_of_the_kind_is_told_and_moves_the_product(shop: Shop, values: dict[str, object]) -> None:
+    await shop.writer.upsert_products([row("a", shot(0)), row("b", shot(1))])
+    shop.changes.clear()
+    await shop.writer.update_products([UpdateRow("a", values)])
+    assert [(each.before, each.after) for each in shop.changes] == [(product("a"), product("a", **values))]
+    assert shop.findable() == {"a", "b"}
+    assert "a" in {each.id for each in shop.index.members(product("a", **values).derived_type).products}
+
+
+async def test_an_update_that_changes_nothing_makes_no_new_version(shop: Shop) -> None:
+    await shop.writer.upsert_products([row("a", shot(0))])
+    rows = [UpdateRow("a", {"price": Price("EUR", 1)}), UpdateRow("a", {"price": None})]
+    report = await shop.writer.update_products(rows)
+    assert report.results == (UPDATED, UPDATED)
+    assert report.index_version == shop.index.facts().index_version == 1
+
+
+async def test_an_update_of_a_damaged_product_says_so(shop: Shop, tmp_path: Path) -> None:
+    await shop.writer.upsert_products([row("a", shot(0))])
+    with sqlite3.connect(tmp_path / "catalogue.sqlite3") as connection:
+        connection.execute("UPDATE products SET sub_category = 'Topweas'")
+    connection.close()
+    await shop.writer.load()
+    (result,) = (await shop.writer.update_products([UpdateRow("a", {"year": 2020})])).results
+    assert isinstance(result, FashionError)
+    assert result.reason == "PRODUCT_DAMAGED"
 
 
 async def test_the_same_row_again_changes_and_embeds_nothing(shop: Shop) -> None:
