@@ -288,6 +288,40 @@ class FindSimilarResponse(_message.Message):
     view: _types_pb2.PhotographView
     def __init__(self, products: _Optional[_Iterable[_Union[SimilarProduct, _Mapping]]] = ..., applied: _Optional[_Union[AppliedSearch, _Mapping]] = ..., classification: _Optional[_Union[_types_pb2.Classification, _Mapping]] = ..., explanation: _Optional[_Union[Explanation, _Mapping]] = ..., confidence: _Optional[float] = ..., view: _Optional[_Union[_types_pb2.PhotographView, _Mapping]] = ...) -> None: ...
 
+class BatchFindSimilarRequest(_message.Message):
+    __slots__ = ("product_ids", "options")
+    PRODUCT_IDS_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    product_ids: _containers.RepeatedScalarFieldContainer[str]
+    options: FindSimilarRequest
+    def __init__(self, product_ids: _Optional[_Iterable[str]] = ..., options: _Optional[_Union[FindSimilarRequest, _Mapping]] = ...) -> None: ...
+
+class BatchFindSimilarResponse(_message.Message):
+    __slots__ = ("lists",)
+    LISTS_FIELD_NUMBER: _ClassVar[int]
+    lists: _containers.RepeatedCompositeFieldContainer[SimilarList]
+    def __init__(self, lists: _Optional[_Iterable[_Union[SimilarList, _Mapping]]] = ...) -> None: ...
+
+class SimilarList(_message.Message):
+    __slots__ = ("product_id", "status", "products", "applied")
+    PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    PRODUCTS_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_FIELD_NUMBER: _ClassVar[int]
+    product_id: str
+    status: _types_pb2.RowStatus
+    products: _containers.RepeatedCompositeFieldContainer[SimilarReference]
+    applied: AppliedSearch
+    def __init__(self, product_id: _Optional[str] = ..., status: _Optional[_Union[_types_pb2.RowStatus, _Mapping]] = ..., products: _Optional[_Iterable[_Union[SimilarReference, _Mapping]]] = ..., applied: _Optional[_Union[AppliedSearch, _Mapping]] = ...) -> None: ...
+
+class SimilarReference(_message.Message):
+    __slots__ = ("product_id", "similarity")
+    PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
+    SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    product_id: str
+    similarity: float
+    def __init__(self, product_id: _Optional[str] = ..., similarity: _Optional[float] = ...) -> None: ...
+
 class DetectGarmentsRequest(_message.Message):
     __slots__ = ("image",)
     IMAGE_FIELD_NUMBER: _ClassVar[int]

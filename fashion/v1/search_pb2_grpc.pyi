@@ -56,6 +56,18 @@ class SearchServiceStub:
     - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
     - UNAVAILABLE: EMBEDDER_UNAVAILABLE, for an image alone; PREFERENCES_UNAVAILABLE, where they are REQUIRED.
     """
+    BatchFindSimilar: _grpc.UnaryUnaryMultiCallable[_search_pb2.BatchFindSimilarRequest, _search_pb2.BatchFindSimilarResponse]
+    """Finds what FindSimilar finds for each of some products of the catalogue, up to 500 at once: for lists that are made in
+    advance, such as each night. Each answer is that of FindSimilar, but names products by their ids alone. Faster than
+    as many calls. Each product stands alone: a bad one spoils only itself. The default deadline is 60 s.
+
+    Possible errors:
+    - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE, BATCH_OPTION_INVALID, and those of FindSimilar for the options.
+      (What is wrong with a product stands in its status: PRODUCT_ID_INVALID, PRODUCT_NOT_FOUND, MODEL_VERSION_MISMATCH,
+      the last two also for a liked or a disliked product.)
+    - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
+    - UNAVAILABLE: PREFERENCES_UNAVAILABLE, where they are REQUIRED.
+    """
     DetectGarments: _grpc.UnaryUnaryMultiCallable[_search_pb2.DetectGarmentsRequest, _search_pb2.DetectGarmentsResponse]
     """Finds the garments in a photograph, so that a page can offer them: the box of each, sent as the image's region, finds
     what is similar to it. A photograph without any gives an empty list.
@@ -192,6 +204,18 @@ class SearchServiceAsyncStub(SearchServiceStub):
     - FAILED_PRECONDITION: MODEL_VERSION_MISMATCH.
     - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
     - UNAVAILABLE: EMBEDDER_UNAVAILABLE, for an image alone; PREFERENCES_UNAVAILABLE, where they are REQUIRED.
+    """
+    BatchFindSimilar: _aio.UnaryUnaryMultiCallable[_search_pb2.BatchFindSimilarRequest, _search_pb2.BatchFindSimilarResponse]  # type: ignore[assignment]
+    """Finds what FindSimilar finds for each of some products of the catalogue, up to 500 at once: for lists that are made in
+    advance, such as each night. Each answer is that of FindSimilar, but names products by their ids alone. Faster than
+    as many calls. Each product stands alone: a bad one spoils only itself. The default deadline is 60 s.
+
+    Possible errors:
+    - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE, BATCH_OPTION_INVALID, and those of FindSimilar for the options.
+      (What is wrong with a product stands in its status: PRODUCT_ID_INVALID, PRODUCT_NOT_FOUND, MODEL_VERSION_MISMATCH,
+      the last two also for a liked or a disliked product.)
+    - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
+    - UNAVAILABLE: PREFERENCES_UNAVAILABLE, where they are REQUIRED.
     """
     DetectGarments: _aio.UnaryUnaryMultiCallable[_search_pb2.DetectGarmentsRequest, _search_pb2.DetectGarmentsResponse]  # type: ignore[assignment]
     """Finds the garments in a photograph, so that a page can offer them: the box of each, sent as the image's region, finds
@@ -332,6 +356,24 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         - FAILED_PRECONDITION: MODEL_VERSION_MISMATCH.
         - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
         - UNAVAILABLE: EMBEDDER_UNAVAILABLE, for an image alone; PREFERENCES_UNAVAILABLE, where they are REQUIRED.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchFindSimilar(
+        self,
+        request: _search_pb2.BatchFindSimilarRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_search_pb2.BatchFindSimilarResponse, _abc.Awaitable[_search_pb2.BatchFindSimilarResponse]]:
+        """Finds what FindSimilar finds for each of some products of the catalogue, up to 500 at once: for lists that are made in
+        advance, such as each night. Each answer is that of FindSimilar, but names products by their ids alone. Faster than
+        as many calls. Each product stands alone: a bad one spoils only itself. The default deadline is 60 s.
+
+        Possible errors:
+        - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE, BATCH_OPTION_INVALID, and those of FindSimilar for the options.
+          (What is wrong with a product stands in its status: PRODUCT_ID_INVALID, PRODUCT_NOT_FOUND, MODEL_VERSION_MISMATCH,
+          the last two also for a liked or a disliked product.)
+        - RESOURCE_EXHAUSTED: QUEUE_FULL; try again later.
+        - UNAVAILABLE: PREFERENCES_UNAVAILABLE, where they are REQUIRED.
         """
 
     @_abc_1.abstractmethod

@@ -92,6 +92,19 @@ class SearchClient(SearchCalls):
         request = search_pb2.DeleteProductsRequest(product_ids=product_ids)
         return await self._write(self._methods.DeleteProducts, request)
 
+    async def batch_find_similar(
+        self, product_ids: Sequence[str], options: search_pb2.FindSimilarRequest | None = None
+    ) -> search_pb2.BatchFindSimilarResponse:
+        """Finds similar products for each of up to 500 products; each has a status.
+
+        Raises:
+            FashionError: as SearchService.BatchFindSimilar documents.
+        """
+        request = search_pb2.BatchFindSimilarRequest(product_ids=product_ids, options=options)
+        response: search_pb2.BatchFindSimilarResponse
+        response = await self._send(self._methods.BatchFindSimilar, request, self._timeouts.write_s)
+        return response
+
     async def get_index(self) -> search_pb2.GetIndexResponse:
         """Returns facts about the index.
 

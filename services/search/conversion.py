@@ -162,26 +162,48 @@ def similar_request_from_proto(message: search_pb2.FindSimilarRequest) -> Simila
 
 def similar_answer_to_proto(answer: SimilarAnswer) -> search_pb2.FindSimilarResponse:
     """Packs similar products."""
-    result = answer.result
     return search_pb2.FindSimilarResponse(
-        products=_hits_to_proto(result.hits),
-        applied=search_pb2.AppliedSearch(
-            scope=_SCOPES_TO_PROTO[answer.scope],
-            derived_types=answer.derived_types,
-            excluded_colours=result.excluded_colours,
-            eligible_count=result.eligible_count,
-            model_version=answer.model_version,
-            index_version=result.index_version,
-            degraded=[_DEGRADED_TO_PROTO[reason] for reason in answer.degraded],
-            below_min_similarity=answer.below_min_similarity,
-            other_currencies=currencies_to_proto(result.other_currencies),
-        ),
+        products=_hits_to_proto(answer.result.hits),
+        applied=_applied_to_proto(answer),
         classification=(
             None if answer.classification is None else conversion.classification_to_proto(answer.classification)
         ),
         explanation=None if answer.explanation is None else _explanation_to_proto(answer.explanation),
         confidence=None if answer.classification is None else answer.classification.confidence,
         view=conversion.view_to_proto(answer.view),
+    )
+
+
+def similar_lists_to_proto(
+    product_ids: Sequence[str], answers: Sequence[SimilarAnswer | FashionError]
+) -> search_pb2.BatchFindSimilarResponse:
+    """Packs the similar products of some products, by their ids alone."""
+    response = search_pb2.BatchFindSimilarResponse()
+    for product_id, answer in zip(product_ids, answers, strict=True):
+        if isinstance(answer, FashionError):
+            response.lists.add(product_id=product_id, status=conversion.row_error_to_proto(answer))
+            continue
+        response.lists.add(
+            product_id=product_id,
+            status=conversion.row_error_to_proto(None),
+            products=[{"product_id": hit.product.id, "similarity": hit.similarity} for hit in answer.result.hits],
+            applied=_applied_to_proto(answer),
+        )
+    return response
+
+
+def _applied_to_proto(answer: SimilarAnswer) -> search_pb2.AppliedSearch:
+    result = answer.result
+    return search_pb2.AppliedSearch(
+        scope=_SCOPES_TO_PROTO[answer.scope],
+        derived_types=answer.derived_types,
+        excluded_colours=result.excluded_colours,
+        eligible_count=result.eligible_count,
+        model_version=answer.model_version,
+        index_version=result.index_version,
+        degraded=[_DEGRADED_TO_PROTO[reason] for reason in answer.degraded],
+        below_min_similarity=answer.below_min_similarity,
+        other_currencies=currencies_to_proto(result.other_currencies),
     )
 
 

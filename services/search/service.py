@@ -24,6 +24,7 @@ from services.search.filters.order import Order, place_of
 from services.search.filters.paging import DEFAULT_PAGE_SIZE, check_page_size, last_place, next_page_token
 from services.search.indexes.base import Index, IndexFacts
 from services.search.preferences import PreferenceStore, validate_user_id
+from services.search.query.batch import batch_find_similar
 from services.search.query.find_similar import SimilarAnswer, SimilarFinder
 from services.search.query.request import SimilarRequest
 from services.search.writes.writer import CatalogueWriter, DeleteReport, UpdateRow, UpsertReport, UpsertRow
@@ -119,6 +120,12 @@ class LocalSearch:
     async def find_similar(self, request: SimilarRequest) -> SimilarAnswer:
         """Finds similar products; see `SimilarFinder.find_similar`."""
         return await self._finder.find_similar(request)
+
+    async def batch_find_similar(
+        self, product_ids: Sequence[str], request: SimilarRequest
+    ) -> list[SimilarAnswer | FashionError]:
+        """Finds similar products for each of some products; see `services.search.query.batch`."""
+        return await batch_find_similar(self._finder, product_ids, request)
 
     async def detect_garments(self, photograph: Photograph) -> tuple[Garment, ...]:
         """Finds the garments in a photograph; see `Embedder.detect_garments`."""

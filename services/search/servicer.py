@@ -18,7 +18,7 @@ SEARCH: Final = GrpcService(
     name=search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name,
     not_ready_reason="INDEX_NOT_READY",
     add_to_server=search_pb2_grpc.add_SearchServiceServicer_to_server,
-    writes=frozenset({"UpsertProducts", "UpdateProducts", "DeleteProducts"}),
+    writes=frozenset({"UpsertProducts", "UpdateProducts", "DeleteProducts", "BatchFindSimilar"}),
 )
 
 # The name under which health tells whether the disliked colours can be read. Search answers without them too.
@@ -44,6 +44,16 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         return conversion.similar_answer_to_proto(
             await self._search.find_similar(conversion.similar_request_from_proto(request))
         )
+
+    async def BatchFindSimilar(  # noqa: N802
+        self, request: search_pb2.BatchFindSimilarRequest, context: _Context
+    ) -> search_pb2.BatchFindSimilarResponse:
+        """Finds the products most similar to each of some products."""
+        product_ids = tuple(request.product_ids)
+        answers = await self._search.batch_find_similar(
+            product_ids, conversion.similar_request_from_proto(request.options)
+        )
+        return conversion.similar_lists_to_proto(product_ids, answers)
 
     async def DetectGarments(  # noqa: N802
         self, request: search_pb2.DetectGarmentsRequest, context: _Context

@@ -1,6 +1,6 @@
 """The Protocol of an index over the catalogue, and its values."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -60,6 +60,15 @@ class Eligibility:
     include_out_of_stock: bool = False
     excluded_families: Collection[str] = ()
     collapse: Collapse = Collapse.NONE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Search:
+    """The arguments of `Index.search`."""
+
+    query: NDArray[np.float32]
+    k: int
+    eligibility: Eligibility
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +195,16 @@ class Index(Protocol):
         Raises:
             InvalidInput: FILTER_VALUE_UNKNOWN, YEAR_RANGE_INVALID, TOO_MANY_FILTER_VALUES or WORDS_TOO_LONG, by the
                 filter.
+        """
+        ...
+
+    def search_many(self, searches: Iterable[Search]) -> Iterator[IndexAnswer]:
+        """Yields the answers that `search` would give, in order, faster than as many calls.
+
+        Each answer is of a snapshot of its own. Searches are taken as they are needed, some in advance.
+
+        Raises:
+            InvalidInput: as `search`.
         """
         ...
 

@@ -193,6 +193,13 @@ class Columns:
         Raises:
             InvalidInput: see `filters.evaluate`.
         """
+        mask, excluded_colours = self.passing(eligibility, rows)
+        return self.without_excluded(mask, eligibility, rows), excluded_colours
+
+    def passing(
+        self, eligibility: Eligibility, rows: NDArray[np.int64] | slice
+    ) -> tuple[NDArray[np.bool_], frozenset[str]]:
+        """Returns the same as `eligible`, but for the excluded products and families."""
         some = _Rows(self, rows)
         mask = filters.evaluate(eligibility.filter, some)
         mask &= self.searchable()[rows]
@@ -202,15 +209,21 @@ class Columns:
         if eligibility.disliked_colours:
             excluded_colours = colours.expand(eligibility.disliked_colours, self.labels(BASE_COLOUR).keys())
             mask &= ~filters.has_label(some, BASE_COLOUR, excluded_colours)
+        return mask, excluded_colours
+
+    def without_excluded(
+        self, mask: NDArray[np.bool_], eligibility: Eligibility, rows: NDArray[np.int64] | slice
+    ) -> NDArray[np.bool_]:
+        """Returns a mask from `passing`, bool, shape (n,), without the excluded products and families."""
         excluded = [row for product_id in eligibility.excluded_ids if (row := self.row_of(product_id)) is not None]
         families = [code for name in eligibility.excluded_families if (code := self.family_code(name)) is not None]
         if families:
-            mask &= ~self.of_families(families)[self.families()[rows]]
+            mask = mask & ~self.of_families(families)[self.families()[rows]]
         if excluded:
             left = np.ones(len(self), dtype=np.bool_)
             left[excluded] = False
-            mask &= left[rows]
-        return mask, excluded_colours
+            mask = mask & left[rows]
+        return mask
 
     def other_currencies(self, eligibility: Eligibility, rows: NDArray[np.int64] | slice) -> dict[str, int]:
         """Counts the products that a search leaves out for the currency of their price alone.

@@ -2,10 +2,11 @@
 
 import math
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import nsmallest
+from itertools import islice
 
 import faiss
 import numpy as np
@@ -25,8 +26,10 @@ from services.search.indexes.base import (
     IndexedProduct,
     IndexFacts,
     ProductPage,
+    Search,
     TypeMembers,
 )
+from services.search.indexes.batch import BatchBounds, Bounds
 from services.search.indexes.columns import Columns
 from services.search.indexes.locking import ReadersWriterLock
 from services.search.indexes.reduction_file import ReductionFile
@@ -45,6 +48,10 @@ _GROWTH = 2
 # this many times as many products where the first do not suffice.
 _MIN_REDUCTION = 16
 _WIDENING = 4
+# A batch of fewer searches is not worth the copy of the reduced index.
+_MIN_BATCH = 16
+# Searches whose bounds are computed together: a matrix product of fewer is slower per search, one of more no faster.
+_MAX_BATCH = 128
 # Threads that project the catalogue.
 _PROJECTION_THREADS = 2
 
@@ -150,6 +157,30 @@ class FaissIndex:
 
     def search(self, query: NDArray[np.float32], k: int, eligibility: Eligibility) -> IndexAnswer:
         """See `Index.search`; a similarity is the float64 inner product with the stored embedding, in [-1, 1]."""
+        return self._search(Search(query, k, eligibility))
+
+    def search_many(self, searches: Iterable[Search]) -> Iterator[IndexAnswer]:
+        """See `Index.search_many`; takes up to 128 searches in advance, whose bounds are one matrix product."""
+        batch = _Batch()
+        remaining = iter(searches)
+        while group := list(islice(remaining, _MAX_BATCH)):
+            whole = [each.query for each in group if each.eligibility.derived_types is None]
+            if len(whole) >= _MIN_BATCH:
+                self._refresh(batch)
+            bounds = iter(batch.bounds.of(np.stack(whole)) if whole and batch.bounds is not None else ())
+            for each in group:
+                yield self._search(each, batch, next(bounds, None) if each.eligibility.derived_types is None else None)
+
+    def _refresh(self, batch: "_Batch") -> None:
+        """Makes a batch one of the present snapshot."""
+        with self._lock.reading():
+            if not batch.holds(self._state, self._index_version):
+                batch.state, batch.reduced, batch.index_version = self._state, self._state.reduced, self._index_version
+                batch.bounds = None if batch.reduced is None else BatchBounds(batch.reduced)
+                batch.passing = None
+
+    def _search(self, search: Search, batch: "_Batch | None" = None, bounds: Bounds | None = None) -> IndexAnswer:
+        query, k, eligibility = search.query, search.k, search.eligibility
         if query.shape != (self._dimension,) or not np.isfinite(query).all():
             raise ValueError(f"The query must be {self._dimension} finite numbers.")
         if k < 1:
@@ -159,8 +190,10 @@ class FaissIndex:
         faiss.omp_set_num_threads(self._settings.threads)
         with self._lock.reading():
             state = self._state
+            if batch is not None and not batch.holds(state, self._index_version):
+                batch, bounds = None, None
             if eligibility.derived_types is None:
-                field = self._everywhere(state, query, eligibility)
+                field = self._everywhere(state, query, eligibility, batch, bounds)
             else:
                 field = self._within(state, query, eligibility, eligibility.derived_types)
             if eligibility.collapse is Collapse.VARIANTS and state.columns.has_variants:
@@ -272,15 +305,25 @@ class FaissIndex:
 
         return _Field(contenders, members, mask, excluded_colours)
 
-    def _everywhere(self, state: "_State", query: NDArray[np.float32], eligibility: Eligibility) -> "_Field":
+    def _everywhere(
+        self,
+        state: "_State",
+        query: NDArray[np.float32],
+        eligibility: Eligibility,
+        batch: "_Batch | None",
+        bounds: Bounds | None,
+    ) -> "_Field":
         """Compares every eligible product, or if there are many, those that the reduced index chooses."""
-        mask, excluded_colours = state.columns.eligible(eligibility, slice(None))
+        if batch is None:
+            mask, excluded_colours = state.columns.eligible(eligibility, slice(None))
+        else:
+            mask, excluded_colours = batch.eligible(state.columns, eligibility)
 
         def contenders(k: int, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
             count = int(np.count_nonzero(mask))
             chosen = None
             if count > self._settings.exact_limit and state.reduced is not None:
-                chosen = self._chosen(state, state.reduced, query, k, mask)
+                chosen = self._chosen(state, bounds or _Reduced(state.reduced, query), query, k, mask)
             if chosen is not None:
                 searches = [_ShardSearch(chosen, query, np.ones(len(chosen), dtype=np.bool_))]
             else:
@@ -291,7 +334,12 @@ class FaissIndex:
         return _Field(contenders, slice(None), mask, excluded_colours)
 
     def _chosen(
-        self, state: "_State", reduced: ReducedIndex, query: NDArray[np.float32], k: int, mask: NDArray[np.bool_]
+        self,
+        state: "_State",
+        bounds: "Bounds | _Reduced",
+        query: NDArray[np.float32],
+        k: int,
+        mask: NDArray[np.bool_],
     ) -> Shard | None:
         """Returns products among which the `k` nearest certainly are, with all equals; None where that takes too many.
 
@@ -299,14 +347,15 @@ class FaissIndex:
         """
         wanted = max(self._settings.min_candidates, self._settings.candidates_per_hit * k)
         while wanted <= np.count_nonzero(mask) // _MIN_REDUCTION:
-            rows, bound = reduced.nearest(query, wanted, mask)
+            rows, bound = bounds.nearest(wanted, mask)
             chosen = Shard(self._dimension)
             chosen.append(rows, state.embeddings(rows))
             # FAISS reads float16 as it is; NumPy would convert it first, which takes four times as long.
             similarities, _ = chosen.embeddings.nearest(query, k, np.ones(len(chosen), dtype=np.bool_))
-            if float(similarities[-1]) - self._rounding > bound:
+            floor = float(similarities[-1]) - self._rounding
+            if floor > bound:
                 return chosen
-            wanted *= _WIDENING
+            wanted = bounds.more_than(wanted, floor, mask)
         return None
 
     def _contenders(self, searches: Sequence["_ShardSearch"], k: int) -> NDArray[np.int64]:
@@ -406,6 +455,46 @@ def _rank(hit: Hit) -> tuple[float, str]:
     return -hit.similarity, hit.product.id
 
 
+class _Batch:
+    """What the searches of a batch have in common, for as long as the snapshot stays the same."""
+
+    def __init__(self) -> None:
+        self.state: _State | None = None
+        self.reduced: ReducedIndex | None = None
+        self.index_version = -1
+        self.bounds: BatchBounds | None = None
+        # The last arguments of `Columns.passing`, and what it returned.
+        self.passing: tuple[Eligibility, tuple[NDArray[np.bool_], frozenset[str]]] | None = None
+
+    def holds(self, state: "_State", index_version: int) -> bool:
+        """Returns whether the batch is one of this snapshot."""
+        return self.state is state and self.reduced is state.reduced and self.index_version == index_version
+
+    def eligible(self, columns: Columns, eligibility: Eligibility) -> tuple[NDArray[np.bool_], frozenset[str]]:
+        """See `Columns.eligible`, for all rows."""
+        common = replace(eligibility, excluded_ids=(), excluded_families=())
+        if self.passing is None or self.passing[0] != common:
+            self.passing = common, columns.passing(common, slice(None))
+        mask, excluded_colours = self.passing[1]
+        return columns.without_excluded(mask, eligibility, slice(None)), excluded_colours
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Reduced:
+    """The reduced index, for one query."""
+
+    reduced: ReducedIndex
+    query: NDArray[np.float32]
+
+    def nearest(self, k: int, eligible: NDArray[np.bool_]) -> tuple[NDArray[np.int64], float]:
+        """See `ReducedIndex.nearest`."""
+        return self.reduced.nearest(self.query, k, eligible)
+
+    def more_than(self, k: int, floor: float, eligible: NDArray[np.bool_]) -> int:
+        """See `Bounds.more_than`."""
+        return k * _WIDENING
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Field:
     """The products that a search is about.
@@ -468,12 +557,13 @@ class _State:
     def embeddings(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
         """Copies the embeddings of rows that have one; float16, shape (n, dimension)."""
         copied = np.empty((len(rows), self._dimension), dtype=np.float16)
-        by_type: dict[str, list[tuple[int, int]]] = {}
-        for place, row in enumerate(rows.tolist()):
-            by_type.setdefault(self.columns.product(row).derived_type, []).append((place, self._positions[row]))
-        for label, pairs in by_type.items():
-            places, positions = zip(*pairs, strict=True)
-            copied[list(places)] = self.shards[label].embeddings.rows()[list(positions)]
+        positions = np.fromiter(map(self._positions.__getitem__, rows.tolist()), dtype=np.int64, count=len(rows))
+        codes = self.columns.codes(DERIVED_TYPE)[rows]
+        by_code = np.argsort(codes, kind="stable")
+        for places in np.split(by_code, np.flatnonzero(np.diff(codes[by_code])) + 1 if len(rows) else []):
+            if len(places):
+                label = self.columns.product(int(rows[places[0]])).derived_type
+                copied[places] = self.shards[label].embeddings.rows()[positions[places]]
         return copied
 
     def delete(self, product_ids: Iterable[str]) -> None:

@@ -184,6 +184,29 @@ class ReducedIndex:
         vectors[:, self._components] = np.sqrt(np.maximum(_MAX_SQUARED_NORM - squares, 0.0))
         self._index.rows()[rows] = vectors
 
+    def rows(self) -> NDArray[np.float16]:
+        """Returns a view of the rows: float16, shape (n, m); valid until a row is added or removed."""
+        return self._index.rows()
+
+    def upper_bounds(self, queries: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns upper bounds of the similarities of queries with products.
+
+        Args:
+            queries: float32, shape (l, dimension), L2-normalised rows.
+            rows: from `rows`, as float32, shape (n, m).
+
+        Returns:
+            float32, shape (l, n).
+        """
+        reduced_queries = np.zeros((len(queries), self._dimension), dtype=np.float32)
+        projections = queries @ self.reduction.basis
+        reduced_queries[:, : self._components] = projections
+        left_out = np.square(queries).sum(axis=1) - np.square(projections).sum(axis=1)
+        reduced_queries[:, self._components] = np.sqrt(np.maximum(left_out, 0.0))
+        bounds: NDArray[np.float32] = reduced_queries @ rows.T
+        bounds += np.float32(_BOUND_ROUNDING)
+        return bounds
+
     def move(self, moves: Sequence[tuple[int, int]], length: int) -> None:
         """Moves rows as `Columns.remove` did, then removes all from `length` on."""
         vectors = self._index.rows()

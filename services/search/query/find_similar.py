@@ -136,13 +136,16 @@ class SimilarFinder:
             Unavailable: EMBEDDER_UNAVAILABLE, for a photograph; PREFERENCES_UNAVAILABLE, if they are required.
         """
         request.check()
+        await self.check_scope(request)
+        return await SimilarQuery(self, request).answer()
+
+    async def check_scope(self, request: SimilarRequest) -> None:
+        """Refuses derived types that no product has, before anything is embedded in vain."""
         if request.effective_scope is Scope.DERIVED_TYPES:
-            # Before anything is embedded in vain.
             await self.workers.run(self.inventory.require_derived_types, request.derived_types)
-        return await _Query(self, request).answer()
 
 
-class _Query:
+class SimilarQuery:
     """One query: what is known about it so far, and the steps that add to that."""
 
     def __init__(self, finder: SimilarFinder, request: SimilarRequest) -> None:
@@ -164,7 +167,7 @@ class _Query:
         decides where to search.
         """
         request, finder = self._request, self._finder
-        reading = asyncio.create_task(self._read_dislikes()) if request.user_id else None
+        reading = asyncio.create_task(self.read_dislikes()) if request.user_id else None
         classifying: asyncio.Task[None] | None = None
         try:
             await self._embed()
@@ -183,12 +186,18 @@ class _Query:
         finally:
             await _end(reading, classifying)
         self._count(result)
-        similar = self._similar_enough(result.hits)
+        return self.answered(eligibility, result, hits_before)
+
+    def answered(
+        self, eligibility: Eligibility, result: IndexAnswer, hits_before: tuple[Hit, ...] = ()
+    ) -> SimilarAnswer:
+        """Returns the answer of this query to what the index found."""
+        request, similar = self._request, self._similar_enough(result.hits)
         return SimilarAnswer(
             result=replace(result, hits=similar),
             scope=self._scope,
             derived_types=tuple(sorted(eligibility.derived_types or ())),
-            model_version=finder.inventory.model_version,
+            model_version=self._finder.inventory.model_version,
             classification=self._classification,
             degraded=tuple(reason for reason in Degraded if reason in self._degraded),
             explanation=Explanation(self._watch.timings(), hits_before) if request.explain else None,
@@ -204,7 +213,14 @@ class _Query:
         for reason in self._degraded:
             _DEGRADED.labels(reason.value).inc()
 
-    async def _read_dislikes(self) -> None:
+    def of_product(self, product_id: str) -> "SimilarQuery":
+        """Returns the same query for a product of the catalogue, with the dislikes that this one has read."""
+        query = SimilarQuery(self._finder, replace(self._request, query=product_id))
+        query._subject, query._colours, query._degraded = product_id, self._colours, set(self._degraded)
+        return query
+
+    async def read_dislikes(self) -> None:
+        """Reads which colours the user dislikes."""
         try:
             with self._watch.timed(Step.READ_DISLIKES):
                 self._colours = await self._finder.preferences.disliked_colours(self._request.user_id)
@@ -258,27 +274,33 @@ class _Query:
     # From here on the methods run in the workers, because the index may be locked by a write.
 
     def _search(self) -> tuple[NDArray[np.float32], Eligibility, IndexAnswer]:
-        request, inventory, classifier = self._request, self._finder.inventory, self._finder.immediate_classifier
+        classifier = self._finder.immediate_classifier
         if classifier is not None and isinstance(self._subject, Embedding):
             with self._classification_step():
                 self._classification = classifier.classify_now(self._subject, self._finder.classifier_use.top_k)
         self._recognise()
         with self._watch.timed(Step.SEARCH):
-            own_ids = (self._subject,) if isinstance(self._subject, str) else ()
-            families: tuple[str, ...] = ()
-            if isinstance(self._subject, str) and request.eligibility.collapse is Collapse.VARIANTS:
-                families = (inventory.product(self._subject).family,)
-            eligibility = replace(
-                request.eligibility,
-                excluded_families=families,
-                derived_types=self._derived_types(),
-                disliked_colours=self._colours,
-                excluded_ids=frozenset(own_ids).union(
-                    request.liked_ids, request.disliked_ids, request.eligibility.excluded_ids
-                ),
-            )
-            direction = inventory.direction(self._subject, request.liked_ids, request.disliked_ids)
-            return direction, eligibility, inventory.index.search(direction, request.top_k, eligibility)
+            direction, eligibility = self.prepared()
+            result = self._finder.inventory.index.search(direction, self._request.top_k, eligibility)
+            return direction, eligibility, result
+
+    def prepared(self) -> tuple[NDArray[np.float32], Eligibility]:
+        """Returns where to look, float32, shape (dimension,), L2 norm 1, and for which products."""
+        request, inventory = self._request, self._finder.inventory
+        own_ids = (self._subject,) if isinstance(self._subject, str) else ()
+        families: tuple[str, ...] = ()
+        if isinstance(self._subject, str) and request.eligibility.collapse is Collapse.VARIANTS:
+            families = (inventory.product(self._subject).family,)
+        eligibility = replace(
+            request.eligibility,
+            excluded_families=families,
+            derived_types=self._derived_types(),
+            disliked_colours=self._colours,
+            excluded_ids=frozenset(own_ids).union(
+                request.liked_ids, request.disliked_ids, request.eligibility.excluded_ids
+            ),
+        )
+        return inventory.direction(self._subject, request.liked_ids, request.disliked_ids), eligibility
 
     @property
     def _undecided(self) -> bool:

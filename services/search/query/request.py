@@ -72,6 +72,16 @@ class SimilarRequest:
         """Refuses whatever can be refused without the catalogue, before anything is embedded in vain.
 
         Raises:
+            InvalidInput: those of `check_options`, and PRODUCT_ID_INVALID for the product of the query.
+        """
+        self.check_options()
+        if isinstance(self.query, str):
+            validate_product_id(self.query, "product_id")
+
+    def check_options(self) -> None:
+        """Refuses what can be refused without the catalogue, but for the query itself.
+
+        Raises:
             InvalidInput: SCOPE_INVALID, QUERY_MISSING, TOP_K_OUT_OF_RANGE, MIN_SIMILARITY_OUT_OF_RANGE,
                 TOO_MANY_PRODUCTS, PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, USER_ID_INVALID.
         """
@@ -115,7 +125,5 @@ class SimilarRequest:
                 "The request names a product twice in liked_product_ids and disliked_product_ids.",
                 reason="PRODUCT_ID_DUPLICATE",
             )
-        if isinstance(self.query, str):
-            validate_product_id(self.query, "product_id")
         if self.user_id:
             validate_user_id(self.user_id)

@@ -1,0 +1,41 @@
+"""Bounds for many queries at once: one matrix product over the reduced index instead of a search of it for each."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.search.indexes.shards import ReducedIndex
+
+
+class Bounds:
+    """Upper bounds of the similarity of one query with each product: float32, shape (n,)."""
+
+    def __init__(self, bounds: NDArray[np.float32]) -> None:
+        self._bounds = bounds
+
+    def nearest(self, k: int, eligible: NDArray[np.bool_]) -> tuple[NDArray[np.int64], float]:
+        """See `ReducedIndex.nearest`."""
+        bounds = np.where(eligible, self._bounds, np.float32(-np.inf))
+        rows = np.argpartition(bounds, len(bounds) - k)[len(bounds) - k :]
+        # The first is the least.
+        return rows, float(bounds[rows[0]])
+
+    def more_than(self, k: int, floor: float, eligible: NDArray[np.bool_]) -> int:
+        """Returns how many products to compare where `k` are too few to find all of a similarity of `floor`."""
+        return int(np.count_nonzero(eligible & (self._bounds >= floor))) + 1
+
+
+class BatchBounds:
+    """The bounds of a reduced index, for queries in groups; a copy, so that writes may go on meanwhile."""
+
+    def __init__(self, reduced: ReducedIndex) -> None:
+        """Copies the index, which must not change during this call."""
+        self._reduced = reduced
+        self._copy: NDArray[np.float16] = reduced.rows().copy()
+        self._vectors: NDArray[np.float32] | None = None
+
+    def of(self, queries: NDArray[np.float32]) -> list[Bounds]:
+        """Returns the bounds of some queries: float32, shape (m, dimension), of norm 1."""
+        if self._vectors is None:
+            self._vectors = self._copy.astype(np.float32)
+            self._copy = self._copy[:0]
+        return [Bounds(each) for each in self._reduced.upper_bounds(queries, self._vectors)]
