@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,7 +12,7 @@ from offline.similar_lists import SimilarList
 from services.contract.attributes import STORED, Kind
 from services.contract.errors import DeadlineExceeded, ModelMismatch, NotFound, Overloaded, Unavailable
 from services.search.catalogue.products import Price
-from services.serving.conversion import gender_from_proto
+from services.serving.conversion import gender_from_proto, row_error_from_proto
 
 if TYPE_CHECKING:
     from services.clients.search import SearchClient
@@ -36,22 +37,32 @@ async def pages(client: "SearchClient") -> AsyncIterator[search_pb2.ListProducts
             return
 
 
-async def similar_list(
-    client: "SearchClient", product_id: str, top_k: int, *, include_out_of_stock: bool = False
-) -> SimilarList | None:
-    """Returns what FindSimilar answers for a product.
+async def id_batches(client: "SearchClient", size: int) -> AsyncIterator[list[str]]:
+    """Yields the ids of all products in order, so many at once."""
+    async for page in pages(client):
+        ids = [product.id for product in page.products]
+        for start in range(0, len(ids), size):
+            yield ids[start : start + size]
+
+
+async def similar_lists(
+    client: "SearchClient", product_ids: Sequence[str], options: search_pb2.FindSimilarRequest
+) -> list[SimilarList | None]:
+    """Returns what FindSimilar answers for each of up to 500 products.
 
     Returns:
-        None where there is no answer: the product was deleted meanwhile, or its embedding is of another model.
+        In their order; None where there is no answer: the product was deleted meanwhile, or its embedding is of another
+        model.
     """
-    request = search_pb2.FindSimilarRequest(
-        product_id=product_id, top_k=top_k, include_out_of_stock=include_out_of_stock
-    )
-    try:
-        answer = await again(lambda: client.find_similar(request))
-    except (NotFound, ModelMismatch):
-        return None
-    return SimilarList(product_id, tuple((each.product.id, each.similarity) for each in answer.products))
+    answer = await again(lambda: client.batch_find_similar(product_ids, options))
+    lists: list[SimilarList | None] = []
+    for each in answer.lists:
+        error = row_error_from_proto(each.status)
+        if error is not None and not isinstance(error, NotFound | ModelMismatch):
+            raise error
+        hits = tuple((one.product_id, one.similarity) for one in each.products)
+        lists.append(SimilarList(each.product_id, hits) if error is None else None)
+    return lists
 
 
 async def photograph(client: "SearchClient", product: types_pb2.Product) -> search_pb2.GetPhotographResponse | None:
@@ -99,6 +110,25 @@ async def map_in_order(
         return list(await asyncio.gather(*tasks))
     finally:
         for task in tasks:
+            task.cancel()
+
+
+async def in_turn(
+    work: Callable[[Value], Awaitable[Result]], values: AsyncIterator[Value], at_once: int
+) -> AsyncIterator[tuple[Value, Result]]:
+    """Yields values with the results of `work`, in their order, with this many under way at once."""
+    under_way: deque[tuple[Value, asyncio.Future[Result]]] = deque()
+    try:
+        async for value in values:
+            under_way.append((value, asyncio.ensure_future(work(value))))
+            if len(under_way) >= at_once:
+                first, result = under_way.popleft()
+                yield first, await result
+        while under_way:
+            first, result = under_way.popleft()
+            yield first, await result
+    finally:
+        for _, task in under_way:
             task.cancel()
 
 

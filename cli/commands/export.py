@@ -21,6 +21,9 @@ app = typer.Typer(
     add_completion=False,
 )
 
+# Products per call: a call of more would wait longer for its last, one of fewer would be slower per product.
+_BATCH = 250
+
 InFlight = Annotated[int, typer.Option("--in-flight", metavar="N", min=1, max=64, help="Calls at once.")]
 
 
@@ -44,7 +47,14 @@ def similar(
     include_out_of_stock: Annotated[
         bool, typer.Option("--include-out-of-stock", help="List products that are out of stock too.")
     ] = False,
-    in_flight: InFlight = 8,
+    variants: Annotated[
+        bool, typer.Option("--variants", help="List each variant of a product, such as its sizes.")
+    ] = False,
+    min_similarity: Annotated[
+        float | None,
+        typer.Option("--min-similarity", metavar="S", help="Leave out products less similar than this, -1 to 1."),
+    ] = None,
+    in_flight: InFlight = 2,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
@@ -53,8 +63,15 @@ def similar(
 
     from cli import exports, output
     from cli.ingestion import progress_bar
+    from fashion.v1 import search_pb2
     from offline.similar_lists import open_lists
 
+    options = search_pb2.FindSimilarRequest(
+        top_k=top,
+        include_out_of_stock=include_out_of_stock,
+        collapse=search_pb2.COLLAPSE_NONE if variants else search_pb2.COLLAPSE_VARIANTS,
+        min_similarity=min_similarity,
+    )
     suffixes = {f".{each.value}": each for each in ListFormat}
     form = form or suffixes.get(file.suffix.lower(), ListFormat.CSV)
     started = time.monotonic()
@@ -68,15 +85,13 @@ def similar(
             index = await client.get_index()
             versions.append(index.index_version)
 
-            async def one(product_id: str) -> SimilarList | None:
-                return await exports.similar_list(client, product_id, top, include_out_of_stock=include_out_of_stock)
+            async def some(product_ids: list[str]) -> list[SimilarList | None]:
+                return await exports.similar_lists(client, product_ids, options)
 
             with open_lists(file, form) as write, progress_bar(output.errors()) as progress:
                 task = progress.add_task("Exporting", total=index.product_count, hint="")
-                async for page in exports.pages(client):
-                    progress.update(task, total=page.total_size)
-                    ids = [product.id for product in page.products]
-                    lists = await exports.map_in_order(one, ids, in_flight)
+                batches = exports.id_batches(client, _BATCH)
+                async for ids, lists in exports.in_turn(some, batches, in_flight):
                     left_out.extend(each for each, its_list in zip(ids, lists, strict=True) if its_list is None)
                     answered = [each for each in lists if each is not None]
                     write(answered)

@@ -19,7 +19,7 @@ from services.search.catalogue.products import Price, Product
 from services.search.filters.colours import FAMILIES, DislikedColour
 from services.search.filters.filter import ColourFilter, Condition, Filter, GenderFilter, LabelFilter, Words, YearRange
 from services.search.filters.order import Order, place_of
-from services.search.indexes.base import Collapse, Eligibility, Index, IndexedProduct
+from services.search.indexes.base import Collapse, Eligibility, Index, IndexedProduct, Search
 
 DIMENSION = 8
 IDS = tuple(f"p{number}" for number in (1, 10, 11, 2, 20, 3, 4, 5, 6, 7, 8, 9))
@@ -251,6 +251,34 @@ class IndexConformance(ABC):
             assert answer.eligible_count == eligible_count
             assert answer.index_version == len(history)
             assert all(hit.product == oracle.rows[hit.product.id].product for hit in answer.hits)
+
+    @SETTINGS
+    @given(st.lists(writes, min_size=2, max_size=4), st.lists(eligibilities, min_size=1, max_size=3))
+    def test_many_searches_answer_as_each_alone_while_products_change(
+        self, history: list[tuple[list[IndexedProduct], set[str]]], asked: list[Eligibility]
+    ) -> None:
+        index, oracle = self.make_index(), Oracle()
+        steps = iter(enumerate(history, start=1))
+
+        def write() -> bool:
+            for version, (upserts, deletes) in steps:
+                deletes = deletes - {row.product.id for row in upserts}
+                index.apply(upserts, deletes, version)
+                oracle.apply(upserts, deletes)
+                return True
+            return False
+
+        write()
+        for eligibility in asked:
+            searches = [Search(query_vector(seed), 1 + seed % 14, eligibility) for seed in range(40)]
+            found = index.search_many(searches)
+            for number, search in enumerate(searches):
+                if not oracle.knows(eligibility.filter):
+                    break
+                alone = index.search(search.query, search.k, eligibility)
+                assert next(found) == alone, number
+                if number % 30 == 25:
+                    write()
 
     @SETTINGS
     @given(st.lists(writes, min_size=1, max_size=6))
