@@ -85,6 +85,9 @@ def product_cells(product: types_pb2.Product) -> dict[str, str]:
             gender = gender_from_proto(value)
             if gender is not None:
                 cells[name] = gender.value
+        elif attribute.kind is Kind.OWN:
+            # `fashion ingest` has no columns for them yet.
+            continue
         elif attribute.required or product.HasField(name):
             match attribute.kind:
                 case Kind.PRICE:
