@@ -45,7 +45,7 @@ class Prepared:
         region: the part, without its margin; None for the whole.
         turns: quarter turns clockwise that were made.
         size: width and height of the part after that, in pixels of whatever size it was decoded at.
-        on_white: whether it is a studio shot, by what surrounds its product.
+        on_white: whether it is a studio shot, by what surrounds its product; False where no garment is to be found.
     """
 
     pixels: NDArray[np.uint8]
@@ -96,7 +96,9 @@ def prepare_view(
     part = open_part(photograph.content, frame, region, limits)
     if turns:
         part = part.transpose(_CLOCKWISE[turns])
-    return Prepared(fit(part, frame), region, turns, part.size, stands_on_white(part))
+    # Only a garment that is to be found depends on it.
+    on_white = photograph.subject is Subject.AUTO and region is None and stands_on_white(part)
+    return Prepared(fit(part, frame), region, turns, part.size, on_white)
 
 
 _CLOCKWISE: Final = {1: Image.Transpose.ROTATE_270, 2: Image.Transpose.ROTATE_180, 3: Image.Transpose.ROTATE_90}

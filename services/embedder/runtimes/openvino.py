@@ -219,6 +219,10 @@ class _Network:
 
     def __init__(self, compiled: ov.CompiledModel) -> None:
         self._compiled = compiled
+        # Of each output for one picture.
+        self._shapes = [
+            tuple(size.get_length() for size in list(output.partial_shape)[1:]) for output in compiled.outputs
+        ]
         self._requests = threading.local()
 
     def outputs(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
@@ -227,10 +231,7 @@ class _Network:
         if request is None:
             # A request is not thread-safe, and keeps the memory of its last shape.
             request = self._requests.one = self._compiled.create_infer_request()
-        outputs = [
-            np.empty((len(batch), *(size.get_length() for size in list(each.partial_shape)[1:])), dtype=np.float32)
-            for each in self._compiled.outputs
-        ]
+        outputs = [np.empty((len(batch), *shape), dtype=np.float32) for shape in self._shapes]
         at = 0
         for size in _parts(len(batch)):
             part = np.ascontiguousarray(batch[at : at + size])

@@ -181,6 +181,7 @@ class SimilarQuery:
             hits_before = await self._search_disliked(direction, eligibility) if request.explain else ()
             if classifying is not None:
                 await classifying
+                # Otherwise the change of threads would be in vain.
                 if self._undecided:
                     await finder.workers.run(self._recognise)
         finally:
@@ -310,7 +311,7 @@ class SimilarQuery:
 
     def _recognise(self) -> None:
         """Lets the nearest products decide where the classifier had nothing better than candidates."""
-        if self._classification is not None and self._undecided and isinstance(self._subject, Embedding):
+        if self._classification is not None and isinstance(self._subject, Embedding):
             top_k = self._finder.classifier_use.top_k
             self._classification = recognised(
                 self._classification, self._subject.values, self._finder.inventory.index, top_k
