@@ -1,0 +1,62 @@
+"""Alerts and dashboard: they name metrics that exist, each alert is tried and has its entry for who is called."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PROMETHEUS = ROOT / "deploy" / "prometheus"
+DOCUMENTED = set(re.findall(r"^\| `(fashion_\w+)`", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE))
+
+
+def alerts() -> list[dict[str, Any]]:
+    (group,) = yaml.safe_load((PROMETHEUS / "rules.yml").read_text())["groups"]
+    return list(group["rules"])
+
+
+def unknown(expression: str) -> set[str]:
+    named = {re.sub(r"_(bucket|sum|count)$", "", name) for name in re.findall(r"\bfashion_\w+", expression)}
+    return named - DOCUMENTED
+
+
+def test_alerts_and_dashboard_name_metrics_that_exist() -> None:
+    board = json.loads((ROOT / "deploy" / "grafana" / "fashion.json").read_text())
+    expressions = [rule["expr"] for rule in alerts()]
+    expressions += [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    assert len(expressions) > 30
+    assert {expression: unknown(expression) for expression in expressions if unknown(expression)} == {}
+
+
+def test_the_panels_of_the_dashboard_do_not_overlap() -> None:
+    places = [panel["gridPos"] for panel in json.loads((ROOT / "deploy/grafana/fashion.json").read_text())["panels"]]
+    cells = [
+        (x, y)
+        for place in places
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(cells) == len(set(cells)) and max(x for x, _ in cells) < 24
+
+
+def test_each_alert_is_seen_to_fire_and_says_what_to_do() -> None:
+    names = {rule["alert"] for rule in alerts()}
+    tests = yaml.safe_load((PROMETHEUS / "rules_test.yml").read_text())["tests"]
+    fired = {each["alertname"] for test in tests for each in test["alert_rule_test"] if each.get("exp_alerts")}
+    assert fired == names
+    _, _, entries = (ROOT / "docs" / "operating.md").read_text().partition("## Alerts\n")
+    assert set(re.findall(r"^\| `(Fashion\w+)` \|", entries, re.MULTILINE)) == names
+
+
+def test_prometheus_takes_the_rules_and_they_do_as_their_tests_say() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian: prometheus)")
+    for command in (["check", "config", "prometheus.yml"], ["test", "rules", "rules_test.yml"]):
+        ended = subprocess.run([promtool, *command], cwd=PROMETHEUS, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
