@@ -11,8 +11,9 @@ from offline.dataset.cells import cell_of
 from offline.similar_lists import SimilarList
 from services.contract.attributes import STORED, Kind
 from services.contract.errors import DeadlineExceeded, ModelMismatch, NotFound, Overloaded, Unavailable
+from services.contract.own_attributes import attributes_text
 from services.search.catalogue.products import Price
-from services.serving.conversion import gender_from_proto, row_error_from_proto
+from services.serving.conversion import gender_from_proto, own_attributes_from_proto, row_error_from_proto
 
 if TYPE_CHECKING:
     from services.clients.search import SearchClient
@@ -81,13 +82,13 @@ def product_cells(product: types_pb2.Product) -> dict[str, str]:
     for attribute in STORED:
         name = attribute.name
         value = getattr(product, name)
-        if attribute.kind is Kind.GENDER:
+        if attribute.kind is Kind.OWN:
+            if value:
+                cells[name] = attributes_text(own_attributes_from_proto(value))
+        elif attribute.kind is Kind.GENDER:
             gender = gender_from_proto(value)
             if gender is not None:
                 cells[name] = gender.value
-        elif attribute.kind is Kind.OWN:
-            # `fashion ingest` has no columns for them yet.
-            continue
         elif attribute.required or product.HasField(name):
             match attribute.kind:
                 case Kind.PRICE:

@@ -45,6 +45,8 @@ class Kind(Enum):
     """An amount of money."""
     FLAG = "flag"
     """Yes or no."""
+    NUMBER = "number"
+    """A number that the shop has named; filtered by a range."""
     OWN = "own"
     """The shop's own attributes, by name."""
 

@@ -1,6 +1,6 @@
 """Conversion from parameters to messages of fashion.v1, and from messages to the models of JSON."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote
@@ -8,8 +8,9 @@ from urllib.parse import quote
 from google.protobuf.duration_pb2 import Duration
 
 from fashion.v1 import search_pb2, types_pb2
-from services.contract.attributes import FACETED, FILTERED, Attribute, Kind
+from services.contract.attributes import BY_NAME, FACETED, FILTERED, OWN_PREFIX, Attribute, Kind, attribute_label
 from services.contract.errors import InvalidInput
+from services.contract.own_attributes import plain_attributes
 from services.contract.values import Subject
 from services.gateway.schema import answers
 from services.gateway.schema.parameters import (
@@ -23,7 +24,14 @@ from services.gateway.schema.parameters import (
 )
 from services.gateway.swatches import swatch_of
 from services.serving import conversion
-from services.serving.filter_texts import attribute_filters, price_range
+from services.serving.filter_texts import (
+    amount_text,
+    attribute_filters,
+    label_text,
+    number_text,
+    price_range,
+    price_text,
+)
 
 _SCOPES: Final = MappingProxyType(
     {
@@ -57,6 +65,7 @@ _DEGRADED: Final[MappingProxyType[int, answers.DegradedReason]] = MappingProxyTy
 _FACETED: Final[Mapping[int, Attribute]] = {
     search_pb2.Attribute.Value(f"ATTRIBUTE_{each.name.upper()}"): each for each in FACETED
 }
+_PRICE: Final = BY_NAME["price"]
 # The fields of a message without any value, as JSON shows them.
 _UNKNOWN: Final = {field.name: None if field.has_presence else "" for field in types_pb2.Product.DESCRIPTOR.fields}
 _STEPS: Final[MappingProxyType[int, answers.StepName]] = MappingProxyType(
@@ -197,25 +206,13 @@ def product_from_proto(message: types_pb2.Product) -> answers.Product:
     fields["gender"] = conversion.gender_from_proto(message.gender)
     if fields["price"] is not None:
         fields["price"] = _price(message.price)
-    fields["attributes"] = {name: _own_value(value) for name, value in sorted(message.attributes.items())}
+    fields["attributes"] = plain_attributes(conversion.own_attributes_from_proto(message.attributes))
     image = None if fields.pop("photograph_absent") else image_path(message.id)
     return answers.Product(**fields, image=image)
 
 
-def _own_value(value: types_pb2.AttributeValue) -> list[str] | float | bool:
-    match value.WhichOneof("kind"):
-        case "number":
-            return value.number
-        case "flag":
-            return value.flag
-        case _:
-            return list(value.labels.values)
-
-
 def _price(price: types_pb2.Price) -> answers.Price:
-    # At least two digits, as in most currencies; up to nine if there are any.
-    fraction = f"{price.nanos:09}".rstrip("0").ljust(2, "0")
-    return answers.Price(amount=f"{price.units}.{fraction}", currency=price.currency_code)
+    return answers.Price(amount=amount_text(price), currency=price.currency_code)
 
 
 def similar_products_from_proto(message: search_pb2.FindSimilarResponse) -> answers.SimilarProducts:
@@ -258,6 +255,7 @@ def _applied(applied: search_pb2.AppliedSearch) -> answers.Applied:
         model_version=applied.model_version,
         index_version=applied.index_version,
         degraded=[_DEGRADED.get(reason, "UNKNOWN") for reason in applied.degraded],
+        other_currencies=_currencies(applied.other_currencies),
         below_min_similarity=applied.below_min_similarity,
     )
 
@@ -292,33 +290,107 @@ def product_page_from_proto(message: search_pb2.ListProductsResponse) -> answers
         products=[product_from_proto(each) for each in message.products],
         next_page_token=message.next_page_token,
         total_count=message.total_size,
+        other_currencies=_currencies(message.other_currencies),
     )
 
 
 def facets_from_proto(message: search_pb2.ListFacetsResponse) -> answers.Facets:
     """Unpacks facets, and adds headings, kinds and the paint of colours."""
-    return answers.Facets(
-        facets=[
-            answers.Facet(
-                attribute=attribute.name,
-                label=attribute.label,
-                kind=attribute.kind,
-                filtered=attribute.filtered,
-                values=[
-                    answers.FacetValue(
-                        value=each.value,
-                        count=each.product_count,
-                        family=each.colour_family or None,
-                        swatch=swatch_of(each.value, each.colour_family) if each.colour_family else None,
-                    )
-                    for each in facet.values
-                ],
-            )
-            for facet in message.facets
-            if (attribute := _FACETED.get(facet.attribute))
-        ],
-        total_count=message.total_size,
+    facets = [
+        answers.Facet(
+            attribute=attribute.name,
+            label=attribute.label,
+            kind=attribute.kind,
+            filtered=attribute.filtered,
+            parameter=attribute.name if attribute.filtered and attribute.kind is not Kind.YEAR else None,
+            values=[
+                answers.FacetValue(
+                    value=each.value,
+                    count=each.product_count,
+                    condition=each.value,
+                    family=each.colour_family or None,
+                    swatch=swatch_of(each.value, each.colour_family) if each.colour_family else None,
+                )
+                for each in facet.values
+            ],
+            value_count=len(facet.values),
+        )
+        for facet in message.facets
+        if (attribute := _FACETED.get(facet.attribute))
+    ]
+    if message.HasField("price"):
+        facets.append(_price_facet(message.price))
+    facets += (each for facet in message.attributes for each in _own_facets(facet))
+    return answers.Facets(facets=facets, total_count=message.total_size)
+
+
+def _currencies(counts: Iterable[search_pb2.CurrencyCount]) -> list[answers.CurrencyCount]:
+    return [answers.CurrencyCount(currency=each.currency_code, count=each.product_count) for each in counts]
+
+
+def _price_facet(facet: search_pb2.PriceFacet) -> answers.Facet:
+    ranges = []
+    for each in facet.ranges:
+        low, high = (bound if each.HasField(end) else None for end, bound in (("min", each.min), ("max", each.max)))
+        condition = price_text(low, high, facet.currency_code)
+        value = condition.removesuffix(f" {facet.currency_code}")
+        ranges.append(answers.FacetValue(value=value, count=each.product_count, condition=condition))
+    return answers.Facet(
+        attribute=_PRICE.name,
+        label=_PRICE.label,
+        kind=_PRICE.kind,
+        filtered=True,
+        parameter=_PRICE.name,
+        values=ranges,
+        value_count=len(ranges),
+        min=amount_text(facet.min) if facet.HasField("min") else None,
+        max=amount_text(facet.max) if facet.HasField("max") else None,
+        currency=facet.currency_code,
+        other_currencies=_currencies(facet.other_currencies),
     )
+
+
+def _own_facets(facet: search_pb2.AttributeFacet) -> Iterator[answers.Facet]:
+    """Yields a facet per kind of value that products have under a name."""
+
+    def described(
+        kind: Kind,
+        values: Iterable[tuple[str, str, int]],
+        value_count: int,
+        low: str | None = None,
+        high: str | None = None,
+    ) -> answers.Facet:
+        return answers.Facet(
+            attribute=f"{OWN_PREFIX}{facet.name}",
+            label=attribute_label(facet.name),
+            kind=kind,
+            filtered=True,
+            parameter="attribute",
+            values=[
+                answers.FacetValue(value=value, count=count, condition=f"{facet.name}:{text}")
+                for value, text, count in values
+            ],
+            value_count=value_count,
+            min=low,
+            max=high,
+        )
+
+    if facet.labels:
+        labels = [(each.value, label_text(each.value), each.product_count) for each in facet.labels]
+        yield described(Kind.LABEL, labels, facet.label_count)
+    if facet.HasField("number"):
+        ranges = [(text := _number_range(each), text, each.product_count) for each in facet.number.ranges]
+        low, high = number_text(facet.number.min), number_text(facet.number.max)
+        yield described(Kind.NUMBER, ranges, len(ranges), low, high)
+    if facet.HasField("flag"):
+        counts = (("true", facet.flag.yes_count), ("false", facet.flag.no_count))
+        flags = [(text, text, count) for text, count in counts if count]
+        yield described(Kind.FLAG, flags, len(flags))
+
+
+def _number_range(message: search_pb2.NumberFacetRange) -> str:
+    ends = (number_text(getattr(message, end)) if message.HasField(end) else "" for end in ("min", "max"))
+    return "..".join(ends)
 
 
 def disliked_colours_from_proto(colours: Iterable[search_pb2.DislikedColour]) -> answers.DislikedColours:

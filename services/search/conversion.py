@@ -15,7 +15,6 @@ from services.contract.attributes import ATTRIBUTES, OWN_PREFIX, STORED, Kind, i
 from services.contract.errors import FashionError, InvalidInput
 from services.contract.values import Embedding, Gender, Photograph
 from services.search.candidates.doubt import SHARES, Doubt
-from services.search.catalogue.own_attributes import AttributeValue, Flag
 from services.search.catalogue.products import Price, Product, validate_product, validate_product_id, validate_values
 from services.search.catalogue.store import UpsertOutcome
 from services.search.filters.colours import DislikedColour
@@ -403,34 +402,11 @@ def _fields_from_product(message: types_pb2.Product) -> dict[str, Any]:
             case "price":
                 value = Price(value.currency_code, value.units, value.nanos)
             case "attributes":
-                value = {name: _attribute_value_from_proto(each) for name, each in value.items()}
+                value = conversion.own_attributes_from_proto(value)
             case "id" | "derived_type" | "photograph_absent":
                 continue
         fields[field.name] = value
     return fields
-
-
-def _attribute_value_from_proto(message: types_pb2.AttributeValue) -> AttributeValue:
-    match message.WhichOneof("kind"):
-        case "labels":
-            return tuple(message.labels.values)
-        case "number":
-            return message.number
-        case "flag":
-            return Flag(message.flag)
-        case _:
-            # No labels are refused, with the name of the attribute.
-            return ()
-
-
-def _attribute_value_to_proto(value: AttributeValue) -> types_pb2.AttributeValue:
-    match value:
-        case Flag():
-            return types_pb2.AttributeValue(flag=value.value)
-        case float():
-            return types_pb2.AttributeValue(number=value)
-        case _:
-            return types_pb2.AttributeValue(labels=types_pb2.Labels(values=value))
 
 
 def product_to_proto(product: Product) -> types_pb2.Product:
@@ -444,7 +420,7 @@ def _product_fields(product: Product) -> dict[str, Any]:
     if product.price is not None:
         fields["price"] = dataclasses.asdict(product.price)
     if product.attributes:
-        fields["attributes"] = {name: _attribute_value_to_proto(value) for name, value in product.attributes.items()}
+        fields["attributes"] = conversion.own_attributes_to_proto(product.attributes)
     return fields
 
 

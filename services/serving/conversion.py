@@ -1,11 +1,12 @@
 """Converts messages of fashion.v1 that several services share to values of `services.contract.values`, and back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
 from fashion.v1 import embedder_pb2, types_pb2
 from services.contract.errors import FashionError, InvalidInput
+from services.contract.own_attributes import AttributeValue, Flag, OwnAttributes
 from services.contract.values import (
     Box,
     Classification,
@@ -62,6 +63,36 @@ def gender_from_proto(value: types_pb2.Gender) -> Gender | None:
 def gender_to_proto(value: Gender) -> types_pb2.Gender:
     """Packs a gender."""
     return _GENDERS_TO_PROTO[value]
+
+
+def own_attributes_from_proto(messages: Mapping[str, types_pb2.AttributeValue]) -> OwnAttributes:
+    """Unpacks the shop's own attributes, unchecked. One of no kind has no labels, which the check refuses."""
+    return {name: _attribute_value_from_proto(message) for name, message in messages.items()}
+
+
+def _attribute_value_from_proto(message: types_pb2.AttributeValue) -> AttributeValue:
+    match message.WhichOneof("kind"):
+        case "number":
+            return message.number
+        case "flag":
+            return Flag(message.flag)
+        case _:
+            return tuple(message.labels.values)
+
+
+def own_attributes_to_proto(attributes: OwnAttributes) -> dict[str, types_pb2.AttributeValue]:
+    """Packs the shop's own attributes."""
+    return {name: _attribute_value_to_proto(value) for name, value in attributes.items()}
+
+
+def _attribute_value_to_proto(value: AttributeValue) -> types_pb2.AttributeValue:
+    match value:
+        case Flag():
+            return types_pb2.AttributeValue(flag=value.value)
+        case float():
+            return types_pb2.AttributeValue(number=value)
+        case _:
+            return types_pb2.AttributeValue(labels=types_pb2.Labels(values=value))
 
 
 def photograph_from_proto(message: types_pb2.Image) -> Photograph:

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Final
 
-from fashion.v1 import search_pb2
+from fashion.v1 import search_pb2, types_pb2
 from services.contract.attributes import PRICE_PATTERN
 from services.contract.errors import InvalidInput
 
@@ -62,6 +63,31 @@ def attribute_filters(chosen: Iterable[str], excluded: Iterable[str]) -> dict[st
             raise _invalid(f'The attribute "{name[:64]}" has a condition and an excluded label: keep one.')
         known.labels.none_of.append(_label(value))
     return filters
+
+
+def price_text(low: search_pb2.Amount | None, high: search_pb2.Amount | None, currency_code: str) -> str:
+    """Writes a range of prices so that `price_range` reads it."""
+    return f"{_bound(low)}..{_bound(high)} {currency_code}"
+
+
+def amount_text(amount: types_pb2.Price | search_pb2.Amount) -> str:
+    """Writes an amount: at least two decimals, as in most currencies, and up to nine if there are any."""
+    return f"{amount.units}.{f'{amount.nanos:09}'.rstrip('0').ljust(2, '0')}"
+
+
+def number_text(number: float) -> str:
+    """Writes a number in decimals without an exponent, so that no digit is lost."""
+    return format(Decimal(repr(number)), "f").removesuffix(".0")
+
+
+def label_text(label: str) -> str:
+    """Writes a label of an own attribute so that `attribute_filters` reads it as one."""
+    misread = label in _FLAGS or _RANGE.fullmatch(label) or label != label.strip() or label != _label(label)
+    return f'"{label}"' if misread else label
+
+
+def _bound(amount: search_pb2.Amount | None) -> str:
+    return "" if amount is None else amount_text(amount)
 
 
 def _parted(text: str) -> tuple[str, str]:

@@ -48,6 +48,7 @@ def test_similar_to_a_product_is_what_grpc_answers(catalogue: Shop) -> None:
         "index_version": found.applied.index_version,
         "degraded": [],
         "below_min_similarity": 0,
+        "other_currencies": [],
     }
     assert told["classification"] is None and told["timings"] == told["before_colours"] == []
     assert answer.headers["cache-control"] == "public, max-age=60"

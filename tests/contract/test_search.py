@@ -44,6 +44,11 @@ FULL = types_pb2.Product(
     price=types_pb2.Price(currency_code="EUR", units=19, nanos=990_000_000),
     in_stock=False,
     parent_id="full",
+    attributes={
+        "material": types_pb2.AttributeValue(labels=types_pb2.Labels(values=["Cotton", "Elastane"])),
+        "heel_mm": types_pb2.AttributeValue(number=40.5),
+        "organic": types_pb2.AttributeValue(flag=False),
+    },
 )
 BARE = types_pb2.Product(id="bare", gender=types_pb2.GENDER_BOYS, sub_category="Topwear", article_type="Tshirts")
 

@@ -19,7 +19,8 @@ from services.gateway.schema.similar_body import garments_query, similar_query
 from services.gateway.settings import GatewaySettings
 
 _REASONS: Final = (
-    "REQUEST_INVALID, FILTER_VALUE_UNKNOWN (names the nearest known ones), YEAR_RANGE_INVALID, DERIVED_TYPE_UNKNOWN, "
+    "REQUEST_INVALID, FILTER_VALUE_UNKNOWN (names the nearest known ones), YEAR_RANGE_INVALID, PRICE_RANGE_INVALID, "
+    "NUMBER_RANGE_INVALID, ATTRIBUTE_FILTER_INVALID, ATTRIBUTE_KIND_MISMATCH, DERIVED_TYPE_UNKNOWN, "
     "SCOPE_INVALID, PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, USER_ID_INVALID"
 )
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from services.contract.attributes import BY_NAME, FACETED, LABELLED, Kind
+from services.contract.attributes import BY_NAME, LABELLED, Kind
 from services.contract.values import Gender
 from services.gateway.schema.parameters import Scope
 
@@ -87,6 +87,18 @@ DegradedReason = Literal[
 ]
 
 
+class CurrencyCount(Answer):
+    """How many products have their price in a currency."""
+
+    currency: str = Field(description="ISO 4217.", examples=["USD"])
+    count: int
+
+
+_OTHER_CURRENCIES: Any = Field(
+    description="With `price`: the products that were left out for their price's currency alone."
+)
+
+
 class Applied(Answer):
     """What was applied to a search."""
 
@@ -100,6 +112,7 @@ class Applied(Answer):
         description="Whatever was left out of the normal way; empty where all went well. With UNSURE, it is doubtful "
         "what the photograph shows, and the two likeliest derived types were searched: offer `classification`."
     )
+    other_currencies: list[CurrencyCount] = _OTHER_CURRENCIES
     below_min_similarity: int = Field(
         description="How many of the most similar products were left out as less similar than `min_similarity`."
     )
@@ -193,31 +206,56 @@ class ProductPage(Answer):
     products: list[Product]
     next_page_token: str = Field(description="What to send for the next page; empty on the last.")
     total_count: int = Field(description="How many products the filter lets through, on all pages.")
+    other_currencies: list[CurrencyCount] = _OTHER_CURRENCIES
 
 
 class FacetValue(Answer):
-    """A value that products have."""
+    """A value that products have, or a range of values."""
 
-    value: str = Field(description="The label; a year in digits.", examples=["Navy Blue"])
+    value: str = Field(
+        description="The label; a year in digits; a range as `20.00..49.99`, either end open; `true` or `false`.",
+        examples=["Navy Blue"],
+    )
     count: int = Field(description="How many products have it, by all of the filter but its part on this attribute.")
-    family: str | None = Field(description="For a colour: the family that it belongs to.", examples=["Blue"])
+    condition: str = Field(
+        description="What the facet's `parameter` takes for it.", examples=["Navy Blue", "material:Cotton"]
+    )
+    family: str | None = Field(default=None, description="For a colour: its family.", examples=["Blue"])
     swatch: str | None = Field(
+        default=None,
         description="For a colour: how to paint it, as CSS hexadecimal; null where unknown, and for many colours.",
         examples=["#1f2a52"],
     )
 
 
 class Facet(Answer):
-    """The values of an attribute, the most frequent first; years from the newest to the oldest."""
+    """The values of an attribute, the most frequent first; years from the newest, ranges from the lowest.
+
+    Any attribute can be offered by its values alone: ask with `parameter` and a value's `condition`. Several labels
+    mean any of these; of ranges, and of yes and no, one counts.
+    """
 
     attribute: str = Field(
-        description="The attribute's name, which is that of the parameter that filters by it.",
-        json_schema_extra={"enum": [each.name for each in FACETED]},
+        description="The attribute's name; `attributes.` stands before those that the shop has named.",
+        examples=["base_colour", "attributes.material"],
     )
     label: str = Field(description="Its heading for people.", examples=["Colour"])
     kind: Kind = Field(description="What its values are.")
     filtered: bool = Field(description="Whether products can be filtered by it; a year by its first and last.")
-    values: list[FacetValue]
+    parameter: str | None = Field(
+        description="The parameter that takes the `condition` of a value; null where none does.",
+        examples=["base_colour", "attribute"],
+    )
+    values: list[FacetValue] = Field(description="Of an attribute that the shop has named, at most 100 labels.")
+    value_count: int = Field(description="How many different values there are.")
+    min: str | None = Field(default=None, description="The lowest price or number.", examples=["9.95"])
+    max: str | None = Field(default=None, description="The highest price or number.", examples=["119.00"])
+    currency: str | None = Field(
+        default=None, description="For prices: that of the filter, else the most frequent.", examples=["EUR"]
+    )
+    other_currencies: list[CurrencyCount] = Field(
+        default_factory=list, description="For prices: how many products have one in another currency."
+    )
 
 
 class Facets(Answer):

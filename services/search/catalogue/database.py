@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from services.contract.attributes import STORED, Attribute, Kind
+from services.contract.own_attributes import attributes_of, attributes_text
 from services.contract.values import Box, Gender
-from services.search.catalogue.own_attributes import attributes_of, attributes_text
 from services.search.catalogue.products import Price, Product
 
 _logger = logging.getLogger(__name__)

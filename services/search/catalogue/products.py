@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from services.contract.attributes import BY_NAME, OWN_PREFIX, STORED, YEARS, Attribute, Kind
 from services.contract.errors import InvalidInput, NotFound
+from services.contract.own_attributes import FORBIDDEN_CATEGORIES, OwnAttributes, validate_attributes
 from services.contract.values import Gender, derived_type
-from services.search.catalogue.own_attributes import FORBIDDEN_CATEGORIES, OwnAttributes, validate_attributes
 
 MAX_IDENTIFIER_CHARACTERS = 128
 MAX_PRICE_UNITS = 2**63 - 1

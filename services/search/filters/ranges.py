@@ -40,4 +40,5 @@ def _rounded(value: float) -> Decimal:
 
 
 def _on_steps(value: Decimal, step: Decimal) -> Decimal:
-    return (value / step).to_integral_value(rounding="ROUND_CEILING") * step
+    # Without the sign of -0.
+    return (value / step).to_integral_value(rounding="ROUND_CEILING") * step + 0

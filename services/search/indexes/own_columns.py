@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.search.catalogue.own_attributes import AttributeValue, Flag, OwnAttributes
+from services.contract.own_attributes import AttributeValue, Flag, OwnAttributes
 from services.search.filters.filter import NO_CODE, NO_FLAG, FlagColumn, LabelSets, NumberColumn, OwnColumn
 from services.search.indexes.labels import Labels
 

@@ -7,13 +7,13 @@ import pytest
 
 from fashion.v1 import search_pb2, types_pb2
 from services.contract.attributes import ATTRIBUTES, FACETED, FILTERED, STORED, Attribute, Kind
+from services.contract.own_attributes import Flag
 from services.contract.values import Gender
 from services.gateway import conversion as gateway_conversion
 from services.gateway.schema import answers
 from services.gateway.schema.parameters import FilterParameters
 from services.search import conversion
 from services.search.catalogue.database import PRODUCT_COLUMNS, product_of, product_values
-from services.search.catalogue.own_attributes import Flag
 from services.search.catalogue.products import Price, Product
 from services.search.filters.filter import Filter, GenderFilter, LabelFilter
 

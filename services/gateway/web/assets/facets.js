@@ -2,18 +2,23 @@
 
 import { catalogueFacets } from "./api.js";
 import { h, icon } from "./dom.js";
-import { labelText, swatch } from "./parts.js";
+import { attributeLabel, labelText, priceRangeText, rangeText, swatch } from "./parts.js";
 
-const OPEN_AT_FIRST = new Set(["gender", "article_type", "base_colour"]);
+const OPEN_AT_FIRST = new Set(["gender", "article_type", "base_colour", "price"]);
 const SHOWN_AT_FIRST = 8;
 const RANGE = ["year_first", "year_last"];
 const WORDS = "words";
+const IS_RANGE = /^(-?\d+(\.\d+)?)?\.\.(-?\d+(\.\d+)?)?$/;
+const OWN_PREFIX = "attributes.";
+const OWN = ["attribute", "excluded_attribute"];
+// Of these a product has one value, or the shopper chooses one range.
+const ONE_AT_ONCE = new Set(["price", "number", "flag"]);
 
 /** Returns the filters of an address as pairs of name and value. Skips names that are no filter. */
 export async function filtersOf(parameters) {
   if (!parameters.size) return [];
-  const filtered = (await catalogueFacets()).filter((facet) => facet.filtered && facet.kind !== "year");
-  const known = new Set([...filtered.map(({ attribute }) => attribute), ...RANGE, WORDS]);
+  const taken = (await catalogueFacets()).map(({ parameter }) => parameter).filter(Boolean);
+  const known = new Set([...taken, ...RANGE, ...OWN, "price", WORDS]);
   return [...parameters].filter(([name, value]) => value && known.has(name));
 }
 
@@ -38,10 +43,26 @@ function without(filters, name, value) {
   return filters.filter(([each, chosen]) => each !== name || (value !== undefined && chosen !== value));
 }
 
+/** Returns a chosen filter for people. */
+export function filterText([name, value]) {
+  if (name === "year_first") return `From ${value}`;
+  if (name === "year_last") return `Until ${value}`;
+  if (name === WORDS) return `“${value}”`;
+  if (name === "price") return priceRangeText(value);
+  if (!OWN.includes(name)) return labelText(value);
+  const [, own, text] = value.match(/^([^:=]+)[:=](.*)$/s) ?? [value, value, ""];
+  if (name === "excluded_attribute") return `No ${unquoted(text)}`;
+  if (text === "true" || text === "false") return `${attributeLabel(own)}: ${text === "true" ? "Yes" : "No"}`;
+  return IS_RANGE.test(text) ? `${attributeLabel(own)}: ${rangeText(text)}` : labelText(unquoted(text));
+}
+
+function unquoted(text) {
+  return /^".+"$/s.test(text) ? text.slice(1, -1) : text;
+}
+
 /** Makes a chip for each chosen value; clicking it removes the value. */
 export function chips(filters, paint, change) {
   if (!filters.length) return null;
-  const label = (name, value) => (name === "year_first" ? `From ${value}` : name === "year_last" ? `Until ${value}` : name === WORDS ? `“${value}”` : labelText(value));
   return h(
     "ul.chips",
     { role: "list", aria: { label: "Chosen filters" } },
@@ -53,11 +74,11 @@ export function chips(filters, paint, change) {
           "button.chip",
           {
             type: "button",
-            aria: { label: `Remove ${label(name, value)}` },
+            aria: { label: `Remove ${filterText([name, value])}` },
             on: { click: () => change(without(filters, name, value)) },
           },
           name === "base_colour" ? swatch(paint(value)) : null,
-          h("span", {}, label(name, value)),
+          h("span", {}, filterText([name, value])),
           icon("close"),
         ),
       ),
@@ -76,42 +97,55 @@ export function chips(filters, paint, change) {
  */
 export function facetGroups(facets, filters, memory, change) {
   return facets.filter(({ filtered }) => filtered).map((facet) => {
-    const { attribute, label } = facet;
-    const chosen = new Set(filters.filter(([name]) => name === attribute).map(([, value]) => value));
-    const present = new Set(facet.values.map((each) => each.value));
-    const lost = [...chosen].filter((value) => !present.has(value)).map((value) => ({ value, count: 0 }));
+    const { attribute, label, kind, parameter } = facet;
+    const key = `${attribute} ${kind}`;
+    const mine = filters.filter(([name, value]) => name === parameter && isOf(facet, value)).map(([, value]) => value);
+    const chosen = new Set(mine);
+    const present = new Set(facet.values.map(({ condition }) => condition));
+    const ranges = kind === "price" || kind === "number";
+    // The fields show a range that is none of the values.
+    const lost = [...chosen].filter((condition) => !ranges && !present.has(condition)).map((condition) => ({ condition, text: filterText([parameter, condition]), count: null }));
     const values = [...facet.values, ...lost];
-    if (values.length === 0) return null;
-    const body = facet.kind === "year" ? years(values, filters, change) : boxes(facet, values, chosen);
+    if (values.length + chosen.size === 0) return null;
+    const parts = kind === "year" ? [years(values, filters, change)] : [boxes(facet, values, chosen, mine, key), ranges && bounds(facet, mine)];
     return h(
       "details.facet",
       {
-        open: memory.open.get(attribute) ?? (OPEN_AT_FIRST.has(attribute) || chosen.size > 0),
-        on: { toggle: (event) => memory.open.set(attribute, event.target.open) },
+        open: memory.open.get(key) ?? (OPEN_AT_FIRST.has(attribute) || chosen.size > 0),
+        on: { toggle: (event) => memory.open.set(key, event.target.open) },
       },
-      h("summary", { data: { key: `facet-${attribute}` } }, label, chosen.size ? h("span.facet-count", {}, String(chosen.size)) : null),
-      body,
+      h("summary", { data: { key: `facet-${key}` } }, label, chosen.size ? h("span.facet-count", {}, String(chosen.size)) : null),
+      parts,
     );
   }).filter(Boolean);
 
-  function boxes({ attribute, label, kind }, values, chosen) {
-    const all = memory.all.has(attribute) || values.length <= SHOWN_AT_FIRST + 1;
-    const box = ({ value, count, swatch: paint }, index) =>
+  /** Returns the filters with other conditions of a facet. */
+  function withOthers({ parameter }, mine, conditions) {
+    const others = filters.filter(([name, value]) => name !== parameter || !mine.includes(value));
+    return [...others, ...conditions.map((condition) => [parameter, condition])];
+  }
+
+  function boxes(facet, values, chosen, mine, key) {
+    const { attribute, label, kind } = facet;
+    const all = memory.all.has(key) || values.length <= SHOWN_AT_FIRST + 1;
+    const box = ({ value, text, condition, count, swatch: paint }, index) =>
       h(
         "label.facet-value",
-        { hidden: !all && index >= SHOWN_AT_FIRST && !chosen.has(value) },
+        { hidden: !all && index >= SHOWN_AT_FIRST && !chosen.has(condition) },
         h("input", {
           type: "checkbox",
-          checked: chosen.has(value),
-          data: { key: `${attribute}-${value}` },
+          checked: chosen.has(condition),
+          data: { key: `${attribute}-${condition}` },
           on: {
-            change: (event) =>
-              change(event.target.checked ? [...filters, [attribute, value]] : without(filters, attribute, value)),
+            change: (event) => {
+              const kept = ONE_AT_ONCE.has(kind) ? [] : mine.filter((each) => each !== condition);
+              change(withOthers(facet, mine, event.target.checked ? [...kept, condition] : kept));
+            },
           },
         }),
         kind === "colour" ? swatch(paint) : null,
-        h("span.facet-label", {}, labelText(value)),
-        h("span.facet-number", {}, count.toLocaleString("en")),
+        h("span.facet-label", {}, text ?? valueText(facet, value, condition)),
+        h("span.facet-number", {}, count?.toLocaleString("en") ?? ""),
       );
     const group = h("div.facet-values", { role: "group", aria: { label } }, values.map(box));
     if (all) return group;
@@ -121,7 +155,7 @@ export function facetGroups(facets, filters, memory, change) {
         type: "button",
         on: {
           click: () => {
-            memory.all.add(attribute);
+            memory.all.add(key);
             for (const label of group.children) label.hidden = false;
             more.remove();
             group.children[SHOWN_AT_FIRST].querySelector("input").focus();
@@ -132,6 +166,51 @@ export function facetGroups(facets, filters, memory, change) {
     );
     return h("div", {}, group, more);
   }
+
+  /** Makes the two fields of a range of prices or numbers. */
+  function bounds(facet, mine) {
+    const { attribute, label, kind, currency, min, max } = facet;
+    const prefix = kind === "price" ? "" : `${attribute.slice(OWN_PREFIX.length)}:`;
+    const suffix = kind === "price" ? ` ${currency}` : "";
+    const [low = "", high = ""] = mine.length ? mine[0].slice(prefix.length).replace(/ ?[A-Z]{3}$/, "").split("..") : [];
+    const field = (name, value, placeholder) =>
+      h("input", {
+        type: "text",
+        inputMode: "decimal",
+        value,
+        placeholder,
+        data: { key: `${attribute}-${name}` },
+        aria: { label: `${label}, ${name}${suffix}` },
+        on: { change: send },
+      });
+    const fields = [field("from", low, min ?? ""), field("to", high, max ?? "")];
+    return h("div.range", {}, fields[0], h("span", { aria: { hidden: true } }, "–"), fields[1], h("span.faint", {}, currency ?? ""));
+
+    function send() {
+      const ends = fields.map((each) => each.value.trim().replace(",", "."));
+      const pattern = kind === "price" ? /^\d{1,18}(\.\d{1,9})?$/ : /^-?\d{1,300}(\.\d{1,300})?$/;
+      const wrong = ends.map((end) => end !== "" && !pattern.test(end));
+      wrong.forEach((is, place) => fields[place].setAttribute("aria-invalid", String(is)));
+      if (wrong.some(Boolean)) return;
+      if (ends.every(Boolean) && Number(ends[1]) < Number(ends[0])) ends.reverse();
+      change(withOthers(facet, mine, ends.some(Boolean) ? [`${prefix}${ends.join("..")}${suffix}`] : []));
+    }
+  }
+}
+
+/** Tells whether a condition is one of a facet's: own attributes share a parameter. */
+function isOf({ attribute, kind }, condition) {
+  if (!attribute.startsWith(OWN_PREFIX)) return true;
+  const [, own, text] = condition.match(/^([^:=]+)[:=](.*)$/s) ?? [];
+  if (own !== attribute.slice(OWN_PREFIX.length)) return false;
+  return kind === (text === "true" || text === "false" ? "flag" : IS_RANGE.test(text) ? "number" : "label");
+}
+
+function valueText({ kind }, value, condition) {
+  if (kind === "price") return priceRangeText(condition);
+  if (kind === "number") return rangeText(value);
+  if (kind === "flag") return value === "true" ? "Yes" : "No";
+  return labelText(value);
 }
 
 function years(values, filters, change) {
@@ -160,5 +239,5 @@ function years(values, filters, change) {
       ),
     );
   };
-  return h("div.year-range", {}, select("year_first", "From"), select("year_last", "Until"));
+  return h("div.range.of-years", {}, select("year_first", "From"), select("year_last", "Until"));
 }

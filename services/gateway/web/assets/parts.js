@@ -41,13 +41,42 @@ export function twinsLast(found) {
 
 /** Formats a price; an empty text if there is none. */
 export function priceOf(product) {
-  if (!product.price) return "";
-  const { amount, currency } = product.price;
+  return product.price ? money(product.price.amount, product.price.currency) : "";
+}
+
+/** Formats an amount of money; `options` are those of Intl.NumberFormat. */
+export function money(amount, currency, options = {}) {
   try {
-    return new Intl.NumberFormat("en", { style: "currency", currency }).format(Number(amount));
+    return new Intl.NumberFormat("en", { style: "currency", currency, ...options }).format(Number(amount));
   } catch {
     return `${amount} ${currency}`;
   }
+}
+
+/** Returns a range such as "20..49.99" for people, each end by `format`; either may be open. */
+export function rangeText(range, format = (end) => Number(end).toLocaleString("en", { maximumFractionDigits: 9 })) {
+  const [low, high] = range.split("..");
+  if (low && high) return low === high ? format(low) : `${format(low)} – ${format(high)}`;
+  return low ? `From ${format(low)}` : high ? `Up to ${format(high)}` : "Any";
+}
+
+/** Returns a range of prices such as "20.00..49.99 EUR" for people. */
+export function priceRangeText(range) {
+  const currency = range.slice(-3);
+  return rangeText(range.slice(0, -3).trim(), (end) => money(end, currency, { trailingZeroDisplay: "stripIfInteger" }));
+}
+
+/** Returns the heading of one of the shop's own attributes: "Heel mm" for "heel_mm". */
+export function attributeLabel(name) {
+  const words = name.replaceAll("_", " ").trim();
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+/** Returns a value of one of the shop's own attributes for people. */
+export function attributeText(value) {
+  if (Array.isArray(value)) return value.join(", ");
+  if (typeof value === "boolean") return value ? "Yes" : "No";
+  return value.toLocaleString("en", { maximumFractionDigits: 9 });
 }
 
 /** Makes a product's picture on its tile; `sizes` is its width on the page, for the browser. */

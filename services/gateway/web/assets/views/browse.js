@@ -3,8 +3,8 @@
 import { listFacets, listProducts } from "../api.js";
 import { catalogueColours, keepingFocus, paintOf } from "../colours.js";
 import { announce, counted, h, icon, wasAborted } from "../dom.js";
-import { addressOf, chips, facetGroups, filtersOf, withWords, wordsOf } from "../facets.js";
-import { emptyState, errorState, grid, labelText, productCard, setTitle, skeletonGrid } from "../parts.js";
+import { addressOf, chips, facetGroups, filterText, filtersOf, withWords, wordsOf } from "../facets.js";
+import { emptyState, errorState, grid, productCard, setTitle, skeletonGrid } from "../parts.js";
 import { go } from "../navigation.js";
 import { session } from "../session.js";
 
@@ -115,7 +115,7 @@ export async function show(outlet, { address, signal }) {
 
   function draw(products, facets, colours, { filters, order: by, page, hidden }) {
     shown = { filters, order: by };
-    setTitle(filters.map(([, value]) => labelText(value)).join(", "), page > 1 && `Page ${page}`);
+    setTitle(filters.map((each) => (each[0] === "words" ? each[1] : filterText(each))).join(", "), page > 1 && `Page ${page}`);
     if (document.activeElement !== words) words.value = wordsOf(filters);
     drawOrders(products.products, facets.facets, by);
     count.textContent = counted(products.total_count, "product");

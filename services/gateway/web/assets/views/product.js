@@ -3,7 +3,7 @@
 import { catalogueFacets, findSimilar, getProduct } from "../api.js";
 import { paintOf } from "../colours.js";
 import { POINTS_WITH_MOUSE, announce, h, icon, wasAborted } from "../dom.js";
-import { choice, emptyState, errorState, labelText, nameOf, picture, priceOf, setTitle, swatch } from "../parts.js";
+import { attributeLabel, attributeText, choice, emptyState, errorState, labelText, nameOf, picture, priceOf, setTitle, swatch } from "../parts.js";
 import { rewrite } from "../navigation.js";
 import { session } from "../session.js";
 import { similarList } from "../similar-list.js";
@@ -79,12 +79,13 @@ export async function show(outlet, { address, parameters: [id], signal }) {
 function text(product, facets) {
   const price = priceOf(product);
   const colours = facets.find(({ kind }) => kind === "colour")?.values ?? [];
-  const others = facets.filter(({ attribute, filtered }) => filtered && !SHOWN_TOGETHER.has(attribute));
+  const others = facets.filter(({ attribute, filtered }) => filtered && !SHOWN_TOGETHER.has(attribute) && typeof product[attribute] !== "object");
   const facts = [
     ["Colour", product.base_colour && colourOf(product.base_colour, colours)],
     ["Type", h("a", { href: `/?${new URLSearchParams({ gender: product.gender ?? "", article_type: product.article_type })}` }, labelText(product.derived_type))],
     ["Category", [product.master_category, product.sub_category].filter(Boolean).map(labelText).join(", ")],
     ...others.map(({ attribute, label }) => [label, product[attribute]]),
+    ...Object.entries(product.attributes ?? {}).map(([name, value]) => [attributeLabel(name), attributeText(value)]),
     ["Article no.", product.id],
   ];
   return h(

@@ -51,10 +51,24 @@ def validate_attributes(attributes: OwnAttributes) -> OwnAttributes:
     return {sys.intern(name): _checked(name, value) for name, value in sorted(attributes.items())}
 
 
+def plain_attributes(attributes: OwnAttributes) -> dict[str, list[str] | float | bool]:
+    """Returns own attributes as JSON has them, in alphabetical order."""
+    return {name: _plain(value) for name, value in sorted(attributes.items())}
+
+
+def _plain(value: AttributeValue) -> list[str] | float | bool:
+    match value:
+        case Flag():
+            return bool(value.value)
+        case float():
+            return value
+        case _:
+            return list(value)
+
+
 def attributes_text(attributes: OwnAttributes) -> str:
     """Returns own attributes as one line of JSON, the same for the same attributes."""
-    plain = {name: value.value if isinstance(value, Flag) else value for name, value in sorted(attributes.items())}
-    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(plain_attributes(attributes), ensure_ascii=False, separators=(",", ":"))
 
 
 def attributes_of(text: str) -> OwnAttributes:
