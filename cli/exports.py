@@ -11,7 +11,6 @@ from offline.dataset.cells import cell_of
 from offline.similar_lists import SimilarList
 from services.contract.attributes import STORED, Kind
 from services.contract.errors import DeadlineExceeded, ModelMismatch, NotFound, Overloaded, Unavailable
-from services.contract.own_attributes import attributes_text
 from services.search.catalogue.products import Price
 from services.serving.conversion import gender_from_proto, own_attributes_from_proto, row_error_from_proto
 
@@ -84,7 +83,7 @@ def product_cells(product: types_pb2.Product) -> dict[str, str]:
         value = getattr(product, name)
         if attribute.kind is Kind.OWN:
             if value:
-                cells[name] = attributes_text(own_attributes_from_proto(value))
+                cells[name] = cell_of(own_attributes_from_proto(value))
         elif attribute.kind is Kind.GENDER:
             gender = gender_from_proto(value)
             if gender is not None:

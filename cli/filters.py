@@ -45,6 +45,19 @@ def _options() -> Iterator[inspect.Parameter]:
         text = f"{meaning}, such as {example}."
         values = typer.Option(_flag(name), metavar="VALUE", help=text, rich_help_panel=PANEL)
         yield _option(name, Annotated[list[str] | None, values])
+    for name, text in (
+        ("attribute", "An own attribute: material:Cotton, heel_mm:40..80 or organic:true."),
+        ("not_attribute", "A label of an own attribute to leave out, such as material:Wool."),
+    ):
+        own = typer.Option(_flag(name), metavar="NAME:VALUE", help=text, rich_help_panel=PANEL)
+        yield _option(name, Annotated[list[str] | None, own])
+    price = typer.Option(
+        "--price",
+        metavar="RANGE",
+        help="Prices in one currency, such as '10..49.99 EUR' or '..20 EUR'.",
+        rich_help_panel=PANEL,
+    )
+    yield _option("price", Annotated[str | None, price])
     words = typer.Option(
         "--words",
         metavar="TEXT",
@@ -74,6 +87,9 @@ def build_filter(
     not_colour_family: list[str] | None = None,
     year_from: int | None = None,
     year_to: int | None = None,
+    attribute: list[str] | None = None,
+    not_attribute: list[str] | None = None,
+    price: str | None = None,
     words: str | None = None,
     **labels: list[str] | None,
 ) -> "search_pb2.Filter | None":
@@ -87,13 +103,18 @@ def build_filter(
         not_colour_family: colours to leave out with their families.
         year_from: the first year.
         year_to: the last year.
+        attribute: conditions on own attributes, as `attribute_filters` reads them.
+        not_attribute: labels of own attributes to leave out.
+        price: a range of prices, as `price_range` reads it.
         words: words that each must begin a word of the product's texts.
         labels: labels to keep, by attribute.
 
     Raises:
-        InvalidInput: exact colours and families were both named, which one filter cannot hold.
+        InvalidInput: COLOUR_OPTIONS_MIXED: one filter cannot hold exact colours and families; PRICE_RANGE_INVALID,
+            ATTRIBUTE_FILTER_INVALID: a condition cannot be read.
     """
     from fashion.v1 import search_pb2
+    from services.serving.filter_texts import attribute_filters, price_range
 
     if (colour or not_colour) and (colour_family or not_colour_family):
         raise InvalidInput(
@@ -106,9 +127,9 @@ def build_filter(
         from services.serving.conversion import gender_to_proto
 
         condition.gender.any_of.extend(gender_to_proto(each) for each in gender)
-    for attribute, values in labels.items():
+    for name, values in labels.items():
         if values:
-            getattr(condition, attribute).any_of.extend(values)
+            getattr(condition, name).any_of.extend(values)
     if wanted := colour or colour_family:
         condition.base_colour.any_of.extend(wanted)
     if unwanted := not_colour or not_colour_family:
@@ -119,12 +140,18 @@ def build_filter(
         condition.year.first = year_from
     if year_to is not None:
         condition.year.last = year_to
+    for name, part in attribute_filters(attribute or (), not_attribute or ()).items():
+        condition.attributes[name].CopyFrom(part)
+    if price is not None:
+        condition.price.CopyFrom(price_range(price))
     condition.words = words or ""
     return condition if condition.ByteSize() else None
 
 
 def describe_filter(condition: "search_pb2.Filter | None") -> str:
     """Returns a filter in words, such as "baseColour Blue, gender not Men"; empty for none."""
+    from services.serving.filter_texts import attribute_texts, price_text
+
     if condition is None:
         return ""
     parts: list[str] = []
@@ -132,6 +159,12 @@ def describe_filter(condition: "search_pb2.Filter | None") -> str:
         name = field.camelcase_name
         if field.name == "words":
             parts.append(f'words "{part}"')
+            continue
+        if field.name == "price":
+            parts.append(f"{name} {price_text(part, part.currency_code)}")
+            continue
+        if field.name == "attributes":
+            parts += (f"{own} {text}" for own in sorted(part) for text in attribute_texts(part[own]))
             continue
         if field.name == "year":
             first = str(part.first) if part.HasField("first") else "…"

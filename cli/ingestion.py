@@ -24,7 +24,7 @@ from offline.dataset.rows import Dataset, DatasetReport, Row
 from offline.ingest import BatchOutcome, Ingest, IngestLimits, IngestReport, PhotographedRow, Written
 from services.contract.errors import FashionError
 from services.contract.values import Gender
-from services.serving.conversion import gender_to_proto
+from services.serving.conversion import gender_to_proto, own_attributes_from_proto, own_attributes_to_proto
 from services.serving.status import category_of
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ def product_row(item: PhotographedRow) -> search_pb2.ProductRow:
 
 def product_of(row: Row) -> types_pb2.Product:
     """Returns the attributes of a row; unknown ones stay absent."""
-    return types_pb2.Product(**{**asdict(row), "gender": gender_to_proto(Gender(row.gender))})
+    fields = {**asdict(row), "gender": gender_to_proto(Gender(row.gender))}
+    fields["attributes"] = own_attributes_to_proto(row.attributes or {})
+    return types_pb2.Product(**fields)
 
 
 def _result(result: search_pb2.UpsertResult) -> Written | FashionError:
@@ -157,9 +159,7 @@ def compared(
     """Returns the products of a catalogue and of a source by what the source has of them."""
 
     def part(product: types_pb2.Product) -> tuple[object, ...]:
-        return tuple(
-            getattr(product, name) if not _has_presence(name) or product.HasField(name) else None for name in fields
-        )
+        return tuple(_value(product, name) for name in fields)
 
     return (
         {product_id: part(product) for product_id, product in known.items()},
@@ -167,8 +167,12 @@ def compared(
     )
 
 
-def _has_presence(name: str) -> bool:
-    return types_pb2.Product.DESCRIPTOR.fields_by_name[name].has_presence
+def _value(product: types_pb2.Product, name: str) -> object:
+    if name == "attributes":
+        return own_attributes_from_proto(product.attributes)
+    if types_pb2.Product.DESCRIPTOR.fields_by_name[name].has_presence and not product.HasField(name):
+        return None
+    return getattr(product, name)
 
 
 def _downloads_hint(downloads: "Downloads") -> str:

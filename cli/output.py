@@ -119,7 +119,10 @@ def _unquote_integers(message: "Message", document: dict[str, Any]) -> None:
             continue
         value = getattr(message, field.name)
         shown = document[field.name]
-        parts = list(zip(value, shown, strict=True)) if isinstance(shown, list) else [(value, shown)]
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            parts = [(value[key], its_document) for key, its_document in shown.items()]
+        else:
+            parts = list(zip(value, shown, strict=True)) if isinstance(shown, list) else [(value, shown)]
         if field.cpp_type in (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64):
             numbers = [int(text) for _, text in parts]
             document[field.name] = numbers if isinstance(shown, list) else numbers[0]

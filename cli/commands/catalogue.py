@@ -1,5 +1,6 @@
 """`fashion catalogue`: counts, lists, shows, maps and deletes the products of the catalogue."""
 
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -164,6 +165,7 @@ def get(
 ) -> None:
     """Show one product; --photograph writes its photograph to a file."""
     from cli import output
+    from services.serving.filter_texts import amount_text
 
     async def work(client: "SearchClient") -> "types_pb2.Product":
         product = (await client.get_product(product_id)).product
@@ -178,13 +180,31 @@ def get(
     else:
         document["gender"] = document["gender"].removeprefix("GENDER_").capitalize()
         if "price" in document:
-            document["price"] = f"{product.price.units + product.price.nanos / 1e9:.2f} {product.price.currency_code}"
-        facts = [(name, str(value)) for name, value in document.items() if value not in ("", None)]
+            document["price"] = f"{amount_text(product.price)} {product.price.currency_code}"
+        del document["attributes"]
+        facts = [(name, str(value)) for name, value in document.items() if value not in ("", None, {})]
+        facts += attribute_facts(product.attributes)
         output.console().print(
             output.plain_table([("Product", {"style": "dim"}), ("", {"overflow": "fold", "no_wrap": False})], facts)
         )
     if photograph is not None:
         output.errors().print(f"Photograph: {photograph}", markup=False, soft_wrap=True)
+
+
+def attribute_facts(attributes: "Mapping[str, types_pb2.AttributeValue]") -> list[tuple[str, str]]:
+    """Returns the shop's own attributes by name, each value as text."""
+    from services.serving.filter_texts import number_text
+
+    facts: list[tuple[str, str]] = []
+    for name, value in sorted(attributes.items()):
+        match value.WhichOneof("kind"):
+            case "number":
+                facts.append((name, number_text(value.number)))
+            case "flag":
+                facts.append((name, "yes" if value.flag else "no"))
+            case _:
+                facts.append((name, ", ".join(value.labels.values)))
+    return facts
 
 
 @app.command(

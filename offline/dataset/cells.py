@@ -1,8 +1,11 @@
-"""Prices and flags as the cells of a table: "19.99 EUR", "yes"."""
+"""Prices, flags and own attributes as the cells of a table: "19.99 EUR", "yes", '{"material":["Cotton"]}'."""
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
+from services.contract.errors import InvalidInput
+from services.contract.own_attributes import OwnAttributes, attributes_of, attributes_text, validate_attributes
 from services.search.catalogue.products import Price
 
 _PRICE: Final = re.compile(r"(\d{1,19})(?:\.(\d{1,9}))? ?([A-Z]{3})", re.ASCII)
@@ -29,7 +32,15 @@ def flag_of(cell: str) -> bool | None:
     return _FLAGS.get(cell.casefold())
 
 
-def cell_of(value: Price | bool | int | str | None) -> str:
+def own_attributes_of(cell: str) -> OwnAttributes | None:
+    """Returns the own attributes in a cell; None where it holds none, or one that no product can have."""
+    try:
+        return validate_attributes(attributes_of(cell))
+    except (ValueError, InvalidInput, RecursionError):
+        return None
+
+
+def cell_of(value: Price | OwnAttributes | bool | int | str | None) -> str:
     """Returns the cell of a value; empty for none."""
     match value:
         case None:
@@ -38,5 +49,7 @@ def cell_of(value: Price | bool | int | str | None) -> str:
             return price_text(value)
         case bool():
             return "yes" if value else "no"
+        case Mapping():
+            return attributes_text(value)
         case _:
             return str(value)

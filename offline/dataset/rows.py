@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-from offline.dataset.cells import flag_of, price_of
+from offline.dataset.cells import flag_of, own_attributes_of, price_of
 from offline.dataset.files import (
     PHOTOGRAPH_SUFFIXES,
     PHOTOGRAPHS_FOLDER,
@@ -23,6 +23,7 @@ from offline.dataset.files import (
 from offline.dataset.table import DELIMITERS, Record, Table
 from services.contract.attributes import BY_NAME, MAX_LABEL_CHARACTERS
 from services.contract.errors import InvalidInput, NotFound
+from services.contract.own_attributes import OwnAttributes
 from services.search.catalogue.products import Price
 
 # Field of a row -> its column in `styles.csv`.
@@ -40,7 +41,7 @@ _COLUMN_OF = {
 }
 COLUMNS = tuple(_COLUMN_OF.values())
 # Columns that Kaggle's data set does not have, each named as its field.
-OPTIONAL_COLUMNS = ("brand", "url", "image_url", "price", "in_stock", "parent_id")
+OPTIONAL_COLUMNS = ("brand", "url", "image_url", "price", "in_stock", "parent_id", "attributes")
 GENDERS = ("Men", "Women", "Boys", "Girls", "Unisex")
 # A zip can announce any size; no table of products and no photograph comes near these.
 MAX_STYLES_BYTES = 1 << 30
@@ -48,7 +49,7 @@ MAX_PHOTOGRAPH_BYTES = 64 << 20
 
 _REQUIRED = ("gender", "masterCategory", "subCategory", "articleType")
 # Their cells are read into values; all others are texts.
-_VALUES = ("year", "price", "in_stock")
+_VALUES = ("year", "price", "in_stock", "attributes")
 EMPTY_WORDS = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null"})
 _YEARS = range(1900, 2201)
 # Words for a gender in lower-case letters alone, as feeds spell them ("Women's", "male").
@@ -98,6 +99,7 @@ class Row:
     price: Price | None = None
     in_stock: bool | None = None
     parent_id: str | None = None
+    attributes: OwnAttributes | None = None
 
     @property
     def derived_type(self) -> str:
@@ -521,7 +523,7 @@ def _row(product_id: str, cells: Mapping[str, str], repairs: list[str]) -> Row:
             fields[field] = _shortened(product_id, column, text, limit, repairs)
     fields["gender"] = _gender(product_id, cells["gender"], fields["gender"], repairs)
     fields["year"] = year_of(fields["year"], repairs)
-    for field, read in (("price", price_of), ("in_stock", flag_of)):
+    for field, read in (("price", price_of), ("in_stock", flag_of), ("attributes", own_attributes_of)):
         cell: str | None = fields.get(field)
         fields[field] = None if cell is None else read(cell)
         if cell is not None and fields[field] is None:

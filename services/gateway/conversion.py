@@ -28,6 +28,7 @@ from services.serving.filter_texts import (
     amount_text,
     attribute_filters,
     label_text,
+    number_range_text,
     number_text,
     price_range,
     price_text,
@@ -331,8 +332,7 @@ def _currencies(counts: Iterable[search_pb2.CurrencyCount]) -> list[answers.Curr
 def _price_facet(facet: search_pb2.PriceFacet) -> answers.Facet:
     ranges = []
     for each in facet.ranges:
-        low, high = (bound if each.HasField(end) else None for end, bound in (("min", each.min), ("max", each.max)))
-        condition = price_text(low, high, facet.currency_code)
+        condition = price_text(each, facet.currency_code)
         value = condition.removesuffix(f" {facet.currency_code}")
         ranges.append(answers.FacetValue(value=value, count=each.product_count, condition=condition))
     return answers.Facet(
@@ -379,18 +379,13 @@ def _own_facets(facet: search_pb2.AttributeFacet) -> Iterator[answers.Facet]:
         labels = [(each.value, label_text(each.value), each.product_count) for each in facet.labels]
         yield described(Kind.LABEL, labels, facet.label_count)
     if facet.HasField("number"):
-        ranges = [(text := _number_range(each), text, each.product_count) for each in facet.number.ranges]
+        ranges = [(text := number_range_text(each), text, each.product_count) for each in facet.number.ranges]
         low, high = number_text(facet.number.min), number_text(facet.number.max)
         yield described(Kind.NUMBER, ranges, len(ranges), low, high)
     if facet.HasField("flag"):
         counts = (("true", facet.flag.yes_count), ("false", facet.flag.no_count))
         flags = [(text, text, count) for text, count in counts if count]
         yield described(Kind.FLAG, flags, len(flags))
-
-
-def _number_range(message: search_pb2.NumberFacetRange) -> str:
-    ends = (number_text(getattr(message, end)) if message.HasField(end) else "" for end in ("min", "max"))
-    return "..".join(ends)
 
 
 def disliked_colours_from_proto(colours: Iterable[search_pb2.DislikedColour]) -> answers.DislikedColours:

@@ -9,7 +9,7 @@ from fashion.v1 import search_pb2, types_pb2
 from services.contract.attributes import PRICE_PATTERN
 from services.contract.errors import InvalidInput
 
-_NUMBER: Final = r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?"
+_NUMBER: Final = r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?"
 _RANGE: Final = re.compile(rf"({_NUMBER})?\.\.({_NUMBER})?")
 _FLAGS: Final = {"true": True, "false": False}
 
@@ -65,9 +65,10 @@ def attribute_filters(chosen: Iterable[str], excluded: Iterable[str]) -> dict[st
     return filters
 
 
-def price_text(low: search_pb2.Amount | None, high: search_pb2.Amount | None, currency_code: str) -> str:
+def price_text(message: search_pb2.PriceRange | search_pb2.PriceFacetRange, currency_code: str) -> str:
     """Writes a range of prices so that `price_range` reads it."""
-    return f"{_bound(low)}..{_bound(high)} {currency_code}"
+    low = amount_text(message.min) if message.HasField("min") else ""
+    return f"{low}..{amount_text(message.max) if message.HasField('max') else ''} {currency_code}"
 
 
 def amount_text(amount: types_pb2.Price | search_pb2.Amount) -> str:
@@ -86,8 +87,23 @@ def label_text(label: str) -> str:
     return f'"{label}"' if misread else label
 
 
-def _bound(amount: search_pb2.Amount | None) -> str:
-    return "" if amount is None else amount_text(amount)
+def attribute_texts(condition: search_pb2.AttributeFilter) -> list[str]:
+    """Describes a condition on an own attribute for people, such as "Cotton or Wool", "40..80" and "not Linen"."""
+    match condition.WhichOneof("condition"):
+        case "number":
+            return [number_range_text(condition.number)]
+        case "flag":
+            return ["yes" if condition.flag else "no"]
+        case _:
+            any_of, none_of = condition.labels.any_of, condition.labels.none_of
+            texts = [" or ".join(any_of)] if any_of else []
+            return [*texts, f"not {' nor '.join(none_of)}"] if none_of else texts
+
+
+def number_range_text(message: search_pb2.NumberRange | search_pb2.NumberFacetRange) -> str:
+    """Writes a range of numbers so that `attribute_filters` reads it."""
+    low = number_text(message.min) if message.HasField("min") else ""
+    return f"{low}..{number_text(message.max) if message.HasField('max') else ''}"
 
 
 def _parted(text: str) -> tuple[str, str]:

@@ -37,6 +37,10 @@ def _rows() -> list[search_pb2.ProductRow]:
     first.url, first.image_url = "https://shop.example/p?a=1,2", "https://shop.example/1.jpg"
     first.price.CopyFrom(PRICE)
     first.in_stock = True
+    first.attributes["material"].labels.values.extend(['Cotton, "organic"', "Elastane"])
+    first.attributes["größe"].labels.values.append("38")
+    first.attributes["heel_mm"].number = 0.1
+    first.attributes["organic"].flag = False
     twin = search_pb2.ProductRow(product=rows[3].product, image=rows[3].image)
     twin.product.id = "007-twin"
     twin.product.ClearField("parent_id")

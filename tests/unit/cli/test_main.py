@@ -292,6 +292,9 @@ def test_options_become_the_filter_that_they_say() -> None:
         brand=["Harbour"],
         season=["Summer", "Winter"],
         year_from=2012,
+        attribute=["material:Cotton", "heel_mm:..40", "material=Wool", 'fit:"true"', "organic:false"],
+        not_attribute=["material:Linen"],
+        price="10..49.99 EUR",
     )
     assert condition == search_pb2.Filter(
         gender=search_pb2.GenderFilter(any_of=[types_pb2.GENDER_MEN, types_pb2.GENDER_UNISEX]),
@@ -300,10 +303,24 @@ def test_options_become_the_filter_that_they_say() -> None:
         brand=search_pb2.LabelFilter(any_of=["Harbour"]),
         season=search_pb2.LabelFilter(any_of=["Summer", "Winter"]),
         year=search_pb2.YearRange(first=2012),
+        price=search_pb2.PriceRange(
+            currency_code="EUR",
+            min=search_pb2.Amount(units=10),
+            max=search_pb2.Amount(units=49, nanos=990_000_000),
+        ),
+        attributes={
+            "material": search_pb2.AttributeFilter(
+                labels=search_pb2.LabelFilter(any_of=["Cotton", "Wool"], none_of=["Linen"])
+            ),
+            "heel_mm": search_pb2.AttributeFilter(number=search_pb2.NumberRange(max=40)),
+            "fit": search_pb2.AttributeFilter(labels=search_pb2.LabelFilter(any_of=["true"])),
+            "organic": search_pb2.AttributeFilter(flag=False),
+        },
     )
     assert filters.describe_filter(condition) == (
         "gender Men or Unisex, articleType Tshirts, baseColour Blue, baseColour not Navy Blue, "
-        "season Summer or Winter, year 2012 to …, brand Harbour"
+        "season Summer or Winter, year 2012 to …, brand Harbour, price 10.00..49.99 EUR, "
+        "fit true, heel_mm ..40, material Cotton or Wool, material not Linen, organic no"
     )
 
 
