@@ -3,11 +3,14 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from offline.feeds import values
+from offline.feeds.attributes import attribute_name
 from offline.feeds.categories import category_of
 from offline.feeds.feed import Feed
+from offline.feeds.layouts import is_option
+from services.contract.attributes import OWN_PREFIX
 from services.search.filters.colours import without_family
 
 _MAX_WORDS = 500
@@ -32,6 +35,8 @@ def draft(feed: Feed) -> str:
         "",
         *_columns(feed),
         "",
+        *_attributes(feed),
+        "",
         *_constants(feed),
     ]
     for table, entries in (
@@ -51,22 +56,41 @@ def _columns(feed: Feed) -> Iterator[str]:
     yield "[columns]"
     for name in feed.layout.aliases:
         columns = feed.columns.of.get(name)
-        if columns is None:
-            continue
-        filled = [item.first(name) for item in feed.items if item.first(name)]
-        example = f", such as {_text(_shortened(filled[0]))}" if filled else ""
-        shown = ", ".join(map(_text, columns))
-        yield f"{name} = [{shown}]  # {len(filled):,} of {len(feed.items):,} rows{_comment(example)}"
-    used = {column for columns in feed.columns.of.values() for column in columns}
+        if columns is not None and not name.startswith(OWN_PREFIX):
+            filled = [item.first(name) for item in feed.items if item.first(name)]
+            yield f"{name} = [{', '.join(map(_text, columns))}]  {_filled(feed, filled)}"
     lacking = [
         name for name in ("gender", "colour", "brand", "price", "image", "category") if name not in feed.columns.of
     ]
     for name in lacking:
         if not any(item.first(name) for item in feed.items):
             yield f'# {name} = ["…"]  # no column is known to hold it'
-    unused = [column for column in feed.header if column.strip() and column not in used]
-    if unused:
-        yield f"# Not used: {_comment(', '.join(unused))}"
+
+
+def _attributes(feed: Feed) -> Iterator[str]:
+    yield "# The shop's own attributes -> columns. Where it is no label, also the kind, as in"
+    yield '# heel_mm = { column = "Heel", kind = "number" }         # or kind = "yes or no"'
+    yield '# material = { column = "Fabric", separator = "," }'
+    yield "[attributes]"
+    names = dict.fromkeys(name for item in feed.items for name in item.values if name.startswith(OWN_PREFIX))
+    for name in names:
+        own, columns = name.removeprefix(OWN_PREFIX), feed.columns.of.get(name)
+        filled = [item.first(name) for item in feed.items if item.first(name)]
+        if columns is None:
+            yield f"# {own}: read from the options of products  {_filled(feed, filled)}"
+        else:
+            yield f"{own} = [{', '.join(map(_text, columns))}]  {_filled(feed, filled)}"
+    used = {column for columns in feed.columns.of.values() for column in columns}
+    taken = {name.removeprefix(OWN_PREFIX) for name in names}
+    for column in feed.header:
+        name = attribute_name(column)
+        if column.strip() and column not in used and name and not is_option(column):
+            yield f"# {name if name not in taken else f'{name}_2'} = {_text(column)}"
+
+
+def _filled(feed: Feed, filled: Sequence[str]) -> str:
+    example = f", such as {_text(_shortened(filled[0]))}" if filled else ""
+    return f"# {len(filled):,} of {len(feed.items):,} rows{_comment(example)}"
 
 
 def _constants(feed: Feed) -> Iterator[str]:

@@ -25,12 +25,13 @@ from offline.dataset.rows import (
 )
 from offline.dataset.table import DELIMITERS, Record, Table
 from offline.feeds import values
+from offline.feeds.attributes import WHOLE, read_attributes
 from offline.feeds.categories import Category, category_of
 from offline.feeds.layouts import LAYOUTS, Columns, Item, Layout, recognised
 from offline.feeds.mapping import FeedMapping, category_key
 from offline.feeds.photographs import Downloads, FeedPhotographs
 from offline.feeds.records import Entries, json_records, parquet_records, xml_records
-from services.contract.attributes import BY_NAME, MAX_LABEL_CHARACTERS
+from services.contract.attributes import BY_NAME, MAX_LABEL_CHARACTERS, OWN_PREFIX
 from services.contract.errors import InvalidInput
 from services.search.catalogue.products import Price
 
@@ -290,6 +291,7 @@ def feed_dataset(feed: Feed, mapping: FeedMapping | None = None, downloads: Down
     fields = [
         *_ALWAYS,
         *(name for name in _SOURCES if reader.has(name) or any(getattr(row, name) is not None for row in rows)),
+        *((WHOLE,) if reader.has_attributes else ()),
     ]
     report = admission.report(
         fields=[(name, name) for name in fields],
@@ -324,6 +326,7 @@ class _RowReader:
     Attributes:
         photographs: the name or URL of a photograph by composed product id.
         products: what a row belongs to, by product id.
+        has_attributes: whether the feed has any own attribute.
     """
 
     def __init__(self, feed: Feed, mapping: FeedMapping, files: FeedPhotographs) -> None:
@@ -331,6 +334,11 @@ class _RowReader:
         self._mapping = mapping
         self._files = files
         self._no_currency = 0
+        self.has_attributes = any(
+            name == WHOLE or name.startswith(OWN_PREFIX)
+            for names in (feed.columns.of, *(item.values for item in feed.items))
+            for name in names
+        )
         self._gender_from: Counter[str] = Counter()
         self._own_types: Counter[str] = Counter()
         self.photographs: dict[str, str] = {}
@@ -410,6 +418,7 @@ class _RowReader:
             price=self._price(item, repairs),
             in_stock=self._in_stock(item, repairs),
             parent_id=parent or None,
+            attributes=read_attributes(item.values, self._mapping.attributes, repairs) if self.has_attributes else None,
             **fields,
         )
 

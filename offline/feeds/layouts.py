@@ -7,7 +7,9 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from offline.dataset.table import Record
+from offline.feeds.attributes import KNOWN_COLUMNS, attribute_name
 from offline.feeds.values import key
+from services.contract.attributes import OWN_PREFIX
 
 Verdict = Literal["product", "merged", "left out"]
 
@@ -77,6 +79,7 @@ COLUMNS_OF: Final = MappingProxyType(
         ),
         "stock": ("stock", "quantity", "inventory", "stock_quantity", "qty", "inventory_quantity", "bestand", "lager"),
         "parent": ("item_group_id", "parent_id", "parent_sku", "group_id", "style_id", "parent", "model_id"),
+        **KNOWN_COLUMNS,
     }
 )  # fmt: skip
 
@@ -135,6 +138,10 @@ class Columns:
                 columns = [header[place] for place in dict.fromkeys(alike) if place is not None]
             if columns:
                 self.of[name] = list(columns)
+        for column in header:
+            name = _own_field(column)
+            if name and name not in self.of and name not in (own or {}):
+                self.of[name] = [column]
 
     def place(self, column: str) -> int | None:
         """Returns the place of a column, whatever its case, accents and marks; None where the source lacks it."""
@@ -153,6 +160,17 @@ class Columns:
         """Returns the cells of a row by field, without empty ones."""
         by_field = ((name, [self.value(record, column) for column in columns]) for name, columns in self.of.items())
         return {name: own for name, cells in by_field if (own := [cell for cell in cells if cell])}
+
+
+def _own_field(column: str) -> str:
+    """Returns the field of a column that is an own attribute by its name; empty for another."""
+    if column.startswith(OWN_PREFIX):
+        name = attribute_name(column.removeprefix(OWN_PREFIX))
+    else:
+        # Metafields that a shop fills itself; those of apps have other names.
+        match = re.fullmatch(r"(.+) \(product\.metafields\.(?:shopify|custom)\.[^.()]+\)", column)
+        name = attribute_name(match[1]) if match and key(_plain(column)) not in _COLOUR_NAMES else ""
+    return f"{OWN_PREFIX}{name}" if name else ""
 
 
 def _plain(name: str) -> str:
@@ -261,8 +279,8 @@ def _shopify_product(
 ) -> Iterator[Item]:
     shared: dict[str, list[str]] = {}
     for _, values in rows:
-        for name in _SHOPIFY_SHARED:
-            if name in values:
+        for name in values:
+            if name in _SHOPIFY_SHARED or name.startswith(OWN_PREFIX):
                 shared.setdefault(name, values[name])
     pictures = [(values, values["first_image"][0]) for _, values in rows if "first_image" in values]
     pictures.sort(key=lambda each: _number(each[0].get("image_position", ["1"])[0]))
@@ -282,6 +300,8 @@ def _shopify_product(
         for name, value in options:
             if key(name) in _COLOUR_NAMES:
                 values["colour"] = [value]
+            elif value != "Default Title" and (own_name := attribute_name(name)):
+                values[f"{OWN_PREFIX}{own_name}"] = [value]
         if "id" not in values:
             chosen = [value for _, value in options if value != "Default Title"] if several else []
             values["id"] = ["-".join([handle, *("-".join(value.split()).lower() for value in chosen)])]
@@ -341,8 +361,17 @@ _WOO: Final = MappingProxyType(
 _WOO_INHERITED: Final = (
     "name", "category", "gender", "age_group", "brand", "image", "season", "usage", "colour", "published",
 )  # fmt: skip
+# Attributes of WooCommerce that a product has a field for.
+_WOO_FIELDS: Final = MappingProxyType(
+    {key(name): field for field in ("brand", "gender", "season", "year") for name in COLUMNS_OF[field]}
+)
 _ATTRIBUTE_NAME: Final = re.compile(r"(?:meta: )?attribute (\d+) name|name der eigenschaft (\d+)", re.IGNORECASE)
 _ATTRIBUTE_VALUES: Final = re.compile(r"attribute (\d+) value\(s\)|wert\(e\) der eigenschaft (\d+)", re.IGNORECASE)
+
+
+def is_option(column: str) -> bool:
+    """Tells whether a column of WooCommerce holds the name or the values of an attribute."""
+    return any(pattern.fullmatch(column) for pattern in (_ATTRIBUTE_NAME, _ATTRIBUTE_VALUES))
 
 
 def _is_woocommerce(header: Sequence[str], rows: Sequence[Record]) -> bool:
@@ -382,7 +411,8 @@ def _woocommerce(records: Iterable[Record], columns: Columns) -> Iterator[Item]:
                 repairs += (f"its parent {name!r} is not in the feed" if name else "a variation without a parent",)
             else:
                 product = next(iter(parent["id"]) if parent.get("id") else iter(parent.get("number", [product])))
-                values = {each: parent[each] for each in _WOO_INHERITED if each in parent} | values
+                inherited = {each: parent[each] for each in parent if _is_inherited(each)}
+                values = inherited | values
                 values["parent"] = [product]
                 of_parent = _woo_reason(parent, set())
         else:
@@ -395,6 +425,10 @@ def _woocommerce(records: Iterable[Record], columns: Columns) -> Iterator[Item]:
         yield Item(record.line, values, repairs, verdict, reason, product, "; ".join(repairs) if fault else "")
 
 
+def _is_inherited(name: str) -> bool:
+    return name in _WOO_INHERITED or name.startswith(OWN_PREFIX)
+
+
 def _woo_values(record: Record, columns: Columns) -> dict[str, list[str]]:
     values = columns.values(record)
     names = {
@@ -405,19 +439,29 @@ def _woo_values(record: Record, columns: Columns) -> dict[str, list[str]]:
     for column in columns.names:
         match = _ATTRIBUTE_VALUES.fullmatch(column)
         number = match and next(filter(None, match.groups()))
-        if number in names and key(columns.value(record, names[number]).removeprefix("pa_")) in _COLOUR_NAMES:
-            value = columns.value(record, column)
+        name = columns.value(record, names[number]).removeprefix("pa_") if number in names else ""
+        value = columns.value(record, column)
+        if not value or not name:
+            continue
+        if key(name) in _COLOUR_NAMES:
             # A variable product names all the colours of its variations.
-            if value and "," not in value:
+            if "," not in value:
                 values.setdefault("colour", [value])
+        elif field := _WOO_FIELDS.get(key(name)):
+            values.setdefault(field, [value])
+        elif own_name := attribute_name(name):
+            values[f"{OWN_PREFIX}{own_name}"] = _woo_list(value)
     if "category" in values:
         # "Clothing > Tops, Sale" are two categories; a comma of a name is escaped.
-        cells = (re.split(r"(?<!\\),\s*", cell) for cell in values["category"])
-        values["category"] = [part.replace("\\,", ",") for parts in cells for part in parts if part]
+        values["category"] = [part for cell in values["category"] for part in _woo_list(cell)]
     if "sale_start" in values or "sale_end" in values:
         ends = (values.get(name, [""])[0] for name in ("sale_start", "sale_end"))
         values["sale_dates"] = ["/".join(ends)]
     return values
+
+
+def _woo_list(cell: str) -> list[str]:
+    return [part.replace("\\,", ",") for part in re.split(r"(?<!\\),\s*", cell) if part]
 
 
 def _woo_kinds(values: Mapping[str, Sequence[str]]) -> set[str]:

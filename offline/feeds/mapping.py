@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from offline.dataset.rows import GENDERS
+from offline.feeds.attributes import AttributeKind, AttributeRule, attribute_name
 from offline.feeds.categories import PATH_MARK, Category
 from offline.feeds.layouts import LAYOUTS, Columns, Layout
 from offline.feeds.values import key, plain_text
+from services.contract.attributes import OWN_PREFIX, is_attribute_name
 from services.contract.errors import InvalidInput
 
 # Other names of a field, those of `Product` among them.
@@ -24,7 +26,8 @@ _CONSTANTS: Final = (
     "gender", "age_group", "currency", "brand", "season", "year", "usage", "colour", "master_category", "sub_category",
     "article_type",
 )  # fmt: skip
-_TABLES: Final = ("columns", "constants", "genders", "colours", "categories", "availability")
+_TABLES: Final = ("columns", "attributes", "constants", "genders", "colours", "categories", "availability")
+_RULE: Final = ("column", "kind", "separator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class FeedMapping:
         path: the file, for error texts; None where there is none.
         layout: the name of a layout; None where the content tells.
         columns: the shop's columns by field; they stand for those that the layout knows.
+        attributes: how the cells of an own attribute are read, by its name; its columns are under "attributes.NAME".
         constants: values by field for products that have none.
         genders: one of `GENDERS` by the shop's word.
         colours: a colour by the shop's word.
@@ -45,6 +49,7 @@ class FeedMapping:
     path: str | None = None
     layout: str | None = None
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    attributes: Mapping[str, AttributeRule] = field(default_factory=dict)
     constants: Mapping[str, str] = field(default_factory=dict)
     genders: Mapping[str, str] = field(default_factory=dict)
     colours: Mapping[str, str] = field(default_factory=dict)
@@ -59,7 +64,7 @@ class FeedMapping:
         """
         columns = Columns(header, layout.aliases, self.columns)
         for name, own in self.columns.items():
-            if name not in layout.aliases:
+            if name not in layout.aliases and not name.startswith(OWN_PREFIX):
                 raise _unknown(self.path, "field", name, layout.aliases)
             for column in _named_columns(own):
                 if columns.place(column) is None:
@@ -112,7 +117,18 @@ def read_mapping(path: Path) -> FeedMapping:
     return FeedMapping(
         path=name,
         layout=layout,
-        columns={_field(each): _texts(path, each, value) for each, value in document.get("columns", {}).items()},
+        columns={
+            **{_field(each): _texts(path, each, value) for each, value in document.get("columns", {}).items()},
+            **{
+                f"{OWN_PREFIX}{each}": _attribute_columns(path, each, value)
+                for each, value in document.get("attributes", {}).items()
+            },
+        },
+        attributes={
+            each: _attribute_rule(path, each, value)
+            for each, value in document.get("attributes", {}).items()
+            if isinstance(value, dict)
+        },
         constants=_constants(path, document.get("constants", {})),
         genders=_genders(path, document.get("genders", {})),
         colours={word: _text(path, word, value) for word, value in document.get("colours", {}).items()},
@@ -125,6 +141,33 @@ def read_mapping(path: Path) -> FeedMapping:
 
 def _field(name: str) -> str:
     return _FIELD_OF.get(name, name)
+
+
+def _attribute_columns(path: Path, name: str, value: Any) -> list[str]:
+    if not is_attribute_name(name):
+        near = attribute_name(name)
+        raise _invalid(
+            path,
+            f'names the attribute "{name[:64]}"; use a letter, then letters, digits and _ in lower case'
+            + (f', such as "{near}"' if near else ""),
+        )
+    if isinstance(value, dict):
+        for entry in value:
+            if entry not in _RULE:
+                raise _unknown(str(path), f"entry of {name}", entry, _RULE)
+        value = value.get("column")
+    # An empty list: a column that would be read is not.
+    return [] if value == [] else _texts(path, name, value)
+
+
+def _attribute_rule(path: Path, name: str, table: Mapping[str, Any]) -> AttributeRule:
+    kind = table.get("kind", AttributeKind.LABELS.value)
+    if kind not in {each.value for each in AttributeKind}:
+        raise _unknown(str(path), f"kind of {name}", str(kind), [each.value for each in AttributeKind])
+    separator = table.get("separator")
+    if separator is not None and not isinstance(separator, str):
+        raise _invalid(path, f"must give a text for the separator of {name!r}")
+    return AttributeRule(AttributeKind(kind), separator)
 
 
 def _constants(path: Path, table: Mapping[str, Any]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from xml.etree.ElementTree import Element, ParseError
 
 from offline.dataset.table import Record
+from offline.feeds.attributes import WHOLE
 from services.contract.errors import InvalidInput
 
 # Elements that hold a product: RSS 2.0, RDF (RSS 1.0) and Atom.
@@ -239,7 +240,10 @@ def parquet_records(content: bytes) -> Entries:
 def _flat(row: Mapping[str, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
     """Yields names and values of an object, with those of its objects; its first names count."""
     for name, value in row.items():
-        if isinstance(value, Mapping) and depth < 4:
+        if name == WHOLE and isinstance(value, Mapping) and not before:
+            # In one piece, which keeps what is a number and what a text.
+            yield name, json.dumps(value, ensure_ascii=False, default=str)
+        elif isinstance(value, Mapping) and depth < 4:
             yield from _flat(value, f"{before}{name}.", depth + 1)
         elif isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value) and depth < 4:
             # Of several pictures as objects, the first.

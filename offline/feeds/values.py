@@ -144,6 +144,19 @@ def price(text: str, currency: str | None = None) -> Price | None:
     return Price(code, units, int((amount - units) * 1_000_000_000))
 
 
+def decimal_of(text: str) -> Decimal | None:
+    """Reads a number as people write it, with or without a unit behind it: "40", "1,5 cm", "-2"; None for no number."""
+    plain = plain_text(unicodedata.normalize("NFKC", text).replace("−", "-"))
+    match = re.fullmatch(rf"(-?)\s*({_NUMBER.pattern})\s*[^\d\s].{{0,15}}|(-?)\s*({_NUMBER.pattern})", plain)
+    if match is None:
+        return None
+    sign, number = (match[1], match[2]) if match[2] else (match[3], match[4])
+    try:
+        return Decimal(f"{sign}{_plain_number(number, '')}")
+    except InvalidOperation:
+        return None
+
+
 def _currency(text: str) -> str | None:
     text = text.strip()
     if re.fullmatch(r"[A-Za-z]{3}", text) and text.isascii():
