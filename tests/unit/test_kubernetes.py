@@ -1,0 +1,187 @@
+"""Kubernetes: valid manifests that tell the same story as compose, and let nobody talk to whom they need not."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import kubernetes_validate
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+COMPONENT = "app.kubernetes.io/component"
+OURS = ("embedder", "classifier", "search", "gateway")
+# The oldest version that is still patched by its makers, and the newest that the schemas know.
+VERSIONS = ("1.34", "1.37")
+
+
+def documents(*paths: Path) -> list[dict[str, Any]]:
+    return [each for path in paths for each in yaml.safe_load_all(path.read_text()) if each]
+
+
+BASE = documents(*sorted(p for p in (KUBERNETES / "base").glob("*.yaml") if p.name != "kustomization.yaml"))
+
+
+def of_kind(*kinds: str) -> dict[str, dict[str, Any]]:
+    return {each["metadata"]["name"]: each for each in BASE if each["kind"] in kinds}
+
+
+WORKLOADS = of_kind("Deployment", "StatefulSet")
+
+
+def container(name: str) -> dict[str, Any]:
+    (found,) = WORKLOADS[name]["spec"]["template"]["spec"]["containers"]
+    return dict(found)
+
+
+def compose() -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"])
+
+
+def variables(name: str) -> dict[str, Any]:
+    return {each["name"]: each.get("value", each.get("valueFrom")) for each in container(name)["env"]}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_manifest_is_valid(version: str) -> None:
+    namespaces = documents(*KUBERNETES.glob("overlays/*/namespace.yaml"))
+    for document in [*BASE, *namespaces]:
+        kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_a_manifest_with_a_mistake_is_not_valid() -> None:
+    wrong = {**WORKLOADS["search"], "spec": {**WORKLOADS["search"]["spec"], "replica": 1}}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, VERSIONS[0], strict=True)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_compose_and_kubernetes_set_the_same(name: str) -> None:
+    there, here = compose()[name], variables(name)
+    # The drain is longer where endpoints travel through a cluster; secrets and what differs by shop come by reference.
+    assert there["environment"].keys() == here.keys()
+    for variable, value in there["environment"].items():
+        if variable == "SERVER_DRAIN_DELAY_S" or isinstance(here[variable], dict):
+            continue
+        assert here[variable] == value
+    limits = container(name)["resources"]["limits"]
+    assert limits["cpu"] == there["deploy"]["resources"]["limits"]["cpus"]
+    assert limits["memory"] == there["deploy"]["resources"]["limits"]["memory"].replace("M", "Mi").replace("G", "Gi")
+    ports = {each["name"]: each["containerPort"] for each in container(name)["ports"]}
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text()
+    assert ports.pop("admin") == 9090 and "SERVER_ADMIN_PORT=9090" in dockerfile
+    (port,) = ports.values()
+    assert f"_PORT={port}" in dockerfile
+
+
+def test_both_run_the_same_redis() -> None:
+    (image,) = yaml.safe_load((KUBERNETES / "base" / "kustomization.yaml").read_text())["images"]
+    assert f"{image['newName']}:{image['newTag']}" == compose()["redis"]["image"]
+    for part in compose()["redis"]["command"][1:]:
+        assert part in container("redis")["command"][-1]
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_pods_may_run_where_security_is_restricted(name: str) -> None:
+    pod = WORKLOADS[name]["spec"]["template"]["spec"]
+    assert (
+        pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
+    )
+    assert pod["automountServiceAccountToken"] is False
+    security = container(name)["securityContext"]
+    assert security["allowPrivilegeEscalation"] is False and security["readOnlyRootFilesystem"] is True
+    assert security["capabilities"] == {"drop": ["ALL"]}
+    # A list of processes, or of a pod's description, shows no password.
+    assert not any(
+        "PASSWORD" in each["name"] or "KEY" in each["name"]
+        for each in container(name).get("env", [])
+        if "value" in each
+    )
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_pod_drains_before_it_is_killed(name: str) -> None:
+    pod = WORKLOADS[name]["spec"]["template"]["spec"]
+    grace_s = 20  # The default of SERVER_GRACE_S.
+    assert pod["terminationGracePeriodSeconds"] > float(variables(name)["SERVER_DRAIN_DELAY_S"]) + grace_s
+    probes = [container(name)[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")]
+    assert [each["path"] for each in probes] == ["/readyz", "/readyz", "/healthz"]
+
+
+def test_selectors_and_ports_meet() -> None:
+    for name, service in of_kind("Service").items():
+        labels = WORKLOADS[name]["spec"]["template"]["metadata"]["labels"]
+        assert service["spec"]["selector"].items() <= labels.items()
+        assert {each["targetPort"] for each in service["spec"]["ports"]} <= {
+            each["name"] for each in container(name)["ports"]
+        }
+    for kind in ("PodDisruptionBudget", "HorizontalPodAutoscaler"):
+        assert of_kind(kind).keys() <= WORKLOADS.keys()
+    for name, workload in WORKLOADS.items():
+        assert (
+            workload["spec"]["selector"]["matchLabels"].items()
+            <= workload["spec"]["template"]["metadata"]["labels"].items()
+        )
+        mounts = {each["name"] for each in container(name)["volumeMounts"]}
+        claims = {each["metadata"]["name"] for each in workload["spec"].get("volumeClaimTemplates", [])}
+        assert mounts == claims | {each["name"] for each in workload["spec"]["template"]["spec"]["volumes"]}
+
+
+def called() -> set[tuple[str, str, int]]:
+    """Returns who calls whom on which port, by the settings of the services."""
+    found = {
+        (name, target.hostname or "", target.port or 0)
+        for name in OURS
+        for variable, value in variables(name).items()
+        if variable.endswith("_TARGET")
+        for target in [urlsplit(str(value).replace("dns:///", "dns://"))]
+    }
+    return found | {(name, "redis", 6379) for name in OURS if "REDIS_URL" in variables(name)}
+
+
+def component(selector: dict[str, Any]) -> str:
+    return str(selector["podSelector"]["matchLabels"][COMPONENT])
+
+
+def test_exactly_those_may_talk_that_call_one_another() -> None:
+    outgoing, incoming = set(), set()
+    for policy in of_kind("NetworkPolicy").values():
+        spec = policy["spec"]
+        if COMPONENT not in spec["podSelector"].get("matchLabels", {}):
+            continue
+        own = component(spec)
+        for rule in spec.get("egress", []):
+            outgoing |= {(own, component(to), port["port"]) for to in rule["to"] for port in rule["ports"]}
+        for rule in spec.get("ingress", []):
+            incoming |= {(component(each), own, port["port"]) for each in rule["from"] for port in rule["ports"]}
+    assert outgoing == incoming == called()
+    assert of_kind("NetworkPolicy")["nothing-else"]["spec"].keys() == {"podSelector", "policyTypes"}
+
+
+@pytest.mark.parametrize("overlay", sorted(each.name for each in (KUBERNETES / "overlays").iterdir()))
+def test_an_overlay_renders_to_valid_manifests(tmp_path: Path, overlay: str) -> None:
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl is not installed (Debian: kubernetes-client)")
+    copy = tmp_path / "kubernetes"
+    shutil.copytree(KUBERNETES, copy)
+    command = [kubectl, "kustomize", str(copy / "overlays" / overlay)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "must be a file" in ended.stderr:
+        # Before kubectl 1.21, folders were named in a list of their own.
+        file = copy / "overlays" / overlay / "kustomization.yaml"
+        settings = yaml.safe_load(file.read_text())
+        settings["resources"].remove("../../base")
+        file.write_text(yaml.safe_dump({**settings, "bases": ["../../base"]}))
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    rendered = list(yaml.safe_load_all(ended.stdout))
+    assert {
+        each["metadata"]["name"] for each in rendered if each["kind"] in {"Deployment", "StatefulSet"}
+    } == WORKLOADS.keys()
+    for document in rendered:
+        kubernetes_validate.validate(document, VERSIONS[-1], strict=True)
+        assert document["kind"] == "Namespace" or document["metadata"]["namespace"].startswith("fashion")
