@@ -17,7 +17,7 @@ _NOTES = "performance-notes.md"
     epilog=(
         "Examples:\n\nfashion bench all fashion-product-images-small.zip\n\n"
         "fashion bench latency fashion-product-images-small.zip --rounds 9\n\n"
-        "ingest makes the catalogue in --work that start, latency, load, precision and peers need; floor needs none. "
+        "ingest makes the catalogue in --work that all parts but floor need. "
         "report writes the page and its plots again from the figures; plots need the extra `train`. Nothing else "
         "should run on the machine: SIGSTOP pauses a training run, and SIGCONT resumes it.\n\n"
         "Exit codes: 0 done, also with a missed target · 2 bad input"
@@ -27,7 +27,8 @@ def bench(
     part: Annotated[
         str,
         typer.Argument(
-            metavar="PART", help="One of floor, ingest, start, latency, load, precision, peers; or all, or report."
+            metavar="PART",
+            help="One of floor, ingest, start, latency, load, updates, precision, peers; or all, or report.",
         ),
     ],
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder or zip in Kaggle's layout.")],

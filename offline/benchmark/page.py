@@ -67,6 +67,10 @@ TARGETS: Final = (
     Target("recall@10 of a product query over the inventory", "peers", lambda f: f["recall_at_10"], 0.99, False),
     Target("sustained at p99 of 50 ms / offline rate of the embedder", "load", lambda f: f["ratio"], 0.75, False),
     Target(_REFUSALS, "load", lambda f: f["overload"]["hinted_share"], 1, False),
+    Target(
+        "rows of updates acknowledged a second, beside queries", "updates", lambda f: f["rows_a_second"], 5000, False
+    ),
+    _target("p99 of queries beside updates / without", "updates", ("p99_ratio",), 1.5, True),
     _target("bfloat16 or int8, whichever serves, / float32, throughput", "precision", ("throughput",), 2, False),
     Target("ingest / batch rate of the embedder", "ingest", lambda f: f["ratio"], 0.85, False),
     Target("start to SERVING, warm cache", "start", lambda f: f["seconds"], 5, True, " s"),

@@ -39,6 +39,12 @@ class ServerProcess:
                 return int(line.split()[1]) / 1024
         raise NotReady(f"The process {self.pid} has no resident memory: it has ended.", reason="PROCESS_GONE")
 
+    def processor_s(self) -> float:
+        """Returns the processor time that it has taken, in seconds; only on Linux."""
+        # The name, in brackets, may hold spaces.
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
 
 def free_port() -> int:
     """Returns a free port."""

@@ -32,6 +32,7 @@ from offline.benchmark.overload import overload
 from offline.benchmark.processes import running
 from offline.benchmark.timing import Series, interleaved, ratio
 from offline.benchmark.trace import Trace, trace_photographs
+from offline.benchmark.updates import measure_updates, summary, without_photographs
 from offline.dataset.rows import open_dataset
 from services.bundle.reader import load_bundle
 from services.contract.errors import InvalidInput
@@ -42,7 +43,7 @@ from services.embedder.settings import EmbedderSettings
 from services.search.catalogue.store import DATABASE_FILE, Catalogue
 from services.vision import prepare
 
-PARTS: Final = ("floor", "ingest", "start", "latency", "load", "precision", "peers")
+PARTS: Final = ("floor", "ingest", "start", "latency", "load", "updates", "precision", "peers")
 _PHOTOGRAPHS: Final = 200
 _BATCH: Final = 32
 
@@ -254,6 +255,12 @@ class Benchmarks:
             "overload": {**asdict(flooded), "hinted_share": flooded.hinted_share},
         }
 
+    def _updates(self) -> dict[str, Any]:
+        """Measures changes of prices and stock while queries run."""
+        with without_photographs(self._catalogue()) as data, self._stack(data) as stack:
+            rounds = asyncio.run(measure_updates(stack, self._queries, self._options.rounds, self._options.load_s))
+        return dict(summary(rounds))
+
     def _precision(self) -> dict[str, Any]:
         """Measures the served precision beside float32 in the same runtime."""
         exact, served = self._encoder(precision="float32"), self._encoder()
@@ -337,12 +344,16 @@ class Benchmarks:
         self._ids = [product_id for product_id, _ in pairs]
         return np.stack([embedding.astype(np.float32) for _, embedding in pairs])
 
-    def _stack(self) -> Any:
+    def _catalogue(self) -> Path:
         if not self._data.exists():
             raise InvalidInput(
                 "There is no catalogue yet: run `fashion bench ingest` first.", reason="CATALOGUE_MISSING"
             )
-        return running("services.stack", {"SEARCH_DATA_DIR": str(self._data)}, self._options.work / "stack.log")
+        return self._data
+
+    def _stack(self, data: Path | None = None) -> Any:
+        settings = {"SEARCH_DATA_DIR": str(data or self._catalogue())}
+        return running("services.stack", settings, self._options.work / "stack.log")
 
     def _measured(self, encoder: Encoder, target: str, name: str) -> dict[str, Series]:
         stand_in = self._stand_in(encoder)

@@ -34,6 +34,8 @@ _HEALTH_NAME: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 # Beyond this multiple of max_concurrent_calls gRPC itself refuses, without a reason.
 _FLOOD_FACTOR: Final = 4
 _BACKLOG: Final = 256
+# How many collections of younger objects come before a full one.
+_FULL_COLLECTION: Final = 1000
 # Time for answers to leave once no call is under way.
 _ANSWERS_LEAVE_S: Final = 1.0
 
@@ -370,6 +372,8 @@ async def _serve_until_stopped(
             raise ServeError(f"cannot start: {_one_line(error)}") from error
         # A full garbage collection over a catalogue of 40,000 products stops every call for 0.1 s, and frees nothing.
         gc.freeze()
+        # Nor does one over the products that later writes bring.
+        gc.set_threshold(*gc.get_threshold()[:2], _FULL_COLLECTION)
 
     async with running(settings, services, started, default_port=default_port) as server:
         await server.stopped()

@@ -7,6 +7,8 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -26,6 +28,8 @@ class CatalogueUnusable(Exception):
 APPLICATION_ID: Final = 0x66617368
 # What damage raises. SQLite's own words about it hold bytes of the file, which may be no text.
 UNREADABLE: Final = (sqlite3.DatabaseError, UnicodeDecodeError)
+# Pages of the log, 4 KiB each, that are written back together. A write of 500 products fills a thousand.
+_CHECKPOINT_PAGES: Final = 4000
 # Ids of lost products in one line of the log.
 _MAX_IDS_LOGGED: Final = 100
 
@@ -94,9 +98,23 @@ _READERS: Final[Mapping[Kind, Callable[[Any], object]]] = {
     Kind.OWN: attributes_of,
 }
 _READ: Final = tuple((each.name, _READERS[each.kind]) for each in STORED if each.kind in _READERS)
-_OWN: Final = tuple(each.name for each in STORED if each.kind is Kind.OWN)
-
 SqlValue = str | int | float | bytes | None
+
+_stored_values: Final = attrgetter("id", *(each.name for each in STORED))
+# As SQLite returns them, for the checksum.
+_WRITERS: Final[Mapping[Kind, Callable[[Any], tuple[SqlValue, ...]]]] = {
+    Kind.GENDER: lambda gender: (gender.value,),
+    Kind.FLAG: lambda flag: (int(flag),),
+    Kind.PRICE: lambda price: (price.currency_code, price.units, price.nanos),
+    Kind.OWN: lambda attributes: (attributes_text(attributes) if attributes else None,),
+}
+# Place, columns and writer of what is not stored as it is; from the last, since some take more than one column.
+_WRITTEN: Final = tuple(
+    (place, len(_columns(each)), _WRITERS[each.kind])
+    for place, each in reversed([*enumerate(STORED, start=1)])
+    if each.kind in _WRITERS
+)
+_OWN: Final = tuple(each.name for each in STORED if each.kind is Kind.OWN)
 
 CHECKED_COLUMNS: Final = (*PRODUCT_COLUMNS, *CONTENT_COLUMNS)
 # In the order of the names, so that a column more changes no checksum of a row in which it is empty.
@@ -126,8 +144,14 @@ def changed_checksum(before: Sequence[object], after: Sequence[object], embeddin
         after: the new ones.
         embedding_bytes: the size of the embedding.
     """
-    zeros = bytes(embedding_bytes)
-    return zlib.crc32(zeros, zlib.crc32(_filled(before))) ^ zlib.crc32(zeros, zlib.crc32(_filled(after)))
+    zeros, none = _zeros(embedding_bytes)
+    return zlib.crc32(zeros, zlib.crc32(_filled(before)) ^ zlib.crc32(_filled(after))) ^ none
+
+
+@cache
+def _zeros(size: int) -> tuple[bytes, int]:
+    """Returns so many zeros, and their checksum."""
+    return bytes(size), zlib.crc32(bytes(size))
 
 
 def _filled(values: Sequence[object]) -> bytes:
@@ -157,18 +181,10 @@ SCHEMA_VERSION: Final = 1 + len(_MIGRATIONS)
 
 def product_values(product: Product) -> tuple[SqlValue, ...]:
     """Returns a product's values in the order of `PRODUCT_COLUMNS`."""
-    values: list[SqlValue] = [product.id]
-    for attribute in STORED:
-        value = getattr(product, attribute.name)
-        if attribute.kind is Kind.PRICE:
-            values += (None,) * 3 if value is None else (value.currency_code, value.units, value.nanos)
-        elif attribute.kind is Kind.OWN:
-            values.append(attributes_text(value) if value else None)
-        else:
-            # As SQLite returns it, for the checksum.
-            values.append(
-                value.value if isinstance(value, Gender) else int(value) if isinstance(value, bool) else value
-            )
+    values = list(_stored_values(product))
+    for place, count, write in _WRITTEN:
+        value = values[place]
+        values[place : place + 1] = (None,) * count if value is None else write(value)
     return tuple(values)
 
 
@@ -240,6 +256,7 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute(f"SELECT {', '.join(CHECKED_COLUMNS)}, embedding, checksum FROM products LIMIT 0")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
     except UNREADABLE as error:
         connection.close()
         raise CatalogueUnusable(f"{path} cannot be read as a catalogue: {error}.") from error

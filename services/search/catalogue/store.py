@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import logging
+import operator
 import shutil
 import sqlite3
 import threading
@@ -427,15 +428,18 @@ class Catalogue:
         for before, after in changes:
             content, embedding_bytes = contents[after.id]
             old, new = product_values(before), product_values(after)
-            places.update(place for place, value in enumerate(new) if value != old[place])
+            places.update(itertools.compress(itertools.count(), map(operator.ne, old, new)))
             rows.append((new, changed_checksum((*old, *content), (*new, *content), embedding_bytes)))
         # Only columns that change, since SQLite writes the index of a column that is named, changed or not.
-        columns = [PRODUCT_COLUMNS[place] for place in sorted(places)]
+        columns = sorted(places)
         # SQLite has no exclusive or.
-        assignments = [f"{column} = ?" for column in columns] + ["checksum = (checksum | ?) - (checksum & ?)"]
+        assignments = [
+            *(f"{PRODUCT_COLUMNS[place]} = ?" for place in columns),
+            "checksum = (checksum | ?) - (checksum & ?)",
+        ]
         self._writer.executemany(
             f"UPDATE products SET {', '.join(assignments)} WHERE id = ?",
-            [(*(new[place] for place in sorted(places)), change, change, new[0]) for new, change in rows],
+            [(*[new[place] for place in columns], change, change, new[0]) for new, change in rows],
         )
         self._count_write(self._now().astimezone(UTC))
 

@@ -212,6 +212,10 @@ class Index(Protocol):
         """Returns a product, or None if there is none with this id."""
         ...
 
+    def products(self, product_ids: Iterable[str]) -> Mapping[str, Product]:
+        """Returns those of some products that there are, by id."""
+        ...
+
     def embedding(self, product_id: str) -> NDArray[np.float16] | None:
         """Returns a copy of a product's embedding; None if the product or its embedding is unknown."""
         ...

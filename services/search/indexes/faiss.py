@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from heapq import nsmallest
 from itertools import islice
+from operator import attrgetter
+from typing import Final
 
 import faiss
 import numpy as np
@@ -211,9 +213,13 @@ class FaissIndex:
 
     def product(self, product_id: str) -> Product | None:
         """See `Index.product`."""
+        return self.products([product_id]).get(product_id)
+
+    def products(self, product_ids: Iterable[str]) -> Mapping[str, Product]:
+        """See `Index.products`."""
         with self._lock.reading():
-            row = self._state.columns.row_of(product_id)
-            return None if row is None else self._state.columns.product(row)
+            columns = self._state.columns
+            return {each: columns.product(row) for each in product_ids if (row := columns.row_of(each)) is not None}
 
     def embedding(self, product_id: str) -> NDArray[np.float16] | None:
         """See `Index.embedding`."""
@@ -451,6 +457,10 @@ def _nearest_of_families(
     return tuple(sorted(hits.values(), key=_rank)[:k]), family_count
 
 
+# What a derived type is made of, which is compared faster than it is named.
+_type_of: Final = attrgetter("gender", "article_type")
+
+
 def _rank(hit: Hit) -> tuple[float, str]:
     return -hit.similarity, hit.product.id
 
@@ -621,15 +631,15 @@ class _State:
     def update(self, products: Sequence[Product]) -> None:
         """Replaces the attributes of known products, no id twice; embeddings move only where a derived type changes."""
         moving: list[IndexedProduct] = []
+        searchable = self.columns.searchable()
         for product in products:
             row = self.columns.row_of(product.id)
             if row is None:
                 raise ValueError(f"There is no product {product.id} to be updated.")
-            searchable = bool(self.columns.searchable()[row])
-            if searchable and self.columns.product(row).derived_type != product.derived_type:
+            if searchable[row] and _type_of(self.columns.product(row)) != _type_of(product):
                 moving.append(IndexedProduct(product, self.embeddings(np.array([row]))[0]))
             else:
-                self.columns.replace(row, product, searchable)
+                self.columns.replace(row, product, bool(searchable[row]))
         if moving:
             self.upsert(moving, None)
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from operator import attrgetter
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -323,18 +324,20 @@ class CatalogueWriter:
         before: dict[str, Product] = {}
         after: dict[str, Product] = {}
         names = self._index.attribute_names()
+        stored = self._index.products([row.product_id for row in rows])
         for row in rows:
             if isinstance(row.values, InvalidInput):
                 results.append(row.values)
                 continue
-            known = after.get(row.product_id) or self._index.product(row.product_id)
+            known = after.get(row.product_id) or stored.get(row.product_id)
             if known is None:
                 damaged = row.product_id in self._catalogue.damaged
                 results.append(product_damaged(row.product_id) if damaged else product_not_found(row.product_id))
                 continue
             try:
                 product = with_values(known, row.values)
-                names = _with_names_of(product, names)
+                if product.attributes is not known.attributes:
+                    names = _with_names_of(product, names)
             except InvalidInput as error:
                 results.append(error)
                 continue
@@ -344,7 +347,7 @@ class CatalogueWriter:
         changes = [(before[product.id], product) for product in after.values() if product != before[product.id]]
         index_version = self._catalogue.update(changes)
         if changes:
-            self._take_over(index_version, (), [product for _, product in changes], ())
+            self._take_over(index_version, (), changes, ())
         return UpsertReport(tuple(results), index_version)
 
     def _delete(self, product_ids: Sequence[str]) -> DeleteReport:
@@ -393,29 +396,28 @@ class CatalogueWriter:
     ) -> tuple[int, Sequence[UpsertOutcome]]:
         result = self._catalogue.write(upserts, deletes)
         if result.changed or result.updated or result.deleted:
-            self._take_over(result.index_version, result.changed, result.updated, result.deleted)
+            updated = [(before, each) for each in result.updated if (before := self._index.product(each.id))]
+            self._take_over(result.index_version, result.changed, updated, result.deleted)
         return result.index_version, result.outcomes
 
     def _take_over(
         self,
         index_version: int,
         changed: Sequence[StoredProduct],
-        updated: Sequence[Product],
+        updated: Sequence[tuple[Product, Product]],
         deleted: Collection[str],
     ) -> None:
         """Brings the index up to a version of the catalogue, and tells who follows it."""
         product = self._index.product
         changes = [
             *(Change(product(each.product.id), each.product) for each in changed),
-            *(
-                Change(before, each)
-                for each in updated
-                if (before := product(each.id)) is None or _kind(before) != _kind(each)
-            ),
+            *(Change(before, after) for before, after in updated if _kind(before) != _kind(after)),
             *(Change(product(product_id), None) for product_id in deleted),
         ]
         try:
-            self._index.apply([self._indexed(each) for each in changed], deleted, index_version, updated)
+            self._index.apply(
+                [self._indexed(each) for each in changed], deleted, index_version, [after for _, after in updated]
+            )
         except Exception:
             # The write is on disk, so it must be found: rather load the index again than leave it behind.
             _log.exception("index did not take over a write; it is loaded again", index_version=index_version)
@@ -484,9 +486,8 @@ def _with_names_of(product: Product, names: frozenset[str]) -> frozenset[str]:
     )
 
 
-def _kind(product: Product) -> tuple[str, str, str]:
-    """Returns what of a product candidates and the measure of doubt go by, besides what it looks like."""
-    return product.derived_type, product.sub_category, product.family
+# What of a product candidates and the measure of doubt go by, besides what it looks like.
+_kind: Final = attrgetter("gender", "article_type", "sub_category", "parent_id")
 
 
 def _duplicate(product_id: str, first: int) -> InvalidInput:
