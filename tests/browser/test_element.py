@@ -6,7 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -150,6 +152,150 @@ def test_nothing_is_asked_for_before_it_comes_near_the_screen(
         page.locator(ELEMENT).scroll_into_view_if_needed()
         expect(page.locator(CARDS)).to_have_count(8)
         assert len(asked) == 1
+
+
+ALL_ATTRIBUTES = {
+    "exclude": "men-tshirts-red-0, men-tshirts-red-25,,",
+    "filter": "gender=Men&base_colour=Red&base_colour=Blue&price=..50",
+    "min-similarity": "0.25",
+    "currency": "eur",
+}
+
+
+def test_attributes_narrow_the_answer_down(open_page: Open, stocked: Shop, foreign_port: int) -> None:
+    def narrowed(page: str) -> str:
+        more = " ".join(f'{name}="{value.replace("&", "&amp;")}"' for name, value in ALL_ATTRIBUTES.items())
+        return page.replace("<similar-items ", f"<similar-items {more} ")
+
+    with checkout(stocked.url, foreign_port, narrowed) as url, open_page() as page:
+        with page.expect_response(lambda answer: "/similar?" in answer.url) as answered:
+            page.goto(url)
+        asked = httpx.QueryParams(urlsplit(answered.value.url).query).multi_items()
+        assert asked == [
+            ("gender", "Men"),
+            ("base_colour", "Red"),
+            ("base_colour", "Blue"),
+            ("price", "..50 EUR"),
+            ("excluded", "men-tshirts-red-0"),
+            ("excluded", "men-tshirts-red-25"),
+            ("limit", "8"),
+            ("min_similarity", "0.25"),
+        ]
+        assert [each["product"]["id"] for each in answered.value.json()["products"]] == ["odd-priced"]
+        expect(page.locator(CARDS)).to_have_count(1)
+        expect(page.locator("similar-items [part=price]")).to_have_text("€19.99")
+        # A price in another currency is not shown; the product is.
+        page.locator(ELEMENT).evaluate("one => { one.filter = 'base_colour=Red'; one.currency = 'USD'; }")
+        priced = page.locator(CARDS).filter(has_text="Priced Tshirt")
+        expect(priced).to_have_count(1)
+        expect(priced.locator("[part=price]")).to_have_text("")
+        # So many are still one request.
+        page.locator(ELEMENT).evaluate(
+            "one => { one.exclude = [...Array(600)].map((_, number) => `a-product-with-a-long-id-${number}`); }"
+        )
+        with page.expect_response(lambda answer: "/similar?" in answer.url) as answered:
+            page.locator(ELEMENT).evaluate("one => one.reload()")
+        assert answered.value.status == 200
+        assert len(httpx.QueryParams(urlsplit(answered.value.url).query).get_list("excluded")) == 500
+
+
+def test_a_similarity_that_nothing_reaches_hides_it(open_page: Open, stocked: Shop, foreign_port: int) -> None:
+    with checkout(stocked.url, foreign_port) as url, open_page() as page:
+        page.add_init_script("addEventListener('similar-items:error', (event) => { window.why = event.detail.why; })")
+        page.goto(url)
+        expect(page.locator(CARDS)).to_have_count(8)
+        page.locator(ELEMENT).evaluate("one => { one.minSimilarity = 1; }")
+        expect(page.locator(ELEMENT)).to_be_hidden()
+        assert page.evaluate("window.why") == "There are no similar products."
+        # What is no number is none.
+        page.locator(ELEMENT).evaluate("one => { one.setAttribute('min-similarity', 'much'); }")
+        expect(page.locator(CARDS)).to_have_count(8)
+
+
+def test_each_attribute_is_a_property(open_page: Open, stocked: Shop, foreign_port: int) -> None:
+    manifest = stocked.http.get("/elements/custom-elements.json").json()
+    (declaration,) = manifest["modules"][0]["declarations"]
+    fields = {each["name"]: each for each in declaration["members"] if each["kind"] == "field"}
+    values = {name: "0.5" if "number" in each["type"]["text"] else "some" for name, each in fields.items()}
+    values["limit"] = "3"
+    with checkout(stocked.url, foreign_port) as url, open_page() as page:
+        page.goto(url)
+        expect(page.locator(CARDS)).to_have_count(8)
+        assert page.evaluate("customElements.get('similar-items').observedAttributes") == [
+            each["name"] for each in declaration["attributes"]
+        ]
+        assert set(
+            page.evaluate(
+                "Object.keys(Object.getOwnPropertyDescriptors(customElements.get('similar-items').prototype))"
+            )
+        ) >= {*fields, "reload"}
+        for name, field in fields.items():
+            told = page.evaluate(
+                """([name, attribute, value]) => {
+                    const one = document.createElement("similar-items");
+                    const before = one[name];
+                    one[name] = value;
+                    const set = [one.getAttribute(attribute), one[name], typeof one[name]];
+                    one[name] = null;
+                    const gone = one.hasAttribute(attribute);
+                    one.setAttribute(attribute, value);
+                    return [before, ...set, gone, String(one[name]) === value];
+                }""",
+                [name, field["attribute"], values[name]],
+            )
+            number = "number" in field["type"]["text"]
+            expected = float(values[name]) if number else values[name]
+            default = json.loads(field["default"]) if name != "heading" else ""
+            assert told == [default, values[name], expected, "number" if number else "string", False, True], name
+        parts = page.evaluate(
+            """() => [...document.querySelector("similar-items").shadowRoot.querySelectorAll("[part]")]
+                .map((each) => each.getAttribute("part"))"""
+        )
+        assert set(parts) <= {each["name"] for each in declaration["cssParts"]}
+        assert {each["name"] for each in declaration["cssParts"]} - set(parts) <= {"placeholder", "skeleton"}
+
+
+def test_properties_that_are_set_before_it_is_known_count(open_page: Open, stocked: Shop, foreign_port: int) -> None:
+    def early(page: str) -> str:
+        return page.replace(' limit="8"', "")
+
+    with checkout(stocked.url, foreign_port, early) as url, open_page(quiet=False) as page:
+        page.add_init_script(
+            """addEventListener("DOMContentLoaded", () => {
+                const early = document.createElement("similar-items");
+                if ("minSimilarity" in early) throw new Error("The element is known too early for this test.");
+                const one = document.querySelector("similar-items");
+                Object.assign(one, { limit: 3, exclude: ["men-tshirts-red-0"], minSimilarity: 0.1 });
+            })"""
+        )
+        late = threading.Event()
+        page.route("**/similar-items.js", lambda route: route.continue_() if late.is_set() else route.abort())
+        page.goto(url)
+        late.set()
+        page.evaluate("src => import(src)", f"{stocked.url}/elements/similar-items.js?late")
+        expect(page.locator(CARDS)).to_have_count(3)
+        assert page.locator(ELEMENT).get_attribute("exclude") == "men-tshirts-red-0"
+        assert page.locator(ELEMENT).get_attribute("min-similarity") == "0.1"
+
+
+def test_a_page_may_hold_it_to_its_hash(open_page: Open, stocked: Shop, foreign_port: int) -> None:
+    element = stocked.http.get("/elements/manifest.json").json()["similar-items"]
+    for integrity, shown in ((element["integrity"], True), ("sha384-" + "A" * 64, False)):
+
+        def pinned(page: str, integrity: str = integrity) -> str:
+            return page.replace(
+                f'src="{stocked.url}/elements/similar-items.js"',
+                f'crossorigin src="{stocked.url}{element["path"]}" integrity="{integrity}"',
+            )
+
+        with checkout(stocked.url, foreign_port, pinned) as url, open_page(quiet=False) as page:
+            page.goto(url)
+            if shown:
+                expect(page.locator(CARDS)).to_have_count(8)
+            else:
+                page.wait_for_load_state("networkidle")
+                assert page.evaluate("customElements.get('similar-items')") is None
+            pays(page)
 
 
 BROKEN: dict[str, Answer | None] = {
@@ -384,6 +530,7 @@ def test_equal_elements_share_a_request_and_twins_come_last(open_page: Open, sto
 
 SHIFTS = [
     "works",
+    "answers few",
     "is slow",
     "takes too long",
     "hangs",
@@ -402,6 +549,7 @@ def test_the_page_does_not_move_where_the_gateway(
 ) -> None:
     element = stocked.http.get("/elements/similar-items.js").content
     similar = stocked.http.get("/v1/products/men-tshirts-blue-0/similar?limit=8").content
+    few = stocked.http.get("/v1/products/men-tshirts-blue-0/similar?limit=2").content
 
     def gateway(path: str) -> Answer | None:
         if path.endswith("similar-items.js"):
@@ -409,6 +557,8 @@ def test_the_page_does_not_move_where_the_gateway(
             return Answer(element, "text/javascript")
         if path.endswith("/image"):
             return Answer(b"", "image/jpeg", 404)
+        if how == "answers few":
+            return Answer(few, "application/json")
         # Of five requests that take so long, some arrive in time, and others do not.
         time.sleep({"is slow": 1.5, "takes too long": random.uniform(3.7, 4.3)}.get(how, 0))
         return BROKEN.get(how, Answer(similar, "application/json"))
@@ -424,9 +574,9 @@ def test_the_page_does_not_move_where_the_gateway(
         with checkout(origin, foreign_port, changed) as url, open_page(device, quiet=False) as page:
             page.add_init_script(MEASURE_SHIFT)
             page.goto(url)
-            shown = how in {"works", "is slow", "serves it late"}
-            if shown:
-                expect(page.locator(ELEMENT).first.locator("[part=card]")).to_have_count(8)
+            shown = {"works": 8, "answers few": 2, "is slow": 8, "serves it late": 8}
+            if how in shown:
+                expect(page.locator(ELEMENT).first.locator("[part=card]")).to_have_count(shown[how])
             elif how == "takes too long":
                 page.wait_for_timeout(4500)
             elif how != "serves no element":

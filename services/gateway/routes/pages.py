@@ -1,12 +1,14 @@
 """Serves files: the storefront's pages, the element, and the map of the catalogue."""
 
 import asyncio
+import base64
 import hashlib
+import json
 import mimetypes
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict
 
 from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
@@ -14,7 +16,7 @@ from starlette.responses import Response
 
 from services.contract.errors import NotFound
 from services.gateway.schema import openapi
-from services.gateway.schema.caching import REVALIDATE, public, tagged
+from services.gateway.schema.caching import IMMUTABLE, REVALIDATE, public, tagged
 from services.gateway.schema.reference import STYLES_PATH, reference_page
 
 WEB: Final = Path(__file__).parents[1] / "web"
@@ -24,7 +26,9 @@ _PAGES: Final = ("/", "/p/{product_id}", "/photo", "/inspect", "/map")
 _ELEMENTS: Final = "elements"
 # Comments and indentation, each at the beginning of a line: shoppers need not load them.
 _ASIDES: Final = re.compile(rb"^ */\*\*(?:[^*]|\*(?!/))*\*/\n|^ *//[^\n]*\n|^ +", re.MULTILINE)
+_ELEMENT: Final = "similar-items"
 _ELEMENT_MAX_AGE_S: Final = 300
+_VERSION_DIGITS: Final = 12
 _MEDIA_TYPES: Final = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -36,10 +40,33 @@ _MEDIA_TYPES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class File:
+    """A file as it is served, and when it was changed."""
+
     modified_ns: int
     content: bytes
     etag: str
+
+
+class ElementManifest(TypedDict):
+    """What a page needs to load one version of the element for good.
+
+    Attributes:
+        version: changes with the content.
+        path: at the gateway; its content never changes.
+        integrity: for the attribute of the same name (W3C, "Subresource Integrity").
+    """
+
+    version: str
+    path: str
+    integrity: str
+
+
+def element_manifest(content: bytes) -> ElementManifest:
+    """Returns the manifest of the element, as it is served."""
+    version = hashlib.sha256(content).hexdigest()[:_VERSION_DIGITS]
+    integrity = f"sha384-{base64.b64encode(hashlib.sha384(content).digest()).decode()}"
+    return {"version": version, "path": f"/{_ELEMENTS}/{_ELEMENT}-{version}.js", "integrity": integrity}
 
 
 class Files:
@@ -47,7 +74,7 @@ class Files:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
-        self._read: dict[Path, _File] = {}
+        self._read: dict[Path, File] = {}
 
     async def answer(self, request: Request, name: str, cache_control: str) -> Response:
         """Answers with a file.
@@ -55,11 +82,15 @@ class Files:
         Raises:
             NotFound: PAGE_NOT_FOUND; the folder has no such file.
         """
-        file = await asyncio.to_thread(self._file, name)
+        file = await self.read(name)
         media_type = _MEDIA_TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
         return tagged(request, file.content, media_type, file.etag, {"Cache-Control": cache_control})
 
-    def _file(self, name: str) -> _File:
+    async def read(self, name: str) -> File:
+        """Returns a file as it is served; raises as `answer` does."""
+        return await asyncio.to_thread(self._file, name)
+
+    def _file(self, name: str) -> File:
         try:
             path = (self._folder / name).resolve()
             if not path.is_relative_to(self._folder):
@@ -68,11 +99,11 @@ class Files:
             known = self._read.get(path)
             if known is None or known.modified_ns != modified_ns:
                 content = path.read_bytes()
-                if path.parent.name == _ELEMENTS:
+                if path.parent.name == _ELEMENTS and path.suffix == ".js":
                     content = _ASIDES.sub(b"", content)
                 # Weak, because the file may be sent compressed.
                 etag = f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'
-                known = self._read[path] = _File(modified_ns, content, etag)
+                known = self._read[path] = File(modified_ns, content, etag)
             return known
         except (OSError, ValueError):
             raise NotFound("There is no page at this path.", reason="PAGE_NOT_FOUND") from None
@@ -112,9 +143,30 @@ def pages_router(*, storefront: bool, map_file: Path | None, web: Path = WEB) ->
     router = APIRouter(include_in_schema=False)
     files = Files(web)
 
-    @router.get("/elements/similar-items.js")
+    script = f"{_ELEMENTS}/{_ELEMENT}.js"
+
+    @router.get(f"/{script}")
     async def element(request: Request) -> Response:
-        return await files.answer(request, f"{_ELEMENTS}/similar-items.js", public(_ELEMENT_MAX_AGE_S))
+        return await files.answer(request, script, public(_ELEMENT_MAX_AGE_S))
+
+    @router.get(f"/{_ELEMENTS}/{_ELEMENT}-{{version}}.js")
+    async def element_version(request: Request, version: str) -> Response:
+        current = element_manifest((await files.read(script)).content)
+        if version != current["version"]:
+            raise NotFound(
+                f"This gateway has another version of the element: load {current['path']}.", reason="PAGE_NOT_FOUND"
+            )
+        return await files.answer(request, script, IMMUTABLE)
+
+    @router.get(f"/{_ELEMENTS}/manifest.json")
+    async def manifest_of_elements(request: Request) -> Response:
+        file = await files.read(script)
+        content = json.dumps({_ELEMENT: element_manifest(file.content)}).encode()
+        return tagged(request, content, _MEDIA_TYPES[".json"], file.etag, {"Cache-Control": REVALIDATE})
+
+    @router.get(f"/{_ELEMENTS}/custom-elements.json")
+    async def custom_elements(request: Request) -> Response:
+        return await files.answer(request, f"{_ELEMENTS}/custom-elements.json", public(_ELEMENT_MAX_AGE_S))
 
     if not storefront:
         return router

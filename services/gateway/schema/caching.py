@@ -10,6 +10,10 @@ PRIVATE: Final = "private, no-store"
 REVALIDATE: Final = "no-cache"
 
 
+# The content at the address never changes: a year, the most that caches keep.
+IMMUTABLE: Final = "public, max-age=31536000, immutable"
+
+
 def public(max_age_s: int) -> str:
     """Returns the header that lets shared caches store a response for this many seconds."""
     return f"public, max-age={max_age_s}"

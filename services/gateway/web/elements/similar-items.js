@@ -6,6 +6,9 @@
 const TIMEOUT_MS = 4000;
 const DEFAULT_LIMIT = 8;
 const MAX_LIMIT = 100;
+const MAX_EXCLUDED = 500;
+const ATTRIBUTES = ["product-id", "limit", "exclude", "filter", "min-similarity", "currency", "user-token", "user-id",
+  "gateway", "heading"];
 // A move of 3 pixels in a frame counts as a shift of the layout.
 const FOLD_PIXELS = 2;
 
@@ -82,8 +85,10 @@ function subjectOf(token) {
   }
 }
 
-function priceText(price, language) {
+/** Returns a price as a text; "" for one in another currency than the page's, where that has one. */
+function priceText(price, language, currency) {
   if (!price || !price.currency || !Number.isFinite(Number(price.amount))) return "";
+  if (currency && price.currency !== currency) return "";
   for (const locale of [language || undefined, undefined]) {
     try {
       return new Intl.NumberFormat(locale, { style: "currency", currency: price.currency }).format(price.amount);
@@ -222,12 +227,35 @@ class View {
     }
   }
 
+  get minSimilarity() {
+    const least = parseFloat(this.attribute("min-similarity"));
+    return least >= -1 && least <= 1 ? least : null;
+  }
+
+  get currency() {
+    return this.attribute("currency").trim().toUpperCase();
+  }
+
+  /** Returns the address of the answer. */
+  url(user) {
+    const url = new URL(`/v1/products/${encodeURIComponent(this.attribute("product-id"))}/similar`, this.gateway);
+    const parameters = url.searchParams;
+    new URLSearchParams(this.attribute("filter")).forEach((value, name) => {
+      // "..50" is a price in the page's currency.
+      const amounts = name === "price" && /^[\d.]+$/.test(value);
+      parameters.append(name, amounts && this.currency ? `${value} ${this.currency}` : value);
+    });
+    const excluded = this.attribute("exclude").split(",").map((id) => id.trim()).filter((id) => id);
+    for (const id of excluded.slice(0, MAX_EXCLUDED)) parameters.append("excluded", id);
+    parameters.set("limit", this.limit);
+    if (this.minSimilarity !== null) parameters.set("min_similarity", this.minSimilarity);
+    if (user) parameters.set("user_id", user);
+    return url;
+  }
+
   async fetch() {
     const token = this.attribute("user-token");
-    const user = this.attribute("user-id") || subjectOf(token);
-    const url = new URL(`/v1/products/${encodeURIComponent(this.attribute("product-id"))}/similar`, this.gateway);
-    url.searchParams.set("limit", this.limit);
-    if (user) url.searchParams.set("user_id", user);
+    const url = this.url(this.attribute("user-id") || subjectOf(token));
     const headers = token ? { Authorization: `Bearer ${token}` } : {};
     const key = url + token;
     const answer = answers.get(key) || { users: new Set(), controller: new AbortController() };
@@ -275,7 +303,7 @@ class View {
     const tile = line("tile", []);
     fillTile(tile, [own || {}, { src: webUrl(product.image_url, document.baseURI) }]);
     const name = text(product.name, product.derived_type, product.id);
-    const price = priceText(product.price, (this.host.closest("[lang]") || {}).lang);
+    const price = priceText(product.price, (this.host.closest("[lang]") || {}).lang, this.currency);
     const card = make(href ? "a" : "button", { part: "card", class: "card", [href ? "href" : "type"]: href || "button" }, [
       tile,
       line("name", [name]),
@@ -372,12 +400,21 @@ function run(host, step) {
 
 class SimilarItems extends HTMLElement {
   static get observedAttributes() {
-    return ["product-id", "user-token", "user-id", "limit", "gateway", "heading"];
+    return ATTRIBUTES;
   }
 
   connectedCallback() {
     if (!views.has(this)) views.set(this, new View(this));
-    run(this, (view) => view.connect());
+    run(this, (view) => {
+      for (const name of Object.keys(PROPERTIES)) {
+        // Set before the browser knew the element.
+        if (!Object.prototype.hasOwnProperty.call(this, name)) continue;
+        const value = this[name];
+        delete this[name];
+        this[name] = value;
+      }
+      view.connect();
+    });
   }
 
   disconnectedCallback() {
@@ -395,7 +432,27 @@ class SimilarItems extends HTMLElement {
   }
 }
 
+/** Each attribute is a property too; null, undefined and "" take it away, but an empty heading is none. */
+const PROPERTIES = {};
+for (const name of ATTRIBUTES) {
+  PROPERTIES[name.replace(/-./g, (each) => each[1].toUpperCase())] = {
+    configurable: true,
+    enumerable: true,
+    get() {
+      if (name === "limit") return new View(this).limit;
+      if (name === "min-similarity") return new View(this).minSimilarity;
+      return this.getAttribute(name) || "";
+    },
+    set(value) {
+      const absent = value === null || value === undefined || (String(value) === "" && name !== "heading");
+      if (absent) this.removeAttribute(name);
+      else this.setAttribute(name, value);
+    },
+  };
+}
+
 try {
+  Object.defineProperties(SimilarItems.prototype, PROPERTIES);
   if (!customElements.get("similar-items")) customElements.define("similar-items", SimilarItems);
 } catch (error) {
   // No custom elements: the tag stays empty.
