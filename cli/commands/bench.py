@@ -28,7 +28,7 @@ def bench(
         str,
         typer.Argument(
             metavar="PART",
-            help="One of floor, ingest, start, latency, load, updates, precision, peers; or all, or report.",
+            help="One of floor, ingest, start, latency, load, updates, precision, export, peers; or all, or report.",
         ),
     ],
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder or zip in Kaggle's layout.")],

@@ -74,6 +74,7 @@ TARGETS: Final = (
     _target("bfloat16 or int8, whichever serves, / float32, throughput", "precision", ("throughput",), 2, False),
     Target("ingest / batch rate of the embedder", "ingest", lambda f: f["ratio"], 0.85, False),
     Target("start to SERVING, warm cache", "start", lambda f: f["seconds"], 5, True, " s"),
+    Target("export of the 20 most similar of each product", "export", lambda f: f["seconds"], 60, True, " s"),
     Target("resident memory after queries", "start", lambda f: f["resident_after_queries_mib"], 900, True, " MiB"),
 )
 
@@ -137,7 +138,14 @@ def page(figures: Figures, command: str, notes: str = "", pictures: Mapping[str,
         "",
         *([f"[What is known about the misses]({notes})", ""] if notes else ()),
     ]
-    sections = (("floor", _floor), ("latency", _latency), ("load", _load), ("ingest", _ingest), ("peers", _peers))
+    sections = (
+        ("floor", _floor),
+        ("latency", _latency),
+        ("load", _load),
+        ("ingest", _ingest),
+        ("export", _export),
+        ("peers", _peers),
+    )
     for part, section in sections:
         if part in figures:
             lines += section(figures[part], _picture(part, pictures or {}))
@@ -224,6 +232,21 @@ def _ingest(ingest: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
         "",
         f"{ingest['rows_a_second']:.0f} rows a second end to end; the bare embedder does "
         f"{ingest['bare_a_second']:.0f} a second in batches of 32.",
+        "",
+        *picture,
+    ]
+
+
+def _export(export: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
+    return [
+        "## Export",
+        "",
+        f"`fashion export similar` writes {export['rows']:,} rows for {export['exported']:,} products in "
+        f"{export['seconds']:.1f} s, {export['processor_seconds']:.1f} s of processors, stack and client together. One "
+        f"query after another takes {1000 * export['single_query_seconds']:.2f} ms each. The stack grows from "
+        f"{export['resident_before_mib']:.0f} to at most {export['peak_mib']:.0f} MiB, the client holds at most "
+        f"{export['client_peak_mib']:.0f} MiB. Of {export['compared']} lists, {export['same']} are those of "
+        "`FindSimilar`.",
         "",
         *picture,
     ]

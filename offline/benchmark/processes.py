@@ -34,8 +34,19 @@ class ServerProcess:
 
     def resident_mib(self) -> float:
         """Returns its resident memory in MiB; only on Linux."""
+        return self._memory_mib("VmRSS")
+
+    def peak_mib(self) -> float:
+        """Returns the most memory that it held since its start or `reset_peak`, in MiB; only on Linux."""
+        return self._memory_mib("VmHWM")
+
+    def reset_peak(self) -> None:
+        """Lets `peak_mib` begin anew; only on Linux."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def _memory_mib(self, name: str) -> float:
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(f"{name}:"):
                 return int(line.split()[1]) / 1024
         raise NotReady(f"The process {self.pid} has no resident memory: it has ended.", reason="PROCESS_GONE")
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline.benchmark import peers
+from offline.benchmark.export import measure_export
 from offline.benchmark.latency import (
     Photographs,
     floor,
@@ -43,7 +44,7 @@ from services.embedder.settings import EmbedderSettings
 from services.search.catalogue.store import DATABASE_FILE, Catalogue
 from services.vision import prepare
 
-PARTS: Final = ("floor", "ingest", "start", "latency", "load", "updates", "precision", "peers")
+PARTS: Final = ("floor", "ingest", "start", "latency", "load", "updates", "precision", "export", "peers")
 _PHOTOGRAPHS: Final = 200
 _BATCH: Final = 32
 
@@ -194,6 +195,11 @@ class Benchmarks:
             "resident_after_queries_mib": float(np.median(after)),
             "starts": starts,
         }
+
+    def _export(self) -> dict[str, Any]:
+        """Measures the export of the similar products of all products."""
+        with self._stack() as stack:
+            return measure_export(stack, self._queries.product_ids, self._options.work / "similar.csv")
 
     def _latency(self) -> dict[str, Any]:
         options, encoder = self._options, self._encoder()
