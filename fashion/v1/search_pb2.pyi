@@ -18,6 +18,7 @@ class Collapse(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     COLLAPSE_UNSPECIFIED: _ClassVar[Collapse]
     COLLAPSE_NONE: _ClassVar[Collapse]
     COLLAPSE_VARIANTS: _ClassVar[Collapse]
+    COLLAPSE_DESIGNS: _ClassVar[Collapse]
 
 class SearchScope(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -82,6 +83,7 @@ class Attribute(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 COLLAPSE_UNSPECIFIED: Collapse
 COLLAPSE_NONE: Collapse
 COLLAPSE_VARIANTS: Collapse
+COLLAPSE_DESIGNS: Collapse
 SEARCH_SCOPE_UNSPECIFIED: SearchScope
 SEARCH_SCOPE_PREDICTED_TYPE: SearchScope
 SEARCH_SCOPE_INVENTORY: SearchScope
@@ -124,7 +126,7 @@ ATTRIBUTE_YEAR: Attribute
 ATTRIBUTE_DERIVED_TYPE: Attribute
 
 class FindSimilarRequest(_message.Message):
-    __slots__ = ("product_id", "image", "embedding", "liked_product_ids", "disliked_product_ids", "user_id", "filter", "top_k", "scope", "derived_types", "include_out_of_stock", "preference_policy", "excluded_product_ids", "explain", "collapse", "min_similarity")
+    __slots__ = ("product_id", "image", "embedding", "liked_product_ids", "disliked_product_ids", "user_id", "filter", "top_k", "scope", "derived_types", "include_out_of_stock", "preference_policy", "excluded_product_ids", "explain", "collapse", "min_similarity", "boosts", "diversity")
     PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
@@ -141,6 +143,8 @@ class FindSimilarRequest(_message.Message):
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     COLLAPSE_FIELD_NUMBER: _ClassVar[int]
     MIN_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    BOOSTS_FIELD_NUMBER: _ClassVar[int]
+    DIVERSITY_FIELD_NUMBER: _ClassVar[int]
     product_id: str
     image: _types_pb2.Image
     embedding: _types_pb2.Embedding
@@ -157,7 +161,17 @@ class FindSimilarRequest(_message.Message):
     explain: bool
     collapse: Collapse
     min_similarity: float
-    def __init__(self, product_id: _Optional[str] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., embedding: _Optional[_Union[_types_pb2.Embedding, _Mapping]] = ..., liked_product_ids: _Optional[_Iterable[str]] = ..., disliked_product_ids: _Optional[_Iterable[str]] = ..., user_id: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., top_k: _Optional[int] = ..., scope: _Optional[_Union[SearchScope, str]] = ..., derived_types: _Optional[_Iterable[str]] = ..., include_out_of_stock: _Optional[bool] = ..., preference_policy: _Optional[_Union[PreferencePolicy, str]] = ..., excluded_product_ids: _Optional[_Iterable[str]] = ..., explain: _Optional[bool] = ..., collapse: _Optional[_Union[Collapse, str]] = ..., min_similarity: _Optional[float] = ...) -> None: ...
+    boosts: _containers.RepeatedCompositeFieldContainer[Boost]
+    diversity: float
+    def __init__(self, product_id: _Optional[str] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., embedding: _Optional[_Union[_types_pb2.Embedding, _Mapping]] = ..., liked_product_ids: _Optional[_Iterable[str]] = ..., disliked_product_ids: _Optional[_Iterable[str]] = ..., user_id: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., top_k: _Optional[int] = ..., scope: _Optional[_Union[SearchScope, str]] = ..., derived_types: _Optional[_Iterable[str]] = ..., include_out_of_stock: _Optional[bool] = ..., preference_policy: _Optional[_Union[PreferencePolicy, str]] = ..., excluded_product_ids: _Optional[_Iterable[str]] = ..., explain: _Optional[bool] = ..., collapse: _Optional[_Union[Collapse, str]] = ..., min_similarity: _Optional[float] = ..., boosts: _Optional[_Iterable[_Union[Boost, _Mapping]]] = ..., diversity: _Optional[float] = ...) -> None: ...
+
+class Boost(_message.Message):
+    __slots__ = ("condition", "factor")
+    CONDITION_FIELD_NUMBER: _ClassVar[int]
+    FACTOR_FIELD_NUMBER: _ClassVar[int]
+    condition: Filter
+    factor: float
+    def __init__(self, condition: _Optional[_Union[Filter, _Mapping]] = ..., factor: _Optional[float] = ...) -> None: ...
 
 class Filter(_message.Message):
     __slots__ = ("gender", "master_category", "sub_category", "article_type", "base_colour", "brand", "season", "usage", "year", "price", "attributes", "words")
@@ -315,12 +329,14 @@ class SimilarList(_message.Message):
     def __init__(self, product_id: _Optional[str] = ..., status: _Optional[_Union[_types_pb2.RowStatus, _Mapping]] = ..., products: _Optional[_Iterable[_Union[SimilarReference, _Mapping]]] = ..., applied: _Optional[_Union[AppliedSearch, _Mapping]] = ...) -> None: ...
 
 class SimilarReference(_message.Message):
-    __slots__ = ("product_id", "similarity")
+    __slots__ = ("product_id", "similarity", "rank_score")
     PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
     SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    RANK_SCORE_FIELD_NUMBER: _ClassVar[int]
     product_id: str
     similarity: float
-    def __init__(self, product_id: _Optional[str] = ..., similarity: _Optional[float] = ...) -> None: ...
+    rank_score: float
+    def __init__(self, product_id: _Optional[str] = ..., similarity: _Optional[float] = ..., rank_score: _Optional[float] = ...) -> None: ...
 
 class DetectGarmentsRequest(_message.Message):
     __slots__ = ("image",)
@@ -353,12 +369,34 @@ class StepTiming(_message.Message):
     def __init__(self, step: _Optional[_Union[SearchStep, str]] = ..., start_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class SimilarProduct(_message.Message):
-    __slots__ = ("product", "similarity")
+    __slots__ = ("product", "similarity", "rank_score", "variants", "variant_count", "derived")
     PRODUCT_FIELD_NUMBER: _ClassVar[int]
     SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    RANK_SCORE_FIELD_NUMBER: _ClassVar[int]
+    VARIANTS_FIELD_NUMBER: _ClassVar[int]
+    VARIANT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DERIVED_FIELD_NUMBER: _ClassVar[int]
     product: _types_pb2.Product
     similarity: float
-    def __init__(self, product: _Optional[_Union[_types_pb2.Product, _Mapping]] = ..., similarity: _Optional[float] = ...) -> None: ...
+    rank_score: float
+    variants: _containers.RepeatedCompositeFieldContainer[Variant]
+    variant_count: int
+    derived: bool
+    def __init__(self, product: _Optional[_Union[_types_pb2.Product, _Mapping]] = ..., similarity: _Optional[float] = ..., rank_score: _Optional[float] = ..., variants: _Optional[_Iterable[_Union[Variant, _Mapping]]] = ..., variant_count: _Optional[int] = ..., derived: _Optional[bool] = ...) -> None: ...
+
+class Variant(_message.Message):
+    __slots__ = ("product_id", "base_colour", "price", "in_stock", "similarity")
+    PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
+    BASE_COLOUR_FIELD_NUMBER: _ClassVar[int]
+    PRICE_FIELD_NUMBER: _ClassVar[int]
+    IN_STOCK_FIELD_NUMBER: _ClassVar[int]
+    SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    product_id: str
+    base_colour: str
+    price: _types_pb2.Price
+    in_stock: bool
+    similarity: float
+    def __init__(self, product_id: _Optional[str] = ..., base_colour: _Optional[str] = ..., price: _Optional[_Union[_types_pb2.Price, _Mapping]] = ..., in_stock: _Optional[bool] = ..., similarity: _Optional[float] = ...) -> None: ...
 
 class AppliedSearch(_message.Message):
     __slots__ = ("scope", "derived_types", "excluded_colours", "eligible_count", "model_version", "index_version", "degraded", "other_currencies", "below_min_similarity")

@@ -34,7 +34,8 @@ from services.search.filters.filter import (
     unknown_value,
 )
 from services.search.filters.order import Order
-from services.search.indexes.base import Collapse, Eligibility, Hit
+from services.search.filters.ranking import Boost
+from services.search.indexes.base import Collapse, Eligibility, Hit, Variant
 from services.search.query.explanation import Explanation, Step
 from services.search.query.find_similar import Degraded, SimilarAnswer
 from services.search.query.request import DEFAULT_TOP_K, PreferencePolicy, Scope, SimilarRequest
@@ -64,6 +65,7 @@ _COLLAPSES: Final = MappingProxyType(
         search_pb2.COLLAPSE_UNSPECIFIED: Collapse.VARIANTS,
         search_pb2.COLLAPSE_NONE: Collapse.NONE,
         search_pb2.COLLAPSE_VARIANTS: Collapse.VARIANTS,
+        search_pb2.COLLAPSE_DESIGNS: Collapse.DESIGNS,
     }
 )
 _ORDERS: Final = MappingProxyType(
@@ -156,6 +158,8 @@ def similar_request_from_proto(message: search_pb2.FindSimilarRequest) -> Simila
         preference_policy=_POLICIES[message.preference_policy],
         explain=message.explain,
         min_similarity=message.min_similarity if message.HasField("min_similarity") else None,
+        boosts=tuple(Boost(filter_from_proto(each.condition), each.factor) for each in message.boosts),
+        diversity=message.diversity,
     )
 
 
@@ -185,7 +189,10 @@ def similar_lists_to_proto(
         response.lists.add(
             product_id=product_id,
             status=conversion.row_error_to_proto(None),
-            products=[{"product_id": hit.product.id, "similarity": hit.similarity} for hit in answer.result.hits],
+            products=[
+                {"product_id": hit.product.id, "similarity": hit.similarity, "rank_score": hit.rank_score}
+                for hit in answer.result.hits
+            ],
             applied=_applied_to_proto(answer),
         )
     return response
@@ -208,7 +215,30 @@ def _applied_to_proto(answer: SimilarAnswer) -> search_pb2.AppliedSearch:
 
 def _hits_to_proto(hits: Iterable[Hit]) -> list[Mapping[str, Any]]:
     # Dictionaries, because protobuf copies a message that is put into another. Every query runs through here.
-    return [{"product": _product_fields(hit.product), "similarity": hit.similarity} for hit in hits]
+    return list(map(_hit_fields, hits))
+
+
+def _hit_fields(hit: Hit) -> Mapping[str, Any]:
+    fields = {"product": _product_fields(hit.product), "similarity": hit.similarity}
+    if hit.rank_score is not None:
+        fields["rank_score"] = hit.rank_score
+    if hit.variant_count:
+        fields["variants"] = list(map(_variant_fields, hit.variants))
+        fields["variant_count"] = hit.variant_count
+        fields["derived"] = hit.derived
+    return fields
+
+
+def _variant_fields(variant: Variant) -> Mapping[str, Any]:
+    product = variant.product
+    fields = _product_fields(product)
+    return {
+        "product_id": product.id,
+        "base_colour": product.base_colour,
+        "price": fields.get("price"),
+        "in_stock": product.in_stock,
+        "similarity": variant.similarity,
+    }
 
 
 def _explanation_to_proto(explanation: Explanation) -> search_pb2.Explanation:

@@ -19,9 +19,12 @@ from services.search.catalogue.products import Price, Product
 from services.search.filters.colours import FAMILIES, DislikedColour
 from services.search.filters.filter import ColourFilter, Condition, Filter, GenderFilter, LabelFilter, Words, YearRange
 from services.search.filters.order import Order, place_of
+from services.search.filters.ranking import Boost, Ranking
 from services.search.indexes.base import Collapse, Eligibility, Index, IndexedProduct, Search
+from services.search.indexes.designs import MIN_SAME_COLOUR_SIMILARITY, MIN_SIMILARITY
 
 DIMENSION = 8
+_COLOUR_WORDS = {"blue", "white", "red", "navy"}
 IDS = tuple(f"p{number}" for number in (1, 10, 11, 2, 20, 3, 4, 5, 6, 7, 8, 9))
 COLOURS = ("Blue", "Navy Blue", "Royal Blue", "Red", "Maroon", "Yellow", "Multi")
 ARTICLE_TYPES = ("Tshirts", "Shirts", "Heels")
@@ -70,7 +73,17 @@ indexed_products = st.builds(
         usage=st.sampled_from((None, "Casual")),
         in_stock=st.sampled_from((None, True, False)),
         parent_id=st.sampled_from((None, None, "p1", "p2", "q")),
-        name=st.sampled_from((None, "Harbour Men Crew T-Shirt", "Élan Blue/White Tee", "éLAN 2 go", "Zebra")),
+        name=st.sampled_from(
+            (
+                None,
+                "Harbour Men Crew T-Shirt",
+                "Élan Blue/White Tee",
+                "éLAN 2 go",
+                "Zebra",
+                "Red Zebra",
+                "ZEBRA navy-blue",
+            )
+        ),
         price=st.none() | st.builds(Price, st.sampled_from(("EUR", "USD")), st.integers(0, 2), st.sampled_from((0, 5))),
     ),
     st.one_of(st.integers(0, 4), st.none(), st.integers(0, 4)),
@@ -108,6 +121,19 @@ eligibilities = st.builds(
     excluded_families=st.frozensets(st.sampled_from(("p1", "p3", "q", "nobody")), max_size=1),
     collapse=st.sampled_from(list(Collapse)),
 )
+boosts = st.builds(
+    Boost,
+    st.builds(Filter, gender=st.builds(GenderFilter, st.lists(st.sampled_from(list(Gender)), min_size=1).map(tuple)))
+    | st.builds(Filter, year=st.builds(YearRange, st.just(2012), st.none())),
+    st.sampled_from((0.5, 0.8, 1.0, 1.1, 1.5, 2.0)),
+)
+rankings = st.builds(
+    Ranking,
+    boosts=st.lists(boosts, max_size=3).map(tuple),
+    diversity=st.sampled_from((0.0, 0.0, 0.3, 0.7, 1.0)),
+    min_similarity=st.sampled_from((None, None, -0.2, 0.3)),
+    named_variants=st.sampled_from((0, 2, 20)),
+)
 
 
 class Oracle:
@@ -126,13 +152,70 @@ class Oracle:
     ) -> tuple[list[str], list[float], int]:
         eligible = [row for row in self.rows.values() if _is_eligible(row, eligibility)]
         ranked = sorted((-_similarity(row.embedding, query), row.product.id) for row in eligible)
-        if eligibility.collapse is Collapse.VARIANTS:
-            best: dict[str, tuple[float, str]] = {}
-            for negative, product_id in ranked:
-                best.setdefault(_kin(self.rows[product_id].product), (negative, product_id))
-            ranked = list(best.values())
-        count, ranked = len(ranked), ranked[:k]
-        return [product_id for _, product_id in ranked], [-negative for negative, _ in ranked], count
+        group_of = self.groups(eligibility.collapse)
+        kept = _first_of_each(ranked, group_of)
+        return [product_id for _, product_id in kept[:k]], [-negative for negative, _ in kept[:k]], len(kept)
+
+    def groups(self, collapse: Collapse) -> dict[str, str]:
+        """Returns the group of each product, by its id."""
+        if collapse is Collapse.NONE:
+            return {product_id: product_id for product_id in self.rows}
+        group_of = {product_id: _kin(row.product) for product_id, row in self.rows.items()}
+        if collapse is Collapse.VARIANTS:
+            return group_of
+        sizes = Counter(group_of.values())
+        by_name: dict[object, list[IndexedProduct]] = {}
+        for row in self.rows.values():
+            p = row.product
+            words = [word for word in re.findall(r"\w+", (p.name or "").lower()) if word not in _COLOUR_WORDS]
+            if row.embedding is not None and words and p.parent_id is None and sizes[group_of[p.id]] == 1:
+                by_name.setdefault((p.derived_type, p.brand, *words), []).append(row)
+        for rows in by_name.values():
+            likeness = {(one.product.id, other.product.id): _likeness(one, other) for one in rows for other in rows}
+            if any(
+                one.product.base_colour == other.product.base_colour
+                and likeness[one.product.id, other.product.id] < MIN_SAME_COLOUR_SIMILARITY
+                for one in rows
+                for other in rows
+            ):
+                continue
+            for one, other in likeness:
+                if likeness[one, other] >= MIN_SIMILARITY:
+                    ours, theirs = group_of[one], group_of[other]
+                    group_of = {each: ours if group == theirs else group for each, group in group_of.items()}
+        return group_of
+
+    def ranked(
+        self, query: NDArray[np.float32], k: int, eligibility: Eligibility, ranking: Ranking
+    ) -> list[tuple[float, str]]:
+        """Returns value and id of the products of an answer, in its order."""
+        values: list[tuple[float, str]] = []
+        for row in self.rows.values():
+            similarity = _similarity(row.embedding, query) if _is_eligible(row, eligibility) else -2
+            if similarity < (-1 if ranking.min_similarity is None else ranking.min_similarity):
+                continue
+            factor = 1.0
+            for boost in ranking.boosts:
+                if all(_meets(row.product, *part) for part in boost.condition.conditions.items()):
+                    factor *= boost.factor
+            values.append((-(similarity * factor if similarity > 0 else similarity / factor), row.product.id))
+        left = _first_of_each(sorted(values), self.groups(eligibility.collapse))
+        if ranking.diversity:
+            left = left[: max(k, min(5 * k, 200))]
+        chosen: list[tuple[float, str]] = []
+        while left and len(chosen) < k:
+            best = left[0]
+            if chosen and ranking.diversity:
+                worth = {
+                    each: (1 - ranking.diversity) * -each[0]
+                    - ranking.diversity * max(_likeness(self.rows[each[1]], self.rows[one[1]]) for one in chosen)
+                    for each in left
+                }
+                highest = max(worth.values())
+                best = next(each for each in left if worth[each] > highest - 1e-12)
+            left.remove(best)
+            chosen.append(best)
+        return [(-negative, product_id) for negative, product_id in chosen]
 
     def knows(self, filter: Filter) -> bool:
         """Returns whether every label of a filter is in the catalogue, or for a colour in the table."""
@@ -144,6 +227,19 @@ class Oracle:
             for name, condition in filter.conditions.items()
             if isinstance(condition, LabelFilter | ColourFilter)
         )
+
+
+def _first_of_each(ranked: list[tuple[float, str]], group_of: Mapping[str, str]) -> list[tuple[float, str]]:
+    first: dict[str, tuple[float, str]] = {}
+    for each in ranked:
+        first.setdefault(group_of[each[1]], each)
+    return list(first.values())
+
+
+def _likeness(one: IndexedProduct, other: IndexedProduct) -> float:
+    assert one.embedding is not None
+    assert other.embedding is not None
+    return float((one.embedding.astype(np.float64) * other.embedding.astype(np.float64)).sum())
 
 
 def _kin(p: Product) -> str:
@@ -251,6 +347,45 @@ class IndexConformance(ABC):
             assert answer.eligible_count == eligible_count
             assert answer.index_version == len(history)
             assert all(hit.product == oracle.rows[hit.product.id].product for hit in answer.hits)
+
+    @SETTINGS
+    @given(
+        st.lists(writes, min_size=1, max_size=4),
+        st.lists(st.tuples(eligibilities, st.integers(1, 8), rankings), min_size=1, max_size=6),
+    )
+    def test_rules_order_as_comparing_with_every_product_does(
+        self, history: list[tuple[list[IndexedProduct], set[str]]], searches: list[tuple[Eligibility, int, Ranking]]
+    ) -> None:
+        index, oracle = self.make_index(), Oracle()
+        _write_all(index, oracle, history)
+        for seed, (eligibility, k, ranking) in enumerate(searches):
+            if not oracle.knows(eligibility.filter):
+                continue
+            query = query_vector(seed)
+            answer = index.search(query, k, eligibility, ranking)
+            expected = oracle.ranked(query, k, eligibility, ranking)
+            assert [hit.product.id for hit in answer.hits] == [product_id for _, product_id in expected]
+            assert [hit.value for hit in answer.hits] == pytest.approx([value for value, _ in expected], abs=1e-6)
+            assert answer.eligible_count == oracle.search(query, k, eligibility)[2]
+            groups = oracle.groups(eligibility.collapse)
+            for hit in answer.hits:
+                assert hit.similarity == pytest.approx(_similarity(oracle.rows[hit.product.id].embedding, query))
+                assert (hit.rank_score is None) == (not ranking.boosts)
+                others = {
+                    each
+                    for each, group in groups.items()
+                    if group == groups[hit.product.id] and each not in {hit.product.id, *eligibility.excluded_ids}
+                    if oracle.rows[each].product.base_colour not in answer.excluded_colours
+                }
+                named = [variant.product for variant in hit.variants]
+                assert {each.id for each in named} <= others
+                assert len(named) == min(len(others), ranking.named_variants)
+                assert hit.variant_count == (len(others) if ranking.named_variants else 0)
+                colours = [each.base_colour for each in named if each.base_colour != hit.product.base_colour]
+                assert colours[: len(set(colours))] == list(dict.fromkeys(colours))
+                for variant in hit.variants:
+                    row = oracle.rows[variant.product.id].embedding
+                    assert variant.similarity == (None if row is None else pytest.approx(_similarity(row, query)))
 
     @SETTINGS
     @given(st.lists(writes, min_size=2, max_size=4), st.lists(eligibilities, min_size=1, max_size=3))

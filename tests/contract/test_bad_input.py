@@ -137,6 +137,37 @@ REFUSED = {
     "min_similarity 2": Refused(
         {"product_id": KNOWN, "min_similarity": 2}, INVALID, "MIN_SIMILARITY_OUT_OF_RANGE", ("-1 to 1", "2")
     ),
+    "boost 2.5": Refused(
+        {"product_id": KNOWN, "boosts": [{"condition": {"words": "red"}, "factor": 2.5}]},
+        INVALID,
+        "BOOST_INVALID",
+        ("0.5 to 2", "2.5"),
+        {"field": "boosts[0].factor"},
+    ),
+    "boost without factor": Refused(
+        {"product_id": KNOWN, "boosts": [{"condition": {"words": "red"}}]}, INVALID, "BOOST_INVALID", ("0.5 to 2",)
+    ),
+    "boost of everything": Refused(
+        {"product_id": KNOWN, "boosts": [{"condition": {}, "factor": 2}]},
+        INVALID,
+        "BOOST_INVALID",
+        ("no condition",),
+        {"field": "boosts[0].condition"},
+    ),
+    "boost of nobody": Refused(
+        {"product_id": KNOWN, "boosts": [{"condition": {"season": {"any_of": ["Sumer"]}}, "factor": 2}]},
+        INVALID,
+        "FILTER_VALUE_UNKNOWN",
+        ("Sumer",),
+    ),
+    "11 boosts": Refused(
+        {"product_id": KNOWN, "boosts": [{"condition": {"words": "red"}, "factor": 2}] * 11},
+        INVALID,
+        "TOO_MANY_BOOSTS",
+        ("11", "10"),
+    ),
+    "diversity 1.1": Refused({"product_id": KNOWN, "diversity": 1.1}, INVALID, "DIVERSITY_OUT_OF_RANGE", ("0 to 1",)),
+    "diversity -1": Refused({"product_id": KNOWN, "diversity": -1}, INVALID, "DIVERSITY_OUT_OF_RANGE", ("0 to 1",)),
     "top_k -1": Refused({"product_id": KNOWN, "top_k": -1}, INVALID, "TOP_K_OUT_OF_RANGE", ("-1",)),
     "unknown colour": Refused(
         {"product_id": KNOWN, "filter": _filter(base_colour=search_pb2.ColourFilter(any_of=["Bleu"]))},

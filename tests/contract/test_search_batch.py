@@ -26,6 +26,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "excluded_product_ids": {"excluded_product_ids": ["men-tshirts-red-0", "men-tshirts-blue-25"]},
     "collapse": {"collapse": search_pb2.COLLAPSE_NONE},
     "min_similarity": {"min_similarity": 0.8},
+    "boosts": {"boosts": [{"condition": {"words": "red"}, "factor": 1.5}]},
+    "diversity": {"diversity": 0.4},
 }
 REFUSED = ("product_id", "image", "embedding", "explain")
 
@@ -64,8 +66,8 @@ def test_each_list_is_what_find_similar_answers(caller: Caller, name: str) -> No
             continue
         answer = caller.find(product_id=each.product_id, **options)
         assert each.status.code == 0
-        assert [(one.product_id, one.similarity) for one in each.products] == [
-            (one.product.id, one.similarity) for one in answer.products
+        assert [(one.product_id, one.similarity, one.rank_score) for one in each.products] == [
+            (one.product.id, one.similarity, one.rank_score) for one in answer.products
         ]
         assert each.applied == answer.applied
         lengths.add(len(each.products))

@@ -60,7 +60,14 @@ def test_each_family_has_one_place(caller: Caller, query: dict[str, Any]) -> Non
             best.setdefault(PARENT_OF[each.product.id], each)
     for top_k in (1, 2, 3, 50):
         answer = caller.find(**query, top_k=top_k)
-        assert list(answer.products) == list(best.values())[:top_k]
+        assert [(each.product, each.similarity) for each in answer.products] == [
+            (each.product, each.similarity) for each in list(best.values())[:top_k]
+        ]
+        for each in answer.products:
+            others = {one for one, parent in PARENT_OF.items() if parent == PARENT_OF[each.product.id]}
+            assert {variant.product_id for variant in each.variants} == others - out - {each.product.id}
+            assert each.variant_count == len(each.variants)
+            assert not each.derived
         assert answer.applied.eligible_count == len(best)
         assert answer == caller.find(**query, top_k=top_k, collapse=search_pb2.COLLAPSE_VARIANTS)
 
@@ -93,3 +100,95 @@ def test_a_product_that_gets_another_parent_changes_its_family(caller: Caller) -
     finally:
         row.product.parent_id = "polo"
         caller.upsert([row])
+
+
+def test_variants_are_named_in_order_and_never_in_a_disliked_colour(caller: Caller) -> None:
+    shirt = {"gender": types_pb2.GENDER_MEN, "sub_category": "Topwear", "article_type": "Shirts"}
+    shades = {"a": ("Red", True, 1), "b": ("Red", None, 2), "c": ("Yellow", False, 3), "d": ("Yellow", True, 4)}
+    shades["e"] = ("Navy Blue", None, 5)
+    rows = [
+        search_pb2.ProductRow(
+            product=types_pb2.Product(
+                id=product_id,
+                parent_id="p",
+                base_colour=colour,
+                in_stock=stock,
+                price=types_pb2.Price(currency_code="EUR", units=units),
+                **shirt,  # type: ignore[arg-type]
+            ),
+            image=types_pb2.Image(content=photograph("Men Tshirts", colour, units)),
+        )
+        for product_id, (colour, stock, units) in shades.items()
+    ]
+    caller.upsert(rows)
+    caller.dislike("ann", "Blue")
+    try:
+        query = {
+            "image": rows[0].image,
+            "derived_types": ["Men Shirts"],
+            "scope": search_pb2.SEARCH_SCOPE_DERIVED_TYPES,
+        }
+        (shown,) = caller.find(**query, filter={"price": {"currency_code": "EUR", "max": {"units": 1}}}).products
+        assert shown.product.id == "a"
+        assert [each.product_id for each in shown.variants] == ["d", "e", "b", "c"]
+        first = shown.variants[0]
+        assert (first.base_colour, first.price.units, first.in_stock) == ("Yellow", 4, True)
+        assert not shown.variants[1].HasField("in_stock")
+        assert -1 <= first.similarity < shown.similarity
+        (shown,) = caller.find(**query, user_id="ann").products
+        assert [each.product_id for each in shown.variants] == ["d", "b", "c"]
+    finally:
+        caller.search.DeleteProducts(search_pb2.DeleteProductsRequest(product_ids=[row.product.id for row in rows]))
+
+
+def test_designs_are_derived_where_no_parent_is_known(caller: Caller) -> None:
+    shirt = {"gender": types_pb2.GENDER_MEN, "sub_category": "Topwear", "article_type": "Shirts"}
+    names = {"r": ("Oxford Red", "Red"), "n": ("Oxford dark-red", "Maroon"), "other": ("Linen Red", "Red")}
+    rows = [
+        search_pb2.ProductRow(
+            product=types_pb2.Product(id=product_id, name=name, base_colour=colour, **shirt),  # type: ignore[arg-type]
+            image=types_pb2.Image(content=photograph("Men Tshirts", "Red", 7)),
+        )
+        for product_id, (name, colour) in names.items()
+    ]
+    caller.upsert(rows)
+    try:
+        scope: dict[str, Any] = {"derived_types": ["Men Shirts"], "scope": search_pb2.SEARCH_SCOPE_DERIVED_TYPES}
+        answer = caller.find(image=rows[0].image, collapse=search_pb2.COLLAPSE_DESIGNS, **scope)
+        found = {each.product.id: each for each in answer.products}
+        assert found.keys() == {"n", "other"}
+        assert answer.applied.eligible_count == 2
+        assert ([each.product_id for each in found["n"].variants], found["n"].derived) == (["r"], True)
+        assert not found["other"].derived
+        own = caller.find(product_id="n", collapse=search_pb2.COLLAPSE_DESIGNS, **scope)
+        assert [each.product.id for each in own.products] == ["other"]
+        assert len(caller.find(image=rows[0].image, **scope).products) == 3
+        # Another name makes it another design.
+        rows[0].product.name = "Poplin Red"
+        caller.upsert(rows[:1])
+        assert len(caller.find(image=rows[0].image, collapse=search_pb2.COLLAPSE_DESIGNS, **scope).products) == 3
+    finally:
+        caller.search.DeleteProducts(search_pb2.DeleteProductsRequest(product_ids=[row.product.id for row in rows]))
+
+
+def test_rules_change_the_order_and_nothing_else(caller: Caller) -> None:
+    query = {"product_id": "tee-0", "collapse": search_pb2.COLLAPSE_NONE, "top_k": 100}
+    plain = caller.find(**query)
+    similarity = {each.product.id: each.similarity for each in plain.products}
+    boosts = [{"condition": {"words": "polo"}, "factor": 0.5}, {"condition": {"words": "alone"}, "factor": 2.0}]
+    boosted = caller.find(**query, boosts=boosts)
+    assert {each.product.id: each.similarity for each in boosted.products} == similarity
+    assert boosted.applied == plain.applied
+    for each in boosted.products:
+        factor = {"polo": 0.5, "alon": 2.0}.get(each.product.id[:4], 1.0)
+        ranked = each.similarity * factor if each.similarity >= 0 else each.similarity / factor
+        assert each.rank_score == pytest.approx(ranked)
+    scores = [each.rank_score for each in boosted.products]
+    assert scores == sorted(scores, reverse=True)
+    assert not any(each.HasField("rank_score") for each in plain.products)
+    best = caller.find(product_id="tee-0", collapse=search_pb2.COLLAPSE_NONE, top_k=2, boosts=boosts)
+    assert list(best.products) == list(boosted.products)[:2]
+    diverse = caller.find(**query, diversity=0.9)
+    assert diverse.products[0] == plain.products[0]
+    assert {each.product.id for each in diverse.products} == similarity.keys()
+    assert [each.product.id for each in diverse.products] != [each.product.id for each in plain.products]

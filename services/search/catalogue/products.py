@@ -92,6 +92,11 @@ class Product:
         return self.parent_id if self.parent_id is not None else self.id
 
     @property
+    def line(self) -> tuple[str, str | None]:
+        """What all colours of one design have in common beside their name: derived type, and brand in lower case."""
+        return self.derived_type, None if self.brand is None else self.brand.casefold()
+
+    @property
     def currency(self) -> str | None:
         """The currency of its price; None without one."""
         return None if self.price is None else self.price.currency_code

@@ -13,7 +13,7 @@ import difflib
 import functools
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -134,6 +134,26 @@ def touched(named: Iterable[str], known: Iterable[str]) -> frozenset[str]:
     return frozenset(colour for colour in known if is_touched(colour))
 
 
+def words_without_colours(text: str, own_colour: str | None) -> tuple[str, ...]:
+    """Returns the words of a text but those that name a colour: "Men Dark-Blue Tee" has "men" and "tee".
+
+    Args:
+        text: such as the name of a product.
+        own_colour: words of this colour are left out too, whether the table knows them or not.
+    """
+    words = _words(text)
+    own = frozenset(_words(own_colour)) if own_colour is not None else frozenset()
+    out = {place for place, word in enumerate(words) if word in own}
+    for start, end, _ in _spans(words):
+        out.update(range(start, end))
+    for place in sorted(out, reverse=True):
+        # The word before a shade may be one too: "soft baby blue".
+        while place > 0 and words[place - 1] in _SHADES:
+            place -= 1
+            out.add(place)
+    return tuple(word for place, word in enumerate(words) if place not in out)
+
+
 def expand(dislikes: Iterable[DislikedColour], known: Collection[str]) -> frozenset[str]:
     """Spells out which colours are left out.
 
@@ -207,7 +227,7 @@ def _words(colour: str) -> list[str]:
     return [part for word in _WORD.findall(plain) for part in _parted(_SAME_WORDS.get(word, word))]
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=32_768)
 def _parted(word: str) -> tuple[str, ...]:
     """Parts what is written together, as "navyblue", and takes endings off: "bluish", "reds"."""
     if word in _COLOUR_WORDS or not word.isalpha():
@@ -221,19 +241,24 @@ def _parted(word: str) -> tuple[str, ...]:
     return (word,)
 
 
-def _named_in(words: list[str]) -> Iterator[str]:
-    """Yields the names of the table in a sequence of words, the longest first: "rose gold" is no rose."""
+def _spans(words: Sequence[str]) -> Iterator[tuple[int, int, str]]:
+    """Yields start, end and name of the table's colours in a sequence of words, the longest first."""
     start = 0
     while start < len(words):
         for length in range(min(_LONGEST_NAME, len(words) - start), 0, -1):
             name = " ".join(words[start : start + length])
             name = _SAME_NAMES.get(name, name)
             if name in _FAMILY_BY_NAME:
-                yield name
+                yield start, start + length, name
                 start += length
                 break
         else:
             start += 1
+
+
+def _named_in(words: Sequence[str]) -> Iterator[str]:
+    """Yields the names of the table in a sequence of words: "rose gold" is no rose."""
+    return (name for _, _, name in _spans(words))
 
 
 @functools.lru_cache(maxsize=4096)

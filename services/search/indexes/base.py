@@ -13,6 +13,7 @@ from services.search.filters.colours import DislikedColour
 from services.search.filters.facets import Facets
 from services.search.filters.filter import Filter
 from services.search.filters.order import Order, Place
+from services.search.filters.ranking import BY_SIMILARITY, Ranking
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +36,9 @@ class Collapse(Enum):
     NONE = "none"
     """Each stands for itself."""
     VARIANTS = "variants"
-    """The most similar eligible one stands for all of its family."""
+    """The highest eligible one stands for all of its family."""
+    DESIGNS = "designs"
+    """So too, and for products without a known family those of one design, by name and looks, are one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Eligibility:
         excluded_ids: none of these products; an unknown id is no error.
         include_out_of_stock: whether products that are out of stock may be returned.
         excluded_families: none of the products of these families (`Product.family`).
+        excluded_designs_of: where designs are collapsed, none of the products of these products' designs.
         collapse: how many products of a family may be returned.
     """
 
@@ -59,6 +63,7 @@ class Eligibility:
     excluded_ids: Collection[str] = ()
     include_out_of_stock: bool = False
     excluded_families: Collection[str] = ()
+    excluded_designs_of: Collection[str] = ()
     collapse: Collapse = Collapse.NONE
 
 
@@ -69,14 +74,41 @@ class Search:
     query: NDArray[np.float32]
     k: int
     eligibility: Eligibility
+    ranking: Ranking = BY_SIMILARITY
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Another product that a hit stands for; `similarity` as of a `Hit`, None without an embedding to compare."""
+
+    product: Product
+    similarity: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A similar product; `similarity` in [-1, 1], higher is closer."""
+    """A similar product.
+
+    Attributes:
+        product: its attributes.
+        similarity: in [-1, 1], higher is closer.
+        rank_score: with boosts, the value that ranked it; else None.
+        variants: some of the others that it stands for.
+        variant_count: how many there are.
+        derived: whether they were derived from names and looks.
+    """
 
     product: Product
     similarity: float
+    rank_score: float | None = None
+    variants: tuple[Variant, ...] = ()
+    variant_count: int = 0
+    derived: bool = False
+
+    @property
+    def value(self) -> float:
+        """The number that it is ranked by."""
+        return self.similarity if self.rank_score is None else self.rank_score
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +116,8 @@ class IndexAnswer:
     """The result of searching one snapshot.
 
     Attributes:
-        hits: min(k, eligible_count) products, the most similar first, equal similarities by product id.
+        hits: min(k, eligible_count) products, the most similar first, equal similarities by product id; in another
+            order, or fewer, by the ranking alone.
         eligible_count: number of eligible products; of families that have one, where variants are collapsed.
         excluded_colours: the colours that the dislikes cover, in alphabetical order.
         index_version: of the snapshot.
@@ -184,17 +217,20 @@ class Index(Protocol):
         """
         ...
 
-    def search(self, query: NDArray[np.float32], k: int, eligibility: Eligibility) -> IndexAnswer:
-        """Finds the `k` eligible products of the highest similarity, at most one of a family where that is asked for.
+    def search(
+        self, query: NDArray[np.float32], k: int, eligibility: Eligibility, ranking: Ranking = ...
+    ) -> IndexAnswer:
+        """Finds the `k` eligible products that rank highest, at most one of a family where that is asked for.
 
         Args:
             query: float32, shape (dimension,), L2 norm 1.
             k: at least 1.
             eligibility: the products that may be returned.
+            ranking: what they are ranked by; by default the similarity.
 
         Raises:
             InvalidInput: FILTER_VALUE_UNKNOWN, YEAR_RANGE_INVALID, TOO_MANY_FILTER_VALUES or WORDS_TOO_LONG, by the
-                filter.
+                filter or a condition of the ranking.
         """
         ...
 

@@ -100,6 +100,10 @@ class Columns:
         """Whether any two products are of one family."""
         return len(self._families.codes) < len(self)
 
+    def at(self, rows: NDArray[np.int64] | slice) -> filters.AttributeColumns:
+        """Returns some rows, for a filter."""
+        return _Rows(self, rows)
+
     def family_code(self, family: str) -> int | None:
         """Returns the code of a family; None if no product is of it."""
         return self._families.codes.get(family)
@@ -200,7 +204,7 @@ class Columns:
         self, eligibility: Eligibility, rows: NDArray[np.int64] | slice
     ) -> tuple[NDArray[np.bool_], frozenset[str]]:
         """Returns the same as `eligible`, but for the excluded products and families."""
-        some = _Rows(self, rows)
+        some = self.at(rows)
         mask = filters.evaluate(eligibility.filter, some)
         mask &= self.searchable()[rows]
         if not eligibility.include_out_of_stock:
@@ -240,7 +244,7 @@ class Columns:
             return {}
         others = replace(eligibility, filter=eligibility.filter.without(PRICE))
         mask, _ = self.eligible(others, rows)
-        return count_currencies(_Rows(self, rows).prices(), mask, condition.currency_code)
+        return count_currencies(self.at(rows).prices(), mask, condition.currency_code)
 
     def _write(self, row: int, product: Product, searchable: bool) -> None:
         self._texts[row] = words.searchable(_searched(product))

@@ -1,14 +1,11 @@
 """The index in this process, on FAISS: one exact index per derived type, and a reduced one over all products."""
 
-import math
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from heapq import nsmallest
 from itertools import islice
-from operator import attrgetter
-from typing import Final
 
 import faiss
 import numpy as np
@@ -20,10 +17,9 @@ from services.search.filters import filter as filters
 from services.search.filters.facets import Facets, count_facets, other_currencies
 from services.search.filters.filter import Filter
 from services.search.filters.order import Order, Place, place_of
+from services.search.filters.ranking import BY_SIMILARITY, Ranking
 from services.search.indexes.base import (
-    Collapse,
     Eligibility,
-    Hit,
     IndexAnswer,
     IndexedProduct,
     IndexFacts,
@@ -34,13 +30,13 @@ from services.search.indexes.base import (
 from services.search.indexes.batch import BatchBounds, Bounds
 from services.search.indexes.columns import Columns
 from services.search.indexes.locking import ReadersWriterLock
+from services.search.indexes.nearest import Field, Selection
 from services.search.indexes.reduction_file import ReductionFile
 from services.search.indexes.shards import ReducedIndex, Shard, train_reduction
+from services.search.indexes.state import State
 
 # Additional products to fetch: mostly enough to decide which products of equal similarity belong to the answer.
 _ADDITIONAL_HITS = 32
-# Products per family that a search expects at most before it has seen any.
-_MAX_FIRST_SHARE = 4.0
 # Maximum number of products that the reduction is trained on (seeded), and the growth of the catalogue that makes it
 # train again.
 _MAX_SAMPLE = 8192
@@ -115,13 +111,13 @@ class FaissIndex:
         self._lock = ReadersWriterLock()
         # Held during a whole write; readers are blocked only by the short part of it under `_lock`.
         self._write_lock = threading.Lock()
-        self._state = _State(dimension)
+        self._state = State(dimension)
         self._index_version = 0
 
     def load(self, batches: Iterable[Sequence[IndexedProduct]], index_version: int) -> None:
         """See `Index.load`; until all is loaded, searches are answered from the former products."""
         with self._write_lock:
-            state = _State(self._dimension)
+            state = State(self._dimension)
             for batch in batches:
                 self._check(batch)
                 if any(state.columns.row_of(row.product.id) is not None for row in batch):
@@ -157,9 +153,11 @@ class FaissIndex:
                 with self._lock.writing():
                     self._state.reduced = reduced
 
-    def search(self, query: NDArray[np.float32], k: int, eligibility: Eligibility) -> IndexAnswer:
+    def search(
+        self, query: NDArray[np.float32], k: int, eligibility: Eligibility, ranking: Ranking = BY_SIMILARITY
+    ) -> IndexAnswer:
         """See `Index.search`; a similarity is the float64 inner product with the stored embedding, in [-1, 1]."""
-        return self._search(Search(query, k, eligibility))
+        return self._search(Search(query, k, eligibility, ranking))
 
     def search_many(self, searches: Iterable[Search]) -> Iterator[IndexAnswer]:
         """See `Index.search_many`; takes up to 128 searches in advance, whose bounds are one matrix product."""
@@ -198,14 +196,15 @@ class FaissIndex:
                 field = self._everywhere(state, query, eligibility, batch, bounds)
             else:
                 field = self._within(state, query, eligibility, eligibility.derived_types)
-            if eligibility.collapse is Collapse.VARIANTS and state.columns.has_variants:
-                hits, eligible_count = _nearest_of_families(state, query, k, field)
-            else:
-                hits = _ranked(state, query, k, field.contenders(k, field.mask))
-                eligible_count = int(np.count_nonzero(field.mask))
+            groups = state.groups(eligibility.collapse)
+            if groups is not None and eligibility.excluded_designs_of:
+                known = map(state.columns.row_of, eligibility.excluded_designs_of)
+                codes = [int(groups.codes[row]) for row in known if row is not None]
+                field = replace(field, mask=field.mask & ~groups.holding(codes, field.rows))
+            selection = Selection(state, query, field, groups, search.ranking)
             return IndexAnswer(
-                hits=hits,
-                eligible_count=eligible_count,
+                hits=selection.with_variants(selection.hits(k), eligibility),
+                eligible_count=selection.eligible_count(),
                 excluded_colours=tuple(sorted(field.excluded_colours)),
                 index_version=self._index_version,
                 other_currencies=state.columns.other_currencies(eligibility, field.rows),
@@ -292,11 +291,11 @@ class FaissIndex:
 
     def _within(
         self,
-        state: "_State",
+        state: State,
         query: NDArray[np.float32],
         eligibility: Eligibility,
         derived_types: Collection[str],
-    ) -> "_Field":
+    ) -> Field:
         """Compares every eligible product of some derived types, and no others."""
         shards = [shard for label in sorted(derived_types) if (shard := state.shards.get(label)) is not None]
         # Evaluated even if there are no products, so that a bad filter is always refused.
@@ -309,16 +308,16 @@ class FaissIndex:
             searches = [_ShardSearch(shard, query, mine) for shard, mine in zip(shards, masks, strict=False)]
             return self._contenders(searches, k)
 
-        return _Field(contenders, members, mask, excluded_colours)
+        return Field(contenders, members, mask, excluded_colours)
 
     def _everywhere(
         self,
-        state: "_State",
+        state: State,
         query: NDArray[np.float32],
         eligibility: Eligibility,
         batch: "_Batch | None",
         bounds: Bounds | None,
-    ) -> "_Field":
+    ) -> Field:
         """Compares every eligible product, or if there are many, those that the reduced index chooses."""
         if batch is None:
             mask, excluded_colours = state.columns.eligible(eligibility, slice(None))
@@ -337,11 +336,11 @@ class FaissIndex:
                 searches = [_ShardSearch(shard, query, mask[shard.members]) for shard in shards]
             return self._contenders(searches, k)
 
-        return _Field(contenders, slice(None), mask, excluded_colours)
+        return Field(contenders, slice(None), mask, excluded_colours)
 
     def _chosen(
         self,
-        state: "_State",
+        state: State,
         bounds: "Bounds | _Reduced",
         query: NDArray[np.float32],
         k: int,
@@ -379,7 +378,7 @@ class FaissIndex:
             search.fetch_down_to(floor)
         return np.concatenate([search.rows[search.similarities >= floor] for search in busy])
 
-    def _trained(self, state: "_State") -> ReducedIndex | None:
+    def _trained(self, state: State) -> ReducedIndex | None:
         """Returns the reduced index that a state should have: its own, or a new one if it has none or outgrew it."""
         count = sum(len(shard) for shard in state.shards.values())
         trained_on = 0 if state.reduced is None else state.reduced.reduction.trained_on
@@ -419,70 +418,24 @@ class FaissIndex:
                 raise ValueError(f"The embedding of {row.product.id} must be {self._dimension} finite float16 numbers.")
 
 
-def _ranked(state: "_State", query: NDArray[np.float32], k: int, rows: NDArray[np.int64]) -> tuple[Hit, ...]:
-    """Orders rows, int64, shape (n,), by their exact similarity, and returns the first `k`."""
-    # Unlike a matrix product, sums by row give equal embeddings the same similarity to the last bit.
-    exact = (state.embeddings(rows).astype(np.float64) * query).sum(axis=1)
-    similarities = np.clip(exact, -1.0, 1.0).astype(np.float32).tolist()
-    products = [state.columns.product(row) for row in rows.tolist()]
-    hits = sorted(map(Hit, products, similarities), key=_rank)
-    return tuple(hits[:k])
-
-
-def _nearest_of_families(
-    state: "_State", query: NDArray[np.float32], k: int, field: "_Field"
-) -> tuple[tuple[Hit, ...], int]:
-    """Returns the most similar product of each of the `k` nearest families, and how many families are eligible.
-
-    The families of the nearest products are the nearest ones. If these are too few, the search goes on without them.
-    """
-    columns = state.columns
-    families, mask = columns.families()[field.rows], field.mask
-    eligible = np.zeros_like(columns.of_families(()))
-    eligible[families[mask]] = True
-    family_count = int(np.count_nonzero(eligible))
-    hits: dict[int, Hit] = {}
-    # Products per family among the nearest, as far as is known.
-    share = min(_MAX_FIRST_SHARE, int(np.count_nonzero(mask)) / max(family_count, 1))
-    while (lacking := min(k, family_count) - len(hits)) > 0:
-        nearest = math.ceil(lacking * share)
-        ranked = _ranked(state, query, nearest, field.contenders(nearest, mask))
-        before = len(hits)
-        for hit in ranked:
-            code = columns.family_code(hit.product.family)
-            if code is not None:
-                hits.setdefault(code, hit)
-        share = max(share, len(ranked) / (len(hits) - before))
-        mask = mask & ~columns.of_families(hits)[families]
-    return tuple(sorted(hits.values(), key=_rank)[:k]), family_count
-
-
-# What a derived type is made of, which is compared faster than it is named.
-_type_of: Final = attrgetter("gender", "article_type")
-
-
-def _rank(hit: Hit) -> tuple[float, str]:
-    return -hit.similarity, hit.product.id
-
-
 class _Batch:
     """What the searches of a batch have in common, for as long as the snapshot stays the same."""
 
     def __init__(self) -> None:
-        self.state: _State | None = None
+        self.state: State | None = None
         self.reduced: ReducedIndex | None = None
         self.index_version = -1
         self.bounds: BatchBounds | None = None
         # The last arguments of `Columns.passing`, and what it returned.
         self.passing: tuple[Eligibility, tuple[NDArray[np.bool_], frozenset[str]]] | None = None
 
-    def holds(self, state: "_State", index_version: int) -> bool:
+    def holds(self, state: State, index_version: int) -> bool:
         """Returns whether the batch is one of this snapshot."""
         return self.state is state and self.reduced is state.reduced and self.index_version == index_version
 
     def eligible(self, columns: Columns, eligibility: Eligibility) -> tuple[NDArray[np.bool_], frozenset[str]]:
         """See `Columns.eligible`, for all rows."""
-        common = replace(eligibility, excluded_ids=(), excluded_families=())
+        common = replace(eligibility, excluded_ids=(), excluded_families=(), excluded_designs_of=())
         if self.passing is None or self.passing[0] != common:
             self.passing = common, columns.passing(common, slice(None))
         mask, excluded_colours = self.passing[1]
@@ -503,23 +456,6 @@ class _Reduced:
     def more_than(self, k: int, floor: float, eligible: NDArray[np.bool_]) -> int:
         """See `Bounds.more_than`."""
         return k * _WIDENING
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Field:
-    """The products that a search is about.
-
-    Attributes:
-        contenders: returns rows that may be among the `k` nearest of those in a mask like `mask`: int64, shape (n,).
-        rows: the rows that the mask is about.
-        mask: whether each of them is eligible: bool, shape (m,).
-        excluded_colours: the colours that the dislikes cover.
-    """
-
-    contenders: Callable[[int, NDArray[np.bool_]], NDArray[np.int64]]
-    rows: NDArray[np.int64] | slice
-    mask: NDArray[np.bool_]
-    excluded_colours: frozenset[str]
 
 
 class _ShardSearch:
@@ -545,132 +481,3 @@ class _ShardSearch:
         """Fetches all products with a similarity of at least `floor`."""
         while len(self.rows) < self._count and self.similarities[-1] >= floor:
             self.fetch(2 * len(self.rows))
-
-
-class _State:
-    """Products in the rows of the columns, embeddings in one shard per derived type; not thread-safe."""
-
-    def __init__(self, dimension: int) -> None:
-        self._dimension = dimension
-        self.columns = Columns()
-        self.shards: dict[str, Shard] = {}
-        self.reduced: ReducedIndex | None = None
-        # Per row, the position of its embedding in the shard of its derived type.
-        self._positions: list[int] = []
-
-    def labels_of(self, mask: NDArray[np.bool_]) -> list[str]:
-        """Returns the derived types of the products in `mask`, bool, shape (n,), all of which have embeddings."""
-        wanted = np.bincount(self.columns.codes(DERIVED_TYPE)[mask])
-        codes = self.columns.labels(DERIVED_TYPE)
-        return [label for label, code in codes.items() if code < len(wanted) and wanted[code]]
-
-    def embeddings(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
-        """Copies the embeddings of rows that have one; float16, shape (n, dimension)."""
-        copied = np.empty((len(rows), self._dimension), dtype=np.float16)
-        positions = np.fromiter(map(self._positions.__getitem__, rows.tolist()), dtype=np.int64, count=len(rows))
-        codes = self.columns.codes(DERIVED_TYPE)[rows]
-        by_code = np.argsort(codes, kind="stable")
-        for places in np.split(by_code, np.flatnonzero(np.diff(codes[by_code])) + 1 if len(rows) else []):
-            if len(places):
-                label = self.columns.product(int(rows[places[0]])).derived_type
-                copied[places] = self.shards[label].embeddings.rows()[positions[places]]
-        return copied
-
-    def delete(self, product_ids: Iterable[str]) -> None:
-        """Deletes products; an unknown id is no error."""
-        rows = [row for product_id in product_ids if (row := self.columns.row_of(product_id)) is not None]
-        if not rows:
-            return
-        self._drop([row for row in rows if self.columns.searchable()[row]])
-        moves = self.columns.remove(rows)
-        for new, old in moves:
-            self._positions[new] = self._positions[old]
-            if self.columns.searchable()[new]:
-                self.shards[self.columns.product(new).derived_type].members[self._positions[new]] = new
-        del self._positions[len(self.columns) :]
-        if self.reduced is not None:
-            self.reduced.move(moves, len(self.columns))
-
-    def project(self, products: Sequence[IndexedProduct]) -> NDArray[np.float16] | None:
-        """Projects the embeddings that products have, in their order; returns None without a reduced index."""
-        embeddings = [product.embedding for product in products if product.embedding is not None]
-        if self.reduced is None or not embeddings:
-            return None
-        return self.reduced.reduction.project(np.stack(embeddings))
-
-    def upsert(self, products: Sequence[IndexedProduct], projections: NDArray[np.float16] | None) -> None:
-        """Creates or replaces products, no id twice; `projections` are theirs from `project`."""
-        rows_before = len(self.columns)
-        known = [self.columns.row_of(product.product.id) for product in products]
-        # A product that stays in its derived type is overwritten in place; others are removed before any is added.
-        staying = {
-            row for row, product in zip(known, products, strict=True) if row is not None and self._stays(row, product)
-        }
-        self._drop(row for row in known if row is not None and row not in staying and self.columns.searchable()[row])
-        rows: list[int] = []
-        added: dict[str, list[tuple[int, NDArray[np.float16]]]] = {}
-        for known_row, product in zip(known, products, strict=True):
-            row = self._write(known_row, product)
-            if product.embedding is not None:
-                rows.append(row)
-                label = product.product.derived_type
-                if row in staying:
-                    self.shards[label].embeddings.rows()[self._positions[row]] = product.embedding
-                else:
-                    added.setdefault(label, []).append((row, product.embedding))
-        for label, pairs in added.items():
-            shard = self.shards.setdefault(label, Shard(self._dimension))
-            for position, (row, _) in enumerate(pairs, start=len(shard)):
-                self._positions[row] = position
-            shard.append([row for row, _ in pairs], np.stack([embedding for _, embedding in pairs]))
-        if self.reduced is not None:
-            self.reduced.extend(len(self.columns) - rows_before)
-            if projections is not None:
-                self.reduced.write(rows, projections)
-
-    def update(self, products: Sequence[Product]) -> None:
-        """Replaces the attributes of known products, no id twice; embeddings move only where a derived type changes."""
-        moving: list[IndexedProduct] = []
-        searchable = self.columns.searchable()
-        for product in products:
-            row = self.columns.row_of(product.id)
-            if row is None:
-                raise ValueError(f"There is no product {product.id} to be updated.")
-            if searchable[row] and _type_of(self.columns.product(row)) != _type_of(product):
-                moving.append(IndexedProduct(product, self.embeddings(np.array([row]))[0]))
-            else:
-                self.columns.replace(row, product, bool(searchable[row]))
-        if moving:
-            self.upsert(moving, None)
-
-    def _stays(self, row: int, product: IndexedProduct) -> bool:
-        """Returns whether a row keeps its position in its shard when its product is replaced."""
-        return (
-            product.embedding is not None
-            and bool(self.columns.searchable()[row])
-            and self.columns.product(row).derived_type == product.product.derived_type
-        )
-
-    def _write(self, row: int | None, product: IndexedProduct) -> int:
-        """Writes the attributes of a product to its row, or to a new one; returns the row."""
-        searchable = product.embedding is not None
-        if row is None:
-            self._positions.append(0)
-            return self.columns.append(product.product, searchable)
-        self.columns.replace(row, product.product, searchable)
-        return row
-
-    def _drop(self, rows: Iterable[int]) -> None:
-        """Removes the embeddings of rows from their shards."""
-        by_type: dict[str, list[int]] = {}
-        for row in rows:
-            by_type.setdefault(self.columns.product(row).derived_type, []).append(self._positions[row])
-        for label, positions in by_type.items():
-            shard = self.shards[label]
-            shard.remove(positions)
-            if not len(shard):
-                del self.shards[label]
-                continue
-            first = min(positions)
-            for position, row in enumerate(shard.members[first:].tolist(), start=first):
-                self._positions[row] = position

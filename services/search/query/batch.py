@@ -54,7 +54,7 @@ async def batch_find_similar(
                 prepared.append(error)
             else:
                 prepared.append((query, eligibility))
-                yield Search(direction, request.top_k, eligibility)
+                yield Search(direction, request.top_k, eligibility, request.ranking)
 
     found: list[IndexAnswer] = []
     remaining = finder.inventory.index.search_many(searches())

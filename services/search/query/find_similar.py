@@ -44,6 +44,8 @@ _CLASSIFIER_ERRORS = (Unavailable, Overloaded, DeadlineExceeded, ModelMismatch)
 # The likeliest derived types that are searched together where the photograph is unsure. With a third one, fewer results
 # are right (docs/decisions/0016).
 MAX_UNSURE_TYPES: Final = 2
+# The other variants that a product of an answer names at most.
+MAX_NAMED_VARIANTS: Final = 20
 
 
 class Degraded(Enum):
@@ -68,7 +70,7 @@ class SimilarAnswer:
         degraded: why the answer is less than it could be, in the order of the enumeration.
         explanation: how the answer came about; None unless asked for.
         view: what of the photograph was searched; None for a product or an embedding.
-        below_min_similarity: how many of the nearest were left out because they are not similar enough.
+        below_min_similarity: how many places stayed empty because the products left are not similar enough.
     """
 
     result: IndexAnswer
@@ -193,9 +195,9 @@ class SimilarQuery:
         self, eligibility: Eligibility, result: IndexAnswer, hits_before: tuple[Hit, ...] = ()
     ) -> SimilarAnswer:
         """Returns the answer of this query to what the index found."""
-        request, similar = self._request, self._similar_enough(result.hits)
+        request = self._request
         return SimilarAnswer(
-            result=replace(result, hits=similar),
+            result=result,
             scope=self._scope,
             derived_types=tuple(sorted(eligibility.derived_types or ())),
             model_version=self._finder.inventory.model_version,
@@ -203,13 +205,13 @@ class SimilarQuery:
             degraded=tuple(reason for reason in Degraded if reason in self._degraded),
             explanation=Explanation(self._watch.timings(), hits_before) if request.explain else None,
             view=self._subject.view if isinstance(self._subject, Embedding) else None,
-            below_min_similarity=len(result.hits) - len(similar),
+            below_min_similarity=min(request.top_k, result.eligible_count) - len(result.hits),
         )
 
     def _count(self, result: IndexAnswer) -> None:
         _QUERIES.labels(self._scope.value).inc()
         _ELIGIBLE.observe(result.eligible_count)
-        if len(result.hits) < self._request.top_k:
+        if result.eligible_count < self._request.top_k:
             _SHORT.inc()
         for reason in self._degraded:
             _DEGRADED.labels(reason.value).inc()
@@ -264,13 +266,13 @@ class SimilarQuery:
         with self._watch.timed(Step.EXPLAIN):
             with_disliked = replace(eligibility, disliked_colours=())
             result = await self._finder.workers.run(
-                self._finder.inventory.index.search, direction, self._request.top_k, with_disliked
+                self._finder.inventory.index.search,
+                direction,
+                self._request.top_k,
+                with_disliked,
+                self._request.ranking,
             )
-        return self._similar_enough(result.hits)
-
-    def _similar_enough(self, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
-        least = self._request.min_similarity
-        return hits if least is None else tuple(hit for hit in hits if hit.similarity >= least)
+        return result.hits
 
     # From here on the methods run in the workers, because the index may be locked by a write.
 
@@ -282,7 +284,8 @@ class SimilarQuery:
         self._recognise()
         with self._watch.timed(Step.SEARCH):
             direction, eligibility = self.prepared()
-            result = self._finder.inventory.index.search(direction, self._request.top_k, eligibility)
+            ranking = replace(self._request.ranking, named_variants=MAX_NAMED_VARIANTS)
+            result = self._finder.inventory.index.search(direction, self._request.top_k, eligibility, ranking)
             return direction, eligibility, result
 
     def prepared(self) -> tuple[NDArray[np.float32], Eligibility]:
@@ -290,11 +293,12 @@ class SimilarQuery:
         request, inventory = self._request, self._finder.inventory
         own_ids = (self._subject,) if isinstance(self._subject, str) else ()
         families: tuple[str, ...] = ()
-        if isinstance(self._subject, str) and request.eligibility.collapse is Collapse.VARIANTS:
+        if isinstance(self._subject, str) and request.eligibility.collapse is not Collapse.NONE:
             families = (inventory.product(self._subject).family,)
         eligibility = replace(
             request.eligibility,
             excluded_families=families,
+            excluded_designs_of=own_ids if request.eligibility.collapse is Collapse.DESIGNS else (),
             derived_types=self._derived_types(),
             disliked_colours=self._colours,
             excluded_ids=frozenset(own_ids).union(

@@ -6,6 +6,7 @@ from enum import Enum
 from services.contract.errors import InvalidInput
 from services.contract.values import Embedding, Photograph
 from services.search.catalogue.products import validate_product_id
+from services.search.filters.ranking import Boost, Ranking
 from services.search.indexes.base import Eligibility
 from services.search.preferences import validate_user_id
 
@@ -47,6 +48,8 @@ class SimilarRequest:
         preference_policy: what to do when the dislikes cannot be read.
         explain: whether to say how the answer came about.
         min_similarity: products of a lower similarity are left out; in [-1, 1].
+        boosts: rules that move products up or down; at most 10.
+        diversity: how much the products should differ, in [0, 1].
     """
 
     query: str | Photograph | Embedding | None
@@ -60,6 +63,13 @@ class SimilarRequest:
     preference_policy: PreferencePolicy = PreferencePolicy.BEST_EFFORT
     explain: bool = False
     min_similarity: float | None = None
+    boosts: tuple[Boost, ...] = ()
+    diversity: float = 0.0
+
+    @property
+    def ranking(self) -> Ranking:
+        """What the products are ranked by."""
+        return Ranking(self.boosts, self.diversity, self.min_similarity)
 
     @property
     def effective_scope(self) -> Scope:
@@ -83,7 +93,8 @@ class SimilarRequest:
 
         Raises:
             InvalidInput: SCOPE_INVALID, QUERY_MISSING, TOP_K_OUT_OF_RANGE, MIN_SIMILARITY_OUT_OF_RANGE,
-                TOO_MANY_PRODUCTS, PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, USER_ID_INVALID.
+                TOO_MANY_BOOSTS, BOOST_INVALID, DIVERSITY_OUT_OF_RANGE, TOO_MANY_PRODUCTS, PRODUCT_ID_INVALID,
+                PRODUCT_ID_DUPLICATE, USER_ID_INVALID.
         """
         if self.derived_types and self.effective_scope is not Scope.DERIVED_TYPES:
             raise InvalidInput(
@@ -106,6 +117,7 @@ class SimilarRequest:
                 reason="MIN_SIMILARITY_OUT_OF_RANGE",
                 metadata={"field": "min_similarity"},
             )
+        self.ranking.check()
         for name, ids, max_count in (
             ("liked_product_ids", self.liked_ids, MAX_STEERING_PRODUCTS),
             ("disliked_product_ids", self.disliked_ids, MAX_STEERING_PRODUCTS),

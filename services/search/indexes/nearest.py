@@ -1,0 +1,214 @@
+"""From the products that may be nearest to the answer: exact similarities, groups, rules, and named variants."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.contract.attributes import BASE_COLOUR
+from services.search.catalogue.products import Product
+from services.search.filters import filter as filters
+from services.search.filters.ranking import Boost, Ranking, boosted, diverse
+from services.search.indexes.base import Eligibility, Hit, Variant
+from services.search.indexes.designs import Groups
+from services.search.indexes.state import State
+
+# Products per group that a search expects at most before it has seen any.
+_MAX_FIRST_SHARE = 4.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Field:
+    """The products that a search is about.
+
+    Attributes:
+        contenders: returns rows that may be among the `k` nearest of those in a mask like `mask`: int64, shape (n,).
+        rows: the rows that the mask is about.
+        mask: whether each of them is eligible: bool, shape (m,).
+        excluded_colours: the colours that the dislikes cover.
+    """
+
+    contenders: Callable[[int, NDArray[np.bool_]], NDArray[np.int64]]
+    rows: NDArray[np.int64] | slice
+    mask: NDArray[np.bool_]
+    excluded_colours: frozenset[str]
+
+
+class Selection:
+    """Selects the products of an answer to one query, from one snapshot."""
+
+    def __init__(
+        self, state: State, query: NDArray[np.float32], field: Field, groups: Groups | None, ranking: Ranking
+    ) -> None:
+        """Takes what the search is about.
+
+        Args:
+            state: the snapshot.
+            query: float32, shape (dimension,), L2 norm 1.
+            field: the eligible products.
+            groups: which of them take one place together; None for none.
+            ranking: what they are ranked by.
+
+        Raises:
+            InvalidInput: by a condition of the ranking.
+        """
+        self._state = state
+        self._query = query
+        self._field = field
+        self._groups = groups
+        self._ranking = ranking
+        self._factors: NDArray[np.float64] | None = None
+        if ranking.boosts:
+            self._boost(ranking.boosts)
+
+    def hits(self, k: int) -> tuple[Hit, ...]:
+        """Returns the `k` products that rank highest, or all eligible ones."""
+        pool = self._ranking.pool(k)
+        if self._groups is None:
+            hits = self._ranked(pool, self._field.contenders(pool, self._field.mask))
+        else:
+            hits = self._of_groups(pool, self._groups)
+        return tuple(self._diverse(hits, k) if self._ranking.diversity and hits else hits[:k])
+
+    def eligible_count(self) -> int:
+        """Returns how many products are eligible; groups of them count once."""
+        mask = self._field.mask
+        if self._groups is None:
+            return int(np.count_nonzero(mask))
+        eligible = np.zeros_like(self._groups.derived)
+        eligible[self._groups.codes[self._field.rows][mask]] = True
+        return int(np.count_nonzero(eligible))
+
+    def with_variants(self, hits: Sequence[Hit], eligibility: Eligibility) -> tuple[Hit, ...]:
+        """Returns hits with the others that they stand for.
+
+        Those that the filter leaves out are named too, but none of a disliked colour, and no excluded one.
+        """
+        groups, columns = self._groups, self._state.columns
+        if groups is None or not self._ranking.named_variants:
+            return tuple(hits)
+        codes = [self._code(groups, hit.product) for hit in hits]
+        others: dict[int, list[tuple[Product, int]]] = {code: [] for code in codes}
+        shown = {hit.product.id for hit in hits}.union(eligibility.excluded_ids)
+        labels = columns.labels(BASE_COLOUR)
+        disliked = {labels[colour] for colour in self._field.excluded_colours if colour in labels}
+        colours = columns.codes(BASE_COLOUR)
+        for row in np.flatnonzero(groups.holding(codes)).tolist():
+            product = columns.product(row)
+            if product.id not in shown and int(colours[row]) not in disliked:
+                others[int(groups.codes[row])].append((product, row))
+        named = [
+            _in_order(others[code], hit.product)[: self._ranking.named_variants]
+            for code, hit in zip(codes, hits, strict=True)
+        ]
+        searchable = columns.searchable()
+        rows = [row for each in named for _, row in each if searchable[row]]
+        similarities = dict(zip(rows, self._similarities(np.array(rows, dtype=np.int64)), strict=True))
+        return tuple(
+            replace(
+                hit,
+                variants=tuple(Variant(product, similarities.get(row)) for product, row in each),
+                variant_count=len(others[code]),
+                derived=bool(groups.derived[code]) and bool(others[code]),
+            )
+            for hit, code, each in zip(hits, codes, named, strict=True)
+        )
+
+    def _boost(self, boosts: Sequence[Boost]) -> None:
+        """Weighs the products, and searches those of each weight apart.
+
+        Among products of one factor the nearest rank highest. So the nearest of each factor hold the highest of all.
+        """
+        inner, rows = self._field.contenders, self._field.rows
+        some = self._state.columns.at(rows)
+        factors = np.ones(len(self._field.mask))
+        for boost in boosts:
+            factors[filters.evaluate(boost.condition, some)] *= boost.factor
+        self._factors = np.ones(len(self._state.columns))
+        self._factors[rows] = factors
+        values, places = np.unique(factors[self._field.mask], return_inverse=True)
+        of_factor = np.full(len(factors), -1)
+        of_factor[self._field.mask] = places
+
+        def contenders(k: int, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+            parts = [inner(k, mask & (of_factor == place)) for place in range(len(values))]
+            return np.concatenate([np.empty(0, dtype=np.int64), *parts])
+
+        self._field = replace(self._field, contenders=contenders)
+
+    def _similarities(self, rows: NDArray[np.int64]) -> list[float]:
+        """Returns the exact similarity of each row that has an embedding, rounded to float32."""
+        # Unlike a matrix product, sums by row give equal embeddings the same similarity to the last bit.
+        exact = (self._state.embeddings(rows).astype(np.float64) * self._query).sum(axis=1)
+        similarities: list[float] = np.clip(exact, -1.0, 1.0).astype(np.float32).tolist()
+        return similarities
+
+    def _ranked(self, k: int, rows: NDArray[np.int64]) -> list[Hit]:
+        """Orders rows, int64, shape (n,), by what ranks them, and returns the first `k`."""
+        products = [self._state.columns.product(row) for row in rows.tolist()]
+        similarities = self._similarities(rows)
+        if self._factors is None:
+            hits = list(map(Hit, products, similarities))
+        else:
+            factors = self._factors[rows].tolist()
+            hits = list(map(Hit, products, similarities, map(boosted, similarities, factors)))
+        least = self._ranking.min_similarity
+        if least is not None:
+            hits = [hit for hit in hits if hit.similarity >= least]
+        return sorted(hits, key=_rank)[:k]
+
+    def _of_groups(self, k: int, groups: Groups) -> list[Hit]:
+        """Returns the highest product of each of the `k` highest groups.
+
+        The groups of the highest products are the highest ones. If these are too few, the search goes on without them.
+        """
+        mask, rows = self._field.mask, self._field.rows
+        group_count = self.eligible_count()
+        hits: dict[int, Hit] = {}
+        # Products per group among the highest, as far as is known.
+        share = min(_MAX_FIRST_SHARE, int(np.count_nonzero(mask)) / max(group_count, 1))
+        while (lacking := min(k, group_count) - len(hits)) > 0:
+            count = math.ceil(lacking * share)
+            ranked = self._ranked(count, self._field.contenders(count, mask))
+            before = len(hits)
+            for hit in ranked:
+                hits.setdefault(self._code(groups, hit.product), hit)
+            if len(hits) == before:
+                # All others are less similar than they must be.
+                break
+            share = max(share, len(ranked) / (len(hits) - before))
+            mask = mask & ~groups.holding(hits, rows)
+        return sorted(hits.values(), key=_rank)[:k]
+
+    def _diverse(self, hits: Sequence[Hit], k: int) -> list[Hit]:
+        rows = [row for hit in hits if (row := self._state.columns.row_of(hit.product.id)) is not None]
+        vectors = self._state.embeddings(np.array(rows)).astype(np.float64)
+        values = np.array([hit.value for hit in hits])
+        places = diverse(
+            values, min(k, len(hits)), self._ranking.diversity, lambda place: (vectors * vectors[place]).sum(axis=1)
+        )
+        return [hits[place] for place in places]
+
+    def _code(self, groups: Groups, product: Product) -> int:
+        row = self._state.columns.row_of(product.id)
+        assert row is not None, "A hit is of the snapshot that is searched."
+        return int(groups.codes[row])
+
+
+def _in_order(others: Sequence[tuple[Product, int]], shown: Product) -> list[tuple[Product, int]]:
+    """Orders other variants: first one of each colour that is not shown, then the others; available ones first."""
+    by_id = sorted(others, key=lambda other: (not other[0].available, other[0].id))
+    colours = {shown.base_colour}
+    first: list[tuple[Product, int]] = []
+    then: list[tuple[Product, int]] = []
+    for other in by_id:
+        new = other[0].base_colour not in colours
+        (first if new else then).append(other)
+        colours.add(other[0].base_colour)
+    return first + then
+
+
+def _rank(hit: Hit) -> tuple[float, str]:
+    return -hit.value, hit.product.id

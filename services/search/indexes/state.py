@@ -1,0 +1,164 @@
+"""What an index on FAISS holds: products in columns, embeddings in shards, and the reduced index over all of them."""
+
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.contract.attributes import DERIVED_TYPE
+from services.search.catalogue.products import Product
+from services.search.indexes.base import Collapse, IndexedProduct
+from services.search.indexes.columns import Columns
+from services.search.indexes.designs import Designs, Groups
+from services.search.indexes.shards import ReducedIndex, Shard
+
+# What a derived type is made of, which is compared faster than it is named; and what groups of products are made of.
+_type_of: Final = attrgetter("gender", "article_type")
+_grouped_by: Final = attrgetter("name", "base_colour", "line", "parent_id")
+
+
+class State:
+    """Products in the rows of the columns, embeddings in one shard per derived type; not thread-safe."""
+
+    def __init__(self, dimension: int) -> None:
+        self._dimension = dimension
+        self.columns = Columns()
+        self.shards: dict[str, Shard] = {}
+        self.reduced: ReducedIndex | None = None
+        self._designs = Designs()
+        # Per row, the position of its embedding in the shard of its derived type.
+        self._positions: list[int] = []
+
+    def groups(self, collapse: Collapse) -> Groups | None:
+        """Returns which products take one place together; None where each takes its own."""
+        match collapse:
+            case Collapse.DESIGNS:
+                return self._designs.groups(self.columns, self.embeddings)
+            case Collapse.VARIANTS if self.columns.has_variants:
+                return Groups(self.columns.families(), self.columns.of_families(()))
+            case _:
+                return None
+
+    def labels_of(self, mask: NDArray[np.bool_]) -> list[str]:
+        """Returns the derived types of the products in `mask`, bool, shape (n,), all of which have embeddings."""
+        wanted = np.bincount(self.columns.codes(DERIVED_TYPE)[mask])
+        codes = self.columns.labels(DERIVED_TYPE)
+        return [label for label, code in codes.items() if code < len(wanted) and wanted[code]]
+
+    def embeddings(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
+        """Copies the embeddings of rows that have one; float16, shape (n, dimension)."""
+        copied = np.empty((len(rows), self._dimension), dtype=np.float16)
+        positions = np.fromiter(map(self._positions.__getitem__, rows.tolist()), dtype=np.int64, count=len(rows))
+        codes = self.columns.codes(DERIVED_TYPE)[rows]
+        by_code = np.argsort(codes, kind="stable")
+        for places in np.split(by_code, np.flatnonzero(np.diff(codes[by_code])) + 1 if len(rows) else []):
+            if len(places):
+                label = self.columns.product(int(rows[places[0]])).derived_type
+                copied[places] = self.shards[label].embeddings.rows()[positions[places]]
+        return copied
+
+    def delete(self, product_ids: Iterable[str]) -> None:
+        """Deletes products; an unknown id is no error."""
+        rows = [row for product_id in product_ids if (row := self.columns.row_of(product_id)) is not None]
+        if not rows:
+            return
+        self._designs.change(self.columns.product(row).id for row in rows)
+        self._drop([row for row in rows if self.columns.searchable()[row]])
+        moves = self.columns.remove(rows)
+        for new, old in moves:
+            self._positions[new] = self._positions[old]
+            if self.columns.searchable()[new]:
+                self.shards[self.columns.product(new).derived_type].members[self._positions[new]] = new
+        del self._positions[len(self.columns) :]
+        if self.reduced is not None:
+            self.reduced.move(moves, len(self.columns))
+
+    def project(self, products: Sequence[IndexedProduct]) -> NDArray[np.float16] | None:
+        """Projects the embeddings that products have, in their order; returns None without a reduced index."""
+        embeddings = [product.embedding for product in products if product.embedding is not None]
+        if self.reduced is None or not embeddings:
+            return None
+        return self.reduced.reduction.project(np.stack(embeddings))
+
+    def upsert(self, products: Sequence[IndexedProduct], projections: NDArray[np.float16] | None) -> None:
+        """Creates or replaces products, no id twice; `projections` are theirs from `project`."""
+        rows_before = len(self.columns)
+        self._designs.change(product.product.id for product in products)
+        known = [self.columns.row_of(product.product.id) for product in products]
+        # A product that stays in its derived type is overwritten in place; others are removed before any is added.
+        staying = {
+            row for row, product in zip(known, products, strict=True) if row is not None and self._stays(row, product)
+        }
+        self._drop(row for row in known if row is not None and row not in staying and self.columns.searchable()[row])
+        rows: list[int] = []
+        added: dict[str, list[tuple[int, NDArray[np.float16]]]] = {}
+        for known_row, product in zip(known, products, strict=True):
+            row = self._write(known_row, product)
+            if product.embedding is not None:
+                rows.append(row)
+                label = product.product.derived_type
+                if row in staying:
+                    self.shards[label].embeddings.rows()[self._positions[row]] = product.embedding
+                else:
+                    added.setdefault(label, []).append((row, product.embedding))
+        for label, pairs in added.items():
+            shard = self.shards.setdefault(label, Shard(self._dimension))
+            for position, (row, _) in enumerate(pairs, start=len(shard)):
+                self._positions[row] = position
+            shard.append([row for row, _ in pairs], np.stack([embedding for _, embedding in pairs]))
+        if self.reduced is not None:
+            self.reduced.extend(len(self.columns) - rows_before)
+            if projections is not None:
+                self.reduced.write(rows, projections)
+
+    def update(self, products: Sequence[Product]) -> None:
+        """Replaces the attributes of known products, no id twice; embeddings move only where a derived type changes."""
+        moving: list[IndexedProduct] = []
+        searchable = self.columns.searchable()
+        for product in products:
+            row = self.columns.row_of(product.id)
+            if row is None:
+                raise ValueError(f"There is no product {product.id} to be updated.")
+            before = self.columns.product(row)
+            if self._designs.in_use and _grouped_by(before) != _grouped_by(product):
+                self._designs.change((product.id,))
+            if searchable[row] and _type_of(before) != _type_of(product):
+                moving.append(IndexedProduct(product, self.embeddings(np.array([row]))[0]))
+            else:
+                self.columns.replace(row, product, bool(searchable[row]))
+        if moving:
+            self.upsert(moving, None)
+
+    def _stays(self, row: int, product: IndexedProduct) -> bool:
+        """Returns whether a row keeps its position in its shard when its product is replaced."""
+        return (
+            product.embedding is not None
+            and bool(self.columns.searchable()[row])
+            and self.columns.product(row).derived_type == product.product.derived_type
+        )
+
+    def _write(self, row: int | None, product: IndexedProduct) -> int:
+        """Writes the attributes of a product to its row, or to a new one; returns the row."""
+        searchable = product.embedding is not None
+        if row is None:
+            self._positions.append(0)
+            return self.columns.append(product.product, searchable)
+        self.columns.replace(row, product.product, searchable)
+        return row
+
+    def _drop(self, rows: Iterable[int]) -> None:
+        """Removes the embeddings of rows from their shards."""
+        by_type: dict[str, list[int]] = {}
+        for row in rows:
+            by_type.setdefault(self.columns.product(row).derived_type, []).append(self._positions[row])
+        for label, positions in by_type.items():
+            shard = self.shards[label]
+            shard.remove(positions)
+            if not len(shard):
+                del self.shards[label]
+                continue
+            first = min(positions)
+            for position, row in enumerate(shard.members[first:].tolist(), start=first):
+                self._positions[row] = position
