@@ -54,6 +54,11 @@ class StoredPhotograph:
     sha256: str
 
 
+def photograph_path(directory: Path, sha256: str) -> Path:
+    """Returns where a store in a directory keeps a photograph."""
+    return directory / sha256[:2] / sha256[2:]
+
+
 class PhotographStore:
     """Photographs in `directory/ab/cdef…`, by SHA-256; only `Catalogue`, which knows their use, writes here."""
 
@@ -186,7 +191,7 @@ class PhotographStore:
         _synchronise(path)
 
     def _path(self, sha256: str) -> Path:
-        return self._directory / sha256[:2] / sha256[2:]
+        return photograph_path(self._directory, sha256)
 
     def _has(self, sha256: str, content: bytes) -> bool:
         try:

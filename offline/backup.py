@@ -1,0 +1,355 @@
+"""Backs up a data directory while its server writes, restores it elsewhere, and checks either.
+
+A backup is a zip: `backup.json` says what is in it, `catalogue.sqlite3` is one state of the catalogue, `photographs/`
+has what its products show, and `dislikes.jsonl` the colours that users dislike.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+
+from offline.whole_file import whole_file
+from services.contract.errors import DataLoss, InvalidInput, NotFound, Upstream
+from services.search.catalogue.database import (
+    CHECKED_COLUMNS,
+    SCHEMA_VERSION,
+    UNREADABLE,
+    CatalogueUnusable,
+    connect_read_only,
+    row_checksum,
+)
+from services.search.catalogue.photographs import photograph_path
+from services.search.catalogue.store import DATABASE_FILE, PHOTOGRAPHS_FOLDER
+from services.search.preferences import disliked_colours_key
+from services.stack.embedded_redis import embedded_redis
+
+FORMAT: Final = 1
+_MANIFEST: Final = "backup.json"
+_DISLIKES: Final = "dislikes.jsonl"
+_REDIS: Final = "redis"
+_ROW: Final = ", ".join((*CHECKED_COLUMNS, "embedding", "checksum"))
+_BLOCK: Final = 1 << 20
+_KEY_BEFORE, _KEY_AFTER = disliked_colours_key("\0").split("\0")
+
+Say = Callable[[str, int, int], None]
+
+
+def _silent(_what: str, _done: int, _total: int) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a backup holds, or a data directory.
+
+    Attributes:
+        products: of the catalogue.
+        photographs: files; several products may show one.
+        users: with disliked colours; None where Redis was not read.
+        index_version: of the catalogue.
+        damage: one sentence for each part that is not what was written.
+    """
+
+    products: int
+    photographs: int
+    users: int | None
+    index_version: int
+    damage: tuple[str, ...] = ()
+
+
+def back_up(data_dir: Path, target: Path, redis_url: str | None = None, say: Say = _silent) -> Contents:
+    """Writes a backup of a data directory, of which a server may have it open and write to it.
+
+    The catalogue is that of one moment. The file appears once it is whole. Damaged products and photographs are in it
+    as they are, and named.
+
+    Args:
+        data_dir: has `catalogue.sqlite3` and `photographs/`.
+        target: the zip to write, or to replace.
+        redis_url: the Redis with disliked colours. None for the embedded one, where the directory has one.
+        say: told what is done, how much of it, and of how much.
+
+    Raises:
+        CatalogueUnusable: there is no catalogue of this version.
+        Upstream: REDIS_UNAVAILABLE; dislikes are there and cannot be read.
+        OSError: the backup cannot be written.
+    """
+    damage: list[str] = []
+    with (
+        whole_file(target) as unfinished,
+        tempfile.TemporaryDirectory(dir=target.parent) as folder,
+        zipfile.ZipFile(unfinished, "w") as archive,
+    ):
+        database = Path(folder) / DATABASE_FILE
+        with closing(connect_read_only(data_dir / DATABASE_FILE)) as source, closing(sqlite3.connect(database)) as copy:
+            source.backup(copy)
+            # Without a log beside it, the copy is one file.
+            copy.execute("PRAGMA journal_mode = DELETE")
+        products, index_version, hashes = _read(database, damage)
+        archive.write(database, DATABASE_FILE)
+        photographs = 0
+        for number, sha256 in enumerate(hashes, 1):
+            say("photographs", number, len(hashes))
+            try:
+                content = photograph_path(data_dir / PHOTOGRAPHS_FOLDER, sha256).read_bytes()
+            except OSError as error:
+                damage.append(f"The photograph {sha256} cannot be read ({error.strerror}).")
+                continue
+            if hashlib.sha256(content).hexdigest() != sha256:
+                damage.append(f"The photograph {sha256} is not what was uploaded.")
+            archive.writestr(f"{PHOTOGRAPHS_FOLDER}/{sha256}", content)
+            photographs += 1
+        dislikes = _dislikes(data_dir, redis_url)
+        if dislikes is not None:
+            lines = (json.dumps({"user": user, "colours": colours}) for user, colours in dislikes.items())
+            archive.writestr(_DISLIKES, "".join(f"{line}\n" for line in lines))
+        users = None if dislikes is None else len(dislikes)
+        contents = Contents(products, photographs, users, index_version, tuple(damage))
+        manifest = {
+            "format": FORMAT,
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "database_sha256": _digest(database),
+            **asdict(contents),
+        }
+        archive.writestr(_MANIFEST, json.dumps(manifest, indent=1))
+        # It names users.
+        unfinished.chmod(0o600)
+    return contents
+
+
+def restore(source: Path, data_dir: Path, redis_url: str | None = None, say: Say = _silent) -> Contents:
+    """Makes a data directory of a backup.
+
+    Args:
+        source: the backup.
+        data_dir: must not be there, or be empty.
+        redis_url: the Redis that gets the disliked colours, and has none yet. None for one embedded in it.
+        say: told what is done, how much of it, and of how much.
+
+    Raises:
+        InvalidInput: BACKUP_UNREADABLE, it is no backup that this program knows; DATA_DIR_NOT_EMPTY; DISLIKES_PRESENT.
+        DataLoss: BACKUP_DAMAGED; nothing was restored.
+        Upstream: REDIS_UNAVAILABLE; the directory is restored, the dislikes are not.
+        OSError: the directory cannot be written.
+    """
+    if data_dir.is_dir() and any(data_dir.iterdir()):
+        raise InvalidInput(
+            f"{data_dir} is not empty: name a folder that is not there, or move this one away.",
+            reason="DATA_DIR_NOT_EMPTY",
+        )
+    with _opened(source) as archive:
+        manifest, damage = _checked(archive, say)
+        unexpected = [line for line in damage if line not in manifest["damage"]]
+        if unexpected:
+            raise DataLoss(
+                f"{source} is not as it was written: {unexpected[0]} Nothing was restored.", reason="BACKUP_DAMAGED"
+            )
+        users = _users(archive) if _DISLIKES in archive.namelist() else {}
+        if users and redis_url is not None and _scan(redis_url):
+            raise InvalidInput(
+                "The Redis has disliked colours already: name an empty one, so that nobody's are mixed.",
+                reason="DISLIKES_PRESENT",
+            )
+        data_dir.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{data_dir.name}.", dir=data_dir.parent))
+        try:
+            names = [each for each in archive.namelist() if each.startswith(f"{PHOTOGRAPHS_FOLDER}/")]
+            _extract(archive, DATABASE_FILE, fresh / DATABASE_FILE)
+            for number, name in enumerate(names, 1):
+                say("photographs", number, len(names))
+                _extract(archive, name, photograph_path(fresh / PHOTOGRAPHS_FOLDER, name.rpartition("/")[2]))
+            os.sync()
+            if data_dir.is_dir():
+                data_dir.rmdir()
+            fresh.rename(data_dir)
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
+    if users:
+        if redis_url is not None:
+            _write(redis_url, users)
+        else:
+            with embedded_redis(data_dir / _REDIS) as server:
+                _write(server.url, users)
+    return Contents(
+        manifest["products"], manifest["photographs"], manifest["users"], manifest["index_version"], tuple(damage)
+    )
+
+
+def verify(path: Path, say: Say = _silent) -> Contents:
+    """Checks every product and photograph of a backup, or of a data directory, which a server may have open.
+
+    Args:
+        path: the backup, or the directory.
+        say: told what is done, how much of it, and of how much.
+
+    Returns:
+        What is there, and what of it is damaged.
+
+    Raises:
+        InvalidInput: BACKUP_UNREADABLE.
+        CatalogueUnusable: the directory has no catalogue of this version.
+    """
+    if not path.is_dir():
+        with _opened(path) as archive:
+            manifest, damage = _checked(archive, say)
+        return Contents(
+            manifest["products"], manifest["photographs"], manifest["users"], manifest["index_version"], tuple(damage)
+        )
+    damage = []
+    connect_read_only(path / DATABASE_FILE).close()
+    products, index_version, hashes = _read(path / DATABASE_FILE, damage)
+    for number, sha256 in enumerate(hashes, 1):
+        say("photographs", number, len(hashes))
+        file = photograph_path(path / PHOTOGRAPHS_FOLDER, sha256)
+        if not file.is_file():
+            damage.append(f"The photograph {sha256} is gone.")
+        elif _digest(file) != sha256:
+            damage.append(f"The photograph {sha256} is not what was uploaded.")
+    return Contents(products, len(hashes), None, index_version, tuple(damage))
+
+
+def _read(database: Path, damage: list[str]) -> tuple[int, int, list[str]]:
+    """Returns the number of products, the version and the photographs of a catalogue; adds its damage."""
+    with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        try:
+            for (line,) in connection.execute("PRAGMA integrity_check"):
+                if line != "ok":
+                    damage.append(f"The database is damaged: {line}.")
+            ((schema_version,),) = connection.execute("PRAGMA user_version")
+            if schema_version != SCHEMA_VERSION:
+                # Of an earlier version of this program: its rows have other columns, the digest of the file must do.
+                ((products,),) = connection.execute("SELECT count(*) FROM products")
+                rows: Iterable[Sequence[Any]] = ()
+            else:
+                products, rows = 0, connection.execute(f"SELECT {_ROW} FROM products")
+            for *values, embedding, checksum in rows:
+                products += 1
+                if row_checksum(values, embedding) != checksum:
+                    damage.append(f'The product "{values[0]}" is damaged.')
+            ((version,),) = connection.execute("SELECT index_version FROM state")
+            query = "SELECT DISTINCT photograph_sha256 FROM products WHERE photograph_sha256 IS NOT NULL ORDER BY 1"
+            return products, version, [sha256 for (sha256,) in connection.execute(query)]
+        except UNREADABLE as error:
+            raise CatalogueUnusable(f"{database} cannot be read to its end: {error}.") from error
+
+
+def _opened(source: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(source)
+    except (zipfile.BadZipFile, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise NotFound(f"There is no {source}.", reason="BACKUP_NOT_FOUND") from None
+        raise _unreadable(source, str(error)) from None
+
+
+def _unreadable(source: object, why: str) -> InvalidInput:
+    return InvalidInput(f"{source} is no backup that can be read: {why}.", reason="BACKUP_UNREADABLE")
+
+
+def _checked(archive: zipfile.ZipFile, say: Say) -> tuple[Mapping[str, Any], list[str]]:
+    """Returns what the backup says of itself, and what is damaged in it."""
+    try:
+        manifest = json.loads(archive.read(_MANIFEST))
+        known = manifest["format"] == FORMAT
+    except (KeyError, TypeError, ValueError, zipfile.BadZipFile):
+        raise _unreadable(archive.filename, f"it has no {_MANIFEST}") from None
+    if not known:
+        raise _unreadable(archive.filename, f"its format is {manifest['format']}, and this program knows {FORMAT}")
+    damage: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        database = Path(folder) / DATABASE_FILE
+        try:
+            _extract(archive, DATABASE_FILE, database)
+        except (KeyError, zipfile.BadZipFile):
+            return manifest, [f"{DATABASE_FILE} cannot be read."]
+        if _digest(database) != manifest["database_sha256"]:
+            damage.append(f"{DATABASE_FILE} is not what was written.")
+        _, _, hashes = _read(database, damage)
+    names = set(archive.namelist())
+    for number, sha256 in enumerate(hashes, 1):
+        say("photographs", number, len(hashes))
+        name = f"{PHOTOGRAPHS_FOLDER}/{sha256}"
+        try:
+            content = archive.read(name) if name in names else None
+        except zipfile.BadZipFile:
+            content = b""
+        if content is None:
+            damage.append(f"The photograph {sha256} cannot be read (No such file or directory).")
+        elif hashlib.sha256(content).hexdigest() != sha256:
+            damage.append(f"The photograph {sha256} is not what was uploaded.")
+    return manifest, damage
+
+
+def _extract(archive: zipfile.ZipFile, name: str, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with archive.open(name) as source, path.open("wb") as target:
+        shutil.copyfileobj(source, target, _BLOCK)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _users(archive: zipfile.ZipFile) -> dict[str, dict[str, str]]:
+    lines = archive.read(_DISLIKES).decode().splitlines()
+    return {row["user"]: row["colours"] for row in map(json.loads, lines)}
+
+
+def _dislikes(data_dir: Path, redis_url: str | None) -> dict[str, dict[str, str]] | None:
+    """Returns each user's colours; None where no Redis is named and the directory has none."""
+    if redis_url is not None:
+        return _scan(redis_url)
+    folder = data_dir / _REDIS
+    if not folder.is_dir():
+        return None
+    socket = folder / "redis.sock"
+    if socket.is_socket():
+        return _scan(f"unix://{socket.absolute()}")
+    with embedded_redis(folder) as server:
+        return _scan(server.url)
+
+
+def _scan(url: str) -> dict[str, dict[str, str]]:
+    try:
+        with closing(redis.Redis.from_url(url, decode_responses=True, socket_timeout=30)) as client:
+            keys = sorted(set(_keys(client)))
+            users = {key[len(_KEY_BEFORE) : -len(_KEY_AFTER)]: _texts(client.hgetall(key)) for key in keys}
+            return {user: colours for user, colours in users.items() if colours}
+    except redis.RedisError as error:
+        raise Upstream(
+            f"The Redis with disliked colours cannot be read: {error}.", reason="REDIS_UNAVAILABLE"
+        ) from error
+
+
+def _keys(client: "redis.Redis") -> Iterator[str]:
+    yield from client.scan_iter(match=f"{_KEY_BEFORE}*{_KEY_AFTER}", count=1000)
+
+
+def _texts(fields: Any) -> dict[str, str]:
+    return {str(colour): str(how) for colour, how in fields.items()}
+
+
+def _write(url: str, users: Mapping[str, Mapping[str, str]]) -> None:
+    try:
+        with closing(redis.Redis.from_url(url, decode_responses=True, socket_timeout=30)) as client:
+            for user, colours in users.items():
+                client.hset(disliked_colours_key(user), items=[part for pair in colours.items() for part in pair])
+    except redis.RedisError as error:
+        raise Upstream(
+            f"The products are restored, but Redis did not take the disliked colours: {error}.",
+            reason="REDIS_UNAVAILABLE",
+        ) from error

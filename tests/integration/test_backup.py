@@ -1,0 +1,151 @@
+"""Backup and restore: a stack that is written to, destroyed and brought back is what it was."""
+
+import hashlib
+import json
+import shutil
+import sqlite3
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.commands.backup import verify_app
+from fashion.v1 import search_pb2
+from offline.backup import back_up, restore, verify
+from services.contract.errors import DataLoss, InvalidInput
+from services.search.catalogue.photographs import photograph_path
+from services.search.catalogue.store import DATABASE_FILE, Catalogue
+from tests.support.gateways import shop
+from tests.support.small_shop import rows
+
+FORMER = Path(__file__).parents[1] / "fixtures" / "data-dir-v1" / "data"
+
+
+def test_a_shop_that_is_destroyed_comes_back_whole(tmp_path: Path) -> None:
+    data, backup, restored = tmp_path / "data", tmp_path / "backup.zip", tmp_path / "restored"
+    sent = rows()
+    first, later = sent[: len(sent) // 2], sent[len(sent) // 2 :]
+    with shop(data) as before:
+        before.grpc.upsert(first)
+        before.grpc.dislike("ada", "Blue")
+        written: list[int] = []
+        stop = threading.Event()
+
+        def write() -> None:
+            while not stop.is_set():
+                before.grpc.upsert(later[len(written) % len(later) :][:1])
+                written.append(1)
+
+        writing = threading.Thread(target=write)
+        writing.start()
+        try:
+            contents = back_up(data, backup)
+        finally:
+            stop.set()
+            writing.join()
+        assert written and contents.damage == () and contents.users == 1
+        assert len(first) <= contents.products <= len(sent)
+        before.grpc.upsert(sent)
+        nearest = before.grpc.find(product_id=first[0].product.id, top_k=3).products
+    shutil.rmtree(data)
+    # It names users.
+    assert backup.stat().st_mode & 0o077 == 0
+    assert restore(backup, restored) == contents
+    assert verify(restored).products == contents.products and verify(restored).damage == ()
+    with shop(restored) as after:
+        asked = search_pb2.ListDislikedColoursRequest(user_id="ada")
+        assert [each.colour for each in after.grpc.search.ListDislikedColours(asked).colours] == ["Blue"]
+        for row in first:
+            product_id = row.product.id
+            kept = after.grpc.search.GetPhotograph(search_pb2.GetPhotographRequest(product_id=product_id))
+            assert kept.content == row.image.content
+            product = after.grpc.search.GetProduct(search_pb2.GetProductRequest(product_id=product_id)).product
+            assert (product.name, product.base_colour) == (row.product.name, row.product.base_colour)
+        after.grpc.upsert(sent)
+        found = after.grpc.find(product_id=first[0].product.id, top_k=3).products
+        assert [each.product.id for each in found[:1]] == [each.product.id for each in nearest[:1]]
+
+
+@pytest.fixture
+def backed_up(tmp_path: Path) -> tuple[Path, Path]:
+    data, backup = tmp_path / "data", tmp_path / "backup.zip"
+    with shop(data) as running:
+        running.grpc.upsert(rows()[:6])
+    back_up(data, backup)
+    return data, backup
+
+
+def test_damage_is_named_and_a_damaged_backup_restores_nothing(backed_up: tuple[Path, Path], tmp_path: Path) -> None:
+    data, backup = backed_up
+    assert verify(data).damage == () and verify(backup).damage == ()
+    broken = tmp_path / "broken.zip"
+    with zipfile.ZipFile(backup) as source, zipfile.ZipFile(broken, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name.startswith("photographs/"):
+                content, victim = content[:-1] + bytes([content[-1] ^ 1]), name.rpartition("/")[2]
+            target.writestr(name, content)
+    assert any(victim in line for line in verify(broken).damage)
+    with pytest.raises(DataLoss, match="Nothing was restored"):
+        restore(broken, tmp_path / "restored")
+    assert not (tmp_path / "restored").exists()
+
+    photograph_path(data / "photographs", victim).unlink()
+    with sqlite3.connect(data / DATABASE_FILE) as database:
+        database.execute("UPDATE products SET sub_category = sub_category || 'x' WHERE id = ?", (rows()[0].product.id,))
+    damage = verify(data).damage
+    assert any(victim in line and "gone" in line for line in damage)
+    assert any(rows()[0].product.id in line for line in damage)
+    # A backup of what is damaged has the rest, says so, and comes back as it was.
+    partial = back_up(data, tmp_path / "partial.zip")
+    assert len(partial.damage) == 2 and partial.products == 6
+    assert restore(tmp_path / "partial.zip", tmp_path / "as-it-was").products == 6
+
+
+def test_nothing_is_overwritten_and_no_other_file_is_taken(backed_up: tuple[Path, Path], tmp_path: Path) -> None:
+    data, backup = backed_up
+    with pytest.raises(InvalidInput, match="is not empty"):
+        restore(backup, data)
+    text = tmp_path / "text.zip"
+    text.write_text("no zip")
+    with pytest.raises(InvalidInput, match="no backup"):
+        verify(text)
+    other = tmp_path / "other.zip"
+    with zipfile.ZipFile(other, "w") as archive:
+        archive.writestr("backup.json", json.dumps({"format": 99}))
+    with pytest.raises(InvalidInput, match="format is 99"):
+        restore(other, tmp_path / "restored")
+
+
+def test_a_backup_of_a_former_version_is_restored_and_brought_up_to_date(tmp_path: Path) -> None:
+    former = tmp_path / "former"
+    shutil.copytree(FORMER, former)
+    # As `fashion backup` of that version would have written it: a copy of its database and photographs.
+    current = tmp_path / "current"
+    shutil.copytree(FORMER, current)
+    with Catalogue(current) as catalogue:
+        products = len(catalogue)
+    backup = tmp_path / "backup.zip"
+    back_up(current, backup)
+    old = tmp_path / "old.zip"
+    with zipfile.ZipFile(backup) as source, zipfile.ZipFile(old, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name == DATABASE_FILE:
+                content = (former / DATABASE_FILE).read_bytes()
+            if name == "backup.json":
+                manifest = json.loads(content)
+                manifest["database_sha256"] = hashlib.sha256((former / DATABASE_FILE).read_bytes()).hexdigest()
+                content = json.dumps(manifest).encode()
+            target.writestr(name, content)
+    restored = tmp_path / "restored"
+    assert restore(old, restored).products == products
+    with Catalogue(restored) as catalogue:
+        assert len(catalogue) == products and not catalogue.damaged
+    told = CliRunner().invoke(verify_app, [str(restored), "--json"])
+    assert told.exit_code == 0 and json.loads(told.stdout)["products"] == products
+    next((restored / "photographs").glob("??/*")).unlink()
+    told = CliRunner().invoke(verify_app, [str(restored), "--json"])
+    assert told.exit_code == 1 and "gone" in json.loads(told.stdout)["damage"][0]
