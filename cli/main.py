@@ -55,6 +55,7 @@ ENTRIES = (
     Entry("backup", "cli.commands.backup", "backup_app", "Copy a data directory into a file, while the stack runs."),
     Entry("restore", "cli.commands.backup", "restore_app", "Make a data directory of a backup."),
     Entry("verify", "cli.commands.backup", "verify_app", "Check every product and photograph of a data directory."),
+    Entry("doctor", "cli.commands.doctor", "app", "Ask a running deployment how it is, and what to do."),
     Entry("users", "cli.commands.users", "app", "Change and show the colours that a user dislikes."),
     Entry("dataset", "cli.commands.dataset", "app", "Download, draw, split or check a data set."),
     Entry("train", "cli.commands.train", "app", "Train a model and write its bundle."),

@@ -94,6 +94,7 @@ class Caller:
     """A caller of a search service; it sees statuses and details like any other."""
 
     def __init__(self, target: str) -> None:
+        self.target = target
         self.channel = grpc.insecure_channel(target, options=MAX_MESSAGE)
         self.search = search_pb2_grpc.SearchServiceStub(self.channel)
 
