@@ -51,6 +51,11 @@ def print_products(
         ("colour", {"max_width": limits[2]}),
         ("similarity", {"justify": "right"}),
     ]
+    if any(similar.HasField("rank_score") for similar in products):
+        columns.append(("rank", {"justify": "right"}))
+    if any(similar.variant_count for similar in products):
+        columns.append(("variants", {"max_width": limits[2]}))
+    headings = {heading for heading, _ in columns}
     if marks:
         columns.append(("", {"min_width": 6}))
     rows: list[list[str | Text]] = []
@@ -65,6 +70,10 @@ def print_products(
             product.base_colour or "–",
             f"{similar.similarity:.3f}",
         ]
+        if "rank" in headings:
+            row.append(f"{similar.rank_score:.3f}")
+        if "variants" in headings:
+            row.append(describe_variants(similar))
         if marks:
             row.append(Text(mark or "", style="green" if mark == "new" else "yellow"))
         rows.append(row)
@@ -98,6 +107,15 @@ def print_answer(
     to.print(Text(describe_applied(response), style="dim"))
     for reason in response.applied.degraded:
         to.print(Text(f"Note: {_DEGRADED.get(reason, search_pb2.DegradedReason.Name(reason))}.", style="yellow"))
+
+
+def describe_variants(similar: search_pb2.SimilarProduct) -> str:
+    """Returns the other variants of a product in a few words: "4 (Red, Green)"."""
+    if not similar.variant_count:
+        return "–"
+    own = similar.product.base_colour
+    colours = dict.fromkeys(each.base_colour for each in similar.variants if each.base_colour not in ("", own))
+    return f"{similar.variant_count} ({', '.join(colours)})" if colours else str(similar.variant_count)
 
 
 def describe_classification(classification: types_pb2.Classification) -> str:

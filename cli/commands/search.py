@@ -103,6 +103,14 @@ def search(
             "--variants", help="Show each variant of a product, such as its sizes.", rich_help_panel=filters.PANEL
         ),
     ] = False,
+    designs: Annotated[
+        bool,
+        typer.Option(
+            "--designs",
+            help="Group products by name and looks where no parent is known.",
+            rich_help_panel=filters.PANEL,
+        ),
+    ] = False,
     user: Annotated[
         str | None,
         typer.Option(
@@ -148,6 +156,18 @@ def search(
         float | None,
         typer.Option("--min-similarity", metavar="S", help="Leave out products less similar than this, -1 to 1."),
     ] = None,
+    boost: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--boost",
+            metavar="RULE",
+            help='Move products up or down: a factor of 0.5 to 2 and a filter, such as "1.2 season=Summer".',
+        ),
+    ] = None,
+    diversity: Annotated[
+        float,
+        typer.Option("--diversity", metavar="D", help="How much the products should differ from one another, 0 to 1."),
+    ] = 0.0,
     top_k: Annotated[int, typer.Option("--top-k", "-k", metavar="N", help="Number of products, 1 to 100.")] = 10,
     contact_sheet: Annotated[
         Path | None,
@@ -171,9 +191,18 @@ def search(
         top_k=top_k,
         include_out_of_stock=include_out_of_stock,
         min_similarity=min_similarity,
+        diversity=diversity,
     )
-    if variants:
-        request.collapse = search_pb2.COLLAPSE_NONE
+    if boost:
+        from services.gateway.conversion import boost_to_proto
+
+        request.boosts.extend(map(boost_to_proto, boost))
+    if variants and designs:
+        raise InvalidInput(
+            "The options --variants and --designs exclude each other: leave one of them out.", reason="COLLAPSE_INVALID"
+        )
+    if variants or designs:
+        request.collapse = search_pb2.COLLAPSE_NONE if variants else search_pb2.COLLAPSE_DESIGNS
     if require_preferences:
         request.preference_policy = search_pb2.PREFERENCE_POLICY_REQUIRED
     _set_query(request, product_id, image, region)

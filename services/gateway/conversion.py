@@ -1,9 +1,10 @@
 """Conversion from parameters to messages of fashion.v1, and from messages to the models of JSON."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -14,6 +15,7 @@ from services.contract.own_attributes import plain_attributes
 from services.contract.values import Subject
 from services.gateway.schema import answers
 from services.gateway.schema.parameters import (
+    BOOST_PATTERN,
     Collapse,
     FilterParameters,
     Order,
@@ -21,7 +23,9 @@ from services.gateway.schema.parameters import (
     PreferencePolicy,
     Scope,
     SimilarParameters,
+    list_fields,
 )
+from services.gateway.schema.problems import validated
 from services.gateway.swatches import swatch_of
 from services.serving import conversion
 from services.serving.filter_texts import (
@@ -50,7 +54,7 @@ _POLICIES: Final = MappingProxyType(
     }
 )
 _COLLAPSES: Final = MappingProxyType(
-    {Collapse.NONE: search_pb2.COLLAPSE_NONE, Collapse.VARIANTS: search_pb2.COLLAPSE_VARIANTS}
+    {collapse: getattr(search_pb2, f"COLLAPSE_{collapse.name}") for collapse in Collapse}
 )
 _ORDERS: Final[Mapping[Order, search_pb2.ProductOrder]] = MappingProxyType(
     {order: getattr(search_pb2, f"PRODUCT_ORDER_{order.name}") for order in Order}
@@ -117,6 +121,29 @@ def filter_to_proto(parameters: FilterParameters) -> search_pb2.Filter | None:
     return message if message.ByteSize() else None
 
 
+def boost_to_proto(text: str) -> search_pb2.Boost:
+    """Packs a rule, such as "1.2 season=Summer": a factor, and filter parameters as in a query.
+
+    Raises:
+        InvalidInput: BOOST_INVALID, REQUEST_INVALID, PRICE_RANGE_INVALID, ATTRIBUTE_FILTER_INVALID.
+    """
+    if not re.fullmatch(BOOST_PATTERN, text):
+        raise InvalidInput(
+            f'The boost "{text[:64]}" is no rule: write a factor and a filter, such as "1.2 season=Summer".',
+            reason="BOOST_INVALID",
+            metadata={"field": "boost"},
+        )
+    factor, _, condition = text.partition(" ")
+    values: dict[str, Any] = {}
+    for name, value in parse_qsl(condition.strip(), keep_blank_values=True):
+        values.setdefault(name, []).append(value)
+    lists = list_fields(FilterParameters)
+    parameters = {name: each if name in lists or len(each) > 1 else each[0] for name, each in values.items()}
+    return search_pb2.Boost(
+        condition=filter_to_proto(validated(FilterParameters, parameters)) or search_pb2.Filter(), factor=float(factor)
+    )
+
+
 def order_to_proto(order: Order) -> search_pb2.ProductOrder:
     """Packs the order of a list."""
     return _ORDERS[order]
@@ -145,6 +172,8 @@ def similar_request_to_proto(parameters: SimilarParameters, query: str | bytes) 
         preference_policy=_POLICIES[parameters.preference_policy],
         explain=parameters.explain,
         min_similarity=parameters.min_similarity,
+        boosts=map(boost_to_proto, parameters.boost),
+        diversity=parameters.diversity,
     )
     if isinstance(query, str):
         request.product_id = query
@@ -221,7 +250,14 @@ def similar_products_from_proto(message: search_pb2.FindSimilarResponse) -> answ
     excluded = frozenset(message.applied.excluded_colours)
     return answers.SimilarProducts(
         products=[
-            answers.SimilarProduct(product=product_from_proto(each.product), similarity=each.similarity)
+            answers.SimilarProduct(
+                product=product_from_proto(each.product),
+                similarity=each.similarity,
+                rank_score=each.rank_score if each.HasField("rank_score") else None,
+                variants=list(map(_variant, each.variants)),
+                variant_count=each.variant_count,
+                derived=each.derived,
+            )
             for each in message.products
         ],
         applied=_applied(message.applied),
@@ -244,6 +280,17 @@ def similar_products_from_proto(message: search_pb2.FindSimilarResponse) -> answ
             )
             for each in message.explanation.products_before_colours
         ],
+    )
+
+
+def _variant(message: search_pb2.Variant) -> answers.Variant:
+    return answers.Variant(
+        id=message.product_id,
+        base_colour=message.base_colour or None,
+        swatch=swatch_of(message.base_colour, "") if message.base_colour else None,
+        price=_price(message.price) if message.HasField("price") else None,
+        in_stock=message.in_stock if message.HasField("in_stock") else None,
+        similarity=message.similarity if message.HasField("similarity") else None,
     )
 
 

@@ -68,6 +68,8 @@ def test_all_parameters_reach_search(catalogue: Shop) -> None:
         "include_out_of_stock": True,
         "preference_policy": "required",
         "min_similarity": 0.5,
+        "boost": ["1.5 base_colour=Navy+Blue&gender=Men", "0.5 year_first=2016"],
+        "diversity": 0.25,
     }
     found = catalogue.grpc.find(
         product_id=SHIRT,
@@ -82,6 +84,14 @@ def test_all_parameters_reach_search(catalogue: Shop) -> None:
             base_colour=search_pb2.ColourFilter(any_of=parameters["base_colour"]),
         ),
         min_similarity=0.5,
+        boosts=[
+            {
+                "condition": {"gender": {"any_of": [types_pb2.GENDER_MEN]}, "base_colour": {"any_of": ["Navy Blue"]}},
+                "factor": 1.5,
+            },
+            {"condition": {"year": {"first": 2016}}, "factor": 0.5},
+        ],
+        diversity=0.25,
     )
     assert found.applied.below_min_similarity == 4 - len(found.products)
     by_query = catalogue.http.get(f"/v1/products/{SHIRT}/similar", params=parameters)
@@ -91,6 +101,9 @@ def test_all_parameters_reach_search(catalogue: Shop) -> None:
     assert by_query.json()["applied"]["scope"] == "derived_types"
     assert by_query.json()["applied"]["below_min_similarity"] == found.applied.below_min_similarity
     assert by_json.headers["cache-control"] == "private, no-store"
+    scores = [each["rank_score"] for each in by_query.json()["products"]]
+    assert scores == [each.rank_score for each in found.products]
+    assert scores != [each.similarity for each in found.products]
 
 
 def test_variants_are_collapsed_unless_asked_otherwise(catalogue: Shop) -> None:
@@ -108,6 +121,12 @@ def test_variants_are_collapsed_unless_asked_otherwise(catalogue: Shop) -> None:
         assert not ids & {*_ids(catalogue.http.get(path)), *_ids(catalogue.http.get(f"{path}?collapse=variants"))}
         assert ids <= {*_ids(catalogue.http.get(f"{path}?collapse=none&limit=100"))}
         assert catalogue.http.get(f"{path}?collapse=sizes").status_code == 400
+        other = next(item.id for item in items() if item.id != SHIRT)
+        shown = catalogue.http.get(f"/v1/products/{other}/similar?limit=100&collapse=designs").json()["products"]
+        (family,) = (each for each in shown if each["product"]["id"] in {*ids, SHIRT})
+        assert {each["id"] for each in family["variants"]} == {*ids, SHIRT} - {family["product"]["id"]}
+        assert (family["variant_count"], family["derived"], family["rank_score"]) == (3, False, None)
+        assert family["variants"][0]["swatch"].startswith("#")
     finally:
         catalogue.grpc.search.DeleteProducts(search_pb2.DeleteProductsRequest(product_ids=ids))
 
@@ -202,6 +221,12 @@ def test_an_explanation_tells_steps_and_what_the_colours_took_away(catalogue: Sh
         ("&".join(["liked=x"] * 21), 400, "REQUEST_INVALID"),
         ("excluded=a%20b", 400, "PRODUCT_ID_INVALID"),
         ("min_similarity=1.01", 400, "REQUEST_INVALID"),
+        ("diversity=1.01", 400, "REQUEST_INVALID"),
+        ("boost=3%20season%3DSummer", 400, "BOOST_INVALID"),
+        ("boost=season%3DSummer", 400, "REQUEST_INVALID"),
+        ("boost=1.5%20sesson%3DSummer", 400, "REQUEST_INVALID"),
+        ("boost=1.5%20base_colour%3DBleu", 400, "FILTER_VALUE_UNKNOWN"),
+        ("&".join(["boost=1.5%20base_colour%3DBlue"] * 11), 400, "REQUEST_INVALID"),
         ("user_id=a%20b", 401, "TOKEN_MISSING"),
         ("base_colour=Bleu", 400, "FILTER_VALUE_UNKNOWN"),
         ("year_first=2017&year_last=2016", 400, "YEAR_RANGE_INVALID"),
@@ -213,7 +238,7 @@ def test_a_bad_parameter_is_refused_by_name_in_the_query_and_in_json(
     problem(catalogue.http.get(f"/v1/products/{SHIRT}/similar?{query}"), status, reason)
     body: dict[str, Any] = {"product_id": SHIRT}
     for name, value in httpx.QueryParams(query).multi_items():
-        if name in ("liked", "disliked", "excluded", "derived_type", "base_colour"):
+        if name in ("liked", "disliked", "excluded", "derived_type", "base_colour", "boost"):
             body.setdefault(name, []).append(value)
         else:
             body[name] = value

@@ -69,11 +69,33 @@ class Product(Answer):
     image: str | None = Field(description="Path of its photograph at this gateway; null where none is kept.")
 
 
+class Variant(Answer):
+    """Another variant of a product that was found."""
+
+    id: str = Field(description="The shop's own identifier.")
+    base_colour: str | None = _attribute("base_colour")
+    swatch: str | None = Field(description="CSS colour to paint it in; null if it is unknown.", examples=["#2f62b5"])
+    price: Price | None = _attribute("price")
+    in_stock: bool | None = _attribute("in_stock")
+    similarity: float | None = Field(description="In [-1, 1]; null where it cannot be compared.", examples=[0.91])
+
+
 class SimilarProduct(Answer):
     """A product that was found."""
 
     product: Product
     similarity: float = Field(description="In [-1, 1], higher is closer.", examples=[0.93])
+    rank_score: float | None = Field(
+        default=None, description="The value that ranked it where there are boosts, else null.", examples=[1.116]
+    )
+    variants: list[Variant] = Field(
+        default_factory=list,
+        description="The other variants that it stands for: first one of each colour; at most 20.",
+    )
+    variant_count: int = Field(default=0, description="How many other variants there are.")
+    derived: bool = Field(
+        default=False, description="Whether they are known by name and looks (`collapse=designs`), not by parent_id."
+    )
 
 
 class ComparedProduct(SimilarProduct):

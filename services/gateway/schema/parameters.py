@@ -29,6 +29,9 @@ AttributeConditions = Annotated[
     Field(max_length=MAX_FILTER_VALUES),
 ]
 
+BOOST_PATTERN: Final = r"^[0-9](?:\.[0-9]{1,6})? +[a-z_]+=.+$"
+BoostText = Annotated[str, StringConstraints(max_length=1024, pattern=BOOST_PATTERN)]
+
 _SHARE = r"(?:0(?:\.\d{1,9})?|1(?:\.0{1,9})?)"
 Region = Annotated[str, StringConstraints(pattern=rf"^{_SHARE},{_SHARE},{_SHARE},{_SHARE}$")]
 
@@ -53,6 +56,7 @@ class Collapse(StrEnum):
 
     NONE = "none"
     VARIANTS = "variants"
+    DESIGNS = "designs"
 
 
 class Order(StrEnum):
@@ -184,13 +188,28 @@ class SimilarParameters(FilterParameters):
         default=Collapse.VARIANTS,
         description=(
             "What to do with variants, which share a parent_id: the most similar one stands for all, and those of the "
-            "query's product are left out; or each stands for itself."
+            "query's product are left out; or each stands for itself. With `designs`, products without a parent_id "
+            "are grouped too, by name and looks."
         ),
     )
     min_similarity: Annotated[float, Field(ge=-1, le=1)] | SkipJsonSchema[None] = Field(
         default=None,
         description="Products of a lower similarity are left out, so that the answer may be shorter.",
         examples=[0.6],
+    )
+    boost: Annotated[list[BoostText], Field(max_length=10)] = Field(
+        default_factory=list,
+        description=(
+            "Rules that move products up or down: a factor of 0.5 to 2, and filter parameters as in a query. They "
+            "change the order alone; `rank_score` says the value that ranked a product."
+        ),
+        examples=[["1.2 season=Summer", "0.8 brand=Velora&price=50.. EUR"]],
+    )
+    diversity: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="How much the products should differ from one another; 0 for the most similar ones.",
     )
     preference_policy: PreferencePolicy = Field(
         default=PreferencePolicy.BEST_EFFORT,

@@ -3,6 +3,9 @@
 import { pictureOf } from "./api.js";
 import { h, icon } from "./dom.js";
 
+// Other colours that a card shows before it counts the rest.
+const MAX_DOTS = 5;
+
 // Words of catalogues that people write otherwise.
 const WORDS = { Tshirt: "T-shirt", Tshirts: "T-shirts", Ipad: "iPad", Nightsuits: "Night suits", Mens: "Men's", Womens: "Women's", NA: "Other" };
 
@@ -108,9 +111,9 @@ export function picture(product, { sizes = "240px", eager = false, alt = "" } = 
  * Makes the card of a product.
  *
  * @param {object} product - the gateway's JSON.
- * @param {{similarity?: number, actions?: Node[], badge?: string, eager?: boolean}} [extras]
+ * @param {{similarity?: number, variants?: object[], actions?: Node[], badge?: string, eager?: boolean}} [extras]
  */
-export function productCard(product, { similarity, actions = [], badge, eager = false } = {}) {
+export function productCard(product, { similarity, variants = [], actions = [], badge, eager = false } = {}) {
   const price = priceOf(product);
   return h(
     "article.card",
@@ -122,9 +125,27 @@ export function productCard(product, { similarity, actions = [], badge, eager = 
       h("span.card-name", {}, nameOf(product)),
     ),
     h("span.card-detail", {}, [price, product.base_colour ?? labelText(product.derived_type)].filter(Boolean).join(" · ")),
+    otherColours(product, variants),
     similarity === undefined ? null : similarityMeter(similarity),
     badge || product.in_stock === false ? h("span.badge", {}, badge ?? "Out of stock") : null,
     actions.length ? h("div.card-actions", {}, actions) : null,
+  );
+}
+
+/** Links the variants of a product in other colours, one of each; null if there are none. */
+function otherColours(product, variants) {
+  const seen = new Set([product.base_colour]);
+  const others = variants.filter(({ base_colour: colour, in_stock: stock }) => colour && stock !== false && !seen.has(colour) && seen.add(colour));
+  if (!others.length) return null;
+  const more = others.length - MAX_DOTS;
+  return h(
+    "span.card-colours",
+    {},
+    h("span.unseen", {}, "Also in "),
+    others.slice(0, MAX_DOTS).map(({ id, base_colour: colour, swatch: paint }) =>
+      h("a", { href: `/p/${encodeURIComponent(id)}`, title: colour, aria: { label: `${nameOf(product)} in ${colour}` } }, swatch(paint)),
+    ),
+    more > 0 ? h("span.faint", {}, `+${more}`) : null,
   );
 }
 

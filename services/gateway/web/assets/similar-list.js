@@ -97,8 +97,8 @@ export function similarList({ ask, answered, steering = { liked: [], disliked: [
   }
 
   function cardsOf(products) {
-    return twinsLast(products).map(({ product, similarity }, index) =>
-      productCard(product, { similarity, eager: index < 6, actions: steered ? actionsOf(product) : [] }),
+    return twinsLast(products).map(({ product, similarity, variants }, index) =>
+      productCard(product, { similarity, variants, eager: index < 6, actions: steered ? actionsOf(product) : [] }),
     );
   }
 
