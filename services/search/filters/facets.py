@@ -1,8 +1,8 @@
 """Counts products by the values of their attributes."""
 
-from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
+from heapq import nsmallest
 from itertools import pairwise
 from typing import Final
 
@@ -213,7 +213,8 @@ def _years(_: Attribute, columns: AttributeColumns, mask: NDArray[np.bool_]) -> 
 
 
 def _own(name: str, column: OwnColumn, mask: NDArray[np.bool_]) -> OwnFacet:
-    labels, number, flag, count = Counter[str](), None, None, 0
+    labels: dict[str, int] = {}
+    number, flag, count = None, None, 0
     if column.labels is not None:
         labels = _set_counts(column.labels, mask)
         count += int(np.count_nonzero(column.labels.codes[mask] != NO_CODE))
@@ -226,19 +227,19 @@ def _own(name: str, column: OwnColumn, mask: NDArray[np.bool_]) -> OwnFacet:
         flag = FlagFacet(int(np.count_nonzero(flags == 1)), int(np.count_nonzero(flags == 0)))
         flag = flag if flag.yes_count or flag.no_count else None
         count += 0 if flag is None else flag.yes_count + flag.no_count
-    frequent = sorted(labels.items(), key=lambda each: (-each[1], each[0]))[:MAX_OWN_LABELS]
+    frequent = nsmallest(MAX_OWN_LABELS, labels.items(), key=lambda each: (-each[1], each[0]))
     return OwnFacet(name, count, tuple(FacetValue(*each) for each in frequent), len(labels), number, flag)
 
 
-def _set_counts(column: LabelSets, mask: NDArray[np.bool_]) -> Counter[str]:
+def _set_counts(column: LabelSets, mask: NDArray[np.bool_]) -> dict[str, int]:
     """Returns how many products have each label."""
     codes = column.codes[mask]
-    counts = np.bincount(codes[codes != NO_CODE], minlength=max(column.sets.values(), default=-1) + 1).tolist()
-    labels = Counter[str]()
+    counts = np.bincount(codes[codes != NO_CODE], minlength=column.end).tolist()
+    labels: dict[str, int] = {}
     for names, code in column.sets.items():
-        if counts[code]:
+        if count := counts[code]:
             for name in names:
-                labels[name] += counts[code]
+                labels[name] = labels.get(name, 0) + count
     return labels
 
 

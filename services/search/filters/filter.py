@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol
 
@@ -170,15 +170,17 @@ class LabelSets:
         sets: the code of each combination of labels that at least one product of the catalogue has.
         holders: the codes of the combinations that have a label.
         codes: those of the products: int32, shape (n,), or `NO_CODE`.
+        end: a number above every code.
     """
 
     sets: Mapping[tuple[str, ...], int]
     holders: Mapping[str, Collection[int]]
     codes: NDArray[np.int32]
+    end: int
 
     def having(self, labels: Iterable[str]) -> NDArray[np.bool_]:
         """Returns whether each product has one of some labels: bool, shape (n,). An unknown label matches none."""
-        wanted = np.zeros(max(self.sets.values(), default=-1) + 2, dtype=np.bool_)
+        wanted = np.zeros(self.end + 1, dtype=np.bool_)
         for label in labels:
             wanted[list(self.holders.get(label, ()))] = True
         return wanted[self.codes]
@@ -210,7 +212,7 @@ class OwnColumn:
         """Returns some rows."""
         labels, numbers, flags = self.labels, self.numbers, self.flags
         return OwnColumn(
-            None if labels is None else LabelSets(labels.sets, labels.holders, labels.codes[rows]),
+            None if labels is None else replace(labels, codes=labels.codes[rows]),
             None if numbers is None else NumberColumn(numbers.numbers[rows]),
             None if flags is None else FlagColumn(flags.flags[rows]),
         )
@@ -326,14 +328,13 @@ def _labels(
     return any_of if condition.any_of else None, none_of
 
 
-def _check(name: str, condition: LabelFilter | ColourFilter, known: Iterable[str]) -> None:
-    labels = frozenset(known)
+def _check(name: str, condition: LabelFilter | ColourFilter, known: Collection[str]) -> None:
     for part, values in (("any_of", condition.any_of), ("none_of", condition.none_of)):
         if len(values) > MAX_FILTER_VALUES:
             raise _too_many(name, f"{name}.{part} holds {len(values)} values; at most {MAX_FILTER_VALUES} are allowed.")
         for value in values:
-            if value not in labels:
-                raise unknown_value(name, value, labels)
+            if value not in known:
+                raise unknown_value(name, value, known)
 
 
 def _too_many(name: str, message: str) -> InvalidInput:

@@ -113,7 +113,7 @@ class OwnColumns:
             return None
         labels, numbers, flags = (kinds.get(kind) for kind in (tuple, float, Flag))
         return OwnColumn(
-            LabelSets(labels.sets.codes, labels.holders, labels.cells[:rows])
+            LabelSets(labels.sets.codes, labels.holders, labels.cells[:rows], labels.sets.end)
             if isinstance(labels, _LabelSets)
             else None,
             None if numbers is None else NumberColumn(numbers.cells[:rows]),
