@@ -41,6 +41,7 @@ FEED_SUFFIXES: Final = (".xml", ".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".j
 
 _GZIP: Final = b"\x1f\x8b"
 _ZIP: Final = b"PK"
+_PART_BYTES: Final = 1 << 16
 _PARQUET: Final = b"PAR1"
 # How many rows tell the layout.
 _FIRST_ROWS: Final = 200
@@ -165,11 +166,16 @@ def read_feed(path: Path, mapping: FeedMapping | None = None, layout: str | None
         InvalidInput: the file cannot be read as any feed, or the mapping does not fit it.
     """
     mapping = mapping or FeedMapping()
-    content = _content(path)
+    content, unpacked = _content(path)
     kind = _kind(content)
     notes: list[str] = []
+    if not unpacked:
+        notes.append("the packed file is cut off: what can be unpacked is read")
     header: Sequence[str]
     if kind == "table":
+        if not unpacked:
+            # The last row may lack any part of its last cell.
+            content = content[: content.rfind(b"\n") + 1]
         table = Table(content, {name for layout_ in LAYOUTS for names in layout_.aliases.values() for name in names})
         header, rows, place = table.header, table, "line"
         if len(header) < 2:
@@ -192,17 +198,27 @@ def read_feed(path: Path, mapping: FeedMapping | None = None, layout: str | None
     found = next((each for each in LAYOUTS if each.name == chosen), None) or recognised(header, records[:_FIRST_ROWS])
     columns = mapping.columns_of(found, header)
     items = tuple(found.read(records, columns))
+    complete = complete and unpacked
     return Feed(path, found, kind, items, columns, header, place, tuple(notes), complete, encoding, delimiter)
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path) -> tuple[bytes, bool]:
+    """Returns what a file holds, unpacked, and whether all of it could be."""
+    whole = True
     try:
         with path.open("rb") as file:
             content = file.read(MAX_STYLES_BYTES + 1)
         if content.startswith(_GZIP):
-            with gzip.open(path) as unpacked:
-                content = unpacked.read(MAX_STYLES_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
+            parts, size = [], 0
+            with gzip.open(path) as packed:
+                try:
+                    while size <= MAX_STYLES_BYTES and (part := packed.read(_PART_BYTES)):
+                        parts.append(part)
+                        size += len(part)
+                except EOFError:
+                    whole = False
+            content = b"".join(parts)
+    except (OSError, zlib.error) as error:
         raise InvalidInput(f"Cannot read {readable(str(path))}: {error}.", reason="DATASET_FILE_UNREADABLE") from error
     if len(content) > MAX_STYLES_BYTES:
         raise InvalidInput(
@@ -210,7 +226,7 @@ def _content(path: Path) -> bytes:
         )
     if not content.strip():
         raise InvalidInput(f"{path} is empty.", reason="FEED_UNREADABLE")
-    return content
+    return content, whole
 
 
 def _kind(content: bytes) -> str:

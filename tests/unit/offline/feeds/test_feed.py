@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -386,6 +387,31 @@ class TestBadInput:
         dataset = opened(written(folder / "shop.jsonl", "\n".join(map(json.dumps, ROWS)) + '\n{"sku": "0014", "ti'))
         assert [row.id for row in dataset.rows] == ["0012", "0013"] and not dataset.report.complete
         assert set(reasons(dataset)) == {3}
+
+    @pytest.mark.parametrize("layout", ["xml", "csv", "jsonl"])
+    def test_a_packed_feed_cut_in_the_middle(self, tmp_path: Path, layout: str) -> None:
+        # What is random cannot be packed, so that much of it comes before the cut.
+        texts = [f"Tee {random.Random(number).randbytes(60).hex()}" for number in range(2000)]
+        if layout == "xml":
+            content = RSS.format("".join(item(id=f"{each}", title=text) for each, text in enumerate(texts)))
+        elif layout == "csv":
+            rows = (f"{each},{text},Women > Tops,https://s/1.jpg,10.00 EUR" for each, text in enumerate(texts))
+            content = "\n".join(["id,title,category,image,price", *rows])
+        else:
+            content = "\n".join(
+                json.dumps({"id": each, "title": text, "category": "Women > Tops", "image": "https://s/1.jpg"})
+                for each, text in enumerate(texts)
+            )
+        packed = gzip.compress(content.encode())
+        dataset = opened(written(tmp_path / "feed.gz", packed[: len(packed) // 2]))
+        ids = [row.id for row in dataset.rows]
+        assert 500 < len(ids) < 1500 and ids == [str(number) for number in range(len(ids))]
+        assert not dataset.report.complete and adds_up(dataset)
+        assert any("the packed file is cut off" in note for note in _notes(dataset))
+        if layout == "csv":
+            assert {row.price for row in dataset.rows} == {Price("EUR", 10)}
+        with pytest.raises(InvalidInput):
+            require_few(dataset, 1, 100_000)
 
     def test_each_odd_row_is_named_and_the_rest_comes_in(self, tmp_path: Path) -> None:
         rows = (
