@@ -183,9 +183,10 @@ def read_feed(path: Path, mapping: FeedMapping | None = None, layout: str | None
                 f"{path} is no feed: its first line names fewer than two columns.", reason="FEED_UNREADABLE"
             )
         notes += _twice(header)
-        records = [_fitted(record, len(header)) for record in rows]
+        as_written = list(rows)
+        records = [_fitted(record, len(header)) for record in as_written]
         encoding = f"{table.encoding} and cp1252" if table.lines_by_fallback else table.encoding
-        delimiter, complete = DELIMITERS[table.delimiter], not _is_cut_off(content, records, len(header))
+        delimiter, complete = DELIMITERS[table.delimiter], not _is_cut_off(content, as_written, len(header))
         if not complete:
             notes.append(f"the table seems cut off: its last row, line {records[-1].line}, is not whole")
     else:

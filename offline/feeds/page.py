@@ -12,7 +12,8 @@ _MAX_PICTURES = 200
 _PICTURE_PIXELS = 120
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --faint: #8881; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 70rem; padding: 1.5rem 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 70rem; overflow-wrap: anywhere;
+  padding: 1.5rem 1rem; }
 h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
 p { margin: .25rem 0 1rem; }
 dl { display: grid; gap: .5rem; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); margin: 1rem 0; }
@@ -26,6 +27,13 @@ td { overflow-wrap: anywhere; } td.place, td.id { white-space: nowrap; font-vari
 td.id { max-width: 14rem; overflow: hidden; text-overflow: ellipsis; }
 img { background: #fff; border-radius: .25rem; display: block; max-height: 5rem; max-width: 5rem; }
 .none { opacity: .6; }
+@media (max-width: 40rem) {
+  table, tbody, tr, td { display: block; }
+  tr { border-bottom: 1px solid var(--line); padding: .5rem 0; }
+  tr:first-child { display: none; }
+  td, td.id { border: 0; max-width: none; padding: .1rem 0; white-space: normal; }
+  td.place, td.id { display: inline; font-weight: 600; margin-right: .75rem; }
+}
 """
 
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,12 +22,14 @@ class PhotographServer:
         requests: how often each path was asked for.
         unchanged: how many answers were 304.
         tag: what names the version of all photographs.
+        pictures: what is served at a path; a drawn picture where there is none.
     """
 
     def __init__(self) -> None:
         self.requests: Counter[str] = Counter()
         self.unchanged = 0
         self.tag = '"1"'
+        self.pictures: dict[str, bytes] = {}
         handler = type("Handler", (_Handler,), {"owner": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -69,12 +72,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._trickle()
         elif "hop" in path or "loop" in path:
             self._answer(302, b"", ("Location", path if "loop" in path else "/plain.png"))
-        elif self.headers.get("If-None-Match") == owner.tag:
-            owner.unchanged += 1
+        elif path in owner.pictures:
+            self._photograph(owner.pictures[path], f'"{zlib.crc32(owner.pictures[path])}"')
+        else:
+            shade = len(path) % 25 + (0 if owner.tag == '"1"' else 1)
+            self._photograph(photograph("Men Tshirts", "Blue", shade), owner.tag)
+
+    def _photograph(self, content: bytes, tag: str) -> None:
+        if self.headers.get("If-None-Match") == tag:
+            self.owner.unchanged += 1
             self._answer(304)
         else:
-            content = photograph("Men Tshirts", "Blue", len(path) % 25 + (0 if owner.tag == '"1"' else 1))
-            self._answer(200, content[:60] if "broken" in path else content, ("ETag", owner.tag))
+            self._answer(200, content[:60] if "broken" in self.path else content, ("ETag", tag))
 
     def _answer(self, status: int, content: bytes = b"", *headers: tuple[str, str]) -> None:
         self.send_response(status)

@@ -442,7 +442,8 @@ class TestBadInput:
     def test_a_row_with_too_many_cells_is_named_rather_than_shifted(self, tmp_path: Path, content: str) -> None:
         sound = opened(written(tmp_path / "sound.csv", content))
         width = len(content.splitlines()[0].split(","))
-        dataset = opened(written(tmp_path / "odd.csv", content + ",".join(["x"] * (width + 2)) + "\n"))
+        dataset = opened(written(tmp_path / "odd.csv", content + ",".join(["x"] * (width + 2))))
+        assert dataset.report.complete
         line = content.count("\n") + 1
         assert dataset.rows == sound.rows and adds_up(dataset)
         assert f"too many fields: {width + 2} of {width}" in reasons(dataset)[line]
