@@ -65,7 +65,7 @@ def product_row(item: PhotographedRow) -> search_pb2.ProductRow:
 
 def product_of(row: Row) -> types_pb2.Product:
     """Returns the attributes of a row; unknown ones stay absent."""
-    fields = {**asdict(row), "gender": gender_to_proto(Gender(row.gender))}
+    fields = {**asdict(row), "gender": gender_to_proto(Gender(row.gender) if row.gender else None)}
     fields["attributes"] = own_attributes_to_proto(row.attributes or {})
     return types_pb2.Product(**fields)
 

@@ -178,7 +178,9 @@ def get(
     if as_json:
         output.print_json(document)
     else:
-        document["gender"] = document["gender"].removeprefix("GENDER_").capitalize()
+        # An empty one is left out below.
+        gender = document["gender"].removeprefix("GENDER_").capitalize()
+        document["gender"] = gender if product.gender else ""
         if "price" in document:
             document["price"] = f"{amount_text(product.price)} {product.price.currency_code}"
         del document["attributes"]

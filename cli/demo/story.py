@@ -16,7 +16,7 @@ from cli.contact_sheet import Mark, Section, write_contact_sheet
 from cli.demo.material import DISLIKED, HeldOut
 from fashion.v1 import search_pb2, types_pb2
 from services.contract.errors import InvalidInput
-from services.contract.values import Gender
+from services.contract.values import parse_derived_type
 from services.serving.conversion import gender_to_proto
 
 if TYPE_CHECKING:
@@ -100,9 +100,10 @@ class Story:
         """Returns a product of the largest derived type, of another colour than the filter's."""
         index = await self._client.get_index()
         largest = max(index.derived_types, key=lambda each: (each.product_count, each.label))
-        gender, _, article_type = largest.label.partition(" ")
+        gender, article_type = parse_derived_type(largest.label)
         only = search_pb2.Filter()
-        only.gender.any_of.append(gender_to_proto(Gender(gender)))
+        if gender is not None:
+            only.gender.any_of.append(gender_to_proto(gender))
         only.article_type.any_of.append(article_type)
         page = await self._client.list_products(only, page_size=50)
         return next(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from offline.whole_file import whole_file
 from services.contract.errors import FashionError, NotFound
+from services.contract.values import Gender
 from services.search.catalogue.database import PRODUCT_COLUMNS, connect_read_only, product_of
 from services.search.catalogue.products import Product
 from services.search.catalogue.store import DATABASE_FILE
@@ -90,8 +91,8 @@ class CatalogueMap:
 
 def attribute_of(product: Product, attribute: str) -> str | None:
     """Returns one of `ATTRIBUTES` of a product as people read it; None where it is unknown."""
-    value = product.gender.value if attribute == "gender" else getattr(product, attribute)
-    return None if value is None else str(value)
+    value = getattr(product, attribute)
+    return None if value is None else str(value.value if isinstance(value, Gender) else value)
 
 
 def draw_sample(data_dir: Path, limit: int = MAX_PRODUCTS, seed: int = 1) -> Sample:

@@ -47,7 +47,7 @@ GENDERS = ("Men", "Women", "Boys", "Girls", "Unisex")
 MAX_STYLES_BYTES = 1 << 30
 MAX_PHOTOGRAPH_BYTES = 64 << 20
 
-_REQUIRED = ("gender", "masterCategory", "subCategory", "articleType")
+_REQUIRED = ("masterCategory", "subCategory", "articleType")
 # Their cells are read into values; all others are texts.
 _VALUES = ("year", "price", "in_stock", "attributes")
 EMPTY_WORDS = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null"})
@@ -84,7 +84,7 @@ class Row:
     """A product as the data set describes it; None for what the data set leaves out."""
 
     id: str
-    gender: str
+    gender: str | None
     master_category: str | None
     sub_category: str
     article_type: str
@@ -103,8 +103,8 @@ class Row:
 
     @property
     def derived_type(self) -> str:
-        """Gender and article type, such as "Men Tshirts"."""
-        return f"{self.gender} {self.article_type}"
+        """Gender and article type, such as "Men Tshirts"; the article type alone where the gender is unknown."""
+        return f"{self.gender} {self.article_type}" if self.gender else self.article_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -521,7 +521,8 @@ def _row(product_id: str, cells: Mapping[str, str], repairs: list[str]) -> Row:
             raise DroppedError(product_id, f"no {column}")
         if field not in _VALUES and len(text) > (limit := BY_NAME[field].max_characters):
             fields[field] = _shortened(product_id, column, text, limit, repairs)
-    fields["gender"] = _gender(product_id, cells["gender"], fields["gender"], repairs)
+    if fields["gender"] is not None:
+        fields["gender"] = _gender(product_id, cells["gender"], fields["gender"], repairs)
     fields["year"] = year_of(fields["year"], repairs)
     for field, read in (("price", price_of), ("in_stock", flag_of), ("attributes", own_attributes_of)):
         cell: str | None = fields.get(field)
@@ -549,7 +550,7 @@ def _in_one_line(parts: Iterable[str]) -> str:
 def _shortened(product_id: str, column: str, text: str, limit: int, repairs: list[str]) -> str | None:
     """Returns what is left of a text that is longer than a product can hold; a label is whole or left out."""
     too_long = f"{column} has {len(text):,} characters, more than {limit}"
-    if column in _REQUIRED:
+    if column in (*_REQUIRED, "gender"):
         raise DroppedError(product_id, f"too long {column}", too_long)
     if column == "productDisplayName":
         repairs.append(f"{too_long}: cut off")

@@ -27,6 +27,8 @@ NEIGHBOURS: Final = 20
 _SOFTNESS: Final = 0.06
 # The way of the services to find derived types, and with them article type and gender.
 SERVED_METHOD: Final = "service"
+# The label of products whose gender nobody knows.
+_UNKNOWN: Final = "(unknown)"
 # Draws of the types that the head has to forget, and their share.
 _DRAWS: Final = 5
 _FORGOTTEN_SHARE: Final = 0.2
@@ -142,10 +144,18 @@ def evaluate_classification(
         return [known[code] if code >= 0 else None for code in vote(codes, neighbours, weights).tolist()]
 
     def figures(
-        truth: Sequence[str], of_catalogue: Sequence[str], methods: Mapping[str, Sequence[str | None]]
+        truth: Sequence[str | None], of_catalogue: Sequence[str | None], methods: Mapping[str, Sequence[str | None]]
     ) -> LabelFigures:
-        voted = {"neighbours": by_neighbours(of_catalogue)}
-        return label_figures(truth, of_catalogue, {**methods, **voted}, seed)
+        known, of_known = ([label or _UNKNOWN for label in labels] for labels in (truth, of_catalogue))
+        answers = {**methods, "neighbours": by_neighbours(of_known)}
+        # What is not known cannot be judged, unless nothing is.
+        judged = [at for at, label in enumerate(truth) if label is not None] or range(len(truth))
+        return label_figures(
+            [known[at] for at in judged],
+            of_known,
+            {name: [labels[at] for at in judged] for name, labels in answers.items()},
+            seed,
+        )
 
     def by_head(name: str) -> dict[str, Sequence[str | None]]:
         head = heads.get(name)
@@ -175,7 +185,12 @@ def evaluate_classification(
         gender=figures(
             queries.genders,
             catalogue.genders,
-            {SERVED_METHOD: [None if best is None else best.gender.value for best in first]} | by_head("gender"),
+            {
+                SERVED_METHOD: [
+                    None if best is None else best.gender.value if best.gender else _UNKNOWN for best in first
+                ]
+            }
+            | by_head("gender"),
         ),
         derived_type=figures(
             queries.derived_types,

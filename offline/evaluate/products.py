@@ -54,9 +54,9 @@ class ProductTable:
         return [product.id for product in self.products]
 
     @property
-    def genders(self) -> list[str]:
-        """Shape (n,), whom each is for."""
-        return [product.gender.value for product in self.products]
+    def genders(self) -> list[str | None]:
+        """Shape (n,), whom each is for where it is known."""
+        return [product.gender and product.gender.value for product in self.products]
 
     @property
     def article_types(self) -> list[str]:
@@ -91,7 +91,7 @@ def product_of(row: Row) -> Product:
     Raises:
         InvalidInput: the row's id or a label of it is refused.
     """
-    return validate_product(**{**asdict(row), "gender": Gender(row.gender)})
+    return validate_product(**{**asdict(row), "gender": row.gender and Gender(row.gender)})
 
 
 @dataclass(frozen=True, slots=True)

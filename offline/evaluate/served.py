@@ -29,7 +29,7 @@ _PREDICTIONS = 5
 # Embeddings per batch of the classifier, which takes them in float32.
 _ROWS_AT_ONCE = 1024
 
-Kind = tuple[str, Gender, str]
+Kind = tuple[str, Gender | None, str]
 
 
 class LocalService:

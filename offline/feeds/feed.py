@@ -59,8 +59,9 @@ _SOURCES: Final = {
     "price": ("price", "sale_price"),
     "in_stock": ("availability", "stock"),
     "parent_id": ("parent", "handle"),
+    "gender": ("gender",),
 }
-_ALWAYS: Final = ("id", "gender", "master_category", "sub_category", "article_type")
+_ALWAYS: Final = ("id", "master_category", "sub_category", "article_type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,7 +424,7 @@ class _RowReader:
             parent = ""
         return Row(
             id=product_id,
-            gender=self._gender(product_id, item, name or ""),
+            gender=self._gender(item, name or "", repairs),
             master_category=category.master_category,
             sub_category=category.sub_category,
             article_type=category.article_type,
@@ -482,7 +483,7 @@ class _RowReader:
             category.known,
         )
 
-    def _gender(self, product_id: str, item: Item, name: str) -> str:
+    def _gender(self, item: Item, name: str, repairs: list[str]) -> str | None:
         cell = values.plain_text(item.first("gender"))
         path = " > ".join(item.values.get("category", ()))
         child = values.is_for_children(item.first("age_group") or self._mapping.constants.get("age_group", ""))
@@ -499,10 +500,11 @@ class _RowReader:
                     child = child or values.is_for_children(text)
                     break
         if gender is None:
-            said = f": {cell!r} is none" if cell else ""
-            raise DroppedError(
-                product_id, "no gender", f"no gender{said}: name a column or a constant, as --gender Women"
-            )
+            if cell:
+                repairs.append(
+                    f"unknown gender {cell[:MAX_LABEL_CHARACTERS]!r}: left out; say what it means in [genders]"
+                )
+            return None
         return _CHILD.get(gender, gender) if child else gender
 
     def _price(self, item: Item, repairs: list[str]) -> Price | None:

@@ -129,7 +129,8 @@ def load(
 def label_of(row: Row, head: str) -> str | None:
     """The label that a head learns for a product; None where the data set does not say."""
     labels = {
-        "derivedType": row.derived_type,
+        # An article type alone is no label beside those of it with a gender.
+        "derivedType": row.derived_type if row.gender else None,
         "articleType": row.article_type,
         "gender": row.gender,
         "subCategory": row.sub_category,

@@ -136,7 +136,9 @@ def _measured(heads: Mapping[str, LabelHead], queries: _Embedded, catalogue: _Em
         "all_types": _performance(asked, answered, queries.rows, catalogue.rows),
         "types_500": _frequent_performance(asked, answered, queries.rows, catalogue.rows),
         "unseen_catalogue": _performance(asked, asked, queries.rows, queries.rows, among_themselves=True),
-        "by_gender": _by(queries.rows, most_similar(asked, heads["derivedType"]), lambda row: row.gender, 1),
+        "by_gender": _by(
+            queries.rows, most_similar(asked, heads["derivedType"]), lambda row: row.gender or "unknown", 1
+        ),
         "by_article_type": _by(
             queries.rows, most_similar(asked, heads["articleType"]), lambda row: row.article_type, _WORST_AT_LEAST
         ),
@@ -159,7 +161,7 @@ def _performance(
     figures: dict[str, Any] = {"queries": len(queries)}
     features: dict[str, Callable[[Row], str]] = {
         "articleType": lambda row: row.article_type,
-        "gender": lambda row: row.gender,
+        "gender": lambda row: row.gender or "",
         "both": lambda row: row.derived_type,
     }
     for feature, of in features.items():

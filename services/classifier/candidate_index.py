@@ -86,7 +86,7 @@ class CandidateIndex:
         if unrecognised is None:
             unrecognised = _unrecognised(ordered.embeddings, ordered_labels, head)
         head = head.only(set(head.labels).difference(unrecognised))
-        unknown = frozenset(places).difference(head.labels)
+        unknown = frozenset(label for label in places if not head.covers(label))
         codes = np.array([position[label] for label in ordered.sub_categories], dtype=np.int64)
         untrained = np.array([label not in trained for label in ordered.sub_categories], dtype=np.bool_)
         of_unknown = np.array([labels[row] in unknown for row in order], dtype=np.bool_)

@@ -1,6 +1,6 @@
 """The trained heads of a bundle, applied to embeddings: similarities to the labels, and their softmax."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -92,7 +92,7 @@ def load_head(bundle: Bundle, name: str) -> LabelHead:
     for other, share in own.shares.items():
         part = bundle.head(other)
         place = {label: row for row, label in enumerate(part.labels)}
-        rows = [place.get(_part(label, other), -1) for label in own.labels]
+        rows = [place.get(_part(label, other, part.labels), -1) for label in own.labels]
         if min(rows) < 0:
             raise ValueError(f"the head {other!r} lacks the {other} of {own.labels[rows.index(-1)]!r}")
         weights = weights + share * part.weights[rows]
@@ -105,9 +105,9 @@ def load_head(bundle: Bundle, name: str) -> LabelHead:
     return LabelHead(own.labels, (weights / parts).astype(np.float32), scale, handicap.astype(np.float32))
 
 
-def _part(label: str, head: str) -> str:
-    gender, article_type = parse_derived_type(label)
-    return gender.value if head == GENDER else article_type
+def _part(label: str, head: str, labels: Collection[str]) -> str:
+    gender, article_type = parse_derived_type(label, labels if head == ARTICLE_TYPE else ())
+    return article_type if head == ARTICLE_TYPE else "" if gender is None else gender.value
 
 
 def similarities(embeddings: NDArray[np.float32], head: LabelHead) -> NDArray[np.float32]:

@@ -26,7 +26,7 @@ from services.contract.values import (
 )
 
 # Gender, article type, subCategory, similarity and probability of a derived type.
-_Ranked: TypeAlias = tuple[Gender, str, str | None, float, float]
+_Ranked: TypeAlias = tuple[Gender | None, str, str | None, float, float]
 # Similarities of 1,024 embeddings to 1,000 candidates take 4 MiB.
 _ROWS_PER_STEP = 1024
 # Factor on the similarities to candidates before the softmax, where no head of derived types has one.
@@ -51,7 +51,7 @@ class ClassifierModel:
     dimension: int
     sub_category: LabelHead
     derived_type: LabelHead
-    kinds: tuple[tuple[Gender, str], ...]
+    kinds: tuple[tuple[Gender | None, str], ...]
     article_type: LabelHead | None = None
     types: TypeHead = field(init=False)
 
@@ -77,7 +77,7 @@ class ClassifierModel:
             heads.load_head(bundle, name)
             for name in (heads.SUB_CATEGORY, heads.DERIVED_TYPE, heads.ARTICLE_TYPE, heads.GENDER)
         )
-        kinds = tuple(parse_derived_type(label) for label in derived_type.labels)
+        kinds = tuple(parse_derived_type(label, article_type.columns) for label in derived_type.labels)
         derived_type = with_equal_say(derived_type, kinds, gender)
         return cls(bundle.model_version, bundle.dimension, sub_category, derived_type, kinds, article_type)
 

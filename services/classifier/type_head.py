@@ -28,7 +28,7 @@ class TypeHead:
     """
 
     types: LabelHead
-    kinds: tuple[tuple[Gender, str], ...]
+    kinds: tuple[tuple[Gender | None, str], ...]
     articles: LabelHead
     groups: NDArray[np.int64] = field(init=False)
     _order: NDArray[np.int64] = field(init=False)
@@ -53,7 +53,7 @@ class TypeHead:
         return self.types.labels
 
     @classmethod
-    def of(cls, types: LabelHead, kinds: Sequence[tuple[Gender, str]], articles: LabelHead) -> Self:
+    def of(cls, types: LabelHead, kinds: Sequence[tuple[Gender | None, str]], articles: LabelHead) -> Self:
         """Puts heads together.
 
         Args:
@@ -65,9 +65,30 @@ class TypeHead:
         return cls(types.only(order), tuple(kinds[place] for place in order), articles)
 
     def only(self, labels: Collection[str]) -> Self:
-        """Returns the same of some labels; one that is not known is no error."""
+        """Returns the same of some labels; one that is not known is no error.
+
+        An article type alone is the label of products whose gender is unknown. It is known where the head of article
+        types knows it, and none of its derived types is among the labels: it would always win against these.
+        """
         places = [place for place, label in enumerate(self.labels) if label in labels]
-        return type(self)(self.types.only(places), tuple(self.kinds[place] for place in places), self.articles)
+        covered = {self.kinds[place][1] for place in places}
+        alone = [label for label in self.articles.labels if label in labels and label not in covered]
+        rows = [self.articles.columns[label] for label in alone]
+        types = self.types.only(places)
+        if alone:
+            # Alone in its article type, its own direction does not count.
+            types = LabelHead(
+                (*types.labels, *alone),
+                np.concatenate([types.weights, self.articles.weights[rows]]),
+                types.scale,
+                np.concatenate([types.handicap, self.articles.handicap[rows]]),
+            )
+        kinds = [*(self.kinds[place] for place in places), *((None, label) for label in alone)]
+        return type(self).of(types, kinds, self.articles)
+
+    def covers(self, label: str) -> bool:
+        """Tells whether a derived type is recognised: by itself, or as the article type of others."""
+        return label in self.types.columns or label in self.articles.columns
 
     def scores(self, embeddings: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Computes similarities and the logarithms of probabilities; both have the same order.
@@ -100,7 +121,7 @@ class TypeHead:
         return sums[:, self.groups]
 
 
-def with_equal_say(types: LabelHead, kinds: Sequence[tuple[Gender, str]], genders: LabelHead) -> LabelHead:
+def with_equal_say(types: LabelHead, kinds: Sequence[tuple[Gender | None, str]], genders: LabelHead) -> LabelHead:
     """Returns a head whose logits are the means of those of derived types and of their genders.
 
     Args:
@@ -108,7 +129,7 @@ def with_equal_say(types: LabelHead, kinds: Sequence[tuple[Gender, str]], gender
         kinds: gender and article type of each label of `types`.
         genders: the head of genders; one without labels, or without one of these genders, changes nothing.
     """
-    columns = [genders.columns.get(gender.value, -1) for gender, _ in kinds]
+    columns = [genders.columns.get(gender.value, -1) if gender else -1 for gender, _ in kinds]
     if min(columns, default=-1) < 0:
         return types
     total = types.scale + genders.scale

@@ -27,7 +27,7 @@ def encode_candidates(candidates: CandidateSet) -> bytes:
         "version": candidates.version,
         "model_version": candidates.model_version,
         "sub_categories": json.dumps(candidates.sub_categories),
-        "genders": json.dumps([gender.value for gender in candidates.genders]),
+        "genders": json.dumps([gender and gender.value for gender in candidates.genders]),
         "article_types": json.dumps(candidates.article_types),
         "product_ids": json.dumps(candidates.product_ids),
     }
@@ -49,7 +49,7 @@ def decode_candidates(content: bytes) -> CandidateSet:
             version=str(metadata["version"]),
             model_version=str(metadata["model_version"]),
             sub_categories=tuple(json.loads(metadata["sub_categories"])),
-            genders=tuple(Gender(label) for label in json.loads(metadata["genders"])),
+            genders=tuple(label and Gender(label) for label in json.loads(metadata["genders"])),
             article_types=tuple(json.loads(metadata["article_types"])),
             product_ids=tuple(json.loads(metadata["product_ids"])),
             embeddings=embeddings,

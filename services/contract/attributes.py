@@ -111,7 +111,7 @@ DERIVED_TYPE: Final = Attribute(
     "derived_type",
     Kind.LABEL,
     "Type",
-    "Gender and article type",
+    "Gender and article type, or the article type alone",
     "Men Tshirts",
     stored=False,
     filtered=False,
@@ -120,7 +120,7 @@ DERIVED_TYPE: Final = Attribute(
 
 # In the order in which people see them. The id is no attribute: it names the product.
 ATTRIBUTES: Final = (
-    Attribute("gender", Kind.GENDER, "Gender", "Whom it is made for", "Men", required=True),
+    Attribute("gender", Kind.GENDER, "Gender", "Whom it is made for", "Men"),
     Attribute("master_category", Kind.LABEL, "Category", "The broadest category", "Apparel"),
     Attribute("sub_category", Kind.LABEL, "Subcategory", "The category below it", "Topwear", required=True),
     Attribute("article_type", Kind.LABEL, "Article", "The kind of article", "Tshirts", required=True),

@@ -1,5 +1,6 @@
 """The values that the services exchange, free of any transport."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -20,22 +21,34 @@ class Gender(Enum):
     UNISEX = "Unisex"
 
 
-def derived_type(gender: Gender, article_type: str) -> str:
-    """Names the derived type of a gender and an article type, such as "Men Tshirts"."""
-    return f"{gender.value} {article_type}"
+def derived_type(gender: Gender | None, article_type: str) -> str:
+    """Names a derived type, such as "Men Tshirts"; without a gender it is the article type alone."""
+    return article_type if gender is None else f"{gender.value} {article_type}"
 
 
-def parse_derived_type(label: str) -> tuple[Gender, str]:
-    """Parts a derived type, such as "Men Tshirts", into gender and article type.
+def parse_derived_type(label: str, article_types: Collection[str] = ()) -> tuple[Gender | None, str]:
+    """Parts a derived type, such as "Men Tshirts", into gender and article type; the gender is None for "Tshirts".
+
+    Args:
+        label: the derived type.
+        article_types: known ones. One of them has no gender, even where it begins with the word for one.
 
     Raises:
-        ValueError: the label does not begin with a gender, or ends there.
+        ValueError: the label is empty.
     """
-    for gender in Gender:
+    if not label:
+        raise ValueError("an empty label is no derived type, which has an article type")
+    for gender in Gender if label not in article_types else ():
         article_type = label.removeprefix(f"{gender.value} ")
         if article_type and article_type != label:
             return gender, article_type
-    raise ValueError(f"{label!r} is no derived type, which is a gender and an article type")
+    return None, label
+
+
+def matching_types(gender: Gender | None, article_type: str) -> tuple[str, ...]:
+    """Returns the derived types that a product of one may belong to, where genders are unknown on either side."""
+    genders = (None, *Gender) if gender is None else (gender, None)
+    return tuple(derived_type(each, article_type) for each in genders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +169,7 @@ class DerivedTypePrediction:
     """A derived type.
 
     Attributes:
-        gender: the people it is made for.
+        gender: the people it is made for; None if that is unknown.
         article_type: such as "Tshirts".
         sub_category: the candidate's; None if the model's own labels were used.
         similarity: in [-1, 1], higher is closer.
@@ -164,7 +177,7 @@ class DerivedTypePrediction:
         probability: in [0, 1], among all derived types that could be answered; None if the classifier does not say.
     """
 
-    gender: Gender
+    gender: Gender | None
     article_type: str
     sub_category: str | None
     similarity: float
@@ -207,7 +220,7 @@ class CandidateSet:
         version: changes whenever the candidates do.
         model_version: of the embeddings.
         sub_categories: shape (n,), one per candidate.
-        genders: shape (n,).
+        genders: shape (n,); None where it is unknown.
         article_types: shape (n,).
         product_ids: shape (n,), unique, the product most similar to each mean.
         embeddings: float32, shape (n, dimension), L2-normalised rows.
@@ -216,7 +229,7 @@ class CandidateSet:
     version: str
     model_version: str
     sub_categories: tuple[str, ...]
-    genders: tuple[Gender, ...]
+    genders: tuple[Gender | None, ...]
     article_types: tuple[str, ...]
     product_ids: tuple[str, ...]
     embeddings: "NDArray[np.float32]"

@@ -368,6 +368,18 @@ def _fields_from_mask(mask: FieldMask) -> frozenset[str]:
     return fields
 
 
+def _gender_of_product(value: types_pb2.Gender) -> Gender:
+    gender = conversion.gender_from_proto(value)
+    if gender is None:
+        # Of a later contract: it must not become unknown.
+        raise InvalidInput(
+            f"The gender {value} is no value of Gender: send one, or none where it is unknown.",
+            reason="GENDER_INVALID",
+            metadata={"field": "gender"},
+        )
+    return gender
+
+
 def update_rows_from_proto(message: search_pb2.UpdateProductsRequest) -> list[UpdateRow]:
     """Unpacks rows of changed fields. The error of an invalid row takes its place.
 
@@ -428,7 +440,7 @@ def _fields_from_product(message: types_pb2.Product) -> dict[str, Any]:
     for field, value in message.ListFields():
         match field.name:
             case "gender":
-                value = conversion.gender_from_proto(value)
+                value = _gender_of_product(value)
             case "price":
                 value = Price(value.currency_code, value.units, value.nanos)
             case "attributes":

@@ -60,9 +60,9 @@ def gender_from_proto(value: types_pb2.Gender) -> Gender | None:
     return _GENDERS.get(value)
 
 
-def gender_to_proto(value: Gender) -> types_pb2.Gender:
-    """Packs a gender."""
-    return _GENDERS_TO_PROTO[value]
+def gender_to_proto(value: Gender | None) -> types_pb2.Gender:
+    """Packs a gender; UNSPECIFIED for an unknown one."""
+    return types_pb2.GENDER_UNSPECIFIED if value is None else _GENDERS_TO_PROTO[value]
 
 
 def own_attributes_from_proto(messages: Mapping[str, types_pb2.AttributeValue]) -> OwnAttributes:
@@ -276,7 +276,7 @@ def row_error_from_proto(status: types_pb2.RowStatus) -> FashionError | None:
 
 def _derived_type_from_proto(message: types_pb2.DerivedTypePrediction) -> DerivedTypePrediction:
     known = gender_from_proto(message.gender)
-    if known is None:
+    if known is None and message.gender != types_pb2.GENDER_UNSPECIFIED:
         raise ValueError(f"gender {message.gender} is unknown")
     return DerivedTypePrediction(
         gender=known,

@@ -299,8 +299,7 @@ def test_a_filter_that_leaves_nothing_is_an_empty_answer_with_its_counts(caller:
 ROWS = {
     "no id": (items()[0].row(id=""), "PRODUCT_ID_INVALID", "128"),
     "an id with white space": (items()[0].row(id="a b"), "PRODUCT_ID_INVALID", "white space"),
-    "no gender": (items()[0].row(id="x", gender=types_pb2.GENDER_UNSPECIFIED), "GENDER_MISSING", "gender"),
-    "an unknown gender": (items()[0].row(id="x", gender=42), "GENDER_MISSING", "gender"),
+    "an unknown gender": (items()[0].row(id="x", gender=42), "GENDER_INVALID", "gender"),
     "no subCategory": (items()[0].row(id="x", sub_category=""), "SUB_CATEGORY_MISSING", "sub_category"),
     "no article type": (items()[0].row(id="x", article_type=""), "ARTICLE_TYPE_MISSING", "article_type"),
     "a label too long": (items()[0].row(id="x", base_colour="b" * 129), "LABEL_INVALID", "base_colour"),

@@ -28,14 +28,14 @@ class Candidate:
 
     Attributes:
         sub_category: such as "Topwear".
-        gender: of the derived type.
+        gender: of the derived type; None if it is unknown.
         article_type: of the derived type.
         product_id: the product that is most similar to the group's mean.
         embedding: floating, shape (dimension,), the mean, of L2 norm 1 but for rounding.
     """
 
     sub_category: str
-    gender: Gender
+    gender: Gender | None
     article_type: str
     product_id: str
     embedding: NDArray[np.floating]
@@ -123,7 +123,7 @@ def candidates_of(
     embeddings: NDArray[np.floating],
     product_ids: Sequence[str],
     sub_categories: Sequence[str],
-    genders: Sequence[Gender],
+    genders: Sequence[Gender | None],
     article_types: Sequence[str],
 ) -> list[Candidate]:
     """Computes the candidates of products, kind by kind.
@@ -132,7 +132,7 @@ def candidates_of(
         embeddings: any floating type, shape (n, dimension); n may be 0.
         product_ids: shape (n,).
         sub_categories: shape (n,).
-        genders: shape (n,).
+        genders: shape (n,); None where it is unknown.
         article_types: shape (n,).
 
     Raises:
@@ -140,7 +140,7 @@ def candidates_of(
     """
     if len(embeddings) != len(product_ids):
         raise ValueError(f"{len(embeddings)} embeddings do not match {len(product_ids)} products.")
-    rows_of: dict[tuple[str, Gender, str], list[int]] = {}
+    rows_of: dict[tuple[str, Gender | None, str], list[int]] = {}
     for row, kind in enumerate(zip(sub_categories, genders, article_types, strict=True)):
         rows_of.setdefault(kind, []).append(row)
     return [
@@ -183,7 +183,8 @@ def candidate_set(model_version: str, dimension: int, candidates: Iterable[Candi
 
 
 def _texts(candidate: Candidate) -> tuple[str, ...]:
-    return candidate.sub_category, candidate.gender.value, candidate.article_type, candidate.product_id
+    gender = "" if candidate.gender is None else candidate.gender.value
+    return candidate.sub_category, gender, candidate.article_type, candidate.product_id
 
 
 def compute_candidates(
@@ -192,7 +193,7 @@ def compute_candidates(
     embeddings: NDArray[np.floating],
     product_ids: Sequence[str],
     sub_categories: Sequence[str],
-    genders: Sequence[Gender],
+    genders: Sequence[Gender | None],
     article_types: Sequence[str],
 ) -> CandidateSet:
     """Computes the candidates of a whole catalogue.
@@ -202,7 +203,7 @@ def compute_candidates(
         embeddings: any floating type, shape (n, dimension); n may be 0.
         product_ids: shape (n,).
         sub_categories: shape (n,).
-        genders: shape (n,).
+        genders: shape (n,); None where it is unknown.
         article_types: shape (n,).
 
     Raises:

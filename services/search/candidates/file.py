@@ -52,7 +52,10 @@ class CandidateFile:
         metadata = {
             "types": json.dumps({label: [each.count, sorted(each.changed)] for label, each in types.items()}),
             "candidates": json.dumps(
-                [[each.sub_category, each.gender.value, each.article_type, each.product_id] for each in candidates]
+                [
+                    [each.sub_category, each.gender and each.gender.value, each.article_type, each.product_id]
+                    for each in candidates
+                ]
             ),
         }
         directions = directions.reshape(len(candidates), self._dimension)
@@ -64,7 +67,7 @@ def _types_from(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]
     for (sub_category, gender, article_type, product_id), direction in zip(
         json.loads(metadata["candidates"]), tensors["directions"], strict=True
     ):
-        candidate = Candidate(sub_category, Gender(gender), article_type, product_id, direction)
+        candidate = Candidate(sub_category, gender and Gender(gender), article_type, product_id, direction)
         by_type.setdefault(candidate.derived_type, []).append(candidate)
     return {
         label: StoredType(tuple(by_type.get(label, ())), int(count), frozenset(changed))

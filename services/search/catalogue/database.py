@@ -42,7 +42,9 @@ def _columns(attribute: Attribute) -> Mapping[str, str]:
     if attribute.kind is Kind.PRICE:
         return dict(zip(_PRICE_COLUMNS, ("TEXT", "INTEGER", "INTEGER"), strict=True))
     column_type = "INTEGER" if attribute.kind in _INTEGERS else "TEXT"
-    return {attribute.name: f"{column_type} NOT NULL" if attribute.required else column_type}
+    # The first schemas did not let a gender be unknown. An empty text stands for that, so that no table is rebuilt.
+    not_null = attribute.required or attribute.kind is Kind.GENDER
+    return {attribute.name: f"{column_type} NOT NULL" if not_null else column_type}
 
 
 _COLUMNS: Final = {name: its_type for attribute in STORED for name, its_type in _columns(attribute).items()}
@@ -93,7 +95,7 @@ CONTENT_COLUMNS: Final = (
 )
 
 _READERS: Final[Mapping[Kind, Callable[[Any], object]]] = {
-    Kind.GENDER: Gender,
+    Kind.GENDER: lambda label: Gender(label) if label else None,
     Kind.FLAG: bool,
     Kind.OWN: attributes_of,
 }
@@ -103,16 +105,14 @@ SqlValue = str | int | float | bytes | None
 _stored_values: Final = attrgetter("id", *(each.name for each in STORED))
 # As SQLite returns them, for the checksum.
 _WRITERS: Final[Mapping[Kind, Callable[[Any], tuple[SqlValue, ...]]]] = {
-    Kind.GENDER: lambda gender: (gender.value,),
-    Kind.FLAG: lambda flag: (int(flag),),
-    Kind.PRICE: lambda price: (price.currency_code, price.units, price.nanos),
+    Kind.GENDER: lambda gender: ("" if gender is None else gender.value,),
+    Kind.FLAG: lambda flag: (None if flag is None else int(flag),),
+    Kind.PRICE: lambda price: (None,) * 3 if price is None else (price.currency_code, price.units, price.nanos),
     Kind.OWN: lambda attributes: (attributes_text(attributes) if attributes else None,),
 }
-# Place, columns and writer of what is not stored as it is; from the last, since some take more than one column.
+# Place and writer of what is not stored as it is; from the last, since some take more than one column.
 _WRITTEN: Final = tuple(
-    (place, len(_columns(each)), _WRITERS[each.kind])
-    for place, each in reversed([*enumerate(STORED, start=1)])
-    if each.kind in _WRITERS
+    (place, _WRITERS[each.kind]) for place, each in reversed([*enumerate(STORED, start=1)]) if each.kind in _WRITERS
 )
 _OWN: Final = tuple(each.name for each in STORED if each.kind is Kind.OWN)
 
@@ -175,6 +175,8 @@ _MIGRATIONS: Final[tuple[tuple[str | Callable[[sqlite3.Connection], None], ...],
     ("ALTER TABLE products ADD COLUMN brand TEXT",),
     ("ALTER TABLE products ADD COLUMN checksum INTEGER", _add_checksums, _REMOVED_PHOTOGRAPHS),
     ("ALTER TABLE products ADD COLUMN attributes TEXT",),
+    # The gender of a product may be unknown, which former programs cannot read.
+    (),
 )
 SCHEMA_VERSION: Final = 1 + len(_MIGRATIONS)
 
@@ -182,9 +184,8 @@ SCHEMA_VERSION: Final = 1 + len(_MIGRATIONS)
 def product_values(product: Product) -> tuple[SqlValue, ...]:
     """Returns a product's values in the order of `PRODUCT_COLUMNS`."""
     values = list(_stored_values(product))
-    for place, count, write in _WRITTEN:
-        value = values[place]
-        values[place : place + 1] = (None,) * count if value is None else write(value)
+    for place, write in _WRITTEN:
+        values[place : place + 1] = write(values[place])
     return tuple(values)
 
 

@@ -36,7 +36,7 @@ class Product:
 
     Attributes:
         id: the shop's own identifier.
-        gender: the gender it is made for.
+        gender: the gender it is made for; None if that is unknown.
         sub_category: such as "Topwear".
         article_type: such as "Tshirts".
         master_category: such as "Apparel".
@@ -56,9 +56,9 @@ class Product:
     """
 
     id: str
-    gender: Gender
     sub_category: str
     article_type: str
+    gender: Gender | None = None
     master_category: str | None = None
     base_colour: str | None = None
     brand: str | None = None
@@ -83,7 +83,7 @@ class Product:
 
     @property
     def derived_type(self) -> str:
-        """Gender and article type, such as "Men Tshirts"."""
+        """Gender and article type, such as "Men Tshirts"; the article type alone where the gender is unknown."""
         return derived_type(self.gender, self.article_type)
 
     @property
@@ -184,7 +184,7 @@ def validate_product(**fields: Any) -> Product:
         **fields: those of `Product`. Absent or None means unknown. An empty text is refused: it says neither.
 
     Raises:
-        InvalidInput: PRODUCT_ID_INVALID, GENDER_MISSING, SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
+        InvalidInput: PRODUCT_ID_INVALID, SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
             YEAR_INVALID, URL_INVALID, PRICE_INVALID, ATTRIBUTE_INVALID or TOO_MANY_ATTRIBUTES; `field` in its metadata
             names the field.
     """

@@ -1,10 +1,11 @@
 """Answers the main query: embed, classify, read dislikes, search, explain."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -17,7 +18,15 @@ from services.concurrency.workers import Workers
 from services.contract.embedding import check_served_model, checked_embedding
 from services.contract.errors import DeadlineExceeded, ModelMismatch, Overloaded, Unavailable, Upstream
 from services.contract.protocols import Classifier, Embedder, EmbeddingSpace, ImmediateClassifier
-from services.contract.values import Classification, ClassificationMethod, Embedding, Photograph, View
+from services.contract.values import (
+    Classification,
+    ClassificationMethod,
+    Embedding,
+    Gender,
+    Photograph,
+    View,
+    matching_types,
+)
 from services.search.filters.colours import DislikedColour
 from services.search.indexes.base import Collapse, Eligibility, Hit, IndexAnswer
 from services.search.preferences import PreferenceStore
@@ -331,7 +340,8 @@ class SimilarQuery:
             case Scope.PREDICTED_TYPE:
                 # The type of a product of the catalogue is known.
                 if isinstance(self._subject, str):
-                    return frozenset({self._finder.inventory.product(self._subject).derived_type})
+                    product = self._finder.inventory.product(self._subject)
+                    return self._searchable([(product.gender, product.article_type)]) | {product.derived_type}
         if self._classification is None:
             self._degraded.add(Degraded.CLASSIFIER_UNAVAILABLE)
         else:
@@ -339,13 +349,17 @@ class SimilarQuery:
             if confidence is not None and confidence < self._finder.unsure_below():
                 self._degraded.add(Degraded.UNSURE)
                 count = MAX_UNSURE_TYPES
-            predicted = [prediction.label for prediction in self._classification.derived_types[:count]]
-            searchable = frozenset(filter(self._finder.inventory.index.has_searchable, predicted))
-            if searchable:
+            predicted = self._classification.derived_types[:count]
+            if searchable := self._searchable((each.gender, each.article_type) for each in predicted):
                 return searchable
             self._degraded.add(Degraded.PREDICTED_TYPE_NOT_IN_CATALOGUE)
         self._scope = Scope.INVENTORY
         return None
+
+    def _searchable(self, kinds: Iterable[tuple[Gender | None, str]]) -> frozenset[str]:
+        """Returns the derived types of the catalogue that products of some genders and article types may belong to."""
+        labels = chain.from_iterable(matching_types(*kind) for kind in kinds)
+        return frozenset(filter(self._finder.inventory.index.has_searchable, labels))
 
 
 async def _end(*tasks: "asyncio.Task[None] | None") -> None:

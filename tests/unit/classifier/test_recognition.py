@@ -1,6 +1,7 @@
 """The rule of the classifier: heads, candidates, and shops with untrained subCategories."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,9 +64,46 @@ def _labels(found: Classification) -> list[str]:
 
 def test_a_derived_type_is_taken_apart() -> None:
     assert parse_derived_type("Women Lounge Pants") == (Gender.WOMEN, "Lounge Pants")
-    for label in ("Tshirts", "Men", "Men ", "", "Womens Tops"):
-        with pytest.raises(ValueError, match="no derived type"):
-            parse_derived_type(label)
+    for label in ("Tshirts", "Men", "Men ", "Womens Tops"):
+        assert parse_derived_type(label) == (None, label)
+    # An article type may begin with the word for a gender.
+    assert parse_derived_type("Men Grooming") == (Gender.MEN, "Grooming")
+    assert parse_derived_type("Men Grooming", {"Men Grooming"}) == (None, "Men Grooming")
+    with pytest.raises(ValueError, match="no derived type"):
+        parse_derived_type("")
+
+
+def _with_articles(*types: str) -> ClassifierModel:
+    """Returns a model whose head of article types knows those of its derived types."""
+    model = _model(("Topwear", "Bags"), *types)
+    articles = dict.fromkeys(article for _, article in model.kinds)
+    weights = np.array([model.derived_type.weights[[a for _, a in model.kinds].index(each)] for each in articles])
+    return replace(model, article_type=LabelHead((*articles,), weights, 20.0))
+
+
+def test_without_genders_the_head_recognises_article_types() -> None:
+    model = _with_articles("Men Tshirts", "Women Tshirts", "Unisex Backpacks")
+    shirt, pack = _axis((0, 1), (5, 0.5)), _axis((2, 1), (5, 0.5))
+    index = _index(model, _candidate("Topwear", "Tshirts", shirt), _candidate("Bags", "Backpacks", pack))
+    found = _classify(model, index, (0, 0.9), (2, 0.3))
+    assert found.method is ClassificationMethod.MODEL_LABELS
+    assert [(each.gender, each.label, each.sub_category) for each in found.derived_types] == [
+        (None, "Tshirts", "Topwear"),
+        (None, "Backpacks", "Bags"),
+    ]
+
+
+def test_where_some_genders_are_unknown_the_known_ones_are_answered() -> None:
+    model = _with_articles("Men Tshirts", "Women Tshirts", "Unisex Backpacks")
+    shirt, pack = _axis((0, 1), (5, 0.5)), _axis((2, 1), (5, 0.5))
+    index = _index(
+        model,
+        _candidate("Topwear", "Tshirts", shirt),
+        _candidate("Topwear", "Men Tshirts", _axis((0, 1), (4, 0.5))),
+        _candidate("Bags", "Backpacks", pack),
+    )
+    assert not index.unknown
+    assert _labels(_classify(model, index, (0, 0.9), (2, 0.3))) == ["Men Tshirts", "Backpacks"]
 
 
 def test_without_candidates_the_models_labels_answer() -> None:

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from services.classifier.heads import LabelHead, no_head
 from services.classifier.type_head import TypeHead, with_equal_say
-from services.contract.values import parse_derived_type
+from services.contract.values import Gender, parse_derived_type
 
 _SIZE = 8
 _TYPES = ("Women Tops", "Men Tshirts", "Women Tshirts", "Boys Tshirts", "Men Jeans")
@@ -51,6 +51,21 @@ def test_a_probability_is_that_of_the_article_type_times_that_of_the_gender_with
     # Similarity and probability agree on the order.
     assert (np.argsort(-similar, axis=1) == np.argsort(-logarithms, axis=1)).all()
     assert np.abs(similar).max() <= 1.0
+
+
+def test_an_article_type_alone_is_known_where_nothing_else_of_it_is() -> None:
+    # Of products whose gender is unknown; what the head of derived types never learned is none of its business.
+    head = HEAD.only(["Tshirts", "Men Jeans", "Jeans", "Hats", "Kaftans"])
+    assert head.kinds == ((Gender.MEN, "Jeans"), (None, "Tshirts"))
+    assert [head.covers(label) for label in ("Tshirts", "Jeans", "Men Jeans", "Women Jeans", "Kaftans")] == [
+        *(True, True, True),
+        *(False, False),
+    ]
+    similar, logarithms = head.scores(QUERIES)
+    articles = ARTICLES.weights[[0, 2]]
+    assert similar == pytest.approx(QUERIES @ articles.T, abs=1e-5)
+    assert np.exp(logarithms) == pytest.approx(_softmax(20.0 * QUERIES @ articles.T), abs=1e-5)
+    assert head.only(["Tshirts"]).labels == ("Tshirts",)
 
 
 def test_the_head_of_article_types_outvotes_that_of_derived_types() -> None:

@@ -97,7 +97,6 @@ def test_a_brand_is_taken_where_the_table_has_one(tmp_path: Path) -> None:
     ("line", "product_id", "reason"),
     [
         (SHIRT.replace("1,", ",", 1), "", "no id"),
-        (SHIRT.replace("Men,", "NA,", 1), "1", "no gender"),
         (SHIRT.replace("Apparel", ""), "1", "no masterCategory"),
         (SHIRT.replace("Topwear", ""), "1", "no subCategory"),
         (SHIRT.replace("Shirts", ""), "1", "no articleType"),
@@ -117,6 +116,14 @@ def test_a_row_that_cannot_be_a_product_is_dropped_and_named(
         assert finding.reason.startswith(reason)
         assert dataset.report.dropped_reasons == {reason: 1}
         assert dataset.report.rows_read == dataset.report.rows_kept + dataset.report.rows_dropped
+
+
+@pytest.mark.parametrize("cell", ["", "NA"])
+def test_a_gender_may_be_unknown(tmp_path: Path, cell: str) -> None:
+    with open_dataset(folder(tmp_path, SHIRT.replace("Men,", f"{cell},", 1))) as dataset:
+        (row,) = dataset.rows
+        assert (row.gender, row.derived_type) == (None, row.article_type)
+        assert not dataset.report.findings
 
 
 def test_of_two_rows_with_an_id_the_first_good_one_is_kept(tmp_path: Path) -> None:

@@ -47,7 +47,6 @@ def test_invents_nothing_for_what_is_unknown() -> None:
         ({"id": "a" * 129}, "PRODUCT_ID_INVALID", "id"),
         ({"id": "\ud800"}, "PRODUCT_ID_INVALID", "id"),
         ({"parent_id": ""}, "PRODUCT_ID_INVALID", "parent_id"),
-        ({"gender": None}, "GENDER_MISSING", "gender"),
         ({"sub_category": ""}, "SUB_CATEGORY_MISSING", "sub_category"),
         ({"sub_category": None}, "SUB_CATEGORY_MISSING", "sub_category"),
         ({"article_type": " "}, "ARTICLE_TYPE_MISSING", "article_type"),

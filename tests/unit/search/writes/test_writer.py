@@ -221,7 +221,7 @@ async def test_another_photograph_or_part_of_it_is_embedded(shop: Shop) -> None:
 
 
 async def test_a_bad_row_fails_alone(shop: Shop) -> None:
-    bad = InvalidInput("gender is missing", reason="GENDER_MISSING")
+    bad = InvalidInput("subCategory is missing", reason="SUB_CATEGORY_MISSING")
     other = Embedding(np.ones(SIZE, dtype=np.float32) * SIZE**-0.5, "other")
     long = Embedding(np.ones(SIZE, dtype=np.float32), "m1")
     report = await shop.writer.upsert_products(
@@ -239,7 +239,7 @@ async def test_a_bad_row_fails_alone(shop: Shop) -> None:
     reasons = [result.reason if isinstance(result, FashionError) else result for result in report.results]
     assert reasons == [
         CREATED,
-        "GENDER_MISSING",
+        "SUB_CATEGORY_MISSING",
         "PHOTOGRAPH_MISSING",
         "IMAGE_EMPTY",
         "MODEL_VERSION_MISMATCH",

@@ -82,7 +82,7 @@ function text(product, facets) {
   const others = facets.filter(({ attribute, filtered }) => filtered && !SHOWN_TOGETHER.has(attribute) && typeof product[attribute] !== "object");
   const facts = [
     ["Colour", product.base_colour && colourOf(product.base_colour, colours)],
-    ["Type", h("a", { href: `/?${new URLSearchParams({ gender: product.gender ?? "", article_type: product.article_type })}` }, labelText(product.derived_type))],
+    ["Type", h("a", { href: `/?${new URLSearchParams({ ...(product.gender && { gender: product.gender }), article_type: product.article_type })}` }, labelText(product.derived_type))],
     ["Category", [product.master_category, product.sub_category].filter(Boolean).map(labelText).join(", ")],
     ...others.map(({ attribute, label }) => [label, product[attribute]]),
     ...Object.entries(product.attributes ?? {}).map(([name, value]) => [attributeLabel(name), attributeText(value)]),
