@@ -204,7 +204,7 @@ class FaissIndex:
             selection = Selection(state, query, field, groups, search.ranking)
             return IndexAnswer(
                 hits=selection.with_variants(selection.hits(k), eligibility),
-                eligible_count=selection.eligible_count(),
+                eligible_count=selection.eligible_count,
                 excluded_colours=tuple(sorted(field.excluded_colours)),
                 index_version=self._index_version,
                 other_currencies=state.columns.other_currencies(eligibility, field.rows),

@@ -37,7 +37,11 @@ class Field:
 
 
 class Selection:
-    """Selects the products of an answer to one query, from one snapshot."""
+    """Selects the products of an answer to one query, from one snapshot.
+
+    Attributes:
+        eligible_count: how many products are eligible; groups of them count once.
+    """
 
     def __init__(
         self, state: State, query: NDArray[np.float32], field: Field, groups: Groups | None, ranking: Ranking
@@ -62,6 +66,7 @@ class Selection:
         self._factors: NDArray[np.float64] | None = None
         if ranking.boosts:
             self._boost(ranking.boosts)
+        self.eligible_count = self._count()
 
     def hits(self, k: int) -> tuple[Hit, ...]:
         """Returns the `k` products that rank highest, or all eligible ones."""
@@ -71,15 +76,6 @@ class Selection:
         else:
             hits = self._of_groups(pool, self._groups)
         return tuple(self._diverse(hits, k) if self._ranking.diversity and hits else hits[:k])
-
-    def eligible_count(self) -> int:
-        """Returns how many products are eligible; groups of them count once."""
-        mask = self._field.mask
-        if self._groups is None:
-            return int(np.count_nonzero(mask))
-        eligible = np.zeros_like(self._groups.derived)
-        eligible[self._groups.codes[self._field.rows][mask]] = True
-        return int(np.count_nonzero(eligible))
 
     def with_variants(self, hits: Sequence[Hit], eligibility: Eligibility) -> tuple[Hit, ...]:
         """Returns hits with the others that they stand for.
@@ -115,6 +111,14 @@ class Selection:
             )
             for hit, code, each in zip(hits, codes, named, strict=True)
         )
+
+    def _count(self) -> int:
+        mask = self._field.mask
+        if self._groups is None:
+            return int(np.count_nonzero(mask))
+        eligible = np.zeros_like(self._groups.derived)
+        eligible[self._groups.codes[self._field.rows][mask]] = True
+        return int(np.count_nonzero(eligible))
 
     def _boost(self, boosts: Sequence[Boost]) -> None:
         """Weighs the products, and searches those of each weight apart.
@@ -165,7 +169,7 @@ class Selection:
         The groups of the highest products are the highest ones. If these are too few, the search goes on without them.
         """
         mask, rows = self._field.mask, self._field.rows
-        group_count = self.eligible_count()
+        group_count = self.eligible_count
         hits: dict[int, Hit] = {}
         # Products per group among the highest, as far as is known.
         share = min(_MAX_FIRST_SHARE, int(np.count_nonzero(mask)) / max(group_count, 1))
