@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from services.search.indexes.shards import ReducedIndex
+from services.search.indexes.shards import Candidates, ReducedIndex
 
 
 class Bounds:
@@ -12,15 +12,19 @@ class Bounds:
     def __init__(self, bounds: NDArray[np.float32]) -> None:
         self._bounds = bounds
 
-    def nearest(self, k: int, eligible: NDArray[np.bool_]) -> tuple[NDArray[np.int64], float]:
-        """See `ReducedIndex.nearest`."""
+    def first(self, count: int) -> int:
+        """See `ReducedSearch.first`; a second choice costs little here."""
+        return 1
+
+    def nearest(self, k: int, eligible: NDArray[np.bool_]) -> Candidates:
+        """See `ReducedSearch.nearest`."""
         bounds = np.where(eligible, self._bounds, np.float32(-np.inf))
         rows = np.argpartition(bounds, len(bounds) - k)[len(bounds) - k :]
-        # The first is the least.
-        return rows, float(bounds[rows[0]])
+        rows = rows[np.argsort(-bounds[rows])]
+        return Candidates(rows, bounds[rows], float(bounds[rows[-1]]), float(bounds[rows[k // 2]]))
 
-    def more_than(self, k: int, floor: float, eligible: NDArray[np.bool_]) -> int:
-        """Returns how many products to compare where `k` are too few to find all of a similarity of `floor`."""
+    def more_than(self, candidates: Candidates, floor: float, eligible: NDArray[np.bool_]) -> int:
+        """Returns how many products to choose where these are too few to hold all of a similarity of `floor`."""
         return int(np.count_nonzero(eligible & (self._bounds >= floor))) + 1
 
 

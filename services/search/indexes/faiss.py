@@ -1,5 +1,6 @@
 """The index in this process, on FAISS: one exact index per derived type, and a reduced one over all products."""
 
+import math
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,7 @@ from services.search.indexes.columns import Columns
 from services.search.indexes.locking import ReadersWriterLock
 from services.search.indexes.nearest import Field, Selection
 from services.search.indexes.reduction_file import ReductionFile
-from services.search.indexes.shards import ReducedIndex, Shard, train_reduction
+from services.search.indexes.shards import FlatIndex, ReducedIndex, ReducedSearch, Shard, train_reduction
 from services.search.indexes.state import State
 
 # Additional products to fetch: mostly enough to decide which products of equal similarity belong to the answer.
@@ -42,10 +43,11 @@ _ADDITIONAL_HITS = 32
 _MAX_SAMPLE = 8192
 _SEED = 20190301
 _GROWTH = 2
-# The reduced index is given up where more than one in so many products would be compared. It chooses
-# this many times as many products where the first do not suffice.
-_MIN_REDUCTION = 16
-_WIDENING = 4
+# The reduced index is given up where it would choose more than one product in so many, or compare more than that.
+_MIN_CHOICE = 4
+_MIN_REDUCTION = 8
+# Products compared at once at first, then twice as many each time.
+_FIRST_COMPARED = 64
 # A batch of fewer searches is not worth the copy of the reduced index.
 _MIN_BATCH = 16
 # Searches whose bounds are computed together: a matrix product of fewer is slower per search, one of more no faster.
@@ -62,7 +64,7 @@ class FaissSettings:
         threads: threads of FAISS per search.
         exact_limit: up to this many eligible products, all are compared exactly. Above it, in a search of the whole
             inventory, the reduced index chooses the products to compare.
-        components: dimension of the reduced index.
+        components: dimension of the reduced index, and number of further components that refine its choice.
         candidates_per_hit: products that the reduced index chooses at first per product of the answer; more where their
             bound does not exclude all others.
         min_candidates: minimum number of products that it chooses.
@@ -325,42 +327,53 @@ class FaissIndex:
             mask, excluded_colours = batch.eligible(state.columns, eligibility)
 
         def contenders(k: int, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-            count = int(np.count_nonzero(mask))
-            chosen = None
-            if count > self._settings.exact_limit and state.reduced is not None:
-                chosen = self._chosen(state, bounds or _Reduced(state.reduced, query), query, k, mask)
-            if chosen is not None:
-                searches = [_ShardSearch(chosen, query, np.ones(len(chosen), dtype=np.bool_))]
-            else:
-                shards = [state.shards[label] for label in state.labels_of(mask)]
-                searches = [_ShardSearch(shard, query, mask[shard.members]) for shard in shards]
-            return self._contenders(searches, k)
+            if np.count_nonzero(mask) > self._settings.exact_limit and state.reduced is not None:
+                rows = self._chosen(state, bounds or state.reduced.search(query), query, k, mask)
+                if rows is not None:
+                    return rows
+            shards = [state.shards[label] for label in state.labels_of(mask)]
+            return self._contenders([_ShardSearch(shard, query, mask[shard.members]) for shard in shards], k)
 
         return Field(contenders, slice(None), mask, excluded_colours)
 
     def _chosen(
-        self,
-        state: State,
-        bounds: "Bounds | _Reduced",
-        query: NDArray[np.float32],
-        k: int,
-        mask: NDArray[np.bool_],
-    ) -> Shard | None:
-        """Returns products among which the `k` nearest certainly are, with all equals; None where that takes too many.
+        self, state: State, bounds: Bounds | ReducedSearch, query: NDArray[np.float32], k: int, mask: NDArray[np.bool_]
+    ) -> NDArray[np.int64] | None:
+        """Returns the rows that may be among the `k` nearest: int64, shape (n,); None where that takes too many.
 
-        More and more products are compared, until the bound of the reduced index excludes all others.
+        Products are compared in the order of their bounds, until these exclude all others.
         """
-        wanted = max(self._settings.min_candidates, self._settings.candidates_per_hit * k)
-        while wanted <= np.count_nonzero(mask) // _MIN_REDUCTION:
-            rows, bound = bounds.nearest(wanted, mask)
-            chosen = Shard(self._dimension)
-            chosen.append(rows, state.embeddings(rows))
-            # FAISS reads float16 as it is; NumPy would convert it first, which takes four times as long.
-            similarities, _ = chosen.embeddings.nearest(query, k, np.ones(len(chosen), dtype=np.bool_))
-            floor = float(similarities[-1]) - self._rounding
-            if floor > bound:
-                return chosen
-            wanted = bounds.more_than(wanted, floor, mask)
+        count = int(np.count_nonzero(mask))
+        wanted = max(self._settings.min_candidates, self._settings.candidates_per_hit * k, bounds.first(count))
+        first = max(_FIRST_COMPARED, 2 * k)
+        compared = np.empty(0, dtype=np.int64)
+        similarities = np.empty(0, dtype=np.float32)
+        least, floor = -math.inf, -math.inf
+        while wanted <= count // _MIN_CHOICE:
+            candidates = bounds.nearest(wanted, mask)
+            remaining = (candidates.bounds >= floor) & ~np.isin(candidates.rows, compared)
+            rows, upper = candidates.rows[remaining], candidates.bounds[remaining]
+            size = first
+            # After the second part, the floor hardly rises: where others reach it, more have to be chosen.
+            while len(rows) and (size <= 2 * first or floor > candidates.others):
+                if floor > -math.inf and len(rows) > count // _MIN_REDUCTION:
+                    return None
+                part = rows[:size]
+                chosen = FlatIndex(self._dimension)
+                chosen.append(state.embeddings(part))
+                # FAISS reads float16 as it is; NumPy would convert it first, which takes four times as long.
+                part_similarities, order = chosen.nearest(query, len(part), np.ones(len(part), dtype=np.bool_))
+                similarities = np.concatenate([similarities, part_similarities])
+                compared = np.concatenate([compared, part[order]])
+                if len(similarities) >= k:
+                    least = float(np.partition(similarities, -k)[-k])
+                    floor = least - self._rounding
+                contending = upper[size:] >= floor
+                rows, upper = rows[size:][contending], upper[size:][contending]
+                size *= 2
+            if floor > candidates.others:
+                return compared[similarities >= self._contending(least)]
+            wanted = bounds.more_than(candidates, floor, mask)
         return None
 
     def _contenders(self, searches: Sequence["_ShardSearch"], k: int) -> NDArray[np.int64]:
@@ -371,12 +384,18 @@ class FaissIndex:
         similarities = np.concatenate([search.similarities for search in busy])
         if len(similarities) <= k:
             return np.concatenate([search.rows for search in busy])
-        # A product below this cannot be as similar as the k-th. Its own similarity may be too low by rounding and that
-        # of the k-th too high, and both are rounded to float32 once more.
-        floor = float(np.partition(similarities, -k)[-k] - 2 * self._rounding - 2.0**-23)
+        floor = self._contending(float(np.partition(similarities, -k)[-k]))
         for search in busy:
             search.fetch_down_to(floor)
         return np.concatenate([search.rows[search.similarities >= floor] for search in busy])
+
+    def _contending(self, least: float) -> float:
+        """Returns the similarity below which a product cannot be as similar as the k-th, which has `least`.
+
+        Its own similarity may be too low by rounding and that of the k-th too high, and both are rounded to float32
+        once more.
+        """
+        return least - 2 * self._rounding - 2.0**-23
 
     def _trained(self, state: State) -> ReducedIndex | None:
         """Returns the reduced index that a state should have: its own, or a new one if it has none or outgrew it."""
@@ -386,15 +405,15 @@ class FaissIndex:
             return state.reduced
         reduction = None
         if state.reduced is None and self._kept is not None:
-            reduction = self._kept.load(self._dimension, self._settings.components)
+            reduction = self._kept.load(self._dimension, 2 * self._settings.components)
         if reduction is None or count >= _GROWTH * reduction.trained_on:
             members = np.concatenate([shard.members for shard in state.shards.values()])
             chosen = np.random.default_rng(_SEED).choice(members, size=min(_MAX_SAMPLE, count), replace=False)
             sample = state.embeddings(chosen)
-            reduction = train_reduction(sample, self._settings.components, trained_on=count, seed=_SEED)
+            reduction = train_reduction(sample, 2 * self._settings.components, trained_on=count, seed=_SEED)
             if self._kept is not None:
                 self._kept.save(reduction)
-        reduced = ReducedIndex(reduction, len(state.columns))
+        reduced = ReducedIndex(reduction, self._settings.components, len(state.columns))
 
         def project(part: tuple[Shard, int]) -> None:
             shard, start = part
@@ -440,22 +459,6 @@ class _Batch:
             self.passing = common, columns.passing(common, slice(None))
         mask, excluded_colours = self.passing[1]
         return columns.without_excluded(mask, eligibility, slice(None)), excluded_colours
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Reduced:
-    """The reduced index, for one query."""
-
-    reduced: ReducedIndex
-    query: NDArray[np.float32]
-
-    def nearest(self, k: int, eligible: NDArray[np.bool_]) -> tuple[NDArray[np.int64], float]:
-        """See `ReducedIndex.nearest`."""
-        return self.reduced.nearest(self.query, k, eligible)
-
-    def more_than(self, k: int, floor: float, eligible: NDArray[np.bool_]) -> int:
-        """See `Bounds.more_than`."""
-        return k * _WIDENING
 
 
 class _ShardSearch:

@@ -19,6 +19,11 @@ _REGULARISATION = 0.01
 _BOUND_ROUNDING = 4 * 2.0**-11
 # Of an embedding of norm 1, with the same errors of the embedding and of its projection.
 _MAX_SQUARED_NORM = 1.0 + 4 * 2.0**-11
+# For an estimate of how many products to choose: a surplus, which is cheaper than another search, and limits that keep
+# the numbers finite.
+_SURPLUS = 1.25
+_LEAST_HALVING = 2.0**-23
+_MAX_DOUBLINGS = 40.0
 
 
 class FlatIndex:
@@ -28,32 +33,38 @@ class FlatIndex:
     """
 
     def __init__(self, dimension: int) -> None:
-        self._dimension = dimension
+        self.dimension = dimension
         self._faiss = faiss.IndexScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+        # Making the view takes as long as reading ten rows.
+        self._rows: NDArray[np.float16] | None = None
 
     def __len__(self) -> int:
         return int(self._faiss.ntotal)
 
     def rows(self) -> NDArray[np.float16]:
         """Returns a view of the vectors: float16, shape (n, dimension); valid until rows are added or removed."""
-        size = len(self) * self._dimension * 2
-        if size == 0:
-            return np.empty((0, self._dimension), dtype=np.float16)
-        codes: NDArray[np.uint8] = faiss.rev_swig_ptr(self._faiss.codes.data(), size)
-        return codes.view(np.float16).reshape(-1, self._dimension)
+        rows = self._rows
+        if rows is None:
+            size = len(self) * self.dimension * 2
+            codes = faiss.rev_swig_ptr(self._faiss.codes.data(), size) if size else np.empty(0, dtype=np.uint8)
+            rows = self._rows = codes.view(np.float16).reshape(-1, self.dimension)
+        return rows
 
     def append(self, vectors: NDArray[np.float16]) -> None:
         """Adds vectors: float16, shape (n, dimension), which are the very codes of QT_fp16."""
+        self._rows = None
         self._faiss.add_sa_codes(np.ascontiguousarray(vectors).view(np.uint8))
 
     def remove(self, positions: Sequence[int]) -> None:
         """Removes vectors; later ones move up, in their order."""
         mask = np.zeros(len(self), dtype=np.bool_)
         mask[positions] = True
+        self._rows = None
         self._faiss.remove_ids(_selector(mask))
 
     def truncate(self, length: int) -> None:
         """Removes all vectors from a position on."""
+        self._rows = None
         self._faiss.remove_ids(faiss.IDSelectorRange(length, len(self)))
 
     def nearest(
@@ -161,28 +172,45 @@ class ReducedIndex:
     """All products in few dimensions, in the rows of the columns; a product without an embedding is at zero.
 
     Beside its projection each row holds the norm of what the projection leaves out. With the query's own in the same
-    place, the inner product of two rows is an upper bound of that of the whole embeddings (Cauchy and Schwarz).
+    place, the inner product of two rows is an upper bound of that of the whole embeddings (Cauchy and Schwarz). For the
+    products that may be nearest by this, further components give a lower bound of the same kind.
     """
 
-    def __init__(self, reduction: Reduction, rows: int) -> None:
+    def __init__(self, reduction: Reduction, components: int, rows: int) -> None:
+        """Makes an index of rows at zero.
+
+        Args:
+            reduction: the projection.
+            components: number of the components that are compared for all products; the others refine.
+            rows: number of rows.
+        """
         self.reduction = reduction
-        self._components = reduction.basis.shape[1]
-        # FAISS is fast where the dimension is a multiple of 8.
-        self._dimension = 8 * math.ceil((self._components + 1) / 8)
-        self._index = FlatIndex(self._dimension)
+        # The last components matter most.
+        self._split = max(reduction.basis.shape[1] - components, 0)
+        self._components = reduction.basis.shape[1] - self._split
+        # Further components, the norm that all of them leave out, and the norm that the first ones leave out.
+        self._index = FlatIndex(_padded(self._components + 1))
+        self._refining = FlatIndex(_padded(self._split + 2))
         self.extend(rows)
 
     def extend(self, rows: int) -> None:
         """Adds rows at zero."""
-        self._index.append(np.zeros((rows, self._dimension), dtype=np.float16))
+        for index in (self._index, self._refining):
+            index.append(np.zeros((rows, index.dimension), dtype=np.float16))
 
     def write(self, rows: Sequence[int] | NDArray[np.int64], projections: NDArray[np.float16]) -> None:
         """Overwrites rows with projections of embeddings of norm 1: float16, shape (n, components)."""
-        vectors = np.zeros((len(projections), self._dimension), dtype=np.float16)
-        vectors[:, : self._components] = projections
-        squares = np.square(projections.astype(np.float32)).sum(axis=1)
-        vectors[:, self._components] = np.sqrt(np.maximum(_MAX_SQUARED_NORM - squares, 0.0))
+        vectors = np.zeros((len(projections), self._index.dimension), dtype=np.float16)
+        refining = np.zeros((len(projections), self._refining.dimension), dtype=np.float16)
+        squares = np.square(projections.astype(np.float32))
+        left_out = _MAX_SQUARED_NORM - squares[:, self._split :].sum(axis=1)
+        vectors[:, : self._components] = projections[:, self._split :]
+        vectors[:, self._components] = np.sqrt(np.maximum(left_out, 0.0))
+        refining[:, : self._split] = projections[:, : self._split]
+        refining[:, self._split] = np.sqrt(np.maximum(left_out - squares[:, : self._split].sum(axis=1), 0.0))
+        refining[:, self._split + 1] = vectors[:, self._components]
         self._index.rows()[rows] = vectors
+        self._refining.rows()[rows] = refining
 
     def rows(self) -> NDArray[np.float16]:
         """Returns a view of the rows: float16, shape (n, m); valid until a row is added or removed."""
@@ -198,8 +226,8 @@ class ReducedIndex:
         Returns:
             float32, shape (l, n).
         """
-        reduced_queries = np.zeros((len(queries), self._dimension), dtype=np.float32)
-        projections = queries @ self.reduction.basis
+        reduced_queries = np.zeros((len(queries), self._index.dimension), dtype=np.float32)
+        projections = queries @ self.reduction.basis[:, self._split :]
         reduced_queries[:, : self._components] = projections
         left_out = np.square(queries).sum(axis=1) - np.square(projections).sum(axis=1)
         reduced_queries[:, self._components] = np.sqrt(np.maximum(left_out, 0.0))
@@ -209,24 +237,93 @@ class ReducedIndex:
 
     def move(self, moves: Sequence[tuple[int, int]], length: int) -> None:
         """Moves rows as `Columns.remove` did, then removes all from `length` on."""
-        vectors = self._index.rows()
-        for new, old in moves:
-            vectors[new] = vectors[old]
-        self._index.truncate(length)
+        for index in (self._index, self._refining):
+            vectors = index.rows()
+            for new, old in moves:
+                vectors[new] = vectors[old]
+            index.truncate(length)
 
-    def nearest(
-        self, query: NDArray[np.float32], k: int, eligible: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.int64], float]:
-        """Returns the rows of the `k` eligible products that may be nearest to a query of norm 1.
-
-        Returns:
-            The rows, int64, shape (k,), and a bound: no other product has a higher similarity.
-        """
-        reduced_query = np.zeros(self._dimension, dtype=np.float32)
+    def search(self, query: NDArray[np.float32]) -> "ReducedSearch":
+        """Projects a query, float32, shape (dimension,), of norm 1."""
         # Unlike `@`, einsum starts no threads, which would take longer than the work for a single vector.
         projection = np.einsum("i,ij->j", query, self.reduction.basis)
-        reduced_query[: self._components] = projection
-        left_out = float(np.square(query).sum() - np.square(projection).sum())
-        reduced_query[self._components] = math.sqrt(max(left_out, 0.0))
-        bounds, rows = self._index.nearest(reduced_query, k, eligible)
-        return rows, float(bounds[-1]) + _BOUND_ROUNDING
+        squares = np.square(projection)
+        left_out = max(float(np.square(query).sum() - squares[self._split :].sum()), 0.0)
+        vector = np.zeros(self._index.dimension, dtype=np.float32)
+        vector[: self._components] = projection[self._split :]
+        vector[self._components] = math.sqrt(left_out)
+        refining = np.zeros(self._refining.dimension, dtype=np.float32)
+        refining[: self._split] = projection[: self._split]
+        refining[self._split] = math.sqrt(max(left_out - float(squares[: self._split].sum()), 0.0))
+        # Takes the part of the first bound away that the other two replace.
+        refining[self._split + 1] = -vector[self._components]
+        return ReducedSearch(self._index, self._refining, vector, refining, left_out)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReducedSearch:
+    """A search of a reduced index.
+
+    Attributes:
+        index: the first components of all products.
+        refining_index: their further ones.
+        vector: the query, for the first.
+        refining_vector: the query, for the further ones.
+        left_out: the share of the query's squared norm that the first components leave out, in [0, 1].
+    """
+
+    index: FlatIndex
+    refining_index: FlatIndex
+    vector: NDArray[np.float32]
+    refining_vector: NDArray[np.float32]
+    left_out: float
+
+    def first(self, count: int) -> int:
+        """Returns about how many of `count` products the first components cannot exclude.
+
+        The more unlike the catalogue a query is, the more they are. A second search costs more than a larger first one.
+        """
+        return int(count * self.left_out**3)
+
+    def nearest(self, k: int, eligible: NDArray[np.bool_]) -> "Candidates":
+        """Finds the `k` eligible products that may be nearest by their first components: bool, shape (n,)."""
+        bounds, rows = self.index.nearest(self.vector, k, eligible)
+        bound_of = np.zeros(len(eligible), dtype=np.float32)
+        bound_of[rows] = bounds
+        some = np.zeros(len(eligible), dtype=np.bool_)
+        some[rows] = True
+        differences, rows = self.refining_index.nearest(self.refining_vector, k, some)
+        refined = bound_of[rows] + differences
+        order = np.argsort(-refined)
+        rounding = np.float32(_BOUND_ROUNDING)
+        others, middle = float(bounds[-1] + rounding), float(bounds[k // 2] + rounding)
+        return Candidates(rows[order], refined[order] + rounding, others, middle)
+
+    def more_than(self, candidates: "Candidates", floor: float, eligible: NDArray[np.bool_]) -> int:
+        """See `Bounds.more_than`; an estimate, which is mostly too high."""
+        # Half of the bounds lie between the middle one and the last. The numbers of lower ones grow at most as fast.
+        halving = max(candidates.middle - candidates.others, _LEAST_HALVING)
+        doublings = min((candidates.others - floor) / halving, _MAX_DOUBLINGS)
+        return math.ceil(_SURPLUS * len(candidates.rows) * math.exp2(doublings)) + 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """Products that may be nearest to a query.
+
+    Attributes:
+        rows: int64, shape (n,).
+        bounds: upper bounds of their similarities, float32, shape (n,), descending.
+        others: an upper bound of the similarities of all other products.
+        middle: the bound that half of the products were chosen above.
+    """
+
+    rows: NDArray[np.int64]
+    bounds: NDArray[np.float32]
+    others: float
+    middle: float
+
+
+def _padded(dimension: int) -> int:
+    # FAISS is fast where the dimension is a multiple of 8.
+    return 8 * math.ceil(dimension / 8)

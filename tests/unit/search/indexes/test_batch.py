@@ -88,7 +88,7 @@ def test_the_matrix_product_decides_what_is_compared(
     def never(*_: object) -> None:
         raise AssertionError("The reduced index is searched for a query alone.")
 
-    monkeypatch.setattr(faiss.ReducedIndex, "nearest", never)
+    monkeypatch.setattr(faiss.ReducedIndex, "search", never)
     assert list(few.search_many(searches)) == expected
 
 

@@ -78,5 +78,6 @@ def test_an_index_takes_up_what_an_earlier_one_kept(tmp_path: Path, monkeypatch:
     grown = FaissIndex(32, SETTINGS, kept)
     grown.load([rows(700)], index_version=3)
     assert trainings == [700]
-    reduction = kept.load(32, 8)
+    # As many further components refine what the first ones choose.
+    reduction = kept.load(32, 2 * SETTINGS.components)
     assert reduction is not None and reduction.trained_on == 700
