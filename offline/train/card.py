@@ -69,6 +69,7 @@ def model_card(bundle: Bundle) -> str:
             [(name, _percent(share), str(count)) for name, share, count in worst(figures["by_article_type"])],
         ),
         *_elsewhere(figures),
+        *_calibration(described["metrics"]),
         *_half_precision(described["metrics"]),
         "## What it is bad at",
         _weak_points(figures),
@@ -97,6 +98,16 @@ def _elsewhere(figures: Mapping[str, Any]) -> list[str]:
         f"out of its own answer, all ten results are right in gender and article type for "
         f"{_percent(elsewhere['tolerance_0'])} of queries instead of {_percent(own['tolerance_0'])}, with precision@10 "
         f"{_percent(elsewhere['precision_at_10'])} instead of {_percent(own['precision_at_10'])}."
+    ]
+
+
+def _calibration(metrics: Mapping[str, Any]) -> list[str]:
+    if "calibration" not in metrics:
+        return []
+    errors = ", ".join(f"{head} {100 * error:.1f}" for head, error in metrics["calibration"].items())
+    return [
+        "Probabilities: each head has the scale that is likeliest on the validation part. Expected calibration error "
+        f"on the test part, in points: {errors}."
     ]
 
 

@@ -10,15 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline.dataset.rows import Row
+from offline.measure.calibration import expected_calibration_error, reliability
 from offline.train.data import label_of
 from services.bundle.reader import Bundle, HeadSettings
-from services.classifier.heads import ARTICLE_TYPE, DERIVED_TYPE, GENDER, LabelHead, load_head, most_similar
+from services.classifier.heads import (
+    ARTICLE_TYPE,
+    DERIVED_TYPE,
+    GENDER,
+    LabelHead,
+    load_head,
+    log_softmax,
+    most_similar,
+    probabilities,
+    similarities,
+)
 
 _PRIORS: Final = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 _SHARES: Final = (0.0, 0.5, 1.0)
 # So many standard errors better than the head alone has to be what takes its place: many settings are tried, and the
 # best of them is a little better by chance.
 _SIGNIFICANT: Final = 2.0
+# By what a head's scale may be multiplied.
+_FACTORS: Final = np.geomspace(0.25, 4.0, 121)
+# With fewer known labels the scale of training stays.
+_MIN_CALIBRATED: Final = 100
 
 
 def choose(
@@ -81,6 +96,48 @@ def right_labels(embeddings: NDArray[np.float32], head: LabelHead, rows: Sequenc
     answers = most_similar(embeddings, head)
     pairs = zip(answers, labels, strict=True)
     return np.array([answer == label for answer, label in pairs if label is not None], dtype=np.bool_)
+
+
+def calibrate(bundle: Bundle, embeddings: NDArray[np.float32], rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+    """Finds the scale of each head whose probabilities are the likeliest (Guo et al. 2017, temperature scaling).
+
+    No answer changes: the prior grows with the scale.
+
+    Args:
+        bundle: the bundle, with what `choose` has chosen.
+        embeddings: float32, shape (n, dimension), L2-normalised, of products that nothing was learned from.
+        rows: the n products.
+
+    Returns:
+        Scale and prior by head, without the heads that know the labels of too few of the products.
+    """
+    calibrated = {}
+    for name, settings in bundle.settings.items():
+        head = load_head(bundle, name)
+        columns = np.array([head.columns.get(label_of(row, name) or "", -1) for row in rows], dtype=np.int64)
+        known = np.flatnonzero(columns >= 0)
+        if len(known) < _MIN_CALIBRATED:
+            continue
+        logits = head.scale * similarities(embeddings[known], head)
+        places = np.arange(len(known)), columns[known]
+        likelihoods = [float(log_softmax(factor * logits)[places].mean()) for factor in _FACTORS.tolist()]
+        factor = float(_FACTORS[int(np.argmax(likelihoods))])
+        calibrated[name] = {"scale": settings.scale * factor, "prior": settings.prior * factor}
+    return calibrated
+
+
+def calibration_error(embeddings: NDArray[np.float32], head: LabelHead, rows: Sequence[Row], name: str) -> float:
+    """Returns the expected calibration error of a head on the products that have a label, in [0, 1].
+
+    Args:
+        embeddings: float32, shape (n, dimension), L2-normalised, of the products.
+        head: the head.
+        rows: the n products.
+        name: the head's name.
+    """
+    labelled = np.array([label_of(row, name) is not None for row in rows], dtype=np.bool_)
+    shares = probabilities(embeddings[labelled], head).max(axis=1)
+    return expected_calibration_error(reliability(shares, right_labels(embeddings, head, rows, name)))
 
 
 def said(settings: Mapping[str, HeadSettings]) -> str:

@@ -15,7 +15,7 @@ from offline.measure.metrics import FREQUENT, TOP_K, mean_where, precision, righ
 from offline.measure.neighbours import nearest, nearest_others
 from offline.train.config import HEADS, TrainConfig
 from offline.train.data import LoadedDataset, Pictures, load
-from offline.train.decisions import accuracy, choose
+from offline.train.decisions import accuracy, calibrate, calibration_error, choose
 from offline.train.export import export
 from offline.train.validation import embed_all
 from services.bundle.reader import Bundle
@@ -92,16 +92,21 @@ def finish(
     say(f"how heads decide best, on {len(validation)} products of the validation part")
     on_validation = _Embedded.of(encoder, validation)
     bundle = describe(folder, heads=choose(bundle, on_validation.embeddings, validation.rows, train.rows))
+    bundle = describe(folder, heads=calibrate(bundle, on_validation.embeddings, validation.rows))
     heads = {head: load_head(bundle, head) for head in HEADS}
     test = dataset.part("test", without=left_out)
     say(f"embedding {len(train)} products of the training part and {len(test)} of the test part")
-    learned = _Embedded.of(encoder, train)
+    learned, on_test = _Embedded.of(encoder, train), _Embedded.of(encoder, test)
     figures = {
         "parts": {
             "train": _recognised(heads, learned),
             "validation": _recognised(heads, on_validation),
         },
-        "test": _measured(heads, _Embedded.of(encoder, test), learned),
+        "test": _measured(heads, on_test, learned),
+        "calibration": {
+            name: round(calibration_error(on_test.embeddings, head, on_test.rows, name), 4)
+            for name, head in heads.items()
+        },
     }
     return describe(folder, metrics={**bundle.description["metrics"], **figures})
 

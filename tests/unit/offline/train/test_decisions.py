@@ -1,14 +1,15 @@
 """How heads decide is chosen by what finds the most labels of products that nothing was learned from."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from offline.bundle import describe, write_bundle
 from offline.dataset.rows import Row
-from offline.train.decisions import accuracy, choose, said
+from offline.train.decisions import accuracy, calibrate, calibration_error, choose, said
 from services.bundle.reader import Bundle
-from services.classifier.heads import load_head
+from services.classifier.heads import load_head, most_similar
 from services.vision import Frame, Preprocessing
 
 LABELS = {"derivedType": ("Men Shirts", "Women Shirts"), "articleType": ("Shirts",), "gender": ("Men", "Women")}
@@ -73,3 +74,31 @@ def test_nothing_is_chosen_that_changes_nothing(tmp_path: Path) -> None:
         LABELS, (0.0, {})
     )
     assert said(describe(tmp_path, heads=chosen).settings) == ""
+
+
+def test_probabilities_become_as_frequent_as_they_say_and_no_answer_changes(tmp_path: Path) -> None:
+    # Two in three of those that look a little more like the rare type are of the frequent one.
+    embeddings = np.array([towards(0, 1, 0, 0), towards(1, 1.1, 0, 0)] * 300, dtype=np.float32)
+    rows = [row(i, "Men" if i % 6 in (1, 3) else "Women") for i in range(600)]
+    train = [row(i, "Men" if i % 6 else "Women") for i in range(60)]
+    model = bundle(tmp_path)
+    model = describe(tmp_path, heads=choose(model, embeddings, rows, train))
+    before = load_head(model, "derivedType")
+    assert model.settings["derivedType"].prior > 0
+    calibrated = calibrate(model, embeddings, rows)
+    after = load_head(describe(tmp_path, heads=calibrated), "derivedType")
+    errors = [calibration_error(embeddings, head, rows, "derivedType") for head in (before, after)]
+    assert errors[1] < 0.7 * errors[0]
+    assert most_similar(embeddings, after) == most_similar(embeddings, before)
+    assert calibrate(model, embeddings[:50], rows[:50]) == {}, "too few to choose by"
+    strangers = [replace(each, gender="Unisex") for each in rows]
+    assert calibrate(model, embeddings, strangers).keys() == {"articleType"}, "the other heads know none of the labels"
+
+
+def test_a_head_that_is_right_nine_times_in_ten_says_so(tmp_path: Path) -> None:
+    embeddings = np.array([towards(0, 0, 1, 1.3)] * 400, dtype=np.float32)
+    rows = [row(i, "Women" if i % 10 else "Men") for i in range(400)]
+    model = bundle(tmp_path)
+    assert calibration_error(embeddings, load_head(model, "gender"), rows, "gender") > 0.05
+    model = describe(tmp_path, heads=calibrate(model, embeddings, rows))
+    assert calibration_error(embeddings, load_head(model, "gender"), rows, "gender") < 0.01

@@ -283,12 +283,14 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
         name: len(loaded.part(name)) for name in ("train", "validation")
     }
     assert parts["train"]["accuracy"]["articleType"] > 0.8
+    assert bundle.description["metrics"]["calibration"].keys() == bundle.labels.keys()
     card = model_card(bundle)
     assert bundle.model_version in card
     assert "--passes 30" in card
     assert "From random weights" in card and "margins of 0.25 on derivedType and 0.1 on baseColour" in card
     assert re.search(r"\| validation \| \d+ \| \d", card)
     assert "In a catalogue that it has learned nothing from" in card
+    assert "Expected calibration error on the test part, in points: derivedType " in card
     assert bundle.description["metrics"]["half_precision"]["least_cosine"] > 0.9999
 
     encoder = TensorflowEncoder.from_bundle(bundle)
