@@ -5,6 +5,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -169,7 +170,7 @@ class Oracle:
             p = row.product
             words = [word for word in re.findall(r"\w+", (p.name or "").lower()) if word not in _COLOUR_WORDS]
             if row.embedding is not None and words and p.parent_id is None and sizes[group_of[p.id]] == 1:
-                by_name.setdefault((p.derived_type, p.brand, *words), []).append(row)
+                by_name.setdefault((p.derived_type, (p.brand or "").lower(), *words), []).append(row)
         for rows in by_name.values():
             likeness = {(one.product.id, other.product.id): _likeness(one, other) for one in rows for other in rows}
             if any(
@@ -523,6 +524,77 @@ class IndexConformance(ABC):
         )[0]
         assert len(answer.hits) == min(10, len(sizes))
         assert answer.eligible_count == len(sizes)
+
+    @pytest.mark.parametrize("diversity", [0.0, 0.4, 0.9])
+    @pytest.mark.parametrize("collapse", list(Collapse))
+    def test_rules_reach_products_far_behind_the_nearest(self, collapse: Collapse, diversity: float) -> None:
+        index, oracle = self.make_index(), Oracle()
+        rng = np.random.default_rng(7)
+        rows = [
+            IndexedProduct(
+                product(
+                    f"{number:03}",
+                    year=int(rng.choice([2011, 2012, 2013], p=[0.9, 0.05, 0.05])),
+                    brand=("Harbour", "Velora", None)[number % 3],
+                    parent_id=f"f{number // 3}" if number % 4 == 0 else None,
+                ),
+                embedding(number),
+            )
+            for number in range(240)
+        ]
+        index.apply(rows, (), 1)
+        oracle.apply(rows, ())
+        boosts = (
+            Boost(Filter(year=YearRange(2012, None)), 2.0),
+            Boost(Filter(brand=LabelFilter(("Velora",))), 0.5),
+            Boost(Filter(year=YearRange(2013, None)), 2.0),
+        )
+        moved = 0
+        for seed in range(2):
+            query, eligibility = query_vector(seed), Eligibility(collapse=collapse)
+            for ranking in (Ranking(boosts, diversity), Ranking(boosts, diversity, 0.5), Ranking((), diversity)):
+                for k in (2, 12):
+                    answer = index.search(query, k, eligibility, ranking)
+                    expected = oracle.ranked(query, k, eligibility, ranking)
+                    assert [hit.product.id for hit in answer.hits] == [product_id for _, product_id in expected]
+            plain = {hit.product.id for hit in index.search(query, 2 + 32, eligibility).hits}
+            moved += (
+                not {product_id for _, product_id in oracle.ranked(query, 2, eligibility, Ranking(boosts))} <= plain
+            )
+        assert moved > 0
+
+    def test_designs_are_grouped_by_name_colour_and_looks_while_products_change(self) -> None:
+        index, oracle = self.make_index(), Oracle()
+        rng = np.random.default_rng(5)
+        sizes = set()
+        for version in range(1, 60):
+            rows = [
+                IndexedProduct(
+                    product(
+                        product_id,
+                        name=str(rng.choice(["Zebra", "Red Zebra", "ZEBRA navy-blue", "Élan Blue/White Tee"])),
+                        base_colour=str(rng.choice(COLOURS)),
+                        brand=str(rng.choice(["Harbour", "harbour", "Velora"], p=[0.5, 0.4, 0.1])),
+                        parent_id="p1" if rng.random() < 0.05 else None,
+                    ),
+                    _near(int(rng.integers(2)), int(rng.integers(100))),
+                )
+                for product_id in rng.choice(IDS, size=3, replace=False).tolist()
+            ]
+            if version % 3 == 0:
+                known = [row.product for row in rows if row.product.id in oracle.rows]
+                index.apply((), (), version, known)
+                oracle.apply([replace(oracle.rows[p.id], product=p) for p in known], ())
+            else:
+                deletes = {str(rng.choice(IDS))} - {row.product.id for row in rows} if version % 4 == 0 else set()
+                index.apply(rows, deletes, version)
+                oracle.apply(rows, deletes)
+            query, eligibility = query_vector(version), Eligibility(collapse=Collapse.DESIGNS)
+            answer = index.search(query, 12, eligibility, Ranking(named_variants=20))
+            expected = oracle.ranked(query, 12, eligibility, Ranking())
+            assert [hit.product.id for hit in answer.hits] == [product_id for _, product_id in expected]
+            sizes |= {(hit.derived, hit.variant_count) for hit in answer.hits}
+        assert {(False, 0), (True, 1), (True, 2)} <= sizes
 
     def test_equals_beyond_any_slack_come_in_the_order_of_ids(self) -> None:
         index = self.make_index()
