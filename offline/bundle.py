@@ -15,9 +15,11 @@ from services.bundle.reader import (
     ENCODER_FILE,
     FORMAT_VERSION,
     GARMENT_HEADS_FILE,
+    GARMENTS_KEY,
     HEADS_FILE,
     Bundle,
     content_version,
+    garments_version,
     load_bundle,
 )
 from services.contract.errors import InvalidInput
@@ -132,7 +134,7 @@ def write_garment_heads(
     turn_threshold: float,
     figures: Mapping[str, Any],
 ) -> Bundle:
-    """Writes garment heads into a bundle, which changes its model version; everything else stays.
+    """Writes garment heads into a bundle; everything else stays, its model version too.
 
     Args:
         folder: the bundle.
@@ -154,7 +156,7 @@ def write_garment_heads(
     facts = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     changed = {
         **before,
-        "garments": {
+        GARMENTS_KEY: {
             "labels": list(labels),
             "garment_threshold": garment_threshold,
             "turn_threshold": turn_threshold,
@@ -163,7 +165,7 @@ def write_garment_heads(
         "files": {**before["files"], GARMENT_HEADS_FILE: facts},
     }
     description = json.loads(json.dumps(changed))
-    description["model_version"] = content_version(description)
+    description[GARMENTS_KEY]["version"] = garments_version(description)
     _replace(folder / GARMENT_HEADS_FILE, content)
     _replace(folder / DESCRIPTION_FILE, _text(description))
     return load_bundle(folder)

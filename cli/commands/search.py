@@ -88,7 +88,7 @@ def search(
         typer.Option(
             "--subject",
             metavar="whole|auto",
-            help="Without --region: use the whole photograph, or the largest garment that is found in it.",
+            help="Without --region: use the whole photograph, or (auto, the default) the largest garment in it.",
             rich_help_panel=_QUERY,
         ),
     ] = None,

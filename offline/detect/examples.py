@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from offline.detect.outlines import box_of
 from services.vision.preprocess import Frame, fit
 
 Random = np.random.Generator
@@ -15,6 +16,9 @@ Random = np.random.Generator
 # Shares of pasted garments and of photographs among pictures with boxes; the rest is studio shots.
 _PASTED: Final = 0.5
 _PHOTOGRAPHED: Final = 0.35
+# Share of people's garments among those that are pasted; the rest is cut out of studio shots.
+_PEOPLES: Final = 0.6
+_CUT_OUT_SIDE: Final = 160
 # Share of studio shots among pictures with a known turn; the rest is people's photographs.
 _STUDIO: Final = 0.72
 # Shares of 1, 2 and 3 garments in a pasted picture.
@@ -32,17 +36,14 @@ _MIN_INK, _MAX_INK = 0.05, 0.95
 _MAX_COVERED: Final = 0.35
 # A photograph's corners of this share of its shorter side seldom show its garment.
 _CORNER: Final = 0.3
+# A corner with more of its photograph's garment is passed over, nearly always.
+_MAX_GARMENT_IN_CORNER, _PASSED_OVER = 0.05, 0.95
 UNKNOWN: Final = -1
-# Where a photograph's garment is guessed: the side of the picture, the width of its rim, and the distance in standard
-# deviations from which a pixel is not of the ground.
-_GUESSED: Final = 48
-_RIM: Final = 3
-_OTHER: Final = 2.6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Garment:
-    """A garment cut out of a studio shot.
+    """A garment cut out of a studio shot or of a person's photograph.
 
     Attributes:
         picture: mode "RGBA", cropped to what is not background.
@@ -81,6 +82,7 @@ class Material:
         labels: the subCategory of each, as an index.
         photographs: people's photographs, mode "RGB".
         photograph_labels: the subCategory of each, as an index.
+        outlines: where each one's garment is, as `offline.detect.outlines` tells; None where that is unknown.
     """
 
     frame: Frame
@@ -88,6 +90,7 @@ class Material:
     labels: Sequence[int]
     photographs: Sequence[Image.Image]
     photograph_labels: Sequence[int]
+    outlines: Sequence[NDArray[np.bool_] | None]
 
     def with_boxes(self, random: Random) -> Example:
         """Makes an example of where garments are."""
@@ -111,15 +114,16 @@ class Material:
         return self._framed(_turned(picture, turns), [_turned_box(box, turns)], [self.labels[index]], turns)
 
     def photograph(self, index: int, turns: int, random: Random) -> Example:
-        """Returns a person's photograph, turned, half of them mirrored; its box is guessed, where that is possible."""
-        picture = self.photographs[index]
-        if random.random() < 0.5:
+        """Returns a person's photograph, turned, half of them mirrored; its box is that of its outline."""
+        picture, shape = self.photographs[index], self.outlines[index]
+        mirrored = random.random() < 0.5
+        if mirrored:
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        box = standing_out(picture)
-        if box is None:
+        if shape is None:
             pixels = fit(_turned(picture, turns), self.frame)
             return Example(pixels, turns, None, np.zeros(0, dtype=np.int32))
-        return self._framed(_turned(picture, turns), [_turned_box(box, turns)], [self.photograph_labels[index]], turns)
+        box = _turned_box(box_of(shape[:, ::-1] if mirrored else shape), turns)
+        return self._framed(_turned(picture, turns), [box], [self.photograph_labels[index]], turns)
 
     def pasted(self, random: Random) -> Example:
         """Pastes one to three garments before a background; one is upright but for 25 degrees, then turned with it."""
@@ -132,7 +136,7 @@ class Material:
         labels: list[int] = []
         for _ in range(count):
             garment = self._cut_out(random)
-            angle = float(np.clip(random.normal(0, 10), -25, 25)) + (90 * int(random.integers(4)) if count > 1 else 0)
+            angle = float(np.clip(random.normal(0, 10), -25, 25)) + (90 * _turns(random) if count > 1 else 0)
             place = _paste(canvas, garment.picture, angle, count, boxes, random)
             if place is not None:
                 boxes.append(place)
@@ -157,21 +161,31 @@ class Material:
         return Example(fit(picture, self.frame), turns, placed, np.asarray(labels, dtype=np.int32))
 
     def _cut_out(self, random: Random) -> Garment:
+        """Cuts a garment out of a studio shot or a photograph, half of them mirrored."""
         while True:
-            index = int(random.integers(len(self.studio)))
-            picture = self.studio[index]
-            ink = ~_behind(np.asarray(picture))
-            if not _MIN_INK < ink.mean() < _MAX_INK:
-                continue
-            alpha = Image.fromarray((ink * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.5))
+            if random.random() < _PEOPLES:
+                index = int(random.integers(len(self.photographs)))
+                picture, label = self.photographs[index], self.photograph_labels[index]
+                shape = self.outlines[index]
+                if shape is None:
+                    continue
+                picture = picture.resize(_at_most(picture.size, _CUT_OUT_SIDE), Image.Resampling.BICUBIC)
+                alpha = Image.fromarray((shape * 255).astype(np.uint8)).resize(picture.size, Image.Resampling.BICUBIC)
+            else:
+                index = int(random.integers(len(self.studio)))
+                picture, label = self.studio[index], self.labels[index]
+                shape = ~_behind(np.asarray(picture))
+                if not _MIN_INK < shape.mean() < _MAX_INK:
+                    continue
+                alpha = Image.fromarray((shape * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.5))
             cut = picture.convert("RGBA")
             cut.putalpha(alpha)
-            left, top, right, bottom = ink_box(picture)
+            left, top, right, bottom = box_of(shape)
             edges = (left * cut.width, top * cut.height, right * cut.width, bottom * cut.height)
             cut = cut.crop(tuple(round(edge) for edge in edges))  # type: ignore[arg-type]
             if random.random() < 0.5:
                 cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-            return Garment(cut, self.labels[index])
+            return Garment(cut, label)
 
     def _background(self, width: int, height: int, random: Random) -> Image.Image:
         """A corner of a photograph, continued by mirroring; or a plain colour."""
@@ -179,11 +193,7 @@ class Material:
             colour = random.uniform(40, 250, 3)
             noise = random.normal(0, random.uniform(0, 8), (height, width, 1))
             return Image.fromarray(np.clip(colour + noise, 0, 255).astype(np.uint8))
-        picture = self.photographs[int(random.integers(len(self.photographs)))]
-        side = round(_CORNER * min(picture.size))
-        left = 0 if random.random() < 0.5 else picture.width - side
-        top = 0 if random.random() < 0.5 else picture.height - side
-        corner = picture.crop((left, top, left + side, top + side))
+        corner = self._corner(random)
         side = round(max(width, height) * random.uniform(0.35, 1.1))
         corner = corner.resize((side, side), Image.Resampling.BICUBIC)
         tile = np.asarray(corner.rotate(90 * int(random.integers(4))))
@@ -191,6 +201,27 @@ class Material:
         tile = np.concatenate([tile, tile[::-1]], axis=0)
         across, down = -(-width // tile.shape[1]), -(-height // tile.shape[0])
         return Image.fromarray(np.tile(tile, (down, across, 1))[:height, :width])
+
+    def _corner(self, random: Random) -> Image.Image:
+        """A corner of a photograph, without its garment where that is known."""
+        while True:
+            index = int(random.integers(len(self.photographs)))
+            picture, shape = self.photographs[index], self.outlines[index]
+            right, low = (bool(each) for each in random.integers(2, size=2))
+            if shape is not None:
+                reach = round(_CORNER * len(shape))
+                rows = slice(-reach, None) if low else slice(reach)
+                columns = slice(-reach, None) if right else slice(reach)
+                if shape[rows, columns].mean() > _MAX_GARMENT_IN_CORNER and random.random() < _PASSED_OVER:
+                    continue
+            side = round(_CORNER * min(picture.size))
+            left, top = right * (picture.width - side), low * (picture.height - side)
+            return picture.crop((left, top, left + side, top + side))
+
+
+def _at_most(size: tuple[int, int], side: int) -> tuple[int, int]:
+    factor = min(1.0, side / max(size))
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
 def _turns(random: Random) -> int:
@@ -200,33 +231,7 @@ def _turns(random: Random) -> int:
 def ink_box(picture: Image.Image) -> tuple[float, float, float, float]:
     """Returns what of a studio shot is not background, in shares; all of it where everything is."""
     ink = ~_behind(np.asarray(picture))
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    if not len(rows):
-        return 0.0, 0.0, 1.0, 1.0
-    height, width = ink.shape
-    return columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height
-
-
-def standing_out(picture: Image.Image) -> tuple[float, float, float, float] | None:
-    """Guesses the box of what differs from a photograph's rim, in shares; None where that is no plausible garment."""
-    small = np.asarray(picture.resize((_GUESSED, _GUESSED), Image.Resampling.BOX), dtype=np.float64)
-    rim = np.ones((_GUESSED, _GUESSED), dtype=np.bool_)
-    rim[_RIM:-_RIM, _RIM:-_RIM] = False
-    ground = small[rim]
-    # The middle half of the rim by brightness: a sleeve that reaches the edge is no ground.
-    brightness = ground.sum(axis=1)
-    low, high = np.quantile(brightness, (0.15, 0.85))
-    ground = ground[(brightness >= low) & (brightness <= high)]
-    spread = np.linalg.inv(np.cov(ground.T) + 60.0 * np.eye(3))
-    away = small - ground.mean(axis=0)
-    distance = np.sqrt(np.einsum("hwi,ij,hwj->hw", away, spread, away))
-    differs = distance > _OTHER
-    if not 0.12 < differs.mean() < 0.8 or differs[rim].mean() > 0.45 * differs.mean() + 0.1:
-        return None
-    across, down = (np.cumsum(differs.sum(axis=axis)) / differs.sum() for axis in (0, 1))
-    left, right = np.searchsorted(across, 0.02), np.searchsorted(across, 0.98) + 1
-    top, bottom = np.searchsorted(down, 0.02), np.searchsorted(down, 0.98) + 1
-    return left / _GUESSED, top / _GUESSED, right / _GUESSED, bottom / _GUESSED
+    return box_of(ink) if ink.any() else (0.0, 0.0, 1.0, 1.0)
 
 
 def _behind(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -252,7 +257,7 @@ def _paste(
 ) -> tuple[float, float, float, float] | None:
     """Pastes a garment where it covers little of the others; returns its box in shares, None if there is no room."""
     for _ in range(8):
-        share = random.uniform(0.4, 1.0) if count == 1 else random.uniform(0.28, 0.65)
+        share = random.uniform(0.3, 1.0) if count == 1 else random.uniform(0.35, 0.75)
         turned = garment.rotate(angle, Image.Resampling.BICUBIC, expand=True)
         factor = share * min(canvas.width / turned.width, canvas.height / turned.height)
         size = (max(4, round(turned.width * factor)), max(4, round(turned.height * factor)))

@@ -105,22 +105,26 @@ def targets(example: Example, rows: int, columns: int) -> NDArray[np.float32]:
 def cells_loss(rows: int, columns: int, learned: Any, cells: Any) -> Any:
     """The loss of garments on a map of a size: whether one is there, the overlap of its box, and its label."""
     known, there = learned[..., 6], learned[..., 0]
-    binary = tf.nn.sigmoid_cross_entropy_with_logits(there, cells[..., 0])
-    # As in focal loss: cells that are right already count little.
-    wrong = tf.abs(there - tf.sigmoid(cells[..., 0]))
-    found = tf.reduce_sum(known * binary * wrong**1.5 * (0.5 + there), axis=-1)
     count = tf.maximum(tf.reduce_sum(there * known, axis=-1), 1.0)
     rows_columns = tf.constant(cell_middles(rows, columns))
     distances = tf.sigmoid(cells[..., 1:5])
     low, high = rows_columns - distances[..., :2], rows_columns + distances[..., 2:]
-    box = 1.0 - _generalised_overlap(low, high, learned[..., 1:3], learned[..., 3:5])
+    overlap, hull = _overlaps(low, high, learned[..., 1:3], learned[..., 3:5])
+    box = 1.0 - overlap + hull
+    # Generalised focal loss (Li et al. 2020): a cell is as confident as its box is right; right ones count little.
+    import os
+
+    right = there * tf.stop_gradient(tf.maximum(overlap, 0.0)) if os.environ.get("QFL", "1") == "1" else there
+    binary = tf.nn.sigmoid_cross_entropy_with_logits(right, cells[..., 0])
+    wrong = tf.abs(right - tf.sigmoid(cells[..., 0]))
+    found = tf.reduce_sum(known * binary * wrong**1.5 * (0.5 + there), axis=-1)
     label = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(learned[..., 5], tf.int32), cells[..., 5:])
     per_garment = tf.reduce_sum(there * known * (_BOX_WEIGHT * box + _LABEL_WEIGHT * label), axis=-1)
     return (found * 4.0 + per_garment) / count
 
 
-def _generalised_overlap(low: Any, high: Any, true_low: Any, true_high: Any) -> Any:
-    """Generalised intersection over union (Rezatofighi et al. 2019)."""
+def _overlaps(low: Any, high: Any, true_low: Any, true_high: Any) -> tuple[Any, Any]:
+    """Returns the overlap of boxes, and what their generalised overlap subtracts from it (Rezatofighi et al. 2019)."""
 
     def area(sides: Any) -> Any:
         return tf.reduce_prod(tf.maximum(sides, 0.0), axis=-1)
@@ -128,7 +132,7 @@ def _generalised_overlap(low: Any, high: Any, true_low: Any, true_high: Any) -> 
     shared = area(tf.minimum(high, true_high) - tf.maximum(low, true_low))
     union = area(high - low) + area(true_high - true_low) - shared
     hull = area(tf.maximum(high, true_high) - tf.minimum(low, true_low))
-    return shared / (union + _EPSILON) - (hull - union) / (hull + _EPSILON)
+    return shared / (union + _EPSILON), (hull - union) / (hull + _EPSILON)
 
 
 def exported_cells(model: keras.Model, scales: tuple[float, ...]) -> Mapping[str, NDArray[np.float32]]:

@@ -22,6 +22,7 @@ ENCODER_FILE: Final = "encoder.safetensors"
 HEADS_FILE: Final = "heads.safetensors"
 # Optional: the heads that find garments and tell which way up a photograph is.
 GARMENT_HEADS_FILE: Final = "garments.safetensors"
+GARMENTS_KEY: Final = "garments"
 # Sixteen hexadecimal digits distinguish all bundles that a shop will ever have.
 _VERSION_DIGITS: Final = 16
 _MAX_DESCRIPTION_BYTES: Final = 8 * 1024 * 1024
@@ -82,7 +83,7 @@ class Bundle:
     Attributes:
         path: the folder.
         name: such as "fashion-resnet50".
-        model_version: content hash, 16 hexadecimal digits.
+        model_version: content hash of all but the garment heads, 16 hexadecimal digits.
         architecture: name of the network, such as "resnet50".
         preprocessing: how a photograph becomes the network's input.
         dimension: floats in an embedding.
@@ -170,10 +171,28 @@ class Bundle:
 def content_version(description: Mapping[str, Any]) -> str:
     """Computes the model version of a bundle: a hash of its description, which has the hashes of its files.
 
+    The garment heads do not count. They tell where to look, and embeddings of the same network stay comparable with or
+    without them; so a shop that gets heads embeds nothing again.
+
     Args:
         description: the content of `bundle.json`; its own "model_version" does not count.
     """
-    counted = {key: value for key, value in description.items() if key != "model_version"}
+    counted = {key: value for key, value in description.items() if key not in ("model_version", GARMENTS_KEY)}
+    files = {name: facts for name, facts in description["files"].items() if name != GARMENT_HEADS_FILE}
+    return _digest({**counted, "files": files})
+
+
+def garments_version(description: Mapping[str, Any]) -> str:
+    """Computes the version of a bundle's garment heads: a hash of what its description says of them, and of their file.
+
+    Args:
+        description: the content of `bundle.json`; the "version" of its garments does not count.
+    """
+    described = {key: value for key, value in description[GARMENTS_KEY].items() if key != "version"}
+    return _digest({"described": described, "file": description["files"][GARMENT_HEADS_FILE]})
+
+
+def _digest(counted: Mapping[str, Any]) -> str:
     canonical = json.dumps(counted, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:_VERSION_DIGITS]
 
@@ -212,10 +231,10 @@ def load_bundle(path: Path) -> Bundle:
             description_file,
             f"it has format version {description.get('format_version')}, but only {FORMAT_VERSION} can be read",
         )
-    version = content_version(description)
-    if description.get("model_version") != version:
-        raise _invalid(description_file, "its content does not match its own hash, so it was changed")
     try:
+        version = content_version(description)
+        if description.get("model_version") != version or not _garments_match(description):
+            raise _invalid(description_file, "its content does not match its own hash, so it was changed")
         bundle = _bundle(path, version, description)
         files = dict(description["files"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -226,6 +245,12 @@ def load_bundle(path: Path) -> Bundle:
     for name, facts in files.items():
         _read_verified(path, name, facts)
     return bundle
+
+
+def _garments_match(description: Mapping[str, Any]) -> bool:
+    if (GARMENTS_KEY in description) != (GARMENT_HEADS_FILE in description["files"]):
+        return False
+    return GARMENTS_KEY not in description or description[GARMENTS_KEY]["version"] == garments_version(description)
 
 
 def _bundle(path: Path, version: str, description: dict[str, Any]) -> Bundle:

@@ -10,7 +10,7 @@ from services.classifier.taxonomy import Taxonomy
 from services.contract.embedding import checked_embedding
 from services.contract.errors import InvalidInput
 from services.contract.protocols import Classifier, Embedder, EmbeddingSpace
-from services.contract.values import Embedding
+from services.contract.values import Embedding, Subject
 from services.serving import conversion
 from services.serving.run import GrpcService
 
@@ -59,7 +59,7 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
     async def _embedding(self, request: classifier_pb2.ClassifyRequest) -> Embedding:
         match request.WhichOneof("input"):
             case "image":
-                return await self._embedder.embed(conversion.photograph_from_proto(request.image))
+                return await self._embedder.embed(conversion.photograph_from_proto(request.image, Subject.AUTO))
             case "embedding":
                 return self._embedding_from_proto(request.embedding)
             case _:

@@ -66,7 +66,7 @@ class Subject(Enum):
 
     WHOLE = "whole"
     AUTO = "auto"
-    """The largest garment that is found; the whole where none is found, or where it fills most of the photograph."""
+    """The largest garment that is found, and the whole with it; the whole alone where none is found or one fills it."""
 
 
 @dataclass(frozen=True, slots=True)

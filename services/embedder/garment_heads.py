@@ -7,12 +7,13 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from services.bundle.reader import GARMENT_HEADS_FILE, Bundle
+from services.bundle.reader import GARMENT_HEADS_FILE, GARMENTS_KEY, Bundle
 from services.contract.errors import InvalidInput
 from services.contract.values import Box
 
-# Boxes of the same garment overlap by more than this share of their union.
+# Boxes of the same garment overlap by more than this share of their union, or of the smaller one: that is a part of it.
 _SAME_GARMENT: Final = 0.4
+_PART: Final = 0.65
 MAX_GARMENTS: Final = 8
 UPRIGHT: Final = 0
 
@@ -74,7 +75,7 @@ class GarmentHeads:
         if not bundle.has_garment_heads:
             return None
         try:
-            described = bundle.description["garments"]
+            described = bundle.description[GARMENTS_KEY]
             heads = cls(
                 bundle.garment_heads(),
                 tuple(map(str, described["labels"])),
@@ -171,7 +172,7 @@ class GarmentHeads:
         for place in np.argsort(-confidences, kind="stable"):
             if confidences[place] < self.garment_threshold or len(found) == MAX_GARMENTS:
                 break
-            if all(overlap(boxes[place], boxes[other]) <= _SAME_GARMENT for other in found):
+            if not any(_same_garment(boxes[place], boxes[other]) for other in found):
                 found.append(int(place))
         found.sort(key=lambda place: -area(boxes[place]))
         return tuple(
@@ -210,9 +211,18 @@ def area(box: Array) -> float:
 
 def overlap(one: Array, other: Array) -> float:
     """Returns the intersection of two boxes as a share of their union."""
-    shared = area(np.concatenate([np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])]))
+    shared = _shared(one, other)
     union = area(one) + area(other) - shared
     return shared / union if union > 0 else 0.0
+
+
+def _same_garment(one: Array, other: Array) -> bool:
+    part = _shared(one, other) > _PART * min(area(one), area(other))
+    return part or overlap(one, other) > _SAME_GARMENT
+
+
+def _shared(one: Array, other: Array) -> float:
+    return area(np.concatenate([np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])]))
 
 
 def _sigmoid(values: Array) -> Array:

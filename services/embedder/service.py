@@ -184,7 +184,7 @@ class LocalEmbedder:
         region, turns = again
         part = await self._decode(photograph, region, turns)
         second = await self._batcher.submit(part.pixels, lane)
-        return Embedding(second_embedding(seen, second, part, garments), version, view_of(part, garments))
+        return Embedding(second_embedding(seen, second, part), version, view_of(part, garments))
 
     async def _decode(self, photograph: Photograph, region: Box | None = None, turns: int = 0) -> Prepared:
         return await self._in_thread(self._decoding(photograph, region, turns))

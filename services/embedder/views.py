@@ -131,18 +131,15 @@ def garments_in(prepared: Prepared, sight: Sight, frame: Frame) -> tuple[Garment
     return tuple(each for each in found if _area(each.box) > 0)
 
 
-def second_embedding(
-    first: Seen, second: Seen, prepared: Prepared, garments: tuple[Garment, ...]
-) -> NDArray[np.float32]:
-    """Returns the embedding after a second look: between both looks, unless the first one saw something else.
+def second_embedding(first: Seen, second: Seen, prepared: Prepared) -> NDArray[np.float32]:
+    """Returns the embedding after a second look: between both looks, unless the first one was not upright.
 
     Args:
         first: the whole photograph, as it was sent.
         second: its garment, or the photograph turned upright.
         prepared: what was looked at the second time.
-        garments: those of the first look.
     """
-    if prepared.turns or len(garments) > 1:
+    if prepared.turns:
         return second.embedding
     mean: NDArray[np.float32] = normalise((first.embedding + second.embedding)[None])[0]
     return mean
@@ -172,8 +169,7 @@ def embed_views(
     if again:
         looks = see(encoder, np.stack([part.pixels for part in again.values()]))
         for (index, part), look in zip(again.items(), looks, strict=True):
-            garments = garments_in(prepared[index], first[index].sight, frame)
-            embeddings[index] = second_embedding(first[index], look, part, garments)
+            embeddings[index] = second_embedding(first[index], look, part)
     return embeddings
 
 

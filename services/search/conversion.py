@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from fashion.v1 import search_pb2, types_pb2
 from services.contract.attributes import ATTRIBUTES, OWN_PREFIX, STORED, Kind, is_attribute_name
 from services.contract.errors import FashionError, InvalidInput
-from services.contract.values import Embedding, Gender, Photograph
+from services.contract.values import Embedding, Gender, Photograph, Subject
 from services.search.candidates.doubt import SHARES, Doubt
 from services.search.catalogue.products import Price, Product, validate_product, validate_product_id, validate_values
 from services.search.catalogue.store import UpsertOutcome
@@ -138,7 +138,7 @@ def similar_request_from_proto(message: search_pb2.FindSimilarRequest) -> Simila
         case "product_id":
             query = message.product_id
         case "image":
-            query = conversion.photograph_from_proto(message.image)
+            query = conversion.photograph_from_proto(message.image, Subject.AUTO)
         case "embedding":
             query = conversion.embedding_from_proto(message.embedding)
     return SimilarRequest(

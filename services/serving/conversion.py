@@ -36,7 +36,6 @@ _GENDERS_TO_PROTO: Final = MappingProxyType({gender: value for value, gender in 
 
 _SUBJECTS: Final = MappingProxyType(
     {
-        types_pb2.SUBJECT_UNSPECIFIED: Subject.WHOLE,
         types_pb2.SUBJECT_WHOLE: Subject.WHOLE,
         types_pb2.SUBJECT_AUTO: Subject.AUTO,
     }
@@ -95,20 +94,25 @@ def _attribute_value_to_proto(value: AttributeValue) -> types_pb2.AttributeValue
             return types_pb2.AttributeValue(labels=types_pb2.Labels(values=value))
 
 
-def photograph_from_proto(message: types_pb2.Image) -> Photograph:
+def photograph_from_proto(message: types_pb2.Image, default: Subject = Subject.WHOLE) -> Photograph:
     """Unpacks an image, unchecked but for its subject.
+
+    Args:
+        message: the image.
+        default: its subject where the caller names none.
 
     Raises:
         InvalidInput: SUBJECT_INVALID; the subject is unknown.
     """
-    if message.subject not in _SUBJECTS:
+    subject = default if message.subject == types_pb2.SUBJECT_UNSPECIFIED else _SUBJECTS.get(message.subject)
+    if subject is None:
         raise InvalidInput(
             f"The subject {message.subject} is unknown; send SUBJECT_WHOLE or SUBJECT_AUTO.",
             reason="SUBJECT_INVALID",
             metadata={"field": "subject"},
         )
     region = box_from_proto(message.region) if message.HasField("region") else None
-    return Photograph(message.content, region, _SUBJECTS[message.subject])
+    return Photograph(message.content, region, subject)
 
 
 def photograph_to_proto(value: Photograph) -> types_pb2.Image:

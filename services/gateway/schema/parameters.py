@@ -235,10 +235,10 @@ class PhotographParameters(SimilarParameters):
 
     region: Region | SkipJsonSchema[None] = _REGION
     subject: Subject = Field(
-        default=Subject.WHOLE,
+        default=Subject.AUTO,
         description=(
-            "What counts where no region is given: the whole photograph, or (auto) the largest garment that the model "
-            "finds."
+            "What counts where no region is given: the largest garment that the model finds (auto), or the whole "
+            "photograph."
         ),
     )
 

@@ -35,6 +35,12 @@ export function regionText(box) {
   return [box.left, box.top, box.right, box.bottom].map((share) => share.toFixed(4)).join(",");
 }
 
+/** Returns the box of a region in the gateway's notation. */
+export function boxOf(region) {
+  const [left, top, right, bottom] = region.split(",").map(Number);
+  return { left, top, right, bottom };
+}
+
 /**
  * Lays the box over a canvas.
  *

@@ -11,7 +11,11 @@ const SENT_AS_IT_IS = new Set(["image/jpeg", "image/png", "image/webp"]);
 const SENT_AT_MOST = 8 * 1024 * 1024;
 const JPEG_QUALITY = 0.92;
 
-/** @type {{file: Blob, canvas: HTMLCanvasElement, box: object, chosenType: string} | null} */
+/**
+ * Its garments are those that the gateway has found; none unless there are several, null while nobody has looked.
+ *
+ * @type {{file: Blob, canvas: HTMLCanvasElement, box: object, chosenType: string, garments: object[] | null} | null}
+ */
 let kept = null;
 
 /** Returns the last photograph; null if there is none. */
@@ -51,7 +55,7 @@ export async function takePhotograph(file) {
   canvas.setAttribute("aria-label", "Your photograph");
   const asItIs = scale >= 1 && SENT_AS_IT_IS.has(file.type) && file.size <= SENT_AT_MOST;
   const sent = asItIs ? file : await new Promise((done) => canvas.toBlob(done, "image/jpeg", JPEG_QUALITY));
-  kept = { file: sent, canvas, box: { ...WHOLE }, chosenType: "" };
+  kept = { file: sent, canvas, box: { ...WHOLE }, chosenType: "", garments: null };
   return kept;
 }
 

@@ -1,5 +1,6 @@
 """The garment heads: what Keras trains is what serving computes, in a bundle that old and new readers open."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from offline.bundle import write_garment_heads
-from offline.detect.examples import Material, ink_box, standing_out
-from services.bundle.reader import Bundle
+from offline.detect.examples import Material, ink_box
+from offline.detect.outlines import box_of, outline
+from services.bundle.reader import DESCRIPTION_FILE, Bundle, load_bundle
 from services.contract.errors import InvalidInput
 from services.embedder.garment_heads import GarmentHeads, boxes_of
 from services.embedder.runtimes.openvino import OpenvinoEncoder
@@ -118,10 +120,28 @@ def test_the_maps_are_those_of_the_reference(trained: tuple[Bundle, np.ndarray, 
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3 * float(other.max()))
 
 
-def test_another_model_version_and_heads_that_fit_nothing(
+def test_a_shop_that_gets_heads_embeds_nothing_again_and_a_changed_threshold_is_noticed(
     plain: Bundle, trained: tuple[Bundle, np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:
-    assert trained[0].model_version != plain.model_version
+    assert trained[0].model_version == plain.model_version
+    folder = tmp_path / "changed"
+    shutil.copytree(trained[0].path, folder)
+    file = folder / DESCRIPTION_FILE
+    content = file.read_text()
+    for former, changed in (
+        ('"garment_threshold": 0.3', '"garment_threshold": 0.2'),
+        ('"garments":', '"garment":'),
+        ('"garments.safetensors":', '"garment.safetensors":'),
+    ):
+        assert former in content
+        file.write_text(content.replace(former, changed))
+        with pytest.raises(InvalidInput, match=r"bundle\.json cannot be used"):
+            load_bundle(folder)
+    file.write_text(content)
+    assert load_bundle(folder).model_version == plain.model_version
+
+
+def test_heads_that_fit_nothing_are_refused(plain: Bundle, tmp_path: Path) -> None:
     random_bundle(tmp_path, plain.encoder_weights())
     with pytest.raises(InvalidInput, match=r"garments\.safetensors cannot be used") as refused:
         GarmentHeads.of(
@@ -148,17 +168,36 @@ def test_a_studio_shots_box_is_its_ink() -> None:
     assert ink_box(Image.new("RGB", (60, 80), "white")) == (0.0, 0.0, 1.0, 1.0)
 
 
-def test_what_stands_out_of_a_photograph_is_boxed_and_a_plain_floor_is_not() -> None:
-    floor = np.random.default_rng(0).normal(120, 6, (200, 150, 3)).clip(0, 255).astype(np.uint8)
-    assert standing_out(Image.fromarray(floor)) is None
-    floor[50:150, 30:120] = (20, 40, 200)
-    assert standing_out(Image.fromarray(floor)) == pytest.approx((0.2, 0.25, 0.8, 0.75), abs=0.04)
+def floor() -> np.ndarray:
+    return np.random.default_rng(0).normal(120, 6, (200, 150, 3)).clip(0, 255).astype(np.uint8)
+
+
+def test_a_garment_on_a_floor_is_outlined_and_a_plain_floor_is_not() -> None:
+    picture = floor()
+    assert outline(Image.fromarray(picture)) is None
+    # A shirt of two colours, with sleeves. Outlines are wider than garments by up to three of their 48 pixels.
+    picture[50:150, 50:100] = (20, 40, 200)
+    picture[50:80, 30:120] = (220, 230, 240)
+    shape = outline(Image.fromarray(picture))
+    assert shape is not None
+    assert box_of(shape) == pytest.approx((0.2, 0.25, 0.8, 0.75), abs=0.065)
+    assert not shape[32:, :11].any() and not shape[32:, -11:].any()
+
+
+def test_a_pair_of_shoes_is_outlined_together_and_what_lies_about_is_not() -> None:
+    picture = floor()
+    picture[60:150, 20:65] = picture[60:150, 85:130] = (60, 30, 10)
+    picture[170:180, 70:78] = (60, 30, 10)
+    shape = outline(Image.fromarray(picture))
+    assert shape is not None
+    assert box_of(shape) == pytest.approx((20 / 150, 0.3, 130 / 150, 0.75), abs=0.065)
 
 
 def test_pasted_garments_lie_in_their_boxes() -> None:
     photographs = [Image.new("RGB", (256, 192), (90, 90, 90))]
-    material = Material(Frame(80, 60), [studio_shot((255, 0, 0))], [1], photographs, [0])
-    random = np.random.default_rng(2)
+    material = Material(Frame(80, 60), [studio_shot((255, 0, 0))], [1], photographs, [0], [None])
+    # Of this seed's plain backgrounds none is red.
+    random = np.random.default_rng(5)
     for _ in range(40):
         example = material.pasted(random)
         assert example.boxes is not None and len(example.boxes) == len(example.labels) >= 1

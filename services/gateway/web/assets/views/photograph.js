@@ -1,7 +1,7 @@
 /** Search by photograph: drop, paste, choose or take one, point at the garment, correct its type. */
 
 import { findSimilarToPhotograph, listFacets } from "../api.js";
-import { WHOLE, cropBox, isWhole, regionText } from "../crop-box.js";
+import { WHOLE, boxOf, cropBox, isWhole, regionText } from "../crop-box.js";
 import { POINTS_WITH_MOUSE, h, icon } from "../dom.js";
 import { UNSURE } from "../insight.js";
 import { choice, labelText, setTitle } from "../parts.js";
@@ -71,6 +71,7 @@ function found(photograph, taken, startOver, signal) {
       findSimilarToPhotograph(photograph.file, { query: [...more, ...where(everywhere)], token, signal: wanted }),
     answered: (answer) => {
       latest = answer;
+      drawDots(answer.view);
       void drawTypes();
     },
     steered: () => {},
@@ -79,11 +80,43 @@ function found(photograph, taken, startOver, signal) {
   const crop = cropBox(photograph.canvas, photograph.box, (box) => {
     photograph.box = { ...box };
     whole.hidden = isWhole(box);
+    drawDots(null);
     // Another part of the picture may show another type.
     photograph.chosenType = photograph.chosenType === EVERYTHING ? EVERYTHING : "";
     void list.refresh();
   });
+  const dots = h("div.garment-dots", { role: "group", aria: { label: "Garments in the photograph" }, hidden: true });
+  const hint = h("span");
+  crop.element.append(dots);
   const whole = h("button.link", { type: "button", hidden: isWhole(photograph.box), on: { click: () => crop.set(WHOLE) } }, "Whole photograph");
+
+  /** Draws a dot on each garment where there are several; `view` is what an answer says of the photograph, or null. */
+  function drawDots(view) {
+    // An answer about a part knows the garments of that part alone.
+    if (view && isWhole(photograph.box)) {
+      const fresh = view.garments.length > 1 && photograph.garments === null;
+      photograph.garments = view.garments.length > 1 ? view.garments : [];
+      if (fresh) open(true);
+    }
+    const garments = photograph.garments ?? [];
+    const searched = isWhole(photograph.box) ? view?.region : regionText(photograph.box);
+    const focused = [...dots.children].indexOf(document.activeElement);
+    dots.hidden = garments.length === 0;
+    dots.replaceChildren(
+      ...garments.map(({ region, sub_category: type }, index) => {
+        const box = boxOf(region);
+        return h("button.garment-dot", {
+          type: "button",
+          title: labelText(type),
+          aria: { label: `Search for garment ${index + 1} of ${garments.length}: ${labelText(type)}`, pressed: region === searched },
+          style: { "--x": `${50 * (box.left + box.right)}%`, "--y": `${50 * (box.top + box.bottom)}%` },
+          on: { click: () => crop.set(region === regionText(photograph.box) ? WHOLE : box) },
+        });
+      }),
+    );
+    dots.children[focused]?.focus({ preventScroll: true });
+    hint.textContent = garments.length ? "Choose a dot to search one garment, or drag the corners. " : "Drag the corners to point at one garment. ";
+  }
 
   function where(everywhere) {
     const region = isWhole(photograph.box) ? [] : [["region", regionText(photograph.box)]];
@@ -139,15 +172,20 @@ function found(photograph, taken, startOver, signal) {
   const query = h("section.photo-query", { aria: { label: "Your photograph" } });
   const adjust = h(
     "button.button.plain.adjust",
-    { type: "button", aria: { expanded: false }, on: { click: () => adjust.setAttribute("aria-expanded", String(query.classList.toggle("open"))) } },
+    { type: "button", aria: { expanded: false }, on: { click: () => open(!query.classList.contains("open")) } },
     icon("crop"),
     "Adjust",
   );
+  function open(wanted) {
+    query.classList.toggle("open", wanted);
+    adjust.setAttribute("aria-expanded", String(wanted));
+  }
+
   query.append(
     h("h1.unseen", { tabIndex: -1 }, "Search by photograph"),
     copyOf(photograph.canvas),
     h("div.crop-stage", {}, crop.element),
-    h("p.faint.crop-hint", {}, "Drag the corners to point at one garment. ", whole),
+    h("p.faint.crop-hint", {}, hint, whole),
     h(
       "div.photo-buttons",
       {},
@@ -157,6 +195,8 @@ function found(photograph, taken, startOver, signal) {
       h("button.quiet", { type: "button", on: { click: startOver } }, "Remove"),
     ),
   );
+  drawDots(null);
+  if (photograph.garments?.length) open(true);
   void list.refresh();
   return h(
     "div.photo-page",
