@@ -1,6 +1,7 @@
-"""`fashion catalogue`: counts, lists, shows, maps and deletes the products of the catalogue."""
+"""`fashion catalogue`: counts, lists, shows, maps, changes and deletes the products of the catalogue."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from services.clients.search import SearchClient
 
 app = typer.Typer(
-    help="Look into the catalogue, draw a map of it, or delete products.",
+    help="Look into the catalogue, draw a map of it, change or delete products.",
     epilog="Example: fashion catalogue stats",
     rich_markup_mode="rich",
     no_args_is_help=True,
@@ -29,6 +30,7 @@ app = typer.Typer(
 # The server takes at most this many ids per call.
 _DELETE_AT_ONCE = 500
 _MAX_TYPES_SHOWN = 20
+_MAX_FAILURES_SHOWN = 20
 
 
 class ListOrder(Enum):
@@ -207,6 +209,42 @@ def attribute_facts(attributes: "Mapping[str, types_pb2.AttributeValue]") -> lis
             case _:
                 facts.append((name, ", ".join(value.labels.values)))
     return facts
+
+
+@app.command(
+    epilog=(
+        "Examples:\n\nfashion catalogue update prices.csv\n\nfashion catalogue update changes.jsonl --json\n\n"
+        "prices.csv: a first line such as id,price,in_stock, then 10014,19.99 EUR,yes. An empty cell changes nothing. "
+        'changes.jsonl: a line such as {"id": "10014", "price": {"amount": "19.99", "currency": "EUR"}, '
+        '"season": null}; null forgets.\n\n'
+        '--json prints {"updated", "unchanged", "failed", "index_version"}: a failure has line, product_id, reason, '
+        "message.\n\nExit code 3: a product was not there, 2: a row was wrong; the other rows are taken."
+    )
+)
+def update(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, or JSON Lines (.jsonl).", dir_okay=False)],
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Change prices, stock and other fields of products, without their photographs."""
+    from cli import output
+    from cli.updates import read_changes, send_changes
+
+    rows = read_changes(source)
+    outcome = with_client(server, lambda client: send_changes(client, rows))
+    failures = outcome.failures
+    if as_json:
+        document = {"updated": outcome.updated, "unchanged": outcome.unchanged, "failed": [asdict(f) for f in failures]}
+        output.print_json({**document, "index_version": outcome.index_version})
+    else:
+        counts = f"updated {outcome.updated:,} · unchanged {outcome.unchanged:,} · failed {len(failures):,}"
+        output.console().print(counts, highlight=False)
+        for each in failures[:_MAX_FAILURES_SHOWN]:
+            text = f"line {each.line}: {each.product_id}: {each.reason}: {each.message}"
+            output.errors().print(text, markup=False, soft_wrap=True)
+    if failures:
+        category = NotFound if all(each.reason == "PRODUCT_NOT_FOUND" for each in failures) else InvalidInput
+        raise category(f"{len(failures):,} of {len(rows):,} rows were not taken.", reason=failures[0].reason)
 
 
 @app.command(

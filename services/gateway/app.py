@@ -61,7 +61,7 @@ def gateway_app(
         redirect_slashes=False,
     )
     app.include_router(similar_router(backend, access, settings))
-    app.include_router(products_router(backend, thumbnails, settings))
+    app.include_router(products_router(backend, thumbnails, access, settings))
     app.include_router(users_router(backend, access))
     if settings.storefront:
         app.include_router(sessions_router(access))
@@ -144,7 +144,7 @@ def _allowed_methods(app: FastAPI, request: Request) -> str:
     """Lists the methods of a path; with GET there is HEAD."""
     methods = {
         method
-        for method in ("GET", "POST", "PUT", "DELETE")
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
         if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in app.routes)
     }
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))

@@ -3,16 +3,17 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import parse_qsl, quote
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from fashion.v1 import search_pb2, types_pb2
 from services.contract.attributes import BY_NAME, FACETED, FILTERED, OWN_PREFIX, Attribute, Kind, attribute_label
 from services.contract.errors import InvalidInput
-from services.contract.own_attributes import plain_attributes
-from services.contract.values import Subject
+from services.contract.own_attributes import AttributeValue, Flag, plain_attributes
+from services.contract.values import Gender, Subject
 from services.gateway.schema import answers
 from services.gateway.schema.parameters import (
     BOOST_PATTERN,
@@ -26,6 +27,7 @@ from services.gateway.schema.parameters import (
     list_fields,
 )
 from services.gateway.schema.problems import validated
+from services.gateway.schema.product_changes import PriceChange
 from services.gateway.swatches import swatch_of
 from services.serving import conversion
 from services.serving.filter_texts import (
@@ -71,6 +73,9 @@ _FACETED: Final[Mapping[int, Attribute]] = {
     search_pb2.Attribute.Value(f"ATTRIBUTE_{each.name.upper()}"): each for each in FACETED
 }
 _PRICE: Final = BY_NAME["price"]
+_OUTCOMES: Final[Mapping[int, Literal["updated", "unchanged"]]] = MappingProxyType(
+    {search_pb2.UPSERT_OUTCOME_UPDATED: "updated", search_pb2.UPSERT_OUTCOME_UNCHANGED: "unchanged"}
+)
 # The fields of a message without any value, as JSON shows them.
 _UNKNOWN: Final = {field.name: None if field.has_presence else "" for field in types_pb2.Product.DESCRIPTOR.fields}
 _STEPS: Final[MappingProxyType[int, answers.StepName]] = MappingProxyType(
@@ -223,6 +228,61 @@ def _box(region: str | None) -> types_pb2.Box | None:
             metadata={"field": "region"},
         )
     return types_pb2.Box(left=left, top=top, right=right, bottom=bottom)
+
+
+def product_update_to_proto(product_id: str, change: Any) -> search_pb2.ProductUpdate:
+    """Packs a `ProductChange`: the fields that it names, those that it forgets in the mask alone."""
+    product = types_pb2.Product(id=product_id)
+    paths: list[str] = []
+    for name in sorted(change.model_fields_set - {"id"}):
+        value = getattr(change, name)
+        if name == "attributes" and value is not None:
+            paths += [f"{OWN_PREFIX}{own}" for own in value]
+            values = {own: _own_value(each) for own, each in value.items() if each is not None}
+            for own, message in conversion.own_attributes_to_proto(values).items():
+                product.attributes[own].CopyFrom(message)
+            continue
+        paths.append(name)
+        match value:
+            case None:
+                pass
+            case Gender():
+                product.gender = conversion.gender_to_proto(value)
+            case PriceChange():
+                units = int(value.amount)
+                nanos = int((value.amount - units) * 10**9)
+                product.price.CopyFrom(types_pb2.Price(currency_code=value.currency, units=units, nanos=nanos))
+            case _:
+                setattr(product, name, value)
+    return search_pb2.ProductUpdate(product=product, update_mask=FieldMask(paths=paths))
+
+
+def _own_value(value: bool | float | str | list[str]) -> AttributeValue:
+    match value:
+        case bool():
+            return Flag(value)
+        case str():
+            return (value,)
+        case list():
+            return tuple(value)
+        case _:
+            return float(value)
+
+
+def update_results_from_proto(message: search_pb2.UpdateProductsResponse) -> answers.UpdateResults:
+    """Unpacks the results of changes."""
+    return answers.UpdateResults(
+        results=[
+            answers.UpdateResult(
+                id=each.product_id,
+                outcome=_OUTCOMES.get(each.outcome),
+                reason=each.status.reason,
+                message=each.status.message,
+            )
+            for each in message.results
+        ],
+        index_version=message.index_version,
+    )
 
 
 def image_path(product_id: str) -> str:

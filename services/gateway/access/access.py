@@ -88,6 +88,19 @@ class Access:
         if self._tokens.user_of(token.strip()) != user_id:
             raise Forbidden("The token belongs to another user.", reason="TOKEN_OF_ANOTHER_USER")
 
+    def require_local(self, request: Request) -> None:
+        """Checks that a caller may change products: only from this machine, and through no proxy.
+
+        Raises:
+            Forbidden: WRITES_ARE_LOCAL.
+        """
+        if not _is_local(request):
+            raise Forbidden(
+                "Over HTTP, products are changed only from the gateway's own machine, without a proxy; "
+                "from elsewhere call UpdateProducts over gRPC.",
+                reason="WRITES_ARE_LOCAL",
+            )
+
     def session(self, request: Request, user_id: str) -> tuple[str, float]:
         """Signs a token for a demo user of the storefront; returns it and its expiry, in seconds since 1970.
 

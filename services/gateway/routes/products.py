@@ -8,16 +8,32 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.gateway import conversion
+from services.gateway.access.access import Access
 from services.gateway.backend import Backend
 from services.gateway.middleware.request import path_value
 from services.gateway.schema import answers
-from services.gateway.schema.caching import public, tagged
+from services.gateway.schema.caching import PRIVATE, public, tagged
 from services.gateway.schema.openapi import problems
 from services.gateway.schema.parameters import FilterParameters, ListParameters
+from services.gateway.schema.product_changes import (
+    MERGE_PATCH,
+    BatchUpdate,
+    ProductChange,
+    batch_update,
+    change_bodies,
+    product_change,
+)
 from services.gateway.settings import GatewaySettings
 from services.gateway.thumbnails import JPEG, WEBP, Thumbnails
+from services.serving.conversion import row_error_from_proto
 
 _FILTER_REASONS: Final = "REQUEST_INVALID, FILTER_VALUE_UNKNOWN (names the nearest known ones), YEAR_RANGE_INVALID"
+
+_CHANGE_REASONS: Final = (
+    "REQUEST_INVALID, BODY_MALFORMED, PRODUCT_ID_INVALID, UPDATE_MASK_INVALID, SUB_CATEGORY_MISSING, "
+    "ARTICLE_TYPE_MISSING, LABEL_INVALID, YEAR_INVALID, URL_INVALID, PRICE_INVALID, ATTRIBUTE_INVALID, "
+    "TOO_MANY_ATTRIBUTES"
+)
 
 ProductId = Annotated[
     str,
@@ -39,7 +55,7 @@ class Width(IntEnum):
     W960 = 960
 
 
-def products_router(backend: Backend, thumbnails: Thumbnails, settings: GatewaySettings) -> APIRouter:
+def products_router(backend: Backend, thumbnails: Thumbnails, access: Access, settings: GatewaySettings) -> APIRouter:
     """Makes the routes of the catalogue."""
     router = APIRouter(tags=["catalogue"])
     cached = public(settings.public_max_age_s)
@@ -88,6 +104,44 @@ def products_router(backend: Backend, thumbnails: Thumbnails, settings: GatewayS
         answer = await backend.ask(lambda search: search.get_product(path_value(product_id)))
         response.headers["Cache-Control"] = cached
         return conversion.product_from_proto(answer.product)
+
+    @router.patch(
+        "/v1/products/{product_id}",
+        summary="Change a product",
+        response_model=answers.Product,
+        responses=problems(403, 404, 413, 415, reasons=_CHANGE_REASONS),
+        openapi_extra=change_bodies(ProductChange, MERGE_PATCH),
+    )
+    async def update_product(product_id: ProductId, request: Request, response: Response) -> answers.Product:
+        """Changes the fields that the body names, and returns the product; only from the gateway's own machine.
+
+        The body is a JSON merge patch: null forgets a field, and what is absent stays. Nothing is embedded.
+        """
+        access.require_local(request)
+        change = await product_change(request, settings.upload_timeout_s)
+        update = conversion.product_update_to_proto(path_value(product_id), change)
+        answer = await backend.ask(lambda search: search.update_products([update]))
+        if (error := row_error_from_proto(answer.results[0].status)) is not None:
+            raise error
+        changed = await backend.ask(lambda search: search.get_product(update.product.id))
+        response.headers["Cache-Control"] = PRIVATE
+        return conversion.product_from_proto(changed.product)
+
+    @router.post(
+        "/v1/products:batchUpdate",
+        summary="Change several products",
+        response_model=answers.UpdateResults,
+        responses=problems(403, 413, 415, reasons="REQUEST_INVALID, BODY_MALFORMED"),
+        openapi_extra=change_bodies(BatchUpdate),
+    )
+    async def update_products(request: Request, response: Response) -> answers.UpdateResults:
+        """Changes up to 500 products, each with a result of its own; only from the gateway's own machine."""
+        access.require_local(request)
+        batch = await batch_update(request, settings.upload_timeout_s)
+        updates = [conversion.product_update_to_proto(each.id, each) for each in batch.updates]
+        answer = await backend.ask(lambda search: search.update_products(updates))
+        response.headers["Cache-Control"] = PRIVATE
+        return conversion.update_results_from_proto(answer)
 
     @router.get(
         "/v1/products/{product_id}/image",

@@ -178,6 +178,22 @@ class StepTiming(Answer):
     milliseconds: float = Field(description="How long it took, waiting included.")
 
 
+class UpdateResult(Answer):
+    """What became of one row."""
+
+    id: str = Field(description="The product, as sent.")
+    outcome: Literal["updated", "unchanged"] | None = Field(description="What was done; null where it failed.")
+    reason: str = Field(description="Why it failed; empty where it did not.", examples=["PRODUCT_NOT_FOUND"])
+    message: str = Field(description="One sentence for people; empty where it did not fail.")
+
+
+class UpdateResults(Answer):
+    """The results of changes, in their order."""
+
+    results: list[UpdateResult]
+    index_version: int = Field(description="The version of the catalogue after the write.")
+
+
 class Garment(Answer):
     """A garment in a photograph."""
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from services.gateway.schema.answers import Problem
 from services.gateway.schema.parameters import PhotographParameters, SimilarBody
 from services.gateway.schema.problems import KINDS, MEDIA_TYPE
+from services.gateway.schema.product_changes import BatchUpdate, ProductChange
 
 _REF: Final = "#/components/schemas/{model}"
 TOKEN_SCHEME: Final = "userToken"
@@ -100,7 +101,7 @@ def document(app: FastAPI) -> dict[str, Any]:
             operation["responses"].pop("422", None)
             for parameter in operation.get("parameters", ()):
                 _without_null_default(parameter["schema"])
-    for model in (Problem, SimilarBody):
+    for model in (Problem, SimilarBody, ProductChange, BatchUpdate):
         _add(schemas, model)
     made["components"]["securitySchemes"] = {
         TOKEN_SCHEME: {

@@ -54,9 +54,9 @@ async def similar_query(
         RequestTimeout: UPLOAD_TIMEOUT.
     """
     in_query = _grouped(request.query_params.multi_items())
-    if _media_type(request) == "application/json":
-        async with _within(timeout_s):
-            fields = _json_object(await request.body())
+    if media_type(request) == "application/json":
+        async with within(timeout_s):
+            fields = json_object(await request.body(), _MAX_JSON_BYTES)
         asked: SimilarBody = validated(SimilarBody, {**in_query, **fields})
         return asked, asked.product_id
     fields, image = await _photograph(request, timeout_s, max_image_bytes, "or application/json")
@@ -70,7 +70,8 @@ async def garments_query(request: Request, timeout_s: float, max_image_bytes: in
     return validated(GarmentParameters, {**in_query, **fields}), image
 
 
-def _media_type(request: Request) -> str:
+def media_type(request: Request) -> str:
+    """Returns the media type of a body, in lower case, without parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().casefold()
 
 
@@ -78,10 +79,10 @@ async def _photograph(
     request: Request, timeout_s: float, max_image_bytes: int, alternative: str
 ) -> tuple[Mapping[str, Any], bytes]:
     """Reads a form with a photograph, or a photograph alone: the form's other fields, and the photograph's bytes."""
-    async with _within(timeout_s):
-        if _media_type(request) == "multipart/form-data":
+    async with within(timeout_s):
+        if media_type(request) == "multipart/form-data":
             fields, image = await _form(request)
-        elif _media_type(request) in _IMAGE_TYPES:
+        elif media_type(request) in _IMAGE_TYPES:
             fields, image = {}, await request.body()
         else:
             types = f"a photograph (image/jpeg, image/png, image/webp, image/avif) {alternative}".strip()
@@ -101,7 +102,12 @@ async def _photograph(
 
 
 @asynccontextmanager
-async def _within(timeout_s: float) -> AsyncIterator[None]:
+async def within(timeout_s: float) -> AsyncIterator[None]:
+    """Reads a body in time.
+
+    Raises:
+        RequestTimeout: UPLOAD_TIMEOUT.
+    """
     try:
         async with asyncio.timeout(timeout_s):
             yield
@@ -130,24 +136,30 @@ async def _form(request: Request) -> tuple[Mapping[str, Any], bytes]:
                 )
             return _grouped(cast(list[tuple[str, str]], texts)), await images[0].read()
     except MultiPartException as error:
-        raise _malformed(error.message) from error
+        raise malformed(error.message) from error
     except (ValueError, KeyError, AttributeError, UnicodeError) as error:
-        raise _malformed("it is not a form that can be read") from error
+        raise malformed("it is not a form that can be read") from error
 
 
-def _json_object(content: bytes) -> Mapping[str, Any]:
-    if len(content) > _MAX_JSON_BYTES:
+def json_object(content: bytes, max_bytes: int) -> Mapping[str, Any]:
+    """Returns a body that is a JSON object.
+
+    Raises:
+        InvalidInput: BODY_MALFORMED.
+        PayloadTooLarge: BODY_TOO_LARGE.
+    """
+    if len(content) > max_bytes:
         raise PayloadTooLarge(
-            f"A JSON body may have at most {_MAX_JSON_BYTES} bytes.",
+            f"A JSON body may have at most {max_bytes} bytes.",
             reason="BODY_TOO_LARGE",
-            metadata={"max_bytes": str(_MAX_JSON_BYTES)},
+            metadata={"max_bytes": str(max_bytes)},
         )
     try:
         fields = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise _malformed("it is not JSON") from error
+        raise malformed("it is not JSON") from error
     if not isinstance(fields, dict):
-        raise _malformed("it is not a JSON object")
+        raise malformed("it is not a JSON object")
     return fields
 
 
@@ -159,5 +171,6 @@ def _grouped(items: Iterable[tuple[str, str]]) -> dict[str, Any]:
     return {name: found if name in _LISTS or len(found) > 1 else found[0] for name, found in values.items()}
 
 
-def _malformed(why: str) -> InvalidInput:
+def malformed(why: str) -> InvalidInput:
+    """Returns the error for a body that cannot be read: BODY_MALFORMED."""
     return InvalidInput(f"The body of the request cannot be read: {why[:200].rstrip('.')}.", reason="BODY_MALFORMED")

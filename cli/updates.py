@@ -1,0 +1,146 @@
+"""Reads tables of changes to products, and sends them: CSV, or JSON Lines of merge patches."""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cli.files import read_file
+from services.contract.attributes import BY_NAME, STORED, Kind
+from services.contract.errors import FashionError, InvalidInput
+
+if TYPE_CHECKING:
+    from fashion.v1 import search_pb2
+    from services.clients.search import SearchClient
+
+_LINES: Final = (".jsonl", ".ndjson")
+# The server takes at most this many rows per call.
+_AT_ONCE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A row that was not taken: its line in the file, the product as far as it is known, and why."""
+
+    line: int
+    product_id: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the rows of a file; `index_version` is None where none was sent."""
+
+    updated: int
+    unchanged: int
+    failures: tuple[Failure, ...]
+    index_version: int | None
+
+
+def read_changes(path: Path) -> list[tuple[int, "search_pb2.ProductUpdate | Failure"]]:
+    """Reads the rows of a file, each with its line. An empty cell of a table changes nothing; null in JSON forgets.
+
+    Raises:
+        InvalidInput: FILE_UNREADABLE, TABLE_UNREADABLE: it is no table of changes.
+    """
+    try:
+        text = read_file(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{path} is not UTF-8: save it so.", reason="TABLE_UNREADABLE") from error
+    rows = _of_lines(text) if path.suffix.lower() in _LINES else _of_table(path, text)
+    return [(line, _update(line, fields)) for line, fields in rows]
+
+
+async def send_changes(
+    client: "SearchClient", rows: Sequence[tuple[int, "search_pb2.ProductUpdate | Failure"]]
+) -> Outcome:
+    """Sends rows, in their order."""
+    from fashion.v1 import search_pb2
+
+    failures = [row for _, row in rows if isinstance(row, Failure)]
+    sent = [(line, row) for line, row in rows if not isinstance(row, Failure)]
+    updated = unchanged = 0
+    version: int | None = None
+    for start in range(0, len(sent), _AT_ONCE):
+        batch = sent[start : start + _AT_ONCE]
+        response = await client.update_products([update for _, update in batch])
+        version = response.index_version
+        for (line, _), result in zip(batch, response.results, strict=True):
+            if result.status.code:
+                failures.append(Failure(line, result.product_id, result.status.reason, result.status.message))
+            elif result.outcome == search_pb2.UPSERT_OUTCOME_UNCHANGED:
+                unchanged += 1
+            else:
+                updated += 1
+    return Outcome(updated, unchanged, tuple(sorted(failures, key=lambda each: each.line)), version)
+
+
+def _of_lines(text: str) -> Iterator[tuple[int, object]]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except (ValueError, RecursionError):
+                yield number, None
+
+
+def _of_table(path: Path, text: str) -> Iterator[tuple[int, object]]:
+    lines = text.splitlines(keepends=True)
+    first = lines[0] if lines else ""
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        known = {"id", *(each.name for each in STORED)}
+        if "id" not in header or len(header) < 2 or not known.issuperset(header) or len(set(header)) < len(header):
+            raise InvalidInput(
+                f"{path} has no table of changes: its first line must name id and fields once each, among "
+                f"{', '.join(sorted(known))}.",
+                reason="TABLE_UNREADABLE",
+            )
+        for cells in reader:
+            if cells:
+                yield reader.line_num, _fields(dict(zip(header, map(str.strip, cells), strict=False)))
+    except csv.Error as error:
+        raise InvalidInput(f"{path}, line {reader.line_num}: {error}.", reason="TABLE_UNREADABLE") from error
+
+
+def _fields(cells: Mapping[str, str]) -> Mapping[str, Any]:
+    """Returns the cells of a row as a merge patch. One that cannot be read stays text, which is refused by name."""
+    from offline.dataset.cells import flag_of, price_of
+
+    fields: dict[str, Any] = {}
+    for name, cell in cells.items():
+        kind = BY_NAME[name].kind if name in BY_NAME else Kind.IDENTIFIER
+        value: Any = cell
+        if not cell:
+            continue
+        if kind is Kind.PRICE and (price := price_of(cell)) is not None:
+            value = {"amount": f"{price.units}.{price.nanos:09d}", "currency": price.currency_code}
+        elif kind is Kind.FLAG and (flag := flag_of(cell)) is not None:
+            value = flag
+        elif kind is Kind.OWN:
+            try:
+                value = json.loads(cell)
+            except ValueError:
+                value = cell
+        fields[name] = value
+    return fields
+
+
+def _update(line: int, fields: object) -> "search_pb2.ProductUpdate | Failure":
+    from services.gateway.conversion import product_update_to_proto
+    from services.gateway.schema.problems import validated
+    from services.gateway.schema.product_changes import NamedChange
+
+    product_id = str(fields.get("id", "")) if isinstance(fields, dict) else ""
+    if not isinstance(fields, dict):
+        return Failure(line, "", "REQUEST_INVALID", "The line is no JSON object.")
+    try:
+        change = validated(NamedChange, fields)
+    except FashionError as error:
+        return Failure(line, product_id, error.reason, error.message)
+    return product_update_to_proto(change.id, change)

@@ -1,0 +1,69 @@
+"""`fashion catalogue update`: tables and lines of changes, counted, with each row that was not taken."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.main import run
+from fashion.v1 import search_pb2, types_pb2
+from tests.support.running import Caller, calling, stack_in_thread, stack_settings
+from tests.support.small_shop import items, rows
+
+FIRST, SECOND, THIRD = (item.id for item in items()[:3])
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Caller]]:
+    with stack_in_thread(stack_settings(tmp_path_factory.mktemp("shop"))) as stack, calling(stack.target) as caller:
+        caller.upsert(rows())
+        yield stack.target, caller
+
+
+def _product(caller: Caller, product_id: str) -> types_pb2.Product:
+    return caller.search.GetProduct(search_pb2.GetProductRequest(product_id=product_id), timeout=20).product
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_a_table_changes_what_it_has_cells_for(
+    shop: tuple[str, Caller], tmp_path: Path, capsys: pytest.CaptureFixture[str], delimiter: str
+) -> None:
+    target, caller = shop
+    table = tmp_path / "prices.csv"
+    lines = ["id,price,in_stock", f"{FIRST},19.99 EUR,no", f"{SECOND},,yes", "nobody,5.00 EUR,", f"{THIRD},cheap,yes"]
+    table.write_text("\ufeff" + "\n".join(lines).replace(",", delimiter), encoding="utf-8")
+    code = run(["catalogue", "update", str(table), "--server", target, "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert document["updated"] + document["unchanged"] == 2
+    assert [(each["line"], each["product_id"], each["reason"]) for each in document["failed"]] == [
+        (4, "nobody", "PRODUCT_NOT_FOUND"),
+        (5, THIRD, "REQUEST_INVALID"),
+    ]
+    assert code == 2
+    first, second = (_product(caller, each) for each in (FIRST, SECOND))
+    assert (first.price.units, first.price.nanos, first.in_stock) == (19, 990_000_000, False)
+    assert (second.HasField("price"), second.in_stock, second.year) == (False, True, 2016)
+
+
+def test_lines_are_merge_patches(shop: tuple[str, Caller], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target, caller = shop
+    file = tmp_path / "changes.jsonl"
+    changes = [{"id": THIRD, "year": None, "attributes": {"material": ["Cotton"]}}, {"id": "nobody", "in_stock": True}]
+    file.write_text("\n\n".join(map(json.dumps, changes)))
+    assert run(["catalogue", "update", str(file), "--server", target]) == 3
+    captured = capsys.readouterr()
+    assert "updated 1 · unchanged 0 · failed 1" in captured.out
+    assert "line 3: nobody: PRODUCT_NOT_FOUND" in captured.err
+    product = _product(caller, THIRD)
+    assert not product.HasField("year")
+    assert list(product.attributes["material"].labels.values) == ["Cotton"]
+
+
+def test_a_table_of_something_else_is_refused(
+    shop: tuple[str, Caller], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "prices.csv"
+    table.write_text("sku,price\n1,2\n")
+    assert run(["catalogue", "update", str(table), "--server", shop[0]]) == 2
+    assert "must name id" in capsys.readouterr().err
