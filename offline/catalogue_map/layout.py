@@ -1,9 +1,10 @@
 """A map of the catalogue in two dimensions, where similar products lie together: `map.json`, for the browser.
 
 The document is {"products": [{"id", "x", "y", "name", "gender", "article_type", "sub_category", "base_colour",
-"derived_type"}, …], "attributes": ["gender", …], "model_version", "catalogue_size", "sampled"}. `x` and `y` are in
-0..1 and keep the aspect; `name` and `base_colour` are null where they are unknown. `attributes` are those that can
-colour the map. `catalogue_size` counts the products of the catalogue, `sampled` those in the document.
+"derived_type", "photograph_absent"}, …], "attributes": ["gender", …], "model_version", "catalogue_size", "sampled"}.
+`x` and `y` are in 0..1 and keep the aspect; `name` and `base_colour` are null where they are unknown. `attributes` are
+those that can colour the map. `photograph_absent` is true where there is no picture to show. `catalogue_size` counts
+the products of the catalogue, `sampled` those in the document.
 """
 
 import json
@@ -79,6 +80,7 @@ class CatalogueMap:
                     "y": round(float(y), _DECIMALS),
                     "name": product.name,
                     **{attribute: attribute_of(product, attribute) for attribute in ATTRIBUTES},
+                    "photograph_absent": product.photograph_absent,
                 }
                 for product, (x, y) in zip(self.sample.products, self.places, strict=True)
             ],
@@ -127,7 +129,7 @@ def draw_sample(data_dir: Path, limit: int = MAX_PRODUCTS, seed: int = 1) -> Sam
         chosen = stratified(strata, limit, np.random.default_rng(seed))
         rows = _rows(connection, sorted(chosen))
     return Sample(
-        products=tuple(product_of(row) for row in rows),
+        products=tuple(product_of(row, photograph_absent=row["photograph_sha256"] is None) for row in rows),
         embeddings=np.stack([np.frombuffer(row["embedding"], dtype=_FLOAT16) for row in rows]).astype(np.float32),
         model_version=model_version,
         catalogue_size=sum(count for _, count in versions),
@@ -211,7 +213,7 @@ def missing_extra(what: str, library: str) -> FashionError:
 
 
 def _rows(connection: sqlite3.Connection, product_ids: Sequence[str]) -> list[sqlite3.Row]:
-    columns = ", ".join((*PRODUCT_COLUMNS, "embedding"))
+    columns = ", ".join((*PRODUCT_COLUMNS, "photograph_sha256", "embedding"))
     rows: list[sqlite3.Row] = []
     for at in range(0, len(product_ids), _AT_ONCE):
         ids = json.dumps(list(product_ids[at : at + _AT_ONCE]))

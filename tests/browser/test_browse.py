@@ -374,3 +374,20 @@ def test_the_staffs_tools_are_apart_from_the_shoppers(page: Page, stocked: Shop)
     assert shopper.get_by_role("link").all_inner_texts() == ["Browse", "Photograph"]
     staff = page.get_by_role("navigation", name="For the shop's staff")
     assert [each.strip() for each in staff.get_by_role("link").all_inner_texts()] == ["Inspect", "Map", "HTTP API"]
+
+
+def test_variants_stand_apart_on_a_page_of_the_list(open_page: Open, stocked: Shop) -> None:
+    with open_page() as page:
+        page.goto(stocked.url)
+        orders = page.evaluate(
+            """async () => {
+              const { apart } = await import("/assets/parts.js");
+              const product = (id, more = {}) => ({ id, derived_type: "Men Tshirts", base_colour: "Red", ...more });
+              const sizes = [1, 2, 3].map((size) => product(`tee-${size}`, { parent_id: "tee", name: `Tee ${size}` }));
+              const twins = [1, 2].map((number) => product(`twin-${number}`, { name: "Plain" }));
+              const others = ["a", "b", "c"].map((id) => product(id));
+              const ids = (products) => apart(products).map(({ id }) => id).join(" ");
+              return [ids([...sizes, ...twins, ...others]), ids(others), ids(sizes), ids([])];
+            }"""
+        )
+        assert orders == ["tee-1 twin-1 tee-2 twin-2 tee-3 a b c", "a b c", "tee-1 tee-2 tee-3", ""]

@@ -42,6 +42,22 @@ export function twinsLast(found) {
   return [...first, ...twins];
 }
 
+/**
+ * Orders products so that variants, and others of one name and colour, stand apart as far as that is possible.
+ *
+ * @param {object[]} products - the products of one page, in their order, which is kept otherwise.
+ */
+export function apart(products) {
+  const lookOf = ({ parent_id: parent, name, derived_type: type, base_colour: colour, id }) => parent ?? (name ? [type, name, colour].join("\n") : id);
+  const remaining = products.map((product) => ({ product, look: lookOf(product) }));
+  const ordered = [];
+  while (remaining.length) {
+    const place = remaining.findIndex(({ look }) => look !== ordered.at(-1)?.look);
+    ordered.push(...remaining.splice(Math.max(place, 0), 1));
+  }
+  return ordered.map(({ product }) => product);
+}
+
 /** Formats a price; an empty text if there is none. */
 export function priceOf(product) {
   return product.price ? money(product.price.amount, product.price.currency) : "";

@@ -14,6 +14,7 @@ from cli.main import run
 from offline.catalogue_map.layout import (
     ATTRIBUTES,
     MAP_FILE,
+    CatalogueMap,
     draw_sample,
     lay_out,
     stratified,
@@ -22,7 +23,7 @@ from offline.catalogue_map.layout import (
 )
 from offline.catalogue_map.plot import grouped
 from services.contract.errors import FashionError, NotFound
-from services.contract.values import Embedding, Gender
+from services.contract.values import Embedding, Gender, Photograph
 from services.search.catalogue.products import Product
 from services.search.catalogue.store import Catalogue, CatalogueUnusable, NewContent, Upsert
 
@@ -57,6 +58,17 @@ def shop(tmp_path: Path) -> Path:
             ]
         )
     return tmp_path / "data"
+
+
+def test_the_document_says_which_products_have_no_picture(tmp_path: Path) -> None:
+    pictured = upsert("pictured", 0, 1)
+    assert isinstance(pictured.content, NewContent)
+    content = NewContent(pictured.content.embedding, Photograph(b"a photograph"))
+    with Catalogue(tmp_path / "data") as catalogue:
+        catalogue.write([upsert("bare", 0, 0), Upsert(pictured.product, content)])
+    sample = draw_sample(tmp_path / "data")
+    products = CatalogueMap(sample, np.zeros((2, 2), dtype=np.float32)).document()["products"]
+    assert {each["id"]: each["photograph_absent"] for each in products} == {"bare": True, "pictured": False}
 
 
 def test_every_type_has_its_share_and_the_same_seed_chooses_the_same(shop: Path) -> None:

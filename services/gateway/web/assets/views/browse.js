@@ -4,7 +4,7 @@ import { listFacets, listProducts } from "../api.js";
 import { catalogueColours, keepingFocus, paintOf } from "../colours.js";
 import { announce, counted, h, icon, wasAborted } from "../dom.js";
 import { addressOf, chips, facetGroups, filterText, filtersOf, withWords, wordsOf } from "../facets.js";
-import { emptyState, errorState, grid, productCard, setTitle, skeletonGrid } from "../parts.js";
+import { apart, emptyState, errorState, grid, productCard, setTitle, skeletonGrid } from "../parts.js";
 import { go } from "../navigation.js";
 import { session } from "../session.js";
 
@@ -133,8 +133,10 @@ export async function show(outlet, { address, signal }) {
       );
       return;
     }
+    // A list that the shopper sorts stays as it is sorted.
+    const listed = by ? products.products : apart(products.products);
     results.replaceChildren(
-      grid(products.products.map((product, index) => productCard(product, { eager: index < 8 })), "Products"),
+      grid(listed.map((product, index) => productCard(product, { eager: index < 8 })), "Products"),
       pager(filters, by, page, products.total_count),
     );
   }

@@ -25,7 +25,7 @@ export async function show(outlet, { address, signal }) {
     outlet.replaceChildren(error.status === 404 ? howTo() : errorState(error, () => location.reload()));
     return;
   }
-  const products = map.products.map((product) => ({ ...product, image: `/v1/products/${encodeURIComponent(product.id)}/image` }));
+  const products = map.products.map((product) => (product.photograph_absent ? product : { ...product, image: `/v1/products/${encodeURIComponent(product.id)}/image` }));
   const attributes = map.attributes.filter((name) => products.some((product) => product[name] != null));
   const colours = await catalogueColours().catch(() => []);
   const labels = Object.fromEntries((await catalogueFacets().catch(() => [])).map((facet) => [facet.attribute, facet.label]));
