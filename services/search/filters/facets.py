@@ -1,5 +1,6 @@
 """Counts products by the values of their attributes."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from heapq import nsmallest
@@ -247,18 +248,22 @@ def _numbers(numbers: NDArray[np.float64]) -> NumberFacet | None:
     """Counts numbers, float64, shape (n,), without NaN."""
     if not numbers.size:
         return None
-    numbers = np.sort(numbers)
-    lowest, highest = float(numbers[0]), float(numbers[-1])
     places = next((n for n in range(_MAX_PLACES + 1) if np.array_equal(np.round(numbers, n), numbers)), _MAX_PLACES)
     bounds = [float(bound) for bound in round_bounds(numbers, Decimal(1).scaleb(-places))]
-    ends = [0, *np.searchsorted(numbers, bounds).tolist(), numbers.size]
+    below = [numbers < bound for bound in bounds]
     ranges: list[NumberFacetRange] = []
-    for place, (first, after) in enumerate(pairwise(ends)):
+    for place, (first, after) in enumerate(_ends(below, numbers.size)):
         if after > first:
             # The greatest number before the bound: both ends of a range are inclusive.
-            upper = float(numbers[after - 1]) if place < len(bounds) else None
+            upper = float(numbers[below[place]].max()) if place < len(bounds) else None
             ranges.append(NumberFacetRange(bounds[place - 1] if place else None, upper, after - first))
+    lowest, highest = float(numbers.min()), float(numbers.max())
     return NumberFacet(lowest, highest, numbers.size, tuple(ranges) if len(ranges) > 1 else ())
+
+
+def _ends(below: Sequence[NDArray[np.bool_]], size: int) -> Iterable[tuple[int, int]]:
+    """Returns how many values are below each bound and below the next one, from the first bound to the last."""
+    return pairwise([0, *(int(np.count_nonzero(each)) for each in below), size])
 
 
 def _prices(prices: PriceColumn, mask: NDArray[np.bool_], currency: str | None) -> PriceFacet | None:
@@ -272,20 +277,19 @@ def _prices(prices: PriceColumn, mask: NDArray[np.bool_], currency: str | None) 
     count = int(column.units.size)
     if not count:
         return PriceFacet(currency, None, None, 0, (), others)
-    order = np.lexsort((column.nanos, column.units))
-    column = column.at(order)
-    lowest, highest = (Price(currency, int(column.units[at]), int(column.nanos[at])) for at in (0, -1))
+    units = column.units.min(), column.units.max()
+    nanos = column.nanos[column.units == units[0]].min(), column.nanos[column.units == units[1]].max()
+    lowest, highest = (Price(currency, int(units[end]), int(nanos[end])) for end in (0, 1))
     return PriceFacet(currency, lowest, highest, count, _price_ranges(column, currency), others)
 
 
 def _price_ranges(column: PriceColumn, currency: str) -> tuple[PriceFacetRange, ...]:
-    """Parts prices of one currency, in ascending order."""
+    """Parts the prices of one currency."""
     step = _step(column.nanos)
     amounts = column.units.astype(np.float64) + column.nanos / _NANOS
     bounds = [_price(bound, currency) for bound in round_bounds(amounts, step)]
-    ends: list[int] = [0, *(int(np.count_nonzero(column.below(bound))) for bound in bounds), column.units.size]
     ranges: list[PriceFacetRange] = []
-    for place, (first, after) in enumerate(pairwise(ends)):
+    for place, (first, after) in enumerate(_ends([column.below(bound) for bound in bounds], column.units.size)):
         if after > first:
             # One step before the bound, such as 19.99: both ends of a range are inclusive.
             upper = _price(_amount(bounds[place]) - step, currency) if place < len(bounds) else None
