@@ -101,6 +101,22 @@ class TestGoogle:
         check_tee(opened(written(tmp_path / "feed.xml.gz", gzip.compress(RSS.format(item()).encode()))))
 
     @pytest.mark.parametrize(
+        ("changes", "kind", "reason"),
+        [({"gender": None}, "repaired", None), ({"gender": "robots"}, "repaired", "unknown gender 'robots'")],
+    )
+    def test_a_gender_that_nothing_names_stays_unknown(
+        self, tmp_path: Path, changes: dict[str, str | None], kind: str, reason: str | None
+    ) -> None:
+        content = RSS.format(item(**changes, title="Tee"))
+        dataset = opened(written(tmp_path / "feed.xml", content))
+        (row,) = dataset.rows
+        assert (row.gender, row.derived_type) == (None, "Tshirts")
+        found = [each for each in reasons(dataset, kind).values() if "gender" in each]
+        assert [each.startswith(reason or "?") for each in found] == ([] if reason is None else [True])
+        # What the feed does not say is not taken away from products that are known.
+        assert ("gender" in dataset.fields) == (reason is not None)
+
+    @pytest.mark.parametrize(
         ("changes", "gender"),
         [
             ({"gender": "male", "age_group": "kids"}, "Boys"),
