@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _REASONS: Final = ("FILTER_VALUE_UNKNOWN", "DERIVED_TYPE_UNKNOWN", "COLOUR_UNKNOWN")
+# Conditions of a filter that hold no labels of the catalogue.
+_WITHOUT_LABELS: Final = frozenset({"gender", "year", "price", "words"})
 
 
 async def in_any_case(call: Callable[[], Awaitable[T]], labels: Sequence[MutableSequence[str]]) -> T:
@@ -34,8 +36,13 @@ async def in_any_case(call: Callable[[], Awaitable[T]], labels: Sequence[Mutable
 def filter_labels(condition: "search_pb2.Filter") -> Iterator[MutableSequence[str]]:
     """Yields the lists of labels in a filter."""
     for field, part in condition.ListFields():
-        if field.name not in ("gender", "year", "words"):
-            yield from (part.any_of, part.none_of)
+        if field.name == "attributes":
+            named = [part[name] for name in sorted(part)]
+            parts = [each.labels for each in named if each.HasField("labels")]
+        else:
+            parts = [] if field.name in _WITHOUT_LABELS else [part]
+        for each in parts:
+            yield from (each.any_of, each.none_of)
 
 
 def _respell(labels: Sequence[MutableSequence[str]], error: InvalidInput) -> bool:

@@ -14,9 +14,10 @@ from rich.markup import MarkupError
 
 from cli import answers, filters, main, output
 from cli.commands.search import parse_region
-from cli.labels import in_any_case
+from cli.labels import filter_labels, in_any_case
 from cli.main import ENTRIES
 from fashion.v1 import search_pb2, types_pb2
+from services.contract.attributes import FILTERED, Kind
 from services.contract.errors import (
     DeadlineExceeded,
     FashionError,
@@ -322,6 +323,22 @@ def test_options_become_the_filter_that_they_say() -> None:
         "season Summer or Winter, year 2012 to …, brand Harbour, price 10.00..49.99 EUR, "
         "fit true, heel_mm ..40, material Cotton or Wool, material not Linen, organic no"
     )
+
+
+def test_the_labels_of_every_condition_are_found() -> None:
+    own = {"attribute": ["material:Cotton", "heel_mm:..40", "organic:true"], "not_attribute": ["fit:Slim"]}
+    condition = filters.build_filter(
+        gender=[Gender.MEN],
+        colour=["Blue"],
+        year_from=2012,
+        price="..20 EUR",
+        words="tee",
+        **own,
+        **{each.name: [each.name] for each in FILTERED if each.kind is Kind.LABEL},
+    )
+    assert condition is not None
+    labels = [label for labels in filter_labels(condition) for label in labels]
+    assert sorted(labels) == sorted(["Blue", "Cotton", "Slim", *(n.name for n in FILTERED if n.kind is Kind.LABEL)])
 
 
 def test_families_are_asked_for_as_families_and_no_option_is_no_filter() -> None:
