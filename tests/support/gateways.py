@@ -44,13 +44,14 @@ def gateway_settings(**given: object) -> GatewaySettings:
 
 
 @contextmanager
-def shop(data_dir: Path, *, redis_url: str = "", **gateway: object) -> Iterator[Shop]:
+def shop(data_dir: Path, *, redis_url: str = "", runtime: str = "fake", **gateway: object) -> Iterator[Shop]:
     """Runs a stack with a gateway for as long as the context lasts."""
-    settings = dataclasses.replace(stack_settings(data_dir, redis_url=redis_url), gateway=gateway_settings(**gateway))
-    with stack_in_thread(settings) as stack, calling(stack.target) as caller:
-        assert stack.url is not None
-        with httpx.Client(base_url=stack.url, timeout=30) as client:
-            yield Shop(client, caller, stack.url, data_dir)
+    stack = stack_settings(data_dir, redis_url=redis_url, runtime=runtime)
+    settings = dataclasses.replace(stack, gateway=gateway_settings(**gateway))
+    with stack_in_thread(settings) as running, calling(running.target) as caller:
+        assert running.url is not None
+        with httpx.Client(base_url=running.url, timeout=30) as client:
+            yield Shop(client, caller, running.url, data_dir)
 
 
 def bearer(user_id: str, key: str = KEY, lifetime_s: float = 600) -> dict[str, str]:

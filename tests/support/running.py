@@ -29,11 +29,11 @@ T = TypeVar("T")
 MAX_MESSAGE = [("grpc.max_send_message_length", 64 << 20), ("grpc.max_receive_message_length", 64 << 20)]
 
 
-def stack_settings(data_dir: Path, *, redis_url: str = "", **search: object) -> StackSettings:
+def stack_settings(data_dir: Path, *, redis_url: str = "", runtime: str = "fake", **search: object) -> StackSettings:
     """Returns settings that the environment does not change; without `redis_url`, an embedded Redis."""
     return StackSettings(
         server=ServerSettings(host="127.0.0.1", port=0, grace_s=5.0, query_deadline_s=20.0),
-        embedder=EmbedderSettings(runtime="fake"),
+        embedder=EmbedderSettings(runtime=runtime),
         classifier=ClassifierSettings(redis_url=SecretStr("")),
         search=SearchSettings(data_dir=data_dir, redis_url=SecretStr(redis_url), **search),
     )
