@@ -223,7 +223,10 @@ class Columns:
         families = [code for name in eligibility.excluded_families if (code := self.family_code(name)) is not None]
         if families:
             mask = mask & ~self.of_families(families)[self.families()[rows]]
-        if excluded:
+        if excluded and isinstance(rows, slice) and rows == slice(None):
+            mask = mask.copy()
+            mask[excluded] = False
+        elif excluded:
             left = np.ones(len(self), dtype=np.bool_)
             left[excluded] = False
             mask = mask & left[rows]

@@ -338,6 +338,8 @@ def test_every_part_runs_on_a_few_drawn_products(tmp_path: Path) -> None:
         assert run(["bench", part, str(tmp_path / "shop"), *few, *where]) == 0
     figures = {part: json.loads((tmp_path / "performance" / f"{part}.json").read_text()) for part in parts}
     assert figures["ingest"]["rows_a_second"] > 0
+    export = figures["export"]
+    assert export["exported"] == export["compared"] == export["same"] == 40 and export["rows"] == 40 * 20
     assert figures["start"]["resident_mib"] > 50
     assert set(figures["latency"]["three processes"]) == {
         "floor",
