@@ -96,7 +96,7 @@ def _in_groups(products: list[ShopProduct]) -> list[ShopProduct]:
     for each in products:
         others = [one for one in grouped if one.group == grouped[-1].group] if grouped else []
         joins = 0 < len(others) < 3 and each.colour not in {one.colour for one in others}
-        grouped.append(replace(each, group=others[0].group) if joins else each)
+        grouped.append(replace(each, group=others[0].group, name=others[0].name) if joins else each)
     return grouped
 
 
