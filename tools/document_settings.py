@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 from services.classifier.settings import ClassifierSettings
+from services.clients.settings import ClientSettings
 from services.embedder.settings import EmbedderSettings
 from services.gateway.settings import GatewaySettings
 from services.search.settings import SearchSettings
@@ -31,6 +32,7 @@ SECTIONS = (
     ("Classifier", ClassifierSettings),
     ("Search", SearchSettings),
     ("Gateway", GatewaySettings),
+    ("Callers: services and the command line", ClientSettings),
 )
 
 

@@ -12,7 +12,7 @@ import typer
 
 from cli.connection import connected
 from cli.stack_process import CANNOT_SERVE, startup_errors
-from services.contract.errors import FashionError, InvalidInput
+from services.contract.errors import FashionError, Forbidden, InvalidInput, Unauthenticated
 
 if TYPE_CHECKING:
     from cli.stack_process import BackgroundStack, StackHome
@@ -250,8 +250,12 @@ def _reachable(host: str) -> str:
 
 
 async def _example(client: "SearchClient") -> str | None:
-    """Returns the id of a product for examples; None for an empty catalogue."""
-    return next((product.id for product in (await client.list_products(page_size=1)).products), None)
+    """Returns the id of a product for examples; None for an empty catalogue, or without a key."""
+    try:
+        return next((product.id for product in (await client.list_products(page_size=1)).products), None)
+    except (Unauthenticated, Forbidden):
+        # This terminal has no key (CLIENT_API_KEY_FILE); the stack runs all the same.
+        return None
 
 
 def how_to_reach(server: str, storefront: str | None, data_dir: Path, example: str | None, *, foreground: bool) -> None:

@@ -31,6 +31,8 @@ class ClassifierServiceStub:
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up), RESOURCE_EXHAUSTED
     (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL.
     A caller that sets no deadline gets one of 2 s.
+    Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """
 
     def __init__(self, channel):
@@ -57,6 +59,8 @@ class ClassifierServiceServicer:
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up), RESOURCE_EXHAUSTED
     (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL.
     A caller that sets no deadline gets one of 2 s.
+    Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """
 
     def Classify(self, request, context):
@@ -109,6 +113,8 @@ class ClassifierService:
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up), RESOURCE_EXHAUSTED
     (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL.
     A caller that sets no deadline gets one of 2 s.
+    Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """
 
     @staticmethod

@@ -32,6 +32,8 @@ class ClassifierServiceStub:
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up), RESOURCE_EXHAUSTED
     (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL.
     A caller that sets no deadline gets one of 2 s.
+    Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """
 
     @_typing.overload
@@ -61,6 +63,8 @@ class ClassifierServiceAsyncStub(ClassifierServiceStub):
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up), RESOURCE_EXHAUSTED
     (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL.
     A caller that sets no deadline gets one of 2 s.
+    Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -86,6 +90,8 @@ class ClassifierServiceServicer(metaclass=_abc_1.ABCMeta):
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up), RESOURCE_EXHAUSTED
     (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL.
     A caller that sets no deadline gets one of 2 s.
+    Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """
 
     @_abc_1.abstractmethod

@@ -30,6 +30,8 @@ class EmbedderServiceStub:
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up), RESOURCE_EXHAUSTED
     (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL.
     A caller that sets no deadline gets one of 2 s; 60 s for BatchEmbed.
+    Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """
 
     def __init__(self, channel):
@@ -65,6 +67,8 @@ class EmbedderServiceServicer:
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up), RESOURCE_EXHAUSTED
     (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL.
     A caller that sets no deadline gets one of 2 s; 60 s for BatchEmbed.
+    Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """
 
     def Embed(self, request, context):
@@ -148,6 +152,8 @@ class EmbedderService:
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason MODEL_NOT_READY, before warm-up), RESOURCE_EXHAUSTED
     (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL.
     A caller that sets no deadline gets one of 2 s; 60 s for BatchEmbed.
+    Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """
 
     @staticmethod

@@ -31,6 +31,8 @@ class SearchServiceStub:
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
     type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts and
     DeleteProducts.
+    Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """
 
     def __init__(self, channel):
@@ -122,6 +124,8 @@ class SearchServiceServicer:
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
     type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts and
     DeleteProducts.
+    Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """
 
     def FindSimilar(self, request, context):
@@ -414,6 +418,8 @@ class SearchService:
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
     type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts and
     DeleteProducts.
+    Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """
 
     @staticmethod

@@ -32,6 +32,8 @@ class SearchServiceStub:
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
     type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts and
     DeleteProducts.
+    Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """
 
     @_typing.overload
@@ -184,6 +186,8 @@ class SearchServiceAsyncStub(SearchServiceStub):
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
     type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts and
     DeleteProducts.
+    Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -332,6 +336,8 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
     type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts and
     DeleteProducts.
+    Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """
 
     @_abc_1.abstractmethod

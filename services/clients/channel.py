@@ -8,8 +8,9 @@ from typing import Any, Final, TypeVar
 
 import grpc
 
+from services.clients.identity import identified
 from services.concurrency import deadline
-from services.contract.errors import FashionError, Overloaded, Unavailable, Upstream
+from services.contract.errors import FashionError, Forbidden, Overloaded, Unauthenticated, Unavailable, Upstream
 from services.serving.loopback import channel_options
 from services.serving.request_id import REQUEST_ID_KEY, current_request_id
 
@@ -31,7 +32,8 @@ def open_channel(
     Calls go to replicas that report SERVING, so not to one that still loads or already drains. A call whose replica is
     gone is retried with another. A replica that fails four of five calls gets none for some seconds. Names are resolved
     again when a connection is lost. The servers' max_connection_age makes that happen now and then, so that new
-    replicas are found. On loopback, proxies are not used.
+    replicas are found. On loopback, proxies are not used. Each call sends the key of the settings (`ClientSettings`),
+    where there is one, over TLS where they name an authority.
 
     Args:
         target: "host:port", or a gRPC target such as "dns:///host:port" or "ipv4:10.0.0.1:50051,10.0.0.2:50051".
@@ -90,7 +92,14 @@ def open_channel(
         ("grpc.max_reconnect_backoff_ms", 5_000),
         ("grpc.dns_min_time_between_resolutions_ms", 2_000),
     ]
-    return grpc.aio.insecure_channel(target if target.startswith(_SCHEMES) else f"dns:///{target}", options=options)
+    address = target if target.startswith(_SCHEMES) else f"dns:///{target}"
+
+    def opened(credentials: grpc.ChannelCredentials | None, own: list[tuple[str, Any]]) -> grpc.aio.Channel:
+        if credentials is None:
+            return grpc.aio.insecure_channel(address, options=[*options, *own])
+        return grpc.aio.secure_channel(address, credentials, options=[*options, *own])
+
+    return identified(opened)
 
 
 async def send(method: Callable[..., Awaitable[_Response]], request: object, *, timeout_s: float) -> _Response:
@@ -220,6 +229,9 @@ class Remote:
             return self._unavailable(f"The {self.name} has not answered in time.")
         if known is None:
             return self._unavailable(f"The {self.name} failed with {code.name}.")
+        if isinstance(known, (Unauthenticated, Forbidden)):
+            # A fault of this service's own key, of which its caller knows nothing.
+            return self._unavailable(f"The {self.name} refuses this service ({known.reason}): look at its key.")
         if isinstance(known, Upstream):
             return self._unavailable(f"The {self.name} is unavailable: {known.message}")
         return known

@@ -2,11 +2,14 @@
 
     FashionError
     ├── InvalidInput        the caller sent something wrong                    INVALID_ARGUMENT
+    ├── Unauthenticated     the caller has no valid key, token or certificate  UNAUTHENTICATED
+    ├── Forbidden           the caller's key or token does not allow the call  PERMISSION_DENIED
     ├── NotFound            what was named does not exist                      NOT_FOUND
     ├── AlreadyExists       what the caller wanted to create exists            ALREADY_EXISTS
     ├── ModelMismatch       an embedding of another model version              FAILED_PRECONDITION
     ├── Unsupported         the served model cannot do what was asked for      UNIMPLEMENTED
     ├── Overloaded          a queue is full or writes collide; try again later RESOURCE_EXHAUSTED
+    │   └── QuotaExceeded   the caller's key has used up its share             RESOURCE_EXHAUSTED
     ├── DeadlineExceeded    the caller's deadline passed before the work did   DEADLINE_EXCEEDED
     ├── DataLoss            what was stored is damaged or gone                 DATA_LOSS
     └── Unavailable
@@ -39,6 +42,14 @@ class InvalidInput(FashionError):
     """The caller sent something wrong; sending it again will not help."""
 
 
+class Unauthenticated(FashionError):
+    """The caller has no valid key, token or certificate."""
+
+
+class Forbidden(FashionError):
+    """The caller's key, token or certificate does not allow this call."""
+
+
 class NotFound(FashionError):
     """What the caller named does not exist."""
 
@@ -57,6 +68,20 @@ class Unsupported(FashionError):
 
 class Overloaded(FashionError):
     """A bounded queue is full, or other writes are in the way; the same call may succeed a little later."""
+
+
+class QuotaExceeded(Overloaded):
+    """The caller's key has used up its share.
+
+    Attributes:
+        retry_after_s: when the same call is allowed, in seconds.
+    """
+
+    def __init__(
+        self, message: str, *, reason: str, metadata: Mapping[str, str] | None = None, retry_after_s: float = 1.0
+    ) -> None:
+        super().__init__(message, reason=reason, metadata=metadata)
+        self.retry_after_s = retry_after_s
 
 
 class DeadlineExceeded(FashionError):

@@ -33,7 +33,7 @@ async def main() -> None:
     target, size = settings.search_target, server_settings.max_message_bytes
     async with (
         SearchClient(open_channel(target, health_service=SERVICE_NAME, max_message_bytes=size), target) as search,
-        running_gateway(settings, default_host=server_settings.host, grace_s=server_settings.grace_s) as gateway,
+        running_gateway(settings, server_settings) as gateway,
         running_admin(server_settings, gateway.is_ready),
     ):
         gateway.ready(search)

@@ -20,6 +20,7 @@ from services.contract.errors import FashionError, InvalidInput, NotFound
 from services.gateway.access.access import Access
 from services.gateway.backend import Backend
 from services.gateway.middleware.cors import Cors
+from services.gateway.middleware.guard import Guarded
 from services.gateway.middleware.request import FORM_OVERHEAD_BYTES, Edge, EdgeLimits
 from services.gateway.routes.pages import pages_router, reference_router
 from services.gateway.routes.products import products_router
@@ -29,6 +30,7 @@ from services.gateway.schema import answers, openapi
 from services.gateway.schema.problems import MethodNotAllowed, invalid_request, problem_response
 from services.gateway.settings import GatewaySettings
 from services.gateway.thumbnails import Thumbnails
+from services.serving.guard import Guard
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -40,7 +42,12 @@ _COMPRESSED_FROM_BYTES: Final = 1024
 
 
 def gateway_app(
-    settings: GatewaySettings, backend: Backend, access: Access, thumbnails: Thumbnails, map_file: Path | None
+    settings: GatewaySettings,
+    backend: Backend,
+    access: Access,
+    guard: Guard,
+    thumbnails: Thumbnails,
+    map_file: Path | None,
 ) -> ASGIApp:
     """Makes the ASGI application.
 
@@ -48,6 +55,7 @@ def gateway_app(
         settings: settings of the gateway.
         backend: search, ready or not.
         access: decides who may act for users.
+        guard: knows who may call what.
         thumbnails: photographs of products; its owner closes it.
         map_file: file of the map of the catalogue, or None.
     """
@@ -72,7 +80,7 @@ def gateway_app(
     _answer_errors(app)
     compressed = GZipMiddleware(app, minimum_size=_COMPRESSED_FROM_BYTES, compresslevel=5)
     edge = Edge(
-        compressed,
+        Guarded(compressed, app.routes, guard, public_read=settings.public_read),
         EdgeLimits(
             max_body_bytes=settings.max_image_bytes + FORM_OVERHEAD_BYTES,
             max_concurrent=settings.max_concurrent_requests,

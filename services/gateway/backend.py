@@ -3,10 +3,14 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import structlog
+
 from services.clients.search_calls import SearchCalls
 from services.concurrency import deadline
-from services.contract.errors import NotReady
+from services.contract.errors import Forbidden, NotReady, Unauthenticated, Upstream
 from services.gateway.schema.answers import Health
+
+_log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -33,13 +37,21 @@ class Backend:
 
         Raises:
             NotReady: INDEX_NOT_READY; search is still starting.
+            Upstream: SEARCH_UNAVAILABLE; search refuses this gateway.
             DeadlineExceeded: search has not answered in time.
         """
         if self._search is None:
             raise NotReady("The service is still starting; try again in a few seconds.", reason="INDEX_NOT_READY")
         with deadline.at_most(self._deadline_s):
             async with deadline.enforced():
-                return await call(self._search)
+                try:
+                    return await call(self._search)
+                except (Unauthenticated, Forbidden) as error:
+                    # What search refuses is this gateway's key, not that of the caller.
+                    _log.error("search refuses this gateway", reason=error.reason, why=error.message)
+                    raise Upstream(
+                        "The gateway is not allowed to ask search; its log says why.", reason="SEARCH_UNAVAILABLE"
+                    ) from error
 
     async def health(self) -> Health:
         """Tells whether requests can be answered."""

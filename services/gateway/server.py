@@ -18,8 +18,10 @@ from services.gateway.backend import Backend
 from services.gateway.connection import BoundedProtocol, ConnectionLimits
 from services.gateway.settings import GatewaySettings
 from services.gateway.thumbnails import Thumbnails
+from services.serving.guard import Guard
 from services.serving.http import HttpServer, serving_http
 from services.serving.run import listening_socket
+from services.serving.settings import ServerSettings
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -54,14 +56,14 @@ class Gateway:
 
 @asynccontextmanager
 async def running_gateway(
-    settings: GatewaySettings, *, default_host: str, grace_s: float, map_file: Path | None = None
+    settings: GatewaySettings, server_settings: ServerSettings, *, map_file: Path | None = None
 ) -> AsyncIterator[Gateway]:
     """Runs the gateway for as long as the context lasts; drains when it is left.
 
     Args:
         settings: settings of the gateway.
-        default_host: address to listen on for settings that name none.
-        grace_s: maximum time for requests in flight after it stops, in seconds.
+        server_settings: the address where `settings` name none, the keys of callers, and the time for requests in
+            flight after it stops.
         map_file: file of the map of the catalogue for settings that name none.
 
     Yields:
@@ -70,7 +72,7 @@ async def running_gateway(
     Raises:
         ServeError: the port cannot be had.
     """
-    host = settings.host or default_host
+    host = settings.host or server_settings.host
     async with AsyncExitStack() as resources:
         listening = resources.enter_context(listening_socket(host, settings.port, "GATEWAY"))
         backend = Backend(settings.deadline_s)
@@ -81,7 +83,11 @@ async def running_gateway(
             decode_bytes=settings.decode_bytes,
         )
         resources.callback(thumbnails.close)
-        app = gateway_app(settings, backend, Access.of(settings, host), thumbnails, settings.map or map_file)
+        access = Access.of(settings, host)
+        guard = Guard.of(server_settings, access.tokens)
+        if guard.keys_needed and settings.storefront and not settings.public_read:
+            _log.warning("browsers have no key: the storefront shows nothing", variable="GATEWAY_PUBLIC_READ")
+        app = gateway_app(settings, backend, access, guard, thumbnails, settings.map or map_file)
         limits = ConnectionLimits(
             Bound(
                 "connections",
@@ -102,7 +108,7 @@ async def running_gateway(
                 # Never trust X-Forwarded-For: the caller is the peer address.
                 proxy_headers=False,
                 server_header=False,
-                timeout_graceful_shutdown=max(1, round(grace_s)),
+                timeout_graceful_shutdown=max(1, round(server_settings.grace_s)),
             )
         )
         port = int(listening.getsockname()[1])

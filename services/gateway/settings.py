@@ -7,29 +7,20 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.serving.settings import TokenKeys, comma_separated
 from services.vision.decode import MAX_IMAGE_BYTES
 
 DEFAULT_PORT: Final = 8080
 ANY_ORIGIN: Final = "*"
 
-# RFC 7518, section 3.2: a key for HS256 has at least the length of the hash.
-_MIN_KEY_BYTES: Final = 32
-
 
 def _check_origins(text: str) -> str:
-    for origin in _parts(text):
+    for origin in comma_separated(text):
         parts = urlsplit(origin)
         plain = parts.scheme in {"http", "https"} and parts.netloc and origin == f"{parts.scheme}://{parts.netloc}"
         if origin != ANY_ORIGIN and not plain:
             raise ValueError('should be origins such as "https://shop.example", separated by commas, or "*"')
     return text
-
-
-def _check_keys(keys: SecretStr) -> SecretStr:
-    for key in _parts(keys.get_secret_value()):
-        if len(key.encode()) < _MIN_KEY_BYTES:
-            raise ValueError(f"each key should have at least {_MIN_KEY_BYTES} bytes")
-    return keys
 
 
 class GatewaySettings(BaseSettings):
@@ -62,6 +53,9 @@ class GatewaySettings(BaseSettings):
         token_free: whether callers on this machine may act for every user without a token, if the gateway listens on
             loopback. Only for trying it out: behind a proxy on this machine, everybody is such a caller.
         token_max_lifetime_s: maximum lifetime of a token, in seconds; longer ones are refused.
+        public_read: whether browsers may read without a key where SERVER_KEYS_FILE asks for one: products, their
+            photographs, facets, the map and similar products, as checkout pages and the storefront need. Users' routes
+            are never public.
         storefront: whether the storefront's pages are served.
         public_max_age_s: time for which browsers and proxies may cache answers that depend on no user, in seconds.
         image_max_age_s: time for which browsers and proxies may cache photographs, in seconds.
@@ -91,9 +85,10 @@ class GatewaySettings(BaseSettings):
     max_bytes_under_way: int = Field(default=128 * 1024 * 1024, ge=1024)
     max_bytes_under_way_per_address: int = Field(default=64 * 1024 * 1024, ge=1024)
     allowed_origins: Annotated[str, AfterValidator(_check_origins)] = ""
-    token_key: Annotated[SecretStr, AfterValidator(_check_keys)] = SecretStr("")
+    token_key: TokenKeys = SecretStr("")
     token_free: bool = False
     token_max_lifetime_s: float = Field(default=3600.0, gt=0, le=86_400)
+    public_read: bool = False
     storefront: bool = True
     public_max_age_s: int = Field(default=60, ge=0, le=31_536_000)
     image_max_age_s: int = Field(default=3600, ge=0, le=31_536_000)
@@ -110,12 +105,8 @@ class GatewaySettings(BaseSettings):
 
     def origins(self) -> frozenset[str]:
         """Returns the allowed origins."""
-        return frozenset(_parts(self.allowed_origins))
+        return frozenset(comma_separated(self.allowed_origins))
 
     def keys(self) -> tuple[str, ...]:
         """Returns the keys of tokens; the first one signs."""
-        return tuple(_parts(self.token_key.get_secret_value()))
-
-
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+        return tuple(comma_separated(self.token_key.get_secret_value()))

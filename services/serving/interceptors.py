@@ -1,6 +1,6 @@
-"""What surrounds every call of a server: request id, access log, errors as statuses, and the deadline.
+"""What surrounds every call of a server: request id, access log, errors as statuses, who may call, the deadline.
 
-Only unary calls are surrounded, as all of fashion.v1 are; streams pass.
+Only unary calls are surrounded, as all of fashion.v1 are; streams pass, once it is known who calls.
 """
 
 import abc
@@ -17,7 +17,10 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from services.concurrency import deadline
 from services.concurrency.metrics import SECONDS, exemplar
-from services.contract.errors import InvalidInput, Overloaded
+from services.contract.errors import FashionError, Forbidden, InvalidInput, Overloaded, QuotaExceeded, Unauthenticated
+from services.contract.scopes import RPCS, Rule, Scope
+from services.serving.guard import API_KEY_HEADER, Caller, Guard, audit_refusal, audit_write
+from services.serving.quotas import Cost
 from services.serving.request_id import REQUEST_ID_KEY, accepted_request_id, request_id_bound
 from services.serving.status import INTERNAL_REASON, error_info, shown, status_of
 
@@ -25,6 +28,11 @@ _log = structlog.stdlib.get_logger(__name__)
 
 # Probes call every few seconds: log them for debugging only.
 _QUIET_PREFIX: Final = "/grpc."
+# Probes and balancers have no key.
+_HEALTH_PREFIX: Final = "/grpc.health.v1.Health/"
+_ADMIN_ALONE: Final = Rule(Scope.ADMIN)
+# The fields of a batch.
+_ROWS: Final = ("rows", "updates", "product_ids")
 
 _CALLS: Final = Counter("fashion_grpc_calls", "Calls by method and status code.", ("method", "code"))
 _CALL_SECONDS: Final = Histogram(
@@ -39,7 +47,12 @@ _Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[_Handl
 
 
 def interceptors(
-    *, query_deadline_s: float, write_deadline_s: float, writes: Collection[str], admission: "AdmissionInterceptor"
+    *,
+    query_deadline_s: float,
+    write_deadline_s: float,
+    writes: Collection[str],
+    admission: "AdmissionInterceptor",
+    guard: Guard,
 ) -> Sequence[grpc.aio.ServerInterceptor]:
     """Returns the interceptors of a server, the outermost first.
 
@@ -48,10 +61,12 @@ def interceptors(
         write_deadline_s: default deadline of a write, in seconds.
         writes: full names of the methods that write, such as "/fashion.v1.SearchService/UpsertProducts".
         admission: limits the calls under way.
+        guard: knows who may call.
     """
     return (
         TelemetryInterceptor(),
         ErrorInterceptor(),
+        AccessInterceptor(guard),
         admission,
         DeadlineInterceptor(query_deadline_s, write_deadline_s, writes),
     )
@@ -127,11 +142,10 @@ class ErrorInterceptor(_UnaryInterceptor):
     def surround(self, method: str, handler: _Handler) -> _Handler:
         """Surrounds a method."""
         behaviour = cast(_Behaviour, handler.unary_unary)
-        deserialize = handler.request_deserializer
 
         async def mapped(content: bytes, context: _Context) -> Any:
             try:
-                return await behaviour(_request(deserialize, content), context)
+                return await behaviour(content, context)
             except grpc.aio.AbortError:
                 raise
             except asyncio.CancelledError as error:
@@ -144,7 +158,103 @@ class ErrorInterceptor(_UnaryInterceptor):
             except Exception as error:
                 return await _abort(context, error)
 
-        return grpc.unary_unary_rpc_method_handler(mapped, None, handler.response_serializer)
+        return _with_behaviour(handler, mapped)
+
+
+class AccessInterceptor(_UnaryInterceptor):
+    """Refuses callers who may not call, before their message is read, and counts calls against quotas.
+
+    A method that the table of scopes lacks is for administrators alone.
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        super().__init__()
+        self._guard = guard
+
+    async def intercept_service(
+        self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> "_Handler | None":
+        """Returns the surrounded method of a call, of streams too; None for an unknown method."""
+        handler = await super().intercept_service(continuation, handler_call_details)
+        method = handler_call_details.method
+        if handler is None or not handler.request_streaming or method.startswith(_HEALTH_PREFIX):
+            return handler
+        behaviour, rule = handler.stream_stream, _rule(method)
+
+        async def checked(requests: Any, context: _Context) -> Any:
+            try:
+                self._guard.check(self._caller(context), rule)
+            except FashionError as error:
+                await _abort(context, error)
+            async for response in cast(Any, behaviour)(requests, context):
+                yield response
+
+        return grpc.stream_stream_rpc_method_handler(
+            cast(Any, checked), handler.request_deserializer, handler.response_serializer
+        )
+
+    def surround(self, method: str, handler: _Handler) -> _Handler:
+        """Surrounds a method."""
+        behaviour = cast(_Behaviour, handler.unary_unary)
+        deserialize = handler.request_deserializer
+        open_to_all, rule, name = method.startswith(_HEALTH_PREFIX), _rule(method), method.lstrip("/")
+
+        async def guarded(content: bytes, context: _Context) -> Any:
+            if open_to_all:
+                return await behaviour(_request(deserialize, content), context)
+            caller, outcome, rows = Caller(), "CANCELLED", 0
+            try:
+                caller = self._caller(context)
+                self._guard.check(caller, rule)
+                request = _request(deserialize, content)
+                if user_id := getattr(request, "user_id", ""):
+                    self._guard.check_user(caller, user_id)
+                cost = _cost(request)
+                rows = cost.rows
+                self._guard.count(caller, cost)
+                response = await behaviour(request, context)
+                outcome = "OK"
+                return response
+            except (Unauthenticated, Forbidden, QuotaExceeded) as error:
+                audit_refusal(caller, name, error.reason)
+                outcome = ""
+                raise
+            except Exception as error:
+                outcome = status_of(error).code.name
+                raise
+            finally:
+                if outcome:
+                    audit_write(caller, name, rule, outcome, rows)
+
+        return grpc.unary_unary_rpc_method_handler(guarded, None, handler.response_serializer)
+
+    def _caller(self, context: _Context) -> Caller:
+        if not self._guard.credentials_count:
+            return Caller()
+        sent = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        names = context.auth_context().get("x509_subject_alternative_name", ())
+        return self._guard.caller(
+            sent.get("authorization"), sent.get(API_KEY_HEADER), [name.decode(errors="replace") for name in names]
+        )
+
+
+def _rule(method: str) -> Rule:
+    return RPCS.get(method.lstrip("/"), _ADMIN_ALONE)
+
+
+def _cost(request: Any) -> Cost:
+    """Counts the photographs and rows of a message."""
+    rows = next((getattr(request, name) for name in _ROWS if hasattr(request, name)), ())
+    images = len(request.images) if hasattr(request, "images") else 0
+    return Cost(
+        photographs=images + _has_image(request) + sum(_has_image(row) for row in rows),
+        rows=len(rows),
+    )
+
+
+def _has_image(message: Any) -> bool:
+    descriptor = getattr(message, "DESCRIPTOR", None)
+    return descriptor is not None and "image" in descriptor.fields_by_name and bool(message.HasField("image"))
 
 
 class AdmissionInterceptor(_UnaryInterceptor):

@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection
 
 from services.concurrency.background import in_background
 from services.contract.errors import NotReady
+from services.serving.guard import Guard
 from services.serving.health import Health
 from services.serving.interceptors import AdmissionInterceptor, interceptors
 from services.serving.settings import ServerSettings, SettingsError
@@ -213,6 +214,7 @@ async def running(
             write_deadline_s=settings.write_deadline_s,
             writes={f"/{service.name}/{rpc}" for service in services for rpc in service.writes},
             admission=admission,
+            guard=Guard.of(settings),
         ),
         options=server_options(settings),
         # The interceptors refuse with a reason, but a flood of calls would still swamp them.

@@ -1,5 +1,6 @@
 """The settings that all servers share, and how settings are read from the environment."""
 
+from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import AfterValidator, AliasChoices, AliasPath, Field, SecretStr, ValidationError
@@ -11,6 +12,8 @@ from services.serving.telemetry import LogFormat, LogLevel
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 
 _MAX_SHOWN_CHARACTERS = 80
+# RFC 7518, section 3.2: a key for HS256 has at least the length of the hash.
+_MIN_KEY_BYTES: Final = 32
 _REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 
 
@@ -20,6 +23,20 @@ def _check_redis_url(url: SecretStr) -> SecretStr:
     return url
 
 
+def comma_separated(text: str) -> list[str]:
+    """Returns the parts of a list in one variable, without spaces around them; empty ones are left out."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _check_keys(keys: SecretStr) -> SecretStr:
+    for key in comma_separated(keys.get_secret_value()):
+        if len(key.encode()) < _MIN_KEY_BYTES:
+            raise ValueError(f"each key should have at least {_MIN_KEY_BYTES} bytes")
+    return keys
+
+
+# Keys that users' tokens are signed with.
+TokenKeys = Annotated[SecretStr, AfterValidator(_check_keys)]
 # URL of a Redis, or nothing; secret, because it may hold a password.
 RedisUrl = Annotated[SecretStr, AfterValidator(_check_redis_url)]
 
@@ -46,6 +63,11 @@ class ServerSettings(BaseSettings):
         max_connection_age_s: age at which connections are renewed, so that callers find new replicas. Absent: never.
         keepalive_time_s: time between two probes of an idle connection, in seconds.
         keepalive_timeout_s: maximum time for the answer to such a probe, in seconds.
+        keys_file: file with the hashes of the keys that callers need, as `fashion keys create` writes it. It is read
+            again when it changes. Absent: callers need no key.
+        token_key: key with which the shop's backend signs its users' tokens (HS256), which count over gRPC too. While
+            keys change, several, separated by commas.
+        token_max_lifetime_s: maximum lifetime of such a token, in seconds.
         reflection: whether the server describes its services to tools such as grpcurl.
         log_level: lowest level to log.
         log_format: "json", or "console" for people.
@@ -53,7 +75,7 @@ class ServerSettings(BaseSettings):
         log_files: how many log files `fashion serve --detach` keeps, the newest included.
     """
 
-    model_config = SettingsConfigDict(env_prefix="SERVER_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="SERVER_", frozen=True, extra="ignore", populate_by_name=True)
 
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int | None = Field(default=None, ge=0, le=65_535)
@@ -68,11 +90,20 @@ class ServerSettings(BaseSettings):
     max_connection_age_s: float | None = Field(default=None, gt=0)
     keepalive_time_s: float = Field(default=30.0, ge=10)
     keepalive_timeout_s: float = Field(default=10.0, gt=0)
+    keys_file: Path | None = None
+    token_key: TokenKeys = Field(default=SecretStr(""), validation_alias="GATEWAY_TOKEN_KEY")
+    token_max_lifetime_s: float = Field(
+        default=3600.0, gt=0, le=86_400, validation_alias="GATEWAY_TOKEN_MAX_LIFETIME_S"
+    )
     reflection: bool = True
     log_level: LogLevel = "info"
     log_format: LogFormat = "json"
     log_file_max_bytes: int = Field(default=16 * 1024 * 1024, ge=64 * 1024)
     log_files: int = Field(default=5, ge=2, le=1000)
+
+    def token_keys(self) -> tuple[str, ...]:
+        """Returns the keys of users' tokens."""
+        return tuple(comma_separated(self.token_key.get_secret_value()))
 
     def address(self, default_port: int) -> str:
         """Returns the address to listen on, in gRPC's form."""

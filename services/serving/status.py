@@ -1,5 +1,6 @@
 """The one table between error categories and gRPC statuses, in both directions."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -15,11 +16,14 @@ from services.contract.errors import (
     DataLoss,
     DeadlineExceeded,
     FashionError,
+    Forbidden,
     InvalidInput,
     ModelMismatch,
     NotFound,
     NotReady,
     Overloaded,
+    QuotaExceeded,
+    Unauthenticated,
     Unavailable,
     Unsupported,
     Upstream,
@@ -44,11 +48,14 @@ _MAX_METADATA_ENTRIES: Final = 8
 CODES: Final[Mapping[type[FashionError], grpc.StatusCode]] = MappingProxyType(
     {
         InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
+        Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+        Forbidden: grpc.StatusCode.PERMISSION_DENIED,
         NotFound: grpc.StatusCode.NOT_FOUND,
         AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
         ModelMismatch: grpc.StatusCode.FAILED_PRECONDITION,
         Unsupported: grpc.StatusCode.UNIMPLEMENTED,
         Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+        QuotaExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
         DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
         DataLoss: grpc.StatusCode.DATA_LOSS,
         Unavailable: grpc.StatusCode.UNAVAILABLE,
@@ -57,10 +64,11 @@ CODES: Final[Mapping[type[FashionError], grpc.StatusCode]] = MappingProxyType(
     }
 )
 
-# The inverse. To a caller, UNAVAILABLE is a failure of a service that it depends on.
+# The inverse. To a caller, UNAVAILABLE is a failure of a service that it depends on, and a quota is a kind of overload.
 _CATEGORIES: Final[Mapping[grpc.StatusCode, type[FashionError]]] = MappingProxyType(
     {
         **{code: category for category, code in CODES.items() if code is not grpc.StatusCode.UNAVAILABLE},
+        grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
         grpc.StatusCode.UNAVAILABLE: Upstream,
     }
 )
@@ -108,7 +116,8 @@ def status_of(error: BaseException) -> RpcStatus:
     details = [_packed(info)]
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         delay = duration_pb2.Duration()
-        delay.FromMilliseconds(int(RETRY_DELAY_S * 1000))
+        delay_s = error.retry_after_s if isinstance(error, QuotaExceeded) else RETRY_DELAY_S
+        delay.FromMilliseconds(math.ceil(delay_s * 1000))
         details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
     status = status_pb2.Status(code=number, message=message, details=details)
     return RpcStatus(code, message, ((DETAILS_KEY, status.SerializeToString()),))

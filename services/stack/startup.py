@@ -239,8 +239,7 @@ async def _gateway(settings: StackSettings, server: Server) -> "AsyncIterator[Ga
 
     async with running_gateway(
         settings.gateway,
-        default_host=settings.server.host,
-        grace_s=settings.server.grace_s,
+        settings.server,
         map_file=settings.search.data_dir / "map" / "map.json",
     ) as gateway:
         server.before_drain(gateway.drain)

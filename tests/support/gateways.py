@@ -10,9 +10,10 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from services.gateway.access.tokens import Tokens
 from services.gateway.server import Gateway, running_gateway
 from services.gateway.settings import GatewaySettings
+from services.serving.settings import ServerSettings
+from services.serving.tokens import Tokens
 from tests.support.running import Caller, calling, in_thread, stack_in_thread, stack_settings
 
 KEY = "a-key-of-the-shop-that-is-long-enough-for-every-algorithm-there-is-of-this-kind"
@@ -63,7 +64,8 @@ def bearer(user_id: str, key: str = KEY, lifetime_s: float = 600) -> dict[str, s
 def gateway_in_thread(search: object, **given: object) -> Iterator[Gateway]:
     """Runs a gateway alone on an event loop of its own; `search` None leaves it starting."""
     settings = gateway_settings(**given)
-    with in_thread(running_gateway(settings, default_host="127.0.0.1", grace_s=5.0)) as gateway:
+    server = ServerSettings(host="127.0.0.1", grace_s=5.0)
+    with in_thread(running_gateway(settings, server)) as gateway:
         if search is not None:
             gateway.ready(search)  # type: ignore[arg-type]
         yield gateway

@@ -72,7 +72,7 @@ class Service:
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("SERVER_", "EMBEDDER_", "CLASSIFIER_", "SEARCH_", "REDIS_", "GATEWAY_"))
+            if not name.startswith(("SERVER_", "CLIENT_", "EMBEDDER_", "CLASSIFIER_", "SEARCH_", "REDIS_", "GATEWAY_"))
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

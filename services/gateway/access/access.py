@@ -8,10 +8,11 @@ from urllib.parse import urlsplit
 import structlog
 from starlette.requests import Request
 
-from services.gateway.access.tokens import Tokens
-from services.gateway.schema.problems import Forbidden, Unauthenticated
+from services.contract.errors import Forbidden, Unauthenticated
 from services.gateway.settings import GatewaySettings
+from services.serving.guard import Caller, of_another_user
 from services.serving.loopback import is_loopback
+from services.serving.tokens import Tokens
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -23,7 +24,11 @@ _LOCAL_NAMES: Final = {"localhost", "127.0.0.1", "::1"}
 
 
 class Access:
-    """Decides who may act for a user."""
+    """Decides who may act for a user.
+
+    Attributes:
+        tokens: signs and checks tokens; None if no token is valid.
+    """
 
     def __init__(self, tokens: Tokens | None, *, token_free_on_loopback: bool, sessions: bool, local: bool) -> None:
         """Takes the rules.
@@ -34,7 +39,7 @@ class Access:
             sessions: whether the storefront signs tokens for its demo users.
             local: whether it signs them only for callers on this machine.
         """
-        self._tokens = tokens
+        self.tokens = tokens
         self._token_free_on_loopback = token_free_on_loopback
         self._sessions = sessions
         self._sessions_local = local
@@ -68,10 +73,16 @@ class Access:
             Unauthenticated: TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED.
             Forbidden: TOKEN_OF_ANOTHER_USER; USER_ENDPOINTS_OFF if there is no key for tokens.
         """
+        # Where callers need keys, it is known who calls. Without a key it may be a page that everybody may read.
+        caller: Caller | None = getattr(request.state, "caller", None)
+        if caller is not None and caller.certain:
+            if caller.user_id not in {None, user_id}:
+                raise of_another_user()
+            return
         authorization = request.headers.get("authorization")
         if authorization is None and self._token_free_on_loopback and _is_local(request):
             return
-        if self._tokens is None:
+        if self.tokens is None:
             raise Forbidden(
                 "The endpoints of users are off, because this gateway has no key for tokens; set GATEWAY_TOKEN_KEY.",
                 reason="USER_ENDPOINTS_OFF",
@@ -85,8 +96,8 @@ class Access:
             raise Unauthenticated(
                 "The header Authorization is not valid; send Authorization: Bearer <token>.", reason="TOKEN_INVALID"
             )
-        if self._tokens.user_of(token.strip()) != user_id:
-            raise Forbidden("The token belongs to another user.", reason="TOKEN_OF_ANOTHER_USER")
+        if self.tokens.user_of(token.strip()) != user_id:
+            raise of_another_user()
 
     def require_local(self, request: Request) -> None:
         """Checks that a caller may change products: only from this machine, and through no proxy.
@@ -94,7 +105,9 @@ class Access:
         Raises:
             Forbidden: WRITES_ARE_LOCAL.
         """
-        if not _is_local(request):
+        caller: Caller | None = getattr(request.state, "caller", None)
+        # Where callers need keys, the guard has let through only those that may write.
+        if (caller is None or caller.key is None) and not _is_local(request):
             raise Forbidden(
                 "Over HTTP, products are changed only from the gateway's own machine, without a proxy; "
                 "from elsewhere call UpdateProducts over gRPC.",
@@ -109,14 +122,14 @@ class Access:
         """
         if not _is_same_origin(request):
             raise Forbidden("Only the storefront's own pages can get its tokens.", reason="FOREIGN_ORIGIN")
-        if self._tokens is None or not self._sessions or (self._sessions_local and not _is_local(request)):
+        if self.tokens is None or not self._sessions or (self._sessions_local and not _is_local(request)):
             raise Forbidden("This gateway signs no tokens for this caller.", reason="SESSIONS_OFF")
         if not user_id.startswith(DEMO_PREFIX) or user_id == DEMO_PREFIX:
             raise Forbidden(
                 f'The storefront signs tokens only for users whose id begins with "{DEMO_PREFIX}".',
                 reason="NOT_A_DEMO_USER",
             )
-        return self._tokens.sign(user_id)
+        return self.tokens.sign(user_id)
 
 
 def _is_local(request: Request) -> bool:

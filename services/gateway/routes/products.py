@@ -113,8 +113,9 @@ def products_router(backend: Backend, thumbnails: Thumbnails, access: Access, se
         openapi_extra=change_bodies(ProductChange, MERGE_PATCH),
     )
     async def update_product(product_id: ProductId, request: Request, response: Response) -> answers.Product:
-        """Changes the fields that the body names, and returns the product; only from the gateway's own machine.
+        """Changes the fields that the body names, and returns the product.
 
+        Only from the gateway's own machine, or with a key of the scope `write`.
         The body is a JSON merge patch: null forgets a field, and what is absent stays. Nothing is embedded.
         """
         access.require_local(request)
@@ -135,7 +136,10 @@ def products_router(backend: Backend, thumbnails: Thumbnails, access: Access, se
         openapi_extra=change_bodies(BatchUpdate),
     )
     async def update_products(request: Request, response: Response) -> answers.UpdateResults:
-        """Changes up to 500 products, each with a result of its own; only from the gateway's own machine."""
+        """Changes up to 500 products, each with a result of its own.
+
+        Only from the gateway's own machine, or with a key of the scope `write`.
+        """
         access.require_local(request)
         batch = await batch_update(request, settings.upload_timeout_s)
         updates = [conversion.product_update_to_proto(each.id, each) for each in batch.updates]

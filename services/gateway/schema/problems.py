@@ -14,10 +14,13 @@ from services.contract.errors import (
     DataLoss,
     DeadlineExceeded,
     FashionError,
+    Forbidden,
     InvalidInput,
     ModelMismatch,
     NotFound,
     Overloaded,
+    QuotaExceeded,
+    Unauthenticated,
     Unavailable,
     Unsupported,
 )
@@ -30,14 +33,6 @@ INTERNAL_DETAIL: Final = "An internal error occurred; the server's log tells mor
 RETRY_AFTER_S: Final = 1.0
 
 _MAX_DETAIL: Final = 1000
-
-
-class Unauthenticated(FashionError):
-    """The caller has no valid token for the user."""
-
-
-class Forbidden(FashionError):
-    """The caller's token does not allow this request."""
 
 
 class MethodNotAllowed(FashionError):
@@ -68,7 +63,7 @@ class Kind:
 KINDS: Final[Mapping[type[FashionError], Kind]] = MappingProxyType(
     {
         InvalidInput: Kind(400, "invalid-input", "Invalid input"),
-        Unauthenticated: Kind(401, "unauthenticated", "A valid token is needed"),
+        Unauthenticated: Kind(401, "unauthenticated", "A valid key or token is needed"),
         Forbidden: Kind(403, "forbidden", "Not allowed"),
         NotFound: Kind(404, "not-found", "Not found"),
         MethodNotAllowed: Kind(405, "method-not-allowed", "Method not allowed"),
@@ -79,6 +74,7 @@ KINDS: Final[Mapping[type[FashionError], Kind]] = MappingProxyType(
         UnsupportedMediaType: Kind(415, "unsupported-media-type", "Unsupported media type"),
         DataLoss: Kind(500, "data-loss", "Stored data is damaged"),
         Unsupported: Kind(501, "unsupported", "Not supported by the model"),
+        QuotaExceeded: Kind(429, "quota-exceeded", "The key's share is used up"),
         # Not 429: the calls of all clients together are too many, not those of this one.
         Overloaded: Kind(503, "overloaded", "Too much to do"),
         Unavailable: Kind(503, "unavailable", "Temporarily unavailable"),
@@ -125,7 +121,7 @@ def problem_response(error: BaseException, request_id: str) -> JSONResponse:
     problem = problem_of(error, request_id)
     headers: dict[str, str] = {"Cache-Control": "no-store"}
     if isinstance(error, Unauthenticated):
-        code = "" if error.reason == "TOKEN_MISSING" else ', error="invalid_token"'
+        code = "" if error.reason in {"TOKEN_MISSING", "KEY_MISSING"} else ', error="invalid_token"'
         headers["WWW-Authenticate"] = f'Bearer realm="fashion"{code}'
     elif isinstance(error, Forbidden):
         headers["WWW-Authenticate"] = 'Bearer realm="fashion", error="insufficient_scope"'
@@ -134,6 +130,8 @@ def problem_response(error: BaseException, request_id: str) -> JSONResponse:
     elif isinstance(error, (PayloadTooLarge, RequestTimeout)):
         # The rest of the body is not read.
         headers["Connection"] = "close"
+    elif isinstance(error, QuotaExceeded):
+        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
     elif problem.status == KINDS[Unavailable].status:
         headers["Retry-After"] = str(math.ceil(RETRY_AFTER_S))
     return JSONResponse(problem.model_dump(mode="json"), problem.status, headers, MEDIA_TYPE)

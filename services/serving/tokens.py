@@ -6,7 +6,7 @@ from typing import Final
 
 import jwt
 
-from services.gateway.schema.problems import Unauthenticated
+from services.contract.errors import Unauthenticated
 
 AUDIENCE: Final = "fashion"
 

@@ -5,8 +5,8 @@ import json
 import jwt
 import pytest
 
-from services.gateway.access.tokens import Tokens
-from services.gateway.schema.problems import Unauthenticated
+from services.contract.errors import Unauthenticated
+from services.serving.tokens import Tokens
 
 KEY, OTHER = "k" * 32, "o" * 32
 
