@@ -1,7 +1,7 @@
 """An answer of FindSimilar for people: as a table, and as a section of a contact sheet."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -150,7 +150,13 @@ def describe_applied(response: search_pb2.FindSimilarResponse) -> str:
         parts.append(f"left out as disliked: {', '.join(applied.excluded_colours)}")
     if applied.below_min_similarity:
         parts.append(f"{applied.below_min_similarity} of the nearest left out as not similar enough")
-    return " · ".join(parts)
+    return " · ".join([*parts, *describe_currencies(applied.other_currencies)])
+
+
+def describe_currencies(counts: Iterable[search_pb2.CurrencyCount]) -> list[str]:
+    """Says how many products a range of prices left out for their currency alone; nothing where none were."""
+    shown = ", ".join(f"{each.product_count:,} in {each.currency_code}" for each in counts)
+    return [f"left out for their currency: {shown}"] if shown else []
 
 
 def describe_product(product: types_pb2.Product) -> str:

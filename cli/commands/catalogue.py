@@ -119,7 +119,8 @@ def stats(
     epilog=(
         "Examples:\n\nfashion catalogue list --article-type Tshirts --colour Blue --limit 20\n\n"
         "fashion catalogue list --words 'blue t-shirt' --order newest\n\n"
-        '--json prints {"products", "total_size"}; a product is a fashion.v1.Product (protos/fashion/v1/types.proto).'
+        '--json prints {"products", "total_size", "other_currencies"}; a product is a fashion.v1.Product '
+        "(protos/fashion/v1/types.proto)."
     ),
 )
 @filters.filter_options("chosen")
@@ -135,11 +136,13 @@ def list_products(
 ) -> None:
     """List products, by id where no other order is named."""
     from cli import output
+    from cli.answers import describe_currencies
 
-    products, total = with_client(server, lambda client: _first_products(client, chosen, order, limit))
+    products, last = with_client(server, lambda client: _first_products(client, chosen, order, limit))
     if as_json:
         documents = [output.message_document(product) for product in products]
-        output.print_json({"products": documents, "total_size": total})
+        others = {each.currency_code: each.product_count for each in last.other_currencies}
+        output.print_json({"products": documents, "total_size": last.total_size, "other_currencies": others})
         return
     to = output.console(uncut=True)
     rows = [(product.id, product.name or "–", product.derived_type, product.base_colour or "–") for product in products]
@@ -147,7 +150,8 @@ def list_products(
     columns: list[tuple[str, dict[str, object]]] = [("id", ids), ("name", {}), ("derived type", {}), ("colour", {})]
     if rows:
         to.print(output.plain_table(columns, rows))
-    to.print(f"{len(products):,} of {total:,} products", style="dim")
+    parts = [f"{len(products):,} of {last.total_size:,} products", *describe_currencies(last.other_currencies)]
+    to.print(" · ".join(parts), style="dim")
 
 
 @app.command(
@@ -380,7 +384,7 @@ def make_map(
 
 async def _first_products(
     client: "SearchClient", chosen: "search_pb2.Filter | None", order: ListOrder, limit: int
-) -> "tuple[list[types_pb2.Product], int]":
+) -> "tuple[list[types_pb2.Product], search_pb2.ListProductsResponse]":
     from fashion.v1 import search_pb2
 
     wanted: search_pb2.ProductOrder = getattr(search_pb2, f"PRODUCT_ORDER_{order.name}")
@@ -396,4 +400,4 @@ async def _first_products(
         products += page.products
         token = page.next_page_token
         if not token or len(products) >= limit:
-            return products, page.total_size
+            return products, page
