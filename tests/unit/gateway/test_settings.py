@@ -41,6 +41,9 @@ def test_every_category_has_a_status_of_its_own_or_its_parents() -> None:
         "NotReady": 503,
         "Upstream": 503,
         "Unsupported": 501,
+        "Unauthenticated": 401,
+        "Forbidden": 403,
+        "QuotaExceeded": 429,
     }
     assert all(400 <= kind.status < 600 for kind in KINDS.values())
 

@@ -174,6 +174,7 @@ def test_the_command_writes_what_the_storefront_reads(shop: Path, capsys: pytest
                 "sub_category": stored.product.sub_category,
                 "base_colour": stored.product.base_colour,
                 "derived_type": stored.product.derived_type,
+                "photograph_absent": stored.product.photograph_absent,
             }
 
 
