@@ -1,6 +1,5 @@
 """Reads tables of changes to products, and sends them: CSV, or JSON Lines of merge patches."""
 
-import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,11 +45,14 @@ def read_changes(path: Path) -> list[tuple[int, "search_pb2.ProductUpdate | Fail
     Raises:
         InvalidInput: FILE_UNREADABLE, TABLE_UNREADABLE: it is no table of changes.
     """
-    try:
-        text = read_file(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"{path} is not UTF-8: save it so.", reason="TABLE_UNREADABLE") from error
-    rows = _of_lines(text) if path.suffix.lower() in _LINES else _of_table(path, text)
+    content = read_file(path)
+    if path.suffix.lower() not in _LINES:
+        rows = _of_table(path, content)
+    else:
+        try:
+            rows = _of_lines(content.decode("utf-8-sig"))
+        except UnicodeDecodeError as error:
+            raise _not_utf8(path) from error
     return [(line, _update(line, fields)) for line, fields in rows]
 
 
@@ -78,8 +80,14 @@ async def send_changes(
     return Outcome(updated, unchanged, tuple(sorted(failures, key=lambda each: each.line)), version)
 
 
+def _not_utf8(path: Path) -> InvalidInput:
+    return InvalidInput(f"{path} is not UTF-8: save it so.", reason="TABLE_UNREADABLE")
+
+
 def _of_lines(text: str) -> Iterator[tuple[int, object]]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    from offline.dataset.table import lines_of
+
+    for number, line in enumerate(lines_of(text), start=1):
         if line.strip():
             try:
                 yield number, json.loads(line)
@@ -87,25 +95,27 @@ def _of_lines(text: str) -> Iterator[tuple[int, object]]:
                 yield number, None
 
 
-def _of_table(path: Path, text: str) -> Iterator[tuple[int, object]]:
-    lines = text.splitlines(keepends=True)
-    first = lines[0] if lines else ""
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        known = {"id", *(each.name for each in STORED)}
-        if "id" not in header or len(header) < 2 or not known.issuperset(header) or len(set(header)) < len(header):
+def _of_table(path: Path, content: bytes) -> Iterator[tuple[int, object]]:
+    from offline.dataset.table import Table
+
+    known = {"id", *(each.name for each in STORED)}
+    table = Table(content, known)
+    header = table.header
+    if "id" not in header or len(header) < 2 or not known.issuperset(header) or len(set(header)) < len(header):
+        raise InvalidInput(
+            f"{path} has no table of changes: its first line must name id and fields once each, among "
+            f"{', '.join(sorted(known))}.",
+            reason="TABLE_UNREADABLE",
+        )
+    for record in table:
+        if table.lines_by_fallback:
+            raise _not_utf8(path)
+        if record.repairs:
+            # A price that is read as well as possible may be a wrong one.
             raise InvalidInput(
-                f"{path} has no table of changes: its first line must name id and fields once each, among "
-                f"{', '.join(sorted(known))}.",
-                reason="TABLE_UNREADABLE",
+                f"{path}, line {record.line}, has quotes that do not pair: mend it.", reason="TABLE_UNREADABLE"
             )
-        for cells in reader:
-            if cells:
-                yield reader.line_num, _fields(dict(zip(header, map(str.strip, cells), strict=False)))
-    except csv.Error as error:
-        raise InvalidInput(f"{path}, line {reader.line_num}: {error}.", reason="TABLE_UNREADABLE") from error
+        yield record.line, _fields(dict(zip(header, map(str.strip, record.cells), strict=False)))
 
 
 def _fields(cells: Mapping[str, str]) -> Mapping[str, Any]:

@@ -168,6 +168,11 @@ class Table:
         return chosen, (_ODD_QUOTE,)
 
 
+def lines_of(text: str) -> list[str]:
+    """Returns the lines of a text without their ends: what else Unicode calls a line end may stand within a value."""
+    return [line.removesuffix("\n") for line in io.StringIO(text, newline=None)]
+
+
 class _Lines:
     """The lines of a table, for readers that can be set back to any of them.
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Final, Protocol
 from xml.etree.ElementTree import Element, ParseError
 
-from offline.dataset.table import Record
+from offline.dataset.table import Record, lines_of
 from offline.feeds.attributes import WHOLE
 from services.contract.errors import InvalidInput
 
@@ -171,7 +171,7 @@ def json_records(content: bytes) -> Entries:
     elif text.lstrip().startswith("["):
         _read_cut_list(entries, text)
     else:
-        lines = text.splitlines()
+        lines = lines_of(text)
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue

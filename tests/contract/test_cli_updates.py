@@ -60,6 +60,32 @@ def test_lines_are_merge_patches(shop: tuple[str, Caller], tmp_path: Path, capsy
     assert list(product.attributes["material"].labels.values) == ["Cotton"]
 
 
+def test_what_only_looks_like_the_end_of_a_line_ends_no_row(
+    shop: tuple[str, Caller], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target, caller = shop
+    table, lines = tmp_path / "usages.csv", tmp_path / "usages.jsonl"
+    table.write_text(f'id,usage\n{FIRST},"Party\u2028wear"\n', encoding="utf-8")
+    lines.write_text(json.dumps({"id": SECOND, "usage": "Party\u2028wear"}, ensure_ascii=False), encoding="utf-8")
+    for file, product_id in ((table, FIRST), (lines, SECOND)):
+        assert run(["catalogue", "update", str(file), "--server", target]) == 0, capsys.readouterr().err
+        assert _product(caller, product_id).usage == "Party\u2028wear"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b'id,usage\n1,"Party\n2,Work\n', "quotes"), ("id,usage\n1,Caf\xe9\n".encode("latin-1"), "UTF-8")],
+    ids=["an open quote", "latin-1"],
+)
+def test_a_table_that_could_be_read_wrongly_changes_nothing(
+    shop: tuple[str, Caller], tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, words: str
+) -> None:
+    table = tmp_path / "usages.csv"
+    table.write_bytes(content)
+    assert run(["catalogue", "update", str(table), "--server", shop[0]]) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_a_table_of_something_else_is_refused(
     shop: tuple[str, Caller], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
