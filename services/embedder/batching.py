@@ -33,7 +33,9 @@ _Result = TypeVar("_Result")
 
 _log = structlog.stdlib.get_logger(__name__)
 
-_ADMITTED: Final = Gauge("fashion_embedder_photographs", "Photographs from decoding to the answer, by lane.", ("lane",))
+_PHOTOGRAPHS: Final = Gauge(
+    "fashion_embedder_photographs", "Photographs from decoding to the answer, by lane.", ("lane",)
+)
 _WAIT_SECONDS: Final = Histogram(
     "fashion_embedder_wait_seconds",
     "Time from a decoded photograph to its inference, by lane.",
@@ -53,6 +55,11 @@ class Lane(Enum):
 
     QUERY = "query"
     BATCH = "batch"
+
+
+# A label is looked up once, not for each photograph.
+_PHOTOGRAPHS_OF: Final = {lane: _PHOTOGRAPHS.labels(lane.value) for lane in Lane}
+_WAIT_SECONDS_OF: Final = {lane: _WAIT_SECONDS.labels(lane.value) for lane in Lane}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +157,12 @@ class MicroBatcher(Generic[_Answer]):
                 metadata={"waiting": str(taken), "places": str(self._places[lane])},
             )
         self._admitted[lane] += count
-        _ADMITTED.labels(lane.value).inc(count)
+        _PHOTOGRAPHS_OF[lane].inc(count)
         try:
             yield
         finally:
             self._admitted[lane] -= count
-            _ADMITTED.labels(lane.value).dec(count)
+            _PHOTOGRAPHS_OF[lane].dec(count)
 
     async def submit(self, pixels: Pixels, lane: Lane) -> _Answer:
         """Encodes one admitted photograph; drops it if its caller leaves or its deadline passes.
@@ -272,7 +279,7 @@ def _observe_begin(queries: Sequence[_Waiting[Any]], batches: Sequence[_Waiting[
     _BATCH.observe(len(queries) + len(batches))
     for lane, started in ((Lane.QUERY, queries), (Lane.BATCH, batches)):
         for waiting in started:
-            _WAIT_SECONDS.labels(lane.value).observe(now - waiting.since)
+            _WAIT_SECONDS_OF[lane].observe(now - waiting.since)
 
 
 def _take(lane: deque[_Waiting[_Answer]], count: int) -> list[_Waiting[_Answer]]:
