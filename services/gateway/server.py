@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import cast
 
 import structlog
-import uvicorn
 
 from services.clients.search_calls import SearchCalls
 from services.concurrency.bounds import Bound
@@ -19,7 +18,7 @@ from services.gateway.connection import BoundedProtocol, ConnectionLimits
 from services.gateway.settings import GatewaySettings
 from services.gateway.thumbnails import Thumbnails
 from services.serving.guard import Guard
-from services.serving.http import HttpServer, serving_http
+from services.serving.http import HttpServer, http_config, serving_http
 from services.serving.run import listening_socket
 from services.serving.settings import ServerSettings
 
@@ -97,20 +96,8 @@ async def running_gateway(
             header_timeout_s=settings.header_timeout_s,
             progress_timeout_s=settings.progress_timeout_s,
         )
-        server = HttpServer(
-            uvicorn.Config(
-                app,
-                http=cast(type[asyncio.Protocol], functools.partial(BoundedProtocol, limits)),
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                ws="none",
-                # Never trust X-Forwarded-For: the caller is the peer address.
-                proxy_headers=False,
-                server_header=False,
-                timeout_graceful_shutdown=max(1, round(server_settings.grace_s)),
-            )
-        )
+        protocol = cast(type[asyncio.Protocol], functools.partial(BoundedProtocol, limits))
+        server = HttpServer(http_config(app, grace_s=server_settings.grace_s, http=protocol))
         port = int(listening.getsockname()[1])
         gateway = Gateway(backend, server, host, port)
         async with serving_http(server, listening):
@@ -118,4 +105,4 @@ async def running_gateway(
             try:
                 yield gateway
             finally:
-                await gateway.stopped()
+                gateway.drain()

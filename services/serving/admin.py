@@ -3,15 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import structlog
-import uvicorn
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 from starlette.datastructures import Headers
 
-from services.serving.http import HttpServer, serving_http
+from services.serving.http import HttpServer, http_config, serving_http
 from services.serving.run import listening_socket
 from services.serving.settings import ServerSettings
 
@@ -40,18 +39,7 @@ async def running_admin(settings: ServerSettings, ready: Callable[[], Awaitable[
         return
     host = settings.admin_host or settings.host
     with listening_socket(host, settings.admin_port, "SERVER_ADMIN") as listening:
-        server = HttpServer(
-            uvicorn.Config(
-                cast(Any, _app(ready)),
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                ws="none",
-                proxy_headers=False,
-                server_header=False,
-                timeout_graceful_shutdown=1,
-            )
-        )
+        server = HttpServer(http_config(_app(ready), grace_s=1))
         port = int(listening.getsockname()[1])
         async with serving_http(server, listening):
             _log.info("listening for operators", host=host, port=port)
