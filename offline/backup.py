@@ -100,17 +100,10 @@ def back_up(data_dir: Path, target: Path, redis_url: str | None = None, say: Say
         products, index_version, hashes = _read(database, damage)
         archive.write(database, DATABASE_FILE)
         photographs = 0
-        for number, sha256 in enumerate(hashes, 1):
-            say("photographs", number, len(hashes))
-            try:
-                content = photograph_path(data_dir / PHOTOGRAPHS_FOLDER, sha256).read_bytes()
-            except OSError as error:
-                damage.append(f"The photograph {sha256} cannot be read ({error.strerror}).")
-                continue
-            if hashlib.sha256(content).hexdigest() != sha256:
-                damage.append(f"The photograph {sha256} is not what was uploaded.")
-            archive.writestr(f"{PHOTOGRAPHS_FOLDER}/{sha256}", content)
-            photographs += 1
+        for sha256, content in _photographs(hashes, _in_folder(data_dir), damage, say):
+            if content is not None:
+                archive.writestr(f"{PHOTOGRAPHS_FOLDER}/{sha256}", content)
+                photographs += 1
         dislikes = _dislikes(data_dir, redis_url)
         if dislikes is not None:
             lines = (json.dumps({"user": user, "colours": colours}) for user, colours in dislikes.items())
@@ -183,9 +176,7 @@ def restore(source: Path, data_dir: Path, redis_url: str | None = None, say: Say
         else:
             with embedded_redis(data_dir / _REDIS) as server:
                 _write(server.url, users)
-    return Contents(
-        manifest["products"], manifest["photographs"], manifest["users"], manifest["index_version"], tuple(damage)
-    )
+    return _said(manifest, damage)
 
 
 def verify(path: Path, say: Say = _silent) -> Contents:
@@ -205,19 +196,12 @@ def verify(path: Path, say: Say = _silent) -> Contents:
     if not path.is_dir():
         with _opened(path) as archive:
             manifest, damage = _checked(archive, say)
-        return Contents(
-            manifest["products"], manifest["photographs"], manifest["users"], manifest["index_version"], tuple(damage)
-        )
+        return _said(manifest, damage)
     damage = []
     connect_read_only(path / DATABASE_FILE).close()
     products, index_version, hashes = _read(path / DATABASE_FILE, damage)
-    for number, sha256 in enumerate(hashes, 1):
-        say("photographs", number, len(hashes))
-        file = photograph_path(path / PHOTOGRAPHS_FOLDER, sha256)
-        if not file.is_file():
-            damage.append(f"The photograph {sha256} is gone.")
-        elif _digest(file) != sha256:
-            damage.append(f"The photograph {sha256} is not what was uploaded.")
+    for _ in _photographs(hashes, _in_folder(path), damage, say):
+        pass
     return Contents(products, len(hashes), None, index_version, tuple(damage))
 
 
@@ -244,6 +228,39 @@ def _read(database: Path, damage: list[str]) -> tuple[int, int, list[str]]:
             return products, version, [sha256 for (sha256,) in connection.execute(query)]
         except UNREADABLE as error:
             raise CatalogueUnusable(f"{database} cannot be read to its end: {error}.") from error
+
+
+def _in_folder(data_dir: Path) -> Callable[[str], bytes | None]:
+    """Returns what reads the photographs of a data directory; None for one that cannot be read."""
+
+    def read(sha256: str) -> bytes | None:
+        try:
+            return photograph_path(data_dir / PHOTOGRAPHS_FOLDER, sha256).read_bytes()
+        except OSError:
+            return None
+
+    return read
+
+
+def _photographs(
+    hashes: Sequence[str], read: Callable[[str], bytes | None], damage: list[str], say: Say
+) -> Iterator[tuple[str, bytes | None]]:
+    """Yields each photograph's hash and content; adds what is damaged, in the same words wherever it is read from."""
+    for number, sha256 in enumerate(hashes, 1):
+        say("photographs", number, len(hashes))
+        content = read(sha256)
+        if content is None:
+            damage.append(f"The photograph {sha256} is gone or cannot be read.")
+        elif hashlib.sha256(content).hexdigest() != sha256:
+            damage.append(f"The photograph {sha256} is not what was uploaded.")
+        yield sha256, content
+
+
+def _said(manifest: Mapping[str, Any], damage: Sequence[str]) -> Contents:
+    """Returns what a backup says that it holds, and the damage that was found in it."""
+    return Contents(
+        manifest["products"], manifest["photographs"], manifest["users"], manifest["index_version"], tuple(damage)
+    )
 
 
 def _opened(source: Path) -> zipfile.ZipFile:
@@ -278,18 +295,17 @@ def _checked(archive: zipfile.ZipFile, say: Say) -> tuple[Mapping[str, Any], lis
         if _digest(database) != manifest["database_sha256"]:
             damage.append(f"{DATABASE_FILE} is not what was written.")
         _, _, hashes = _read(database, damage)
-    names = set(archive.namelist())
-    for number, sha256 in enumerate(hashes, 1):
-        say("photographs", number, len(hashes))
-        name = f"{PHOTOGRAPHS_FOLDER}/{sha256}"
+
+    def read(sha256: str) -> bytes | None:
         try:
-            content = archive.read(name) if name in names else None
+            return archive.read(f"{PHOTOGRAPHS_FOLDER}/{sha256}")
+        except KeyError:
+            return None
         except zipfile.BadZipFile:
-            content = b""
-        if content is None:
-            damage.append(f"The photograph {sha256} cannot be read (No such file or directory).")
-        elif hashlib.sha256(content).hexdigest() != sha256:
-            damage.append(f"The photograph {sha256} is not what was uploaded.")
+            return b""
+
+    for _ in _photographs(hashes, read, damage, say):
+        pass
     return manifest, damage
 
 
@@ -326,17 +342,14 @@ def _dislikes(data_dir: Path, redis_url: str | None) -> dict[str, dict[str, str]
 def _scan(url: str) -> dict[str, dict[str, str]]:
     try:
         with closing(redis.Redis.from_url(url, decode_responses=True, socket_timeout=30)) as client:
-            keys = sorted(set(_keys(client)))
+            # A scan may name a key twice.
+            keys = sorted(set(client.scan_iter(match=f"{_KEY_BEFORE}*{_KEY_AFTER}", count=1000)))
             users = {key[len(_KEY_BEFORE) : -len(_KEY_AFTER)]: _texts(client.hgetall(key)) for key in keys}
             return {user: colours for user, colours in users.items() if colours}
     except redis.RedisError as error:
         raise Upstream(
             f"The Redis with disliked colours cannot be read: {error}.", reason="REDIS_UNAVAILABLE"
         ) from error
-
-
-def _keys(client: "redis.Redis") -> Iterator[str]:
-    yield from client.scan_iter(match=f"{_KEY_BEFORE}*{_KEY_AFTER}", count=1000)
 
 
 def _texts(fields: Any) -> dict[str, str]:

@@ -104,6 +104,20 @@ def test_damage_is_named_and_a_damaged_backup_restores_nothing(backed_up: tuple[
     assert restore(tmp_path / "partial.zip", tmp_path / "as-it-was").products == 6
 
 
+def test_a_photograph_that_was_gone_when_it_was_backed_up_stops_no_restore(
+    backed_up: tuple[Path, Path], tmp_path: Path
+) -> None:
+    data, _ = backed_up
+    victim = next((data / "photographs").glob("??/*"))
+    victim.unlink()
+    # As a folder where a file should be, which fails otherwise than a missing one.
+    victim.mkdir()
+    backup = tmp_path / "partial.zip"
+    contents = back_up(data, backup)
+    assert len(contents.damage) == 1 and contents.photographs == 5
+    assert restore(backup, tmp_path / "restored") == contents == verify(backup)
+
+
 def test_nothing_is_overwritten_and_no_other_file_is_taken(backed_up: tuple[Path, Path], tmp_path: Path) -> None:
     data, backup = backed_up
     with pytest.raises(InvalidInput, match="is not empty"):
