@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 import grpc
 
 from fashion.v1 import search_pb2, search_pb2_grpc
-from services.search import conversion
+from services.search.conversion import facets, filters, preferences, products, queries
 from services.search.filters.colours import DislikedColour
 from services.search.filters.paging import DEFAULT_PAGE_SIZE
 from services.search.service import LocalSearch
@@ -41,8 +41,8 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         self, request: search_pb2.FindSimilarRequest, context: _Context
     ) -> search_pb2.FindSimilarResponse:
         """Finds the products most similar to a product, a photograph or an embedding."""
-        return conversion.similar_answer_to_proto(
-            await self._search.find_similar(conversion.similar_request_from_proto(request))
+        return queries.similar_answer_to_proto(
+            await self._search.find_similar(queries.similar_request_from_proto(request))
         )
 
     async def BatchFindSimilar(  # noqa: N802
@@ -51,9 +51,9 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         """Finds the products most similar to each of some products."""
         product_ids = tuple(request.product_ids)
         answers = await self._search.batch_find_similar(
-            product_ids, conversion.similar_request_from_proto(request.options)
+            product_ids, queries.similar_request_from_proto(request.options)
         )
-        return conversion.similar_lists_to_proto(product_ids, answers)
+        return queries.similar_lists_to_proto(product_ids, answers)
 
     async def DetectGarments(  # noqa: N802
         self, request: search_pb2.DetectGarmentsRequest, context: _Context
@@ -66,24 +66,24 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         self, request: search_pb2.UpsertProductsRequest, context: _Context
     ) -> search_pb2.UpsertProductsResponse:
         """Creates or replaces products."""
-        fields = conversion.replaced_fields_from_proto(request)
-        rows = [conversion.upsert_row_from_proto(row) for row in request.rows]
-        return conversion.upsert_report_to_proto(rows, await self._search.upsert_products(rows, fields))
+        fields = products.replaced_fields_from_proto(request)
+        rows = [products.upsert_row_from_proto(row) for row in request.rows]
+        return products.upsert_report_to_proto(rows, await self._search.upsert_products(rows, fields))
 
     async def UpdateProducts(  # noqa: N802
         self, request: search_pb2.UpdateProductsRequest, context: _Context
     ) -> search_pb2.UpdateProductsResponse:
         """Changes some fields of products that are known."""
         # In another thread, because a full batch takes milliseconds that queries would have to wait for.
-        rows = await asyncio.to_thread(conversion.update_rows_from_proto, request)
-        return conversion.update_report_to_proto(rows, await self._search.update_products(rows))
+        rows = await asyncio.to_thread(products.update_rows_from_proto, request)
+        return products.update_report_to_proto(rows, await self._search.update_products(rows))
 
     async def DeleteProducts(  # noqa: N802
         self, request: search_pb2.DeleteProductsRequest, context: _Context
     ) -> search_pb2.DeleteProductsResponse:
         """Deletes products and their photographs."""
         product_ids = tuple(request.product_ids)
-        return conversion.delete_report_to_proto(product_ids, await self._search.delete_products(product_ids))
+        return products.delete_report_to_proto(product_ids, await self._search.delete_products(product_ids))
 
     async def GetProduct(  # noqa: N802
         self, request: search_pb2.GetProductRequest, context: _Context
@@ -91,7 +91,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         """Returns one product."""
         result = await self._search.get_product(request.product_id, include_embedding=request.include_embedding)
         return search_pb2.GetProductResponse(
-            product=conversion.product_to_proto(result.product),
+            product=products.product_to_proto(result.product),
             embedding=None if result.embedding is None else embedding_to_proto(result.embedding),
         )
 
@@ -109,29 +109,29 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     ) -> search_pb2.ListProductsResponse:
         """Lists a page of products."""
         page = await self._search.list_products(
-            conversion.filter_from_proto(request.filter),
-            order=conversion.order_from_proto(request.order),
+            filters.filter_from_proto(request.filter),
+            order=filters.order_from_proto(request.order),
             page_size=request.page_size if request.HasField("page_size") else DEFAULT_PAGE_SIZE,
             page_token=request.page_token,
         )
         return search_pb2.ListProductsResponse(
-            products=[conversion.product_to_proto(product) for product in page.products],
+            products=[products.product_to_proto(product) for product in page.products],
             next_page_token=page.next_page_token,
             total_size=page.total_count,
-            other_currencies=conversion.currencies_to_proto(page.other_currencies),
+            other_currencies=facets.currencies_to_proto(page.other_currencies),
         )
 
     async def ListFacets(  # noqa: N802
         self, request: search_pb2.ListFacetsRequest, context: _Context
     ) -> search_pb2.ListFacetsResponse:
         """Counts the products of the catalogue by the values of their attributes."""
-        return conversion.facets_to_proto(await self._search.list_facets(conversion.filter_from_proto(request.filter)))
+        return facets.facets_to_proto(await self._search.list_facets(filters.filter_from_proto(request.filter)))
 
     async def AddDislikedColours(  # noqa: N802
         self, request: search_pb2.AddDislikedColoursRequest, context: _Context
     ) -> search_pb2.AddDislikedColoursResponse:
         """Adds colours that a user dislikes."""
-        named = [conversion.disliked_colour_from_proto(colour) for colour in request.colours]
+        named = [preferences.disliked_colour_from_proto(colour) for colour in request.colours]
         colours = await self._search.add_disliked_colours(request.user_id, named)
         return search_pb2.AddDislikedColoursResponse(colours=await self._with_covered(colours))
 
@@ -159,7 +159,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         self, request: search_pb2.GetIndexRequest, context: _Context
     ) -> search_pb2.GetIndexResponse:
         """Returns facts about the index."""
-        return conversion.catalogue_facts_to_proto(await self._search.get_index())
+        return facets.catalogue_facts_to_proto(await self._search.get_index())
 
     async def _with_covered(self, colours: Sequence[DislikedColour]) -> list[search_pb2.DislikedColour]:
-        return conversion.disliked_colours_to_proto(colours, await self._search.covered(colours))
+        return preferences.disliked_colours_to_proto(colours, await self._search.covered(colours))

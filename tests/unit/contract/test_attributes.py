@@ -12,9 +12,9 @@ from services.contract.values import Gender
 from services.gateway import conversion as gateway_conversion
 from services.gateway.schema import answers
 from services.gateway.schema.parameters import FilterParameters
-from services.search import conversion
 from services.search.catalogue.database import PRODUCT_COLUMNS, product_of, product_values
 from services.search.catalogue.products import Price, Product
+from services.search.conversion import filters, products
 from services.search.filters.filter import Filter, GenderFilter, LabelFilter
 
 VALUES = {
@@ -73,7 +73,7 @@ def test_facets_come_in_the_order_in_which_the_enumeration_declares_them() -> No
 
 @pytest.mark.parametrize("product", [FULL, BARE], ids=["full", "bare"])
 def test_a_product_survives_messages_and_storage(product: Product) -> None:
-    assert conversion.product_from_proto(conversion.product_to_proto(product)) == product
+    assert products.product_from_proto(products.product_to_proto(product)) == product
     columns = ", ".join(f"? AS {name}" for name in PRODUCT_COLUMNS)
     with sqlite3.connect(":memory:") as connection:
         row = connection.execute(f"SELECT {columns}", product_values(product)).fetchone()
@@ -83,7 +83,7 @@ def test_a_product_survives_messages_and_storage(product: Product) -> None:
 @pytest.mark.parametrize("attribute", ATTRIBUTES, ids=lambda each: each.name)
 def test_json_tells_each_attribute(attribute: Attribute) -> None:
     full, bare = (
-        gateway_conversion.product_from_proto(conversion.product_to_proto(each)).model_dump(mode="json")
+        gateway_conversion.product_from_proto(products.product_to_proto(each)).model_dump(mode="json")
         for each in (FULL, BARE)
     )
     expected = getattr(FULL, attribute.name)
@@ -110,4 +110,4 @@ def test_a_parameter_becomes_the_condition_of_its_name(attribute: Attribute) -> 
     assert message is not None
     condition = LabelFilter(any_of=("Blue", "Red"))
     expected = Filter(gender=GenderFilter(any_of=(Gender.MEN,)), **{attribute.name: condition})
-    assert conversion.filter_from_proto(message) == expected
+    assert filters.filter_from_proto(message) == expected

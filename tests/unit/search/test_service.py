@@ -28,7 +28,7 @@ from services.embedder.service import LocalEmbedder, local_embedder
 from services.embedder.settings import EmbedderSettings
 from services.search.assembly import running_search
 from services.search.catalogue.store import Catalogue
-from services.search.conversion import upsert_row_from_proto
+from services.search.conversion.products import upsert_row_from_proto
 from services.search.filters.colours import DislikedColour
 from services.search.filters.filter import ColourFilter, Filter
 from services.search.indexes.base import Eligibility
