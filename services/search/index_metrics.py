@@ -1,7 +1,7 @@
 """Tells Prometheus how large and how fresh the index is, whenever it asks."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -12,16 +12,29 @@ from services.search.indexes.base import Index
 
 
 class _IndexCollector(Collector):
-    def __init__(self, index: Index, catalogue: Catalogue) -> None:
-        self._index = index
-        self._catalogue = catalogue
+    """Tells about the index that was opened last; a second family of one name would make the page invalid."""
+
+    def __init__(self) -> None:
+        self._open: list[tuple[Index, Catalogue]] = []
+
+    @contextmanager
+    def telling(self, index: Index, catalogue: Catalogue) -> Iterator[None]:
+        source = index, catalogue
+        self._open.append(source)
+        try:
+            yield
+        finally:
+            self._open.remove(source)
 
     def describe(self) -> Iterable[Metric]:
         """Names nothing, since Prometheus's client would count the products already when this is registered."""
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        facts, updated = self._index.facts(), self._catalogue.update_time
+        if not self._open:
+            return
+        index, catalogue = self._open[-1]
+        facts, updated = index.facts(), catalogue.update_time
         for name, value, help in (
             ("products", facts.product_count, "Products of the catalogue."),
             ("available_products", facts.available_count, "Products that are not out of stock."),
@@ -37,12 +50,10 @@ class _IndexCollector(Collector):
             yield GaugeMetricFamily(f"fashion_index_{name}", help, value=value)
 
 
-@contextmanager
-def index_metrics(index: Index, catalogue: Catalogue) -> Iterator[None]:
+_collector = _IndexCollector()
+REGISTRY.register(_collector)
+
+
+def index_metrics(index: Index, catalogue: Catalogue) -> AbstractContextManager[None]:
     """Tells about an index and its catalogue for as long as the context lasts."""
-    collector = _IndexCollector(index, catalogue)
-    REGISTRY.register(collector)
-    try:
-        yield
-    finally:
-        REGISTRY.unregister(collector)
+    return _collector.telling(index, catalogue)

@@ -133,6 +133,13 @@ def test_every_metric_is_documented_and_every_documented_one_is_there(watched: W
         assert seen <= {label.strip() for label in labels.split(",")}
 
 
+def test_a_second_index_in_the_process_leaves_each_metric_once(watched: Watched, tmp_path: Path) -> None:
+    with stack_in_thread(stack_settings(tmp_path / "second")):
+        names = [family.name for family in parsed(httpx.get(f"{watched.url}/metrics").text)]
+    assert sorted(names) == sorted(set(names))
+    assert value(watched.url, "fashion_index_products") == len(rows())
+
+
 async def probed(port: int | None) -> int:
     """Runs the probe of the containers, and returns its status."""
     assert port is not None
