@@ -76,7 +76,8 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         """Changes some fields of products that are known."""
         # In another thread, because a full batch takes milliseconds that queries would have to wait for.
         rows = await asyncio.to_thread(products.update_rows_from_proto, request)
-        return products.update_report_to_proto(rows, await self._search.update_products(rows))
+        report = await self._search.update_products(rows)
+        return await asyncio.to_thread(products.update_report_to_proto, rows, report)
 
     async def DeleteProducts(  # noqa: N802
         self, request: search_pb2.DeleteProductsRequest, context: _Context

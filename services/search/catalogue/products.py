@@ -4,7 +4,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -140,12 +140,29 @@ def with_values(known: Product, values: Mapping[str, Any]) -> Product:
     """
     own = {name.removeprefix(OWN_PREFIX): values[name] for name in values if name.startswith(OWN_PREFIX)}
     if not own:
-        return replace(known, **values)
-    fields = {name: value for name, value in values.items() if not name.startswith(OWN_PREFIX)}
-    if "attributes" not in fields:
+        return _replaced(known, values)
+    changes = {name: value for name, value in values.items() if not name.startswith(OWN_PREFIX)}
+    if "attributes" not in changes:
         merged = {name: value for name, value in {**known.attributes, **own}.items() if value is not None}
-        fields["attributes"] = validate_attributes(merged)
-    return replace(known, **fields)
+        changes["attributes"] = validate_attributes(merged)
+    return _replaced(known, changes)
+
+
+def _replaced(known: Product, changes: Mapping[str, Any]) -> Product:
+    if not changes.keys().isdisjoint(_INTERNED):
+        return replace(known, **changes)
+    # Thousands of prices a second: half the time of `replace`, since nothing is left to be shared.
+    product = object.__new__(Product)
+    for get, put in _SLOTS:
+        put(product, get(known))
+    for name, value in changes.items():
+        object.__setattr__(product, name, value)
+    return product
+
+
+_SLOTS: Final = tuple(
+    (slot.__get__, slot.__set__) for slot in (getattr(Product, each.name) for each in fields(Product))
+)
 
 
 def is_identifier(text: str) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,8 @@ from services.search.indexes.own_columns import OwnColumns
 _MIN_CAPACITY = 256
 # The attributes of `Columns` that hold a value per row in their last axis.
 _ARRAYS: Final = ("_codes", "_years", "_price_units", "_price_nanos", "_available", "_searchable")
-# All that texts and codes are made of.
-_described = attrgetter(*{each.name: None for each in (*LABELLED, *SEARCHED) if each.stored}, "currency", "parent_id")
+# In the order of the rows of `Columns._codes`.
+_labelled = attrgetter(*(attribute.name for attribute in LABELLED), "currency", "family")
 _searched = attrgetter("id", *(attribute.name for attribute in SEARCHED))
 
 ScalarT = TypeVar("ScalarT", bound=np.generic)
@@ -42,11 +42,7 @@ class Columns:
         # One row per attribute, one for the currencies, and one for the families.
         self._codes = np.empty((len(LABELLED) + 2, _MIN_CAPACITY), dtype=np.int32)
         self._place = {attribute: place for place, attribute in enumerate(LABELLED)}
-        self._of_product = (
-            *((attribute.name, labels) for attribute, labels in self._labels.items()),
-            ("currency", self._currencies),
-            ("family", self._families),
-        )
+        self._of_product = (*self._labels.values(), self._currencies, self._families)
         self._years = np.empty(_MIN_CAPACITY, dtype=np.int32)
         self._price_units = np.empty(_MIN_CAPACITY, dtype=np.int64)
         self._price_nanos = np.empty(_MIN_CAPACITY, dtype=np.int32)
@@ -145,15 +141,18 @@ class Columns:
     def replace(self, row: int, product: Product, searchable: bool) -> None:
         """Replaces a product by another with the same id."""
         before = self._products[row]
-        self._own.write(row, before.attributes, product.attributes)
-        if _described(before) == _described(product):
-            # Prices and stock change all day, and this is all that they need.
-            self._write_values(row, product, searchable)
-            return
-        old_codes = self._codes[:, row].tolist()
-        self._write(row, product, searchable)
-        # After the new labels were taken: a label that stays keeps its code.
-        self._give(old_codes)
+        if product.attributes is not before.attributes:
+            self._own.write(row, before.attributes, product.attributes)
+        if _searched(before) != _searched(product):
+            self._texts[row] = words.searchable(_searched(product))
+        # Prices and stock change all day, and leave most labels as they are.
+        for place, (old, new) in enumerate(zip(_labelled(before), _labelled(product), strict=True)):
+            if old is not new and old != new:
+                labels, code = self._of_product[place], int(self._codes[place, row])
+                # Before the old one is given back: a label that stays keeps its code.
+                self._codes[place, row] = labels.take(_text(new))
+                labels.give(code)
+        self._write_values(row, product, searchable)
 
     def remove(self, rows: Collection[int]) -> list[tuple[int, int]]:
         """Removes rows and closes the gaps with the last ones.
@@ -251,7 +250,9 @@ class Columns:
 
     def _write(self, row: int, product: Product, searchable: bool) -> None:
         self._texts[row] = words.searchable(_searched(product))
-        self._codes[:, row] = [labels.take(_label(product, name)) for name, labels in self._of_product]
+        self._codes[:, row] = [
+            labels.take(_text(label)) for labels, label in zip(self._of_product, _labelled(product), strict=True)
+        ]
         self._write_values(row, product, searchable)
 
     def _write_values(self, row: int, product: Product, searchable: bool) -> None:
@@ -263,7 +264,7 @@ class Columns:
         self._searchable[row] = searchable
 
     def _give(self, codes: list[int]) -> None:
-        for (_, labels), code in zip(self._of_product, codes, strict=True):
+        for labels, code in zip(self._of_product, codes, strict=True):
             labels.give(code)
 
     def _fit(self, length: int) -> None:
@@ -324,6 +325,5 @@ def _resized(column: NDArray[ScalarT], kept: int, capacity: int) -> NDArray[Scal
     return resized
 
 
-def _label(product: Product, attribute: str) -> str | None:
-    label = getattr(product, attribute)
+def _text(label: Any) -> str | None:
     return label.value if isinstance(label, Gender) else label
