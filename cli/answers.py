@@ -148,9 +148,26 @@ def describe_applied(response: search_pb2.FindSimilarResponse) -> str:
     parts = [f"{len(response.products)} of {applied.eligible_count:,} eligible products in {where}"]
     if applied.excluded_colours:
         parts.append(f"left out as disliked: {', '.join(applied.excluded_colours)}")
-    if applied.below_min_similarity:
-        parts.append(f"{applied.below_min_similarity} of the nearest left out as not similar enough")
+    if len(response.products) < applied.counts.requested_count:
+        parts += describe_left_out(applied.counts)
     return " · ".join([*parts, *describe_currencies(applied.other_currencies)])
+
+
+def describe_left_out(counts: search_pb2.ResultCounts) -> list[str]:
+    """Says what became of the products that were searched and are not in the answer; nothing where that is none."""
+    shown = [
+        f"{count:,} {what}"
+        for count, what in (
+            (counts.filtered_count, "by the filter"),
+            (counts.out_of_stock_count, "out of stock"),
+            (counts.disliked_count, "disliked"),
+            (counts.excluded_count, "excluded"),
+            (counts.variant_count, "variants of others"),
+            (counts.dissimilar_count, "not similar enough"),
+        )
+        if count
+    ]
+    return [f"left out of {counts.searched_count:,}: {', '.join(shown)}"] if shown else []
 
 
 def describe_currencies(counts: Iterable[search_pb2.CurrencyCount]) -> list[str]:

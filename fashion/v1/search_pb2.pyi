@@ -399,7 +399,7 @@ class Variant(_message.Message):
     def __init__(self, product_id: _Optional[str] = ..., base_colour: _Optional[str] = ..., price: _Optional[_Union[_types_pb2.Price, _Mapping]] = ..., in_stock: _Optional[bool] = ..., similarity: _Optional[float] = ...) -> None: ...
 
 class AppliedSearch(_message.Message):
-    __slots__ = ("scope", "derived_types", "excluded_colours", "eligible_count", "model_version", "index_version", "degraded", "other_currencies", "below_min_similarity")
+    __slots__ = ("scope", "derived_types", "excluded_colours", "eligible_count", "model_version", "index_version", "degraded", "other_currencies", "below_min_similarity", "counts")
     SCOPE_FIELD_NUMBER: _ClassVar[int]
     DERIVED_TYPES_FIELD_NUMBER: _ClassVar[int]
     EXCLUDED_COLOURS_FIELD_NUMBER: _ClassVar[int]
@@ -409,6 +409,7 @@ class AppliedSearch(_message.Message):
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
     OTHER_CURRENCIES_FIELD_NUMBER: _ClassVar[int]
     BELOW_MIN_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
     scope: SearchScope
     derived_types: _containers.RepeatedScalarFieldContainer[str]
     excluded_colours: _containers.RepeatedScalarFieldContainer[str]
@@ -418,7 +419,32 @@ class AppliedSearch(_message.Message):
     degraded: _containers.RepeatedScalarFieldContainer[DegradedReason]
     other_currencies: _containers.RepeatedCompositeFieldContainer[CurrencyCount]
     below_min_similarity: int
-    def __init__(self, scope: _Optional[_Union[SearchScope, str]] = ..., derived_types: _Optional[_Iterable[str]] = ..., excluded_colours: _Optional[_Iterable[str]] = ..., eligible_count: _Optional[int] = ..., model_version: _Optional[str] = ..., index_version: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[DegradedReason, str]]] = ..., other_currencies: _Optional[_Iterable[_Union[CurrencyCount, _Mapping]]] = ..., below_min_similarity: _Optional[int] = ...) -> None: ...
+    counts: ResultCounts
+    def __init__(self, scope: _Optional[_Union[SearchScope, str]] = ..., derived_types: _Optional[_Iterable[str]] = ..., excluded_colours: _Optional[_Iterable[str]] = ..., eligible_count: _Optional[int] = ..., model_version: _Optional[str] = ..., index_version: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[DegradedReason, str]]] = ..., other_currencies: _Optional[_Iterable[_Union[CurrencyCount, _Mapping]]] = ..., below_min_similarity: _Optional[int] = ..., counts: _Optional[_Union[ResultCounts, _Mapping]] = ...) -> None: ...
+
+class ResultCounts(_message.Message):
+    __slots__ = ("requested_count", "searched_count", "filtered_count", "out_of_stock_count", "disliked_count", "excluded_count", "variant_count", "dissimilar_count", "surplus_count", "returned_count")
+    REQUESTED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SEARCHED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FILTERED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    OUT_OF_STOCK_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DISLIKED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    VARIANT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DISSIMILAR_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SURPLUS_COUNT_FIELD_NUMBER: _ClassVar[int]
+    RETURNED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    requested_count: int
+    searched_count: int
+    filtered_count: int
+    out_of_stock_count: int
+    disliked_count: int
+    excluded_count: int
+    variant_count: int
+    dissimilar_count: int
+    surplus_count: int
+    returned_count: int
+    def __init__(self, requested_count: _Optional[int] = ..., searched_count: _Optional[int] = ..., filtered_count: _Optional[int] = ..., out_of_stock_count: _Optional[int] = ..., disliked_count: _Optional[int] = ..., excluded_count: _Optional[int] = ..., variant_count: _Optional[int] = ..., dissimilar_count: _Optional[int] = ..., surplus_count: _Optional[int] = ..., returned_count: _Optional[int] = ...) -> None: ...
 
 class UpsertProductsRequest(_message.Message):
     __slots__ = ("rows", "update_mask")

@@ -365,6 +365,9 @@ def _applied(applied: search_pb2.AppliedSearch) -> answers.Applied:
         degraded=[_DEGRADED.get(reason, "UNKNOWN") for reason in applied.degraded],
         other_currencies=_currencies(applied.other_currencies),
         below_min_similarity=applied.below_min_similarity,
+        counts=answers.ResultCounts(
+            **{name: getattr(applied.counts, name) for name in answers.ResultCounts.model_fields}
+        ),
     )
 
 

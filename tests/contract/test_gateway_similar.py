@@ -49,6 +49,18 @@ def test_similar_to_a_product_is_what_grpc_answers(catalogue: Shop) -> None:
         "degraded": [],
         "below_min_similarity": 0,
         "other_currencies": [],
+        "counts": {
+            "requested_count": 10,
+            "searched_count": len(items()),
+            "filtered_count": 0,
+            "out_of_stock_count": 0,
+            "disliked_count": 0,
+            "excluded_count": 1,
+            "variant_count": 0,
+            "dissimilar_count": 0,
+            "surplus_count": len(items()) - 11,
+            "returned_count": 10,
+        },
     }
     assert told["classification"] is None and told["timings"] == told["before_colours"] == []
     assert answer.headers["cache-control"] == "public, max-age=60"

@@ -197,6 +197,7 @@ def test_an_answer_says_what_was_applied(caller: Caller) -> None:
         eligible_count=6,
         model_version=facts.model_version,
         index_version=facts.index_version,
+        counts=search_pb2.ResultCounts(requested_count=100, searched_count=10, disliked_count=4, returned_count=6),
     )
     assert found.classification.candidates_version == facts.candidates_version
     assert all(-1 <= each.similarity <= 1 for each in found.products)
@@ -235,6 +236,26 @@ def test_products_that_are_not_similar_enough_are_left_out(caller: Caller) -> No
     assert everything.applied.below_min_similarity == 0
     least = everything.products[-1].similarity
     assert list(caller.find(**query, min_similarity=least).products) == list(everything.products)
+
+
+def test_an_answer_says_what_became_of_every_product(caller: Caller) -> None:
+    caller.dislike("cat", "Yellow")
+    sold_out, excluded = items()[3], items()[5]
+    caller.upsert([sold_out.row(in_stock=False), items()[22].row(id="twin", parent_id=items()[22].id)])
+    try:
+        query = {"product_id": items()[0].id, "user_id": "cat", "top_k": 100, "excluded_product_ids": [excluded.id]}
+        reds = search_pb2.Filter(base_colour=search_pb2.ColourFilter(none_of=["Red"]))
+        counts = caller.find(**query, filter=reds, min_similarity=0.9).applied.counts
+        assert (counts.requested_count, counts.searched_count) == (100, 41)
+        assert (counts.filtered_count, counts.out_of_stock_count, counts.disliked_count) == (8, 1, 8)
+        assert (counts.excluded_count, counts.variant_count, counts.surplus_count) == (2, 1, 0)
+        assert counts.dissimilar_count + counts.returned_count == 41 - 20
+        assert 0 < counts.returned_count < 21
+        few = caller.find(**query | {"top_k": 3}, filter=reds).applied.counts
+        assert (few.surplus_count, few.dissimilar_count, few.returned_count) == (21 - 3, 0, 3)
+    finally:
+        _delete(caller, "twin")
+        caller.upsert([sold_out.row()])
 
 
 def test_pages_cover_the_catalogue(caller: Caller) -> None:

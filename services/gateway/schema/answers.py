@@ -121,6 +121,28 @@ _OTHER_CURRENCIES: Any = Field(
 )
 
 
+class ResultCounts(Answer):
+    """What became of the products in scope: `searched_count` is the sum of all that follow it.
+
+    Each product counts once, for the first reason that holds, in this order.
+    """
+
+    requested_count: int = Field(description="How many products were asked for.")
+    searched_count: int = Field(description="The products of the derived types searched, or of the whole inventory.")
+    filtered_count: int = Field(description="Do not pass the filter.")
+    out_of_stock_count: int = Field(description="Are out of stock.")
+    disliked_count: int = Field(description="Are of a colour that the user dislikes.")
+    excluded_count: int = Field(
+        description="Are the query's product or its variants, liked, disliked or excluded ones."
+    )
+    variant_count: int = Field(description="Are variants for which a more similar one stands.")
+    dissimilar_count: int = Field(
+        description="Are less similar than `min_similarity`. Counted where places stayed empty for it; else 0."
+    )
+    surplus_count: int = Field(description="Are eligible, but the products returned rank higher and fill all places.")
+    returned_count: int = Field(description="Are in the answer.")
+
+
 class Applied(Answer):
     """What was applied to a search."""
 
@@ -138,6 +160,7 @@ class Applied(Answer):
     below_min_similarity: int = Field(
         description="How many of the most similar products were left out as less similar than `min_similarity`."
     )
+    counts: ResultCounts
 
 
 class SubCategoryPrediction(Answer):

@@ -165,6 +165,23 @@ def _applied_to_proto(answer: SimilarAnswer) -> search_pb2.AppliedSearch:
         degraded=[_DEGRADED_TO_PROTO[reason] for reason in answer.degraded],
         below_min_similarity=answer.below_min_similarity,
         other_currencies=currencies_to_proto(result.other_currencies),
+        counts=_counts_to_proto(answer),
+    )
+
+
+def _counts_to_proto(answer: SimilarAnswer) -> search_pb2.ResultCounts:
+    result, left_out, returned = answer.result, answer.result.left_out, len(answer.result.hits)
+    return search_pb2.ResultCounts(
+        requested_count=answer.requested_count,
+        searched_count=result.searched_count,
+        filtered_count=left_out.by_filter,
+        out_of_stock_count=left_out.out_of_stock,
+        disliked_count=left_out.disliked,
+        excluded_count=left_out.excluded,
+        variant_count=left_out.variants,
+        dissimilar_count=answer.dissimilar_count,
+        surplus_count=result.eligible_count - answer.dissimilar_count - returned,
+        returned_count=returned,
     )
 
 

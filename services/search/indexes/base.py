@@ -112,6 +112,30 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """How many products of a scope are not eligible; each counts once, for the first reason that holds.
+
+    Attributes:
+        by_filter: do not pass the filter.
+        out_of_stock: pass it, and are out of stock.
+        disliked: are of a disliked colour.
+        excluded: are excluded by id, family or design.
+        variants: are eligible, and another one of their group stands for them.
+    """
+
+    by_filter: int = 0
+    out_of_stock: int = 0
+    disliked: int = 0
+    excluded: int = 0
+    variants: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.by_filter + self.out_of_stock + self.disliked + self.excluded + self.variants
+
+
+@dataclass(frozen=True, slots=True)
 class IndexAnswer:
     """The result of searching one snapshot.
 
@@ -121,6 +145,7 @@ class IndexAnswer:
         eligible_count: number of eligible products; of families that have one, where variants are collapsed.
         excluded_colours: the colours that the dislikes cover, in alphabetical order.
         index_version: of the snapshot.
+        left_out: what became of the other products of the scope that have an embedding.
         other_currencies: with a condition on the price, how many products were left out for their price's currency
             alone, by currency, the most frequent first.
     """
@@ -129,7 +154,13 @@ class IndexAnswer:
     eligible_count: int
     excluded_colours: tuple[str, ...]
     index_version: int
+    left_out: LeftOut = LeftOut()
     other_currencies: Mapping[str, int] = field(default_factory=dict, hash=False)
+
+    @property
+    def searched_count(self) -> int:
+        """How many products of the scope have an embedding."""
+        return self.eligible_count + self.left_out.total
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """The attributes of the catalogue's products as columns in memory, so that a filter is a few vector operations."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any, Final, TypeVar
 
@@ -15,7 +16,7 @@ from services.search.filters import colours, words
 from services.search.filters import filter as filters
 from services.search.filters.facets import count_currencies
 from services.search.filters.filter import NO_YEAR, PRICE, OwnColumn, PriceColumn, PriceRange
-from services.search.indexes.base import Eligibility
+from services.search.indexes.base import Eligibility, LeftOut
 from services.search.indexes.labels import Labels
 from services.search.indexes.own_columns import OwnColumns
 
@@ -27,6 +28,21 @@ _labelled = attrgetter(*(attribute.name for attribute in LABELLED), "currency", 
 _searched = attrgetter("id", *(attribute.name for attribute in SEARCHED))
 
 ScalarT = TypeVar("ScalarT", bound=np.generic)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Eligible:
+    """Which of some products a search may return.
+
+    Attributes:
+        mask: whether it may return each: bool, shape (n,).
+        excluded_colours: the colours that the dislikes stand for.
+        left_out: how many of those with an embedding it may not return, and why.
+    """
+
+    mask: NDArray[np.bool_]
+    excluded_colours: frozenset[str]
+    left_out: LeftOut
 
 
 class Columns:
@@ -181,43 +197,41 @@ class Columns:
         self._fit(length)
         return list(zip(holes, movers, strict=True))
 
-    def eligible(
-        self, eligibility: Eligibility, rows: NDArray[np.int64] | slice
-    ) -> tuple[NDArray[np.bool_], frozenset[str]]:
-        """Returns whether a search may return each of some products, regardless of derived type.
+    def eligible(self, eligibility: Eligibility, rows: NDArray[np.int64] | slice) -> Eligible:
+        """Returns which of some products a search may return, regardless of derived type.
 
         Args:
             eligibility: what is asked for.
             rows: those to look at, n of them.
 
-        Returns:
-            bool, shape (n,); and the colours that the dislikes stand for.
-
         Raises:
             InvalidInput: see `filters.evaluate`.
         """
-        mask, excluded_colours = self.passing(eligibility, rows)
-        return self.without_excluded(mask, eligibility, rows), excluded_colours
+        return self.without_excluded(self.passing(eligibility, rows), eligibility, rows)
 
-    def passing(
-        self, eligibility: Eligibility, rows: NDArray[np.int64] | slice
-    ) -> tuple[NDArray[np.bool_], frozenset[str]]:
+    def passing(self, eligibility: Eligibility, rows: NDArray[np.int64] | slice) -> Eligible:
         """Returns the same as `eligible`, but for the excluded products and families."""
         some = self.at(rows)
+        searchable = self.searchable()[rows]
+        counts = [np.count_nonzero(searchable)]
         mask = filters.evaluate(eligibility.filter, some)
-        mask &= self.searchable()[rows]
+        mask &= searchable
+        counts.append(np.count_nonzero(mask))
         if not eligibility.include_out_of_stock:
             mask &= self.available()[rows]
+        counts.append(np.count_nonzero(mask))
         excluded_colours: frozenset[str] = frozenset()
         if eligibility.disliked_colours:
             excluded_colours = colours.expand(eligibility.disliked_colours, self.labels(BASE_COLOUR).keys())
             mask &= ~filters.has_label(some, BASE_COLOUR, excluded_colours)
-        return mask, excluded_colours
+        counts.append(np.count_nonzero(mask))
+        return Eligible(mask, excluded_colours, LeftOut(*(int(more - less) for more, less in pairwise(counts))))
 
     def without_excluded(
-        self, mask: NDArray[np.bool_], eligibility: Eligibility, rows: NDArray[np.int64] | slice
-    ) -> NDArray[np.bool_]:
-        """Returns a mask from `passing`, bool, shape (n,), without the excluded products and families."""
+        self, passing: Eligible, eligibility: Eligibility, rows: NDArray[np.int64] | slice
+    ) -> Eligible:
+        """Returns what `passing` returned for some rows, without the excluded products and families."""
+        mask = passing.mask
         excluded = [row for product_id in eligibility.excluded_ids if (row := self.row_of(product_id)) is not None]
         families = [code for name in eligibility.excluded_families if (code := self.family_code(name)) is not None]
         if families:
@@ -229,7 +243,8 @@ class Columns:
             left = np.ones(len(self), dtype=np.bool_)
             left[excluded] = False
             mask = mask & left[rows]
-        return mask
+        count = int(np.count_nonzero(passing.mask)) - int(np.count_nonzero(mask)) if mask is not passing.mask else 0
+        return replace(passing, mask=mask, left_out=replace(passing.left_out, excluded=count))
 
     def other_currencies(self, eligibility: Eligibility, rows: NDArray[np.int64] | slice) -> dict[str, int]:
         """Counts the products that a search leaves out for the currency of their price alone.
@@ -245,7 +260,7 @@ class Columns:
         if not isinstance(condition, PriceRange):
             return {}
         others = replace(eligibility, filter=eligibility.filter.without(PRICE))
-        mask, _ = self.eligible(others, rows)
+        mask = self.eligible(others, rows).mask
         return count_currencies(self.at(rows).prices(), mask, condition.currency_code)
 
     def _write(self, row: int, product: Product, searchable: bool) -> None:

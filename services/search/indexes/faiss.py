@@ -20,6 +20,7 @@ from services.search.filters.filter import Filter
 from services.search.filters.order import Order, Place, place_of
 from services.search.filters.ranking import BY_SIMILARITY, Ranking
 from services.search.indexes.base import (
+    Collapse,
     Eligibility,
     IndexAnswer,
     IndexedProduct,
@@ -29,7 +30,7 @@ from services.search.indexes.base import (
     TypeMembers,
 )
 from services.search.indexes.batch import BatchBounds, Bounds
-from services.search.indexes.columns import Columns
+from services.search.indexes.columns import Columns, Eligible
 from services.search.indexes.locking import ReadersWriterLock
 from services.search.indexes.nearest import Field, Selection
 from services.search.indexes.reduction_file import ReductionFile
@@ -199,16 +200,17 @@ class FaissIndex:
             else:
                 field = self._within(state, query, eligibility, eligibility.derived_types)
             groups = state.groups(eligibility.collapse)
-            if groups is not None and eligibility.excluded_designs_of:
+            if groups is not None and eligibility.collapse is Collapse.DESIGNS:
                 known = map(state.columns.row_of, eligibility.excluded_designs_of)
                 codes = [int(groups.codes[row]) for row in known if row is not None]
-                field = replace(field, mask=field.mask & ~groups.holding(codes, field.rows))
+                field = field.without(groups.holding(codes, field.rows))
             selection = Selection(state, query, field, groups, search.ranking)
             return IndexAnswer(
                 hits=selection.with_variants(selection.hits(k), eligibility),
                 eligible_count=selection.eligible_count,
-                excluded_colours=tuple(sorted(field.excluded_colours)),
+                excluded_colours=tuple(sorted(field.eligible.excluded_colours)),
                 index_version=self._index_version,
+                left_out=selection.left_out,
                 other_currencies=state.columns.other_currencies(eligibility, field.rows),
             )
 
@@ -302,7 +304,7 @@ class FaissIndex:
         shards = [shard for label in sorted(derived_types) if (shard := state.shards.get(label)) is not None]
         # Evaluated even if there are no products, so that a bad filter is always refused.
         members = np.concatenate([np.empty(0, dtype=np.int64), *(shard.members for shard in shards)])
-        mask, excluded_colours = state.columns.eligible(eligibility, members)
+        eligible = state.columns.eligible(eligibility, members)
         ends = np.cumsum([len(shard) for shard in shards])[:-1]
 
         def contenders(k: int, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -310,7 +312,7 @@ class FaissIndex:
             searches = [_ShardSearch(shard, query, mine) for shard, mine in zip(shards, masks, strict=False)]
             return self._contenders(searches, k)
 
-        return Field(contenders, members, mask, excluded_colours)
+        return Field(contenders, members, eligible)
 
     def _everywhere(
         self,
@@ -322,9 +324,9 @@ class FaissIndex:
     ) -> Field:
         """Compares every eligible product, or if there are many, those that the reduced index chooses."""
         if batch is None:
-            mask, excluded_colours = state.columns.eligible(eligibility, slice(None))
+            eligible = state.columns.eligible(eligibility, slice(None))
         else:
-            mask, excluded_colours = batch.eligible(state.columns, eligibility)
+            eligible = batch.eligible(state.columns, eligibility)
 
         def contenders(k: int, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
             if np.count_nonzero(mask) > self._settings.exact_limit and state.reduced is not None:
@@ -334,7 +336,7 @@ class FaissIndex:
             shards = [state.shards[label] for label in state.labels_of(mask)]
             return self._contenders([_ShardSearch(shard, query, mask[shard.members]) for shard in shards], k)
 
-        return Field(contenders, slice(None), mask, excluded_colours)
+        return Field(contenders, slice(None), eligible)
 
     def _chosen(
         self, state: State, bounds: Bounds | ReducedSearch, query: NDArray[np.float32], k: int, mask: NDArray[np.bool_]
@@ -446,19 +448,18 @@ class _Batch:
         self.index_version = -1
         self.bounds: BatchBounds | None = None
         # The last arguments of `Columns.passing`, and what it returned.
-        self.passing: tuple[Eligibility, tuple[NDArray[np.bool_], frozenset[str]]] | None = None
+        self.passing: tuple[Eligibility, Eligible] | None = None
 
     def holds(self, state: State, index_version: int) -> bool:
         """Returns whether the batch is one of this snapshot."""
         return self.state is state and self.reduced is state.reduced and self.index_version == index_version
 
-    def eligible(self, columns: Columns, eligibility: Eligibility) -> tuple[NDArray[np.bool_], frozenset[str]]:
+    def eligible(self, columns: Columns, eligibility: Eligibility) -> Eligible:
         """See `Columns.eligible`, for all rows."""
         common = replace(eligibility, excluded_ids=(), excluded_families=(), excluded_designs_of=())
         if self.passing is None or self.passing[0] != common:
             self.passing = common, columns.passing(common, slice(None))
-        mask, excluded_colours = self.passing[1]
-        return columns.without_excluded(mask, eligibility, slice(None)), excluded_colours
+        return columns.without_excluded(self.passing[1], eligibility, slice(None))
 
 
 class _ShardSearch:

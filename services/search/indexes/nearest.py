@@ -12,6 +12,7 @@ from services.search.catalogue.products import Product
 from services.search.filters import filter as filters
 from services.search.filters.ranking import Boost, Ranking, boosted, diverse
 from services.search.indexes.base import Eligibility, Hit, Variant
+from services.search.indexes.columns import Eligible
 from services.search.indexes.designs import Groups
 from services.search.indexes.state import State
 
@@ -25,15 +26,25 @@ class Field:
 
     Attributes:
         contenders: returns rows that may be among the `k` nearest of those in a mask like `mask`: int64, shape (n,).
-        rows: the rows that the mask is about.
-        mask: whether each of them is eligible: bool, shape (m,).
-        excluded_colours: the colours that the dislikes cover.
+        rows: the rows that it is about.
+        eligible: which of them are eligible.
     """
 
     contenders: Callable[[int, NDArray[np.bool_]], NDArray[np.int64]]
     rows: NDArray[np.int64] | slice
-    mask: NDArray[np.bool_]
-    excluded_colours: frozenset[str]
+    eligible: Eligible
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Whether each of the rows is eligible: bool, shape (m,)."""
+        return self.eligible.mask
+
+    def without(self, excluded: NDArray[np.bool_]) -> "Field":
+        """Returns the field without some of its rows: bool, shape (m,)."""
+        before = self.eligible.left_out
+        count = before.excluded + int(np.count_nonzero(self.mask & excluded))
+        eligible = replace(self.eligible, mask=self.mask & ~excluded, left_out=replace(before, excluded=count))
+        return replace(self, eligible=eligible)
 
 
 class Selection:
@@ -41,6 +52,7 @@ class Selection:
 
     Attributes:
         eligible_count: how many products are eligible; groups of them count once.
+        left_out: how many are not, and why.
     """
 
     def __init__(
@@ -67,6 +79,9 @@ class Selection:
         if ranking.boosts:
             self._boost(ranking.boosts)
         self.eligible_count = self._count()
+        self.left_out = replace(
+            field.eligible.left_out, variants=int(np.count_nonzero(field.mask)) - self.eligible_count
+        )
 
     def hits(self, k: int) -> tuple[Hit, ...]:
         """Returns the `k` products that rank highest, or all eligible ones."""
@@ -89,7 +104,7 @@ class Selection:
         others: dict[int, list[tuple[Product, int]]] = {code: [] for code in codes}
         shown = {hit.product.id for hit in hits}.union(eligibility.excluded_ids)
         labels = columns.labels(BASE_COLOUR)
-        disliked = {labels[colour] for colour in self._field.excluded_colours if colour in labels}
+        disliked = {labels[colour] for colour in self._field.eligible.excluded_colours if colour in labels}
         colours = columns.codes(BASE_COLOUR)
         for row in np.flatnonzero(groups.holding(codes)).tolist():
             product = columns.product(row)

@@ -79,7 +79,7 @@ class SimilarAnswer:
         degraded: why the answer is less than it could be, in the order of the enumeration.
         explanation: how the answer came about; None unless asked for.
         view: what of the photograph was searched; None for a product or an embedding.
-        below_min_similarity: how many places stayed empty because the products left are not similar enough.
+        requested_count: how many products were asked for.
     """
 
     result: IndexAnswer
@@ -90,7 +90,17 @@ class SimilarAnswer:
     degraded: tuple[Degraded, ...]
     explanation: Explanation | None
     view: View | None
-    below_min_similarity: int
+    requested_count: int
+
+    @property
+    def below_min_similarity(self) -> int:
+        """How many places stayed empty because the products left are not similar enough."""
+        return min(self.requested_count, self.result.eligible_count) - len(self.result.hits)
+
+    @property
+    def dissimilar_count(self) -> int:
+        """How many eligible products are not similar enough; 0 where others fill all places."""
+        return self.result.eligible_count - len(self.result.hits) if self.below_min_similarity else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +224,7 @@ class SimilarQuery:
             degraded=tuple(reason for reason in Degraded if reason in self._degraded),
             explanation=Explanation(self._watch.timings(), hits_before) if request.explain else None,
             view=self._subject.view if isinstance(self._subject, Embedding) else None,
-            below_min_similarity=min(request.top_k, result.eligible_count) - len(result.hits),
+            requested_count=request.top_k,
         )
 
     def _count(self, result: IndexAnswer) -> None:

@@ -395,9 +395,22 @@ def test_an_answer_is_readable_at_100_columns_whatever_the_catalogue_holds() -> 
     assert "dislikes could not be read" in text
 
 
-def test_an_empty_answer_says_that_nothing_is_eligible() -> None:
-    applied = search_pb2.AppliedSearch(scope=search_pb2.SEARCH_SCOPE_INVENTORY)
-    assert "No product is eligible" in shown(search_pb2.FindSimilarResponse(applied=applied))
+def test_an_empty_answer_says_that_nothing_is_eligible_and_why() -> None:
+    counts = search_pb2.ResultCounts(
+        requested_count=10, searched_count=1480, filtered_count=1470, disliked_count=9, excluded_count=1
+    )
+    applied = search_pb2.AppliedSearch(scope=search_pb2.SEARCH_SCOPE_INVENTORY, counts=counts)
+    text = " ".join(shown(search_pb2.FindSimilarResponse(applied=applied)).split())
+    assert "No product is eligible" in text
+    assert "left out of 1,480: 1,470 by the filter, 9 disliked, 1 excluded" in text
+
+
+def test_a_full_answer_tells_no_counts() -> None:
+    counts = search_pb2.ResultCounts(requested_count=1, searched_count=9, filtered_count=5, returned_count=1)
+    response = search_pb2.FindSimilarResponse(
+        products=[found("1", "a", None)], applied=search_pb2.AppliedSearch(eligible_count=4, counts=counts)
+    )
+    assert "left out" not in shown(response)
 
 
 def test_json_has_the_names_of_the_protos_and_integers_as_numbers() -> None:

@@ -34,6 +34,20 @@ export function searchedText(applied) {
   return `${counted(applied.eligible_count, "product")} compared in ${where}`;
 }
 
+/** Returns in one line how many products were left out, and why. */
+function leftOutText(counts) {
+  const reasons = {
+    filtered_count: "by the filter",
+    out_of_stock_count: "out of stock",
+    disliked_count: "of your colours",
+    excluded_count: "excluded",
+    variant_count: "variants of others",
+    dissimilar_count: "not similar enough",
+  };
+  const shown = Object.entries(reasons).filter(([name]) => counts?.[name]);
+  return shown.length ? shown.map(([name, reason]) => `${counts[name].toLocaleString("en")} ${reason}`).join(", ") : "none";
+}
+
 /** Draws steps as bars on one axis of time. */
 export function timingBars(timings) {
   const end = Math.max(...timings.map((each) => each.start_milliseconds + each.milliseconds), 0.001);
@@ -82,6 +96,7 @@ export function explanationOf(answer, colours) {
       "dl.facts",
       {},
       fact("Compared", searchedText(applied)),
+      fact("Left out", leftOutText(applied.counts)),
       applied.excluded_colours.length ? fact("Colours left out", colourList(applied.excluded_colours, colours)) : fact("Colours left out", "none"),
       gone.length
         ? fact(

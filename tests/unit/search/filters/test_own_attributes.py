@@ -184,7 +184,7 @@ def test_a_filter_lets_through_what_a_plain_evaluation_does(
     mask = evaluate(filter, columns)
     assert {columns.product(row).id for row in np.flatnonzero(mask).tolist()} == passing
     some = np.arange(len(columns), dtype=np.int64)[::2]
-    searched, _ = columns.eligible(Eligibility(filter=filter, include_out_of_stock=True), some)
+    searched = columns.eligible(Eligibility(filter=filter, include_out_of_stock=True), some).mask
     assert searched.tolist() == mask[::2].tolist()
     price = filter.conditions.get("price")
     others = Counter(

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from offline.benchmark.correctness.oracle import COLOURS
 from services.search.filters.filter import ColourFilter, Filter
 from services.search.indexes import faiss
 from services.search.indexes.base import Collapse, Eligibility, IndexedProduct, Search
 from services.search.indexes.faiss import FaissIndex, FaissSettings
-from tests.conformance.index import COLOURS, product
+from tests.conformance.materials import product
 
 DIMENSION, COUNT = 96, 3000
+_COLOURS = tuple(COLOURS)
 FEW = FaissSettings(exact_limit=100, components=12, min_candidates=20, candidates_per_hit=2)
 
 
@@ -29,7 +31,7 @@ def _catalogue() -> list[IndexedProduct]:
             product(
                 f"{order[i]:04}",
                 article_type=f"type {i % 5}",
-                base_colour=COLOURS[i % len(COLOURS)],
+                base_colour=_COLOURS[i % len(_COLOURS)],
                 parent_id=f"family {order[i] % 700}" if i % 3 else None,
                 in_stock=i % 7 > 0,
             ),

@@ -5,10 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from offline.benchmark.correctness.material import ARTICLE_TYPES
 from services.search.indexes.base import Eligibility, Index, IndexedProduct
 from services.search.indexes.faiss import FaissIndex, FaissSettings
 from services.search.indexes.locking import ReadersWriterLock
-from tests.conformance.index import ARTICLE_TYPES, DIMENSION, SETTINGS, IndexConformance, embedding, product
+from tests.conformance.index import IndexConformance
+from tests.conformance.materials import DIMENSION, SETTINGS, embedding, product
 
 
 class TestExact(IndexConformance):

@@ -1,0 +1,444 @@
+"""What search must answer, by comparing every product: no index, no pruning, no shortcut.
+
+It takes the domain's values and none of its code that filters, groups or ranks, so that a mistake there shows.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.contract.own_attributes import Flag
+from services.search.catalogue.products import Price, Product
+from services.search.filters.colours import DislikedColour
+from services.search.filters.filter import (
+    ColourFilter,
+    Condition,
+    Filter,
+    FlagFilter,
+    GenderFilter,
+    LabelFilter,
+    NumberRange,
+    PriceRange,
+    Words,
+    YearRange,
+)
+from services.search.filters.ranking import BY_SIMILARITY, Boost, Ranking
+from services.search.indexes.base import Collapse, Eligibility, IndexedProduct
+
+# Each colour with its family, and with the families of all that its name names.
+COLOURS: Final[Mapping[str, tuple[str, frozenset[str]]]] = MappingProxyType(
+    {
+        "Blue": ("Blue", frozenset({"Blue"})),
+        "Navy Blue": ("Blue", frozenset({"Blue"})),
+        "Royal Blue": ("Blue", frozenset({"Blue"})),
+        "Blue/White": ("Blue", frozenset({"Blue", "White"})),
+        "Red": ("Red", frozenset({"Red"})),
+        "Maroon": ("Red", frozenset({"Red"})),
+        "Yellow": ("Yellow", frozenset({"Yellow"})),
+        "Multi": ("Multi", frozenset({"Multi"})),
+    }
+)
+# Colours that a filter or a dislike may name although no product has them.
+TABLE_COLOURS: Final = frozenset({"Blue", "Navy Blue", "Red", "Maroon", "Yellow", "Multi", "White"})
+# The words of names that say a colour; no other is used.
+_COLOUR_WORDS: Final = frozenset({"blue", "white", "red", "navy"})
+# See Collapse in search.proto.
+_MIN_DESIGN_SIMILARITY: Final = 0.75
+_MIN_SAME_COLOUR_SIMILARITY: Final = 0.95
+_MAX_SAME_NAME: Final = 200
+_MAX_DIVERSE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedHit:
+    """A product that must be in the answer.
+
+    Attributes:
+        product_id: its id.
+        similarity: float32 as a float.
+        value: what ranks it.
+        variants: the ids of the others for which it stands, in their order.
+        derived: whether they are known by name and looks.
+    """
+
+    product_id: str
+    similarity: float
+    value: float
+    variants: tuple[str, ...]
+    derived: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the answer must be.
+
+    Attributes:
+        hits: in their order.
+        eligible_count: as `IndexAnswer.eligible_count`.
+        excluded_colours: as there.
+        left_out: by filter, out of stock, disliked, excluded, variants.
+        other_currencies: as there.
+    """
+
+    hits: tuple[ExpectedHit, ...]
+    eligible_count: int
+    excluded_colours: tuple[str, ...]
+    left_out: tuple[int, int, int, int, int]
+    other_currencies: Mapping[str, int]
+
+    @property
+    def ids(self) -> list[str]:
+        """The products of the answer."""
+        return [hit.product_id for hit in self.hits]
+
+
+class Oracle:
+    """Answers as an index must, over the products that it was told of."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, IndexedProduct] = {}
+        # The embeddings seen, each once; products share them by identity. Kept, so that no identity is used again.
+        self._known: dict[int, int] = {}
+        self._arrays: list[NDArray[np.float16]] = []
+        self._exact: NDArray[np.float64] | None = None
+        self._forget()
+
+    def apply(self, upserts: Sequence[IndexedProduct], deletes: Collection[str] = ()) -> None:
+        """Takes over a write."""
+        for product_id in deletes:
+            self.rows.pop(product_id, None)
+        self.rows.update({row.product.id: row for row in upserts})
+        self._forget()
+
+    def update(self, products: Sequence[Product]) -> None:
+        """Takes over other attributes of known products."""
+        self.apply([IndexedProduct(each, self.rows[each.id].embedding) for each in products])
+
+    def _forget(self) -> None:
+        self._columns: dict[str, tuple[list[Any], NDArray[np.int64]]] = {}
+        self._groups: dict[Collapse, tuple[NDArray[np.int64], frozenset[int]]] = {}
+        self._sorted: list[IndexedProduct] | None = None
+
+    @property
+    def _in_order(self) -> list[IndexedProduct]:
+        """The products by id."""
+        if self._sorted is None:
+            self._sorted = [self.rows[product_id] for product_id in sorted(self.rows)]
+        return self._sorted
+
+    def answer(
+        self, query: NDArray[np.float32], k: int, eligibility: Eligibility, ranking: Ranking = BY_SIMILARITY
+    ) -> Expected:
+        """Returns what `Index.search` must answer."""
+        searched = np.array([row.embedding is not None for row in self._in_order], dtype=np.bool_)
+        if (types := eligibility.derived_types) is not None:
+            searched &= self._where("derived_type", lambda label: label in types)
+        group_of, derived = self._grouped(eligibility.collapse)
+        steps = [searched]
+        for mask in (
+            self._passing(eligibility.filter),
+            self._in_stock(eligibility),
+            self._liked(eligibility),
+            ~self._excluded(eligibility, group_of),
+        ):
+            steps.append(steps[-1] & mask)
+        eligible = steps[-1]
+        similarities = self._similarities(query)
+        values = self._values(similarities, ranking.boosts)
+        similar = eligible & (similarities >= (-2 if ranking.min_similarity is None else ranking.min_similarity))
+        places = np.flatnonzero(similar)
+        # Products are in the order of their ids, and equal values keep it.
+        order = places[np.argsort(-values[places], kind="stable")]
+        order = order[np.sort(np.unique(group_of[order], return_index=True)[1])]
+        if ranking.diversity:
+            order = self._diverse(order[: max(k, min(5 * k, _MAX_DIVERSE))], values, k, ranking.diversity)
+        eligible_count = len(set(group_of[eligible].tolist()))
+        counts = [int(np.count_nonzero(step)) for step in steps] + [eligible_count]
+        excluded_colours = self._excluded_colours(eligibility.disliked_colours)
+        return Expected(
+            hits=tuple(
+                self._hit(place, float(similarities[place]), float(values[place]), eligibility, group_of, derived)
+                for place in order[:k].tolist()
+            ),
+            eligible_count=eligible_count,
+            excluded_colours=excluded_colours,
+            left_out=tuple(more - less for more, less in pairwise(counts)),  # type: ignore[arg-type]
+            other_currencies=self._other_currencies(eligibility, searched),
+        )
+
+    def passing(self, filter: Filter) -> list[str]:
+        """Returns the ids of the products that pass a filter, in their order."""
+        return [p.id for p, passes in zip(self._products(), self._passing(filter), strict=True) if passes]
+
+    def refusals(self, filter: Filter) -> set[str]:
+        """Returns the reasons for which a filter must be refused, any of them; none if it must be answered."""
+        reasons: set[str] = set()
+        known: set[str | None]
+        for name, condition in filter.conditions.items():
+            own = name.removeprefix("attributes.")
+            if own != name:
+                values = [each for p in self._products() if (each := p.attributes.get(own)) is not None]
+                kind = {LabelFilter: tuple, NumberRange: float, FlagFilter: Flag}[type(condition)]
+                if not values:
+                    reasons.add("FILTER_VALUE_UNKNOWN")
+                elif not any(isinstance(value, kind) for value in values):
+                    reasons.add("ATTRIBUTE_KIND_MISMATCH")
+                known = {label for value in values if isinstance(value, tuple) for label in value}
+            elif isinstance(condition, ColourFilter):
+                known = {p.base_colour for p in self._products()} | TABLE_COLOURS
+            else:
+                known = {getattr(p, name, None) for p in self._products()}
+            if (
+                isinstance(condition, LabelFilter | ColourFilter)
+                and not {*condition.any_of, *condition.none_of} <= known
+            ):
+                reasons.add("FILTER_VALUE_UNKNOWN")
+        return reasons
+
+    def groups(self, collapse: Collapse) -> dict[str, int]:
+        """Returns the group of each product, by its id."""
+        codes, _ = self._grouped(collapse)
+        return dict(zip((p.id for p in self._products()), codes.tolist(), strict=True))
+
+    def _products(self) -> list[Product]:
+        return [row.product for row in self._in_order]
+
+    def _column(self, name: str) -> tuple[list[Any], NDArray[np.int64]]:
+        """Returns the different values of products, and the place of each product's among them."""
+        if name not in self._columns:
+            places: dict[Hashable, int] = {}
+            codes = [places.setdefault(_value(row.product, name), len(places)) for row in self._in_order]
+            self._columns[name] = list(places), np.array(codes, dtype=np.int64)
+        return self._columns[name]
+
+    def _where(self, name: str, holds: Callable[[Any], bool]) -> NDArray[np.bool_]:
+        """Returns whether something holds for a value of each product: bool, shape (n,)."""
+        values, codes = self._column(name)
+        return np.array([holds(value) for value in values], dtype=np.bool_)[codes]
+
+    def _in_stock(self, eligibility: Eligibility) -> NDArray[np.bool_]:
+        return self._where("in_stock", lambda in_stock: in_stock is not False or eligibility.include_out_of_stock)
+
+    def _liked(self, eligibility: Eligibility) -> NDArray[np.bool_]:
+        return self._where("base_colour", lambda colour: not _is_disliked(colour, eligibility.disliked_colours))
+
+    def _passing(self, filter: Filter) -> NDArray[np.bool_]:
+        mask = np.ones(len(self.rows), dtype=np.bool_)
+        for name, condition in filter.conditions.items():
+            mask &= self._where(name, lambda value: _meets(value, condition))  # noqa: B023
+        return mask
+
+    def _excluded(self, eligibility: Eligibility, group_of: NDArray[np.int64]) -> NDArray[np.bool_]:
+        products = self._products()
+        designs = {
+            int(group)
+            for p, group in zip(products, group_of, strict=True)
+            if eligibility.collapse is Collapse.DESIGNS and p.id in eligibility.excluded_designs_of
+        }
+        return np.array(
+            [
+                p.id in eligibility.excluded_ids or _kin(p) in eligibility.excluded_families or int(group) in designs
+                for p, group in zip(products, group_of, strict=True)
+            ],
+            dtype=np.bool_,
+        )
+
+    def _excluded_colours(self, dislikes: Sequence[DislikedColour]) -> tuple[str, ...]:
+        present = {p.base_colour for p in self._products()} - {None}
+        covered = {colour for colour in present if _is_disliked(colour, dislikes)}
+        return tuple(sorted(covered | {each.colour for each in dislikes}))  # type: ignore[arg-type]
+
+    def _other_currencies(self, eligibility: Eligibility, searched: NDArray[np.bool_]) -> Mapping[str, int]:
+        condition = eligibility.filter.conditions.get("price")
+        if not isinstance(condition, PriceRange):
+            return {}
+        # Designs do not count here.
+        excluded = self._excluded(replace(eligibility, excluded_designs_of=()), np.arange(len(searched)))
+        passing = self._passing(eligibility.filter.without("price"))
+        mask = searched & passing & self._in_stock(eligibility) & self._liked(eligibility) & ~excluded
+        found = Counter(
+            p.price.currency_code for p, counts in zip(self._products(), mask, strict=True) if counts and p.price
+        )
+        return {code: count for code, count in found.items() if code != condition.currency_code}
+
+    def _similarities(self, query: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Returns the similarity of each product, rounded to float32; -2 for one without embedding."""
+        codes = np.array([self._place_of(row.embedding) for row in self._in_order], dtype=np.int64)
+        if not self._arrays:
+            return np.full(len(codes), -2.0)
+        if self._exact is None or len(self._exact) < len(self._arrays):
+            self._exact = np.array(self._arrays, dtype=np.float64)
+        exact = np.clip((self._exact * query).sum(axis=1), -1, 1).astype(np.float32).astype(np.float64)
+        return np.where(codes < 0, -2.0, exact[codes])
+
+    def _place_of(self, embedding: NDArray[np.float16] | None) -> int:
+        if embedding is None:
+            return -1
+        place = self._known.get(id(embedding))
+        if place is None:
+            place = self._known[id(embedding)] = len(self._arrays)
+            self._arrays.append(embedding)
+        return place
+
+    def _values(self, similarities: NDArray[np.float64], boosts: Sequence[Boost]) -> NDArray[np.float64]:
+        factors = np.ones(len(similarities))
+        for boost in boosts:
+            factors = np.where(self._passing(boost.condition), factors * boost.factor, factors)
+        return np.where(similarities > 0, similarities * factors, similarities / factors)
+
+    def _diverse(
+        self, order: NDArray[np.int64], values: NDArray[np.float64], k: int, diversity: float
+    ) -> NDArray[np.int64]:
+        """Chooses places that differ, as FindSimilarRequest.diversity says."""
+        vectors = np.array([self._in_order[place].embedding for place in order.tolist()], dtype=np.float64)
+        nearest = np.full(len(order), -np.inf)
+        left, chosen = np.ones(len(order), dtype=np.bool_), list[int]()
+        while left.any() and len(chosen) < k:
+            worth = (1 - diversity) * values[order] - diversity * nearest if chosen else values[order]
+            highest = worth[left].max()
+            best = int(np.flatnonzero(left & (worth > highest - 1e-12))[0])
+            left[best] = False
+            chosen.append(best)
+            nearest = np.maximum(nearest, (vectors * vectors[best]).sum(axis=1))
+        return order[chosen]
+
+    def _hit(
+        self,
+        place: int,
+        similarity: float,
+        value: float,
+        eligibility: Eligibility,
+        group_of: NDArray[np.int64],
+        derived: frozenset[int],
+    ) -> ExpectedHit:
+        shown = self._in_order[place].product
+        others = [
+            p
+            for each in np.flatnonzero(group_of == group_of[place]).tolist()
+            if (p := self._in_order[each].product).id not in {shown.id, *eligibility.excluded_ids}
+            and not _is_disliked(p.base_colour, eligibility.disliked_colours)
+        ]
+        others.sort(key=lambda p: (p.in_stock is False, p.id))
+        # First one of each colour that is not shown.
+        colours, first, then = {shown.base_colour}, list[str](), list[str]()
+        for p in others:
+            (then if p.base_colour in colours else first).append(p.id)
+            colours.add(p.base_colour)
+        by_looks = bool(others) and int(group_of[place]) in derived
+        return ExpectedHit(shown.id, similarity, value, (*first, *then), by_looks)
+
+    def _grouped(self, collapse: Collapse) -> tuple[NDArray[np.int64], frozenset[int]]:
+        """Returns the group of each product, int64, shape (n,), and which groups were derived."""
+        if collapse not in self._groups:
+            self._groups[collapse] = self._made_groups(collapse)
+        return self._groups[collapse]
+
+    def _made_groups(self, collapse: Collapse) -> tuple[NDArray[np.int64], frozenset[int]]:
+        if collapse is Collapse.NONE:
+            return np.arange(len(self.rows)), frozenset()
+        places: dict[str, int] = {}
+        group_of = [places.setdefault(_kin(p), len(places)) for p in self._products()]
+        derived: set[int] = set()
+        if collapse is Collapse.DESIGNS:
+            sizes = Counter(group_of)
+            by_name: dict[object, list[int]] = {}
+            for place, row in enumerate(self._in_order):
+                p = row.product
+                words = _name_words(p.name or "")
+                if row.embedding is not None and words and p.parent_id is None and sizes[group_of[place]] == 1:
+                    by_name.setdefault((p.derived_type, (p.brand or "").lower(), *words), []).append(place)
+            for members in by_name.values():
+                if 2 <= len(members) <= _MAX_SAME_NAME:
+                    derived |= self._join(members, group_of)
+        return np.array(group_of, dtype=np.int64), frozenset(derived)
+
+    def _join(self, members: Sequence[int], group_of: list[int]) -> set[int]:
+        """Joins the groups of products of one name that look alike; returns the groups that it made."""
+        vectors = np.array([self._in_order[place].embedding for place in members], dtype=np.float64)
+        alike = vectors @ vectors.T
+        colours = [self._in_order[place].product.base_colour for place in members]
+        pairs = [(one, other) for one in range(len(members)) for other in range(len(members))]
+        if any(
+            colours[one] == colours[other] and alike[one, other] < _MIN_SAME_COLOUR_SIMILARITY for one, other in pairs
+        ):
+            return set()
+        joined: set[int] = set()
+        for one, other in pairs:
+            ours, theirs = group_of[members[one]], group_of[members[other]]
+            if ours != theirs and alike[one, other] >= _MIN_DESIGN_SIMILARITY:
+                for place in members:
+                    group_of[place] = ours if group_of[place] == theirs else group_of[place]
+                joined = (joined - {theirs}) | {ours}
+        return joined
+
+
+def _kin(p: Product) -> str:
+    return p.parent_id or p.id
+
+
+@lru_cache(maxsize=65_536)
+def _name_words(name: str) -> tuple[str, ...]:
+    return tuple(word for word in re.findall(r"\w+", name.lower()) if word not in _COLOUR_WORDS)
+
+
+def _is_disliked(colour: str | None, dislikes: Sequence[DislikedColour]) -> bool:
+    return colour is not None and any(
+        colour == each.colour or (not each.exact and each.colour in COLOURS[colour][1]) for each in dislikes
+    )
+
+
+def _value(p: Product, name: str) -> Hashable:
+    """Returns what a condition of a name is about."""
+    if name.startswith("attributes."):
+        return p.attributes.get(name.removeprefix("attributes."))
+    if name == "words":
+        return p.name or "", p.brand or "", p.derived_type, p.base_colour or "", p.id
+    value: Hashable = getattr(p, name)
+    return value
+
+
+def _meets(value: Any, condition: Condition) -> bool:
+    """Returns whether a value, None for a missing one, meets a condition."""
+    match condition:
+        case Words(text):
+            return _has_words(value, text)
+        case YearRange(first, last):
+            return value is not None and (first is None or value >= first) and (last is None or value <= last)
+        case NumberRange(low, high):
+            return isinstance(value, float) and (low is None or value >= low) and (high is None or value <= high)
+        case FlagFilter(flag):
+            return isinstance(value, Flag) and value.value == flag
+        case PriceRange(currency, low, high):
+            return (
+                value is not None
+                and value.currency_code == currency
+                and (low is None or _cents(value) >= _cents(low))
+                and (high is None or _cents(value) <= _cents(high))
+            )
+        case ColourFilter(any_of, none_of, by_family):
+            family, families = COLOURS[value] if by_family and value is not None else (None, frozenset())
+            return (not any_of or value in any_of or family in any_of) and not ({value, *families} & {*none_of})
+        case GenderFilter(any_of, none_of) | LabelFilter(any_of, none_of):
+            labels = {*value} if isinstance(value, tuple) else {value}
+            return (not any_of or bool(labels & {*any_of})) and not labels & {*none_of}
+    raise TypeError(condition)
+
+
+def _cents(price: Price) -> tuple[int, int]:
+    return price.units, price.nanos
+
+
+@lru_cache(maxsize=65_536)
+def _has_words(texts: tuple[str, ...], text: str) -> bool:
+    told = " ".join(texts).lower().replace("é", "e")
+    words = re.split("[^a-z0-9]+", told) + re.split("[^a-z0-9]+", told.replace("-", ""))
+    wanted = re.findall("[a-z0-9]+", text.lower().replace("-", ""))
+    return all(any(word.startswith(each) for word in words) for each in wanted)

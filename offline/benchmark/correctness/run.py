@@ -1,0 +1,295 @@
+"""Random queries beside random writes: every answer is held to the oracle at the very version that it names."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import grpc
+import numpy as np
+from google.protobuf.field_mask_pb2 import FieldMask
+from numpy.typing import NDArray
+
+from fashion.v1 import search_pb2, search_pb2_grpc, types_pb2
+from offline.benchmark.correctness.judge import Judge, Query, Write
+from offline.benchmark.correctness.material import NAMES, Material, few
+from offline.benchmark.correctness.oracle import Oracle
+from offline.benchmark.correctness.paths import (
+    Answered,
+    BatchPath,
+    GrpcPath,
+    HttpPath,
+    Refused,
+    Way,
+    call,
+    product_to_proto,
+)
+from offline.benchmark.processes import free_port, running
+from services.search.filters.colours import DislikedColour
+from services.search.indexes.base import IndexedProduct
+
+_DIMENSION: Final = 2048
+_ROWS: Final = 500
+_QUERIES_A_ROUND: Final = 120
+_WRITES_A_ROUND: Final = 12
+_READERS: Final = 3
+_WRITERS: Final = 2
+_MAX_NAMED_VARIANTS: Final = 20
+_LIKED_WEIGHT, _DISLIKED_WEIGHT = 0.75, 0.15
+_CHANGED: Final = (search_pb2.UPSERT_OUTCOME_CREATED, search_pb2.UPSERT_OUTCOME_UPDATED)
+# Wrong answers that the report shows.
+_MAX_SHOWN: Final = 5
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectnessOptions:
+    """What to ask, and of whom.
+
+    Attributes:
+        target: gRPC of a stack with an empty catalogue, whose embeddings have 2,048 floats.
+        url: its gateway.
+        queries: how many to ask.
+        products: how many the catalogue has at first.
+        seed: of all that is random.
+    """
+
+    target: str
+    url: str
+    queries: int
+    products: int
+    seed: int = 0
+
+
+class Correctness:
+    """A run against one stack, which nobody else may write to."""
+
+    def __init__(self, options: CorrectnessOptions, say: Say = lambda text: None) -> None:
+        """Takes what to ask; `run` asks."""
+        self._options, self._say = options, say
+        self._random = Random(options.seed)
+        self._judge = Judge()
+        self._lock = threading.Lock()
+        self._acknowledged = 0
+        self._writes: list[Write] = []
+        self._queries: list[Query] = []
+
+    def run(self) -> Mapping[str, Any]:
+        """Fills the catalogue, asks and writes in rounds, and returns the figures."""
+        options, began = self._options, time.monotonic()
+        with grpc.insecure_channel(options.target, options=[("grpc.max_send_message_length", 64 << 20)]) as channel:
+            self._stub: Any = search_pb2_grpc.SearchServiceStub(channel)
+            self._model_version = self._stub.GetIndex(search_pb2.GetIndexRequest(), timeout=60).model_version
+            self._fill()
+            asked = 0
+            while asked < options.queries:
+                count = min(_QUERIES_A_ROUND, options.queries - asked)
+                self._round(count)
+                asked += count
+                if asked % (50 * _QUERIES_A_ROUND) == 0:
+                    self._say(f"{asked:,} queries, {self._judge.wrong.total()} wrong, {time.monotonic() - began:.0f} s")
+            self._compare_lists()
+        judge = self._judge
+        return {
+            "queries": asked,
+            "refused": judge.refused,
+            "paths": dict(judge.paths),
+            "writes": self._acknowledged,
+            "products": len(judge.oracle.rows),
+            "shown": judge.shown,
+            "full": judge.full,
+            "wrong": dict(judge.wrong),
+            "examples": judge.examples,
+            "seconds": time.monotonic() - began,
+        }
+
+    def _fill(self) -> None:
+        options, dice = self._options, self._random
+        ids = [f"p{number}" for number in range(options.products)]
+        # Families of three or so, and names that only a few share.
+        names = [f"{name} {number}" for number in range(max(1, options.products // 60)) for name in NAMES]
+        self._material = Material(ids, ids[: max(1, options.products // 8)], names=names)
+        random = np.random.default_rng(options.seed)
+        centres = random.normal(size=(max(2, options.products // 40), _DIMENSION))
+        looks = np.repeat(centres, 6, axis=0) + 0.3 * random.normal(size=(6 * len(centres), _DIMENSION))
+        looks /= np.linalg.norm(looks, axis=1, keepdims=True)
+        self._looks: list[NDArray[np.float16]] = list(looks.astype(np.float16))
+        for start in range(0, len(ids), _ROWS):
+            self._upsert([self._row(dice, product_id) for product_id in ids[start : start + _ROWS]])
+        self._take_over()
+
+    def _row(self, dice: Random, product_id: str) -> IndexedProduct:
+        return IndexedProduct(self._material.product(dice, product_id), dice.choice(self._looks))
+
+    def _take_over(self) -> None:
+        self._judge.follow(self._writes, self._queries)
+        self._queries, self._writes = [], []
+
+    def _round(self, queries: int) -> None:
+        """Asks and writes at the same time; then holds every answer to the products that there were."""
+        seeds = [self._random.randrange(2**32) for _ in range(_READERS + _WRITERS)]
+        with ThreadPoolExecutor(len(seeds)) as threads:
+            tasks = [
+                threads.submit(self._read, Random(seed), queries // _READERS + (number < queries % _READERS), number)
+                for number, seed in enumerate(seeds[:_READERS])
+            ]
+            tasks += [
+                threads.submit(self._write, Random(seed), _WRITES_A_ROUND // _WRITERS) for seed in seeds[_READERS:]
+            ]
+            for task in tasks:
+                task.result()
+        self._take_over()
+
+    # Writes.
+
+    def _write(self, dice: Random, count: int) -> None:
+        for _ in range(count):
+            ids = few(dice, self._material.ids, most=dice.choice((1, 5, 30)), least=1)
+            kind = dice.random()
+            if kind < 0.2:
+                self._delete(ids)
+            elif kind < 0.5:
+                self._update(dice, ids)
+            else:
+                self._upsert([self._row(dice, each) for each in ids], content=lambda: dice.random() < 0.7)
+
+    def _upsert(self, rows: Sequence[IndexedProduct], content: Callable[[], bool] = lambda: True) -> None:
+        request = search_pb2.UpsertProductsRequest()
+        written: list[IndexedProduct] = []
+        for row in rows:
+            message = request.rows.add(product=product_to_proto(row.product))
+            whole = content()
+            if whole:
+                assert row.embedding is not None
+                values = row.embedding.astype(np.float64)
+                message.embedding.values.extend((values / np.linalg.norm(values)).tolist())
+                message.embedding.model_version = self._model_version
+            written.append(row if whole else replace(row, embedding=None))
+        response = call(self._stub.UpsertProducts, request)
+        taken = [row for row, result in zip(written, response.results, strict=True) if result.outcome in _CHANGED]
+
+        def apply(oracle: Oracle) -> None:
+            # Without content, a product keeps what it looks like.
+            oracle.apply(
+                [
+                    row if row.embedding is not None else replace(row, embedding=oracle.rows[row.product.id].embedding)
+                    for row in taken
+                ]
+            )
+
+        self._acknowledge(response.index_version, apply)
+
+    def _update(self, dice: Random, ids: Sequence[str]) -> None:
+        prices = {each: self._material.price(dice) for each in ids}
+        stock = {each: dice.random() < 0.7 for each in ids}
+        updates = [
+            search_pb2.ProductUpdate(
+                product=types_pb2.Product(
+                    id=each,
+                    price=types_pb2.Price(
+                        currency_code=prices[each].currency_code, units=prices[each].units, nanos=prices[each].nanos
+                    ),
+                    in_stock=stock[each],
+                )
+            )
+            for each in ids
+        ]
+        mask = FieldMask(paths=["price", "in_stock"])
+        request = search_pb2.UpdateProductsRequest(updates=updates, update_mask=mask)
+        response = call(self._stub.UpdateProducts, request)
+        changed = [each for each, result in zip(ids, response.results, strict=True) if result.outcome in _CHANGED]
+        self._acknowledge(
+            response.index_version,
+            lambda oracle: oracle.update(
+                [replace(oracle.rows[each].product, price=prices[each], in_stock=stock[each]) for each in changed]
+            ),
+        )
+
+    def _delete(self, ids: Sequence[str]) -> None:
+        response = call(self._stub.DeleteProducts, search_pb2.DeleteProductsRequest(product_ids=ids))
+        gone = [each for each, result in zip(ids, response.results, strict=True) if not result.status.code]
+        self._acknowledge(response.index_version, lambda oracle: oracle.apply((), gone))
+
+    def _acknowledge(self, index_version: int, apply: Callable[[Oracle], None]) -> None:
+        with self._lock:
+            self._writes.append(Write(index_version, apply))
+            self._acknowledged = max(self._acknowledged, index_version)
+
+    # Queries.
+
+    def _read(self, dice: Random, count: int, reader: int) -> None:
+        paths: list[Way] = [
+            GrpcPath(self._stub),
+            HttpPath(self._options.url),
+            BatchPath(self._stub, few(dice, self._material.ids, most=20)),
+        ]
+        # A user of this reader's own, whose dislikes nobody else changes.
+        user_id, dislikes = f"user-{reader}", self._dislike(dice, f"user-{reader}")
+        for number in range(count):
+            if number % 10 == 9:
+                dislikes = self._dislike(dice, user_id)
+            path = dice.choice(paths)
+            request = self._material.request(dice, self._looks, self._model_version, plain=path.plain)
+            if dice.random() < 0.4:
+                request = replace(request, user_id=user_id)
+            sent_at = self._acknowledged
+            answer: Answered | Refused
+            try:
+                answer = path.ask(request)
+            except Refused as refused:
+                answer = refused
+            query = Query(request, dislikes if request.user_id else (), path.way_name, sent_at, answer)
+            with self._lock:
+                self._queries.append(query)
+
+    def _dislike(self, dice: Random, user_id: str) -> tuple[DislikedColour, ...]:
+        dislikes = tuple({each.colour: each for each in self._material.dislikes(dice)}.values())
+        call(self._stub.ForgetUser, search_pb2.ForgetUserRequest(user_id=user_id))
+        if dislikes:
+            colours = [search_pb2.DislikedColour(colour=each.colour, exact=each.exact) for each in dislikes]
+            try:
+                call(
+                    self._stub.AddDislikedColours,
+                    search_pb2.AddDislikedColoursRequest(user_id=user_id, colours=colours),
+                )
+            except Refused as refused:
+                # A colour that no product has any more, and that no table knows.
+                if refused.reason != "COLOUR_UNKNOWN":
+                    raise
+                return ()
+        return dislikes
+
+    def _compare_lists(self) -> None:
+        """Holds the whole list of products to the oracle, at the end."""
+        ids, token = list[str](), ""
+        while True:
+            page = self._stub.ListProducts(
+                search_pb2.ListProductsRequest(page_size=_ROWS, page_token=token), timeout=60
+            )
+            for each in page.products:
+                ids.append(each.id)
+            token = page.next_page_token
+            if not token:
+                break
+        if ids != sorted(self._judge.oracle.rows):
+            self._judge.wrong["list"] += 1
+
+
+@contextmanager
+def stack_of_fakes(folder: Path) -> Iterator[tuple[str, str]]:
+    """Runs a stack with the fake encoder and an empty catalogue in a folder; yields its gRPC target and its URL."""
+    port = free_port()
+    settings = {
+        "EMBEDDER_RUNTIME": "fake",
+        "SEARCH_DATA_DIR": str(folder / "data"),
+        "GATEWAY_PORT": str(port),
+        "GATEWAY_TOKEN_FREE": "true",
+        "SERVER_HOST": "127.0.0.1",
+    }
+    with running("services.stack", settings, folder / "stack.log") as server:
+        yield server.target, f"http://127.0.0.1:{port}"
