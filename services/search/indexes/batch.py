@@ -29,17 +29,19 @@ class Bounds:
 
 
 class BatchBounds:
-    """The bounds of a reduced index, for queries in groups; a copy, so that writes may go on meanwhile."""
+    """The bounds of a reduced index, for queries in groups; a copy, so that writes may go on meanwhile.
 
-    def __init__(self, reduced: ReducedIndex) -> None:
+    Attributes:
+        reduced: the index.
+        index_version: of the snapshot that was copied.
+    """
+
+    def __init__(self, reduced: ReducedIndex, index_version: int) -> None:
         """Copies the index, which must not change during this call."""
-        self._reduced = reduced
-        self._copy: NDArray[np.float16] = reduced.rows().copy()
-        self._vectors: NDArray[np.float32] | None = None
+        self.reduced = reduced
+        self.index_version = index_version
+        self._vectors = reduced.rows().astype(np.float32)
 
     def of(self, queries: NDArray[np.float32]) -> list[Bounds]:
         """Returns the bounds of some queries: float32, shape (m, dimension), of norm 1."""
-        if self._vectors is None:
-            self._vectors = self._copy.astype(np.float32)
-            self._copy = self._copy[:0]
-        return [Bounds(each) for each in self._reduced.upper_bounds(queries, self._vectors)]
+        return [Bounds(each) for each in self.reduced.upper_bounds(queries, self._vectors)]

@@ -21,6 +21,8 @@ from services.search.indexes.labels import Labels
 from services.search.indexes.own_columns import OwnColumns
 
 _MIN_CAPACITY = 256
+# So many are compared sooner than looked up in a table of all.
+_FEW_FAMILIES = 8
 # The attributes of `Columns` that hold a value per row in their last axis.
 _ARRAYS: Final = ("_codes", "_years", "_price_units", "_price_nanos", "_available", "_searchable")
 # In the order of the rows of `Columns._codes`.
@@ -234,8 +236,11 @@ class Columns:
         mask = passing.mask
         excluded = [row for product_id in eligibility.excluded_ids if (row := self.row_of(product_id)) is not None]
         families = [code for name in eligibility.excluded_families if (code := self.family_code(name)) is not None]
-        if families:
+        if len(families) > _FEW_FAMILIES:
             mask = mask & ~self.of_families(families)[self.families()[rows]]
+        else:
+            for code in families:
+                mask = mask & (self.families()[rows] != code)
         if excluded and isinstance(rows, slice) and rows == slice(None):
             mask = mask.copy()
             mask[excluded] = False

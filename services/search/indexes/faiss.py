@@ -2,6 +2,7 @@
 
 import math
 import threading
+import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -116,6 +117,7 @@ class FaissIndex:
         self._write_lock = threading.Lock()
         self._state = State(dimension)
         self._index_version = 0
+        self._last_bounds: weakref.ref[BatchBounds] | None = None
 
     def load(self, batches: Iterable[Sequence[IndexedProduct]], index_version: int) -> None:
         """See `Index.load`; until all is loaded, searches are answered from the former products."""
@@ -179,8 +181,16 @@ class FaissIndex:
         with self._lock.reading():
             if not batch.holds(self._state, self._index_version):
                 batch.state, batch.reduced, batch.index_version = self._state, self._state.reduced, self._index_version
-                batch.bounds = None if batch.reduced is None else BatchBounds(batch.reduced)
+                batch.bounds = None if batch.reduced is None else self._bounds(batch.reduced)
                 batch.passing = None
+
+    def _bounds(self, reduced: ReducedIndex) -> BatchBounds:
+        """Returns the bounds of the present snapshot, which batches at one time share."""
+        bounds = None if self._last_bounds is None else self._last_bounds()
+        if bounds is None or bounds.reduced is not reduced or bounds.index_version != self._index_version:
+            bounds = BatchBounds(reduced, self._index_version)
+            self._last_bounds = weakref.ref(bounds)
+        return bounds
 
     def _search(self, search: Search, batch: "_Batch | None" = None, bounds: Bounds | None = None) -> IndexAnswer:
         query, k, eligibility = search.query, search.k, search.eligibility

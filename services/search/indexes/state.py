@@ -1,6 +1,7 @@
 """What an index on FAISS holds: products in columns, embeddings in shards, and the reduced index over all of them."""
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from operator import attrgetter
 from typing import Final
 
@@ -17,6 +18,7 @@ from services.search.indexes.shards import ReducedIndex, Shard
 # What a derived type is made of, which is compared faster than it is named; and what groups of products are made of.
 _type_of: Final = attrgetter("gender", "article_type")
 _grouped_by: Final = attrgetter("name", "base_colour", "line", "parent_id")
+_MIN_CAPACITY: Final = 256
 
 
 class State:
@@ -29,7 +31,7 @@ class State:
         self.reduced: ReducedIndex | None = None
         self._designs = Designs()
         # Per row, the position of its embedding in the shard of its derived type.
-        self._positions: list[int] = []
+        self._positions = np.zeros(_MIN_CAPACITY, dtype=np.int64)
 
     def groups(self, collapse: Collapse) -> Groups | None:
         """Returns which products take one place together; None where each takes its own."""
@@ -50,13 +52,15 @@ class State:
     def embeddings(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
         """Copies the embeddings of rows that have one; float16, shape (n, dimension)."""
         copied = np.empty((len(rows), self._dimension), dtype=np.float16)
-        positions = np.fromiter(map(self._positions.__getitem__, rows.tolist()), dtype=np.int64, count=len(rows))
+        positions = self._positions[rows]
         codes = self.columns.codes(DERIVED_TYPE)[rows]
         by_code = np.argsort(codes, kind="stable")
-        for places in np.split(by_code, np.flatnonzero(np.diff(codes[by_code])) + 1 if len(rows) else []):
-            if len(places):
-                label = self.columns.product(int(rows[places[0]])).derived_type
-                copied[places] = self.shards[label].embeddings.rows()[positions[places]]
+        codes = codes[by_code]
+        ends = [*(np.flatnonzero(codes[1:] != codes[:-1]) + 1).tolist(), len(rows)]
+        for start, end in pairwise((0, *ends)) if len(rows) else ():
+            places = by_code[start:end]
+            label = self.columns.product(int(rows[places[0]])).derived_type
+            copied[places] = self.shards[label].embeddings.rows()[positions[places]]
         return copied
 
     def delete(self, product_ids: Iterable[str]) -> None:
@@ -71,7 +75,6 @@ class State:
             self._positions[new] = self._positions[old]
             if self.columns.searchable()[new]:
                 self.shards[self.columns.product(new).derived_type].members[self._positions[new]] = new
-        del self._positions[len(self.columns) :]
         if self.reduced is not None:
             self.reduced.move(moves, len(self.columns))
 
@@ -143,8 +146,10 @@ class State:
         """Writes the attributes of a product to its row, or to a new one; returns the row."""
         searchable = product.embedding is not None
         if row is None:
-            self._positions.append(0)
-            return self.columns.append(product.product, searchable)
+            row = self.columns.append(product.product, searchable)
+            if row >= len(self._positions):
+                self._positions = np.concatenate([self._positions, np.zeros_like(self._positions)])
+            return row
         self.columns.replace(row, product.product, searchable)
         return row
 
@@ -152,7 +157,7 @@ class State:
         """Removes the embeddings of rows from their shards."""
         by_type: dict[str, list[int]] = {}
         for row in rows:
-            by_type.setdefault(self.columns.product(row).derived_type, []).append(self._positions[row])
+            by_type.setdefault(self.columns.product(row).derived_type, []).append(int(self._positions[row]))
         for label, positions in by_type.items():
             shard = self.shards[label]
             shard.remove(positions)
@@ -160,5 +165,4 @@ class State:
                 del self.shards[label]
                 continue
             first = min(positions)
-            for position, row in enumerate(shard.members[first:].tolist(), start=first):
-                self._positions[row] = position
+            self._positions[shard.members[first:]] = np.arange(first, len(shard))
