@@ -24,10 +24,12 @@ class IndexedProduct:
         product: its attributes.
         embedding: float16, shape (dimension,), L2 norm 1; None if the product's embedding is of another model. Then
             the product is listed, but no search returns it.
+        further: the embeddings of its further photographs, in their order, of the same form; at most 7.
     """
 
     product: Product
     embedding: NDArray[np.float16] | None
+    further: tuple[NDArray[np.float16], ...] = ()
 
 
 class Collapse(Enum):
@@ -96,6 +98,7 @@ class Hit:
         variants: some of the others that it stands for.
         variant_count: how many there are.
         derived: whether they were derived from names and looks.
+        photograph: which of the product's photographs is the most similar one; 0 is the first.
     """
 
     product: Product
@@ -104,6 +107,7 @@ class Hit:
     variants: tuple[Variant, ...] = ()
     variant_count: int = 0
     derived: bool = False
+    photograph: int = 0
 
     @property
     def value(self) -> float:

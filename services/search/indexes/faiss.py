@@ -32,6 +32,7 @@ from services.search.indexes.base import (
 )
 from services.search.indexes.batch import BatchBounds, Bounds
 from services.search.indexes.columns import Columns, Eligible
+from services.search.indexes.further import MAX_FURTHER
 from services.search.indexes.locking import ReadersWriterLock
 from services.search.indexes.nearest import Field, Selection
 from services.search.indexes.reduction_file import ReductionFile
@@ -440,13 +441,17 @@ class FaissIndex:
 
     def _check(self, rows: Sequence[IndexedProduct]) -> None:
         for row in rows:
-            embedding = row.embedding
-            if embedding is not None and (
-                embedding.dtype != np.float16
-                or embedding.shape != (self._dimension,)
-                or not np.isfinite(embedding).all()
-            ):
-                raise ValueError(f"The embedding of {row.product.id} must be {self._dimension} finite float16 numbers.")
+            if len(row.further) > (0 if row.embedding is None else MAX_FURTHER):
+                raise ValueError(f"The product {row.product.id} has too many photographs.")
+            for embedding in (row.embedding, *row.further):
+                if embedding is not None and (
+                    embedding.dtype != np.float16
+                    or embedding.shape != (self._dimension,)
+                    or not np.isfinite(embedding).all()
+                ):
+                    raise ValueError(
+                        f"The embedding of {row.product.id} must be {self._dimension} finite float16 numbers."
+                    )
 
 
 class _Batch:

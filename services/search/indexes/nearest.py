@@ -75,7 +75,11 @@ class Selection:
         self._field = field
         self._groups = groups
         self._ranking = ranking
+        # Maximum rounding error of an inner product of two float32 vectors of norm 1, in any order of the sum.
+        self._rounding = 1.01 * len(query) * 2.0**-24
         self._factors: NDArray[np.float64] | None = None
+        if len(state.further):
+            self._search_further()
         if ranking.boosts:
             self._boost(ranking.boosts)
         self.eligible_count = self._count()
@@ -116,7 +120,7 @@ class Selection:
         ]
         searchable = columns.searchable()
         rows = [row for each in named for _, row in each if searchable[row]]
-        similarities = dict(zip(rows, self._similarities(np.array(rows, dtype=np.int64)), strict=True))
+        similarities = dict(zip(rows, self._similarities(np.array(rows, dtype=np.int64))[0], strict=True))
         return tuple(
             replace(
                 hit,
@@ -126,6 +130,17 @@ class Selection:
             )
             for hit, code, each in zip(hits, codes, named, strict=True)
         )
+
+    def _search_further(self) -> None:
+        """Finds products by their further photographs too."""
+        inner, rows, further = self._field.contenders, self._field.rows, self._state.further
+
+        def contenders(k: int, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+            eligible = np.zeros(len(self._state.columns), dtype=np.bool_)
+            eligible[rows] = mask
+            return np.union1d(inner(k, mask), further.contenders(self._query, k, eligible, self._rounding))
+
+        self._field = replace(self._field, contenders=contenders)
 
     def _count(self) -> int:
         mask = self._field.mask
@@ -157,22 +172,26 @@ class Selection:
 
         self._field = replace(self._field, contenders=contenders)
 
-    def _similarities(self, rows: NDArray[np.int64]) -> list[float]:
-        """Returns the exact similarity of each row that has an embedding, rounded to float32."""
+    def _similarities(self, rows: NDArray[np.int64]) -> tuple[list[float], list[int]]:
+        """Returns the exact similarity of each row that has an embedding, rounded to float32; and its photograph."""
         # Unlike a matrix product, sums by row give equal embeddings the same similarity to the last bit.
         exact = (self._state.embeddings(rows).astype(np.float64) * self._query).sum(axis=1)
-        similarities: list[float] = np.clip(exact, -1.0, 1.0).astype(np.float32).tolist()
-        return similarities
+        numbers: NDArray[np.int8] = np.zeros(len(rows), dtype=np.int8)
+        if len(self._state.further):
+            exact, numbers = self._state.further.best(self._query, rows, exact)
+        return np.clip(exact, -1.0, 1.0).astype(np.float32).tolist(), numbers.tolist()
 
     def _ranked(self, k: int, rows: NDArray[np.int64]) -> list[Hit]:
         """Orders rows, int64, shape (n,), by what ranks them, and returns the first `k`."""
         products = [self._state.columns.product(row) for row in rows.tolist()]
-        similarities = self._similarities(rows)
+        similarities, photographs = self._similarities(rows)
         if self._factors is None:
             hits = list(map(Hit, products, similarities))
         else:
             factors = self._factors[rows].tolist()
             hits = list(map(Hit, products, similarities, map(boosted, similarities, factors)))
+        if any(photographs):
+            hits = [replace(hit, photograph=number) for hit, number in zip(hits, photographs, strict=True)]
         least = self._ranking.min_similarity
         if least is not None:
             hits = [hit for hit in hits if hit.similarity >= least]

@@ -13,6 +13,7 @@ from services.search.catalogue.products import Product
 from services.search.indexes.base import Collapse, IndexedProduct
 from services.search.indexes.columns import Columns
 from services.search.indexes.designs import Designs, Groups
+from services.search.indexes.further import FurtherPhotographs
 from services.search.indexes.shards import ReducedIndex, Shard
 
 # What a derived type is made of, which is compared faster than it is named; and what groups of products are made of.
@@ -29,6 +30,7 @@ class State:
         self.columns = Columns()
         self.shards: dict[str, Shard] = {}
         self.reduced: ReducedIndex | None = None
+        self.further = FurtherPhotographs(dimension)
         self._designs = Designs()
         # Per row, the position of its embedding in the shard of its derived type.
         self._positions = np.zeros(_MIN_CAPACITY, dtype=np.int64)
@@ -70,7 +72,9 @@ class State:
             return
         self._designs.change(self.columns.product(row).id for row in rows)
         self._drop([row for row in rows if self.columns.searchable()[row]])
+        self.further.remove(rows)
         moves = self.columns.remove(rows)
+        self.further.move(moves)
         for new, old in moves:
             self._positions[new] = self._positions[old]
             if self.columns.searchable()[new]:
@@ -96,9 +100,12 @@ class State:
         }
         self._drop(row for row in known if row is not None and row not in staying and self.columns.searchable()[row])
         rows: list[int] = []
+        further: dict[int, tuple[NDArray[np.float16], ...]] = {}
         added: dict[str, list[tuple[int, NDArray[np.float16]]]] = {}
         for known_row, product in zip(known, products, strict=True):
             row = self._write(known_row, product)
+            if product.further or (known_row is not None and len(self.further)):
+                further[row] = product.further
             if product.embedding is not None:
                 rows.append(row)
                 label = product.product.derived_type
@@ -106,6 +113,8 @@ class State:
                     self.shards[label].embeddings.rows()[self._positions[row]] = product.embedding
                 else:
                     added.setdefault(label, []).append((row, product.embedding))
+        if further:
+            self.further.replace(further)
         for label, pairs in added.items():
             shard = self.shards.setdefault(label, Shard(self._dimension))
             for position, (row, _) in enumerate(pairs, start=len(shard)):
@@ -128,7 +137,7 @@ class State:
             if self._designs.in_use and _grouped_by(before) != _grouped_by(product):
                 self._designs.change((product.id,))
             if searchable[row] and _type_of(before) != _type_of(product):
-                moving.append(IndexedProduct(product, self.embeddings(np.array([row]))[0]))
+                moving.append(IndexedProduct(product, self.embeddings(np.array([row]))[0], self.further.of(row)))
             else:
                 self.columns.replace(row, product, bool(searchable[row]))
         if moving:
