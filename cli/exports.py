@@ -65,14 +65,21 @@ async def similar_lists(
     return lists
 
 
-async def photograph(client: "SearchClient", product: types_pb2.Product) -> search_pb2.GetPhotographResponse | None:
-    """Returns the photograph of a product; None where there is none."""
-    if product.photograph_absent:
-        return None
-    try:
-        return await again(lambda: client.get_photograph(product.id))
-    except NotFound:
-        return None
+async def photographs(client: "SearchClient", product: types_pb2.Product) -> list[tuple[str, bytes]]:
+    """Returns media type and content of a product's photographs, the first one first; none without a file of that.
+
+    Those that came as embeddings are left out.
+    """
+    files: list[tuple[str, bytes]] = []
+    for index in range(max(product.photograph_count, 1)):
+        try:
+            answer = await again(lambda: client.get_photograph(product.id, index))  # noqa: B023
+        except NotFound:
+            if not files:
+                break
+        else:
+            files.append((answer.media_type, answer.content))
+    return files
 
 
 def product_cells(product: types_pb2.Product) -> dict[str, str]:

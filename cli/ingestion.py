@@ -21,7 +21,16 @@ from rich.text import Text
 from cli.output import plain_table
 from fashion.v1 import search_pb2, types_pb2
 from offline.dataset.rows import Dataset, DatasetReport, Row
-from offline.ingest import BatchOutcome, Ingest, IngestLimits, IngestReport, PhotographedRow, Written
+from offline.ingest import (
+    BatchOutcome,
+    Failure,
+    Ingest,
+    IngestLimits,
+    IngestReport,
+    LeftOutPhotograph,
+    PhotographedRow,
+    Written,
+)
 from services.contract.errors import FashionError
 from services.contract.values import Gender
 from services.serving.conversion import gender_to_proto, own_attributes_from_proto, own_attributes_to_proto
@@ -60,7 +69,12 @@ class SearchWriter:
 
 def product_row(item: PhotographedRow) -> search_pb2.ProductRow:
     """Returns a row as the search service takes it; unknown attributes stay absent."""
-    return search_pb2.ProductRow(product=product_of(item.row), image=types_pb2.Image(content=item.photograph))
+    return search_pb2.ProductRow(
+        product=product_of(item.row),
+        image=types_pb2.Image(content=item.photograph),
+        further_images=[types_pb2.Image(content=each.content) for each in item.further],
+        keep_further_photographs=not item.has_all,
+    )
 
 
 def product_of(row: Row) -> types_pb2.Product:
@@ -74,7 +88,8 @@ def _result(result: search_pb2.UpsertResult) -> Written | FashionError:
     if result.status.code == 0:
         return _OUTCOMES[result.outcome]
     category = category_of(result.status.code) or FashionError
-    return category(result.status.message, reason=result.status.reason)
+    metadata = {"photograph_index": str(result.photograph_index)} if result.HasField("photograph_index") else {}
+    return category(result.status.message, reason=result.status.reason, metadata=metadata)
 
 
 async def run(
@@ -235,6 +250,7 @@ def findings_summary(report: IngestReport) -> str:
 def print_report(to: Console, report: IngestReport, *, show: int = 10) -> None:
     """Prints the counts of a report, and the first rows that were left out, with the reasons."""
     read = report.dataset
+    left_out = report.photographs_left_out
     facts: list[tuple[str, str]] = [
         ("rows read", f"{read.rows_read:,} of {read.path}"),
         ("  repaired", f"{read.rows_repaired:,}"),
@@ -245,9 +261,11 @@ def print_report(to: Console, report: IngestReport, *, show: int = 10) -> None:
         ("  created", f"{report.created:,}"),
         ("  updated", f"{report.updated:,}"),
         ("  unchanged", f"{report.unchanged:,}"),
-        ("  refused", _with_reasons(len(report.failures), _counted(report))),
+        ("  refused", _with_reasons(len(report.failures), _counted(report.failures))),
         *([("deleted", f"{len(report.deleted):,} that left the source")] if report.deleted else []),
         ("photographs", _photographs(report)),
+        *([("  further", f"{report.further_photographs:,}")] if report.further_photographs else []),
+        *([("  left out", _with_reasons(len(left_out), _counted(left_out)))] if left_out else []),
         ("time", _duration(report)),
     ]
     if not report.complete:
@@ -264,6 +282,11 @@ def print_report(to: Console, report: IngestReport, *, show: int = 10) -> None:
         for failure in report.failures[:show]:
             place = f"{read.place} {failure.line}, " if failure.line else ""
             to.print(f"  {place}{failure.id}: {failure.message} ({failure.reason})", markup=False, soft_wrap=True)
+    if left_out and show:
+        to.print(f"\nFurther photographs left out (first {min(show, len(left_out))} of {len(left_out):,}):")
+        for each in left_out[:show]:
+            place = f"{read.place} {each.line}, " if each.line else ""
+            to.print(f"  {place}{each.id}, {each.name}: {each.message} ({each.reason})", markup=False, soft_wrap=True)
 
 
 def _print_findings(to: Console, report: IngestReport, kind: str, heading: str, show: int) -> None:
@@ -339,9 +362,9 @@ def _with_reasons(count: int, reasons: Mapping[str, int]) -> str:
     return f"{count:,}: " + ", ".join(f"{number:,} {reason}" for reason, number in sorted(reasons.items()))
 
 
-def _counted(report: IngestReport) -> dict[str, int]:
+def _counted(failures: Sequence[Failure | LeftOutPhotograph]) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for failure in report.failures:
+    for failure in failures:
         counts[failure.reason] = counts.get(failure.reason, 0) + 1
     return counts
 

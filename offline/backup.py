@@ -24,10 +24,13 @@ from offline.whole_file import whole_file
 from services.contract.errors import DataLoss, InvalidInput, NotFound, Upstream
 from services.search.catalogue.database import (
     CHECKED_COLUMNS,
+    FURTHER_COLUMNS,
     SCHEMA_VERSION,
+    SEVERAL_PHOTOGRAPHS_VERSION,
     UNREADABLE,
     CatalogueUnusable,
     connect_read_only,
+    further_checksum,
     row_checksum,
 )
 from services.search.catalogue.photographs import photograph_path
@@ -40,6 +43,8 @@ _MANIFEST: Final = "backup.json"
 _DISLIKES: Final = "dislikes.jsonl"
 _REDIS: Final = "redis"
 _ROW: Final = ", ".join((*CHECKED_COLUMNS, "embedding", "checksum"))
+_COUNT: Final = CHECKED_COLUMNS.index("photograph_count")
+_FURTHER_ROW: Final = ", ".join((*FURTHER_COLUMNS, "embedding", "checksum"))
 _BLOCK: Final = 1 << 20
 _KEY_BEFORE, _KEY_AFTER = disliked_colours_key("\0").split("\0")
 
@@ -219,15 +224,32 @@ def _read(database: Path, damage: list[str]) -> tuple[int, int, list[str]]:
                 rows: Iterable[Sequence[Any]] = ()
             else:
                 products, rows = 0, connection.execute(f"SELECT {_ROW} FROM products")
+            several: dict[str, int] = {}
             for *values, embedding, checksum in rows:
                 products += 1
                 if row_checksum(values, embedding) != checksum:
                     damage.append(f'The product "{values[0]}" is damaged.')
+                elif (count := values[_COUNT]) is not None:
+                    several[values[0]] = count - 1
+            if schema_version == SCHEMA_VERSION:
+                damage += _damaged_further(connection, several)
             ((version,),) = connection.execute("SELECT index_version FROM state")
-            query = "SELECT DISTINCT photograph_sha256 FROM products WHERE photograph_sha256 IS NOT NULL ORDER BY 1"
-            return products, version, [sha256 for (sha256,) in connection.execute(query)]
+            tables = ["products", *(["further_photographs"] if schema_version >= SEVERAL_PHOTOGRAPHS_VERSION else [])]
+            query = " UNION ".join(
+                f"SELECT photograph_sha256 FROM {table} WHERE photograph_sha256 IS NOT NULL" for table in tables
+            )
+            return products, version, [sha256 for (sha256,) in connection.execute(f"{query} ORDER BY 1")]
         except UNREADABLE as error:
             raise CatalogueUnusable(f"{database} cannot be read to its end: {error}.") from error
+
+
+def _damaged_further(connection: sqlite3.Connection, several: Mapping[str, int]) -> list[str]:
+    """Returns a sentence for each product whose further photographs, of which there are so many, are not all sound."""
+    sound = dict.fromkeys(several, 0)
+    for *values, embedding, checksum in connection.execute(f"SELECT {_FURTHER_ROW} FROM further_photographs"):
+        if values[0] in sound and further_checksum(values, embedding) == checksum:
+            sound[values[0]] += 1
+    return [f'The product "{each}" is damaged.' for each, count in several.items() if sound[each] != count]
 
 
 def _in_folder(data_dir: Path) -> Callable[[str], bytes | None]:

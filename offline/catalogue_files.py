@@ -1,13 +1,14 @@
-"""A catalogue written as a data set: `styles.csv` with every attribute, and a photograph per product."""
+"""A catalogue written as a data set: `styles.csv` with every attribute, and the photographs of each product."""
 
 import csv
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from offline.dataset.files import PHOTOGRAPH_SUFFIXES, PHOTOGRAPHS_FOLDER, STYLES_FILE
+from offline.dataset.files import FURTHER_FOLDER, PHOTOGRAPH_SUFFIXES, PHOTOGRAPHS_FOLDER, STYLES_FILE
 from offline.dataset.rows import COLUMNS, OPTIONAL_COLUMNS, column_of
 from offline.whole_file import whole_file
 
@@ -22,7 +23,7 @@ class CatalogueFiles:
 
     Attributes:
         products: rows written.
-        photographs: photographs that are there.
+        photographs: photographs that are there, further ones too.
         notes: why an ingest of the folder leaves out a product, for people, by its id.
     """
 
@@ -57,24 +58,42 @@ class CatalogueFiles:
         if "master_category" not in cells:
             self.note(cells["id"], "it has no master category")
 
-    def write_photograph(self, product_id: str, media_type: str, content: bytes) -> None:
-        """Writes a photograph, unless the very same is there; removes the product's files of other types."""
+    def write_photographs(self, product_id: str, photographs: Sequence[tuple[str, bytes]]) -> None:
+        """Writes the photographs of a product, unless the very same are there; removes its other files.
+
+        Args:
+            product_id: names the files.
+            photographs: media type and content of each, the first one first.
+        """
         if _FORBIDDEN & set(product_id) or len(product_id.encode()) > _MAX_NAME_BYTES or product_id.startswith("."):
             self.note(product_id, "its id cannot be the name of a file")
             return
-        suffix = _SUFFIX_OF[media_type]
-        path = self._folder / PHOTOGRAPHS_FOLDER / f"{product_id}{suffix}"
-        if not (path.is_file() and _same(path, content)):
-            with whole_file(path) as temporary:
-                temporary.write_bytes(content)
-        for other in PHOTOGRAPH_SUFFIXES:
-            if other != suffix:
-                path.with_name(f"{product_id}{other}").unlink(missing_ok=True)
-        self.photographs += 1
+        further = self._folder / FURTHER_FOLDER / product_id
+        for number, (media_type, content) in enumerate(photographs):
+            folder, name = (self._folder / PHOTOGRAPHS_FOLDER, product_id) if number == 0 else (further, str(number))
+            _write(folder, name, media_type, content)
+        for path in further.glob("*") if further.is_dir() else ():
+            if not path.stem.isdecimal() or int(path.stem) >= len(photographs):
+                path.unlink()
+        with suppress(OSError):
+            further.rmdir()
+        self.photographs += len(photographs)
 
     def note(self, product_id: str, why: str) -> None:
         """Remembers why an ingest will leave out a product."""
         self.notes[product_id] = why
+
+
+def _write(folder: Path, name: str, media_type: str, content: bytes) -> None:
+    """Writes a photograph in place of those of the same name and other types."""
+    suffix = _SUFFIX_OF[media_type]
+    path = folder / f"{name}{suffix}"
+    if not (path.is_file() and _same(path, content)):
+        with whole_file(path) as temporary:
+            temporary.write_bytes(content)
+    for other in PHOTOGRAPH_SUFFIXES:
+        if other != suffix:
+            path.with_name(f"{name}{other}").unlink(missing_ok=True)
 
 
 def _same(path: Path, content: bytes) -> bool:

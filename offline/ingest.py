@@ -5,12 +5,12 @@ import json
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
 from offline.dataset.rows import Dataset, DatasetReport, Row
-from services.contract.errors import DeadlineExceeded, FashionError, Overloaded, Unavailable
+from services.contract.errors import DeadlineExceeded, FashionError, Overloaded, Unavailable, Upstream
 
 # Room for the attributes of a row: at most about 2 KiB, 128 characters per label and 512 per name.
 _ROW_OVERHEAD_BYTES = 8 << 10
@@ -26,11 +26,33 @@ class Written(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class FurtherPhotograph:
+    """A photograph after the first: its file or URL, and what it holds."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class PhotographedRow:
-    """A row and its encoded photograph."""
+    """A row and its encoded photographs.
+
+    Attributes:
+        row: the attributes.
+        photograph: the first one.
+        further: those after it, in their order.
+        has_all: whether these are all that the source has; those that the catalogue has beyond them go.
+    """
 
     row: Row
     photograph: bytes
+    further: tuple[FurtherPhotograph, ...] = ()
+    has_all: bool = True
+
+    @property
+    def size(self) -> int:
+        """Its bytes in a call."""
+        return len(self.photograph) + sum(len(each.content) for each in self.further) + _ROW_OVERHEAD_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +66,23 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOutPhotograph:
+    """A further photograph that did not come in, while its product did; `name` is its file or URL."""
+
+    id: str
+    name: str
+    reason: str
+    message: str
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class BatchOutcome:
     """The outcome of a batch.
 
     Attributes:
-        rows: one result per row, in their order.
+        rows: one result per row, in their order. An error about one of several photographs has its index
+            in its metadata, as `photograph_index`.
         index_version: the version of the index after the write.
     """
 
@@ -73,7 +107,7 @@ class IngestLimits:
     """How much an ingest sends at once, and how often.
 
     Attributes:
-        batch_rows: rows per call at most; the server takes 500.
+        batch_rows: rows per call at most, and photographs, unless one row has more; the server takes 500.
         batch_bytes: bytes per call at most; the server takes messages of 32 MiB.
         in_flight: calls at once, so that the server never waits for rows.
         attempts: attempts per batch while the server is overloaded or unavailable.
@@ -105,6 +139,8 @@ class IngestReport:
         complete: whether every chosen row has an outcome.
         deleted: ids of products that left the feed, where the catalogue was brought to it.
         photographs: how many photographs were downloaded, unchanged and failed; empty where none has a URL.
+        further_photographs: how many came in beside the first ones of products, new or known.
+        photographs_left_out: further photographs that did not come in, while their products did.
     """
 
     dataset: DatasetReport
@@ -118,6 +154,8 @@ class IngestReport:
     complete: bool
     deleted: tuple[str, ...] = ()
     photographs: Mapping[str, int] = field(default_factory=dict)
+    further_photographs: int = 0
+    photographs_left_out: tuple[LeftOutPhotograph, ...] = ()
 
     @property
     def rows_done(self) -> int:
@@ -166,6 +204,8 @@ class Ingest:
         self._clock = clock
         self._counts = dict.fromkeys(Written, 0)
         self._failures: list[Failure] = []
+        self._left_out: list[LeftOutPhotograph] = []
+        self._further = 0
         self._index_version: int | None = None
         self._seconds = 0.0
         self._complete = False
@@ -203,6 +243,8 @@ class Ingest:
             seconds=round(self._seconds, 2),
             index_version=self._index_version,
             complete=self._complete,
+            further_photographs=self._further,
+            photographs_left_out=tuple(self._left_out),
         )
 
     def _read(self) -> Iterator[PhotographedRow | Failure]:
@@ -221,7 +263,40 @@ class Ingest:
                 message = f"The photograph has {len(content):,} bytes, more than a message can carry."
                 yield self._failure(row, "IMAGE_TOO_LARGE", message)
                 continue
-            yield PhotographedRow(row, content)
+            yield self._with_further(PhotographedRow(row, content, has_all=self._dataset.has_further))
+
+    def _with_further(self, item: PhotographedRow) -> PhotographedRow:
+        """Reads the further photographs of a row; none of them keeps the product out."""
+        has_all = item.has_all
+        known = {item.photograph}
+        for name in self._dataset.further_names(item.row.id):
+            try:
+                content = self._dataset.read(name)
+            except (Upstream, *_TEMPORARY) as error:
+                # It may be there tomorrow: what the catalogue has of it stays.
+                has_all = False
+                self._leave_out(item.row, name, error.reason, error.message)
+                continue
+            except FashionError as error:
+                self._leave_out(item.row, name, error.reason, error.message)
+                continue
+            except Exception as error:
+                message = f"The photograph cannot be read: {type(error).__name__}: {error}."
+                self._leave_out(item.row, name, "DATASET_FILE_UNREADABLE", message)
+                continue
+            if content in known:
+                continue
+            known.add(content)
+            more = replace(item, further=(*item.further, FurtherPhotograph(name, content)))
+            if more.size > self._limits.batch_bytes:
+                message = f"With its {len(content):,} bytes the product has more than a message can carry."
+                self._leave_out(item.row, name, "IMAGE_TOO_LARGE", message)
+                continue
+            item = more
+        return replace(item, has_all=has_all)
+
+    def _leave_out(self, row: Row, name: str, reason: str, message: str) -> None:
+        self._left_out.append(LeftOutPhotograph(row.id, name, reason, message, self._dataset.line_of(row.id)))
 
     def _failure(self, row: Row, reason: str, message: str) -> Failure:
         return Failure(row.id, reason, message, self._dataset.line_of(row.id))
@@ -243,7 +318,7 @@ class Ingest:
         for attempt in range(1, self._limits.attempts + 1):
             last = attempt == self._limits.attempts
             try:
-                outcome = await self._writer.write(rows)
+                outcome = await self._written(rows)
             except _TEMPORARY as error:
                 if last:
                     raise
@@ -265,6 +340,31 @@ class Ingest:
             rows = waiting
             await self._pause(attempt, reason)
 
+    async def _written(self, rows: Sequence[PhotographedRow]) -> BatchOutcome:
+        """Writes rows; one that is refused for a further photograph is written without it."""
+        outcome = await self._writer.write(rows)
+        results = list(outcome.rows)
+        while again := {
+            place: without
+            for place, (item, result) in enumerate(zip(rows, results, strict=True))
+            if isinstance(result, FashionError) and (without := self._without(item, result)) is not None
+        }:
+            rows = [again.get(place, item) for place, item in enumerate(rows)]
+            outcome = await self._writer.write(tuple(again.values()))
+            for place, result in zip(again, outcome.rows, strict=True):
+                results[place] = result
+        for item, result in zip(rows, results, strict=True):
+            self._further += len(item.further) if isinstance(result, Written) else 0
+        return BatchOutcome(tuple(results), outcome.index_version)
+
+    def _without(self, item: PhotographedRow, error: FashionError) -> PhotographedRow | None:
+        """Returns a row without the further photograph that an error is about; None where it is about another thing."""
+        index = int(error.metadata.get("photograph_index", 0)) - 1
+        if isinstance(error, _TEMPORARY) or not 0 <= index < len(item.further):
+            return None
+        self._leave_out(item.row, item.further[index].name, error.reason, error.message)
+        return replace(item, further=item.further[:index] + item.further[index + 1 :])
+
     async def _pause(self, attempt: int, error: FashionError) -> None:
         delay_s = min(self._limits.first_delay_s * 2 ** (attempt - 1), self._limits.max_delay_s)
         # Spread, so that calls that were refused together do not return together.
@@ -278,13 +378,14 @@ def batched(
 ) -> Iterator[tuple[PhotographedRow | Failure, ...]]:
     """Groups rows in their order so that each group fits into one call; lazily, group by group."""
     batch: list[PhotographedRow | Failure] = []
-    size = 0
+    size = photographs = 0
     for item in items:
-        added = len(item.photograph) + _ROW_OVERHEAD_BYTES if isinstance(item, PhotographedRow) else 0
-        if batch and (len(batch) == max_rows or size + added > max_bytes):
+        added, more = (item.size, 1 + len(item.further)) if isinstance(item, PhotographedRow) else (0, 1)
+        if batch and (photographs + more > max_rows or size + added > max_bytes):
             yield tuple(batch)
-            batch, size = [], 0
+            batch, size, photographs = [], 0, 0
         batch.append(item)
         size += added
+        photographs += more
     if batch:
         yield tuple(batch)

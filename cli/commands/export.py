@@ -129,8 +129,9 @@ def similar(
 @app.command(
     epilog=(
         "Examples:\n\nfashion export catalogue backup/\n\nfashion ingest backup/\n\n"
-        "FOLDER gets styles.csv, with all attributes, and images/ID.jpg, .png, .webp or .avif: the layout that "
-        "`fashion ingest` takes. Repeat the command to go on after an interruption: photographs that are there "
+        "FOLDER gets styles.csv, with all attributes, and images/ID.jpg, .png, .webp or .avif, further photographs as "
+        "further/ID/1.jpg: the layout that `fashion ingest` takes. Repeat the command to go on after an interruption: "
+        "photographs that are there "
         "already are kept if they are the same.\n\n"
         '--json prints {"folder", "products", "photographs", "left_out"}.'
     )
@@ -153,9 +154,9 @@ def catalogue(
                 task = progress.add_task("Exporting", total=index.product_count, hint="")
 
                 async def one(product: "types_pb2.Product") -> None:
-                    answer = await exports.photograph(client, product)
-                    if answer is not None:
-                        await asyncio.to_thread(files.write_photograph, product.id, answer.media_type, answer.content)
+                    photographs = await exports.photographs(client, product)
+                    if photographs:
+                        await asyncio.to_thread(files.write_photographs, product.id, photographs)
                     else:
                         files.note(product.id, "it has no photograph")
                     progress.advance(task)

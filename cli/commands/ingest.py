@@ -203,7 +203,11 @@ class _Run:
                 if not yes:
                     sync.require_few(self.dataset, len(left), len(known), max_deleted)
             if self.downloads is not None:
-                names = (self.dataset.photograph_name(row.id) for row in self.rows)
+                names = (
+                    name
+                    for row in self.rows
+                    for name in (self.dataset.photograph_name(row.id), *self.dataset.further_names(row.id))
+                )
                 self.downloads.begin(name for name in names if name.startswith(("http://", "https://")))
             await ingestion.run(
                 client,
@@ -303,7 +307,8 @@ def _opened(
     if layout == KAGGLE or (layout is None and (not source.exists() or is_kaggle(source))):
         return open_dataset(source), None
     feed = read_feed(find_source(source), own, layout)
-    downloads = begin() if any(item.first("image").startswith("http") for item in feed.items) else None
+    named = (item.first(name) for item in feed.items for name in ("image", "further_images"))
+    downloads = begin() if any("http" in name for name in named) else None
     try:
         return feed_dataset(feed, own, downloads), downloads
     except BaseException:

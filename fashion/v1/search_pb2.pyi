@@ -329,14 +329,16 @@ class SimilarList(_message.Message):
     def __init__(self, product_id: _Optional[str] = ..., status: _Optional[_Union[_types_pb2.RowStatus, _Mapping]] = ..., products: _Optional[_Iterable[_Union[SimilarReference, _Mapping]]] = ..., applied: _Optional[_Union[AppliedSearch, _Mapping]] = ...) -> None: ...
 
 class SimilarReference(_message.Message):
-    __slots__ = ("product_id", "similarity", "rank_score")
+    __slots__ = ("product_id", "similarity", "rank_score", "photograph_index")
     PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
     SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     RANK_SCORE_FIELD_NUMBER: _ClassVar[int]
+    PHOTOGRAPH_INDEX_FIELD_NUMBER: _ClassVar[int]
     product_id: str
     similarity: float
     rank_score: float
-    def __init__(self, product_id: _Optional[str] = ..., similarity: _Optional[float] = ..., rank_score: _Optional[float] = ...) -> None: ...
+    photograph_index: int
+    def __init__(self, product_id: _Optional[str] = ..., similarity: _Optional[float] = ..., rank_score: _Optional[float] = ..., photograph_index: _Optional[int] = ...) -> None: ...
 
 class DetectGarmentsRequest(_message.Message):
     __slots__ = ("image",)
@@ -369,20 +371,22 @@ class StepTiming(_message.Message):
     def __init__(self, step: _Optional[_Union[SearchStep, str]] = ..., start_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class SimilarProduct(_message.Message):
-    __slots__ = ("product", "similarity", "rank_score", "variants", "variant_count", "derived")
+    __slots__ = ("product", "similarity", "rank_score", "variants", "variant_count", "derived", "photograph_index")
     PRODUCT_FIELD_NUMBER: _ClassVar[int]
     SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     RANK_SCORE_FIELD_NUMBER: _ClassVar[int]
     VARIANTS_FIELD_NUMBER: _ClassVar[int]
     VARIANT_COUNT_FIELD_NUMBER: _ClassVar[int]
     DERIVED_FIELD_NUMBER: _ClassVar[int]
+    PHOTOGRAPH_INDEX_FIELD_NUMBER: _ClassVar[int]
     product: _types_pb2.Product
     similarity: float
     rank_score: float
     variants: _containers.RepeatedCompositeFieldContainer[Variant]
     variant_count: int
     derived: bool
-    def __init__(self, product: _Optional[_Union[_types_pb2.Product, _Mapping]] = ..., similarity: _Optional[float] = ..., rank_score: _Optional[float] = ..., variants: _Optional[_Iterable[_Union[Variant, _Mapping]]] = ..., variant_count: _Optional[int] = ..., derived: _Optional[bool] = ...) -> None: ...
+    photograph_index: int
+    def __init__(self, product: _Optional[_Union[_types_pb2.Product, _Mapping]] = ..., similarity: _Optional[float] = ..., rank_score: _Optional[float] = ..., variants: _Optional[_Iterable[_Union[Variant, _Mapping]]] = ..., variant_count: _Optional[int] = ..., derived: _Optional[bool] = ..., photograph_index: _Optional[int] = ...) -> None: ...
 
 class Variant(_message.Message):
     __slots__ = ("product_id", "base_colour", "price", "in_stock", "similarity")
@@ -455,14 +459,20 @@ class UpsertProductsRequest(_message.Message):
     def __init__(self, rows: _Optional[_Iterable[_Union[ProductRow, _Mapping]]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
 
 class ProductRow(_message.Message):
-    __slots__ = ("product", "image", "embedding")
+    __slots__ = ("product", "image", "embedding", "further_images", "further_embeddings", "keep_further_photographs")
     PRODUCT_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    FURTHER_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    FURTHER_EMBEDDINGS_FIELD_NUMBER: _ClassVar[int]
+    KEEP_FURTHER_PHOTOGRAPHS_FIELD_NUMBER: _ClassVar[int]
     product: _types_pb2.Product
     image: _types_pb2.Image
     embedding: _types_pb2.Embedding
-    def __init__(self, product: _Optional[_Union[_types_pb2.Product, _Mapping]] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., embedding: _Optional[_Union[_types_pb2.Embedding, _Mapping]] = ...) -> None: ...
+    further_images: _containers.RepeatedCompositeFieldContainer[_types_pb2.Image]
+    further_embeddings: _containers.RepeatedCompositeFieldContainer[_types_pb2.Embedding]
+    keep_further_photographs: bool
+    def __init__(self, product: _Optional[_Union[_types_pb2.Product, _Mapping]] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., embedding: _Optional[_Union[_types_pb2.Embedding, _Mapping]] = ..., further_images: _Optional[_Iterable[_Union[_types_pb2.Image, _Mapping]]] = ..., further_embeddings: _Optional[_Iterable[_Union[_types_pb2.Embedding, _Mapping]]] = ..., keep_further_photographs: _Optional[bool] = ...) -> None: ...
 
 class UpsertProductsResponse(_message.Message):
     __slots__ = ("results", "index_version")
@@ -473,14 +483,16 @@ class UpsertProductsResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[UpsertResult, _Mapping]]] = ..., index_version: _Optional[int] = ...) -> None: ...
 
 class UpsertResult(_message.Message):
-    __slots__ = ("product_id", "status", "outcome")
+    __slots__ = ("product_id", "status", "outcome", "photograph_index")
     PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    PHOTOGRAPH_INDEX_FIELD_NUMBER: _ClassVar[int]
     product_id: str
     status: _types_pb2.RowStatus
     outcome: UpsertOutcome
-    def __init__(self, product_id: _Optional[str] = ..., status: _Optional[_Union[_types_pb2.RowStatus, _Mapping]] = ..., outcome: _Optional[_Union[UpsertOutcome, str]] = ...) -> None: ...
+    photograph_index: int
+    def __init__(self, product_id: _Optional[str] = ..., status: _Optional[_Union[_types_pb2.RowStatus, _Mapping]] = ..., outcome: _Optional[_Union[UpsertOutcome, str]] = ..., photograph_index: _Optional[int] = ...) -> None: ...
 
 class UpdateProductsRequest(_message.Message):
     __slots__ = ("updates", "update_mask")
@@ -554,11 +566,55 @@ class GetProductResponse(_message.Message):
     embedding: _types_pb2.Embedding
     def __init__(self, product: _Optional[_Union[_types_pb2.Product, _Mapping]] = ..., embedding: _Optional[_Union[_types_pb2.Embedding, _Mapping]] = ...) -> None: ...
 
-class GetPhotographRequest(_message.Message):
-    __slots__ = ("product_id",)
+class AddPhotographRequest(_message.Message):
+    __slots__ = ("product_id", "image", "embedding", "index")
     PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
     product_id: str
-    def __init__(self, product_id: _Optional[str] = ...) -> None: ...
+    image: _types_pb2.Image
+    embedding: _types_pb2.Embedding
+    index: int
+    def __init__(self, product_id: _Optional[str] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., embedding: _Optional[_Union[_types_pb2.Embedding, _Mapping]] = ..., index: _Optional[int] = ...) -> None: ...
+
+class AddPhotographResponse(_message.Message):
+    __slots__ = ("product", "index", "outcome", "index_version")
+    PRODUCT_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    INDEX_VERSION_FIELD_NUMBER: _ClassVar[int]
+    product: _types_pb2.Product
+    index: int
+    outcome: UpsertOutcome
+    index_version: int
+    def __init__(self, product: _Optional[_Union[_types_pb2.Product, _Mapping]] = ..., index: _Optional[int] = ..., outcome: _Optional[_Union[UpsertOutcome, str]] = ..., index_version: _Optional[int] = ...) -> None: ...
+
+class RemovePhotographRequest(_message.Message):
+    __slots__ = ("product_id", "index", "sha256")
+    PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    product_id: str
+    index: int
+    sha256: str
+    def __init__(self, product_id: _Optional[str] = ..., index: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...
+
+class RemovePhotographResponse(_message.Message):
+    __slots__ = ("product", "index_version")
+    PRODUCT_FIELD_NUMBER: _ClassVar[int]
+    INDEX_VERSION_FIELD_NUMBER: _ClassVar[int]
+    product: _types_pb2.Product
+    index_version: int
+    def __init__(self, product: _Optional[_Union[_types_pb2.Product, _Mapping]] = ..., index_version: _Optional[int] = ...) -> None: ...
+
+class GetPhotographRequest(_message.Message):
+    __slots__ = ("product_id", "index")
+    PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    product_id: str
+    index: int
+    def __init__(self, product_id: _Optional[str] = ..., index: _Optional[int] = ...) -> None: ...
 
 class GetPhotographResponse(_message.Message):
     __slots__ = ("content", "media_type", "sha256")

@@ -29,8 +29,8 @@ class SearchServiceStub:
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
-    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts and
-    DeleteProducts.
+    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts,
+    DeleteProducts, AddPhotograph and RemovePhotograph.
     Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """
@@ -70,6 +70,16 @@ class SearchServiceStub:
                 '/fashion.v1.SearchService/DeleteProducts',
                 request_serializer=fashion_dot_v1_dot_search__pb2.DeleteProductsRequest.SerializeToString,
                 response_deserializer=fashion_dot_v1_dot_search__pb2.DeleteProductsResponse.FromString,
+                _registered_method=True)
+        self.AddPhotograph = channel.unary_unary(
+                '/fashion.v1.SearchService/AddPhotograph',
+                request_serializer=fashion_dot_v1_dot_search__pb2.AddPhotographRequest.SerializeToString,
+                response_deserializer=fashion_dot_v1_dot_search__pb2.AddPhotographResponse.FromString,
+                _registered_method=True)
+        self.RemovePhotograph = channel.unary_unary(
+                '/fashion.v1.SearchService/RemovePhotograph',
+                request_serializer=fashion_dot_v1_dot_search__pb2.RemovePhotographRequest.SerializeToString,
+                response_deserializer=fashion_dot_v1_dot_search__pb2.RemovePhotographResponse.FromString,
                 _registered_method=True)
         self.GetProduct = channel.unary_unary(
                 '/fashion.v1.SearchService/GetProduct',
@@ -122,8 +132,8 @@ class SearchServiceServicer:
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
-    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts and
-    DeleteProducts.
+    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts,
+    DeleteProducts, AddPhotograph and RemovePhotograph.
     Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """
@@ -132,8 +142,9 @@ class SearchServiceServicer:
         """Finds the products most similar to a product, a photograph or an embedding, the most similar first; equal
         similarities are ordered by product id. Returns min(top_k, eligible) products, always, unless `min_similarity` is
         set. Leaves out the query's own product and its variants, the liked and disliked ones, products that are out of
-        stock, and colours that the user dislikes. Of other products' variants the most similar one stands for all (see
-        `collapse`).
+        stock, and colours that the user dislikes. A product with several photographs is as similar as its most similar one,
+        and comes once; of the product that is asked for, the first photograph counts. Of other products' variants the most
+        similar one stands for all (see `collapse`).
 
         Possible errors:
         - INVALID_ARGUMENT: QUERY_MISSING, TOP_K_OUT_OF_RANGE, FILTER_VALUE_UNKNOWN (names the nearest known ones),
@@ -187,7 +198,7 @@ class SearchServiceServicer:
         Possible errors:
         - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE, UPDATE_MASK_INVALID. (What is wrong with a row stands in its status:
         PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, GENDER_INVALID, SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
-        YEAR_INVALID, URL_INVALID, PRICE_INVALID, ATTRIBUTE_INVALID, TOO_MANY_ATTRIBUTES, PHOTOGRAPH_MISSING, EMBEDDING_INVALID, MODEL_VERSION_MISMATCH, and those of
+        YEAR_INVALID, URL_INVALID, PRICE_INVALID, ATTRIBUTE_INVALID, TOO_MANY_ATTRIBUTES, PHOTOGRAPH_MISSING, TOO_MANY_PHOTOGRAPHS, EMBEDDING_INVALID, MODEL_VERSION_MISMATCH, and those of
         EmbedderService.Embed.)
         - RESOURCE_EXHAUSTED: QUEUE_FULL, WRITE_CONFLICT (other writes keep changing the same products), STORAGE_FULL; no
         row was written, try again later.
@@ -226,6 +237,38 @@ class SearchServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AddPhotograph(self, request, context):
+        """Adds a photograph to a product that is known. One that the product has already is not added again, so that a call may
+        be repeated; `index` moves it. It is acknowledged once it is on disk and can be found. The other photographs are not
+        embedded again.
+
+        Possible errors:
+        - INVALID_ARGUMENT: PRODUCT_ID_INVALID, PHOTOGRAPH_MISSING, TOO_MANY_PHOTOGRAPHS, PHOTOGRAPH_INDEX_INVALID,
+        EMBEDDING_INVALID, and those of EmbedderService.Embed.
+        - NOT_FOUND: PRODUCT_NOT_FOUND.
+        - FAILED_PRECONDITION: MODEL_VERSION_MISMATCH.
+        - RESOURCE_EXHAUSTED: QUEUE_FULL, STORAGE_FULL; nothing was written, try again later.
+        - UNAVAILABLE: EMBEDDER_UNAVAILABLE, STORAGE_UNAVAILABLE; nothing was written.
+        - DATA_LOSS: PRODUCT_DAMAGED; send it whole.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemovePhotograph(self, request, context):
+        """Removes one of several photographs of a product. Those after it move up.
+
+        Possible errors:
+        - INVALID_ARGUMENT: PRODUCT_ID_INVALID, PHOTOGRAPH_MISSING (none is named), LAST_PHOTOGRAPH.
+        - NOT_FOUND: PRODUCT_NOT_FOUND, PHOTOGRAPH_NOT_FOUND.
+        - RESOURCE_EXHAUSTED: QUEUE_FULL, STORAGE_FULL; nothing was written, try again later.
+        - UNAVAILABLE: STORAGE_UNAVAILABLE; nothing was written.
+        - DATA_LOSS: PRODUCT_DAMAGED; send it whole.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetProduct(self, request, context):
         """Returns one product.
 
@@ -239,11 +282,11 @@ class SearchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetPhotograph(self, request, context):
-        """Returns the photograph of a product, as it was uploaded.
+        """Returns a photograph of a product, as it was uploaded.
 
         Possible errors:
         - INVALID_ARGUMENT: PRODUCT_ID_INVALID.
-        - NOT_FOUND: PRODUCT_NOT_FOUND, PHOTOGRAPH_NOT_FOUND (the product came as an embedding).
+        - NOT_FOUND: PRODUCT_NOT_FOUND, PHOTOGRAPH_NOT_FOUND (the product has not so many, or it came as an embedding).
         - DATA_LOSS: PRODUCT_DAMAGED, PHOTOGRAPH_DAMAGED; send the product again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -359,6 +402,16 @@ def add_SearchServiceServicer_to_server(servicer, server):
                     request_deserializer=fashion_dot_v1_dot_search__pb2.DeleteProductsRequest.FromString,
                     response_serializer=fashion_dot_v1_dot_search__pb2.DeleteProductsResponse.SerializeToString,
             ),
+            'AddPhotograph': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddPhotograph,
+                    request_deserializer=fashion_dot_v1_dot_search__pb2.AddPhotographRequest.FromString,
+                    response_serializer=fashion_dot_v1_dot_search__pb2.AddPhotographResponse.SerializeToString,
+            ),
+            'RemovePhotograph': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemovePhotograph,
+                    request_deserializer=fashion_dot_v1_dot_search__pb2.RemovePhotographRequest.FromString,
+                    response_serializer=fashion_dot_v1_dot_search__pb2.RemovePhotographResponse.SerializeToString,
+            ),
             'GetProduct': grpc.unary_unary_rpc_method_handler(
                     servicer.GetProduct,
                     request_deserializer=fashion_dot_v1_dot_search__pb2.GetProductRequest.FromString,
@@ -416,8 +469,8 @@ class SearchService:
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
-    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts and
-    DeleteProducts.
+    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts,
+    DeleteProducts, AddPhotograph and RemovePhotograph.
     Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """
@@ -574,6 +627,60 @@ class SearchService:
             '/fashion.v1.SearchService/DeleteProducts',
             fashion_dot_v1_dot_search__pb2.DeleteProductsRequest.SerializeToString,
             fashion_dot_v1_dot_search__pb2.DeleteProductsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddPhotograph(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fashion.v1.SearchService/AddPhotograph',
+            fashion_dot_v1_dot_search__pb2.AddPhotographRequest.SerializeToString,
+            fashion_dot_v1_dot_search__pb2.AddPhotographResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemovePhotograph(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fashion.v1.SearchService/RemovePhotograph',
+            fashion_dot_v1_dot_search__pb2.RemovePhotographRequest.SerializeToString,
+            fashion_dot_v1_dot_search__pb2.RemovePhotographResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -30,8 +30,8 @@ class SearchServiceStub:
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
-    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts and
-    DeleteProducts.
+    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts,
+    DeleteProducts, AddPhotograph and RemovePhotograph.
     Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """
@@ -44,8 +44,9 @@ class SearchServiceStub:
     """Finds the products most similar to a product, a photograph or an embedding, the most similar first; equal
     similarities are ordered by product id. Returns min(top_k, eligible) products, always, unless `min_similarity` is
     set. Leaves out the query's own product and its variants, the liked and disliked ones, products that are out of
-    stock, and colours that the user dislikes. Of other products' variants the most similar one stands for all (see
-    `collapse`).
+    stock, and colours that the user dislikes. A product with several photographs is as similar as its most similar one,
+    and comes once; of the product that is asked for, the first photograph counts. Of other products' variants the most
+    similar one stands for all (see `collapse`).
 
     Possible errors:
     - INVALID_ARGUMENT: QUERY_MISSING, TOP_K_OUT_OF_RANGE, FILTER_VALUE_UNKNOWN (names the nearest known ones),
@@ -87,7 +88,7 @@ class SearchServiceStub:
     Possible errors:
     - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE, UPDATE_MASK_INVALID. (What is wrong with a row stands in its status:
       PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, GENDER_INVALID, SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
-      YEAR_INVALID, URL_INVALID, PRICE_INVALID, ATTRIBUTE_INVALID, TOO_MANY_ATTRIBUTES, PHOTOGRAPH_MISSING, EMBEDDING_INVALID, MODEL_VERSION_MISMATCH, and those of
+      YEAR_INVALID, URL_INVALID, PRICE_INVALID, ATTRIBUTE_INVALID, TOO_MANY_ATTRIBUTES, PHOTOGRAPH_MISSING, TOO_MANY_PHOTOGRAPHS, EMBEDDING_INVALID, MODEL_VERSION_MISMATCH, and those of
       EmbedderService.Embed.)
     - RESOURCE_EXHAUSTED: QUEUE_FULL, WRITE_CONFLICT (other writes keep changing the same products), STORAGE_FULL; no
       row was written, try again later.
@@ -114,6 +115,30 @@ class SearchServiceStub:
     - RESOURCE_EXHAUSTED: QUEUE_FULL, STORAGE_FULL; nothing was deleted, try again later.
     - UNAVAILABLE: STORAGE_UNAVAILABLE; nothing was deleted.
     """
+    AddPhotograph: _grpc.UnaryUnaryMultiCallable[_search_pb2.AddPhotographRequest, _search_pb2.AddPhotographResponse]
+    """Adds a photograph to a product that is known. One that the product has already is not added again, so that a call may
+    be repeated; `index` moves it. It is acknowledged once it is on disk and can be found. The other photographs are not
+    embedded again.
+
+    Possible errors:
+    - INVALID_ARGUMENT: PRODUCT_ID_INVALID, PHOTOGRAPH_MISSING, TOO_MANY_PHOTOGRAPHS, PHOTOGRAPH_INDEX_INVALID,
+      EMBEDDING_INVALID, and those of EmbedderService.Embed.
+    - NOT_FOUND: PRODUCT_NOT_FOUND.
+    - FAILED_PRECONDITION: MODEL_VERSION_MISMATCH.
+    - RESOURCE_EXHAUSTED: QUEUE_FULL, STORAGE_FULL; nothing was written, try again later.
+    - UNAVAILABLE: EMBEDDER_UNAVAILABLE, STORAGE_UNAVAILABLE; nothing was written.
+    - DATA_LOSS: PRODUCT_DAMAGED; send it whole.
+    """
+    RemovePhotograph: _grpc.UnaryUnaryMultiCallable[_search_pb2.RemovePhotographRequest, _search_pb2.RemovePhotographResponse]
+    """Removes one of several photographs of a product. Those after it move up.
+
+    Possible errors:
+    - INVALID_ARGUMENT: PRODUCT_ID_INVALID, PHOTOGRAPH_MISSING (none is named), LAST_PHOTOGRAPH.
+    - NOT_FOUND: PRODUCT_NOT_FOUND, PHOTOGRAPH_NOT_FOUND.
+    - RESOURCE_EXHAUSTED: QUEUE_FULL, STORAGE_FULL; nothing was written, try again later.
+    - UNAVAILABLE: STORAGE_UNAVAILABLE; nothing was written.
+    - DATA_LOSS: PRODUCT_DAMAGED; send it whole.
+    """
     GetProduct: _grpc.UnaryUnaryMultiCallable[_search_pb2.GetProductRequest, _search_pb2.GetProductResponse]
     """Returns one product.
 
@@ -123,11 +148,11 @@ class SearchServiceStub:
     - DATA_LOSS: PRODUCT_DAMAGED; send it again.
     """
     GetPhotograph: _grpc.UnaryUnaryMultiCallable[_search_pb2.GetPhotographRequest, _search_pb2.GetPhotographResponse]
-    """Returns the photograph of a product, as it was uploaded.
+    """Returns a photograph of a product, as it was uploaded.
 
     Possible errors:
     - INVALID_ARGUMENT: PRODUCT_ID_INVALID.
-    - NOT_FOUND: PRODUCT_NOT_FOUND, PHOTOGRAPH_NOT_FOUND (the product came as an embedding).
+    - NOT_FOUND: PRODUCT_NOT_FOUND, PHOTOGRAPH_NOT_FOUND (the product has not so many, or it came as an embedding).
     - DATA_LOSS: PRODUCT_DAMAGED, PHOTOGRAPH_DAMAGED; send the product again.
     """
     ListProducts: _grpc.UnaryUnaryMultiCallable[_search_pb2.ListProductsRequest, _search_pb2.ListProductsResponse]
@@ -184,8 +209,8 @@ class SearchServiceAsyncStub(SearchServiceStub):
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
-    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts and
-    DeleteProducts.
+    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts,
+    DeleteProducts, AddPhotograph and RemovePhotograph.
     Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """
@@ -195,8 +220,9 @@ class SearchServiceAsyncStub(SearchServiceStub):
     """Finds the products most similar to a product, a photograph or an embedding, the most similar first; equal
     similarities are ordered by product id. Returns min(top_k, eligible) products, always, unless `min_similarity` is
     set. Leaves out the query's own product and its variants, the liked and disliked ones, products that are out of
-    stock, and colours that the user dislikes. Of other products' variants the most similar one stands for all (see
-    `collapse`).
+    stock, and colours that the user dislikes. A product with several photographs is as similar as its most similar one,
+    and comes once; of the product that is asked for, the first photograph counts. Of other products' variants the most
+    similar one stands for all (see `collapse`).
 
     Possible errors:
     - INVALID_ARGUMENT: QUERY_MISSING, TOP_K_OUT_OF_RANGE, FILTER_VALUE_UNKNOWN (names the nearest known ones),
@@ -238,7 +264,7 @@ class SearchServiceAsyncStub(SearchServiceStub):
     Possible errors:
     - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE, UPDATE_MASK_INVALID. (What is wrong with a row stands in its status:
       PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, GENDER_INVALID, SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
-      YEAR_INVALID, URL_INVALID, PRICE_INVALID, ATTRIBUTE_INVALID, TOO_MANY_ATTRIBUTES, PHOTOGRAPH_MISSING, EMBEDDING_INVALID, MODEL_VERSION_MISMATCH, and those of
+      YEAR_INVALID, URL_INVALID, PRICE_INVALID, ATTRIBUTE_INVALID, TOO_MANY_ATTRIBUTES, PHOTOGRAPH_MISSING, TOO_MANY_PHOTOGRAPHS, EMBEDDING_INVALID, MODEL_VERSION_MISMATCH, and those of
       EmbedderService.Embed.)
     - RESOURCE_EXHAUSTED: QUEUE_FULL, WRITE_CONFLICT (other writes keep changing the same products), STORAGE_FULL; no
       row was written, try again later.
@@ -265,6 +291,30 @@ class SearchServiceAsyncStub(SearchServiceStub):
     - RESOURCE_EXHAUSTED: QUEUE_FULL, STORAGE_FULL; nothing was deleted, try again later.
     - UNAVAILABLE: STORAGE_UNAVAILABLE; nothing was deleted.
     """
+    AddPhotograph: _aio.UnaryUnaryMultiCallable[_search_pb2.AddPhotographRequest, _search_pb2.AddPhotographResponse]  # type: ignore[assignment]
+    """Adds a photograph to a product that is known. One that the product has already is not added again, so that a call may
+    be repeated; `index` moves it. It is acknowledged once it is on disk and can be found. The other photographs are not
+    embedded again.
+
+    Possible errors:
+    - INVALID_ARGUMENT: PRODUCT_ID_INVALID, PHOTOGRAPH_MISSING, TOO_MANY_PHOTOGRAPHS, PHOTOGRAPH_INDEX_INVALID,
+      EMBEDDING_INVALID, and those of EmbedderService.Embed.
+    - NOT_FOUND: PRODUCT_NOT_FOUND.
+    - FAILED_PRECONDITION: MODEL_VERSION_MISMATCH.
+    - RESOURCE_EXHAUSTED: QUEUE_FULL, STORAGE_FULL; nothing was written, try again later.
+    - UNAVAILABLE: EMBEDDER_UNAVAILABLE, STORAGE_UNAVAILABLE; nothing was written.
+    - DATA_LOSS: PRODUCT_DAMAGED; send it whole.
+    """
+    RemovePhotograph: _aio.UnaryUnaryMultiCallable[_search_pb2.RemovePhotographRequest, _search_pb2.RemovePhotographResponse]  # type: ignore[assignment]
+    """Removes one of several photographs of a product. Those after it move up.
+
+    Possible errors:
+    - INVALID_ARGUMENT: PRODUCT_ID_INVALID, PHOTOGRAPH_MISSING (none is named), LAST_PHOTOGRAPH.
+    - NOT_FOUND: PRODUCT_NOT_FOUND, PHOTOGRAPH_NOT_FOUND.
+    - RESOURCE_EXHAUSTED: QUEUE_FULL, STORAGE_FULL; nothing was written, try again later.
+    - UNAVAILABLE: STORAGE_UNAVAILABLE; nothing was written.
+    - DATA_LOSS: PRODUCT_DAMAGED; send it whole.
+    """
     GetProduct: _aio.UnaryUnaryMultiCallable[_search_pb2.GetProductRequest, _search_pb2.GetProductResponse]  # type: ignore[assignment]
     """Returns one product.
 
@@ -274,11 +324,11 @@ class SearchServiceAsyncStub(SearchServiceStub):
     - DATA_LOSS: PRODUCT_DAMAGED; send it again.
     """
     GetPhotograph: _aio.UnaryUnaryMultiCallable[_search_pb2.GetPhotographRequest, _search_pb2.GetPhotographResponse]  # type: ignore[assignment]
-    """Returns the photograph of a product, as it was uploaded.
+    """Returns a photograph of a product, as it was uploaded.
 
     Possible errors:
     - INVALID_ARGUMENT: PRODUCT_ID_INVALID.
-    - NOT_FOUND: PRODUCT_NOT_FOUND, PHOTOGRAPH_NOT_FOUND (the product came as an embedding).
+    - NOT_FOUND: PRODUCT_NOT_FOUND, PHOTOGRAPH_NOT_FOUND (the product has not so many, or it came as an embedding).
     - DATA_LOSS: PRODUCT_DAMAGED, PHOTOGRAPH_DAMAGED; send the product again.
     """
     ListProducts: _aio.UnaryUnaryMultiCallable[_search_pb2.ListProductsRequest, _search_pb2.ListProductsResponse]  # type: ignore[assignment]
@@ -334,8 +384,8 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
-    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts and
-    DeleteProducts.
+    type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts,
+    DeleteProducts, AddPhotograph and RemovePhotograph.
     Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """
@@ -349,8 +399,9 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         """Finds the products most similar to a product, a photograph or an embedding, the most similar first; equal
         similarities are ordered by product id. Returns min(top_k, eligible) products, always, unless `min_similarity` is
         set. Leaves out the query's own product and its variants, the liked and disliked ones, products that are out of
-        stock, and colours that the user dislikes. Of other products' variants the most similar one stands for all (see
-        `collapse`).
+        stock, and colours that the user dislikes. A product with several photographs is as similar as its most similar one,
+        and comes once; of the product that is asked for, the first photograph counts. Of other products' variants the most
+        similar one stands for all (see `collapse`).
 
         Possible errors:
         - INVALID_ARGUMENT: QUERY_MISSING, TOP_K_OUT_OF_RANGE, FILTER_VALUE_UNKNOWN (names the nearest known ones),
@@ -410,7 +461,7 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         Possible errors:
         - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE, UPDATE_MASK_INVALID. (What is wrong with a row stands in its status:
           PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, GENDER_INVALID, SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
-          YEAR_INVALID, URL_INVALID, PRICE_INVALID, ATTRIBUTE_INVALID, TOO_MANY_ATTRIBUTES, PHOTOGRAPH_MISSING, EMBEDDING_INVALID, MODEL_VERSION_MISMATCH, and those of
+          YEAR_INVALID, URL_INVALID, PRICE_INVALID, ATTRIBUTE_INVALID, TOO_MANY_ATTRIBUTES, PHOTOGRAPH_MISSING, TOO_MANY_PHOTOGRAPHS, EMBEDDING_INVALID, MODEL_VERSION_MISMATCH, and those of
           EmbedderService.Embed.)
         - RESOURCE_EXHAUSTED: QUEUE_FULL, WRITE_CONFLICT (other writes keep changing the same products), STORAGE_FULL; no
           row was written, try again later.
@@ -451,6 +502,42 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def AddPhotograph(
+        self,
+        request: _search_pb2.AddPhotographRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_search_pb2.AddPhotographResponse, _abc.Awaitable[_search_pb2.AddPhotographResponse]]:
+        """Adds a photograph to a product that is known. One that the product has already is not added again, so that a call may
+        be repeated; `index` moves it. It is acknowledged once it is on disk and can be found. The other photographs are not
+        embedded again.
+
+        Possible errors:
+        - INVALID_ARGUMENT: PRODUCT_ID_INVALID, PHOTOGRAPH_MISSING, TOO_MANY_PHOTOGRAPHS, PHOTOGRAPH_INDEX_INVALID,
+          EMBEDDING_INVALID, and those of EmbedderService.Embed.
+        - NOT_FOUND: PRODUCT_NOT_FOUND.
+        - FAILED_PRECONDITION: MODEL_VERSION_MISMATCH.
+        - RESOURCE_EXHAUSTED: QUEUE_FULL, STORAGE_FULL; nothing was written, try again later.
+        - UNAVAILABLE: EMBEDDER_UNAVAILABLE, STORAGE_UNAVAILABLE; nothing was written.
+        - DATA_LOSS: PRODUCT_DAMAGED; send it whole.
+        """
+
+    @_abc_1.abstractmethod
+    def RemovePhotograph(
+        self,
+        request: _search_pb2.RemovePhotographRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_search_pb2.RemovePhotographResponse, _abc.Awaitable[_search_pb2.RemovePhotographResponse]]:
+        """Removes one of several photographs of a product. Those after it move up.
+
+        Possible errors:
+        - INVALID_ARGUMENT: PRODUCT_ID_INVALID, PHOTOGRAPH_MISSING (none is named), LAST_PHOTOGRAPH.
+        - NOT_FOUND: PRODUCT_NOT_FOUND, PHOTOGRAPH_NOT_FOUND.
+        - RESOURCE_EXHAUSTED: QUEUE_FULL, STORAGE_FULL; nothing was written, try again later.
+        - UNAVAILABLE: STORAGE_UNAVAILABLE; nothing was written.
+        - DATA_LOSS: PRODUCT_DAMAGED; send it whole.
+        """
+
+    @_abc_1.abstractmethod
     def GetProduct(
         self,
         request: _search_pb2.GetProductRequest,
@@ -470,11 +557,11 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _search_pb2.GetPhotographRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_search_pb2.GetPhotographResponse, _abc.Awaitable[_search_pb2.GetPhotographResponse]]:
-        """Returns the photograph of a product, as it was uploaded.
+        """Returns a photograph of a product, as it was uploaded.
 
         Possible errors:
         - INVALID_ARGUMENT: PRODUCT_ID_INVALID.
-        - NOT_FOUND: PRODUCT_NOT_FOUND, PHOTOGRAPH_NOT_FOUND (the product came as an embedding).
+        - NOT_FOUND: PRODUCT_NOT_FOUND, PHOTOGRAPH_NOT_FOUND (the product has not so many, or it came as an embedding).
         - DATA_LOSS: PRODUCT_DAMAGED, PHOTOGRAPH_DAMAGED; send the product again.
         """
 

@@ -119,7 +119,7 @@ class Labels(_message.Message):
     def __init__(self, values: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Product(_message.Message):
-    __slots__ = ("id", "gender", "master_category", "sub_category", "article_type", "base_colour", "brand", "season", "year", "usage", "name", "url", "image_url", "price", "in_stock", "parent_id", "derived_type", "photograph_absent", "attributes")
+    __slots__ = ("id", "gender", "master_category", "sub_category", "article_type", "base_colour", "brand", "season", "year", "usage", "name", "url", "image_url", "price", "in_stock", "parent_id", "derived_type", "photograph_absent", "photograph_count", "attributes")
     class AttributesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -145,6 +145,7 @@ class Product(_message.Message):
     PARENT_ID_FIELD_NUMBER: _ClassVar[int]
     DERIVED_TYPE_FIELD_NUMBER: _ClassVar[int]
     PHOTOGRAPH_ABSENT_FIELD_NUMBER: _ClassVar[int]
+    PHOTOGRAPH_COUNT_FIELD_NUMBER: _ClassVar[int]
     ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     id: str
     gender: Gender
@@ -164,8 +165,9 @@ class Product(_message.Message):
     parent_id: str
     derived_type: str
     photograph_absent: bool
+    photograph_count: int
     attributes: _containers.MessageMap[str, AttributeValue]
-    def __init__(self, id: _Optional[str] = ..., gender: _Optional[_Union[Gender, str]] = ..., master_category: _Optional[str] = ..., sub_category: _Optional[str] = ..., article_type: _Optional[str] = ..., base_colour: _Optional[str] = ..., brand: _Optional[str] = ..., season: _Optional[str] = ..., year: _Optional[int] = ..., usage: _Optional[str] = ..., name: _Optional[str] = ..., url: _Optional[str] = ..., image_url: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., in_stock: _Optional[bool] = ..., parent_id: _Optional[str] = ..., derived_type: _Optional[str] = ..., photograph_absent: _Optional[bool] = ..., attributes: _Optional[_Mapping[str, AttributeValue]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., gender: _Optional[_Union[Gender, str]] = ..., master_category: _Optional[str] = ..., sub_category: _Optional[str] = ..., article_type: _Optional[str] = ..., base_colour: _Optional[str] = ..., brand: _Optional[str] = ..., season: _Optional[str] = ..., year: _Optional[int] = ..., usage: _Optional[str] = ..., name: _Optional[str] = ..., url: _Optional[str] = ..., image_url: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., in_stock: _Optional[bool] = ..., parent_id: _Optional[str] = ..., derived_type: _Optional[str] = ..., photograph_absent: _Optional[bool] = ..., photograph_count: _Optional[int] = ..., attributes: _Optional[_Mapping[str, AttributeValue]] = ...) -> None: ...
 
 class Classification(_message.Message):
     __slots__ = ("sub_categories", "derived_types", "method", "model_version", "candidates_version", "confidence")

@@ -17,6 +17,8 @@ from services.contract.errors import InvalidInput
 
 STYLES_FILE = "styles.csv"
 PHOTOGRAPHS_FOLDER = "images"
+# Holds a folder per product with photographs after the first, such as "further/1163/1.jpg".
+FURTHER_FOLDER = "further"
 # Of a product with several photographs, the first suffix in this order counts.
 PHOTOGRAPH_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".avif")
 
@@ -50,6 +52,10 @@ class DatasetFiles(Protocol):
 
     def photographs(self) -> Iterable[str]:
         """Returns the names of all files beside the photographs and of these, such as "images/1163.jpg"."""
+        ...
+
+    def further(self) -> Iterable[str]:
+        """Returns the names of all files beside the photographs after the first, such as "further/1163/1.jpg"."""
         ...
 
     def holds(self, name: str) -> bool:
@@ -95,6 +101,10 @@ class FolderFiles:
     def photographs(self) -> Iterable[str]:
         """Returns the names of what lies in the folder of photographs, relative to the root."""
         return self._photographs
+
+    def further(self) -> Iterable[str]:
+        """Returns the names of what lies in the folder of further photographs, relative to the root."""
+        return [path.relative_to(self._root).as_posix() for path in self._root.glob(f"{FURTHER_FOLDER}/*/*")]
 
     def holds(self, name: str) -> bool:
         """Tells whether there is a file of this name."""
@@ -184,6 +194,12 @@ class ZipFiles:
     def photographs(self) -> Iterable[str]:
         """Returns the names of what lies in the folder of photographs, relative to the root."""
         return self._photographs
+
+    def further(self) -> Iterable[str]:
+        """Returns the names of what lies in the folder of further photographs, relative to the root."""
+        folder = self._root / FURTHER_FOLDER
+        members = (PurePosixPath(name) for name, info in self._members.items() if not info.is_dir())
+        return [str(name.relative_to(self._root)) for name in members if name.parent.parent == folder]
 
     def holds(self, name: str) -> bool:
         """Tells whether there is a file of this name."""

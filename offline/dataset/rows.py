@@ -24,6 +24,7 @@ from offline.dataset.table import DELIMITERS, Record, Table
 from services.contract.attributes import BY_NAME, MAX_LABEL_CHARACTERS
 from services.contract.errors import InvalidInput, NotFound
 from services.contract.own_attributes import OwnAttributes
+from services.contract.values import MAX_PHOTOGRAPHS
 from services.search.catalogue.products import Price
 
 # Field of a row -> its column in `styles.csv`.
@@ -187,6 +188,7 @@ class Dataset:
         fields: Sequence[str],
         lines: Mapping[str, int] | None = None,
         ids_to_keep: Collection[str] = (),
+        further_names: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """Takes what was read.
 
@@ -198,11 +200,15 @@ class Dataset:
             fields: the fields of a row that the source has.
             lines: the place of each product in the source, by id.
             ids_to_keep: ids of rows that are faulty, but which the shop offers.
+            further_names: names of further photographs by composed product id; None for a source that knows only first
+                ones.
         """
         self.rows = rows
         self.report = report
         self.fields = tuple(fields)
         self.ids_to_keep = frozenset(ids_to_keep)
+        self.has_further = further_names is not None
+        self._further_names = further_names or {}
         self._files = files
         self._lines = lines or {}
         self._photograph_names = photograph_names
@@ -226,6 +232,18 @@ class Dataset:
                 metadata={"id": product_id},
             ) from None
 
+    def further_names(self, product_id: str) -> Sequence[str]:
+        """Returns the names of a product's photographs after the first, in their order; at most 7."""
+        return self._further_names.get(composed(product_id), ())[: MAX_PHOTOGRAPHS - 1]
+
+    def read(self, name: str) -> bytes:
+        """Returns the file of a photograph by its name, unchecked.
+
+        Raises:
+            FashionError: it is not there, or cannot be read.
+        """
+        return self._files.read(name, MAX_PHOTOGRAPH_BYTES)
+
     def photograph(self, product_id: str) -> bytes:
         """Returns the file of a photograph, unchecked.
 
@@ -233,7 +251,7 @@ class Dataset:
             NotFound: the data set has no photograph of this product.
             InvalidInput: the file cannot be read.
         """
-        return self._files.read(self.photograph_name(product_id), MAX_PHOTOGRAPH_BYTES)
+        return self.read(self.photograph_name(product_id))
 
     def table(self, name: str) -> bytes | None:
         """Returns another table of the data set, unchecked, such as "labels.csv"; None where it has none.
@@ -447,7 +465,25 @@ def _read_rows(path: str, table: Table, photographs: _Photographs, files: Datase
         photographs_without_row=len(photographs.chosen.keys() - admission.named),
         findings=(*admission.findings, *columns_twice(table, places), *notes),
     )
-    return Dataset(files, tuple(admission.rows.values()), report, photographs.chosen, tuple(fields), admission.lines)
+    return Dataset(
+        files,
+        tuple(admission.rows.values()),
+        report,
+        photographs.chosen,
+        tuple(fields),
+        admission.lines,
+        further_names=further_names(files.further()),
+    )
+
+
+def further_names(names: Iterable[str]) -> dict[str, list[str]] | None:
+    """Returns photographs such as "further/1163/1.jpg" by composed product id, in the order of their numbers."""
+    further: dict[str, list[tuple[int, str]]] = {}
+    for name in names:
+        path = PurePosixPath(name)
+        if path.suffix.lower() in PHOTOGRAPH_SUFFIXES and path.stem.isdecimal():
+            further.setdefault(composed(path.parent.name), []).append((int(path.stem), name))
+    return {product_id: [name for _, name in sorted(many)] for product_id, many in further.items()} or None
 
 
 def encoding_of(table: Table) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from offline.dataset.files import PHOTOGRAPH_SUFFIXES, PHOTOGRAPHS_FOLDER, STYLES_FILE, composed, readable
+from offline.dataset.files import STYLES_FILE, composed, readable
 from offline.dataset.rows import (
     EMPTY_WORDS,
     MAX_STYLES_BYTES,
@@ -30,9 +30,11 @@ from offline.feeds.categories import Category, category_of
 from offline.feeds.layouts import LAYOUTS, Columns, Item, Layout, recognised
 from offline.feeds.mapping import FeedMapping, category_key
 from offline.feeds.photographs import Downloads, FeedPhotographs
+from offline.feeds.pictures import pictures_of
 from offline.feeds.records import Entries, json_records, parquet_records, xml_records
 from services.contract.attributes import BY_NAME, MAX_LABEL_CHARACTERS, OWN_PREFIX
 from services.contract.errors import InvalidInput
+from services.contract.values import MAX_PHOTOGRAPHS
 from services.search.catalogue.products import Price
 
 KAGGLE: Final = "kaggle"
@@ -335,6 +337,7 @@ def feed_dataset(feed: Feed, mapping: FeedMapping | None = None, downloads: Down
         fields,
         admission.lines,
         admission.named - {composed(each) for each in admission.rows},
+        reader.further if reader.further or "further_images" in feed.columns.of else None,
     )
 
 
@@ -342,7 +345,8 @@ class _RowReader:
     """Reads items as rows.
 
     Attributes:
-        photographs: the name or URL of a photograph by composed product id.
+        photographs: the name or URL of the first photograph by composed product id.
+        further: those of the photographs after it.
         products: what a row belongs to, by product id.
         has_attributes: whether the feed has any own attribute.
     """
@@ -360,6 +364,7 @@ class _RowReader:
         self._gender_from: Counter[str] = Counter()
         self._own_types: Counter[str] = Counter()
         self.photographs: dict[str, str] = {}
+        self.further: dict[str, tuple[str, ...]] = {}
         self.products: dict[str, str] = {}
 
     def has(self, name: str) -> bool:
@@ -390,7 +395,12 @@ class _RowReader:
         def read(product_id: str) -> Row:
             row = self._row(product_id, item, repairs)
             if product_id not in admission.rows:
-                self.photographs[composed(product_id)] = self._photograph(product_id, item)
+                pictures = pictures_of(product_id, item, self._files)
+                self.photographs[composed(product_id)] = pictures.first
+                if pictures.further:
+                    self.further[composed(product_id)] = pictures.further
+                if pictures.left_out:
+                    repairs.append(f"more than {MAX_PHOTOGRAPHS} photographs: {pictures.left_out} are left out")
                 self.products[product_id] = item.product
             return row
 
@@ -548,19 +558,3 @@ class _RowReader:
             return text
         repairs.append(f"{name} {text[:64]!r} is no URL that a product can have: left out")
         return None
-
-    def _photograph(self, product_id: str, item: Item) -> str:
-        """Returns the name or URL of a photograph."""
-        name = next(values.url_list(item.first("image")), "")
-        if name.startswith(("http://", "https://")):
-            return name
-        candidates = (
-            [name] if name else [f"{PHOTOGRAPHS_FOLDER}/{product_id}{suffix}" for suffix in PHOTOGRAPH_SUFFIXES]
-        )
-        for each in candidates:
-            if self._files.holds(each):
-                return each
-            if name and self._files.holds(f"{PHOTOGRAPHS_FOLDER}/{each}"):
-                return f"{PHOTOGRAPHS_FOLDER}/{each}"
-        missing = f"no photograph: there is no file {name[:100]} beside the feed" if name else "no photograph"
-        raise DroppedError(product_id, "no photograph", missing)

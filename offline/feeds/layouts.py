@@ -60,6 +60,17 @@ COLUMNS_OF: Final = MappingProxyType(
             "bilder", "bild_url", "image_1", "main_image", "main_image_url", "picture_url", "images.src", "image.src",
             "image.url", "images.url", "imagen", "immagine", "afbeelding", "photo_url", "thumbnail",
         ),
+        "further_images": (
+            "additional_image_link", "additional_image_links", "additional_images", "additional_image", "more_images",
+            "further_images", "other_images", "gallery", "gallery_images", "images", "images.src", "images.url",
+            "bilder", "weitere_bilder",
+            *(f"{name}_{number}" for number in range(1, 9) for name in ("additional_image_link", "additional_image")),
+            *(
+                f"{name}_{number}"
+                for number in range(2, 10)
+                for name in ("image", "image_url", "image_link", "picture", "photo", "bild")
+            ),
+        ),
         "price": (
             "price", "regular_price", "list_price", "price.amount", "price.value", "preis", "verkaufspreis", "prix",
             "precio", "prezzo", "prijs", "rrp", "uvp",
@@ -230,6 +241,7 @@ _SHOPIFY: Final = MappingProxyType(
         ),
         "image": ("variant image", "variant image url"),
         "first_image": ("image src", "product image url"),
+        "further_images": (),
         "image_position": ("image position",),
         "price": ("variant price", "price"),
         "sale_price": (),
@@ -286,6 +298,8 @@ def _shopify_product(
     pictures.sort(key=lambda each: _number(each[0].get("image_position", ["1"])[0]))
     reason = _shopify_reason(shared)
     variants = [each for each in rows if any(name in each[1] for name in ("id", "price", "option1_value"))]
+    # Where variants have pictures of their own, nobody says which of them the others show.
+    shared_pictures = [url for _, url in pictures] if not any("image" in own for _, own in variants) else []
     several = len(variants) > 1
     for record, own in rows:
         values = shared | own
@@ -307,6 +321,8 @@ def _shopify_product(
             values["id"] = ["-".join([handle, *("-".join(value.split()).lower() for value in chosen)])]
         if "image" not in values and pictures:
             values["image"] = [pictures[0][1]]
+        if len(shared_pictures) > 1:
+            values["further_images"] = shared_pictures[1:]
         if several:
             values["parent"] = [handle]
         values["availability"] = _shopify_availability(values, counted=counted)
@@ -342,6 +358,7 @@ _WOO: Final = MappingProxyType(
         "kind": ("type", "typ", "tipo"),
         "category": ("categories", "kategorien", "catégories", "categorías", "categorie", "categorieën"),
         "image": ("images", "bilder", "imágenes", "immagini", "afbeeldingen"),
+        "further_images": (),
         "price": ("regular price", "regulärer preis", "tarif régulier", "precio normal", "prezzo di listino"),
         "sale_price": ("sale price", "angebotspreis", "tarif promo", "precio rebajado", "prezzo in offerta"),
         "sale_start": ("date sale price starts", "datum, an dem angebotspreis beginnt"),

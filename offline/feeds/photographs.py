@@ -392,6 +392,10 @@ class FeedPhotographs:
         """Returns nothing: a feed names its photographs."""
         return iter(())
 
+    def further(self) -> Iterator[str]:
+        """Returns nothing: a feed names its photographs."""
+        return iter(())
+
     def holds(self, name: str) -> bool:
         """Tells whether there is a file of this name within the folder."""
         try:

@@ -246,10 +246,19 @@ def _flat(row: Mapping[str, Any], before: str = "", depth: int = 0) -> Iterator[
         elif isinstance(value, Mapping) and depth < 4:
             yield from _flat(value, f"{before}{name}.", depth + 1)
         elif isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value) and depth < 4:
-            # Of several pictures as objects, the first.
-            yield from _flat(value[0], f"{before}{name}.", depth + 1)
+            yield from _flat(_joined(value), f"{before}{name}.", depth + 1)
         else:
             yield f"{before}{name}", _text(value)
+
+
+def _joined(objects: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Returns the first of several objects, such as pictures, with the addresses of all."""
+    first = dict(objects[0])
+    for name, value in first.items():
+        if isinstance(value, str) and value.startswith(("http://", "https://")):
+            others = [each[name] for each in objects if isinstance(each.get(name), str)]
+            first[name] = ",".join(each.replace(",", "%2C") for each in others)
+    return first
 
 
 def _text(value: Any) -> str:

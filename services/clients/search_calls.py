@@ -51,9 +51,9 @@ class SearchCalls(ABC):
         request = search_pb2.GetProductRequest(product_id=product_id, include_embedding=include_embedding)
         return await self._query(self._methods.GetProduct, request)
 
-    async def get_photograph(self, product_id: str) -> search_pb2.GetPhotographResponse:
-        """Returns the photograph of a product as uploaded; NotFound where there is none."""
-        request = search_pb2.GetPhotographRequest(product_id=product_id)
+    async def get_photograph(self, product_id: str, index: int = 0) -> search_pb2.GetPhotographResponse:
+        """Returns a photograph of a product as uploaded, the first by default; NotFound where there is none."""
+        request = search_pb2.GetPhotographRequest(product_id=product_id, index=index)
         return await self._query(self._methods.GetPhotograph, request)
 
     async def list_products(
@@ -80,6 +80,20 @@ class SearchCalls(ABC):
         mask = None if fields is None else FieldMask(paths=fields)
         request = search_pb2.UpdateProductsRequest(updates=updates, update_mask=mask)
         return await self._write(self._methods.UpdateProducts, request)
+
+    async def add_photograph(
+        self, product_id: str, image: types_pb2.Image, index: int | None = None
+    ) -> search_pb2.AddPhotographResponse:
+        """Adds a photograph to a product that is known, as the last one by default."""
+        request = search_pb2.AddPhotographRequest(product_id=product_id, image=image, index=index)
+        return await self._write(self._methods.AddPhotograph, request)
+
+    async def remove_photograph(
+        self, product_id: str, index: int | None = None, *, sha256: str | None = None
+    ) -> search_pb2.RemovePhotographResponse:
+        """Removes one of several photographs of a product, by its place or by the SHA-256 of its file."""
+        request = search_pb2.RemovePhotographRequest(product_id=product_id, index=index, sha256=sha256)
+        return await self._write(self._methods.RemovePhotograph, request)
 
     async def list_facets(self, only: search_pb2.Filter | None = None) -> search_pb2.ListFacetsResponse:
         """Counts products by the values of their attributes."""

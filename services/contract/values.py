@@ -3,12 +3,15 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     # At run time, callers of the services need no arrays.
     import numpy as np
     from numpy.typing import NDArray
+
+# How many photographs a product can have.
+MAX_PHOTOGRAPHS: Final = 8
 
 
 class Gender(Enum):

@@ -23,6 +23,7 @@ from services.gateway.middleware.cors import Cors
 from services.gateway.middleware.guard import Guarded
 from services.gateway.middleware.request import FORM_OVERHEAD_BYTES, Edge, EdgeLimits
 from services.gateway.routes.pages import pages_router, reference_router
+from services.gateway.routes.photographs import photographs_router
 from services.gateway.routes.products import products_router
 from services.gateway.routes.similar import similar_router
 from services.gateway.routes.users import sessions_router, users_router
@@ -69,7 +70,8 @@ def gateway_app(
         redirect_slashes=False,
     )
     app.include_router(similar_router(backend, access, settings))
-    app.include_router(products_router(backend, thumbnails, access, settings))
+    app.include_router(products_router(backend, access, settings))
+    app.include_router(photographs_router(backend, thumbnails, access, settings))
     app.include_router(users_router(backend, access))
     if settings.storefront:
         app.include_router(sessions_router(access))

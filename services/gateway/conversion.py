@@ -285,9 +285,19 @@ def update_results_from_proto(message: search_pb2.UpdateProductsResponse) -> ans
     )
 
 
-def image_path(product_id: str) -> str:
-    """Returns the path of a product's photograph at the gateway."""
-    return f"/v1/products/{quote(product_id, safe='')}/image"
+def added_photograph_from_proto(message: search_pb2.AddPhotographResponse) -> answers.AddedPhotograph:
+    """Unpacks the result of adding a photograph."""
+    return answers.AddedPhotograph(
+        product=product_from_proto(message.product),
+        index=message.index,
+        outcome=_OUTCOMES[message.outcome],
+        index_version=message.index_version,
+    )
+
+
+def image_path(product_id: str, index: int = 0) -> str:
+    """Returns the path of a product's photograph at the gateway, the first by default."""
+    return f"/v1/products/{quote(product_id, safe='')}/" + (f"photographs/{index}" if index else "image")
 
 
 def product_from_proto(message: types_pb2.Product) -> answers.Product:
@@ -297,8 +307,10 @@ def product_from_proto(message: types_pb2.Product) -> answers.Product:
     if fields["price"] is not None:
         fields["price"] = _price(message.price)
     fields["attributes"] = plain_attributes(conversion.own_attributes_from_proto(message.attributes))
-    image = None if fields.pop("photograph_absent") else image_path(message.id)
-    return answers.Product(**fields, image=image)
+    # A search of an earlier version does not count them.
+    count = fields.pop("photograph_count") or 1
+    images = [] if fields.pop("photograph_absent") else [image_path(message.id, index) for index in range(count)]
+    return answers.Product(**fields, image=images[0] if images else None, images=images)
 
 
 def _price(price: types_pb2.Price) -> answers.Price:
@@ -313,6 +325,8 @@ def similar_products_from_proto(message: search_pb2.FindSimilarResponse) -> answ
             answers.SimilarProduct(
                 product=product_from_proto(each.product),
                 similarity=each.similarity,
+                image=None if each.product.photograph_absent else image_path(each.product.id, each.photograph_index),
+                photograph_index=each.photograph_index,
                 rank_score=each.rank_score if each.HasField("rank_score") else None,
                 variants=list(map(_variant, each.variants)),
                 variant_count=each.variant_count,

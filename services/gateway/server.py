@@ -76,7 +76,7 @@ async def running_gateway(
         listening = resources.enter_context(listening_socket(host, settings.port, "GATEWAY"))
         backend = Backend(settings.deadline_s)
         thumbnails = Thumbnails(
-            lambda product_id: backend.ask(lambda search: search.get_photograph(product_id)),
+            lambda product_id, index: backend.ask(lambda search: search.get_photograph(product_id, index)),
             settings.thumbnail_cache_bytes,
             timeout_s=settings.thumbnail_timeout_s,
             decode_bytes=settings.decode_bytes,

@@ -55,8 +55,8 @@ class Photograph(Protocol):
         ...
 
 
-# Returns the photograph of a product, or raises NotFound.
-Fetch = Callable[[str], Awaitable[Photograph]]
+# Returns a photograph of a product, by its place from 0, or raises NotFound.
+Fetch = Callable[[str, int], Awaitable[Photograph]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Thumbnails:
         """Makes an empty cache.
 
         Args:
-            fetch: fetches the photograph of a product.
+            fetch: fetches a photograph of a product.
             max_bytes: maximum size of the cache.
             now: clock, in seconds.
             timeout_s: maximum time for making a thumbnail, in seconds.
@@ -104,37 +104,38 @@ class Thumbnails:
         self._thumbnails: OrderedDict[str, Picture] = OrderedDict()
         self._cached_bytes = 0
         self._fetching = asyncio.Semaphore(_MAX_FETCHING)
-        # By product: SHA-256 of its photograph, and the time until which it counts as unchanged.
-        self._known: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        # By product and place: SHA-256 of the photograph, and the time until which it counts as unchanged.
+        self._known: OrderedDict[tuple[str, int], tuple[str, float]] = OrderedDict()
 
-    async def original(self, product_id: str) -> Picture:
-        """Returns a photograph as uploaded.
+    async def original(self, product_id: str, index: int = 0) -> Picture:
+        """Returns a photograph as uploaded, by its place from 0.
 
         Raises:
             FashionError: as SearchService.GetPhotograph documents.
         """
-        photograph = await self._fetched(product_id)
+        photograph = await self._fetched(product_id, index)
         return Picture(photograph.content, photograph.media_type, photograph.sha256[:32])
 
-    async def thumbnail(self, product_id: str, width: int, media_type: str) -> Picture:
+    async def thumbnail(self, product_id: str, width: int, media_type: str, index: int = 0) -> Picture:
         """Returns a photograph, upright and at most `width` pixels wide and 16,383 high, never enlarged.
 
         Args:
             product_id: id of the product.
             width: maximum width, in pixels.
             media_type: "image/webp" or "image/jpeg".
+            index: which of its photographs; 0 is the first.
 
         Raises:
             FashionError: as SearchService.GetPhotograph documents; PHOTOGRAPH_UNREADABLE.
             DeadlineExceeded: making it takes too long.
         """
-        sha256, until = self._known.get(product_id, ("", 0.0))
+        sha256, until = self._known.get((product_id, index), ("", 0.0))
         if until > self._now():
             cached = self._thumbnails.get(_tag(sha256, width, media_type))
             if cached is not None:
                 self._thumbnails.move_to_end(cached.tag)
                 return cached
-        photograph = await self._fetched(product_id)
+        photograph = await self._fetched(product_id, index)
         tag = _tag(photograph.sha256, width, media_type)
         thumbnail = self._thumbnails.get(tag)
         if thumbnail is None:
@@ -156,11 +157,11 @@ class Thumbnails:
                     self._threads, run, _reduced, content, width, media_type, self._limits
                 )
 
-    async def _fetched(self, product_id: str) -> Photograph:
+    async def _fetched(self, product_id: str, index: int) -> Photograph:
         async with self._fetching:
-            photograph = await self._fetch(product_id)
-        self._known[product_id] = (photograph.sha256, self._now() + _FRESH_S)
-        self._known.move_to_end(product_id)
+            photograph = await self._fetch(product_id, index)
+        self._known[product_id, index] = (photograph.sha256, self._now() + _FRESH_S)
+        self._known.move_to_end((product_id, index))
         if len(self._known) > _MAX_KNOWN:
             self._known.popitem(last=False)
         return photograph

@@ -14,9 +14,10 @@ from services.contract.values import Embedding, Garment, Photograph
 from services.search.candidates.doubt import Doubt
 from services.search.candidates.doubt_meter import DoubtMeter
 from services.search.candidates.publisher import CandidatePublisher
+from services.search.catalogue.content import product_damaged
 from services.search.catalogue.photographs import StoredPhotograph
 from services.search.catalogue.products import Product, product_not_found, validate_product_id
-from services.search.catalogue.store import Catalogue, product_damaged
+from services.search.catalogue.store import Catalogue
 from services.search.filters.colours import DislikedColour, expand, require_known
 from services.search.filters.facets import Facets
 from services.search.filters.filter import Filter
@@ -27,7 +28,9 @@ from services.search.preferences import PreferenceStore, validate_user_id
 from services.search.query.batch import batch_find_similar
 from services.search.query.find_similar import SimilarAnswer, SimilarFinder
 from services.search.query.request import SimilarRequest
-from services.search.writes.writer import CatalogueWriter, DeleteReport, UpdateRow, UpsertReport, UpsertRow
+from services.search.writes.contents import photograph_not_found
+from services.search.writes.rows import DeleteReport, PhotographReport, UpdateRow, UpsertReport, UpsertRow
+from services.search.writes.writer import CatalogueWriter
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -149,6 +152,30 @@ class LocalSearch:
         await self._publish_candidates()
         return report
 
+    async def add_photograph(
+        self, product_id: str, content: Photograph | Embedding | None, *, index: int | None = None
+    ) -> PhotographReport:
+        """Adds a photograph to a product; see `PhotographWriter.add`.
+
+        Raises:
+            InvalidInput: PHOTOGRAPH_MISSING: there is no content.
+        """
+        if content is None:
+            raise InvalidInput(
+                "The request has no photograph: send an image or an embedding.",
+                reason="PHOTOGRAPH_MISSING",
+                metadata={"field": "content"},
+            )
+        report = await self._writer.photographs.add(product_id, content, index)
+        await self._publish_candidates()
+        return report
+
+    async def remove_photograph(self, product_id: str, photograph: int | str) -> PhotographReport:
+        """Removes one of several photographs of a product; see `PhotographWriter.remove`."""
+        report = await self._writer.photographs.remove(product_id, photograph)
+        await self._publish_candidates()
+        return report
+
     async def get_product(self, product_id: str, *, include_embedding: bool) -> ProductAndEmbedding:
         """Returns one product.
 
@@ -170,8 +197,8 @@ class LocalSearch:
         embedding = Embedding(renormalised(stored.embedding), stored.content.model_version)
         return ProductAndEmbedding(stored.product, embedding)
 
-    async def get_photograph(self, product_id: str) -> StoredPhotograph:
-        """Returns the photograph of a product as it was uploaded.
+    async def get_photograph(self, product_id: str, index: int = 0) -> StoredPhotograph:
+        """Returns a photograph of a product as it was uploaded; they are counted from 0.
 
         Raises:
             InvalidInput: PRODUCT_ID_INVALID.
@@ -179,12 +206,15 @@ class LocalSearch:
             DataLoss: PRODUCT_DAMAGED, PHOTOGRAPH_DAMAGED.
         """
         validate_product_id(product_id, "product_id")
-        photograph = await self._workers.run(self._catalogue.photograph, product_id)
+        photograph = await self._workers.run(self._catalogue.photograph, product_id, index)
         if photograph is None:
-            if await self._workers.run(self._index.product, product_id) is None:
+            product = await self._workers.run(self._index.product, product_id)
+            if product is None:
                 raise self._product_missing(product_id)
+            if not 0 <= index < product.photograph_count:
+                raise photograph_not_found(product_id, index)
             raise NotFound(
-                f'The product "{product_id}" came with an embedding, so there is no photograph of it.',
+                f'This photograph of the product "{product_id}" came as an embedding, so there is no file of it.',
                 reason="PHOTOGRAPH_NOT_FOUND",
                 metadata={"product_id": product_id},
             )

@@ -18,7 +18,16 @@ SEARCH: Final = GrpcService(
     name=search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name,
     not_ready_reason="INDEX_NOT_READY",
     add_to_server=search_pb2_grpc.add_SearchServiceServicer_to_server,
-    writes=frozenset({"UpsertProducts", "UpdateProducts", "DeleteProducts", "BatchFindSimilar"}),
+    writes=frozenset(
+        {
+            "UpsertProducts",
+            "UpdateProducts",
+            "DeleteProducts",
+            "AddPhotograph",
+            "RemovePhotograph",
+            "BatchFindSimilar",
+        }
+    ),
 )
 
 # The name under which health tells whether the disliked colours can be read. Search answers without them too.
@@ -86,6 +95,24 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         product_ids = tuple(request.product_ids)
         return products.delete_report_to_proto(product_ids, await self._search.delete_products(product_ids))
 
+    async def AddPhotograph(  # noqa: N802
+        self, request: search_pb2.AddPhotographRequest, context: _Context
+    ) -> search_pb2.AddPhotographResponse:
+        """Adds a photograph to a product."""
+        report = await self._search.add_photograph(
+            request.product_id,
+            products.content_from_proto(request),
+            index=request.index if request.HasField("index") else None,
+        )
+        return products.photograph_added_to_proto(report)
+
+    async def RemovePhotograph(  # noqa: N802
+        self, request: search_pb2.RemovePhotographRequest, context: _Context
+    ) -> search_pb2.RemovePhotographResponse:
+        """Removes one of several photographs of a product."""
+        named = products.photograph_named_in(request)
+        return products.photograph_removed_to_proto(await self._search.remove_photograph(request.product_id, named))
+
     async def GetProduct(  # noqa: N802
         self, request: search_pb2.GetProductRequest, context: _Context
     ) -> search_pb2.GetProductResponse:
@@ -99,8 +126,8 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     async def GetPhotograph(  # noqa: N802
         self, request: search_pb2.GetPhotographRequest, context: _Context
     ) -> search_pb2.GetPhotographResponse:
-        """Returns the photograph of a product, as it was uploaded."""
-        photograph = await self._search.get_photograph(request.product_id)
+        """Returns a photograph of a product, as it was uploaded."""
+        photograph = await self._search.get_photograph(request.product_id, request.index)
         return search_pb2.GetPhotographResponse(
             content=photograph.content, media_type=photograph.media_type, sha256=photograph.sha256
         )

@@ -71,7 +71,7 @@ def test_a_product_comes_back_as_it_was_sent_and_what_is_unknown_stays_absent(ca
         for sent, derived_type in ((FULL, "Girls Tops"), (BARE, "Boys Tshirts")):
             expected = types_pb2.Product()
             expected.CopyFrom(sent)
-            expected.derived_type = derived_type
+            expected.derived_type, expected.photograph_count = derived_type, 1
             answer = _get(caller, sent.id)
             assert answer.product == expected
             assert not answer.HasField("embedding")
@@ -101,7 +101,7 @@ def test_a_row_replaces_what_the_mask_names_and_keeps_the_rest(caller: Caller) -
         assert result.outcome == search_pb2.UPSERT_OUTCOME_UPDATED
         expected = types_pb2.Product()
         expected.CopyFrom(FULL)
-        expected.name, expected.derived_type = "Another", "Girls Tops"
+        expected.name, expected.derived_type, expected.photograph_count = "Another", "Girls Tops", 1
         expected.ClearField("season")
         assert _get(caller, FULL.id).product == expected
     finally:
@@ -122,7 +122,7 @@ def test_an_update_changes_what_its_mask_names_and_nothing_else(caller: Caller) 
     heel = types_pb2.AttributeValue(number=40)
     expected = types_pb2.Product()
     expected.CopyFrom(FULL)
-    expected.derived_type = "Girls Tops"
+    expected.derived_type, expected.photograph_count = "Girls Tops", 1
     image = types_pb2.Image(content=photograph("Men Tshirts", "Blue", 3))
     caller.upsert([search_pb2.ProductRow(product=each, image=image) for each in (FULL, other)])
     before = caller.search.GetIndex(search_pb2.GetIndexRequest(), timeout=20)

@@ -110,7 +110,7 @@ class Access:
         if (caller is None or caller.key is None) and not _is_local(request):
             raise Forbidden(
                 "Over HTTP, products are changed only from the gateway's own machine, without a proxy; "
-                "from elsewhere call UpdateProducts over gRPC.",
+                "from elsewhere call search over gRPC.",
                 reason="WRITES_ARE_LOCAL",
             )
 

@@ -1,6 +1,5 @@
-"""The catalogue over HTTP: products, pages, facets and photographs."""
+"""The catalogue over HTTP: products, pages and facets."""
 
-from enum import IntEnum
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query
@@ -12,7 +11,7 @@ from services.gateway.access.access import Access
 from services.gateway.backend import Backend
 from services.gateway.middleware.request import path_value
 from services.gateway.schema import answers
-from services.gateway.schema.caching import PRIVATE, public, tagged
+from services.gateway.schema.caching import PRIVATE, public
 from services.gateway.schema.openapi import problems
 from services.gateway.schema.parameters import FilterParameters, ListParameters
 from services.gateway.schema.product_changes import (
@@ -24,7 +23,6 @@ from services.gateway.schema.product_changes import (
     product_change,
 )
 from services.gateway.settings import GatewaySettings
-from services.gateway.thumbnails import JPEG, WEBP, Thumbnails
 from services.serving.conversion import row_error_from_proto
 
 _FILTER_REASONS: Final = "REQUEST_INVALID, FILTER_VALUE_UNKNOWN (names the nearest known ones), YEAR_RANGE_INVALID"
@@ -46,16 +44,7 @@ ProductId = Annotated[
 ]
 
 
-class Width(IntEnum):
-    """The widths of thumbnails, in pixels."""
-
-    W120 = 120
-    W240 = 240
-    W480 = 480
-    W960 = 960
-
-
-def products_router(backend: Backend, thumbnails: Thumbnails, access: Access, settings: GatewaySettings) -> APIRouter:
+def products_router(backend: Backend, access: Access, settings: GatewaySettings) -> APIRouter:
     """Makes the routes of the catalogue."""
     router = APIRouter(tags=["catalogue"])
     cached = public(settings.public_max_age_s)
@@ -146,40 +135,5 @@ def products_router(backend: Backend, thumbnails: Thumbnails, access: Access, se
         answer = await backend.ask(lambda search: search.update_products(updates))
         response.headers["Cache-Control"] = PRIVATE
         return conversion.update_results_from_proto(answer)
-
-    @router.get(
-        "/v1/products/{product_id}/image",
-        summary="Get the photograph of a product",
-        response_class=Response,
-        responses={
-            200: {
-                "description": "The photograph, upright and at most `width` pixels wide; without `width` as uploaded.",
-                "headers": {"ETag": {"description": "Changes with its bytes.", "schema": {"type": "string"}}},
-                "content": {
-                    media_type: {"schema": {"type": "string", "format": "binary"}}
-                    for media_type in (JPEG, WEBP, "image/png", "image/avif")
-                },
-            },
-            304: {"description": "The caller has it already: `If-None-Match` is its ETag."},
-            **problems(404, reasons="REQUEST_INVALID, PRODUCT_ID_INVALID"),
-        },
-    )
-    async def get_image(
-        product_id: ProductId,
-        request: Request,
-        width: Annotated[
-            Width | None, Query(description="Maximum width in pixels; never enlarged. Absent: the file as uploaded.")
-        ] = None,
-    ) -> Response:
-        """Returns the photograph of a product; a thumbnail is WebP if the caller accepts it, else JPEG."""
-        decoded_id = path_value(product_id)
-        headers = {"Cache-Control": public(settings.image_max_age_s)}
-        if width is None:
-            picture = await thumbnails.original(decoded_id)
-        else:
-            headers["Vary"] = "Accept"
-            accepts_webp = WEBP in request.headers.get("accept", "")
-            picture = await thumbnails.thumbnail(decoded_id, width, WEBP if accepts_webp else JPEG)
-        return tagged(request, picture.content, picture.media_type, f'"{picture.tag}"', headers)
 
     return router

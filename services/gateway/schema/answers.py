@@ -20,6 +20,7 @@ _PRODUCT: dict[str, JsonValue] = {
     "parent_id": None,
     "attributes": {"material": ["Cotton", "Elastane"], "weight_g": 180.0, "organic": True},
     "image": "/v1/products/10133/image",
+    "images": ["/v1/products/10133/image", "/v1/products/10133/photographs/1"],
 }
 
 
@@ -66,7 +67,8 @@ class Product(Answer):
     attributes: dict[str, list[str] | bool | float] = Field(
         description="The shop's own attributes by name: labels as a list, a number, or yes and no as true and false."
     )
-    image: str | None = Field(description="Path of its photograph at this gateway; null where none is kept.")
+    image: str | None = Field(description="Path of its first photograph at this gateway; null where none is kept.")
+    images: list[str] = Field(description="Paths of all its photographs at this gateway; empty where none is kept.")
 
 
 class Variant(Answer):
@@ -85,6 +87,12 @@ class SimilarProduct(Answer):
 
     product: Product
     similarity: float = Field(description="In [-1, 1], higher is closer.", examples=[0.93])
+    image: str | None = Field(
+        default=None,
+        description="Path of the photograph that is the most similar one; null where none is kept.",
+        examples=["/v1/products/10133/photographs/1"],
+    )
+    photograph_index: int = Field(default=0, description="Which of its photographs that is, counted from 0.")
     rank_score: float | None = Field(
         default=None, description="The value that ranked it where there are boosts, else null.", examples=[1.116]
     )
@@ -214,6 +222,15 @@ class UpdateResults(Answer):
     """The results of changes, in their order."""
 
     results: list[UpdateResult]
+    index_version: int = Field(description="The version of the catalogue after the write.")
+
+
+class AddedPhotograph(Answer):
+    """A product with a photograph more."""
+
+    product: Product
+    index: int = Field(description="The place of the photograph, counted from 0.", examples=[1])
+    outcome: Literal["updated", "unchanged"] = Field(description="`unchanged` where the product had it already.")
     index_version: int = Field(description="The version of the catalogue after the write.")
 
 

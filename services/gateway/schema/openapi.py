@@ -70,19 +70,17 @@ def photograph_bodies(parameters: type[BaseModel]) -> dict[str, Any]:
         "properties": {**properties, **_form_fields(parameters)},
         "additionalProperties": False,
     }
+    bodies = picture_bodies()
+    content = bodies["requestBody"]["content"]
+    bodies["requestBody"]["content"] = {"multipart/form-data": {"schema": form}, **content}
+    return bodies
+
+
+def picture_bodies() -> dict[str, Any]:
+    """Describes the body of an operation that takes a photograph and nothing else."""
     picture = {"schema": {"type": "string", "format": "binary"}}
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": {"schema": form},
-                "image/jpeg": picture,
-                "image/png": picture,
-                "image/webp": picture,
-                "image/avif": picture,
-            },
-        }
-    }
+    media_types = ("image/jpeg", "image/png", "image/webp", "image/avif")
+    return {"requestBody": {"required": True, "content": dict.fromkeys(media_types, picture)}}
 
 
 def document(app: FastAPI) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from services.contract.attributes import (
     PRICE_PATTERN,
     YEARS,
 )
-from services.contract.values import Gender, Subject
+from services.contract.values import MAX_PHOTOGRAPHS, Gender, Subject
 
 WIDTHS: Final = (120, 240, 480, 960)
 
@@ -249,6 +249,18 @@ class GarmentParameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     region: Region | SkipJsonSchema[None] = _REGION
+
+
+class AddedPhotographParameters(GarmentParameters):
+    """How to add a photograph to a product."""
+
+    index: int | SkipJsonSchema[None] = Field(
+        default=None,
+        description="Its place among the product's photographs: 0 to be the first, by which the product is searched. "
+        "Absent: the last, or where it is already.",
+        ge=0,
+        lt=MAX_PHOTOGRAPHS,
+    )
 
 
 class SimilarBody(SimilarParameters):

@@ -70,6 +70,20 @@ async def garments_query(request: Request, timeout_s: float, max_image_bytes: in
     return validated(GarmentParameters, {**in_query, **fields}), image
 
 
+async def picture(request: Request, timeout_s: float, max_image_bytes: int) -> bytes:
+    """Reads a body that is a photograph and nothing else; raises as `similar_query` does.
+
+    A page of another site can send a form without asking first, but no picture.
+    """
+    if media_type(request) not in _IMAGE_TYPES:
+        raise UnsupportedMediaType(
+            "Send a photograph as the body: image/jpeg, image/png, image/webp or image/avif.",
+            reason="BODY_TYPE_UNSUPPORTED",
+        )
+    _, image = await _photograph(request, timeout_s, max_image_bytes, "")
+    return image
+
+
 def media_type(request: Request) -> str:
     """Returns the media type of a body, in lower case, without parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().casefold()

@@ -55,6 +55,26 @@ _REMOVED_PHOTOGRAPHS: Final = """
         removed_time TEXT NOT NULL
     ) STRICT
     """
+# The photographs after the first of the products that have several, numbered from 1.
+_FURTHER_PHOTOGRAPHS: Final = (
+    """
+    CREATE TABLE further_photographs (
+        product_id TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        model_version TEXT NOT NULL,
+        photograph_sha256 TEXT,
+        region_left REAL,
+        region_top REAL,
+        region_right REAL,
+        region_bottom REAL,
+        embedding BLOB NOT NULL,
+        checksum INTEGER,
+        PRIMARY KEY (product_id, number)
+    ) STRICT
+    """,
+    "CREATE INDEX further_photographs_photograph ON further_photographs (photograph_sha256)"
+    " WHERE photograph_sha256 IS NOT NULL",
+)
 # The embedding comes late, so that reading the attributes alone touches no page that an embedding spills over to.
 _SCHEMA: Final = (
     f"""
@@ -67,6 +87,7 @@ _SCHEMA: Final = (
         region_top REAL,
         region_right REAL,
         region_bottom REAL,
+        photograph_count INTEGER,
         embedding BLOB NOT NULL,
         checksum INTEGER
     ) STRICT
@@ -82,10 +103,11 @@ _SCHEMA: Final = (
     """,
     "INSERT INTO state (id, index_version, update_time) VALUES (1, 0, NULL)",
     _REMOVED_PHOTOGRAPHS,
+    *_FURTHER_PHOTOGRAPHS,
 )
 
 PRODUCT_COLUMNS: Final = ("id", *_COLUMNS)
-CONTENT_COLUMNS: Final = (
+_ORIGIN_COLUMNS: Final = (
     "model_version",
     "photograph_sha256",
     "region_left",
@@ -93,6 +115,10 @@ CONTENT_COLUMNS: Final = (
     "region_right",
     "region_bottom",
 )
+# What is beside the attributes of a product: the origin of its first embedding, and how many photographs it has. An
+# empty count stands for one.
+CONTENT_COLUMNS: Final = (*_ORIGIN_COLUMNS, "photograph_count")
+FURTHER_COLUMNS: Final = ("product_id", "number", *_ORIGIN_COLUMNS)
 
 _READERS: Final[Mapping[Kind, Callable[[Any], object]]] = {
     Kind.GENDER: lambda label: Gender(label) if label else None,
@@ -119,6 +145,7 @@ _OWN: Final = tuple(each.name for each in STORED if each.kind is Kind.OWN)
 CHECKED_COLUMNS: Final = (*PRODUCT_COLUMNS, *CONTENT_COLUMNS)
 # In the order of the names, so that a column more changes no checksum of a row in which it is empty.
 _CHECKED: Final = sorted((name, place) for place, name in enumerate(CHECKED_COLUMNS))
+_FURTHER_CHECKED: Final = sorted((name, place) for place, name in enumerate(FURTHER_COLUMNS))
 
 
 def row_checksum(values: Sequence[object], embedding: bytes) -> int:
@@ -132,6 +159,11 @@ def row_checksum(values: Sequence[object], embedding: bytes) -> int:
         TypeError: the embedding is no bytes.
     """
     return zlib.crc32(embedding, zlib.crc32(_filled(values)))
+
+
+def further_checksum(values: Sequence[object], embedding: bytes) -> int:
+    """Returns the checksum of a row of further photographs, as `row_checksum`; values as in `FURTHER_COLUMNS`."""
+    return zlib.crc32(embedding, zlib.crc32(_filled(values, _FURTHER_CHECKED)))
 
 
 def changed_checksum(before: Sequence[object], after: Sequence[object], embedding_bytes: int) -> int:
@@ -154,8 +186,8 @@ def _zeros(size: int) -> tuple[bytes, int]:
     return bytes(size), zlib.crc32(bytes(size))
 
 
-def _filled(values: Sequence[object]) -> bytes:
-    return "\n".join([f"{name} {value}" for name, place in _CHECKED if (value := values[place]) is not None]).encode()
+def _filled(values: Sequence[object], checked: Sequence[tuple[str, int]] = _CHECKED) -> bytes:
+    return "\n".join([f"{name} {value}" for name, place in checked if (value := values[place]) is not None]).encode()
 
 
 def _add_checksums(connection: sqlite3.Connection) -> None:
@@ -177,8 +209,11 @@ _MIGRATIONS: Final[tuple[tuple[str | Callable[[sqlite3.Connection], None], ...],
     ("ALTER TABLE products ADD COLUMN attributes TEXT",),
     # The gender of a product may be unknown, which former programs cannot read.
     (),
+    ("ALTER TABLE products ADD COLUMN photograph_count INTEGER", *_FURTHER_PHOTOGRAPHS),
 )
 SCHEMA_VERSION: Final = 1 + len(_MIGRATIONS)
+# The first with a table of further photographs.
+SEVERAL_PHOTOGRAPHS_VERSION: Final = 6
 
 
 def product_values(product: Product) -> tuple[SqlValue, ...]:
@@ -189,8 +224,8 @@ def product_values(product: Product) -> tuple[SqlValue, ...]:
     return tuple(values)
 
 
-def product_of(row: sqlite3.Row, *, photograph_absent: bool = False) -> Product:
-    """Makes a product of a row that begins with `PRODUCT_COLUMNS`; whether it has a photograph, others tell."""
+def product_of(row: sqlite3.Row, *, photograph_absent: bool = False, photograph_count: int = 1) -> Product:
+    """Makes a product of a row that begins with `PRODUCT_COLUMNS`; which photographs it has, others tell."""
     fields: dict[str, Any] = dict(zip(PRODUCT_COLUMNS, row, strict=False))
     currency, units, nanos = (fields.pop(column) for column in _PRICE_COLUMNS)
     fields["price"] = None if currency is None else Price(currency, units, nanos)
@@ -199,11 +234,11 @@ def product_of(row: sqlite3.Row, *, photograph_absent: bool = False) -> Product:
             fields[name] = read(fields[name])
     for name in _OWN:
         fields[name] = fields[name] or {}
-    return Product(**fields, photograph_absent=photograph_absent)
+    return Product(**fields, photograph_absent=photograph_absent, photograph_count=photograph_count)
 
 
 def region_of(row: sqlite3.Row) -> Box | None:
-    """Makes a region of a row that holds `CONTENT_COLUMNS`."""
+    """Makes a region of a row that holds its corners."""
     if row["region_left"] is None:
         return None
     return Box(row["region_left"], row["region_top"], row["region_right"], row["region_bottom"])
@@ -254,7 +289,8 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         _bring_up_to_date(connection, path)
         # A schema that is damaged fails here, with a sentence, not at the first query.
-        connection.execute(f"SELECT {', '.join(CHECKED_COLUMNS)}, embedding, checksum FROM products LIMIT 0")
+        for columns, table in ((CHECKED_COLUMNS, "products"), (FURTHER_COLUMNS, "further_photographs")):
+            connection.execute(f"SELECT {', '.join(columns)}, embedding, checksum FROM {table} LIMIT 0")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
@@ -326,7 +362,9 @@ def mend_indexes(connection: sqlite3.Connection) -> bool:
 def _readable_ids(connection: sqlite3.Connection, how: str) -> set[str]:
     ids: set[str] = set()
     with suppress(*UNREADABLE):
-        ids.update(row[0] for row in connection.execute(f"SELECT id FROM products {how}"))
+        # Damage may turn a text into a number or bytes.
+        values = (row[0] for row in connection.execute(f"SELECT id FROM products {how}"))
+        ids.update(_text(value) if isinstance(value, bytes) else str(value) for value in values)
     return ids
 
 

@@ -52,7 +52,8 @@ class Product:
         in_stock: whether it can be bought now; None is treated as available.
         parent_id: the product that this one is a variant of.
         attributes: the shop's own, by name in alphabetical order.
-        photograph_absent: whether the catalogue keeps no photograph of it; no part of a comparison.
+        photograph_absent: whether the catalogue keeps no file of its first photograph; no part of a comparison.
+        photograph_count: how many photographs it has; no part of a comparison.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Product:
     parent_id: str | None = None
     attributes: OwnAttributes = field(default_factory=dict, hash=False)
     photograph_absent: bool = field(default=False, compare=False)
+    photograph_count: int = field(default=1, compare=False)
 
     def __post_init__(self) -> None:
         """Shares the text of a label between the products that have it."""

@@ -12,15 +12,16 @@ from fashion.v1 import search_pb2, types_pb2
 from services.contract.attributes import ATTRIBUTES, OWN_PREFIX, STORED, Kind, is_attribute_name
 from services.contract.errors import FashionError, InvalidInput
 from services.contract.values import Embedding, Gender, Photograph
+from services.search.catalogue.content import UpsertOutcome
 from services.search.catalogue.products import Price, Product, validate_product, validate_product_id, validate_values
-from services.search.catalogue.store import UpsertOutcome
-from services.search.writes.writer import DeleteReport, UpdateRow, UpsertReport, UpsertRow
+from services.search.writes.rows import DeleteReport, PhotographReport, UpdateRow, UpsertReport, UpsertRow
 from services.serving import conversion
 
 # The fields that have the same name and value in a product and in its message.
 _PLAIN_FIELDS: Final = (
     "id",
     "photograph_absent",
+    "photograph_count",
     *(each.name for each in ATTRIBUTES if each.kind not in {Kind.GENDER, Kind.PRICE, Kind.OWN}),
 )
 _STORED_NAMES: Final = frozenset(attribute.name for attribute in STORED)
@@ -101,17 +102,30 @@ def _update_row(message: search_pb2.ProductUpdate, for_all: frozenset[str] | Non
 
 def upsert_row_from_proto(message: search_pb2.ProductRow) -> UpsertRow:
     """Unpacks a row to be written. The error of an invalid product takes its place."""
-    content: Photograph | Embedding | None = None
-    match message.WhichOneof("content"):
-        case "image":
-            content = conversion.photograph_from_proto(message.image)
-        case "embedding":
-            content = conversion.embedding_from_proto(message.embedding)
+    further: tuple[Photograph | Embedding, ...] = (
+        *map(conversion.photograph_from_proto, message.further_images),
+        *map(conversion.embedding_from_proto, message.further_embeddings),
+    )
     try:
         product: Product | InvalidInput = product_from_proto(message.product)
     except InvalidInput as error:
         product = error
-    return UpsertRow(message.product.id, product, content)
+    return UpsertRow(
+        message.product.id, product, content_from_proto(message), further, message.keep_further_photographs
+    )
+
+
+def content_from_proto(
+    message: search_pb2.ProductRow | search_pb2.AddPhotographRequest,
+) -> Photograph | Embedding | None:
+    """Unpacks a photograph, or the embedding that was sent instead; None where there is neither."""
+    match message.WhichOneof("content"):
+        case "image":
+            return conversion.photograph_from_proto(message.image)
+        case "embedding":
+            return conversion.embedding_from_proto(message.embedding)
+        case _:
+            return None
 
 
 def product_from_proto(message: types_pb2.Product) -> Product:
@@ -134,7 +148,7 @@ def _fields_from_product(message: types_pb2.Product) -> dict[str, Any]:
                 value = Price(value.currency_code, value.units, value.nanos)
             case "attributes":
                 value = conversion.own_attributes_from_proto(value)
-            case "id" | "derived_type" | "photograph_absent":
+            case "id" | "derived_type" | "photograph_absent" | "photograph_count":
                 continue
         fields[field.name] = value
     return fields
@@ -158,7 +172,48 @@ def product_fields(product: Product) -> dict[str, Any]:
 
 def upsert_report_to_proto(rows: Sequence[UpsertRow], report: UpsertReport) -> search_pb2.UpsertProductsResponse:
     """Packs the results of an upsert, one per row."""
-    return search_pb2.UpsertProductsResponse(results=_results(rows, report), index_version=report.index_version)
+    results = _results(rows, report)
+    for fields, row, result in zip(results, rows, report.results, strict=True):
+        if isinstance(result, FashionError) and row.further and (index := result.metadata.get("photograph_index")):
+            fields["photograph_index"] = int(index)
+    return search_pb2.UpsertProductsResponse(results=results, index_version=report.index_version)
+
+
+def photograph_added_to_proto(report: PhotographReport) -> search_pb2.AddPhotographResponse:
+    """Packs the result of adding a photograph."""
+    outcome = UpsertOutcome.UPDATED if report.changed else UpsertOutcome.UNCHANGED
+    return search_pb2.AddPhotographResponse(
+        product=product_fields(report.product),
+        index=report.index,
+        outcome=_OUTCOMES_TO_PROTO[outcome],
+        index_version=report.index_version,
+    )
+
+
+def photograph_named_in(message: search_pb2.RemovePhotographRequest) -> int | str:
+    """Unpacks which photograph is to be removed: its place, or the SHA-256 of its file.
+
+    Raises:
+        InvalidInput: PHOTOGRAPH_MISSING: none is named.
+    """
+    match message.WhichOneof("photograph"):
+        case "index":
+            return message.index
+        case "sha256":
+            return message.sha256
+        case _:
+            raise InvalidInput(
+                "The request names no photograph: send its index or its sha256.",
+                reason="PHOTOGRAPH_MISSING",
+                metadata={"field": "photograph"},
+            )
+
+
+def photograph_removed_to_proto(report: PhotographReport) -> search_pb2.RemovePhotographResponse:
+    """Packs the result of removing a photograph."""
+    return search_pb2.RemovePhotographResponse(
+        product=product_fields(report.product), index_version=report.index_version
+    )
 
 
 def update_report_to_proto(rows: Sequence[UpdateRow], report: UpsertReport) -> search_pb2.UpdateProductsResponse:

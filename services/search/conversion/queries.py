@@ -145,7 +145,12 @@ def similar_lists_to_proto(
             product_id=product_id,
             status=conversion.row_error_to_proto(None),
             products=[
-                {"product_id": hit.product.id, "similarity": hit.similarity, "rank_score": hit.rank_score}
+                {
+                    "product_id": hit.product.id,
+                    "similarity": hit.similarity,
+                    "rank_score": hit.rank_score,
+                    "photograph_index": hit.photograph,
+                }
                 for hit in answer.result.hits
             ],
             applied=_applied_to_proto(answer),
@@ -192,6 +197,8 @@ def _hits_to_proto(hits: Iterable[Hit]) -> list[Mapping[str, Any]]:
 
 def _hit_fields(hit: Hit) -> Mapping[str, Any]:
     fields = {"product": product_fields(hit.product), "similarity": hit.similarity}
+    if hit.photograph:
+        fields["photograph_index"] = hit.photograph
     if hit.rank_score is not None:
         fields["rank_score"] = hit.rank_score
     if hit.variant_count:

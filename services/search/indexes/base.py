@@ -24,12 +24,13 @@ class IndexedProduct:
         product: its attributes.
         embedding: float16, shape (dimension,), L2 norm 1; None if the product's embedding is of another model. Then
             the product is listed, but no search returns it.
-        further: the embeddings of its further photographs, in their order, of the same form; at most 7.
+        further: the embeddings of its further photographs, in their order, of the same form; at most 7, none without a
+            first one.
     """
 
     product: Product
     embedding: NDArray[np.float16] | None
-    further: tuple[NDArray[np.float16], ...] = ()
+    further: tuple[NDArray[np.float16] | None, ...] = ()
 
 
 class Collapse(Enum):

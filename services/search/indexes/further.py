@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from services.contract.values import MAX_PHOTOGRAPHS
 from services.search.indexes.shards import FlatIndex
 
 # A product has one photograph in its shard, and up to this many here.
-MAX_FURTHER = 7
+MAX_FURTHER = MAX_PHOTOGRAPHS - 1
 # Additional vectors to fetch: mostly enough to decide which products of equal similarity belong to the answer.
 _ADDITIONAL = 32
 
@@ -25,14 +26,20 @@ class FurtherPhotographs:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def replace(self, photographs: Mapping[int, Sequence[NDArray[np.float16]]]) -> None:
+    def replace(self, photographs: Mapping[int, Sequence[NDArray[np.float16] | None]]) -> None:
         """Replaces the further photographs of some products.
 
         Args:
-            photographs: those of each product by its row, in their order: float16, shape (dimension,), L2 norm 1.
+            photographs: those of each product by its row, in their order: float16, shape (dimension,), L2 norm 1; None
+                for one of another model, which is not compared.
         """
         self.remove(photographs)
-        added = [(row, number, each) for row, many in photographs.items() for number, each in enumerate(many, start=1)]
+        added = [
+            (row, number, each)
+            for row, many in photographs.items()
+            for number, each in enumerate(many, start=1)
+            if each is not None
+        ]
         if added:
             rows, numbers, embeddings = zip(*added, strict=True)
             self._embeddings.append(np.stack(embeddings))
@@ -47,17 +54,23 @@ class FurtherPhotographs:
             self._rows = np.delete(self._rows, places)
             self._numbers = np.delete(self._numbers, places)
 
-    def of(self, row: int) -> tuple[NDArray[np.float16], ...]:
-        """Copies those of a product, in their order."""
-        places = np.flatnonzero(self._rows == row)
-        ordered = places[np.argsort(self._numbers[places])]
-        return tuple(self._embeddings.rows()[ordered].copy())
+    def of(self, row: int) -> tuple[NDArray[np.float16] | None, ...]:
+        """Copies those of a product, in their order; None for one that is not compared."""
+        places = {int(self._numbers[place]): place for place in np.flatnonzero(self._rows == row).tolist()}
+        embeddings = self._embeddings.rows()
+        return tuple(
+            embeddings[places[number]].copy() if number in places else None
+            for number in range(1, 1 + max(places, default=0))
+        )
 
     def move(self, moves: Sequence[tuple[int, int]]) -> None:
         """Follows products from one row to another, given as (new row, old row)."""
-        if len(self):
-            new_row = {old: new for new, old in moves}
-            self._rows = np.array([new_row.get(row, row) for row in self._rows.tolist()], dtype=np.int64)
+        if len(self) and moves:
+            new, old = np.array(moves, dtype=np.int64).T
+            order = np.argsort(old)
+            places = np.minimum(np.searchsorted(old, self._rows, sorter=order), len(old) - 1)
+            moved = old[order[places]] == self._rows
+            self._rows[moved] = new[order[places[moved]]]
 
     def contenders(
         self, query: NDArray[np.float32], k: int, eligible: NDArray[np.bool_], rounding: float

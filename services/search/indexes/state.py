@@ -100,7 +100,7 @@ class State:
         }
         self._drop(row for row in known if row is not None and row not in staying and self.columns.searchable()[row])
         rows: list[int] = []
-        further: dict[int, tuple[NDArray[np.float16], ...]] = {}
+        further: dict[int, tuple[NDArray[np.float16] | None, ...]] = {}
         added: dict[str, list[tuple[int, NDArray[np.float16]]]] = {}
         for known_row, product in zip(known, products, strict=True):
             row = self._write(known_row, product)

@@ -37,7 +37,7 @@ async def reembed(
     for start in range(0, len(product_ids), group):
         while True:
             try:
-                embedded += await writer.embed_again(product_ids[start : start + group])
+                embedded += await writer.photographs.embed_again(product_ids[start : start + group])
                 break
             except (Unavailable, Overloaded, DeadlineExceeded) as error:
                 _log.warning("embedding again is delayed", reason=error.reason, why=error.message)

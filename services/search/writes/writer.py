@@ -3,83 +3,36 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import structlog
 
 from services.concurrency.workers import Workers
 from services.contract.attributes import MAX_ATTRIBUTE_NAMES, OWN_PREFIX
-from services.contract.embedding import checked_embedding
-from services.contract.errors import DataLoss, FashionError, InvalidInput, Overloaded
+from services.contract.errors import FashionError, InvalidInput, Overloaded
 from services.contract.protocols import EmbeddingSpace
 from services.contract.values import Embedding, Photograph
-from services.search.catalogue.products import Product, product_not_found, validate_product_id, with_fields, with_values
-from services.search.catalogue.store import (
-    Catalogue,
-    NewContent,
+from services.search.catalogue.content import (
     StoredProduct,
     Upsert,
     UpsertOutcome,
     photograph_missing,
     product_damaged,
+    upsert_of,
 )
+from services.search.catalogue.products import Product, product_not_found, validate_product_id, with_fields, with_values
+from services.search.catalogue.store import Catalogue
 from services.search.indexes.base import Index, IndexedProduct
+from services.search.writes.contents import ToEmbed, resolved
 from services.search.writes.photograph_embedder import WriteEmbedder
+from services.search.writes.photographs import PhotographWriter
+from services.search.writes.rows import DeleteReport, Planned, UpdateRow, UpsertReport, UpsertRow, checked_rows
 
 _log = structlog.stdlib.get_logger(__name__)
 
 # A write starts over if another one changed its products while photographs were being embedded. A write that loses this
 # many races has a rival that keeps writing the same products.
 _MAX_ATTEMPTS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class UpsertRow:
-    """A row to be written.
-
-    Attributes:
-        product_id: as sent.
-        product: the attributes, or the error in them.
-        content: a photograph, or an embedding as sent, unchecked; None keeps the stored one.
-    """
-
-    product_id: str
-    product: Product | InvalidInput
-    content: Photograph | Embedding | None
-
-
-@dataclass(frozen=True, slots=True)
-class UpsertReport:
-    """The result of an upsert, or of an update.
-
-    Attributes:
-        results: one outcome or error per row, in their order.
-        index_version: after the write.
-    """
-
-    results: tuple[UpsertOutcome | FashionError, ...]
-    index_version: int
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateRow:
-    """Some fields of a product.
-
-    Attributes:
-        product_id: as sent.
-        values: the new values as `validate_values` returns them, or the error in them.
-    """
-
-    product_id: str
-    values: Mapping[str, Any] | InvalidInput
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteReport:
-    """The result of a delete: per id an error, or None if it was deleted; and the index version after it."""
-
-    results: tuple[FashionError | None, ...]
-    index_version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +68,11 @@ class WriteLimits:
 
 
 class CatalogueWriter:
-    """The only writer of a catalogue and of its index."""
+    """The only writer of a catalogue and of its index.
+
+    Attributes:
+        photographs: writes the photographs of products that are known.
+    """
 
     def __init__(
         self,
@@ -145,6 +102,7 @@ class CatalogueWriter:
         self._on_change = on_change
         # One thread, so that each write is done in one piece, even if its caller has gone meanwhile.
         self._lane = Workers("catalogue-writer", threads=1, max_pending=self._limits.max_pending)
+        self.photographs = PhotographWriter(catalogue, space, embedder, self._lane, self._write)
 
     async def load(self) -> tuple[str, ...]:
         """Fills the index from the catalogue.
@@ -168,14 +126,15 @@ class CatalogueWriter:
             Overloaded: QUEUE_FULL, WRITE_CONFLICT; no row was written.
         """
         self._check_size(len(rows))
-        planned = _checked(rows, self._space)
-        embeddings: dict[int, Embedding | FashionError] = {}
+        planned = checked_rows(rows, self._space)
+        embeddings: dict[int, dict[int, Embedding | FashionError]] = {}
         for _ in range(_MAX_ATTEMPTS):
             outcome = await self._lane.run(self._commit, planned, embeddings, fields)
             if isinstance(outcome, UpsertReport):
                 return outcome
-            embedded = await self._embedder.embed([photograph for _, photograph in outcome.missing])
-            embeddings.update(zip((row for row, _ in outcome.missing), embedded, strict=True))
+            embedded = await self._embedder.embed([*outcome.photographs.values()])
+            for (row, place), embedding in zip(outcome.photographs, embedded, strict=True):
+                embeddings.setdefault(row, {})[place] = embedding
         raise Overloaded(
             "Other writes keep changing the same products; try again a little later.", reason="WRITE_CONFLICT"
         )
@@ -203,34 +162,6 @@ class CatalogueWriter:
         self._check_size(len(product_ids))
         return await self._lane.run(self._delete, product_ids)
 
-    async def embed_again(self, product_ids: Sequence[str]) -> int:
-        """Embeds products of another model version again, from their stored photographs.
-
-        Args:
-            product_ids: a few of those that `load` returned; one that was changed or deleted meanwhile is skipped.
-
-        Returns:
-            The number of products embedded again; failures are logged.
-
-        Raises:
-            Unavailable: EMBEDDER_UNAVAILABLE.
-            Overloaded: QUEUE_FULL.
-        """
-        outdated = await self._lane.run(self._outdated, product_ids)
-        results = await self._embedder.embed([photograph for _, photograph in outdated])
-        embedded: list[tuple[StoredProduct, NewContent]] = []
-        for (stored, photograph), result in zip(outdated, results, strict=True):
-            if isinstance(result, FashionError):
-                _log.warning(
-                    "product cannot be embedded again",
-                    product_id=stored.product.id,
-                    reason=result.reason,
-                    why=str(result),
-                )
-            else:
-                embedded.append((stored, NewContent(result, photograph)))
-        return await self._lane.run(self._replace_content, embedded) if embedded else 0
-
     def close(self) -> None:
         """Waits for the write under way, then ends the thread."""
         self._lane.close()
@@ -252,8 +183,7 @@ class CatalogueWriter:
 
         def batch(stored: Sequence[StoredProduct]) -> list[IndexedProduct]:
             for each in stored:
-                content = each.content
-                if content.model_version != self._space.model_version and content.photograph_sha256 is not None:
+                if any(map(self.photographs.is_outdated, each.contents)):
                     outdated.append(each.product.id)
             return [self._indexed(each) for each in stored]
 
@@ -263,39 +193,30 @@ class CatalogueWriter:
 
     def _commit(
         self,
-        rows: Sequence["_Row"],
-        embeddings: Mapping[int, Embedding | FashionError],
+        rows: Sequence[Planned | FashionError],
+        embeddings: Mapping[int, Mapping[int, Embedding | FashionError]],
         fields: Collection[str] | None,
     ) -> "UpsertReport | _Missing":
-        states = self._catalogue.states([row.product.id for row in rows if isinstance(row, _Planned)])
+        states = self._catalogue.states([row.product.id for row in rows if isinstance(row, Planned)])
         results: list[UpsertOutcome | FashionError | None] = []
         upserts: list[Upsert] = []
-        missing: list[tuple[int, Photograph]] = []
+        missing: dict[tuple[int, int], Photograph] = {}
         names = self._index.attribute_names()
         for number, row in enumerate(rows):
-            if not isinstance(row, _Planned):
+            if not isinstance(row, Planned):
                 results.append(row)
                 continue
-            state = states.get(row.product.id)
-            content: NewContent | None = None
-            stored_again: bytes | None = None
-            if row.content is None:
-                if state is None:
-                    results.append(photograph_missing(row.product.id))
-                    continue
-            elif isinstance(row.content, Embedding):
-                content = NewContent(row.content, None)
-            elif state is not None and state.is_of(row.content, self._space.model_version):
-                stored_again = row.content.content
-            else:
-                embedding = embeddings.get(number)
-                if embedding is None:
-                    missing.append((number, row.content))
-                    continue
-                if isinstance(embedding, FashionError):
-                    results.append(embedding)
-                    continue
-                content = NewContent(embedding, row.content)
+            stored = states.get(row.product.id, ())
+            if not row.contents and not stored:
+                results.append(photograph_missing(row.product.id))
+                continue
+            contents = resolved(row, stored, embeddings.get(number, {}), self._space.model_version)
+            if isinstance(contents, ToEmbed):
+                missing.update(((number, place), each) for place, each in contents.photographs.items())
+                continue
+            if isinstance(contents, FashionError):
+                results.append(contents)
+                continue
             try:
                 product = self._merged(row.product, fields)
                 names = _with_names_of(product, names)
@@ -303,9 +224,9 @@ class CatalogueWriter:
                 results.append(error)
                 continue
             results.append(None)
-            upserts.append(Upsert(product, content, stored_again))
+            upserts.append(upsert_of(product, contents))
         if missing:
-            return _Missing(tuple(missing))
+            return _Missing(missing)
         index_version, outcomes = self._write(upserts)
         done = iter(outcomes)
         return UpsertReport(tuple(next(done) if each is None else each for each in results), index_version)
@@ -366,31 +287,6 @@ class CatalogueWriter:
         index_version, _ = self._write((), wanted)
         return DeleteReport(tuple(results), index_version)
 
-    def _outdated(self, product_ids: Sequence[str]) -> list[tuple[StoredProduct, Photograph]]:
-        outdated: list[tuple[StoredProduct, Photograph]] = []
-        for product_id in product_ids:
-            try:
-                stored = self._catalogue.get(product_id)
-                if stored is None or stored.content.model_version == self._space.model_version:
-                    continue
-                photograph = self._catalogue.photograph(product_id)
-            except DataLoss as error:
-                _log.error("product cannot be embedded again", product_id=product_id, why=error.message)
-                continue
-            if photograph is not None:
-                outdated.append((stored, Photograph(photograph.content, stored.content.region)))
-        return outdated
-
-    def _replace_content(self, embedded: Sequence[tuple[StoredProduct, NewContent]]) -> int:
-        upserts: list[Upsert] = []
-        for before, content in embedded:
-            now = self._catalogue.get(before.product.id)
-            # A write that came in between is newer than this embedding.
-            if now is not None and now.content == before.content:
-                upserts.append(Upsert(now.product, content))
-        self._write(upserts)
-        return len(upserts)
-
     def _write(
         self, upserts: Sequence[Upsert], deletes: set[str] | frozenset[str] = frozenset()
     ) -> tuple[int, Sequence[UpsertOutcome]]:
@@ -426,47 +322,18 @@ class CatalogueWriter:
             self._on_change(changes)
 
     def _indexed(self, stored: StoredProduct) -> IndexedProduct:
-        current = stored.content.model_version == self._space.model_version
-        return IndexedProduct(stored.product, stored.embedding if current else None)
-
-
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    """A row that may be written; its embedding, if it has one, is checked."""
-
-    product: Product
-    content: Photograph | Embedding | None
+        first, *further = (
+            each.embedding if each.content.model_version == self._space.model_version else None
+            for each in stored.photographs
+        )
+        return IndexedProduct(stored.product, first, tuple(further) if first is not None else ())
 
 
 @dataclass(frozen=True, slots=True)
 class _Missing:
-    """The rows whose photographs have to be embedded before anything is written."""
+    """The photographs that have to be embedded before anything is written, by row and by place in the product."""
 
-    missing: tuple[tuple[int, Photograph], ...]
-
-
-_Row = _Planned | FashionError
-
-
-def _checked(rows: Sequence[UpsertRow], space: EmbeddingSpace) -> tuple[_Row, ...]:
-    first: dict[str, int] = {}
-    checked: list[_Row] = []
-    for number, row in enumerate(rows):
-        before = first.setdefault(row.product_id, number)
-        if isinstance(row.product, InvalidInput):
-            checked.append(row.product)
-        elif before != number:
-            checked.append(_duplicate(row.product_id, before))
-        elif isinstance(row.content, Embedding):
-            try:
-                embedding = checked_embedding(row.content.values, row.content.model_version, expected=space)
-            except FashionError as error:
-                checked.append(error)
-            else:
-                checked.append(_Planned(row.product, embedding))
-        else:
-            checked.append(_Planned(row.product, row.content))
-    return tuple(checked)
+    photographs: Mapping[tuple[int, int], Photograph]
 
 
 def _with_names_of(product: Product, names: frozenset[str]) -> frozenset[str]:
@@ -488,11 +355,3 @@ def _with_names_of(product: Product, names: frozenset[str]) -> frozenset[str]:
 
 # What of a product candidates and the measure of doubt go by, besides what it looks like.
 _kind: Final = attrgetter("gender", "article_type", "sub_category", "parent_id")
-
-
-def _duplicate(product_id: str, first: int) -> InvalidInput:
-    return InvalidInput(
-        f'The batch has the id "{product_id}" in row {first} already; only that row was taken.',
-        reason="PRODUCT_ID_DUPLICATE",
-        metadata={"field": "id", "first_row": str(first)},
-    )

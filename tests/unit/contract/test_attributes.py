@@ -48,9 +48,10 @@ BARE = Product(id="1", **{each.name: VALUES[each.kind] for each in STORED if eac
 
 def test_a_product_has_the_attributes_of_the_table() -> None:
     stored, everywhere = {"id", *(each.name for each in STORED)}, {"id", *(each.name for each in ATTRIBUTES)}
-    assert {field.name for field in dataclasses.fields(Product)} == {*stored, "photograph_absent"}
-    assert {field.name for field in types_pb2.Product.DESCRIPTOR.fields} == {*everywhere, "photograph_absent"}
-    assert answers.Product.model_fields.keys() == {*everywhere, "image"}
+    of_photographs = {"photograph_absent", "photograph_count"}
+    assert {field.name for field in dataclasses.fields(Product)} == {*stored, *of_photographs}
+    assert {field.name for field in types_pb2.Product.DESCRIPTOR.fields} == {*everywhere, *of_photographs}
+    assert answers.Product.model_fields.keys() == {*everywhere, "image", "images"}
     required = {
         field.name
         for field in dataclasses.fields(Product)

@@ -35,7 +35,7 @@ class Photographs:
         self.fetched = 0
         self.now = 0.0
 
-    async def fetch(self, product_id: str) -> Kept:
+    async def fetch(self, product_id: str, index: int) -> Kept:
         self.fetched += 1
         if product_id not in self.kept:
             raise NotFound("none", reason="PHOTOGRAPH_NOT_FOUND")

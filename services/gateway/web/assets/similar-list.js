@@ -97,8 +97,9 @@ export function similarList({ ask, answered, steering = { liked: [], disliked: [
   }
 
   function cardsOf(products) {
-    return twinsLast(products).map(({ product, similarity, variants }, index) =>
-      productCard(product, { similarity, variants, eager: index < 6, actions: steered ? actionsOf(product) : [] }),
+    // Each shows the photograph that is the similar one.
+    return twinsLast(products).map(({ product, image, similarity, variants }, index) =>
+      productCard({ ...product, image: image ?? product.image }, { similarity, variants, eager: index < 6, actions: steered ? actionsOf(product) : [] }),
     );
   }
 

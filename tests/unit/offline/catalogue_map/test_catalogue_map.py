@@ -24,8 +24,9 @@ from offline.catalogue_map.layout import (
 from offline.catalogue_map.plot import grouped
 from services.contract.errors import FashionError, NotFound
 from services.contract.values import Embedding, Gender, Photograph
+from services.search.catalogue.content import NewContent, Upsert
 from services.search.catalogue.products import Product
-from services.search.catalogue.store import Catalogue, CatalogueUnusable, NewContent, Upsert
+from services.search.catalogue.store import Catalogue, CatalogueUnusable
 
 DIMENSION = 32
 TYPES = (("Shirts", "Topwear"), ("Watches", "Watches"), ("Bags", "Bags"))

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from services.contract.errors import DataLoss, InvalidInput
-from services.search.catalogue.store import Catalogue, CatalogueUnusable, StoredProduct, Upsert, UpsertOutcome
+from services.search.catalogue.content import StoredProduct, Upsert, UpsertOutcome
+from services.search.catalogue.store import Catalogue, CatalogueUnusable
 from tests.unit.search.catalogue.test_store import jpeg, photographs, product, upsert
 
 PRODUCTS = 60

@@ -20,17 +20,11 @@ from hypothesis import strategies as st
 
 from services.contract.errors import DataLoss, InvalidInput, Overloaded, Unavailable
 from services.contract.values import Box, Embedding, Gender, Photograph
+from services.search.catalogue.content import ContentState, NewContent, Upsert, UpsertOutcome
 from services.search.catalogue.database import connect_read_only
 from services.search.catalogue.photographs import PhotographDamaged
 from services.search.catalogue.products import Price, Product
-from services.search.catalogue.store import (
-    Catalogue,
-    CatalogueUnusable,
-    ContentState,
-    NewContent,
-    Upsert,
-    UpsertOutcome,
-)
+from services.search.catalogue.store import Catalogue, CatalogueUnusable
 
 CREATED, UPDATED, UNCHANGED = UpsertOutcome.CREATED, UpsertOutcome.UPDATED, UpsertOutcome.UNCHANGED
 
@@ -312,7 +306,7 @@ def test_an_unknown_schema_is_refused_with_what_to_do(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
     for _ in range(2):  # the first refusal must have given the lock free
-        with pytest.raises(CatalogueUnusable, match=r"schema version 99.*reads versions up to 5"):
+        with pytest.raises(CatalogueUnusable, match=r"schema version 99.*reads versions up to 6"):
             Catalogue(tmp_path)
     database.unlink()
     with sqlite3.connect(database) as connection:
@@ -435,7 +429,8 @@ WRITER = textwrap.dedent(
     from pathlib import Path
     import numpy as np
     from services.contract.values import Embedding, Gender, Photograph
-    from services.search.catalogue.store import Catalogue, NewContent, Upsert
+    from services.search.catalogue.content import NewContent, Upsert
+    from services.search.catalogue.store import Catalogue
     from services.search.catalogue.products import Product
 
     catalogue = Catalogue(Path(sys.argv[1]), removed_photograph_days=0)

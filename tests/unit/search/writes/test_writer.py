@@ -18,7 +18,8 @@ from services.search.indexes.base import Eligibility
 from services.search.indexes.faiss import FaissIndex
 from services.search.writes.photograph_embedder import WriteEmbedder
 from services.search.writes.reembed import reembed
-from services.search.writes.writer import CatalogueWriter, Change, UpdateRow, UpsertRow, WriteLimits
+from services.search.writes.rows import UpdateRow, UpsertRow
+from services.search.writes.writer import CatalogueWriter, Change, WriteLimits
 from tests.support.small_shop import photograph
 
 SIZE = 16
@@ -383,14 +384,14 @@ async def test_what_another_model_embedded_is_embedded_again_from_the_photograph
     facts = new.index.facts()
     assert (facts.product_count, facts.outdated_count, new.findable()) == (3, 3, set())
 
-    assert await new.writer.embed_again(outdated) == 2
+    assert await new.writer.photographs.embed_again(outdated) == 2
     assert new.findable() == {"a", "b"}
     # "v" came with an embedding of the other model: its shop has to send it again.
     assert new.index.facts().outdated_count == 1
     stored = new.catalogue.get("b")
     assert stored is not None
     assert (stored.content.model_version, stored.content.region) == ("m2", Box(0.0, 0.0, 1.0, 0.5))
-    assert await new.writer.embed_again(outdated) == 0
+    assert await new.writer.photographs.embed_again(outdated) == 0
     new.close()
 
 
@@ -425,7 +426,7 @@ async def test_a_newer_write_wins_over_embedding_again(tmp_path: Path) -> None:
         await new.writer.upsert_products([row("b", base_colour="Red")])
 
     new.before_next_embedding(meanwhile)
-    assert await new.writer.embed_again(outdated) == 1
+    assert await new.writer.photographs.embed_again(outdated) == 1
     assert new.findable() == {"b"}
     found = new.index.product("b")
     assert found is not None

@@ -61,7 +61,7 @@ export async function show(outlet, { address, parameters: [id], signal }) {
   try {
     const [product, facets] = await Promise.all([getProduct(id, { signal }), catalogueFacets().catch(() => [])]);
     setTitle(nameOf(product));
-    top.replaceChildren(picture(product, { sizes: "(max-width: 700px) 100vw, 480px", eager: true, alt: nameOf(product) }), text(product, facets));
+    top.replaceChildren(photographs(product), text(product, facets));
     top.setAttribute("aria-busy", "false");
   } catch (error) {
     if (wasAborted(error)) return;
@@ -74,6 +74,31 @@ export async function show(outlet, { address, parameters: [id], signal }) {
     return;
   }
   await listed;
+}
+
+/** Shows the first photograph large; where there are several, with small ones to choose from. */
+function photographs(product) {
+  const images = product.images ?? [];
+  const large = (image) => picture({ ...product, image }, { sizes: "(max-width: 700px) 100vw, 480px", eager: true, alt: nameOf(product) });
+  if (images.length < 2) return large(product.image);
+  const shown = h("div", {}, large(images[0]));
+  const buttons = images.map((image, index) =>
+    h(
+      "button",
+      {
+        type: "button",
+        aria: { label: `Photograph ${index + 1} of ${images.length}`, pressed: index === 0 },
+        on: {
+          click: () => {
+            shown.replaceChildren(large(image));
+            buttons.forEach((button, place) => button.setAttribute("aria-pressed", String(place === index)));
+          },
+        },
+      },
+      picture({ ...product, image }, { sizes: "64px" }),
+    ),
+  );
+  return h("div.gallery", {}, shown, h("div.gallery-choice", { role: "group", aria: { label: "Photographs" } }, buttons));
 }
 
 function text(product, facets) {

@@ -1,0 +1,142 @@
+"""Which photographs of a product are stored already, which are new, and which have to be embedded before a write."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from services.contract.errors import FashionError, InvalidInput, NotFound
+from services.contract.values import MAX_PHOTOGRAPHS, Embedding, Photograph
+from services.search.catalogue.content import FLOAT16, ContentState, NewContent, SameContent, StoredProduct
+from services.search.writes.rows import Planned, of_photograph, too_many_photographs
+
+
+@dataclass(frozen=True, slots=True)
+class ToEmbed:
+    """Photographs without an embedding yet, by their place in the row."""
+
+    photographs: Mapping[int, Photograph]
+
+
+def resolved(
+    row: Planned,
+    stored: Sequence[ContentState],
+    embeddings: Mapping[int, Embedding | FashionError],
+    model_version: str,
+) -> tuple[NewContent | SameContent, ...] | ToEmbed | FashionError:
+    """Returns what to write for the photographs of a product.
+
+    Args:
+        row: the photographs as sent.
+        stored: where those that the catalogue has come from.
+        embeddings: those computed for this write, by the place of the photograph in the row.
+        model_version: the model that is served.
+
+    Returns:
+        One content per photograph; or those that have to be embedded first; or the error of the first bad one.
+    """
+    result: list[NewContent | SameContent] = []
+    missing: dict[int, Photograph] = {}
+    for index, content in row.contents.items():
+        if isinstance(content, Embedding):
+            result.append(NewContent(content, None))
+            continue
+        if stored and (state := ContentState.of(content, model_version)) in stored:
+            result.append(SameContent(stored.index(state), content.content))
+            continue
+        embedding = embeddings.get(index)
+        if isinstance(embedding, FashionError):
+            return of_photograph(embedding, index)
+        if embedding is None:
+            missing[index] = content
+        else:
+            result.append(NewContent(embedding, content))
+    if missing:
+        return ToEmbed(missing)
+    if result and row.keeps_further:
+        # Of another model, the same photograph is another state: it is not kept beside its new embedding.
+        sent = {(state.photograph_sha256, state.region) for state in map(_state, row.contents.values()) if state}
+        result += (
+            SameContent(place)
+            for place, state in enumerate(stored)
+            if place and not (state.photograph_sha256 and (state.photograph_sha256, state.region) in sent)
+        )
+    return tuple(result[:MAX_PHOTOGRAPHS])
+
+
+def _state(content: Photograph | Embedding) -> ContentState | None:
+    return ContentState.of(content, "") if isinstance(content, Photograph) else None
+
+
+def place_of(content: Photograph | Embedding, stored: StoredProduct) -> int | None:
+    """Returns where a product has this very photograph or embedding already, counted from 0; None if nowhere."""
+    if isinstance(content, Embedding):
+        values = content.values.astype(FLOAT16)
+        same = (
+            each.content.photograph_sha256 is None and np.array_equal(each.embedding, values)
+            for each in stored.photographs
+        )
+    else:
+        state = ContentState.of(content, "")
+        same = (replace(each, model_version="") == state for each in stored.contents)
+    return next((place for place, is_same in enumerate(same) if is_same), None)
+
+
+def check_place(stored: StoredProduct, index: int | None, *, adds: bool) -> None:
+    """Checks that a photograph can have a place in a product.
+
+    Args:
+        stored: the product.
+        index: the place; None for any.
+        adds: whether the product gets one more.
+
+    Raises:
+        InvalidInput: TOO_MANY_PHOTOGRAPHS, PHOTOGRAPH_INDEX_INVALID.
+    """
+    count = len(stored.photographs) + adds
+    if count > MAX_PHOTOGRAPHS:
+        raise too_many_photographs(stored.product.id, count)
+    if index is not None and not 0 <= index < count:
+        raise InvalidInput(
+            f'The product "{stored.product.id}" would have {count} photographs, so index must be 0 to {count - 1}, not '
+            f"{index}.",
+            reason="PHOTOGRAPH_INDEX_INVALID",
+            metadata={"field": "index"},
+        )
+
+
+def place_named(photograph: int | str, stored: StoredProduct) -> int:
+    """Returns the place of a photograph that is to be removed.
+
+    Args:
+        photograph: its place, from 0; or the SHA-256 of its file.
+        stored: the product.
+
+    Raises:
+        NotFound: PHOTOGRAPH_NOT_FOUND.
+        InvalidInput: LAST_PHOTOGRAPH.
+    """
+    sha256s = [each.photograph_sha256 for each in stored.contents]
+    place = photograph
+    if isinstance(place, str):
+        place = sha256s.index(place) if place in sha256s else -1
+    product_id = stored.product.id
+    if not 0 <= place < len(sha256s):
+        raise photograph_not_found(product_id, photograph)
+    if len(sha256s) == 1:
+        raise InvalidInput(
+            f'It is the only photograph of the product "{product_id}": add another one first, or delete the product.',
+            reason="LAST_PHOTOGRAPH",
+            metadata={"product_id": product_id},
+        )
+    return place
+
+
+def photograph_not_found(product_id: str, photograph: int | str) -> NotFound:
+    """Returns the error for a photograph that a product does not have."""
+    which = f"photograph {photograph}, counted from 0" if isinstance(photograph, int) else "such photograph"
+    return NotFound(
+        f'The product "{product_id}" has no {which}.',
+        reason="PHOTOGRAPH_NOT_FOUND",
+        metadata={"product_id": product_id},
+    )
