@@ -41,6 +41,7 @@ def check(answer: IndexAnswer, expected: Expected, ranking: Ranking, oracle: Ora
     assert reasons == expected.left_out
     for hit, wanted in zip(answer.hits, expected.hits, strict=True):
         assert hit.product == oracle.rows[hit.product.id].product
+        assert hit.photograph == wanted.photograph
         assert (hit.rank_score is None) == (not ranking.boosts)
         assert tuple(each.product.id for each in hit.variants) == wanted.variants[: ranking.named_variants]
         assert hit.variant_count == (len(wanted.variants) if ranking.named_variants else 0)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -52,7 +53,10 @@ EMBEDDINGS = (*map(embedding, range(4)), near(0, 1), near(0, 2), near(1, 1), Non
 
 def _row(product_id: str, seed: int) -> IndexedProduct:
     dice = Random(seed)
-    return IndexedProduct(MATERIAL.product(dice, product_id), dice.choice(EMBEDDINGS))
+    row = IndexedProduct(MATERIAL.product(dice, product_id), dice.choice(EMBEDDINGS))
+    # None is another model's among several photographs too.
+    further = dice.choice(((), (), dice.choices(EMBEDDINGS, k=1), dice.choices(EMBEDDINGS, k=3)))
+    return row if row.embedding is None else replace(row, further=tuple(further))
 
 
 # Whatever fails is made of as few of these as possible.

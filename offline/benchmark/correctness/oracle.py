@@ -67,6 +67,7 @@ class ExpectedHit:
         value: what ranks it.
         variants: the ids of the others for which it stands, in their order.
         derived: whether they are known by name and looks.
+        photograph: which of its photographs is the most similar one; of equal ones the first.
     """
 
     product_id: str
@@ -74,6 +75,7 @@ class ExpectedHit:
     value: float
     variants: tuple[str, ...]
     derived: bool
+    photograph: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ class Oracle:
 
     def update(self, products: Sequence[Product]) -> None:
         """Takes over other attributes of known products."""
-        self.apply([IndexedProduct(each, self.rows[each.id].embedding) for each in products])
+        self.apply([replace(self.rows[each.id], product=each) for each in products])
 
     def _forget(self) -> None:
         self._columns: dict[str, tuple[list[Any], NDArray[np.int64]]] = {}
@@ -151,7 +153,7 @@ class Oracle:
         ):
             steps.append(steps[-1] & mask)
         eligible = steps[-1]
-        similarities = self._similarities(query)
+        similarities, photographs = self._similarities(query)
         values = self._values(similarities, ranking.boosts)
         similar = eligible & (similarities >= (-2 if ranking.min_similarity is None else ranking.min_similarity))
         places = np.flatnonzero(similar)
@@ -165,7 +167,10 @@ class Oracle:
         excluded_colours = self._excluded_colours(eligibility.disliked_colours)
         return Expected(
             hits=tuple(
-                self._hit(place, float(similarities[place]), float(values[place]), eligibility, group_of, derived)
+                replace(
+                    self._hit(place, float(similarities[place]), float(values[place]), eligibility, group_of, derived),
+                    photograph=int(photographs[place]),
+                )
                 for place in order[:k].tolist()
             ),
             eligible_count=eligible_count,
@@ -269,14 +274,26 @@ class Oracle:
         )
         return {code: count for code, count in found.items() if code != condition.currency_code}
 
-    def _similarities(self, query: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Returns the similarity of each product, rounded to float32; -2 for one without embedding."""
-        codes = np.array([self._place_of(row.embedding) for row in self._in_order], dtype=np.int64)
+    def _similarities(self, query: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Returns the similarity of each product, -2 for one without embedding; and the photograph that it is of."""
+        best, photographs = self._exact_of([row.embedding for row in self._in_order], query), [0] * len(self.rows)
+        for place, row in enumerate(self._in_order):
+            for number, exact in enumerate(self._exact_of(row.further, query).tolist(), start=1):
+                if exact > best[place]:
+                    best[place], photographs[place] = exact, number
+        similarities = np.where(best < -1.5, -2.0, np.clip(best, -1, 1).astype(np.float32).astype(np.float64))
+        return similarities, np.array(photographs, dtype=np.int64)
+
+    def _exact_of(
+        self, embeddings: Sequence[NDArray[np.float16] | None], query: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        """Returns the inner product of each embedding, -2 for none: float64, shape (n,)."""
+        codes = np.array([self._place_of(embedding) for embedding in embeddings], dtype=np.int64)
         if not self._arrays:
             return np.full(len(codes), -2.0)
         if self._exact is None or len(self._exact) < len(self._arrays):
             self._exact = np.array(self._arrays, dtype=np.float64)
-        exact = np.clip((self._exact * query).sum(axis=1), -1, 1).astype(np.float32).astype(np.float64)
+        exact = (self._exact * query).sum(axis=1)
         return np.where(codes < 0, -2.0, exact[codes])
 
     def _place_of(self, embedding: NDArray[np.float16] | None) -> int:
