@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from offline.bundle import write_garment_heads
-from offline.dataset.labels import photograph_labels
+from offline.dataset.labels import is_validation_sender, photograph_labels
 from offline.dataset.rows import Dataset, Row, open_dataset
 from offline.dataset.split import photograph_digests, split
 from offline.detect.examples import Example, Material
@@ -28,9 +28,6 @@ from services.embedder.runtimes.openvino import OpenvinoEncoder
 from services.vision.decode import decode
 from services.vision.preprocess import Frame
 
-# Senders whose photographs are learned from: those at or above this position of a hash of their name, in [0, 1).
-SENDER_SALT: Final = "photographs-split-13"
-VALIDATION_SENDERS: Final = 0.2
 # At most this share of upright studio shots is turned; the threshold of the turns follows from it.
 MAX_FALSE_TURNS: Final = 0.001
 # At least this share of the boxes that are named is right; the threshold of garments follows from it.
@@ -132,12 +129,6 @@ def train_garment_heads(
         turn_threshold=turn_threshold,
         figures=figures,
     )
-
-
-def is_validation_sender(sender: str) -> bool:
-    """Tells whether a sender's photographs are for choosing, and never learned from."""
-    digest = hashlib.sha256(f"{SENDER_SALT}\0{sender}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64 < VALIDATION_SENDERS
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from offline.dataset.labels import PhotographLabel, photograph_labels
+from offline.dataset.labels import PhotographLabel, is_validation_sender, photograph_labels
 from offline.dataset.rows import open_dataset
 from services.contract.errors import InvalidInput
 from tests.unit.cli.commands.test_evaluate import write_shop
@@ -53,3 +53,8 @@ def test_a_table_of_another_kind_is_refused(shop: Path, table: bytes, reason: st
         labels_of(shop, table)
 
     assert refused.value.reason == reason
+
+
+def test_validation_senders_are_those_that_the_shipped_model_was_chosen_by() -> None:
+    # As docs/evaluation.md says: the first eight bytes of a hash, below a fifth of their range.
+    assert [number for number in range(20) if is_validation_sender(str(number))] == [3, 7, 10, 14]
