@@ -11,16 +11,23 @@ import typer
 app = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 _NOTES = "performance-notes.md"
+# What is right or wrong rather than fast or slow.
+_CHECKS = ("correctness",)
+# More than 5,000 in stock, so that the reduced index chooses.
+_CHECKED_PRODUCTS = 9000
 
 
 @app.command(
     epilog=(
         "Examples:\n\nfashion bench all fashion-product-images-small.zip\n\n"
         "fashion bench latency fashion-product-images-small.zip --rounds 9\n\n"
+        "fashion bench correctness --queries 100000\n\n"
         "ingest makes the catalogue in --work that all parts but floor need. "
         "report writes the page and its plots again from the figures; plots need the extra `train`. Nothing else "
         "should run on the machine: SIGSTOP pauses a training run, and SIGCONT resumes it.\n\n"
-        "Exit codes: 0 done, also with a missed target · 2 bad input"
+        "correctness needs no DATASET: it asks a stack of its own random queries beside random writes, and holds every "
+        "answer to a comparison with all products.\n\n"
+        "Exit codes: 0 done, also with a missed target · 1 an answer was wrong · 2 bad input"
     )
 )
 def bench(
@@ -28,10 +35,15 @@ def bench(
         str,
         typer.Argument(
             metavar="PART",
-            help="One of floor, ingest, start, latency, load, updates, precision, export, peers; or all, or report.",
+            help=(
+                "One of floor, ingest, start, latency, load, updates, precision, export, peers; all, or report; or "
+                "correctness."
+            ),
         ),
     ],
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder or zip in Kaggle's layout.")],
+    dataset: Annotated[
+        Path | None, typer.Argument(metavar="[DATASET]", help="Folder or zip in Kaggle's layout.")
+    ] = None,
     output: Annotated[
         Path, typer.Option("--output", metavar="DIR", help="Folder for the figures; the page goes beside it.")
     ] = Path("docs/performance"),
@@ -42,6 +54,8 @@ def bench(
     rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Number of rounds.")] = 7,
     calls: Annotated[int, typer.Option(metavar="N", min=1, help="Calls of each workload per round.")] = 25,
     load_s: Annotated[float, typer.Option(metavar="S", min=0.1, help="Seconds at each offered rate.")] = 8.0,
+    queries: Annotated[int, typer.Option(metavar="N", min=1, help="correctness: number of queries.")] = 100_000,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="correctness: seed of all that is random.")] = 0,
 ) -> None:
     """Measure speed and memory, and write the figures and a page that compares them with the targets."""
     from cli.output import console
@@ -52,10 +66,15 @@ def bench(
     for proxy in ("grpc_proxy", "https_proxy", "http_proxy"):
         # Whatever it measures runs on this machine.
         os.environ.pop(proxy, None)
+    if part in _CHECKS:
+        _check(part, {"queries": queries, "products": products or _CHECKED_PRODUCTS, "seed": seed}, output)
+        return
+    if dataset is None:
+        raise typer.BadParameter("This part measures on a data set: name one.", param_hint="DATASET")
     chosen = {"all": PARTS, "report": ()}.get(part, (part,))
     if not set(chosen) <= set(PARTS):
         raise typer.BadParameter(
-            f"{part!r} is not a part: name all, report or one of {', '.join(PARTS)}.", param_hint="PART"
+            f"{part!r} is not a part: name all, report or one of {', '.join((*PARTS, *_CHECKS))}.", param_hint="PART"
         )
     to = console()
     if chosen:
@@ -81,3 +100,19 @@ def bench(
     for row in target_rows(figures):
         to.print(f"{row[0]}: {row[2]} ({row[1]}) {row[4]}", highlight=False, soft_wrap=True)
     to.print(f"{output.with_suffix('.md')}", highlight=False)
+
+
+def _check(part: str, options: dict[str, int], output: Path) -> None:
+    """Runs a check, writes its figures, and ends with 1 where something was wrong."""
+    from cli import output as shown
+    from offline.benchmark.correctness.run import correctness
+
+    to = shown.console()
+    figures = correctness(**options, say=lambda text: to.print(text, highlight=False, markup=False))
+    output.mkdir(parents=True, exist_ok=True)
+    (output / f"{part}.json").write_text(json.dumps(figures, indent=1) + "\n")
+    for example in figures["examples"]:
+        to.print(example, highlight=False, markup=False, soft_wrap=True)
+    to.print(f"{figures['answers']:,} answers, {sum(figures['wrong'].values()):,} wrong", highlight=False)
+    if figures["wrong"]:
+        raise typer.Exit(shown.EXIT_ERROR)

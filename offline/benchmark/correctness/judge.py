@@ -55,7 +55,7 @@ class Wrong(Exception):
     """An answer is not what it must be; `kind` says how."""
 
     def __init__(self, kind: str, text: str) -> None:
-        super().__init__(f"{kind}: {text}")
+        super().__init__(text)
         self.kind = kind
 
 
@@ -168,10 +168,14 @@ class Judge:
                 return
         self._report(query, problem)
 
-    def _report(self, query: Query, wrong: Wrong) -> None:
-        self.wrong[wrong.kind] += 1
+    def report(self, kind: str, text: str) -> None:
+        """Counts something wrong."""
+        self.wrong[kind] += 1
         if len(self.examples) < _MAX_SHOWN:
-            self.examples.append(f"{query.path}: {wrong}; {query.request}, dislikes {query.dislikes}")
+            self.examples.append(f"{kind}: {text}")
+
+    def _report(self, query: Query, wrong: Wrong) -> None:
+        self.report(wrong.kind, f"{wrong}; {query.path}, {query.request}, dislikes {query.dislikes}")
 
     def _check(self, query: Query, direction: NDArray[np.float32], product: Product | None) -> None:
         """Holds an answer to the products that there are.

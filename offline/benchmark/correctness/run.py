@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from tempfile import TemporaryDirectory
+from typing import Any, Final, Self
 
 import grpc
 import numpy as np
@@ -47,90 +48,53 @@ _MAX_SHOWN: Final = 5
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class CorrectnessOptions:
-    """What to ask, and of whom.
-
-    Attributes:
-        target: gRPC of a stack with an empty catalogue, whose embeddings have 2,048 floats.
-        url: its gateway.
-        queries: how many to ask.
-        products: how many the catalogue has at first.
-        seed: of all that is random.
-    """
-
-    target: str
-    url: str
-    queries: int
-    products: int
-    seed: int = 0
-
-
 class Correctness:
     """A run against one stack, which nobody else may write to."""
 
-    def __init__(self, options: CorrectnessOptions, say: Say = lambda text: None) -> None:
-        """Takes what to ask; `run` asks."""
-        self._options, self._say = options, say
-        self._random = Random(options.seed)
-        self._judge = Judge()
+    def __init__(self, target: str, url: str, products: int, seed: int = 0) -> None:
+        """Takes whom to ask.
+
+        Args:
+            target: gRPC of a stack with an empty catalogue, whose embeddings have 2,048 floats.
+            url: its gateway, which needs no tokens.
+            products: how many the catalogue has at first.
+            seed: of all that is random.
+        """
+        self._url = url
+        self._random = Random(seed)
+        self._channel = grpc.insecure_channel(target, options=[("grpc.max_send_message_length", 64 << 20)])
+        self._stub: Any = search_pb2_grpc.SearchServiceStub(self._channel)
+        self.judge = Judge()
         self._lock = threading.Lock()
         self._acknowledged = 0
         self._writes: list[Write] = []
         self._queries: list[Query] = []
-
-    def run(self) -> Mapping[str, Any]:
-        """Fills the catalogue, asks and writes in rounds, and returns the figures."""
-        options, began = self._options, time.monotonic()
-        with grpc.insecure_channel(options.target, options=[("grpc.max_send_message_length", 64 << 20)]) as channel:
-            self._stub: Any = search_pb2_grpc.SearchServiceStub(channel)
-            self._model_version = self._stub.GetIndex(search_pb2.GetIndexRequest(), timeout=60).model_version
-            self._fill()
-            asked = 0
-            while asked < options.queries:
-                count = min(_QUERIES_A_ROUND, options.queries - asked)
-                self._round(count)
-                asked += count
-                if asked % (50 * _QUERIES_A_ROUND) == 0:
-                    self._say(f"{asked:,} queries, {self._judge.wrong.total()} wrong, {time.monotonic() - began:.0f} s")
-            self._compare_lists()
-        judge = self._judge
-        return {
-            "queries": asked,
-            "refused": judge.refused,
-            "paths": dict(judge.paths),
-            "writes": self._acknowledged,
-            "products": len(judge.oracle.rows),
-            "shown": judge.shown,
-            "full": judge.full,
-            "wrong": dict(judge.wrong),
-            "examples": judge.examples,
-            "seconds": time.monotonic() - began,
-        }
-
-    def _fill(self) -> None:
-        options, dice = self._options, self._random
-        ids = [f"p{number}" for number in range(options.products)]
+        ids = [f"p{number}" for number in range(products)]
         # Families of three or so, and names that only a few share.
-        names = [f"{name} {number}" for number in range(max(1, options.products // 60)) for name in NAMES]
-        self._material = Material(ids, ids[: max(1, options.products // 8)], names=names)
-        random = np.random.default_rng(options.seed)
-        centres = random.normal(size=(max(2, options.products // 40), _DIMENSION))
+        names = [f"{name} {number}" for number in range(max(1, products // 60)) for name in NAMES]
+        self._material = Material(ids, ids[: max(1, products // 8)], names=names)
+        random = np.random.default_rng(seed)
+        centres = random.normal(size=(max(2, products // 40), _DIMENSION))
         looks = np.repeat(centres, 6, axis=0) + 0.3 * random.normal(size=(6 * len(centres), _DIMENSION))
         looks /= np.linalg.norm(looks, axis=1, keepdims=True)
         self._looks: list[NDArray[np.float16]] = list(looks.astype(np.float16))
+        self._model_version = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._channel.close()
+
+    def fill(self) -> None:
+        """Writes all products."""
+        self._model_version = call(self._stub.GetIndex, search_pb2.GetIndexRequest()).model_version
+        ids = self._material.ids
         for start in range(0, len(ids), _ROWS):
-            self._upsert([self._row(dice, product_id) for product_id in ids[start : start + _ROWS]])
+            self._upsert([self._row(self._random, product_id) for product_id in ids[start : start + _ROWS]])
         self._take_over()
 
-    def _row(self, dice: Random, product_id: str) -> IndexedProduct:
-        return IndexedProduct(self._material.product(dice, product_id), dice.choice(self._looks))
-
-    def _take_over(self) -> None:
-        self._judge.follow(self._writes, self._queries)
-        self._queries, self._writes = [], []
-
-    def _round(self, queries: int) -> None:
+    def round(self, queries: int, writes: int = _WRITES_A_ROUND) -> None:
         """Asks and writes at the same time; then holds every answer to the products that there were."""
         seeds = [self._random.randrange(2**32) for _ in range(_READERS + _WRITERS)]
         with ThreadPoolExecutor(len(seeds)) as threads:
@@ -138,25 +102,46 @@ class Correctness:
                 threads.submit(self._read, Random(seed), queries // _READERS + (number < queries % _READERS), number)
                 for number, seed in enumerate(seeds[:_READERS])
             ]
-            tasks += [
-                threads.submit(self._write, Random(seed), _WRITES_A_ROUND // _WRITERS) for seed in seeds[_READERS:]
-            ]
+            tasks += [threads.submit(self._write, Random(seed), writes // _WRITERS) for seed in seeds[_READERS:]]
             for task in tasks:
                 task.result()
         self._take_over()
 
-    # Writes.
+    def figures(self) -> Mapping[str, Any]:
+        """Returns what was asked, and what was wrong."""
+        judge = self.judge
+        return {
+            "answers": judge.paths.total(),
+            "refused": judge.refused,
+            "paths": dict(judge.paths),
+            "versions": self._acknowledged,
+            "products": len(judge.oracle.rows),
+            "shown": judge.shown,
+            "full": judge.full,
+            "wrong": dict(judge.wrong),
+            "examples": judge.examples,
+        }
+
+    def _take_over(self) -> None:
+        self.judge.follow(self._writes, self._queries)
+        self._queries, self._writes = [], []
+
+    def _row(self, dice: Random, product_id: str) -> IndexedProduct:
+        return IndexedProduct(self._material.product(dice, product_id), dice.choice(self._looks))
 
     def _write(self, dice: Random, count: int) -> None:
         for _ in range(count):
             ids = few(dice, self._material.ids, most=dice.choice((1, 5, 30)), least=1)
             kind = dice.random()
-            if kind < 0.2:
-                self._delete(ids)
-            elif kind < 0.5:
-                self._update(dice, ids)
-            else:
-                self._upsert([self._row(dice, each) for each in ids], content=lambda: dice.random() < 0.7)
+            try:
+                if kind < 0.2:
+                    self._delete(ids)
+                elif kind < 0.5:
+                    self._update(dice, ids)
+                else:
+                    self._upsert([self._row(dice, each) for each in ids], content=lambda: dice.random() < 0.7)
+            except Refused as refused:
+                self.judge.report("write", str(refused))
 
     def _upsert(self, rows: Sequence[IndexedProduct], content: Callable[[], bool] = lambda: True) -> None:
         request = search_pb2.UpsertProductsRequest()
@@ -220,13 +205,11 @@ class Correctness:
             self._writes.append(Write(index_version, apply))
             self._acknowledged = max(self._acknowledged, index_version)
 
-    # Queries.
-
     def _read(self, dice: Random, count: int, reader: int) -> None:
         paths: list[Way] = [
             GrpcPath(self._stub),
-            HttpPath(self._options.url),
-            BatchPath(self._stub, few(dice, self._material.ids, most=20)),
+            HttpPath(self._url),
+            BatchPath(self._stub, few(dice, self._material.ids, most=3)),
         ]
         # A user of this reader's own, whose dislikes nobody else changes.
         user_id, dislikes = f"user-{reader}", self._dislike(dice, f"user-{reader}")
@@ -235,7 +218,7 @@ class Correctness:
                 dislikes = self._dislike(dice, user_id)
             path = dice.choice(paths)
             request = self._material.request(dice, self._looks, self._model_version, plain=path.plain)
-            if dice.random() < 0.4:
+            if dice.random() < 0.6:
                 request = replace(request, user_id=user_id)
             sent_at = self._acknowledged
             answer: Answered | Refused
@@ -264,7 +247,7 @@ class Correctness:
                 return ()
         return dislikes
 
-    def _compare_lists(self) -> None:
+    def compare_lists(self) -> None:
         """Holds the whole list of products to the oracle, at the end."""
         ids, token = list[str](), ""
         while True:
@@ -276,12 +259,33 @@ class Correctness:
             token = page.next_page_token
             if not token:
                 break
-        if ids != sorted(self._judge.oracle.rows):
-            self._judge.wrong["list"] += 1
+        if ids != sorted(self.judge.oracle.rows):
+            self.judge.report("list", f"{len(ids)} products, not {len(self.judge.oracle.rows)}")
+
+
+def correctness(queries: int, products: int, seed: int, say: Say) -> Mapping[str, Any]:
+    """Asks a stack of its own random queries beside random writes, over gRPC, HTTP and in batches.
+
+    Returns:
+        The figures; `wrong` counts wrong answers by kind, and is empty where there are none.
+    """
+    began = time.monotonic()
+    with (
+        TemporaryDirectory() as folder,
+        _stack(Path(folder)) as (target, url),
+        Correctness(target, url, products, seed) as run,
+    ):
+        run.fill()
+        for asked in range(0, queries, _QUERIES_A_ROUND):
+            run.round(min(_QUERIES_A_ROUND, queries - asked))
+            if asked % (25 * _QUERIES_A_ROUND) == 0:
+                say(f"{asked:,} queries, {run.judge.wrong.total()} wrong, {time.monotonic() - began:.0f} s")
+        run.compare_lists()
+        return {**run.figures(), "seed": seed, "seconds": round(time.monotonic() - began)}
 
 
 @contextmanager
-def stack_of_fakes(folder: Path) -> Iterator[tuple[str, str]]:
+def _stack(folder: Path) -> Iterator[tuple[str, str]]:
     """Runs a stack with the fake encoder and an empty catalogue in a folder; yields its gRPC target and its URL."""
     port = free_port()
     settings = {
