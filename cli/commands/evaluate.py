@@ -22,6 +22,7 @@ from cli.evaluation_tables import (
 from cli.files import make_folder, write_file
 from cli.options import shared_options
 from services.contract.errors import InvalidInput
+from services.contract.values import Subject
 
 if TYPE_CHECKING:
     from offline.evaluate.run import Evaluation
@@ -328,17 +329,32 @@ def photographs(
         ),
     ] = None,
     source: Source = "",
+    subject: Annotated[
+        Subject,
+        typer.Option(
+            "--subject",
+            help="What counts in a photograph: the garment that is found, as the service has it by default, or the "
+            "whole photograph.",
+        ),
+    ] = Subject.AUTO,
 ) -> None:
     """Measure photographs that people took of their own clothes: recognition, search, calibration and doubt."""
     from offline.evaluate.documents import photographs_document
     from offline.evaluate.photographs_page import photographs_page
 
     _check_dataset(studio)
-    options = [("--catalogue", selected.catalogue), ("--queries", selected.queries), ("--studio", studio)]
-    with _evaluation(selected, json_file or output) as evaluation:
+    options: list[tuple[str, Path | str | None]] = [
+        ("--catalogue", selected.catalogue),
+        ("--queries", selected.queries),
+        ("--studio", studio),
+        ("--subject", None if subject is Subject.AUTO else subject.value),
+    ]
+    with _evaluation(selected, json_file or output, subject) as evaluation:
         measured = evaluation.photographs(studio)
         command = _command("photographs", options, selected.limit)
-        document = photographs_document(measured, evaluation.inputs, command, source, studio_is_new=studio is not None)
+        document = photographs_document(
+            measured, evaluation.inputs, command, source, subject, studio_is_new=studio is not None
+        )
         _write_json(json_file, document)
         pictures = []
         if output is not None:
@@ -397,7 +413,7 @@ def _training_plot(evaluation: "Evaluation", folder: Path) -> list[Path]:
 
 
 @contextmanager
-def _evaluation(selected: SelfQueried, output: Path | None) -> "Iterator[Evaluation]":
+def _evaluation(selected: SelfQueried, output: Path | None, subject: Subject = Subject.WHOLE) -> "Iterator[Evaluation]":
     """Loads the model, embeds both sides, and names the products that were left out."""
     from cli.output import errors
     from offline.evaluate.model import load_model
@@ -419,6 +435,7 @@ def _evaluation(selected: SelfQueried, output: Path | None) -> "Iterator[Evaluat
         seed=selected.seed,
         cache=selected.cache or default_cache(),
         threads=settings.threads or available_processors(),
+        subject=subject,
     )
     model = load_model(settings)
     with _Bars() as progress:
@@ -440,13 +457,13 @@ def _document(path: Path) -> dict[str, Any] | None:
     return document
 
 
-def _command(name: str, options: Sequence[tuple[str, Path | None]], limit: int | None) -> str:
+def _command(name: str, options: Sequence[tuple[str, Path | str | None]], limit: int | None) -> str:
     """Returns the command line that measures again."""
     words = ["fashion", "evaluate", name]
-    for option, path in options:
-        if path is not None:
+    for option, value in options:
+        if value is not None:
             # An absolute path says where things lie on this machine, which is nobody's business.
-            words += [option, path.name if path.is_absolute() else str(path)]
+            words += [option, value.name if isinstance(value, Path) and value.is_absolute() else str(value)]
     return shlex.join([*words, *(["--limit", str(limit)] if limit is not None else [])])
 
 

@@ -19,13 +19,22 @@ _KEYS_PER_QUERY = 500
 class EmbeddingCache:
     """The embeddings of one model in one runtime and precision; a context manager.
 
-    Each model version, runtime and precision has a file of its own, as their embeddings differ. Two evaluations may use
-    the same file at once.
+    Each model version, version of the garment heads, runtime and precision has a file of its own, as their embeddings
+    differ. Two evaluations may use the same file at once.
     """
 
-    def __init__(self, folder: Path, model: ModelInfo) -> None:
+    def __init__(self, folder: Path, model: ModelInfo, heads: str | None = None) -> None:
+        """Opens the file.
+
+        Args:
+            folder: is made where it is missing.
+            model: the model.
+            heads: version of its garment heads, which tell where to look; None without.
+        """
         self._dimension = model.dimension
-        name = re.sub(r"[^\w.-]", "_", f"{model.model_version}-{model.runtime}-{model.precision}")
+        name = re.sub(
+            r"[^\w.-]", "_", "-".join(filter(None, (model.model_version, heads, model.runtime, model.precision)))
+        )
         self.path = folder / f"{name}.sqlite"
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from offline.evaluate.products import DroppedProduct, ProductTable
 from offline.evaluate.retrieval import Figures, RetrievalEvaluation
 from offline.evaluate.robustness import RobustnessRow
 from offline.measure.metrics import TOP_K, Interval
+from services.contract.values import Subject
 
 # Labels with fewer queries than this are no worst ones: one query decides too much.
 _WORST_NEED = 10
@@ -108,7 +109,13 @@ def robustness_document(rows: Sequence[RobustnessRow], inputs: Inputs, altered: 
 
 
 def photographs_document(
-    evaluation: PhotographEvaluation, inputs: Inputs, command: str, source: str, *, studio_is_new: bool
+    evaluation: PhotographEvaluation,
+    inputs: Inputs,
+    command: str,
+    source: str,
+    subject: Subject,
+    *,
+    studio_is_new: bool,
 ) -> dict[str, Any]:
     """Returns the figures of people's photographs as JSON values, without what belongs to single photographs.
 
@@ -117,10 +124,11 @@ def photographs_document(
         inputs: the inputs.
         command: the command that gives the figures again.
         source: one or more sentences on the origin of the photographs; "" for none.
+        subject: what counts in a query.
         studio_is_new: whether the studio shots are apart from the catalogue.
     """
     figures = {name: value for name, value in asdict(evaluation).items() if name not in _OF_SINGLE_PHOTOGRAPHS}
-    described = {"command": command, "source": source, "studio_is_new": studio_is_new}
+    described = {"command": command, "source": source, "subject": subject.value, "studio_is_new": studio_is_new}
     return {**_inputs(inputs), **described, **_without_nan(figures)}
 
 

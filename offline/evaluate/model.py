@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from services.bundle.reader import Bundle
+from services.bundle.reader import GARMENTS_KEY, Bundle
 from services.classifier.heads import LabelHead
 from services.classifier.recognition import ClassifierModel
 from services.contract.values import ModelInfo
@@ -20,11 +20,13 @@ class EvaluatedModel:
         encoder: computes its embeddings.
         classifier: the heads that serve; without labels where the model was never trained on any.
         heads: each head by itself, by the attribute that it knows, such as "articleType".
+        garments: the version of the heads that find garments; None without.
     """
 
     encoder: Encoder
     classifier: ClassifierModel
     heads: Mapping[str, LabelHead]
+    garments: str | None = None
 
     @property
     def info(self) -> ModelInfo:
@@ -48,7 +50,8 @@ def load_model(settings: EmbedderSettings) -> EvaluatedModel:
     encoder = load_encoder(options, bundle)
     if bundle is None:
         return EvaluatedModel(encoder, ClassifierModel.without_heads(encoder.model), {})
-    return EvaluatedModel(encoder, ClassifierModel.of(bundle), bundle_heads(bundle))
+    garments = bundle.description.get(GARMENTS_KEY, {}).get("version")
+    return EvaluatedModel(encoder, ClassifierModel.of(bundle), bundle_heads(bundle), garments)
 
 
 def bundle_heads(bundle: Bundle) -> dict[str, LabelHead]:

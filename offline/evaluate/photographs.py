@@ -146,6 +146,7 @@ def evaluate_photographs(
     photographs: ProductTable,
     labels: Mapping[str, PhotographLabel],
     catalogue: ProductTable,
+    shop: ProductTable,
     service: LocalService,
     make_service: Callable[[ProductTable], LocalService],
     studio: Mapping[str, ProductTable],
@@ -160,6 +161,7 @@ def evaluate_photographs(
         photographs: n photographs.
         labels: sender and label by id; those of the catalogue too where it holds photographs.
         catalogue: the products to search; it may be the photographs themselves.
+        shop: the photographs as products; ignored where the catalogue holds them.
         service: the services over the catalogue.
         make_service: makes the services over another catalogue.
         studio: studio shots by alteration, unaltered ones first; none to leave them out.
@@ -169,15 +171,15 @@ def evaluate_photographs(
     types = CoarseTypes.load()
     asked = _Asked(photographs, [labels[product_id] for product_id in photographs.ids], service, types, seed)
     among_themselves = _holds(catalogue, photographs)
-    shop = service if among_themselves else make_service(photographs)
+    shop_products = catalogue if among_themselves else shop
+    shop_service = service if among_themselves else make_service(shop)
     others = _same_sender(photographs, labels)
 
     def search(of: LocalService, path: Path, apart: Sequence[Collection[str]] | None = None) -> Codes:
         return of.serve(path, photographs, TOP_K, advance, apart).results
 
-    shop_products = catalogue if among_themselves else photographs
-    in_shop = search(shop, "inventory", others)
-    with_own = search(shop, "inventory")
+    in_shop = search(shop_service, "inventory", others)
+    with_own = search(shop_service, "inventory")
     rows = [
         _search_row(searched, "inventory", asked, shop_products, found, types, exact=True)
         for searched, found in ((OTHER_PEOPLES, in_shop), (EVERYBODYS, with_own))

@@ -8,10 +8,15 @@ from offline.report.markdown import Table, flowing, page_text, percent
 
 _INTRODUCTION: Final = """\
 {photographs} photographs that {senders} people took of their own clothes, on floors, beds and hangers, asked for as a
-shopper does, without a box. {source} Their labels are coarse and partial. `offline/evaluate/coarse_types.toml` says
-which coarse type each subCategory has, and which article types each label may mean. Nobody knows whom the garments are
-for, so that neither gender nor derived type is judged. ± is the further end of a 95 % interval (percentile bootstrap
-over senders, 1,000 resamples): one sender's photographs share a background. Model `{model}`, version `{version}`."""
+shopper does, without a box{subject}. {source} Their labels are coarse and partial.
+`offline/evaluate/coarse_types.toml` says which coarse type each subCategory has, and which article types each label may
+mean. Nobody knows whom the garments are for, so that neither gender nor derived type is judged. ± is the further end of
+a 95 % interval (percentile bootstrap over senders, 1,000 resamples): one sender's photographs share a background. Model
+`{model}`, version `{version}`."""
+_SUBJECTS: Final = {
+    "auto": ": the garment that is found counts beside the whole photograph (`subject: AUTO`, the default of queries)",
+    "whole": ": the whole photograph counts (`subject: WHOLE`)",
+}
 _STUDIO: Final = """\
 Studio shots for comparison: {queries} random ones {origin}. `mixed` is the most severe alteration of `fashion evaluate
 robustness`. Of the shots on their side, at 90° and 270°, the coarse type of {on_their_side} % is right."""
@@ -151,6 +156,7 @@ def photographs_section(document: Mapping[str, Any]) -> list[str]:
             photographs=f"{document['queries']:,}",
             senders=f"{document['senders']:,}",
             source=document["source"],
+            subject=_SUBJECTS[document.get("subject", "whole")],
             model=document["model"],
             version=document["model_version"],
         )

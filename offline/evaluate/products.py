@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from offline.dataset.rows import Dataset, Row
 from offline.evaluate.cache import EmbeddingCache
 from services.contract.errors import InvalidInput, NotFound
-from services.contract.values import Gender, Photograph
+from services.contract.values import Gender, Photograph, Subject
 from services.embedder.encoder import Encoder
 from services.embedder.views import Prepared, embed_views, prepare_view
 from services.search.catalogue.products import Product, validate_product
@@ -97,8 +97,9 @@ def product_of(row: Row) -> Product:
 @dataclass(frozen=True, slots=True)
 class _Photograph:
     product: Product
+    # Of the file, and of what is looked at.
     digest: bytes
-    content: bytes
+    photograph: Photograph
 
 
 def embed_dataset(
@@ -110,6 +111,7 @@ def embed_dataset(
     dtype: type[np.float16] | type[np.float32],
     advance: Callable[[int], None],
     alter: Callable[[bytes, str], bytes] | None = None,
+    subject: Subject = Subject.WHOLE,
 ) -> ProductTable:
     """Embeds the photographs of a data set with the code that serves, or takes the embeddings from the cache.
 
@@ -123,6 +125,7 @@ def embed_dataset(
         advance: takes how many more products are done.
         alter: takes a photograph's file and its product's id, and returns the file to embed instead; None for the file
             itself.
+        subject: what of the photographs is looked at.
 
     Returns:
         The products in the order of `rows`, without those that cannot be read or decoded.
@@ -137,7 +140,7 @@ def embed_dataset(
     ]
     with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="decode") as pool:
         for chunk in _chunks(rows):
-            photographs, unreadable = _read(dataset, chunk, alter)
+            photographs, unreadable = _read(dataset, chunk, alter, subject)
             known, refused = _embed(photographs, encoder, cache, pool)
             dropped += unreadable + refused
             for photograph in photographs:
@@ -163,7 +166,7 @@ def _chunks(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
 
 
 def _read(
-    dataset: Dataset, rows: Sequence[Row], alter: Callable[[bytes, str], bytes] | None
+    dataset: Dataset, rows: Sequence[Row], alter: Callable[[bytes, str], bytes] | None, subject: Subject
 ) -> tuple[list[_Photograph], list[DroppedProduct]]:
     photographs: list[_Photograph] = []
     dropped: list[DroppedProduct] = []
@@ -175,7 +178,10 @@ def _read(
         except (InvalidInput, NotFound) as error:
             dropped.append(DroppedProduct(row.id, error.message))
         else:
-            photographs.append(_Photograph(product, hashlib.sha256(content).digest(), content))
+            digest = hashlib.sha256(content)
+            if subject is not Subject.WHOLE:
+                digest.update(subject.value.encode())
+            photographs.append(_Photograph(product, digest.digest(), Photograph(content, subject=subject)))
     return photographs, dropped
 
 
@@ -186,7 +192,7 @@ def _embed(
     unknown = {photograph.digest: photograph for photograph in photographs if photograph.digest not in known}
     if not unknown:
         return known, []
-    files = {digest: Photograph(photograph.content) for digest, photograph in unknown.items()}
+    files = {digest: each.photograph for digest, each in unknown.items()}
     futures = {digest: pool.submit(prepare_view, file, encoder.frame) for digest, file in files.items()}
     prepared: dict[bytes, Prepared] = {}
     reasons: dict[bytes, str] = {}

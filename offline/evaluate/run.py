@@ -26,6 +26,7 @@ from offline.evaluate.served import LocalService
 from offline.evaluate.sheets import draw_answers, write_sheets
 from offline.measure.metrics import TOP_K
 from services.contract.errors import InvalidInput
+from services.contract.values import Subject
 from services.search.filters.colours import family_of
 from services.search.indexes.faiss import FaissIndex
 
@@ -55,6 +56,7 @@ class EvaluationOptions:
         seed: seeds that draw and the confidence intervals.
         cache: the folder for embeddings.
         threads: the number of threads that decode photographs, and that search.
+        subject: what of queries is looked at that are no products of the catalogue.
     """
 
     catalogue: Path
@@ -64,6 +66,7 @@ class EvaluationOptions:
     seed: int
     cache: Path
     threads: int
+    subject: Subject = Subject.WHOLE
 
 
 def default_cache() -> Path:
@@ -103,7 +106,7 @@ class Evaluation:
             # Both are opened first: a mistyped path is reported before anything is embedded.
             catalogue_data = stack.enter_context(open_dataset(options.catalogue))
             query_data = stack.enter_context(open_dataset(options.queries)) if options.queries is not None else None
-            cache = stack.enter_context(EmbeddingCache(options.cache, model.info))
+            cache = stack.enter_context(EmbeddingCache(options.cache, model.info, model.garments))
 
             def embed(dataset: Dataset, name: str, limit: int | None, stored: bool) -> ProductTable:
                 rows = [dataset.rows[at] for at in drawn(len(dataset.rows), limit, options.seed)]
@@ -115,6 +118,7 @@ class Evaluation:
                     rows,
                     np.float16 if stored else np.float32,
                     progress.stage(f"embedding the {name}", len(rows)),
+                    subject=Subject.WHOLE if stored else options.subject,
                 )
 
             catalogue = embed(catalogue_data, "catalogue", None, stored=True)
@@ -190,18 +194,37 @@ class Evaluation:
             raise InvalidInput("Name the photographs with --queries.", reason="QUERIES_MISSING")
         with open_dataset(self.options.queries) as dataset:
             labels = photograph_labels(dataset)
+            shop = self._sold(dataset)
         shots = self._studio_shots(studio)
         count = len(next(iter(shots.values()))) if shots else 0
         return evaluate_photographs(
             self.queries,
             labels,
             self.catalogue,
+            shop,
             self._service(self.catalogue),
             self._service,
             shots,
             self.options.seed,
             self.progress.stage("searching", searches(self.queries, self.catalogue, count)),
         )
+
+    def _sold(self, photographs: Dataset) -> ProductTable:
+        """Embeds the queries as a shop embeds its products: whole."""
+        if self.options.subject is Subject.WHOLE or set(self.queries.ids) <= set(self.catalogue.ids):
+            return self.queries
+        asked = set(self.queries.ids)
+        rows = [row for row in photographs.rows if row.id in asked]
+        with EmbeddingCache(self.options.cache, self.model.info, self.model.garments) as cache:
+            return embed_dataset(
+                photographs,
+                self.model.encoder,
+                cache,
+                self.options.threads,
+                rows,
+                np.float16,
+                self.progress.stage("embedding a shop of the queries", len(rows)),
+            )
 
     def draw_worst_photographs(self, evaluation: PhotographEvaluation, path: Path) -> None:
         """Draws the wrong photographs that the classifier was most certain of, with what they find.
@@ -228,7 +251,7 @@ class Evaluation:
         seed, names = self.options.seed, [UNALTERED, *STUDIO_ALTERATIONS]
         with (
             open_dataset(studio or self.options.catalogue) as dataset,
-            EmbeddingCache(self.options.cache, self.model.info) as cache,
+            EmbeddingCache(self.options.cache, self.model.info, self.model.garments) as cache,
         ):
             rows = [dataset.rows[at] for at in drawn(len(dataset.rows), MAX_STUDIO_SHOTS, seed)]
             advance = self.progress.stage("embedding studio shots", len(rows) * len(names))
@@ -249,6 +272,7 @@ class Evaluation:
                     np.float32,
                     advance,
                     altered(name),
+                    self.options.subject,
                 )
                 for name in names
             }

@@ -23,7 +23,7 @@ from offline.evaluate.products import ProductTable
 from offline.evaluate.served import LocalService
 from services.classifier.heads import LabelHead
 from services.classifier.recognition import ClassifierModel
-from services.contract.values import parse_derived_type
+from services.contract.values import Subject, parse_derived_type
 from services.search.indexes.faiss import FaissIndex
 from tests.support.evaluated_shop import DIMENSION, product, table
 
@@ -73,7 +73,7 @@ LABELS = {
 def evaluate(catalogue: ProductTable = CATALOGUE_TABLE, studio: bool = True) -> PhotographEvaluation:
     shots = {"unaltered": CATALOGUE_TABLE, "turned by 90°": CATALOGUE_TABLE.take([0, 12, 24])} if studio else {}
     return evaluate_photographs(
-        PHOTOGRAPHS, LABELS, catalogue, service(catalogue), service, shots, 0, lambda steps: None
+        PHOTOGRAPHS, LABELS, catalogue, PHOTOGRAPHS, service(catalogue), service, shots, 0, lambda steps: None
     )
 
 
@@ -164,7 +164,7 @@ def test_the_document_holds_no_single_photograph_and_gives_the_section() -> None
     inputs = Inputs.of(PHOTOGRAPHS, CATALOGUE_TABLE, False, ("m", "v1"), 0)
 
     document = photographs_document(
-        evaluate(), inputs, "fashion evaluate photographs", "Taken at home.", studio_is_new=True
+        evaluate(), inputs, "fashion evaluate photographs", "Taken at home.", Subject.AUTO, studio_is_new=True
     )
 
     text = json.dumps(document, allow_nan=False)
@@ -174,6 +174,7 @@ def test_the_document_holds_no_single_photograph_and_gives_the_section() -> None
     assert "| people's photographs | 4 | 75.0±25.0 | 50.0±0.0 | 75.0±25.0 | 25.0±25.0 |" in section
     assert "fashion evaluate photographs" in section
     assert "Taken at home." in section
+    assert "`subject: AUTO`" in section
 
 
 def test_every_coarse_type_and_article_type_is_written_as_shops_write_it() -> None:

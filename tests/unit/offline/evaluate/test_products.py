@@ -13,6 +13,7 @@ from offline.dataset.rows import COLUMNS, open_dataset
 from offline.evaluate.cache import EmbeddingCache
 from offline.evaluate.products import ProductTable, drawn, embed_dataset
 from services.contract.errors import InvalidInput
+from services.contract.values import Subject
 from services.embedder.runtimes.fake import FakeEncoder
 
 
@@ -47,10 +48,16 @@ def write_shop(folder: Path, photographs: Sequence[bytes], gender: str = "Men") 
     return folder
 
 
-def embed(shop: Path, encoder: FakeEncoder, cache_folder: Path, steps: list[int] | None = None) -> ProductTable:
+def embed(
+    shop: Path,
+    encoder: FakeEncoder,
+    cache_folder: Path,
+    steps: list[int] | None = None,
+    subject: Subject = Subject.WHOLE,
+) -> ProductTable:
     with open_dataset(shop) as dataset, EmbeddingCache(cache_folder, encoder.model) as cache:
         advance = (lambda done: None) if steps is None else steps.append
-        return embed_dataset(dataset, encoder, cache, 2, dataset.rows, np.float32, advance)
+        return embed_dataset(dataset, encoder, cache, 2, dataset.rows, np.float32, advance, subject=subject)
 
 
 @pytest.fixture
@@ -128,6 +135,16 @@ def test_a_product_without_usable_photograph_or_row_is_dropped_by_name(tmp_path:
     assert "JPEG, PNG or WebP" in dropped["1"]
     assert "Robots" in dropped["7"]
     assert "no photograph" in dropped["8"]
+
+
+def test_a_garment_that_is_looked_at_is_cached_apart_from_the_whole(tmp_path: Path, shades: list[bytes]) -> None:
+    shop = write_shop(tmp_path / "shop", shades)
+    embed(shop, CountingEncoder(), tmp_path / "cache")
+
+    encoder = CountingEncoder()
+    embed(shop, encoder, tmp_path / "cache", subject=Subject.AUTO)
+
+    assert encoder.encoded == 5
 
 
 def test_nothing_usable_is_refused(tmp_path: Path) -> None:
