@@ -72,6 +72,7 @@ TARGETS: Final = (
     ),
     _target("p99 of queries beside updates / without", "updates", ("p99_ratio",), 1.5, True),
     _target("bfloat16 or int8, whichever serves, / float32, throughput", "precision", ("throughput",), 2, False),
+    _target("people's photographs: AUTO / whole without garment heads", "subject", ("ratios", "auto"), 1.4, True),
     Target("ingest / batch rate of the embedder", "ingest", lambda f: f["ratio"], 0.85, False),
     Target("start to SERVING, warm cache", "start", lambda f: f["seconds"], 5, True, " s"),
     Target("export of the 20 most similar of each product", "export", lambda f: f["seconds"], 60, True, " s"),

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,11 +31,12 @@ from offline.benchmark.load import LIMIT_MS, LoadPoint, offer, sustained
 from offline.benchmark.machine import Machine
 from offline.benchmark.overload import overload
 from offline.benchmark.processes import running
+from offline.benchmark.subject import subject_workloads
 from offline.benchmark.timing import Series, interleaved, ratio
 from offline.benchmark.trace import Trace, trace_photographs
 from offline.benchmark.updates import measure_updates, summary, without_photographs
 from offline.dataset.rows import open_dataset
-from services.bundle.reader import load_bundle
+from services.bundle.reader import GARMENT_HEADS_FILE, load_bundle
 from services.contract.errors import InvalidInput
 from services.embedder.encoder import Encoder
 from services.embedder.processor import available_processors
@@ -44,7 +45,9 @@ from services.embedder.settings import EmbedderSettings
 from services.search.catalogue.store import DATABASE_FILE, Catalogue
 from services.vision import prepare
 
-PARTS: Final = ("floor", "ingest", "start", "latency", "load", "updates", "precision", "export", "peers")
+PARTS: Final = ("floor", "ingest", "start", "latency", "load", "updates", "precision", "export", "peers", "subject")
+# Those that "all" leaves out, as they measure on photographs that people took.
+APART: Final = frozenset({"subject"})
 _PHOTOGRAPHS: Final = 200
 _BATCH: Final = 32
 
@@ -291,6 +294,25 @@ class Benchmarks:
             "throughput": asdict(ratio(series["float32, batch"], (series[f"{name}, batch"], 1))),
             "one": asdict(ratio(series["float32, one"], (series[f"{name}, one"], 1))),
             "cosine_min": float(cosines.min()),
+        }
+
+    def _subject(self) -> dict[str, Any]:
+        """Measures the processor time of looking for the garment, per photograph and on one thread."""
+        options = self._settings.model_copy(update={"threads": 1}).encoder()
+        bundle = load_bundle(Path(options.bundle))
+        files = {name: facts for name, facts in bundle.description["files"].items() if name != GARMENT_HEADS_FILE}
+        workloads = subject_workloads(
+            load_encoder(options, bundle),
+            load_encoder(options, replace(bundle, description={**bundle.description, "files": files})),
+            self._queries.contents,
+        )
+        series = interleaved(workloads, self._options.rounds, 1, time.process_time)
+        of_all = series["whole, without heads"]
+        count = len(self._queries.contents)
+        return {
+            "photographs": count,
+            "processor_ms": {name: each.median / count for name, each in series.items()},
+            "ratios": {name: asdict(ratio(series[name], (of_all, 1))) for name in ("whole", "auto")},
         }
 
     def _peers(self) -> dict[str, Any]:
