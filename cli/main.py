@@ -58,6 +58,7 @@ ENTRIES = (
     Entry("doctor", "cli.commands.doctor", "app", "Ask a running deployment how it is, and what to do."),
     Entry("users", "cli.commands.users", "app", "Change and show the colours that a user dislikes."),
     Entry("keys", "cli.commands.keys", "app", "Make, list and revoke the keys that callers need."),
+    Entry("certificates", "cli.commands.certificates", "app", "Make certificates of the services, for trials."),
     Entry("dataset", "cli.commands.dataset", "app", "Download, draw, split or check a data set."),
     Entry("train", "cli.commands.train", "app", "Train a model and write its bundle."),
     Entry("garments", "cli.commands.garments", "app", "Train the heads that find garments in photographs."),

@@ -10,6 +10,7 @@ import grpc
 from services.clients.settings import ClientSettings
 from services.serving.guard import API_KEY_HEADER
 from services.serving.settings import read_settings
+from services.serving.tls import TlsFiles, read_files
 from services.serving.watched import Watched
 
 # Calls under way when certificates change may end on the channel before.
@@ -54,19 +55,16 @@ def _read_key(file: Path) -> str:
 
 
 def _credentials(settings: ClientSettings) -> "Watched[grpc.ChannelCredentials] | None":
-    ca, certificate, key = settings.tls_ca_file, settings.tls_certificate_file, settings.tls_key_file
-    if ca is None:
+    if settings.tls_ca_file is None:
         return None
+    files = TlsFiles(settings.tls_certificate_file, settings.tls_key_file, settings.tls_ca_file)
 
     def read() -> grpc.ChannelCredentials:
-        return grpc.ssl_channel_credentials(
-            ca.read_bytes(),
-            None if key is None else key.read_bytes(),
-            None if certificate is None else certificate.read_bytes(),
-        )
+        _, (certificate, key, ca) = read_files(files)
+        return grpc.ssl_channel_credentials(ca, key, certificate)
 
-    files = [file for file in (ca, certificate, key) if file is not None]
-    return Watched(files, read, variable="CLIENT_TLS_CA_FILE, CLIENT_TLS_CERTIFICATE_FILE, CLIENT_TLS_KEY_FILE")
+    variables = "CLIENT_TLS_CA_FILE, CLIENT_TLS_CERTIFICATE_FILE, CLIENT_TLS_KEY_FILE"
+    return Watched(files.given(), read, variable=variables)
 
 
 class _IdentifiedChannel(grpc.aio.Channel):

@@ -8,6 +8,7 @@ import structlog
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from services.concurrency.bounds import Bound
+from services.serving.tls import certificate_names
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -48,6 +49,8 @@ class BoundedProtocol(H11Protocol):
             transport.abort()
             return
         self._holder = holder
+        # Each request gets a copy of it.
+        self.app_state = {**self.app_state, "certificate": certificate_names(transport.get_extra_info("peercert"))}
         self._watch_header()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -21,6 +21,7 @@ from services.serving.guard import Guard
 from services.serving.http import HttpServer, http_config, serving_http
 from services.serving.run import listening_socket
 from services.serving.settings import ServerSettings
+from services.serving.tls import http_context
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -28,11 +29,12 @@ _log = structlog.stdlib.get_logger(__name__)
 class Gateway:
     """A gateway that listens."""
 
-    def __init__(self, backend: Backend, server: HttpServer, host: str, port: int) -> None:
+    def __init__(self, backend: Backend, server: HttpServer, host: str, port: int, scheme: str) -> None:
         self._backend = backend
         self._server = server
         self.host = host
         self.port = port
+        self.scheme = scheme
 
     async def is_ready(self) -> bool:
         """Tells whether requests are answered now, as /readyz does."""
@@ -70,8 +72,10 @@ async def running_gateway(
 
     Raises:
         ServeError: the port cannot be had.
+        SettingsError: other machines would be let in unasked, or a file of keys or certificates is bad.
     """
     host = settings.host or server_settings.host
+    tls = http_context(server_settings, settings.tls_client_ca_file)
     async with AsyncExitStack() as resources:
         listening = resources.enter_context(listening_socket(host, settings.port, "GATEWAY"))
         backend = Backend(settings.deadline_s)
@@ -97,11 +101,11 @@ async def running_gateway(
             progress_timeout_s=settings.progress_timeout_s,
         )
         protocol = cast(type[asyncio.Protocol], functools.partial(BoundedProtocol, limits))
-        server = HttpServer(http_config(app, grace_s=server_settings.grace_s, http=protocol))
+        server = HttpServer(http_config(app, grace_s=server_settings.grace_s, tls=tls, http=protocol))
         port = int(listening.getsockname()[1])
-        gateway = Gateway(backend, server, host, port)
+        gateway = Gateway(backend, server, host, port, "http" if tls is None else "https")
         async with serving_http(server, listening):
-            _log.info("listening for HTTP", host=host, port=port)
+            _log.info("listening for HTTP", host=host, port=port, tls=tls is not None)
             try:
                 yield gateway
             finally:

@@ -30,6 +30,8 @@ class GatewaySettings(BaseSettings):
         enabled: whether the stack has a gateway; a gateway in a process of its own ignores this.
         host: address to listen on for HTTP. Absent: SERVER_HOST.
         port: port to listen on for HTTP; 0 for a free one.
+        tls_client_ca_file: certificates of the authorities (PEM) that sign those of callers over HTTP, such as of the
+            proxy before it. Absent: callers need no certificate. SERVER_TLS_CERTIFICATE_FILE is its own one.
         search_target: gRPC target of search, for a gateway in a process of its own.
         deadline_s: maximum time for an answer of search, in seconds; a slower request gets 504.
         upload_timeout_s: maximum time for a request's body to arrive, in seconds.
@@ -71,6 +73,7 @@ class GatewaySettings(BaseSettings):
     enabled: bool = True
     host: str | None = Field(default=None, min_length=1)
     port: int = Field(default=DEFAULT_PORT, ge=0, le=65_535)
+    tls_client_ca_file: Path | None = None
     search_target: str = Field(default="localhost:50053", min_length=1)
     deadline_s: float = Field(default=2.0, gt=0, le=3600)
     upload_timeout_s: float = Field(default=30.0, gt=0, le=3600)

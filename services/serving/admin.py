@@ -37,7 +37,7 @@ async def running_admin(settings: ServerSettings, ready: Callable[[], Awaitable[
     if settings.admin_port is None:
         yield None
         return
-    host = settings.admin_host or settings.host
+    host = settings.admin_host
     with listening_socket(host, settings.admin_port, "SERVER_ADMIN") as listening:
         server = HttpServer(http_config(_app(ready), grace_s=1))
         port = int(listening.getsockname()[1])

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -12,12 +13,13 @@ import uvicorn
 _POLL_S: Final = 0.02
 
 
-def http_config(app: Any, *, grace_s: float, **given: Any) -> uvicorn.Config:
+def http_config(app: Any, *, grace_s: float, tls: ssl.SSLContext | None = None, **given: Any) -> uvicorn.Config:
     """Returns what all servers here have in common: no log of their own, and trust in nobody's headers.
 
     Args:
         app: an ASGI application.
         grace_s: maximum time for requests in flight after the server stops, in seconds; at least a second is given.
+        tls: context of the server; None for one without TLS.
         given: what else uvicorn is told.
     """
     return uvicorn.Config(
@@ -29,6 +31,7 @@ def http_config(app: Any, *, grace_s: float, **given: Any) -> uvicorn.Config:
         # Never trust X-Forwarded-For: the caller is the peer address.
         proxy_headers=False,
         server_header=False,
+        ssl_context_factory=None if tls is None else lambda *_: tls,
         timeout_graceful_shutdown=max(1, round(grace_s)),
         **given,
     )

@@ -23,6 +23,7 @@ from services.serving.guard import Guard
 from services.serving.health import Health
 from services.serving.interceptors import AdmissionInterceptor, interceptors
 from services.serving.settings import ServerSettings, SettingsError
+from services.serving.tls import grpc_credentials
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -203,7 +204,9 @@ async def running(
 
     Raises:
         ServeError: the port cannot be had.
+        SettingsError: other machines would be let in unasked, or a file of keys or certificates is bad.
     """
+    credentials = grpc_credentials(settings)
     port = default_port if settings.port is None else settings.port
     # gRPC itself would write a line about it, for its own developers.
     listening_socket(settings.host, port, "SERVER").close()
@@ -229,7 +232,10 @@ async def running(
         reflection.enable_server_reflection(names, grpc_server)
     address = settings.address(default_port)
     try:
-        port = grpc_server.add_insecure_port(address)
+        if credentials is None:
+            port = grpc_server.add_insecure_port(address)
+        else:
+            port = grpc_server.add_secure_port(address, credentials)
     except RuntimeError as error:
         raise ServeError(f"Cannot listen on {address}: set SERVER_HOST and SERVER_PORT to a free address.") from error
     async with AsyncExitStack() as resources:
@@ -243,7 +249,7 @@ async def running(
 
             server.admin_port = await resources.enter_async_context(running_admin(settings, health.ready))
         try:
-            _log.info("listening", host=settings.host, port=port)
+            _log.info("listening", host=settings.host, port=port, tls=credentials is not None)
             await start(server, resources)
             yield server
         finally:
@@ -370,7 +376,7 @@ async def _serve_until_stopped(
     async def started(server: Server, resources: AsyncExitStack) -> None:
         try:
             await start(server, resources)
-        except ServeError:
+        except (ServeError, SettingsError):
             raise
         except Exception as error:
             # Operators want to know what is wrong, not where in the code it was noticed.

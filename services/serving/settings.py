@@ -1,9 +1,9 @@
 """The settings that all servers share, and how settings are read from the environment."""
 
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Self, TypeVar
 
-from pydantic import AfterValidator, AliasChoices, AliasPath, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AliasChoices, AliasPath, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
@@ -51,7 +51,8 @@ class ServerSettings(BaseSettings):
     Attributes:
         host: address to listen on; 0.0.0.0 or [::] for all.
         port: port to listen on; 0 for a free one. Absent: the service's own.
-        admin_host: address to listen on for operators. Absent: that of `host`.
+        admin_host: address to listen on for operators. What is there is neither encrypted nor needs a key, and holds
+            nothing of the shop or of its shoppers.
         admin_port: port for operators, with /metrics, /healthz and /readyz over HTTP; 0 for a free one. Absent: none.
         max_message_bytes: maximum size of a message, in both directions.
         max_concurrent_calls: maximum calls under way. More are refused with RESOURCE_EXHAUSTED and a delay before a
@@ -63,6 +64,11 @@ class ServerSettings(BaseSettings):
         max_connection_age_s: age at which connections are renewed, so that callers find new replicas. Absent: never.
         keepalive_time_s: time between two probes of an idle connection, in seconds.
         keepalive_timeout_s: maximum time for the answer to such a probe, in seconds.
+        tls_certificate_file: own certificate, with its chain (PEM), for gRPC and HTTP. Absent: calls are not encrypted.
+            This file and the next two are read again when they change.
+        tls_key_file: private key of that certificate (PEM), without a password.
+        tls_client_ca_file: certificates of the authorities (PEM) that sign those of callers over gRPC. Absent: callers
+            need no certificate.
         keys_file: file with the hashes of the keys that callers need, as `fashion keys create` writes it. It is read
             again when it changes. Absent: callers need no key.
         token_key: key with which the shop's backend signs its users' tokens (HS256), which count over gRPC too. While
@@ -79,7 +85,7 @@ class ServerSettings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int | None = Field(default=None, ge=0, le=65_535)
-    admin_host: str | None = Field(default=None, min_length=1)
+    admin_host: str = Field(default="127.0.0.1", min_length=1)
     admin_port: int | None = Field(default=None, ge=0, le=65_535)
     max_message_bytes: int = Field(default=32 * 1024 * 1024, ge=64 * 1024, le=1024 * 1024 * 1024)
     max_concurrent_calls: int = Field(default=256, ge=1)
@@ -90,6 +96,9 @@ class ServerSettings(BaseSettings):
     max_connection_age_s: float | None = Field(default=None, gt=0)
     keepalive_time_s: float = Field(default=30.0, ge=10)
     keepalive_timeout_s: float = Field(default=10.0, gt=0)
+    tls_certificate_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_client_ca_file: Path | None = None
     keys_file: Path | None = None
     token_key: TokenKeys = Field(default=SecretStr(""), validation_alias="GATEWAY_TOKEN_KEY")
     token_max_lifetime_s: float = Field(
@@ -100,6 +109,14 @@ class ServerSettings(BaseSettings):
     log_format: LogFormat = "json"
     log_file_max_bytes: int = Field(default=16 * 1024 * 1024, ge=64 * 1024)
     log_files: int = Field(default=5, ge=2, le=1000)
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            raise ValueError("SERVER_TLS_CERTIFICATE_FILE and SERVER_TLS_KEY_FILE should be set together")
+        if self.tls_client_ca_file is not None and self.tls_certificate_file is None:
+            raise ValueError("SERVER_TLS_CERTIFICATE_FILE should be set too, for callers to send certificates")
+        return self
 
     def token_keys(self) -> tuple[str, ...]:
         """Returns the keys of users' tokens."""

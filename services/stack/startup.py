@@ -280,7 +280,7 @@ def _running_stack(settings: StackSettings, server: Server, gateway: "Gateway | 
     target = _reachable(settings.server.host, server.port)
     if settings.gateway is None or gateway is None:
         return RunningStack(server.port, target)
-    url = f"http://{_reachable(gateway.host, gateway.port)}"
+    url = f"{gateway.scheme}://{_reachable(gateway.host, gateway.port)}"
     return RunningStack(server.port, target, url, f"{url}/" if settings.gateway.storefront else None)
 
 

@@ -64,7 +64,9 @@ class Guarded:
         headers = Headers(scope=scope)
         try:
             if rule.scope is not None:
-                caller = self._guard.caller(headers.get("authorization"), headers.get(API_KEY_HEADER))
+                caller = self._guard.caller(
+                    headers.get("authorization"), headers.get(API_KEY_HEADER), scope["state"].get("certificate", ())
+                )
                 self._guard.check(caller, rule, public=self._public_read)
                 self._guard.count(caller, _cost(scope["method"], headers))
             scope["state"]["caller"] = caller

@@ -1,0 +1,275 @@
+"""TLS on every port: who is let in, who is refused, and certificates that change under calls."""
+
+import asyncio
+import contextlib
+import dataclasses
+import ssl
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+
+from fashion.v1 import search_pb2, search_pb2_grpc
+from services.clients.search import SearchClient
+from services.contract.errors import Upstream
+from services.serving.settings import ServerSettings, SettingsError
+from services.serving.tls import grpc_credentials, http_context
+from services.stack.startup import RunningStack
+from tests.support.certificates import Certificates, Files
+from tests.support.gateways import gateway_settings
+from tests.support.running import stack_in_thread, stack_settings
+from tests.support.small_shop import rows
+
+HOSTS = ("localhost", "127.0.0.1")
+PAST = timedelta(hours=-1)
+
+
+@dataclass
+class Mutual:
+    """A stack that asks its callers for certificates, on both ports."""
+
+    stack: RunningStack
+    certificates: Certificates
+    strangers: Certificates
+    server: Files
+    caller: Files
+
+    def channel(self, caller: Files | None, *, ca: Path | None = None) -> grpc.Channel:
+        """Opens a channel as a caller that trusts an authority."""
+        own = (None, None) if caller is None else (caller.key.read_bytes(), caller.certificate.read_bytes())
+        trusted = (ca or self.server.ca).read_bytes()
+        return grpc.secure_channel(self.stack.target, grpc.ssl_channel_credentials(trusted, *own))
+
+    def http(self, caller: Files | None, *, ca: Path | None = None) -> httpx.Client:
+        """Opens an HTTP client likewise."""
+        context = ssl.create_default_context(cafile=str(ca or self.server.ca))
+        if caller is not None:
+            context.load_cert_chain(caller.certificate, caller.key)
+        return httpx.Client(base_url=self.stack.url or "", verify=context, timeout=20)
+
+
+@contextlib.contextmanager
+def mutual_stack(directory: Path) -> Iterator[Mutual]:
+    certificates, strangers = Certificates(directory / "own"), Certificates(directory / "strangers")
+    server = certificates.issue("search", *HOSTS)
+    settings = stack_settings(directory / "data")
+    settings = dataclasses.replace(
+        settings,
+        server=settings.server.model_copy(update=server.server(mutual=True)),
+        gateway=gateway_settings(tls_client_ca_file=server.ca),
+    )
+    caller = certificates.issue("shop", server=False)
+    with stack_in_thread(settings) as stack:
+        yield Mutual(stack, certificates, strangers, server, caller)
+
+
+@pytest.fixture(scope="module")
+def mutual(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mutual]:
+    with mutual_stack(tmp_path_factory.mktemp("mutual")) as running:
+        with running.channel(running.caller) as channel:
+            _search(channel).UpsertProducts(search_pb2.UpsertProductsRequest(rows=rows()), timeout=60)
+        yield running
+
+
+def _search(channel: grpc.Channel) -> search_pb2_grpc.SearchServiceStub:
+    return search_pb2_grpc.SearchServiceStub(channel)
+
+
+def index(channel: grpc.Channel) -> int:
+    return int(_search(channel).GetIndex(search_pb2.GetIndexRequest(), timeout=10).product_count)
+
+
+# Who calls, and whether a caller like that is let in.
+CALLERS: dict[str, Callable[[Mutual], Files | None]] = {
+    "none": lambda running: None,
+    "expired": lambda running: running.certificates.issue("shop", server=False, ends=PAST, file="expired"),
+    "wrong CA": lambda running: running.strangers.issue("shop", server=False),
+}
+
+
+def test_a_caller_with_a_certificate_is_let_in_on_both_ports(mutual: Mutual) -> None:
+    assert mutual.stack.url is not None and mutual.stack.url.startswith("https://")
+    with mutual.channel(mutual.caller) as channel:
+        assert index(channel) == len(rows())
+    with mutual.http(mutual.caller) as http:
+        assert http.get("/v1/products").status_code == 200
+
+
+@pytest.mark.parametrize("kind", CALLERS)
+def test_a_caller_without_a_good_certificate_gets_no_connection(mutual: Mutual, kind: str) -> None:
+    caller = CALLERS[kind](mutual)
+    with mutual.channel(caller) as channel, pytest.raises(grpc.RpcError) as caught:
+        index(channel)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    with mutual.http(caller) as http, pytest.raises(httpx.TransportError):
+        http.get("/healthz")
+
+
+def test_a_caller_that_speaks_no_tls_gets_no_answer(mutual: Mutual) -> None:
+    with grpc.insecure_channel(mutual.stack.target) as channel, pytest.raises(grpc.RpcError) as caught:
+        index(channel)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    with pytest.raises(httpx.TransportError):
+        httpx.get((mutual.stack.url or "").replace("https", "http") + "/healthz")
+
+
+def test_callers_refuse_a_server_of_another_authority_or_of_another_name(mutual: Mutual, tmp_path: Path) -> None:
+    foreign = mutual.strangers.issue("search", *HOSTS).ca
+    with mutual.channel(mutual.caller, ca=foreign) as channel, pytest.raises(grpc.RpcError):
+        index(channel)
+    with mutual.http(mutual.caller, ca=foreign) as http, pytest.raises(httpx.ConnectError):
+        http.get("/healthz")
+    misnamed = Certificates(tmp_path / "misnamed")
+    settings = stack_settings(tmp_path / "data")
+    own = misnamed.issue("another.example")
+    server = settings.server.model_copy(update=own.server(mutual=False))
+    with stack_in_thread(dataclasses.replace(settings, server=server, gateway=gateway_settings())) as stack:
+        running = Mutual(stack, misnamed, misnamed, own, own)
+        with running.channel(None) as channel, pytest.raises(grpc.RpcError):
+            index(channel)
+        with running.http(None) as http, pytest.raises(httpx.ConnectError):
+            http.get("/healthz")
+
+
+async def test_the_products_own_channels_prove_who_calls_and_check_who_answers(
+    mutual: Mutual, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def count() -> int:
+        async with SearchClient.connect(mutual.stack.target) as client:
+            return (await client.get_index()).product_count
+
+    for name, value in mutual.caller.client().items():
+        monkeypatch.setenv(name, value)
+    assert await count() == len(rows())
+    monkeypatch.setenv("CLIENT_TLS_SERVER_NAME", "search")
+    assert await count() == len(rows())
+    monkeypatch.setenv("CLIENT_TLS_SERVER_NAME", "embedder")
+    with pytest.raises(Upstream):
+        await count()
+    monkeypatch.delenv("CLIENT_TLS_SERVER_NAME")
+    for caller in (make(mutual) for make in CALLERS.values()):
+        for name, value in (mutual.caller if caller is None else caller).client().items():
+            if caller is None and name != "CLIENT_TLS_CA_FILE":
+                monkeypatch.delenv(name)
+            else:
+                monkeypatch.setenv(name, value)
+        with pytest.raises(Upstream):
+            await count()
+
+
+@contextlib.asynccontextmanager
+async def calling_on_and_on(target: str) -> AsyncIterator[list[int]]:
+    """Calls again and again over one client; every call has to succeed."""
+    counts: list[int] = []
+    ended = asyncio.Event()
+
+    async def call() -> None:
+        async with SearchClient.connect(target) as client:
+            while not ended.is_set():
+                counts.append((await client.get_index()).product_count)
+                await asyncio.sleep(0.01)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(call())
+        yield counts
+        ended.set()
+
+
+def _refuses(running: Mutual, caller: Files) -> bool:
+    with running.channel(caller) as channel:
+        try:
+            index(channel)
+        except grpc.RpcError:
+            return True
+    return False
+
+
+async def test_every_certificate_and_both_authorities_change_without_a_failed_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mutual_stack(tmp_path) as running:
+        former = running.caller
+        for name, value in former.client().items():
+            monkeypatch.setenv(name, value)
+        failed: list[Exception] = []
+        ended = threading.Event()
+
+        def browse() -> None:
+            # One connection for each request: the new certificates are used at once.
+            while not ended.is_set():
+                try:
+                    with running.http(running.certificates.issue("shop", file="browser", server=False)) as http:
+                        assert http.get("/v1/facets").status_code == 200
+                except Exception as error:
+                    failed.append(error)
+                time.sleep(0.05)
+
+        browsing = threading.Thread(target=browse)
+        browsing.start()
+        async with calling_on_and_on(running.stack.target) as counts:
+            before = await asyncio.to_thread(_serial, running.stack)
+            # Both authorities are trusted while certificates change; then the former one is dropped.
+            old, new = running.certificates.authority, Certificates(tmp_path / "new").authority
+            both = old.own().certificate + new.own().certificate
+            running.server.ca.write_bytes(both)
+            await asyncio.sleep(2.5)
+            ended.set()
+            browsing.join()
+            saved = {file: file.read_bytes() for file in (former.certificate, former.key)}
+            running.certificates.authority = new
+            for name in ("search", "shop"):
+                running.certificates.issue(name, *(HOSTS if name == "search" else ()), server=name == "search")
+            await asyncio.sleep(2.5)
+            running.server.ca.write_bytes(new.own().certificate)
+            await asyncio.sleep(2.5)
+            last = len(counts)
+            await asyncio.sleep(0.5)
+            assert len(counts) > last > 100
+        assert failed == []
+        assert await asyncio.to_thread(_serial, running.stack) != before
+        # A caller whom the former authority has signed for is a stranger now.
+        stale = Files(tmp_path / "stale.crt", tmp_path / "stale.key", running.server.ca)
+        for file, copy in zip(saved, (stale.certificate, stale.key), strict=True):
+            copy.write_bytes(saved[file])
+        assert await asyncio.to_thread(_refuses, running, stale)
+        with running.http(stale) as http, pytest.raises(httpx.TransportError):
+            http.get("/healthz")
+        # Half of a pair changes nothing.
+        running.server.key.write_bytes(running.caller.key.read_bytes())
+        await asyncio.sleep(1.2)
+        for _ in range(2):
+            assert not await asyncio.to_thread(_refuses, running, running.caller)
+
+
+def _serial(stack: RunningStack) -> set[str]:
+    """Returns the certificates that both ports show."""
+    shown = set()
+    for address in (stack.target, (stack.url or "").removeprefix("https://")):
+        host, _, port = address.rpartition(":")
+        shown.add(ssl.get_server_certificate((host, int(port))))
+    return shown
+
+
+def test_files_that_are_bad_end_the_start_with_the_names_of_the_variables(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    own, other = certificates.issue("search"), certificates.issue("other")
+    absent = tmp_path / "absent.crt"
+    for pair in (
+        {"tls_certificate_file": own.certificate, "tls_key_file": other.key},
+        {"tls_certificate_file": own.key, "tls_key_file": own.key},
+        {"tls_certificate_file": absent, "tls_key_file": own.key},
+        {**own.server(mutual=False), "tls_client_ca_file": own.key},
+    ):
+        with pytest.raises(SettingsError, match="SERVER_TLS_CERTIFICATE_FILE"):
+            grpc_credentials(ServerSettings(**pair))
+    with pytest.raises(SettingsError, match="GATEWAY_TLS_CLIENT_CA_FILE"):
+        http_context(ServerSettings(), own.ca)
+    for alone in ("tls_certificate_file", "tls_key_file", "tls_client_ca_file"):
+        with pytest.raises(ValueError, match="SERVER_TLS_CERTIFICATE_FILE"):
+            ServerSettings(**{alone: own.certificate})
