@@ -1,7 +1,7 @@
 """An answer of FindSimilar for people: as a table, and as a section of a contact sheet."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -197,8 +197,8 @@ async def contact_section(
     # Drawing takes long to import.
     from cli.contact_sheet import Section, Tile
 
-    ids = [similar.product.id for similar in response.products]
-    pictures = await photographs(client, ids)
+    # Of several photographs the one that is similar.
+    pictures = await photographs(client, {each.product.id: each.photograph_index for each in response.products})
     marks = marks or {}
     tiles = tuple(
         Tile(
@@ -219,16 +219,16 @@ async def contact_section(
     return Section(heading, note, Tile(query_picture, tuple(caption), region=region), tiles)
 
 
-async def photographs(client: "SearchClient", product_ids: Collection[str]) -> dict[str, bytes | None]:
-    """Returns the photographs of products by id; None for a product that was written as an embedding."""
+async def photographs(client: "SearchClient", indexes: Mapping[str, int]) -> dict[str, bytes | None]:
+    """Returns a photograph of each product, by its index from 0; None for one that was written as an embedding."""
     turn = asyncio.Semaphore(_PHOTOGRAPHS_AT_ONCE)
 
-    async def photograph(product_id: str) -> bytes | None:
+    async def photograph(product_id: str, index: int) -> bytes | None:
         async with turn:
             try:
-                return (await client.get_photograph(product_id)).content
+                return (await client.get_photograph(product_id, index)).content
             except NotFound:
                 return None
 
-    contents = await asyncio.gather(*(photograph(product_id) for product_id in product_ids))
-    return dict(zip(product_ids, contents, strict=True))
+    contents = await asyncio.gather(*(photograph(*each) for each in indexes.items()))
+    return dict(zip(indexes, contents, strict=True))

@@ -318,7 +318,7 @@ class Ingest:
         for attempt in range(1, self._limits.attempts + 1):
             last = attempt == self._limits.attempts
             try:
-                outcome = await self._written(rows)
+                rows, outcome = await self._written(rows)
             except _TEMPORARY as error:
                 if last:
                     raise
@@ -340,8 +340,8 @@ class Ingest:
             rows = waiting
             await self._pause(attempt, reason)
 
-    async def _written(self, rows: Sequence[PhotographedRow]) -> BatchOutcome:
-        """Writes rows; one that is refused for a further photograph is written without it."""
+    async def _written(self, rows: Sequence[PhotographedRow]) -> tuple[Sequence[PhotographedRow], BatchOutcome]:
+        """Writes rows; one that is refused for a further photograph is written without it. Returns what was written."""
         outcome = await self._writer.write(rows)
         results = list(outcome.rows)
         while again := {
@@ -355,7 +355,7 @@ class Ingest:
                 results[place] = result
         for item, result in zip(rows, results, strict=True):
             self._further += len(item.further) if isinstance(result, Written) else 0
-        return BatchOutcome(tuple(results), outcome.index_version)
+        return rows, BatchOutcome(tuple(results), outcome.index_version)
 
     def _without(self, item: PhotographedRow, error: FashionError) -> PhotographedRow | None:
         """Returns a row without the further photograph that an error is about; None where it is about another thing."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import filters
+from cli.commands.catalogue_photographs import add_photograph, remove_photograph
 from cli.commands.serve import DEFAULT_DATA_DIR, DataDir
 from cli.connection import DEFAULT_SERVER, AsJson, Server, with_client
 from cli.files import unwritable, write_file
@@ -26,6 +27,22 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
+
+app.command(
+    "add-photograph",
+    epilog=(
+        "Examples:\n\nfashion catalogue add-photograph 1001 back.jpg\n\n"
+        "fashion catalogue add-photograph 1001 front.jpg --index 0\n\n"
+        "--json prints fashion.v1.AddPhotographResponse. Exit code 3: there is no such product."
+    ),
+)(add_photograph)
+app.command(
+    "remove-photograph",
+    epilog=(
+        "Example: fashion catalogue remove-photograph 1001 1\n\n"
+        "--json prints fashion.v1.RemovePhotographResponse. Exit code 3: there is no such product or photograph."
+    ),
+)(remove_photograph)
 
 # The server takes at most this many ids per call.
 _DELETE_AT_ONCE = 500
@@ -166,6 +183,9 @@ def get(
         Path | None,
         typer.Option("--photograph", metavar="FILE", dir_okay=False, help="Write its photograph to this file too."),
     ] = None,
+    index: Annotated[
+        int, typer.Option("--index", metavar="N", min=0, help="Which of its photographs, counted from 0.")
+    ] = 0,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
@@ -176,7 +196,7 @@ def get(
     async def work(client: "SearchClient") -> "types_pb2.Product":
         product = (await client.get_product(product_id)).product
         if photograph is not None:
-            write_file(photograph, (await client.get_photograph(product_id)).content)
+            write_file(photograph, (await client.get_photograph(product_id, index)).content)
         return product
 
     product = with_client(server, work)

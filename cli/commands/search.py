@@ -308,7 +308,7 @@ async def _show(
         caption = [product.id, product.name, product.derived_type, product.base_colour]
         picture = None
         if contact_sheet is not None:
-            picture = (await answers.photographs(client, [product.id]))[product.id]
+            picture = (await answers.photographs(client, {product.id: 0}))[product.id]
         title = f"Similar to {answers.describe_product(product)}"
     narrowed = filters.describe_filter(request.filter if request.HasField("filter") else None)
     if not as_json:

@@ -76,7 +76,7 @@ class Story:
 
     async def _product(self) -> None:
         product = await self._example()
-        picture = (await answers.photographs(self._client, [product.id]))[product.id]
+        picture = (await answers.photographs(self._client, {product.id: 0}))[product.id]
         caption = [line for line in (product.id, product.name, product.derived_type, product.base_colour) if line]
         title = f"Similar to product {answers.describe_product(product)}"
         self._heading("1", title)

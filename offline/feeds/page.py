@@ -74,6 +74,19 @@ def report_page(report: IngestReport, photograph: Callable[[str], bytes]) -> str
         f"{'' if read.complete else '; <strong>the source is cut off</strong>'}.</p>",
         "<dl>" + "".join(f"<div><dt>{name}</dt><dd>{count:,}</dd></div>" for name, count in facts) + "</dl>",
         _table("Failed", ("place", "id", "photograph", "what happened"), failures),
+        _table(
+            "Further photographs left out",
+            ("place", "id", "photograph", "what happened"),
+            [
+                (
+                    _place(read, each.line),
+                    html.escape(each.id),
+                    html.escape(each.name),
+                    _said(each.message, each.reason),
+                )
+                for each in report.photographs_left_out
+            ],
+        ),
     ]
     for kind, heading in (("dropped", "Dropped"), ("left out", "Left out by the shop"), ("repaired", "Repaired")):
         rows = [

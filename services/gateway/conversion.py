@@ -325,7 +325,7 @@ def similar_products_from_proto(message: search_pb2.FindSimilarResponse) -> answ
             answers.SimilarProduct(
                 product=product_from_proto(each.product),
                 similarity=each.similarity,
-                image=None if each.product.photograph_absent else image_path(each.product.id, each.photograph_index),
+                image=_similar_image(each),
                 photograph_index=each.photograph_index,
                 rank_score=each.rank_score if each.HasField("rank_score") else None,
                 variants=list(map(_variant, each.variants)),
@@ -350,11 +350,18 @@ def similar_products_from_proto(message: search_pb2.FindSimilarResponse) -> answ
             answers.ComparedProduct(
                 product=product_from_proto(each.product),
                 similarity=each.similarity,
+                image=_similar_image(each),
+                photograph_index=each.photograph_index,
                 left_out=each.product.base_colour in excluded,
             )
             for each in message.explanation.products_before_colours
         ],
     )
+
+
+def _similar_image(message: search_pb2.SimilarProduct) -> str | None:
+    product = message.product
+    return None if product.photograph_absent else image_path(product.id, message.photograph_index)
 
 
 def _variant(message: search_pb2.Variant) -> answers.Variant:

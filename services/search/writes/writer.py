@@ -132,9 +132,11 @@ class CatalogueWriter:
             outcome = await self._lane.run(self._commit, planned, embeddings, fields)
             if isinstance(outcome, UpsertReport):
                 return outcome
-            embedded = await self._embedder.embed([*outcome.photographs.values()])
-            for (row, place), embedding in zip(outcome.photographs, embedded, strict=True):
-                embeddings.setdefault(row, {})[place] = embedding
+            # Variants of a product often come with the same photographs.
+            different = [*dict.fromkeys(outcome.photographs.values())]
+            embedded = dict(zip(different, await self._embedder.embed(different), strict=True))
+            for (row, place), photograph in outcome.photographs.items():
+                embeddings.setdefault(row, {})[place] = embedded[photograph]
         raise Overloaded(
             "Other writes keep changing the same products; try again a little later.", reason="WRITE_CONFLICT"
         )
