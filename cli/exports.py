@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from cli.labels import in_any_case, request_labels
 from fashion.v1 import search_pb2, types_pb2
 from offline.dataset.cells import cell_of
 from offline.similar_lists import SimilarList
@@ -45,6 +46,18 @@ async def id_batches(client: "SearchClient", size: int) -> AsyncIterator[list[st
             yield ids[start : start + size]
 
 
+async def respell_labels(client: "SearchClient", options: search_pb2.FindSimilarRequest) -> None:
+    """Respells labels that the server knows in another letter case, in place.
+
+    Raises:
+        FashionError: the server refuses the options.
+    """
+    page = await again(lambda: client.list_products(page_size=1))
+    ids = [product.id for product in page.products]
+    if ids:
+        await in_any_case(lambda: similar_lists(client, ids, options), request_labels(options))
+
+
 async def similar_lists(
     client: "SearchClient", product_ids: Sequence[str], options: search_pb2.FindSimilarRequest
 ) -> list[SimilarList | None]:
@@ -60,7 +73,7 @@ async def similar_lists(
         error = row_error_from_proto(each.status)
         if error is not None and not isinstance(error, NotFound | ModelMismatch):
             raise error
-        hits = tuple((one.product_id, one.similarity) for one in each.products)
+        hits = tuple((one.product_id, one.similarity, one.rank_score) for one in each.products)
         lists.append(SimilarList(each.product_id, hits) if error is None else None)
     return lists
 

@@ -29,10 +29,11 @@ _COLOURS: Final = {
 
 def filter_options(parameter: str) -> Callable[[Command], Command]:
     """Gives a command the options of a filter; they arrive in `parameter` as a fashion.v1.Filter, or None."""
-    return shared_options(parameter, build_filter, list(_options()))
+    return shared_options(parameter, build_filter, list(options()))
 
 
-def _options() -> Iterator[inspect.Parameter]:
+def options() -> Iterator[inspect.Parameter]:
+    """Yields the options, each with the default None."""
     genders = typer.Option(
         "--gender",
         case_sensitive=False,

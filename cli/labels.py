@@ -45,6 +45,12 @@ def filter_labels(condition: "search_pb2.Filter") -> Iterator[MutableSequence[st
             yield from (each.any_of, each.none_of)
 
 
+def request_labels(request: "search_pb2.FindSimilarRequest") -> list[MutableSequence[str]]:
+    """Returns the lists of labels in a request: of its filter, of its boosts, and its derived types."""
+    conditions = [request.filter, *(each.condition for each in request.boosts)]
+    return [*(labels for each in conditions for labels in filter_labels(each)), request.derived_types]
+
+
 def _respell(labels: Sequence[MutableSequence[str]], error: InvalidInput) -> bool:
     """Replaces the label that was refused by the known one that differs in case alone; tells whether there is one."""
     value, nearest = error.metadata.get("value", ""), error.metadata.get("nearest", "")

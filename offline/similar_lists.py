@@ -13,6 +13,7 @@ from offline.whole_file import whole_file
 from services.contract.errors import InvalidInput
 
 COLUMNS = ("product_id", "rank", "similar_product_id", "similarity")
+RANK_SCORE = "rank_score"
 
 
 class ListFormat(Enum):
@@ -29,22 +30,28 @@ class SimilarList:
 
     Attributes:
         product_id: the product.
-        hits: id and similarity, in [-1, 1], of each similar product, the most similar first.
+        hits: id, similarity in [-1, 1] and rank score of each similar product, in the order of the answer. Without
+            boosts the rank score is not read.
     """
 
     product_id: str
-    hits: tuple[tuple[str, float], ...]
+    hits: tuple[tuple[str, float, float], ...]
 
 
 WriteLists = Callable[[Sequence[SimilarList]], None]
 
 
 @contextmanager
-def open_lists(path: Path, form: ListFormat) -> Iterator[WriteLists]:
+def open_lists(path: Path, form: ListFormat, *, ranked: bool = False) -> Iterator[WriteLists]:
     """Yields what writes some more lists to a file, which appears at `path` only once it is whole.
 
     CSV and Parquet have one row per pair, with `COLUMNS`; ranks count from 1. JSON Lines have one object per product,
     also for a product that nothing is similar to. Similarities are float32, in their shortest decimal form.
+
+    Args:
+        path: the file.
+        form: its format.
+        ranked: write the rank scores too, as `RANK_SCORE`.
 
     Raises:
         InvalidInput: PARQUET_UNAVAILABLE, pyarrow is not installed.
@@ -52,34 +59,40 @@ def open_lists(path: Path, form: ListFormat) -> Iterator[WriteLists]:
     """
     with whole_file(path) as temporary:
         if form is ListFormat.PARQUET:
-            with _parquet(temporary) as write:
+            with _parquet(temporary, ranked) as write:
                 yield write
             return
         with temporary.open("w", encoding="utf-8", newline="") as file:
-            yield _csv(file) if form is ListFormat.CSV else _json_lines(file)
+            yield _csv(file, ranked) if form is ListFormat.CSV else _json_lines(file, ranked)
 
 
-def _csv(file: TextIO) -> WriteLists:
+def _columns(ranked: bool) -> tuple[str, ...]:
+    return (*COLUMNS, RANK_SCORE) if ranked else COLUMNS
+
+
+def _csv(file: TextIO, ranked: bool) -> WriteLists:
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(_columns(ranked))
 
     def write(lists: Sequence[SimilarList]) -> None:
-        writer.writerows(row for each in lists for row in _pairs(each))
+        writer.writerows(row for each in lists for row in _pairs(each, ranked))
 
     return write
 
 
-def _json_lines(file: TextIO) -> WriteLists:
+def _json_lines(file: TextIO, ranked: bool) -> WriteLists:
+    names = ("product_id", *_columns(ranked)[3:])
+
     def write(lists: Sequence[SimilarList]) -> None:
         for each in lists:
-            hits = [{"product_id": product_id, "similarity": _short(value)} for product_id, value in each.hits]
+            hits = [dict(zip(names, pair[2:], strict=True)) for pair in _pairs(each, ranked)]
             file.write(json.dumps({"product_id": each.product_id, "similar": hits}, ensure_ascii=False) + "\n")
 
     return write
 
 
 @contextmanager
-def _parquet(path: Path) -> Iterator[WriteLists]:
+def _parquet(path: Path, ranked: bool) -> Iterator[WriteLists]:
     try:
         import pyarrow as pa
         from pyarrow import parquet
@@ -87,21 +100,24 @@ def _parquet(path: Path) -> Iterator[WriteLists]:
         raise InvalidInput(
             "Parquet needs pyarrow: install the extra `parquet`, or export csv or jsonl.", reason="PARQUET_UNAVAILABLE"
         ) from None
-    schema = pa.schema(list(zip(COLUMNS, (pa.string(), pa.int32(), pa.string(), pa.float32()), strict=True)))
+    columns = _columns(ranked)
+    kinds = (pa.string(), pa.int32(), pa.string(), pa.float32(), pa.float64())
+    schema = pa.schema(list(zip(columns, kinds, strict=False)))
     with parquet.ParquetWriter(path, schema) as writer:
 
         def write(lists: Sequence[SimilarList]) -> None:
-            rows = [row for each in lists for row in _pairs(each)]
-            columns = list(zip(*rows, strict=True)) if rows else [()] * len(COLUMNS)
-            arrays = [pa.array(values, kind.type) for values, kind in zip(columns, schema, strict=True)]
+            rows = [row for each in lists for row in _pairs(each, ranked)]
+            values = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
+            arrays = [pa.array(each, kind.type) for each, kind in zip(values, schema, strict=True)]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
         yield write
 
 
-def _pairs(similar: SimilarList) -> Iterator[tuple[str, int, str, float]]:
-    for rank, (product_id, similarity) in enumerate(similar.hits, start=1):
-        yield similar.product_id, rank, product_id, _short(similarity)
+def _pairs(similar: SimilarList, ranked: bool) -> Iterator[tuple[str | int | float, ...]]:
+    for rank, (product_id, similarity, rank_score) in enumerate(similar.hits, start=1):
+        pair = (similar.product_id, rank, product_id, _short(similarity))
+        yield (*pair, rank_score) if ranked else pair
 
 
 def _short(similarity: float) -> float:

@@ -8,10 +8,11 @@ import typer
 
 from cli.connection import DEFAULT_SERVER, AsJson, Server, connected
 from cli.files import unwritable
+from cli.similar_options import similar_options
 from offline.similar_lists import ListFormat, SimilarList
 
 if TYPE_CHECKING:
-    from fashion.v1 import types_pb2
+    from fashion.v1 import search_pb2, types_pb2
 
 app = typer.Typer(
     help="Write lists of similar products, or the whole catalogue, to files.",
@@ -31,29 +32,24 @@ InFlight = Annotated[int, typer.Option("--in-flight", metavar="N", min=1, max=64
     epilog=(
         "Examples:\n\nfashion export similar similar.csv --top 20\n\n"
         "fashion export similar similar.parquet --format parquet\n\n"
+        'fashion export similar shirts.csv --designs --diversity 0.3 --boost "1.2 season=Summer" --price "..50 EUR"\n\n'
+        "It takes the options of `fashion search`, which apply to every product's list.\n\n"
         "CSV and Parquet have the columns product_id, rank, similar_product_id and similarity. JSON Lines have one "
-        'object per product: {"product_id", "similar": [{"product_id", "similarity"}]}. FILE appears only once it is '
-        "whole; what stood there before stays until then.\n\n"
+        'object per product: {"product_id", "similar": [{"product_id", "similarity"}]}. With --boost there is '
+        "rank_score too, by which they are in order.\n\n"
+        "FILE appears only once it is whole; what stood there before stays until then.\n\n"
         '--json prints {"file", "products", "rows", "left_out", "seconds", "changed_meanwhile"}.'
     )
 )
+@similar_options("request", top_k=20)
 def similar(
+    *,
     file: Annotated[Path, typer.Argument(metavar="FILE", dir_okay=False, help="The file to write.")],
-    top: Annotated[int, typer.Option("--top", metavar="N", min=1, max=100, help="Similar products per product.")] = 20,
     form: Annotated[
         ListFormat | None,
         typer.Option("--format", case_sensitive=False, help="The format. Default: by the suffix of FILE, else csv."),
     ] = None,
-    include_out_of_stock: Annotated[
-        bool, typer.Option("--include-out-of-stock", help="List products that are out of stock too.")
-    ] = False,
-    variants: Annotated[
-        bool, typer.Option("--variants", help="List each variant of a product, such as its sizes.")
-    ] = False,
-    min_similarity: Annotated[
-        float | None,
-        typer.Option("--min-similarity", metavar="S", help="Leave out products less similar than this, -1 to 1."),
-    ] = None,
+    request: "search_pb2.FindSimilarRequest",
     in_flight: InFlight = 2,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
@@ -63,15 +59,8 @@ def similar(
 
     from cli import exports, output
     from cli.ingestion import progress_bar
-    from fashion.v1 import search_pb2
     from offline.similar_lists import open_lists
 
-    options = search_pb2.FindSimilarRequest(
-        top_k=top,
-        include_out_of_stock=include_out_of_stock,
-        collapse=search_pb2.COLLAPSE_NONE if variants else search_pb2.COLLAPSE_VARIANTS,
-        min_similarity=min_similarity,
-    )
     suffixes = {f".{each.value}": each for each in ListFormat}
     form = form or suffixes.get(file.suffix.lower(), ListFormat.CSV)
     started = time.monotonic()
@@ -84,11 +73,15 @@ def similar(
         async with connected(server) as client:
             index = await client.get_index()
             versions.append(index.index_version)
+            await exports.respell_labels(client, request)
 
             async def some(product_ids: list[str]) -> list[SimilarList | None]:
-                return await exports.similar_lists(client, product_ids, options)
+                return await exports.similar_lists(client, product_ids, request)
 
-            with open_lists(file, form) as write, progress_bar(output.errors()) as progress:
+            with (
+                open_lists(file, form, ranked=bool(request.boosts)) as write,
+                progress_bar(output.errors()) as progress,
+            ):
                 task = progress.add_task("Exporting", total=index.product_count, hint="")
                 batches = exports.id_batches(client, _BATCH)
                 async for ids, lists in exports.in_turn(some, batches, in_flight):

@@ -1,7 +1,6 @@
 """`fashion search`: products similar to a product or a photograph."""
 
 import os
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,8 @@ import typer
 from cli import filters
 from cli.connection import DEFAULT_SERVER, AsJson, Server, with_client
 from cli.files import read_file, unwritable
-from cli.labels import filter_labels, in_any_case
+from cli.labels import in_any_case, request_labels
+from cli.similar_options import similar_options
 from services.contract.errors import InvalidInput
 from services.contract.values import Box, Subject
 
@@ -25,15 +25,6 @@ _PHOTOGRAPHS = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".heic", ".heif", ".gif", ".bmp", ".tif", ".tiff")
 )
 _QUERY = "The query: a product or a photograph"
-_STEER = "Who asks, and where to search"
-
-
-class Scope(Enum):
-    """Where to search; AUTO means the whole inventory for a product, the predicted derived type for a photograph."""
-
-    AUTO = "auto"
-    PREDICTED_TYPE = "predicted-type"
-    INVENTORY = "inventory"
 
 
 @app.command(
@@ -49,7 +40,7 @@ class Scope(Enum):
         "unknown colour · 3 no such product · 4 server unavailable, overloaded or too slow: try again"
     )
 )
-@filters.filter_options("chosen")
+@similar_options("request", top_k=10)
 def search(
     *,
     query: Annotated[
@@ -92,83 +83,7 @@ def search(
             rich_help_panel=_QUERY,
         ),
     ] = None,
-    chosen: "search_pb2.Filter | None",
-    include_out_of_stock: Annotated[
-        bool,
-        typer.Option("--include-out-of-stock", help="Show products out of stock too.", rich_help_panel=filters.PANEL),
-    ] = False,
-    variants: Annotated[
-        bool,
-        typer.Option(
-            "--variants", help="Show each variant of a product, such as its sizes.", rich_help_panel=filters.PANEL
-        ),
-    ] = False,
-    designs: Annotated[
-        bool,
-        typer.Option(
-            "--designs",
-            help="Group products by name and looks where no parent is known.",
-            rich_help_panel=filters.PANEL,
-        ),
-    ] = False,
-    user: Annotated[
-        str | None,
-        typer.Option(
-            "--user", metavar="USER", help="Leave out the colours that this user dislikes.", rich_help_panel=_STEER
-        ),
-    ] = None,
-    require_preferences: Annotated[
-        bool,
-        typer.Option(
-            "--require-preferences",
-            help="Fail where the user's dislikes cannot be read, instead of answering without them.",
-            rich_help_panel=_STEER,
-        ),
-    ] = False,
-    liked: Annotated[
-        list[str] | None,
-        typer.Option("--liked", metavar="ID", help="Lean towards this product too.", rich_help_panel=_STEER),
-    ] = None,
-    disliked: Annotated[
-        list[str] | None,
-        typer.Option("--disliked", metavar="ID", help="Lean away from this product.", rich_help_panel=_STEER),
-    ] = None,
-    scope: Annotated[
-        Scope,
-        typer.Option(
-            "--scope",
-            metavar="SCOPE",
-            case_sensitive=False,
-            help="predicted-type, inventory or auto: the inventory for a product, the predicted type for a photograph.",
-            rich_help_panel=_STEER,
-        ),
-    ] = Scope.AUTO,
-    derived_type: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--derived-type",
-            metavar="TYPE",
-            help='Search only this derived type, such as "Men Tshirts".',
-            rich_help_panel=_STEER,
-        ),
-    ] = None,
-    min_similarity: Annotated[
-        float | None,
-        typer.Option("--min-similarity", metavar="S", help="Leave out products less similar than this, -1 to 1."),
-    ] = None,
-    boost: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--boost",
-            metavar="RULE",
-            help='Move products up or down: a factor of 0.5 to 2 and a filter, such as "1.2 season=Summer".',
-        ),
-    ] = None,
-    diversity: Annotated[
-        float,
-        typer.Option("--diversity", metavar="D", help="How much the products should differ from one another, 0 to 1."),
-    ] = 0.0,
-    top_k: Annotated[int, typer.Option("--top-k", "-k", metavar="N", help="Number of products, 1 to 100.")] = 10,
+    request: "search_pb2.FindSimilarRequest",
     contact_sheet: Annotated[
         Path | None,
         typer.Option("--contact-sheet", metavar="PNG", dir_okay=False, help="Draw the answer as a picture too."),
@@ -177,41 +92,15 @@ def search(
     server: Server = DEFAULT_SERVER,
 ) -> None:
     """Find products similar to a product or a photograph, the most similar first."""
-    from fashion.v1 import search_pb2
-
     if query is not None:
         if product_id is not None or image is not None:
             raise InvalidInput("Name one query: QUERY, --product-id or --image.", reason="QUERY_MISSING")
         product_id, image = (None, Path(query)) if _names_a_file(query) else (query, None)
-    request = search_pb2.FindSimilarRequest(
-        liked_product_ids=liked or [],
-        disliked_product_ids=disliked or [],
-        user_id=user or "",
-        filter=chosen,
-        top_k=top_k,
-        include_out_of_stock=include_out_of_stock,
-        min_similarity=min_similarity,
-        diversity=diversity,
-    )
-    if boost:
-        from services.gateway.conversion import boost_to_proto
-
-        request.boosts.extend(map(boost_to_proto, boost))
-    if variants and designs:
-        raise InvalidInput(
-            "The options --variants and --designs exclude each other: leave one of them out.", reason="COLLAPSE_INVALID"
-        )
-    if variants or designs:
-        request.collapse = search_pb2.COLLAPSE_NONE if variants else search_pb2.COLLAPSE_DESIGNS
-    if require_preferences:
-        request.preference_policy = search_pb2.PREFERENCE_POLICY_REQUIRED
     _set_query(request, product_id, image, region)
     _set_subject(request, subject)
-    _set_scope(request, scope, derived_type)
 
     async def work(client: "SearchClient") -> None:
-        labels = [*filter_labels(request.filter), request.derived_types]
-        response = await in_any_case(lambda: client.find_similar(request), labels)
+        response = await in_any_case(lambda: client.find_similar(request), request_labels(request))
         await _show(client, request, response, image=image, as_json=as_json, contact_sheet=contact_sheet)
 
     with_client(server, work)
@@ -264,23 +153,6 @@ def _set_subject(request: "search_pb2.FindSimilarRequest", subject: Subject | No
         raise InvalidInput("The option --subject needs --image.", reason="SUBJECT_INVALID")
     auto = subject is Subject.AUTO
     request.image.subject = types_pb2.SUBJECT_AUTO if auto else types_pb2.SUBJECT_WHOLE
-
-
-def _set_scope(request: "search_pb2.FindSimilarRequest", scope: Scope, derived_types: list[str] | None) -> None:
-    from fashion.v1 import search_pb2
-
-    if derived_types:
-        if scope is not Scope.AUTO:
-            raise InvalidInput(
-                "The options --derived-type and --scope exclude each other: leave one of them out.",
-                reason="SCOPE_INVALID",
-            )
-        request.scope = search_pb2.SEARCH_SCOPE_DERIVED_TYPES
-        request.derived_types.extend(derived_types)
-    elif scope is Scope.PREDICTED_TYPE:
-        request.scope = search_pb2.SEARCH_SCOPE_PREDICTED_TYPE
-    elif scope is Scope.INVENTORY:
-        request.scope = search_pb2.SEARCH_SCOPE_INVENTORY
 
 
 async def _show(

@@ -88,6 +88,78 @@ def test_every_format_holds_the_answers_of_find_similar(shop: tuple[Caller, str]
     assert sorted(each.name for each in tmp_path.iterdir()) == sorted(file.name for file in files.values())
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--designs", "--boost", "1.5 words=red", "--diversity", "0.4"],
+        ["--designs", "--top", "100"],
+        ["--boost", "0.5 base_colour=red", "--boost", "1.3 brand=Nobody", "-k", "3"],
+        ["--diversity", "0.9", "--min-similarity", "0.3", "--include-out-of-stock"],
+        ["--colour-family", "blue", "--gender", "men", "--variants"],
+        ["--scope", "predicted-type", "--user", "ada", "--require-preferences"],
+        ["--derived-type", "men tshirts", "--not-colour", "red"],
+        ["--liked", "women-dresses-red-0", "--disliked", "men-tshirts-black-0"],
+        ["--price", "..20 EUR"],
+        ["--attribute", "organic:false", "--words", "naive"],
+    ],
+    ids=" ".join,
+)
+def test_every_option_of_a_search_gives_the_same_lists(
+    shop: tuple[Caller, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    caller, server = shop
+    options = [each.replace("Nobody", 'Ol, "d"') for each in options]
+    caller.dislike("ada", "Red")
+    file = tmp_path / "similar.jsonl"
+    assert run(["export", "similar", str(file), *options, "--server", server]) == 0
+    top = [] if {"--top", "-k"} & {*options} else ["--top-k", "20"]
+    lists = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert [each["product_id"] for each in lists] == sorted(row.product.id for row in _rows())
+    capsys.readouterr()
+    liked = {"women-dresses-red-0", "men-tshirts-black-0"} & {*options}
+    lengths = set()
+    for each in [one for one in lists if one["product_id"] not in liked][::5]:
+        assert run(["search", "--product-id", each["product_id"], *options, *top, "--server", server, "--json"]) == 0
+        answer = [
+            {"product_id": hit["product"]["id"], **{name: hit[name] for name in hit if name != "product"}}
+            for hit in json.loads(capsys.readouterr().out)["products"]
+        ]
+        assert [each["product_id"] for each in each["similar"]] == [hit["product_id"] for hit in answer]
+        assert [each["similarity"] for each in each["similar"]] == pytest.approx([hit["similarity"] for hit in answer])
+        assert [each.get("rank_score") for each in each["similar"]] == [hit.get("rank_score") for hit in answer]
+        lengths.add(len(answer))
+    assert max(lengths) > 0
+
+
+def test_the_rank_score_is_a_column_of_lists_with_boosts(shop: tuple[Caller, str], tmp_path: Path) -> None:
+    _, server = shop
+    csv_file, parquet_file = tmp_path / "similar.csv", tmp_path / "similar.parquet"
+    for file in (csv_file, parquet_file):
+        assert run(["export", "similar", str(file), "--boost", "1.5 words=red", "--server", server]) == 0
+    columns = parquet.read_table(parquet_file).to_pydict()
+    assert list(columns) == ["product_id", "rank", "similar_product_id", "similarity", "rank_score"]
+    with csv_file.open(encoding="utf-8", newline="") as text:
+        header, *rows = csv.reader(text)
+    assert header == list(columns)
+    assert [float(row[4]) for row in rows] == columns["rank_score"]
+    assert columns["rank_score"] != pytest.approx(columns["similarity"])
+
+
+@pytest.mark.parametrize(
+    "options", [["--designs", "--variants"], ["--boost", "2"], ["--colour", "Bleu"], ["-k", "101"]]
+)
+def test_an_export_refuses_what_a_search_refuses(
+    shop: tuple[Caller, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    _, server = shop
+    file, product_id = tmp_path / "similar.csv", _rows()[0].product.id
+    assert run(["export", "similar", str(file), *options, "--server", server]) == 2
+    refusal = capsys.readouterr().err
+    assert run(["search", "--product-id", product_id, *options, "--server", server]) == 2
+    assert capsys.readouterr().err == refusal != ""
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_export_that_fails_leaves_the_file_before(tmp_path: Path) -> None:
     file = tmp_path / "similar.csv"
     file.write_text("yesterday")

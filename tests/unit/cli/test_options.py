@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 from typer.testing import CliRunner
 
+from cli.commands import export
+from cli.commands import search as search_command
 from cli.options import shared_options
 
 
@@ -13,6 +15,20 @@ from cli.options import shared_options
 class Place:
     city: Annotated[str, typer.Option("--city")]
     floor: Annotated[int, typer.Option("--floor", min=0)] = 0
+
+
+QUERY = {"QUERY", "--product-id", "--image", "--region", "--subject", "--contact-sheet"}
+
+
+def _names(app: typer.Typer, command: str | None = None) -> set[str]:
+    found = typer.main.get_command(app)
+    if command is not None:
+        found = found.commands[command]  # type: ignore[attr-defined]
+    return {
+        name
+        for each in found.params
+        for name in (each.opts if each.param_type_name == "option" else [str(each.metavar)])
+    }
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -48,3 +64,9 @@ def test_help_shows_the_shared_options_and_not_the_parameter() -> None:
     assert code == 0
     assert "--city" in text and "--floor" in text and "Visit a place" in text
     assert "--place" not in text
+
+
+def test_an_export_of_similar_products_takes_what_a_search_takes() -> None:
+    of_search, of_export = _names(search_command.app), _names(export.app, "similar")
+    assert of_search - of_export == QUERY
+    assert of_export - of_search == {"FILE", "--format", "--in-flight"}
