@@ -71,8 +71,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 lock: setup ## Pin the dependencies of pyproject.toml anew, with hashes.
 	@$(BIN)/python -m pip install --quiet uv
-	$(COMPILE) --extra local --extra parquet --extra certificates --extra dev --extra train --output-file requirements.lock pyproject.toml
-	$(COMPILE) --constraint requirements.lock --extra image --output-file requirements-serve.lock pyproject.toml
+	$(COMPILE) --extra local --extra traces --extra parquet --extra certificates --extra dev --extra train --output-file requirements.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock --extra image --extra traces --output-file requirements-serve.lock pyproject.toml
 	$(COMPILE) --constraint requirements.lock --extra local --extra bench --output-file requirements-bench.lock pyproject.toml
 
 bench: setup ## Measure speed and memory beside what others use; DATASET=path, on an otherwise idle machine.

@@ -17,20 +17,24 @@ from services.clients.settings import ClientSettings
 from services.embedder.settings import EmbedderSettings
 from services.gateway.settings import GatewaySettings
 from services.search.settings import SearchSettings
-from services.serving.settings import ServerSettings
+from services.serving.settings import RedisSettings, ServerSettings, TracingSettings, is_secret, variable_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "settings.md"
 HEADING = """# Settings
 
 Every setting is an environment variable, read once at the start; a bad one ends the start with a line that names it.
+Every secret may be a file instead, whose variable ends with `_FILE`: `GATEWAY_TOKEN_KEY_FILE=/run/secrets/token-key`.
+
 Made by `python tools/document_settings.py` from the settings classes.
 """
 SECTIONS = (
     ("Every server", ServerSettings),
+    ("Traces", TracingSettings),
     ("Embedder", EmbedderSettings),
     ("Classifier", ClassifierSettings),
     ("Search", SearchSettings),
+    ("Redis: search and classifier", RedisSettings),
     ("Gateway", GatewaySettings),
     ("Callers: services and the command line", ClientSettings),
 )
@@ -55,8 +59,11 @@ def table(settings: type[BaseSettings]) -> str:
     meanings = attributes(settings)
     lines = ["| variable | default | meaning |", "|---|---|---|"]
     for name, field in settings.model_fields.items():
-        variable = field.validation_alias or (settings.model_config["env_prefix"] + name).upper()
-        lines.append(f"| `{variable}` | {shown(field.default)} | {meanings[name]} |")
+        if name in RedisSettings.model_fields and settings is not RedisSettings:
+            continue
+        variable = variable_of(settings, name)
+        file = f", `{variable}_FILE`" if is_secret(field) and f"{name}_file" not in settings.model_fields else ""
+        lines.append(f"| `{variable}`{file} | {shown(field.default)} | {meanings[name]} |")
     return "\n".join(lines)
 
 

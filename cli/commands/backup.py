@@ -10,6 +10,7 @@ import typer
 from cli.commands.serve import DEFAULT_DATA_DIR, DataDir
 from cli.connection import AsJson
 from cli.files import unwritable
+from cli.stack_process import startup_errors
 from services.contract.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ RedisOption = Annotated[
         "--redis",
         metavar="URL",
         envvar="REDIS_URL",
-        help="The Redis with disliked colours; without it, the embedded one of the data directory.",
+        help="The Redis with disliked colours; without it, the embedded one of the data directory. REDIS_USERNAME, "
+        "REDIS_PASSWORD_FILE and REDIS_CA_FILE count too.",
     ),
 ]
 _JSON = '--json prints {"products", "photographs", "users", "index_version", "damage"}.'
@@ -48,7 +50,7 @@ def backup(
     from offline.backup import back_up
 
     with _told() as say:
-        contents = back_up(data_dir, target, redis_url or None, say)
+        contents = back_up(data_dir, target, _redis(redis_url), say)
     _show(f"Backed up {data_dir} in {target}", contents, as_json)
 
 
@@ -68,7 +70,7 @@ def restore(
     from offline import backup
 
     with _told() as say:
-        contents = backup.restore(source, data_dir, redis_url or None, say)
+        contents = backup.restore(source, data_dir, _redis(redis_url), say)
     # What was damaged before the backup is known, and restored as it was.
     _show(f"Restored {source} in {data_dir}", contents, as_json)
 
@@ -89,6 +91,13 @@ def verify(
     with _told() as say:
         contents = backup.verify(path, say)
     _show(f"Checked {path}", contents, as_json)
+
+
+def _redis(url: str | None) -> str | None:
+    from services.serving.settings import RedisSettings, read_settings
+
+    with startup_errors():
+        return read_settings(RedisSettings, **({"redis_url": url} if url else {})).redis_address() or None
 
 
 @contextmanager

@@ -160,6 +160,7 @@ def _serve_here(
     from cli.demo.material import DEMO_HOME, fill_if_empty
     from services.serving.run import run_loop
     from services.serving.telemetry import RotatingOutput, configure_logging
+    from services.serving.tracing import configure_tracing
     from services.stack.settings import StackSettings
     from services.stack.startup import RunningStack, serve_stack
 
@@ -170,6 +171,7 @@ def _serve_here(
         server = settings.server
         handler = None if log_file is None else RotatingOutput(log_file, server.log_file_max_bytes, server.log_files)
         configure_logging(server.log_level, "console" if by_hand else server.log_format, handler=handler)
+        configure_tracing("fashion-stack")
 
         async def on_ready(stack: RunningStack) -> None:
             async with connected(stack.target) as client:

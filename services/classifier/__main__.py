@@ -22,6 +22,7 @@ from services.contract.protocols import Embedder
 from services.serving.run import Server, run_process, serve
 from services.serving.settings import ServerSettings, read_settings
 from services.serving.telemetry import configure_logging
+from services.serving.tracing import configure_tracing
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -36,6 +37,7 @@ async def main() -> None:
     server_settings = read_settings(ServerSettings)
     settings = read_settings(ClassifierSettings)
     configure_logging(server_settings.log_level, server_settings.log_format)
+    configure_tracing("fashion-classifier")
 
     async def start(server: Server, resources: AsyncExitStack) -> None:
         channel = open_channel(
@@ -76,7 +78,7 @@ async def _model(settings: ClassifierSettings, embedder: Embedder) -> Classifier
 async def _follow(
     settings: ClassifierSettings, classifier: LocalClassifier, server: Server, resources: AsyncExitStack
 ) -> None:
-    store = RedisCandidateStore(settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s)
+    store = RedisCandidateStore(settings.redis_address(), timeout_s=settings.redis_timeout_s)
     resources.push_async_callback(store.close)
     follower = CandidateFollower(
         store, classifier.model.model_version, classifier.use, period_s=settings.follow_period_s

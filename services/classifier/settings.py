@@ -1,11 +1,11 @@
-"""The classifier's settings, read from CLASSIFIER_… variables and REDIS_URL."""
+"""The classifier's settings, read from CLASSIFIER_… and REDIS_… variables."""
 
 from typing import Final
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
-from services.serving.settings import RedisUrl
+from services.serving.settings import RedisSettings
 
 DEFAULT_PORT: Final = 50052
 
@@ -13,7 +13,7 @@ DEFAULT_PORT: Final = 50052
 IMAGENET: Final = "imagenet"
 
 
-class ClassifierSettings(BaseSettings):
+class ClassifierSettings(RedisSettings):
     """Settings of the classifier.
 
     Attributes:
@@ -26,8 +26,6 @@ class ClassifierSettings(BaseSettings):
             "imagenet".
         threads: maximum embeddings classified at once.
         max_pending: maximum embeddings waiting or under way; more are refused with RESOURCE_EXHAUSTED.
-        redis_url: URL of the Redis with the candidates (redis://, rediss:// or unix://). Empty: no candidates, the
-            bundle's own labels answer.
         redis_timeout_s: maximum time for an answer of Redis, in seconds.
         follow_period_s: time between two polls for new candidates, in seconds.
     """
@@ -40,6 +38,5 @@ class ClassifierSettings(BaseSettings):
     start_timeout_s: float = Field(default=300.0, gt=0, le=3600)
     threads: int = Field(default=1, ge=1, le=64)
     max_pending: int = Field(default=256, ge=1)
-    redis_url: RedisUrl = Field(default=SecretStr(""), validation_alias="REDIS_URL")
     redis_timeout_s: float = Field(default=2.0, gt=0, le=60)
     follow_period_s: float = Field(default=2.0, gt=0, le=3600)

@@ -77,7 +77,7 @@ class RedisCandidateStore(RedisStore):
     unavailable_reason = "CANDIDATES_UNAVAILABLE"
 
     async def _field(self, model_version: str, name: str) -> bytes | None:
-        return cast(bytes | None, await self._ask(self._client.hget(candidates_key(model_version), name)))
+        return cast(bytes | None, await self._ask("HGET", self._client.hget(candidates_key(model_version), name)))
 
     async def publish(self, candidates: CandidateSet) -> None:
         """Replaces the candidates of the set's model version; Redis has written an acknowledged set to its disk.
@@ -89,7 +89,7 @@ class RedisCandidateStore(RedisStore):
             *(_VERSION_FIELD, candidates.version),
             *(_CONTENT_FIELD, encode_candidates(candidates)),
         ]
-        await self._ask(self._client.hset(candidates_key(candidates.model_version), items=fields))
+        await self._ask("HSET", self._client.hset(candidates_key(candidates.model_version), items=fields))
 
     async def version(self, model_version: str) -> str | None:
         """Returns the version of the candidates published for a model, or None where there are none.

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar, Final, TypeVar
 
 import redis.asyncio
@@ -11,6 +12,7 @@ from prometheus_client import Counter, Histogram
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from services.concurrency import spans
 from services.concurrency.metrics import SECONDS
 from services.contract.errors import Upstream
 
@@ -61,14 +63,18 @@ class RedisStore:
         """Closes the connections."""
         await self._client.aclose()
 
-    async def _ask(self, answer: Awaitable[T]) -> T:
+    async def _ask(self, operation: str, answer: Awaitable[T]) -> T:
         """Waits for an answer of Redis.
+
+        Args:
+            operation: name of the command, such as "HGETALL".
+            answer: of the client.
 
         Raises:
             Upstream: there is none in time, or it is an error.
         """
         try:
-            with _SECONDS.time():
+            with _SECONDS.time(), self._span(operation):
                 async with asyncio.timeout(self._timeout_s):
                     value = await answer
         except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
@@ -80,6 +86,13 @@ class RedisStore:
             raise Upstream(self.unavailable_message, reason=self.unavailable_reason) from error
         self._cause = ""
         return value
+
+    def _span(self, operation: str) -> AbstractContextManager[object]:
+        tracer = spans.tracer()
+        if tracer is None:
+            return nullcontext()
+        where = self._client.connection_pool.connection_kwargs
+        return tracer.stored(operation, str(where.get("path") or where.get("host")), where.get("port"))
 
     def _log_once(self, error: Exception) -> None:
         """Logs why Redis fails, once until it answers again or fails otherwise."""

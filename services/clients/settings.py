@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from services.serving.settings import Settings
 
 
-class ClientSettings(BaseSettings):
+class ClientSettings(Settings):
     """What is sent to every service that is called.
 
     Attributes:

@@ -2,16 +2,23 @@
 
 from typing import Final
 
+from services.concurrency import spans
+
 # Upper bounds of times, in seconds: 1 ms to 10 s, in steps of about 2.
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-# OpenMetrics allows 128 characters for an exemplar's name and value together.
+# OpenMetrics allows 128 characters for the names and values of an exemplar together.
 _MAX_EXEMPLAR_CHARACTERS: Final = 128
-_EXEMPLAR: Final = "request_id"
 
 
-def exemplar(request_id: str | None) -> dict[str, str] | None:
-    """Returns the labels that lead from a bucket to the log lines of one request; None for an id that is too long."""
-    if request_id is None or len(_EXEMPLAR) + len(request_id) > _MAX_EXEMPLAR_CHARACTERS:
-        return None
-    return {_EXEMPLAR: request_id}
+def exemplar(request_id: str) -> dict[str, str] | None:
+    """Returns the labels that lead from a bucket to one request: to its trace where there is one, and to its log lines.
+
+    Args:
+        request_id: of the request; one that is too long is left out.
+    """
+    ids = spans.ids()
+    labels = {} if ids is None else {"trace_id": ids[0]}
+    with_request = labels | {"request_id": request_id}
+    short = sum(len(name) + len(value) for name, value in with_request.items()) <= _MAX_EXEMPLAR_CHARACTERS
+    return (with_request if short else labels) or None

@@ -10,6 +10,7 @@ from services.embedder.settings import DEFAULT_PORT, EmbedderSettings
 from services.serving.run import Server, run_process, serve
 from services.serving.settings import ServerSettings, read_settings
 from services.serving.telemetry import configure_logging
+from services.serving.tracing import configure_tracing
 
 
 async def main() -> None:
@@ -21,6 +22,7 @@ async def main() -> None:
     """
     settings, server_settings = read_settings(EmbedderSettings), read_settings(ServerSettings)
     configure_logging(server_settings.log_level, server_settings.log_format)
+    configure_tracing("fashion-embedder")
 
     async def start(server: Server, resources: AsyncExitStack) -> None:
         encoder = await asyncio.to_thread(load_encoder, settings.encoder())

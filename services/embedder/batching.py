@@ -19,7 +19,7 @@ import structlog
 from numpy.typing import NDArray
 from prometheus_client import Gauge, Histogram
 
-from services.concurrency import deadline
+from services.concurrency import deadline, spans
 from services.concurrency.metrics import SECONDS
 from services.contract.errors import NotReady, Overloaded
 from services.embedder.inference_thread import InferenceThread, ThreadDied
@@ -195,7 +195,8 @@ class MicroBatcher(Generic[_Answer]):
         self._lanes[lane].extend(waiting)
         self._start()
         try:
-            return [await each.answer for each in waiting]
+            with spans.step("embedder.inference"):
+                return [await each.answer for each in waiting]
         finally:
             # If the caller leaves, or one photograph fails, nobody waits for the others.
             for each in waiting:

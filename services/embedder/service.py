@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 import structlog
 from prometheus_client import Gauge, Histogram
 
-from services.concurrency import deadline
+from services.concurrency import deadline, spans
 from services.concurrency.metrics import SECONDS
 from services.contract.errors import DeadlineExceeded, FashionError, Unsupported
 from services.contract.values import Box, Embedding, Garment, ModelInfo, Photograph
@@ -208,7 +208,7 @@ class LocalEmbedder:
         def decode() -> Prepared:
             if deadline.passed(deadline.current()):
                 raise deadline.exceeded()
-            with _DECODE_SECONDS.time():
+            with _DECODE_SECONDS.time(), spans.step("embedder.decode"):
                 return prepare_view(photograph, frame, limits, region=region, turns=turns)
 
         return decode

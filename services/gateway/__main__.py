@@ -13,6 +13,7 @@ from services.serving.admin import running_admin
 from services.serving.run import run_process
 from services.serving.settings import ServerSettings, read_settings
 from services.serving.telemetry import configure_logging
+from services.serving.tracing import configure_tracing
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -26,6 +27,7 @@ async def main() -> None:
     """
     settings, server_settings = read_settings(GatewaySettings), read_settings(ServerSettings)
     configure_logging(server_settings.log_level, server_settings.log_format)
+    configure_tracing("fashion-gateway")
     signalled = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
@@ -28,7 +29,7 @@ from services.gateway.routes.products import products_router
 from services.gateway.routes.similar import similar_router
 from services.gateway.routes.users import sessions_router, users_router
 from services.gateway.schema import answers, openapi
-from services.gateway.schema.problems import MethodNotAllowed, invalid_request, problem_response
+from services.gateway.schema.problems import InvalidRequest, MethodNotAllowed, invalid_request, problem_response
 from services.gateway.settings import GatewaySettings
 from services.gateway.thumbnails import Thumbnails
 from services.serving.guard import Guard
@@ -40,6 +41,14 @@ _DESCRIPTION: Final = """Similar products for checkout pages, over HTTP and JSON
 Every error is a problem document (RFC 9457); its `reason` is stable, and the same as over gRPC. Every answer carries
 `X-Request-ID`, the caller's own where it sent a usable one. Answers that depend on no user may be cached."""
 _COMPRESSED_FROM_BYTES: Final = 1024
+# The spans of FastAPI hold paths and queries, which name users and products; those of the middleware do not.
+_NO_TELEMETRY: Final[TelemetryConfig] = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 
 
 def gateway_app(
@@ -68,6 +77,7 @@ def gateway_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
     )
     app.include_router(similar_router(backend, access, settings))
     app.include_router(products_router(backend, access, settings))
@@ -143,7 +153,10 @@ def _answer_errors(app: FastAPI) -> None:
             case HTTPException(status_code=400):
                 error = InvalidInput(str(error.detail), reason="BODY_MALFORMED")
         if isinstance(error, FashionError):
-            _log.debug("request refused", reason=error.reason, error=error.message)
+            if isinstance(error, InvalidRequest):
+                request.state.invalid = error.parameters
+            # Not its text, which may quote what was sent.
+            _log.debug("request refused", reason=error.reason)
         return problem_response(error, request_id)
 
     for kind in (FashionError, RequestValidationError, HTTPException, Exception):

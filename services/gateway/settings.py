@@ -5,9 +5,9 @@ from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-from services.serving.settings import TokenKeys, comma_separated
+from services.serving.settings import Settings, TokenKeys, comma_separated
 from services.vision.decode import MAX_IMAGE_BYTES
 
 DEFAULT_PORT: Final = 8080
@@ -23,7 +23,7 @@ def _check_origins(text: str) -> str:
     return text
 
 
-class GatewaySettings(BaseSettings):
+class GatewaySettings(Settings):
     """Settings of the gateway.
 
     Attributes:

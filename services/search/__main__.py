@@ -18,6 +18,7 @@ from services.search.settings import DEFAULT_PORT, DEFAULT_REDIS_URL, SearchSett
 from services.serving.run import Server, run_process, serve
 from services.serving.settings import ServerSettings, read_settings
 from services.serving.telemetry import configure_logging
+from services.serving.tracing import configure_tracing
 
 
 async def main() -> None:
@@ -29,11 +30,12 @@ async def main() -> None:
     """
     settings, server_settings = read_settings(SearchSettings), read_settings(ServerSettings)
     configure_logging(server_settings.log_level, server_settings.log_format)
+    configure_tracing("fashion-search")
 
     async def start(server: Server, resources: AsyncExitStack) -> None:
         catalogue = await asyncio.to_thread(settings.open_catalogue)
         resources.callback(catalogue.close)
-        redis_url = settings.redis_url.get_secret_value() or DEFAULT_REDIS_URL
+        redis_url = settings.redis_address(DEFAULT_REDIS_URL)
         preferences = settings.preferences(redis_url)
         resources.push_async_callback(preferences.close)
         candidate_store = RedisCandidateStore(redis_url, timeout_s=settings.candidates_timeout_s)

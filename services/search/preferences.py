@@ -143,7 +143,7 @@ class RedisPreferences(RedisStore):
     async def available(self) -> bool:
         """Tells whether Redis answers; never raises."""
         try:
-            return bool(await self._ask(self._client.ping()))
+            return bool(await self._ask("PING", self._client.ping()))
         except Upstream:
             return False
 
@@ -153,7 +153,7 @@ class RedisPreferences(RedisStore):
         Raises:
             Upstream: PREFERENCES_UNAVAILABLE.
         """
-        return self._remember(user_id, await self._ask(self._client.hgetall(disliked_colours_key(user_id))))
+        return self._remember(user_id, await self._ask("HGETALL", self._client.hgetall(disliked_colours_key(user_id))))
 
     async def add(self, user_id: str, colours: Sequence[DislikedColour]) -> tuple[DislikedColour, ...]:
         """Adds colours, at least one, and returns all that the user dislikes now.
@@ -187,7 +187,7 @@ class RedisPreferences(RedisStore):
         """
         # Forgotten here in any case: Redis may have done it and not answered.
         self._remembered.pop(user_id, None)
-        return await self._ask(self._client.delete(disliked_colours_key(user_id))) > 0
+        return await self._ask("DEL", self._client.delete(disliked_colours_key(user_id))) > 0
 
     def _remember(self, user_id: str, fields: Mapping[Any, Any]) -> tuple[DislikedColour, ...]:
         colours = _colours(fields)
@@ -200,7 +200,7 @@ class RedisPreferences(RedisStore):
 
     async def _execute(self, pipeline: Any) -> list[Any]:
         answer: Awaitable[list[Any]] = pipeline.execute()
-        return await self._ask(answer)
+        return await self._ask("MULTI", answer)
 
 
 def _colours(fields: Mapping[Any, Any]) -> tuple[DislikedColour, ...]:

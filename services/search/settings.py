@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Final
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
 from services.search.candidates.publisher import PublisherSettings
 from services.search.catalogue.store import REMOVED_PHOTOGRAPH_DAYS, Catalogue
@@ -12,13 +12,13 @@ from services.search.indexes.faiss import FaissSettings
 from services.search.preferences import MAX_REMEMBERED_USERS, RedisPreferences
 from services.search.query.find_similar import ClassifierUse
 from services.search.writes.writer import WriteLimits
-from services.serving.settings import RedisUrl
+from services.serving.settings import RedisSettings
 
 DEFAULT_PORT: Final = 50053
 DEFAULT_REDIS_URL: Final = "redis://localhost:6379/0"
 
 
-class SearchSettings(BaseSettings):
+class SearchSettings(RedisSettings):
     """The settings of search.
 
     Attributes:
@@ -29,8 +29,6 @@ class SearchSettings(BaseSettings):
             backup that has begun before needs it.
         embedder_target: gRPC target of the embedder.
         classifier_target: gRPC target of the classifier.
-        redis_url: Redis for disliked colours and candidates (redis://, rediss:// or unix://). Empty: an embedded one in
-            the stack, redis://localhost:6379/0 for search alone.
         start_timeout_s: how long the embedder may take at the start to describe its model, in seconds.
         embedder_timeout_s: how long the embedder may take for the photograph of a query, in seconds. Here and below, an
             earlier deadline of the caller applies.
@@ -65,7 +63,6 @@ class SearchSettings(BaseSettings):
     removed_photograph_days: int = Field(default=REMOVED_PHOTOGRAPH_DAYS, ge=0, le=3650)
     embedder_target: str = Field(default="localhost:50051", min_length=1)
     classifier_target: str = Field(default="localhost:50052", min_length=1)
-    redis_url: RedisUrl = Field(default=SecretStr(""), validation_alias="REDIS_URL")
     start_timeout_s: float = Field(default=300.0, gt=0, le=3600)
     embedder_timeout_s: float = Field(default=2.0, gt=0, le=3600)
     try_s: float = Field(default=0.5, gt=0, le=3600)

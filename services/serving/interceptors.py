@@ -15,7 +15,7 @@ import structlog
 from google.protobuf.message import DecodeError
 from prometheus_client import Counter, Gauge, Histogram
 
-from services.concurrency import deadline
+from services.concurrency import deadline, spans
 from services.concurrency.metrics import SECONDS, exemplar
 from services.contract.errors import FashionError, Forbidden, InvalidInput, Overloaded, QuotaExceeded, Unauthenticated
 from services.contract.scopes import RPCS, Rule, Scope
@@ -63,7 +63,9 @@ def interceptors(
         admission: limits the calls under way.
         guard: knows who may call.
     """
+    tracer = spans.tracer()
     return (
+        *(() if tracer is None else (TracingInterceptor(tracer),)),
         TelemetryInterceptor(),
         ErrorInterceptor(),
         AccessInterceptor(guard),
@@ -95,6 +97,38 @@ class _UnaryInterceptor(grpc.aio.ServerInterceptor):
     @abc.abstractmethod
     def surround(self, method: str, handler: _Handler) -> _Handler:
         """Surrounds a method."""
+
+
+class TracingInterceptor(_UnaryInterceptor):
+    """Gives each call a span, in the trace that its caller names; only where traces are on."""
+
+    def __init__(self, tracer: spans.Tracer) -> None:
+        super().__init__()
+        self._tracer = tracer
+
+    def surround(self, method: str, handler: _Handler) -> _Handler:
+        """Surrounds a method."""
+        if method.startswith(_QUIET_PREFIX):
+            return handler
+        behaviour, name = cast(_Behaviour, handler.unary_unary), method.lstrip("/")
+
+        async def traced(request: Any, context: _Context) -> Any:
+            sent = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+            with self._tracer.served(name, sent) as end:
+                code, reason = "CANCELLED", ""
+                try:
+                    response = await behaviour(request, context)
+                    code = "OK"
+                    return response
+                except grpc.aio.AbortError:
+                    code = context.code().name
+                    if (info := error_info(context.trailing_metadata())) is not None:
+                        reason = info.reason
+                    raise
+                finally:
+                    end(code, reason)
+
+        return _with_behaviour(handler, traced)
 
 
 class TelemetryInterceptor(_UnaryInterceptor):
@@ -324,7 +358,8 @@ async def _abort(context: _Context, error: BaseException) -> NoReturn:
     if reason == INTERNAL_REASON:
         _log.error("call failed unexpectedly", exc_info=error)
     else:
-        _log.debug("call refused", reason=reason, error=str(error))
+        # Not its text, which may quote what was sent.
+        _log.debug("call refused", reason=reason)
     status = status_of(error)
     # Metadata given to abort replaces what was set before.
     metadata = (*context.trailing_metadata(), *status.trailing_metadata)

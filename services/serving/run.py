@@ -24,6 +24,7 @@ from services.serving.health import Health
 from services.serving.interceptors import AdmissionInterceptor, interceptors
 from services.serving.settings import ServerSettings, SettingsError
 from services.serving.tls import grpc_credentials
+from services.serving.tracing import end_tracing
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -338,8 +339,11 @@ def run_process(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> NoR
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
     """Runs a server's coroutine to its end, as `asyncio.run` does, on the fastest event loop."""
-    with asyncio.Runner(loop_factory=_fast_loop()) as runner:
-        runner.run(main)
+    try:
+        with asyncio.Runner(loop_factory=_fast_loop()) as runner:
+            runner.run(main)
+    finally:
+        end_tracing()
 
 
 def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

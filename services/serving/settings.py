@@ -1,10 +1,13 @@
 """The settings that all servers share, and how settings are read from the environment."""
 
+import os
 from pathlib import Path
-from typing import Annotated, Any, Final, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
 
 from pydantic import AfterValidator, AliasChoices, AliasPath, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
 from services.serving.telemetry import LogFormat, LogLevel
@@ -35,6 +38,16 @@ def _check_keys(keys: SecretStr) -> SecretStr:
     return keys
 
 
+_EXPORTERS: Final = ("otlp", "console", "none")
+
+
+def _check_exporters(text: str) -> str:
+    for name in comma_separated(text):
+        if name not in _EXPORTERS:
+            raise ValueError(f"should be {', '.join(_EXPORTERS)}, or several of them, separated by commas")
+    return text
+
+
 # Keys that users' tokens are signed with.
 TokenKeys = Annotated[SecretStr, AfterValidator(_check_keys)]
 # URL of a Redis, or nothing; secret, because it may hold a password.
@@ -45,7 +58,70 @@ class SettingsError(Exception):
     """An environment variable is missing or invalid; the text is one line that names it."""
 
 
-class ServerSettings(BaseSettings):
+class Settings(BaseSettings):
+    """Settings whose secrets may be files: where SOME_KEY is a secret, SOME_KEY_FILE names a file that holds it."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Reads arguments first, then files that the environment names, then the environment."""
+        return init_settings, _SecretFiles(settings_cls), env_settings
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Reads secrets from the files that variables name."""
+
+    def __call__(self) -> dict[str, Any]:
+        values = {}
+        for name, field in self.settings_cls.model_fields.items():
+            # A field of that name reads the file itself, again and again.
+            if is_secret(field) and f"{name}_file" not in self.settings_cls.model_fields:
+                value, key, _ = self.get_field_value(field, name)
+                if value is not None:
+                    values[key] = value
+        return values
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Returns the content of a secret's file without the end of its line, None where no file is named."""
+        variable = variable_of(self.settings_cls, field_name)
+        file = os.environ.get(f"{variable}_FILE", "")
+        key = str(field.validation_alias or field_name)
+        if not file:
+            return None, key, False
+        if os.environ.get(variable):
+            raise SettingsError(f"{variable}_FILE: {variable} is set too; set one of them.")
+        try:
+            secret = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise SettingsError(f"{variable}_FILE: {file} cannot be read ({why}).") from None
+        if not secret:
+            raise SettingsError(f"{variable}_FILE: {file} is empty.")
+        return secret, key, False
+
+
+def variable_of(settings: type[BaseSettings], name: str) -> str:
+    """Returns the environment variable of a field."""
+    alias = settings.model_fields[name].validation_alias
+    if isinstance(alias, AliasChoices):
+        alias = alias.choices[0]
+    if isinstance(alias, AliasPath):
+        alias = str(alias.path[0])
+    return (alias or settings.model_config.get("env_prefix", "") + name).upper()
+
+
+def is_secret(field: FieldInfo) -> bool:
+    """Tells whether a field is never shown."""
+    return "Secret" in str(field.annotation)
+
+
+class ServerSettings(Settings):
     """How a server listens, ends and logs; read from SERVER_… variables.
 
     Attributes:
@@ -128,6 +204,115 @@ class ServerSettings(BaseSettings):
         return f"{host}:{default_port if self.port is None else self.port}"
 
 
+Sampler = Literal[
+    "always_on",
+    "always_off",
+    "traceidratio",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
+]
+Protocol = Literal["grpc", "http/protobuf"]
+
+
+class TracingSettings(Settings):
+    """Where traces go, by the standard variables of OpenTelemetry; its SDK reads those that are not named here.
+
+    Attributes:
+        sdk_disabled: whether traces are off, whatever the other variables say.
+        traces_exporter: where traces go: "otlp", "console" (standard output) or "none". Absent: "otlp" where an
+            endpoint is named, else "none".
+        exporter_otlp_endpoint: URL of the collector, such as "http://collector:4317". "https://" and a URL without a
+            scheme mean TLS.
+        exporter_otlp_traces_endpoint: the same, for traces alone.
+        exporter_otlp_protocol: how the collector is spoken to.
+        exporter_otlp_traces_protocol: the same, for traces alone.
+        exporter_otlp_headers: headers for the collector, such as "authorization=Bearer%20TOKEN", separated by commas.
+        exporter_otlp_traces_headers: the same, for traces alone.
+        service_name: name of the process in traces. Absent: "fashion-stack", "fashion-gateway", "fashion-search" and so
+            on.
+        traces_sampler: which traces are kept. Those with "parentbased" do as the caller's traceparent says; where
+            strangers call, "traceidratio" does not let them decide.
+        traces_sampler_arg: the share of traces that the two with a ratio keep.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="OTEL_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    sdk_disabled: bool = False
+    traces_exporter: Annotated[str, AfterValidator(_check_exporters)] = ""
+    exporter_otlp_endpoint: str = ""
+    exporter_otlp_traces_endpoint: str = ""
+    exporter_otlp_protocol: Protocol = "grpc"
+    exporter_otlp_traces_protocol: Protocol | None = None
+    exporter_otlp_headers: SecretStr = SecretStr("")
+    exporter_otlp_traces_headers: SecretStr = SecretStr("")
+    service_name: str = ""
+    traces_sampler: Sampler = "parentbased_always_on"
+    traces_sampler_arg: float = Field(default=1.0, ge=0, le=1)
+
+    def exporters(self) -> tuple[str, ...]:
+        """Returns the names of the exporters; none where traces are off."""
+        named = self.exporter_otlp_traces_endpoint or self.exporter_otlp_endpoint
+        exporters = comma_separated(self.traces_exporter or ("otlp" if named else ""))
+        return () if self.sdk_disabled or "none" in exporters else tuple(dict.fromkeys(exporters))
+
+    def protocol(self) -> Protocol:
+        """Returns how the collector is spoken to."""
+        return self.exporter_otlp_traces_protocol or self.exporter_otlp_protocol
+
+    def headers(self) -> str:
+        """Returns the headers for the collector."""
+        return self.exporter_otlp_traces_headers.get_secret_value() or self.exporter_otlp_headers.get_secret_value()
+
+
+class RedisSettings(Settings):
+    """How Redis is reached.
+
+    Attributes:
+        redis_url: Redis for disliked colours and candidates: redis://, rediss:// (TLS) or unix://. Empty: an embedded
+            one in the stack, redis://localhost:6379/0 for search alone; a classifier alone then follows no candidates,
+            and answers with the bundle's own labels.
+        redis_username: user, in place of the one in the URL.
+        redis_password: password, in place of the one in the URL.
+        redis_ca_file: certificates of the authorities that may sign that of Redis (PEM), for rediss://. Absent: those
+            of the system.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    redis_url: RedisUrl = Field(default=SecretStr(""), validation_alias="REDIS_URL")
+    redis_username: str = Field(default="", validation_alias="REDIS_USERNAME")
+    redis_password: SecretStr = Field(default=SecretStr(""), validation_alias="REDIS_PASSWORD")
+    redis_ca_file: Path | None = Field(default=None, validation_alias="REDIS_CA_FILE")
+
+    @model_validator(mode="after")
+    def _authorities_need_tls(self) -> Self:
+        if self.redis_ca_file is not None and not self.redis_url.get_secret_value().startswith("rediss://"):
+            raise ValueError("REDIS_URL should begin with rediss:// where REDIS_CA_FILE is set")
+        return self
+
+    def redis_address(self, default: str = "") -> str:
+        """Returns the URL with user, password and authorities in it.
+
+        Args:
+            default: the URL where none is set.
+        """
+        address = self.redis_url.get_secret_value() or default
+        if not address:
+            return ""
+        url, query = urlsplit(address), []
+        server, user, password = url.netloc.rpartition("@")[2], url.username or "", url.password or ""
+        if self.redis_username:
+            user = quote(self.redis_username, safe="")
+        if self.redis_password.get_secret_value():
+            password = quote(self.redis_password.get_secret_value(), safe="")
+        if self.redis_ca_file is not None:
+            query = [urlencode({"ssl_ca_certs": str(self.redis_ca_file)})]
+        proof = f"{user}:{password}@" if user or password else ""
+        asked = "&".join(filter(None, [url.query, *query]))
+        return f"{url.scheme}://{proof}{server}{url.path}" + (f"?{asked}" if asked else "")
+
+
 def read_settings(settings: type[_Settings], **overrides: Any) -> _Settings:
     """Reads settings from the environment.
 
@@ -153,25 +338,16 @@ def _line(settings: type[BaseSettings], details: Any) -> str:
     name, variable = _variable(settings, location[0])
     text = str(details["msg"])
     given = details["input"]
-    if details["type"] != "missing" and name is not None and not _is_secret(settings, name):
+    if details["type"] != "missing" and name is not None and not is_secret(settings.model_fields[name]):
         text += f" (it is {str(given)[:_MAX_SHOWN_CHARACTERS]!r})"
     return f"{variable}: {text}"
 
 
 def _variable(settings: type[BaseSettings], location: str) -> tuple[str | None, str]:
     """Returns the field of a location, and its environment variable."""
-    prefix = settings.model_config.get("env_prefix", "")
-    for name, field in settings.model_fields.items():
-        alias = field.validation_alias
-        if isinstance(alias, AliasChoices):
-            alias = alias.choices[0]
-        if isinstance(alias, AliasPath):
-            alias = str(alias.path[0])
+    for name in settings.model_fields:
+        variable = variable_of(settings, name)
         # pydantic reports a field by its alias, where it has one.
-        if location in (name, alias) or location.lower() == str(alias).lower():
-            return name, (alias if alias is not None else prefix + name).upper()
+        if location == name or location.upper() == variable:
+            return name, variable
     return None, location.upper()
-
-
-def _is_secret(settings: type[BaseSettings], name: str) -> bool:
-    return "Secret" in str(settings.model_fields[name].annotation)

@@ -9,6 +9,7 @@ from typing import Any, Literal, TextIO
 
 import structlog
 
+from services.concurrency import spans
 from services.serving.request_id import current_request_id
 
 LogFormat = Literal["json", "console"]
@@ -48,13 +49,17 @@ def configure_logging(
         handler: where to log to instead of a stream.
     """
     shared: list[Any] = [
-        _with_request_id,
+        _with_ids,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if log_format == "json":
-        rendering: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        rendering: list[Any] = [
+            _with_severity,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ]
     else:
         rendering = [structlog.dev.ConsoleRenderer(colors=(stream or sys.stderr).isatty())]
     handler = handler or logging.StreamHandler(stream or sys.stderr)
@@ -84,7 +89,15 @@ def configure_logging(
     )
 
 
-def _with_request_id(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+def _with_ids(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     if (request_id := current_request_id()) is not None:
         event.setdefault("request_id", request_id)
+    if (ids := spans.ids()) is not None:
+        event["trace_id"], event["span_id"] = ids
+    return event
+
+
+def _with_severity(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    # The name that collectors look for; `level` has been in the log since the first version.
+    event["severity"] = str(event.get("level", "info")).upper()
     return event

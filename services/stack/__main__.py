@@ -2,6 +2,7 @@
 
 from services.serving.run import run_process
 from services.serving.telemetry import configure_logging
+from services.serving.tracing import configure_tracing
 from services.stack.settings import StackSettings
 from services.stack.startup import serve_stack
 
@@ -15,6 +16,7 @@ async def main() -> None:
     """
     settings = StackSettings.load()
     configure_logging(settings.server.log_level, settings.server.log_format)
+    configure_tracing("fashion-stack")
     await serve_stack(settings)
 
 

@@ -248,7 +248,7 @@ async def _gateway(settings: StackSettings, server: Server) -> "AsyncIterator[Ga
 
 @asynccontextmanager
 async def _preferences(settings: SearchSettings, server: Server) -> AsyncIterator[RedisPreferences]:
-    redis = redis_url_or_embedded(settings.redis_url.get_secret_value(), settings.data_dir / "redis")
+    redis = redis_url_or_embedded(settings.redis_address(), settings.data_dir / "redis")
     async with _off_loop(redis) as redis_url:
         preferences = settings.preferences(redis_url)
         watching = watch_preferences(preferences, settings.preferences_check_s, partial(server.part, DISLIKES))

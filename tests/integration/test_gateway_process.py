@@ -4,6 +4,7 @@ import contextlib
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -12,7 +13,7 @@ import pytest
 from fashion.v1 import types_pb2
 from tests.support.deployment import container_probe
 from tests.support.gateways import KEY, bearer, problem
-from tests.support.processes import Service, Services, free_port, services
+from tests.support.processes import Service, Services, free_port, gateway_service, services
 from tests.support.running import calling
 from tests.support.small_shop import photograph, rows
 from tests.support.waiting import eventually
@@ -20,16 +21,7 @@ from tests.support.waiting import eventually
 SHIRT = "men-tshirts-blue-0"
 
 
-def _gateway(directory: Path, search_target: str, **environment: str) -> tuple[Service, str]:
-    port = free_port()
-    settings = {
-        "GATEWAY_PORT": str(port),
-        "GATEWAY_SEARCH_TARGET": search_target,
-        "GATEWAY_DEADLINE_S": "20",
-        "GATEWAY_TOKEN_KEY": KEY,
-        **environment,
-    }
-    return Service("services.gateway", "", port, settings, directory / "gateway.log"), f"http://127.0.0.1:{port}"
+_gateway = partial(gateway_service, GATEWAY_TOKEN_KEY=KEY)
 
 
 def _eventually(holds: Callable[[], bool], why: str) -> None:

@@ -9,12 +9,18 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import grpc
+import httpx
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tests.support.waiting import eventually
+
 ROOT = Path(__file__).parents[2]
+_OURS = ("SERVER_", "CLIENT_", "EMBEDDER_", "CLASSIFIER_", "SEARCH_", "REDIS_", "GATEWAY_", "OTEL_")
 
 
 def free_port() -> int:
@@ -69,11 +75,7 @@ class Service:
 
     def start(self) -> None:
         """Starts the process and does not wait."""
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("SERVER_", "CLIENT_", "EMBEDDER_", "CLASSIFIER_", "SEARCH_", "REDIS_", "GATEWAY_"))
-        }
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", self.module],
@@ -130,14 +132,43 @@ class Services:
         return self.embedder, self.classifier, self.search
 
 
+def gateway_service(directory: Path, search_target: str, **environment: str) -> tuple[Service, str]:
+    """Returns a gateway that has not been started, and its URL."""
+    port = free_port()
+    settings = {"GATEWAY_PORT": str(port), "GATEWAY_SEARCH_TARGET": search_target, "GATEWAY_DEADLINE_S": "20"}
+    gateway = Service("services.gateway", "", port, settings | environment, directory / "gateway.log")
+    return gateway, f"http://127.0.0.1:{port}"
+
+
+def wait_until_ready(url: str) -> None:
+    """Waits until a gateway says that it is ready."""
+    eventually(partial(_is_ready, url), "the gateway is not ready")
+
+
+def _is_ready(url: str) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
+    return False
+
+
 @contextlib.contextmanager
-def services(directory: Path, redis_url: str, **search: str) -> Iterator[Services]:
-    """Runs embedder (with the fake encoder), classifier and search, all SERVING, for as long as the context lasts."""
+def services(
+    directory: Path, redis_url: str, everywhere: Mapping[str, str] = MappingProxyType({}), **search: str
+) -> Iterator[Services]:
+    """Runs embedder (with the fake encoder), classifier and search, all SERVING, for as long as the context lasts.
+
+    Args:
+        directory: of their logs, and of search's data.
+        redis_url: their Redis.
+        everywhere: variables of all three.
+        search: variables of search.
+    """
     embedder_port, classifier_port, search_port = free_port(), free_port(), free_port()
     shared = {
         "REDIS_URL": redis_url,
         "SERVER_QUERY_DEADLINE_S": "20",
         "SERVER_GRACE_S": "5",
+        **everywhere,
     }
     embedder_target = f"127.0.0.1:{embedder_port}"
     made = Services(

@@ -15,6 +15,7 @@ from prometheus_client import Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.concurrency import spans
 from services.concurrency.background import in_background
 from services.concurrency.bounds import Bound
 from services.concurrency.metrics import SECONDS, exemplar
@@ -101,7 +102,18 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = accepted_request_id(Headers(scope=scope).get(_REQUEST_ID))
+        headers = Headers(scope=scope)
+        tracer = spans.tracer()
+        if tracer is None or scope["path"] in PROBES:
+            await self._exchange(scope, receive, send, headers, None)
+            return
+        with tracer.request(scope["method"], scope["scheme"], headers) as end:
+            await self._exchange(scope, receive, send, headers, end)
+
+    async def _exchange(
+        self, scope: Scope, receive: Receive, send: Send, headers: Headers, end: spans.RequestEnd | None
+    ) -> None:
+        request_id = accepted_request_id(headers.get(_REQUEST_ID))
         exchange = _Exchange(scope, receive, send, request_id, self._limits, self._slots)
         started = time.perf_counter()
         with request_id_bound(request_id):
@@ -118,6 +130,8 @@ class Edge:
             finally:
                 exchange.leave()
                 duration_s = time.perf_counter() - started
+                if end is not None:
+                    end(exchange.route, exchange.status)
                 _REQUESTS.labels(_method(scope["method"]), exchange.route, exchange.status).inc()
                 _REQUEST_SECONDS.labels(exchange.route).observe(duration_s, exemplar(request_id))
                 log = _log.debug if scope["path"] in PROBES else _log.info
@@ -203,7 +217,9 @@ class _Exchange:
         )
         path_parameters = self._scope.get("path_params", {})
         product = path_value(path_parameters.get("product_id", "")) or query.get("product_id", "")
-        logged = {name: values for name, values in query.items() if name in _LOGGED_PARAMETERS}
+        # An invalid value may be a user in the wrong place.
+        names = _LOGGED_PARAMETERS - self._scope["state"].get("invalid", frozenset())
+        logged = {name: values for name, values in query.items() if name in names}
         fields = {"product": str(product), "query": urlencode(logged, doseq=True, safe=",", quote_via=quote)}
         return {name: text[:_MAX_LOGGED_CHARACTERS] for name, text in fields.items() if text}
 

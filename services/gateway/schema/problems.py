@@ -137,16 +137,28 @@ def problem_response(error: BaseException, request_id: str) -> JSONResponse:
     return JSONResponse(problem.model_dump(mode="json"), problem.status, headers, MEDIA_TYPE)
 
 
-def invalid_request(errors: Sequence[Any]) -> InvalidInput:
+class InvalidRequest(InvalidInput):
+    """Parameters are invalid.
+
+    Attributes:
+        parameters: the names of all of them, and of what stands within them.
+    """
+
+    parameters: frozenset[str] = frozenset()
+
+
+def invalid_request(errors: Sequence[Any]) -> InvalidRequest:
     """Returns the error for a failed validation: one sentence that names the first invalid parameter."""
     first = errors[0]
     # ("query", "limit"), ("body", "liked", 3), …
     field = ".".join(str(part) for part in first["loc"] if part not in {"query", "path", "body"}) or "body"
-    return InvalidInput(
+    invalid = InvalidRequest(
         f'The parameter "{field[:128]}" is wrong: {first["msg"]}.',
         reason="REQUEST_INVALID",
         metadata={"field": field[:128], "rule": str(first["type"])},
     )
+    invalid.parameters = frozenset(str(part) for error in errors for part in error["loc"])
+    return invalid
 
 
 def validated(model: type[BaseModel], values: object) -> Any:

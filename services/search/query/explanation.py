@@ -9,6 +9,7 @@ from typing import Final
 
 from prometheus_client import Histogram
 
+from services.concurrency import spans
 from services.concurrency.metrics import SECONDS
 from services.search.indexes.base import Hit
 
@@ -32,6 +33,7 @@ class Step(Enum):
 _SECONDS_OF: Final[Mapping[Step, Histogram]] = {
     step: _STEP_SECONDS.labels(step.value) for step in Step if step is not Step.TOTAL
 }
+_SPAN_OF: Final[Mapping[Step, str]] = {step: f"search.{step.name.lower()}" for step in Step}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,8 @@ class Stopwatch:
         """Times the block, however it ends."""
         start = time.perf_counter()
         try:
-            yield
+            with spans.step(_SPAN_OF[step]):
+                yield
         finally:
             duration = time.perf_counter() - start
             self._timings.append(StepTiming(step, start - self._start, duration))

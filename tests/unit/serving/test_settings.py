@@ -6,10 +6,23 @@ from pathlib import Path
 import pytest
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from redis.connection import parse_url
 
+from services.classifier.settings import ClassifierSettings
+from services.clients.settings import ClientSettings
 from services.embedder.processor import available_processors
 from services.embedder.settings import EmbedderSettings
-from services.serving.settings import ServerSettings, SettingsError, read_settings
+from services.gateway.settings import GatewaySettings
+from services.search.settings import SearchSettings
+from services.serving.settings import (
+    RedisSettings,
+    ServerSettings,
+    SettingsError,
+    TracingSettings,
+    is_secret,
+    read_settings,
+    variable_of,
+)
 
 
 class Example(BaseSettings):
@@ -109,3 +122,115 @@ def test_addresses_can_be_listened_on() -> None:
     host, port = read_settings(ServerSettings, port=0).address(1).rsplit(":", 1)
     with socket.socket() as listening:
         listening.bind((host, int(port)))
+
+
+def _file(folder: Path, content: str) -> str:
+    file = folder / "secret"
+    file.write_text(content, encoding="utf-8")
+    return str(file)
+
+
+ALL = (
+    ServerSettings,
+    TracingSettings,
+    EmbedderSettings,
+    ClassifierSettings,
+    SearchSettings,
+    GatewaySettings,
+    RedisSettings,
+    ClientSettings,
+)
+SECRETS = [(settings, name) for settings in ALL for name, field in settings.model_fields.items() if is_secret(field)]
+
+
+@pytest.mark.parametrize(("settings", "name"), SECRETS, ids=[f"{each.__name__}.{name}" for each, name in SECRETS])
+def test_every_secret_may_be_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: type[BaseSettings], name: str
+) -> None:
+    variable = variable_of(settings, name)
+    secret = "redis://:of-a-file@redis:6379/0" if name == "redis_url" else "of-a-file-" + "x" * 32
+    monkeypatch.setenv(f"{variable}_FILE", _file(tmp_path, secret + "\n"))
+    # Compose sets a variable that is left out to nothing.
+    monkeypatch.setenv(variable, "")
+
+    value = getattr(read_settings(settings), name)
+
+    # This one is read again and again, so its file is a setting itself.
+    if (settings, name) == (ClientSettings, "api_key"):
+        assert read_settings(ClientSettings).api_key_file == tmp_path / "secret"
+    else:
+        assert value.get_secret_value() == secret
+
+
+@pytest.mark.parametrize(
+    ("content", "also", "why"),
+    [("short\n", "", "at least 32 bytes"), ("\n", "", "is empty"), ("k" * 32, "k" * 32, "set one of them")],
+)
+def test_a_bad_file_of_a_secret_is_named_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str, also: str, why: str
+) -> None:
+    monkeypatch.setenv("GATEWAY_TOKEN_KEY_FILE", _file(tmp_path, content))
+    if also:
+        monkeypatch.setenv("GATEWAY_TOKEN_KEY", also)
+
+    with pytest.raises(SettingsError, match=f"^GATEWAY_TOKEN_KEY.*{why}") as caught:
+        read_settings(GatewaySettings)
+
+    assert content.strip() not in str(caught.value) or not content.strip()
+
+
+def test_a_missing_file_of_a_secret_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("REDIS_PASSWORD_FILE", str(tmp_path / "absent"))
+
+    with pytest.raises(SettingsError, match=r"^REDIS_PASSWORD_FILE: .*absent cannot be read \(No such file"):
+        read_settings(SearchSettings)
+
+
+@pytest.mark.parametrize(
+    ("environment", "address"),
+    [
+        ({}, "redis://localhost:6379/0"),
+        ({"REDIS_URL": "unix:///run/redis.sock"}, "unix:///run/redis.sock"),
+        ({"REDIS_PASSWORD": "p:w/d@ü"}, "redis://:p%3Aw%2Fd%40%C3%BC@localhost:6379/0"),
+        (
+            {"REDIS_URL": "redis://a:b@host:1/2?x=1", "REDIS_USERNAME": "fashion", "REDIS_PASSWORD": "c"},
+            "redis://fashion:c@host:1/2?x=1",
+        ),
+        ({"REDIS_URL": "redis://a%40b:c@host", "REDIS_PASSWORD": "d"}, "redis://a%40b:d@host"),
+        ({"REDIS_URL": "unix:///run/redis.sock", "REDIS_PASSWORD": "c"}, "unix://:c@/run/redis.sock"),
+        (
+            {"REDIS_URL": "rediss://host/0?x=1", "REDIS_CA_FILE": "/etc/ca.pem"},
+            "rediss://host/0?x=1&ssl_ca_certs=%2Fetc%2Fca.pem",
+        ),
+    ],
+)
+def test_the_address_of_redis_is_put_together(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], address: str
+) -> None:
+    for name in ("REDIS_URL", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_CA_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    settings = read_settings(RedisSettings)
+
+    assert settings.redis_address("redis://localhost:6379/0") == address
+    given, understood = dict(environment), parse_url(address)
+    if "REDIS_PASSWORD" in given:
+        assert understood["password"] == given["REDIS_PASSWORD"]
+    if "REDIS_CA_FILE" in given:
+        assert understood["ssl_ca_certs"] == given["REDIS_CA_FILE"]
+
+
+def test_a_stack_without_a_redis_of_its_own_has_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_PASSWORD", "unused")
+
+    assert read_settings(SearchSettings, redis_url=SecretStr("")).redis_address() == ""
+
+
+def test_authorities_without_tls_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://host")
+    monkeypatch.setenv("REDIS_CA_FILE", "/etc/ca.pem")
+
+    with pytest.raises(SettingsError, match="REDIS_URL should begin with rediss://"):
+        read_settings(SearchSettings)

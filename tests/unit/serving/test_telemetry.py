@@ -70,6 +70,9 @@ def test_json_lines_carry_the_id_and_the_traceback() -> None:
     assert (ours["event"], ours["request_id"], ours["product_id"]) == ("failed", "r-1", "17")
     assert "ValueError: broken" in ours["exception"]
     assert (theirs["event"], theirs["level"]) == ("careful: hot", "warning")
+    assert (ours["severity"], theirs["severity"]) == ("ERROR", "WARNING")
+    # Without traces, there are no ids of them.
+    assert "trace_id" not in ours and "span_id" not in ours
 
 
 def test_people_get_lines_without_json() -> None:
@@ -80,6 +83,7 @@ def test_people_get_lines_without_json() -> None:
 
     assert "listening" in stream.getvalue()
     assert "port=1" in stream.getvalue()
+    assert "severity" not in stream.getvalue()
 
 
 def test_a_log_file_and_whatever_else_the_process_writes_is_rotated(tmp_path: Path) -> None:
