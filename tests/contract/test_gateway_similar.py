@@ -1,11 +1,16 @@
 """Similar products over HTTP: the same answers as over gRPC, for products, photographs and JSON bodies."""
 
+import io
 import json
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 
 from fashion.v1 import search_pb2, types_pb2
 from tests.support.gateways import KEY, Shop, bearer, problem, shop
@@ -141,6 +146,19 @@ def test_variants_are_collapsed_unless_asked_otherwise(catalogue: Shop) -> None:
         assert family["variants"][0]["swatch"].startswith("#")
     finally:
         catalogue.grpc.search.DeleteProducts(search_pb2.DeleteProductsRequest(product_ids=ids))
+
+
+def test_a_photograph_in_a_form_reaches_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", lambda *_: written.append(True))
+    noise = np.random.default_rng(1).integers(0, 255, (1200, 1000, 3), dtype=np.uint8)
+    photograph = io.BytesIO()
+    Image.fromarray(noise).save(photograph, "PNG")
+    # Above this size, Starlette's forms go to a temporary file.
+    assert len(photograph.getvalue()) > 3 << 20
+    with shop(tmp_path) as found:
+        answer = found.http.post("/v1/similar", files={"image": photograph.getvalue()}, data={"limit": "1"})
+    assert answer.status_code == 200 and not written
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])

@@ -75,7 +75,8 @@ def similar_router(backend: Backend, access: Access, settings: GatewaySettings) 
         """Finds the products most similar to a photograph, searched in the type that it is recognised as.
 
         Send a form with a file `image`, a photograph alone with parameters in the query, or JSON that names a product.
-        Parameters of the body replace those of the query.
+        Parameters of the body replace those of the query. The photograph is never kept: it stays in memory for the time
+        of the request, on no disk and in no log.
         """
         parameters, query = await similar_query(request, settings.upload_timeout_s, settings.max_image_bytes)
         request.state.parameters = parameters.model_dump(mode="json", exclude_unset=True)
@@ -105,7 +106,8 @@ def similar_router(backend: Backend, access: Access, settings: GatewaySettings) 
     ) -> answers.Garments:
         """Finds the garments in a photograph, so that a page can offer them.
 
-        The region of each, sent with the photograph to `/v1/similar`, finds what is similar to it.
+        The region of each, sent with the photograph to `/v1/similar`, finds what is similar to it. The photograph is
+        never kept.
         """
         parameters, image = await garments_query(request, settings.upload_timeout_s, settings.max_image_bytes)
         message = conversion.image_to_proto(image, parameters.region)

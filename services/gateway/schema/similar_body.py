@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from services.contract.errors import InvalidInput
@@ -129,9 +129,24 @@ async def within(timeout_s: float) -> AsyncIterator[None]:
         raise RequestTimeout(f"The body did not arrive within {timeout_s:g} s.", reason="UPLOAD_TIMEOUT") from None
 
 
+class _InMemoryParser(MultiPartParser):
+    """Writes no file: a shopper's photograph reaches no disk. The middleware bounds what is held."""
+
+    # Zero means that nothing is too large for memory.
+    spool_max_size = 0
+
+
 async def _form(request: Request) -> tuple[Mapping[str, Any], bytes]:
     try:
-        async with request.form(max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES) as form:
+        parser = _InMemoryParser(
+            request.headers,
+            request.stream(),
+            max_files=1,
+            max_fields=_MAX_FIELDS,
+            max_part_size=_MAX_FIELD_BYTES,
+        )
+        form = await parser.parse()
+        try:
             items = form.multi_items()
             images = [value for name, value in items if name == IMAGE_FIELD]
             if len(images) != 1 or not isinstance(images[0], UploadFile):
@@ -149,6 +164,8 @@ async def _form(request: Request) -> tuple[Mapping[str, Any], bytes]:
                     metadata={"field": file[:64]},
                 )
             return _grouped(cast(list[tuple[str, str]], texts)), await images[0].read()
+        finally:
+            await form.close()
     except MultiPartException as error:
         raise malformed(error.message) from error
     except (ValueError, KeyError, AttributeError, UnicodeError) as error:
