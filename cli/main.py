@@ -57,6 +57,7 @@ ENTRIES = (
     Entry("verify", "cli.commands.backup", "verify_app", "Check every product and photograph of a data directory."),
     Entry("doctor", "cli.commands.doctor", "app", "Ask a running deployment how it is, and what to do."),
     Entry("users", "cli.commands.users", "app", "Change and show the colours that a user dislikes."),
+    Entry("shoppers", "cli.commands.shoppers", "app", "Hand over or erase what is kept about one shopper."),
     Entry("keys", "cli.commands.keys", "app", "Make, list and revoke the keys that callers need."),
     Entry("certificates", "cli.commands.certificates", "app", "Make certificates of the services, for trials."),
     Entry("dataset", "cli.commands.dataset", "app", "Download, draw, split or check a data set."),

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+import redis
 from PIL import Image, ImageDraw
 
 from cli.main import run
@@ -342,6 +343,34 @@ def test_a_dislike_is_kept_and_forgotten(stack: Stack, capsys: pytest.CaptureFix
     assert as_json(capsys, "users", "forget", "anna") == {"user_id": "anna", "existed": True}
     assert as_json(capsys, "users", "list", "anna") == {"user_id": "anna", "colours": []}
     assert as_json(capsys, "users", "forget", "anna") == {"user_id": "anna", "existed": False}
+
+
+def test_all_that_is_kept_about_a_shopper_is_handed_over_and_erased(
+    stack: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with redis.Redis.from_url(f"unix://{next(stack.home.glob('**/redis.sock'))}") as kept:
+        before = set(kept.scan_iter())
+        call(capsys, "users", "dislike", "carla", "Blue")
+        call(capsys, "users", "dislike", "carla", "Yellow", "--exact")
+        call(capsys, "search", "--product-id", "102", "--user", "carla")
+        (key,) = set(kept.scan_iter()) - before
+        exported = json.loads(call(capsys, "shoppers", "export", "carla"))
+        assert exported.keys() == {"user_id", "export_time", "disliked_colours"}
+        assert exported["disliked_colours"] == [
+            {"colour": "Blue", "exact": False},
+            {"colour": "Yellow", "exact": True},
+        ]
+        # All that is stored is in it.
+        assert {each["colour"].encode() for each in exported["disliked_colours"]} == set(kept.hgetall(key))
+        assert "Erased all" in call(capsys, "shoppers", "erase", "carla")
+        assert set(kept.scan_iter()) == before
+    # Nothing else of the data directory names the shopper, but for Redis's own file until it is written anew.
+    named = [each for each in stack.home.rglob("*") if each.is_file() and b"carla" in each.read_bytes()]
+    assert all("appendonly" in str(each) for each in named), named
+    assert "Nothing was kept" in call(capsys, "shoppers", "erase", "carla")
+    assert as_json(capsys, "shoppers", "erase", "carla") == {"user_id": "carla", "existed": False}
+    nothing = json.loads(call(capsys, "shoppers", "export", "carla"))
+    assert nothing["disliked_colours"] == []
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ def test_help_lists_every_command() -> None:
         (["search", "--help"], 0, HEAVY | {"asyncio", "grpc", "google"}),
         (["search", "1"], 4, HEAVY),
         (["users", "list", "anna"], 4, HEAVY),
+        (["shoppers", "export", "anna"], 4, HEAVY),
         (["catalogue", "list", "--colour", "Blue"], 4, HEAVY),
         (["stop", "--data-dir", "/nowhere"], 0, HEAVY | {"grpc", "google"}),
         (["train", "/nowhere"], 2, HEAVY | {"asyncio", "grpc", "google"}),
@@ -175,6 +176,7 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
     ("group", "command"),
     [
         *(("users", command) for command in ("dislike", "undislike", "list", "forget")),
+        ("shoppers", "erase"),
         *(("catalogue", command) for command in ("stats", "list", "get", "map", "delete")),
     ],
 )
