@@ -14,8 +14,8 @@ app = typer.Typer(rich_markup_mode="rich", add_completion=False)
         "Examples:\n\nfashion garments fashion-product-images-small.zip --photographs photos.zip\n\n"
         "fashion garments my-shop/ --photographs photos/ --bundle models/my-shop\n\n"
         "It takes about 10 minutes and 9 GB of memory on two busy processors. The network and the model version stay "
-        "as they are: no catalogue is embedded again. Ctrl-C loses at most one part: the same command goes on from there, and the "
-        "same data give the same heads.\n\n"
+        "as they are: no catalogue is embedded again. Ctrl-C loses at most one part: the same command goes on from "
+        "there, and the same data give the same heads.\n\n"
         "Exit codes: 0 done · 2 bad input · 3 no bundle there"
     )
 )
