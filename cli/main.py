@@ -27,7 +27,8 @@ Start with [bold]fashion demo[/bold], which needs nothing else.
 
 # What a person at the command line can do; the error cannot know who reads it.
 _HINTS = {
-    "SEARCH_UNAVAILABLE": "Start it with `{fashion} serve`, or name another server with --server.",
+    "SEARCH_UNAVAILABLE": "Start it with `{fashion} serve`, or name another server with --server; where it speaks TLS, "
+    "set CLIENT_TLS_CA_FILE.",
     "BUNDLE_NOT_FOUND": "Name the folder of a model with EMBEDDER_BUNDLE, or run this in the folder of the project.",
 }
 

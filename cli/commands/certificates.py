@@ -1,5 +1,6 @@
 """`fashion certificates`: makes an authority and the certificates of all services, for compose and trials."""
 
+import shlex
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -42,8 +43,9 @@ def _group() -> None:
         "Examples:\n\nfashion certificates create certificates\n\n"
         "fashion certificates create certificates --name search.example --days 30\n\n"
         "DIR gets ca.crt and ca.key, a folder for each service and one for a client (tls.crt, tls.key, ca.crt), and "
-        "keys/keys.json, where each certificate counts as a key. Run it again to renew the certificates under the same "
-        "authority: servers and callers read them again.\n\n"
+        "keys/keys.json, where each certificate counts as a key. With `. DIR/client.env` a terminal calls as the "
+        "client. Run it again to renew the certificates under the same authority: servers and callers read them "
+        "again.\n\n"
         "For compose and trials alone: whoever has ca.key can call as anybody. In production your own authority signs, "
         "such as that of cert-manager."
     )
@@ -111,6 +113,12 @@ def _write_all(folder: Path, authority: "Authority", names: "list[str] | tuple[(
         _write(place / "tls.key", issued.key, 0o600)
         _write(place / "tls.crt", issued.certificate, 0o644)
         _write(place / "ca.crt", own.certificate, 0o644)
+    variables = {"CA": "ca.crt", "CERTIFICATE": "tls.crt", "KEY": "tls.key"}
+    exports = (
+        f"export CLIENT_TLS_{variable}_FILE={shlex.quote(str((folder / 'client' / file).resolve()))}\n"
+        for variable, file in variables.items()
+    )
+    _write(folder / "client.env", "".join(exports).encode(), 0o644)
     keys = folder / "keys" / "keys.json"
     if not keys.exists():
         keys.parent.mkdir(mode=0o700, exist_ok=True)

@@ -19,6 +19,8 @@ from services.contract.errors import FashionError, NotReady, Upstream
 SERVICE_NAME: Final = search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name
 
 _HEALTH_POLL_S = 0.2
+# What gRPC says of certificates and of the names in them.
+_TLS_FAILURES: Final = ("handshake failed", "Verification Check failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,5 +174,10 @@ def _category(error: grpc.aio.AioRpcError, target: str) -> FashionError:
         return known
     if code is grpc.StatusCode.UNAVAILABLE:
         # gRPC's own text lists addresses and attempts; callers want the name that they gave.
-        return Upstream(f"Nothing answers at {target}.", reason="SEARCH_UNAVAILABLE", metadata={"details": details})
+        what = (
+            f"The TLS handshake with {target} fails: one side does not accept the other's certificate."
+            if any(text in details for text in _TLS_FAILURES)
+            else f"Nothing answers at {target}."
+        )
+        return Upstream(what, reason="SEARCH_UNAVAILABLE", metadata={"details": details})
     return FashionError(details or f"The call ended with {code.name}.", reason=code.name)

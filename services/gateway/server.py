@@ -17,6 +17,7 @@ from services.gateway.backend import Backend
 from services.gateway.connection import BoundedProtocol, ConnectionLimits
 from services.gateway.settings import GatewaySettings
 from services.gateway.thumbnails import Thumbnails
+from services.serving.exposure import check_exposure
 from services.serving.guard import Guard
 from services.serving.http import HttpServer, http_config, serving_http
 from services.serving.run import listening_socket
@@ -75,6 +76,7 @@ async def running_gateway(
         SettingsError: other machines would be let in unasked, or a file of keys or certificates is bad.
     """
     host = settings.host or server_settings.host
+    check_exposure(server_settings, host, "SERVER_HOST" if settings.host is None else "GATEWAY_HOST")
     tls = http_context(server_settings, settings.tls_client_ca_file)
     async with AsyncExitStack() as resources:
         listening = resources.enter_context(listening_socket(host, settings.port, "GATEWAY"))

@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection
 
 from services.concurrency.background import in_background
 from services.contract.errors import NotReady
+from services.serving.exposure import check_exposure
 from services.serving.guard import Guard
 from services.serving.health import Health
 from services.serving.interceptors import AdmissionInterceptor, interceptors
@@ -207,6 +208,7 @@ async def running(
         ServeError: the port cannot be had.
         SettingsError: other machines would be let in unasked, or a file of keys or certificates is bad.
     """
+    check_exposure(settings, settings.host, "SERVER_HOST")
     credentials = grpc_credentials(settings)
     port = default_port if settings.port is None else settings.port
     # gRPC itself would write a line about it, for its own developers.

@@ -145,6 +145,8 @@ class ServerSettings(Settings):
         tls_key_file: private key of that certificate (PEM), without a password.
         tls_client_ca_file: certificates of the authorities (PEM) that sign those of callers over gRPC. Absent: callers
             need no certificate.
+        allow_plaintext: whether other machines may call without TLS.
+        allow_without_keys: whether other machines may call although there is no `keys_file`.
         keys_file: file with the hashes of the keys that callers need, as `fashion keys create` writes it. It is read
             again when it changes. Absent: callers need no key.
         token_key: key with which the shop's backend signs its users' tokens (HS256), which count over gRPC too. While
@@ -175,6 +177,8 @@ class ServerSettings(Settings):
     tls_certificate_file: Path | None = None
     tls_key_file: Path | None = None
     tls_client_ca_file: Path | None = None
+    allow_plaintext: bool = False
+    allow_without_keys: bool = False
     keys_file: Path | None = None
     token_key: TokenKeys = Field(default=SecretStr(""), validation_alias="GATEWAY_TOKEN_KEY")
     token_max_lifetime_s: float = Field(

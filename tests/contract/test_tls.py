@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 from fashion.v1 import search_pb2, search_pb2_grpc
-from services.clients.search import SearchClient
+from services.clients.probe import probe
+from services.clients.search import SERVICE_NAME, SearchClient
 from services.contract.errors import Upstream
 from services.serving.settings import ServerSettings, SettingsError
 from services.serving.tls import grpc_credentials, http_context
@@ -147,10 +148,11 @@ async def test_the_products_own_channels_prove_who_calls_and_check_who_answers(
     for name, value in mutual.caller.client().items():
         monkeypatch.setenv(name, value)
     assert await count() == len(rows())
+    assert await probe(mutual.stack.target, SERVICE_NAME) == "SERVING"
     monkeypatch.setenv("CLIENT_TLS_SERVER_NAME", "search")
     assert await count() == len(rows())
     monkeypatch.setenv("CLIENT_TLS_SERVER_NAME", "embedder")
-    with pytest.raises(Upstream):
+    with pytest.raises(Upstream, match="does not accept the other's certificate"):
         await count()
     monkeypatch.delenv("CLIENT_TLS_SERVER_NAME")
     for caller in (make(mutual) for make in CALLERS.values()):

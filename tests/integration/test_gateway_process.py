@@ -13,7 +13,7 @@ import pytest
 from fashion.v1 import types_pb2
 from tests.support.deployment import container_probe
 from tests.support.gateways import KEY, bearer, problem
-from tests.support.processes import Service, Services, free_port, gateway_service, services
+from tests.support.processes import EXPOSED, Service, Services, free_port, gateway_service, services
 from tests.support.running import calling
 from tests.support.small_shop import photograph, rows
 from tests.support.waiting import eventually
@@ -120,9 +120,10 @@ def test_without_search_it_starts_and_is_not_ready(tmp_path: Path) -> None:
         ({"GATEWAY_ALLOWED_ORIGINS": "shop.example"}, 2, "GATEWAY_ALLOWED_ORIGINS"),
         ({"GATEWAY_ALLOWED_ORIGINS": "https://shop.example,*"}, 2, "GATEWAY_ALLOWED_ORIGINS"),
         ({"GATEWAY_PORT": "eighty"}, 2, "GATEWAY_PORT"),
-        ({"GATEWAY_HOST": "203.0.113.1"}, 1, "GATEWAY_HOST"),
+        ({"GATEWAY_HOST": "203.0.113.1", **EXPOSED}, 1, "GATEWAY_HOST"),
+        ({"GATEWAY_HOST": "203.0.113.1"}, 2, "GATEWAY_HOST"),
     ],
-    ids=["short key", "no origin", "star among others", "no number", "another machine's address"],
+    ids=["short key", "no origin", "star among others", "no number", "another machine's address", "open"],
 )
 def test_bad_settings_end_it_with_one_line(tmp_path: Path, environment: dict[str, str], status: int, word: str) -> None:
     gateway, _ = _gateway(tmp_path, "localhost:1", **environment)

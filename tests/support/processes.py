@@ -21,6 +21,8 @@ from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 _OURS = ("SERVER_", "CLIENT_", "EMBEDDER_", "CLASSIFIER_", "SEARCH_", "REDIS_", "GATEWAY_", "OTEL_")
+# What lets other machines in.
+EXPOSED = {"SERVER_ALLOW_PLAINTEXT": "true", "SERVER_ALLOW_WITHOUT_KEYS": "true"}
 
 
 def free_port() -> int:

@@ -32,7 +32,15 @@ MAX_MESSAGE = [("grpc.max_send_message_length", 64 << 20), ("grpc.max_receive_me
 def stack_settings(data_dir: Path, *, redis_url: str = "", runtime: str = "fake", **search: object) -> StackSettings:
     """Returns settings that the environment does not change; without `redis_url`, an embedded Redis."""
     return StackSettings(
-        server=ServerSettings(host="127.0.0.1", port=0, grace_s=5.0, query_deadline_s=20.0),
+        server=ServerSettings(
+            host="127.0.0.1",
+            port=0,
+            grace_s=5.0,
+            query_deadline_s=20.0,
+            # Some gateways of tests listen on all addresses, as behind a proxy.
+            allow_plaintext=True,
+            allow_without_keys=True,
+        ),
         embedder=EmbedderSettings(runtime=runtime),
         classifier=ClassifierSettings(redis_url=SecretStr("")),
         search=SearchSettings(data_dir=data_dir, redis_url=SecretStr(redis_url), **search),

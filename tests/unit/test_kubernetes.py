@@ -10,6 +10,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from cli.main import run
+
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 COMPONENT = "app.kubernetes.io/component"
@@ -94,11 +96,11 @@ def test_pods_may_run_where_security_is_restricted(name: str) -> None:
     security = container(name)["securityContext"]
     assert security["allowPrivilegeEscalation"] is False and security["readOnlyRootFilesystem"] is True
     assert security["capabilities"] == {"drop": ["ALL"]}
-    # A list of processes, or of a pod's description, shows no password.
+    # A list of processes, or of a pod's description, shows no password. Files are only named there.
     assert not any(
         "PASSWORD" in each["name"] or "KEY" in each["name"]
         for each in container(name).get("env", [])
-        if "value" in each
+        if "value" in each and not each["name"].endswith("_FILE")
     )
 
 
@@ -128,6 +130,28 @@ def test_selectors_and_ports_meet() -> None:
         mounts = {each["name"] for each in container(name)["volumeMounts"]}
         claims = {each["metadata"]["name"] for each in workload["spec"].get("volumeClaimTemplates", [])}
         assert mounts == claims | {each["name"] for each in workload["spec"]["template"]["spec"]["volumes"]}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_both_mount_the_same_certificates_and_keys(name: str) -> None:
+    there = dict(each.rsplit(":", 1)[0].split(":")[:2] for each in compose()[name]["volumes"] if each.endswith(":ro"))
+    assert there == {f"tls-{name}": "/etc/fashion/tls", "keys": "/etc/fashion/keys"}
+    mounts = {each["name"]: each for each in container(name)["volumeMounts"]}
+    volumes = {each["name"]: each for each in WORKLOADS[name]["spec"]["template"]["spec"]["volumes"]}
+    for volume, secret in (("tls", f"fashion-tls-{name}"), ("keys", "fashion-keys")):
+        assert mounts[volume]["mountPath"] in there.values() and mounts[volume]["readOnly"]
+        # The group of the pod's user reads it, and nobody else.
+        assert volumes[volume]["secret"] == {"secretName": secret, "defaultMode": 0o440}
+    folders = {str(Path(value).parent) for each, value in variables(name).items() if each.endswith("_FILE")}
+    assert folders == set(there.values())
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_no_service_takes_calls_without_tls_and_keys_but_the_gateway_behind_its_proxy(name: str) -> None:
+    settings = variables(name)
+    assert "SERVER_KEYS_FILE" in settings and "SERVER_ALLOW_WITHOUT_KEYS" not in settings
+    assert ("SERVER_ALLOW_PLAINTEXT" in settings) is (name == "gateway")
+    assert ("SERVER_TLS_CLIENT_CA_FILE" in settings) is (name != "gateway")
 
 
 def called() -> set[tuple[str, str, int]]:
@@ -168,6 +192,7 @@ def test_an_overlay_renders_to_valid_manifests(tmp_path: Path, overlay: str) -> 
         pytest.skip("kubectl is not installed (Debian: kubernetes-client)")
     copy = tmp_path / "kubernetes"
     shutil.copytree(KUBERNETES, copy)
+    assert run(["certificates", "create", str(copy / "overlays" / "dev" / "certificates")]) == 0
     command = [kubectl, "kustomize", str(copy / "overlays" / overlay)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if "must be a file" in ended.stderr:

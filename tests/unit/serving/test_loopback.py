@@ -8,9 +8,9 @@ import grpc
 import pytest
 
 from services.clients.channel import open_channel
+from services.clients.probe import probe
 from services.clients.search import SearchClient
 from services.serving.loopback import channel_options
-from services.serving.probe import probe
 from services.serving.run import GrpcService, Server, running
 from services.serving.settings import ServerSettings
 
@@ -43,7 +43,7 @@ def dead_proxy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 async def test_a_call_to_this_machine_uses_no_proxy(target: str) -> None:
     async with serving() as port, SearchClient.connect(target.format(port)) as client:
         assert await client.serving(timeout_s=10)
-        assert await asyncio.to_thread(probe, target.format(port)) == "SERVING"
+        assert await probe(target.format(port)) == "SERVING"
 
 
 async def test_a_call_to_another_machine_goes_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

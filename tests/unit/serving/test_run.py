@@ -48,8 +48,9 @@ async def test_a_taken_port_is_told_in_one_sentence_that_names_the_variable(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
+        settings = ServerSettings(host=host, port=port, allow_plaintext=True, allow_without_keys=True)
         with pytest.raises(ServeError) as refusal:
-            async with running(ServerSettings(host=host, port=port), [service()], start_nothing, default_port=1):
+            async with running(settings, [service()], start_nothing, default_port=1):
                 pass
         with pytest.raises(ServeError) as http:
             listening_socket(host, port, "GATEWAY")

@@ -40,6 +40,11 @@ def test_each_service_gets_what_it_needs_and_only_its_owner_reads_the_keys(tmp_p
         assert names(place / "tls.crt") == {name, *local}
     secret = [*folder.rglob("*.key"), *folder.rglob("*.json")]
     assert len(secret) == 8 and all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in secret)
+    exports = dict(line.removeprefix("export ").split("=") for line in (folder / "client.env").read_text().splitlines())
+    assert exports == {
+        f"CLIENT_TLS_{variable}_FILE": str(folder / "client" / file)
+        for variable, file in (("CA", "ca.crt"), ("CERTIFICATE", "tls.crt"), ("KEY", "tls.key"))
+    }
     keys = Keys.read(folder / "keys" / "keys.json")
     scopes = {name: key.allows for name in (*SERVERS, "client") if (key := keys.by_certificate([name]))}
     assert scopes == {
