@@ -12,7 +12,7 @@ app = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 _NOTES = "performance-notes.md"
 # What is right or wrong rather than fast or slow.
-_CHECKS = ("correctness",)
+_CHECKS = ("correctness", "kills")
 # More than 5,000 in stock, so that the reduced index chooses.
 _CHECKED_PRODUCTS = 9000
 
@@ -21,14 +21,15 @@ _CHECKED_PRODUCTS = 9000
     epilog=(
         "Examples:\n\nfashion bench all fashion-product-images-small.zip\n\n"
         "fashion bench latency fashion-product-images-small.zip --rounds 9\n\n"
-        "fashion bench correctness --queries 100000\n\n"
+        "fashion bench correctness --queries 100000\n\nfashion bench kills --kills 1000\n\n"
         "ingest makes the catalogue in --work that all parts but floor need. "
         "report writes the page and its plots again from the figures; plots need the extra `train`. Nothing else "
         "should run on the machine: SIGSTOP pauses a training run, and SIGCONT resumes it.\n\n"
         "subject measures what finding the garment costs: name people's photographs as DATASET.\n\n"
         "correctness needs no DATASET: it asks a stack of its own random queries beside random writes, and holds every "
-        "answer to a comparison with all products.\n\n"
-        "Exit codes: 0 done, also with a missed target · 1 an answer was wrong · 2 bad input"
+        "answer to a comparison with all products. Nor does kills: it kills a stack of its own beside writes, cuts its "
+        "power, and compares all that it has with what it acknowledged.\n\n"
+        "Exit codes: 0 done, also with a missed target · 1 something was wrong or lost · 2 bad input"
     )
 )
 def bench(
@@ -38,7 +39,7 @@ def bench(
             metavar="PART",
             help=(
                 "One of floor, ingest, start, latency, load, updates, precision, export, peers, subject; all (but "
-                "subject), or report; or correctness."
+                "subject), or report; or correctness or kills."
             ),
         ),
     ],
@@ -56,7 +57,8 @@ def bench(
     calls: Annotated[int, typer.Option(metavar="N", min=1, help="Calls of each workload per round.")] = 25,
     load_s: Annotated[float, typer.Option(metavar="S", min=0.1, help="Seconds at each offered rate.")] = 8.0,
     queries: Annotated[int, typer.Option(metavar="N", min=1, help="correctness: number of queries.")] = 100_000,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="correctness: seed of all that is random.")] = 0,
+    kills: Annotated[int, typer.Option(metavar="N", min=1, help="kills: how often.")] = 1000,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="correctness, kills: seed of all that is random.")] = 0,
 ) -> None:
     """Measure speed and memory, and write the figures and a page that compares them with the targets."""
     from cli.output import console
@@ -68,7 +70,7 @@ def bench(
         # Whatever it measures runs on this machine.
         os.environ.pop(proxy, None)
     if part in _CHECKS:
-        _check(part, {"queries": queries, "products": products or _CHECKED_PRODUCTS, "seed": seed}, output)
+        _check(part, queries, products or _CHECKED_PRODUCTS, kills, seed, output)
         return
     if dataset is None:
         raise typer.BadParameter("This part measures on a data set: name one.", param_hint="DATASET")
@@ -103,17 +105,30 @@ def bench(
     to.print(f"{output.with_suffix('.md')}", highlight=False)
 
 
-def _check(part: str, options: dict[str, int], output: Path) -> None:
+def _check(part: str, queries: int, products: int, kills: int, seed: int, output: Path) -> None:
     """Runs a check, writes its figures, and ends with 1 where something was wrong."""
     from cli import output as shown
-    from offline.benchmark.correctness.run import correctness
 
     to = shown.console()
-    figures = correctness(**options, say=lambda text: to.print(text, highlight=False, markup=False))
+
+    def say(text: str) -> None:
+        to.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    if part == "kills":
+        from offline.benchmark.crashes.run import kill_repeatedly
+
+        figures = kill_repeatedly(kills, seed, say)
+        problems, summary = figures["lost"], f"{figures['kills']:,} kills, {figures['compared']:,} products compared"
+    else:
+        from offline.benchmark.correctness.run import correctness
+
+        figures = correctness(queries, products, seed, say)
+        problems = figures["examples"]
+        summary = f"{figures['answers']:,} answers, {sum(figures['wrong'].values()):,} wrong"
     output.mkdir(parents=True, exist_ok=True)
     (output / f"{part}.json").write_text(json.dumps(figures, indent=1) + "\n")
-    for example in figures["examples"]:
-        to.print(example, highlight=False, markup=False, soft_wrap=True)
-    to.print(f"{figures['answers']:,} answers, {sum(figures['wrong'].values()):,} wrong", highlight=False)
-    if figures["wrong"]:
+    for problem in problems:
+        say(problem)
+    say(f"{summary} in {figures['seconds']:,} s: {output / f'{part}.json'}")
+    if problems:
         raise typer.Exit(shown.EXIT_ERROR)

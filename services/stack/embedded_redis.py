@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 import redis
 
+from services.bundle.durable import make_folder
 from services.contract.errors import Upstream
 from services.stack import redis_guard
 
@@ -406,7 +407,7 @@ def embedded_redis(
     )
     server = EmbeddedRedis(_url(socket), directory)
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(directory, 0o700)
         # The guard kills the server after stop_timeout_s: leave time for that.
         supervisor = _Supervisor(start, server, stop_timeout_s + 1.0)
     except BaseException as error:

@@ -4,7 +4,6 @@ A photograph is never unlinked because a database, which may be damaged, does no
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from services.bundle.durable import make_folder, synchronise
 from services.contract.errors import DataLoss
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -66,7 +66,7 @@ class PhotographStore:
         self._directory = directory
         self._incoming = directory / _INCOMING
         self._quarantine = directory / _QUARANTINE
-        self._incoming.mkdir(parents=True, exist_ok=True)
+        make_folder(self._incoming)
 
     def read(self, sha256: str) -> StoredPhotograph | None:
         """Returns a photograph, or None if there is none.
@@ -117,7 +117,7 @@ class PhotographStore:
                     if not existed:
                         placed.append(path)
                     folders.add(path.parent)
-                list(threads.map(_synchronise, folders))
+                list(threads.map(synchronise, folders))
         except OSError:
             # On a full disk, what nobody refers to would take the room that is left.
             for path in (*placed, *(self._incoming / sha256 for sha256 in missing)):
@@ -188,7 +188,7 @@ class PhotographStore:
     def _write_incoming(self, sha256: str, content: bytes) -> None:
         path = self._incoming / sha256
         path.write_bytes(content)
-        _synchronise(path)
+        synchronise(path)
 
     def _path(self, sha256: str) -> Path:
         return photograph_path(self._directory, sha256)
@@ -211,11 +211,3 @@ def _media_type(content: bytes) -> str | None:
     if content[4:8] == b"ftyp":
         return "image/avif"
     return None
-
-
-def _synchronise(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 
 from prometheus_client import Histogram
 
+from services.bundle.durable import make_folder
 from services.concurrency.metrics import SECONDS
 from services.contract.errors import Overloaded, Unavailable
 from services.search.catalogue.content import (
@@ -451,7 +452,7 @@ class Catalogue:
 
 def _make_private(directory: Path) -> None:
     """Makes a data directory, for this user alone; closes one that everybody on this machine can read."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(directory, 0o700)
     if directory.stat().st_mode & 0o007:
         try:
             directory.chmod(0o700)

@@ -483,7 +483,8 @@ def test_a_killed_server_loses_nothing_that_it_acknowledged(tmp_path: Path) -> N
                 kept = catalogue.photograph(f"{number:06}")
                 assert kept is not None
                 assert kept.content.endswith(str(number).encode()) or kept.content.startswith(b"\xff\xd8\xff again")
-            assert photographs(tmp_path) == len(catalogue)
+            # The one that was replaced last may still be there, to be removed with the next write.
+            assert photographs(tmp_path) - len(catalogue) in (0, 1)
 
 
 # As 0.1.0 wrote it.

@@ -1,0 +1,1 @@
+"""Kills a stack while it is written to, and compares all that it has afterwards with what it acknowledged."""
