@@ -4,7 +4,6 @@ import math
 import threading
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from heapq import nsmallest
 from itertools import islice
@@ -35,17 +34,13 @@ from services.search.indexes.columns import Columns, Eligible
 from services.search.indexes.further import MAX_FURTHER
 from services.search.indexes.locking import ReadersWriterLock
 from services.search.indexes.nearest import Field, Selection
+from services.search.indexes.reducer import Reducer
 from services.search.indexes.reduction_file import ReductionFile
-from services.search.indexes.shards import FlatIndex, ReducedIndex, ReducedSearch, Shard, train_reduction
+from services.search.indexes.shards import FlatIndex, ReducedIndex, ReducedSearch, Shard
 from services.search.indexes.state import State
 
 # Additional products to fetch: mostly enough to decide which products of equal similarity belong to the answer.
 _ADDITIONAL_HITS = 32
-# Maximum number of products that the reduction is trained on (seeded), and the growth of the catalogue that makes it
-# train again.
-_MAX_SAMPLE = 8192
-_SEED = 20190301
-_GROWTH = 2
 # The reduced index is given up where it would choose more than one product in so many, or compare more than that.
 _MIN_CHOICE = 4
 _MIN_REDUCTION = 8
@@ -55,8 +50,6 @@ _FIRST_COMPARED = 64
 _MIN_BATCH = 16
 # Searches whose bounds are computed together: a matrix product of fewer is slower per search, one of more no faster.
 _MAX_BATCH = 128
-# Threads that project the catalogue.
-_PROJECTION_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +101,6 @@ class FaissIndex:
             kept: stores the projection of the reduced index between starts; None stores it nowhere.
         """
         self._dimension = dimension
-        self._kept = kept
         self._settings = settings if settings is not None else FaissSettings()
         # Maximum rounding error of an inner product of two float32 vectors of norm 1, in any order of the sum. Source:
         # Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1.
@@ -116,20 +108,24 @@ class FaissIndex:
         self._lock = ReadersWriterLock()
         # Held during a whole write; readers are blocked only by the short part of it under `_lock`.
         self._write_lock = threading.Lock()
-        self._state = State(dimension)
+        self._reducer = Reducer(dimension, self._settings.exact_limit, self._settings.components, kept)
+        self._state = self._empty()
         self._index_version = 0
         self._last_bounds: weakref.ref[BatchBounds] | None = None
+
+    def _empty(self) -> State:
+        return State(self._dimension, self._settings.exact_limit, self._settings.min_candidates)
 
     def load(self, batches: Iterable[Sequence[IndexedProduct]], index_version: int) -> None:
         """See `Index.load`; until all is loaded, searches are answered from the former products."""
         with self._write_lock:
-            state = State(self._dimension)
+            state = self._empty()
             for batch in batches:
                 self._check(batch)
                 if any(state.columns.row_of(row.product.id) is not None for row in batch):
                     raise ValueError("An id comes twice among the products.")
                 state.upsert(batch, None)
-            state.reduced = self._trained(state)
+            self._reduce(state)
             with self._lock.writing():
                 self._state = state
                 self._index_version = index_version
@@ -147,17 +143,14 @@ class FaissIndex:
         if len(set(ids)) < len(ids):
             raise ValueError("An id comes twice in one write.")
         with self._write_lock:
-            projections = self._state.project(upserts)
+            projections, further = self._state.project(upserts), self._state.project_further(upserts)
             with self._lock.writing():
                 self._state.update(updates)
                 self._state.delete(deletes)
-                self._state.upsert(upserts, projections)
+                self._state.upsert(upserts, projections, further)
                 self._index_version = index_version
             # Takes seconds and only makes answers faster, so readers need not wait for it.
-            reduced = self._trained(self._state)
-            if reduced is not self._state.reduced:
-                with self._lock.writing():
-                    self._state.reduced = reduced
+            self._reduce(self._state)
 
     def search(
         self, query: NDArray[np.float32], k: int, eligibility: Eligibility, ranking: Ranking = BY_SIMILARITY
@@ -410,34 +403,15 @@ class FaissIndex:
         """
         return least - 2 * self._rounding - 2.0**-23
 
-    def _trained(self, state: State) -> ReducedIndex | None:
-        """Returns the reduced index that a state should have: its own, or a new one if it has none or outgrew it."""
-        count = sum(len(shard) for shard in state.shards.values())
-        trained_on = 0 if state.reduced is None else state.reduced.reduction.trained_on
-        if count <= self._settings.exact_limit or count < _GROWTH * trained_on:
-            return state.reduced
-        reduction = None
-        if state.reduced is None and self._kept is not None:
-            reduction = self._kept.load(self._dimension, 2 * self._settings.components)
-        if reduction is None or count >= _GROWTH * reduction.trained_on:
-            members = np.concatenate([shard.members for shard in state.shards.values()])
-            chosen = np.random.default_rng(_SEED).choice(members, size=min(_MAX_SAMPLE, count), replace=False)
-            sample = state.embeddings(chosen)
-            reduction = train_reduction(sample, 2 * self._settings.components, trained_on=count, seed=_SEED)
-            if self._kept is not None:
-                self._kept.save(reduction)
-        reduced = ReducedIndex(reduction, self._settings.components, len(state.columns))
-
-        def project(part: tuple[Shard, int]) -> None:
-            shard, start = part
-            rows = slice(start, start + _MAX_SAMPLE)
-            reduced.write(shard.members[rows], reduction.project(shard.embeddings.rows()[rows]))
-
-        parts = [(shard, start) for shard in state.shards.values() for start in range(0, len(shard), _MAX_SAMPLE)]
-        # This takes most of a start, and OpenBLAS uses only one thread per matrix product.
-        with ThreadPoolExecutor(_PROJECTION_THREADS, thread_name_prefix="projecting") as threads:
-            list(threads.map(project, parts))
-        return reduced
+    def _reduce(self, state: State) -> None:
+        """Gives a state the reduced indexes that it should have; takes seconds where it has to train."""
+        reduced = self._reducer.reduced(state)
+        if reduced is None or reduced is state.reduced:
+            return
+        further = self._reducer.further(state, reduced)
+        with self._lock.writing():
+            state.reduced = reduced
+            state.further.reduce(further)
 
     def _check(self, rows: Sequence[IndexedProduct]) -> None:
         for row in rows:

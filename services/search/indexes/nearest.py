@@ -136,9 +136,16 @@ class Selection:
         inner, rows, further = self._field.contenders, self._field.rows, self._state.further
 
         def contenders(k: int, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+            nearest = inner(k, mask)
+            if len(nearest) < k:
+                # These are all there are.
+                return nearest
+            first = (self._state.embeddings(nearest).astype(np.float64) * self._query).sum(axis=1)
+            # The k-th product is at least so similar. Rounding may take as much from a similarity that reaches it.
+            floor = float(np.partition(first, -k)[-k]) - 2 * self._rounding - 2.0**-23
             eligible = np.zeros(len(self._state.columns), dtype=np.bool_)
             eligible[rows] = mask
-            return np.union1d(inner(k, mask), further.contenders(self._query, k, eligible, self._rounding))
+            return np.union1d(nearest, further.reaching(self._query, floor, eligible))
 
         self._field = replace(self._field, contenders=contenders)
 

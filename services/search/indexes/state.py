@@ -25,12 +25,13 @@ _MIN_CAPACITY: Final = 256
 class State:
     """Products in the rows of the columns, embeddings in one shard per derived type; not thread-safe."""
 
-    def __init__(self, dimension: int) -> None:
+    def __init__(self, dimension: int, exact_limit: int, min_candidates: int) -> None:
+        """Makes an empty one; see `FaissSettings`."""
         self._dimension = dimension
         self.columns = Columns()
         self.shards: dict[str, Shard] = {}
         self.reduced: ReducedIndex | None = None
-        self.further = FurtherPhotographs(dimension)
+        self.further = FurtherPhotographs(dimension, exact_limit, min_candidates)
         self._designs = Designs()
         # Per row, the position of its embedding in the shard of its derived type.
         self._positions = np.zeros(_MIN_CAPACITY, dtype=np.int64)
@@ -89,8 +90,27 @@ class State:
             return None
         return self.reduced.reduction.project(np.stack(embeddings))
 
-    def upsert(self, products: Sequence[IndexedProduct], projections: NDArray[np.float16] | None) -> None:
-        """Creates or replaces products, no id twice; `projections` are theirs from `project`."""
+    def project_further(self, products: Sequence[IndexedProduct]) -> NDArray[np.float16] | None:
+        """Projects the further embeddings that products have, as `project` does the first ones."""
+        embeddings = [each for product in products for each in product.further if each is not None]
+        if self.reduced is None or not embeddings:
+            return None
+        return self.reduced.reduction.project(np.stack(embeddings))
+
+    def upsert(
+        self,
+        products: Sequence[IndexedProduct],
+        projections: NDArray[np.float16] | None,
+        further_projections: NDArray[np.float16] | None = None,
+    ) -> None:
+        """Creates or replaces products, no id twice; the projections are theirs."""
+        self._upsert(products, projections)
+        if len(self.further) or any(product.further for product in products):
+            rows = ((self.columns.row_of(product.product.id), product.further) for product in products)
+            self.further.replace({row: further for row, further in rows if row is not None}, further_projections)
+
+    def _upsert(self, products: Sequence[IndexedProduct], projections: NDArray[np.float16] | None) -> None:
+        """Does so, but for further photographs, which go by their product's row."""
         rows_before = len(self.columns)
         self._designs.change(product.product.id for product in products)
         known = [self.columns.row_of(product.product.id) for product in products]
@@ -100,12 +120,9 @@ class State:
         }
         self._drop(row for row in known if row is not None and row not in staying and self.columns.searchable()[row])
         rows: list[int] = []
-        further: dict[int, tuple[NDArray[np.float16] | None, ...]] = {}
         added: dict[str, list[tuple[int, NDArray[np.float16]]]] = {}
         for known_row, product in zip(known, products, strict=True):
             row = self._write(known_row, product)
-            if product.further or (known_row is not None and len(self.further)):
-                further[row] = product.further
             if product.embedding is not None:
                 rows.append(row)
                 label = product.product.derived_type
@@ -113,8 +130,6 @@ class State:
                     self.shards[label].embeddings.rows()[self._positions[row]] = product.embedding
                 else:
                     added.setdefault(label, []).append((row, product.embedding))
-        if further:
-            self.further.replace(further)
         for label, pairs in added.items():
             shard = self.shards.setdefault(label, Shard(self._dimension))
             for position, (row, _) in enumerate(pairs, start=len(shard)):
@@ -137,11 +152,11 @@ class State:
             if self._designs.in_use and _grouped_by(before) != _grouped_by(product):
                 self._designs.change((product.id,))
             if searchable[row] and _type_of(before) != _type_of(product):
-                moving.append(IndexedProduct(product, self.embeddings(np.array([row]))[0], self.further.of(row)))
+                moving.append(IndexedProduct(product, self.embeddings(np.array([row]))[0]))
             else:
                 self.columns.replace(row, product, bool(searchable[row]))
         if moving:
-            self.upsert(moving, None)
+            self._upsert(moving, None)
 
     def _stays(self, row: int, product: IndexedProduct) -> bool:
         """Returns whether a row keeps its position in its shard when its product is replaced."""

@@ -66,7 +66,7 @@ def test_an_index_takes_up_what_an_earlier_one_kept(tmp_path: Path, monkeypatch:
         trainings.append(trained_on)
         return train_reduction(*arguments, trained_on=trained_on, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("services.search.indexes.faiss.train_reduction", count)
+    monkeypatch.setattr("services.search.indexes.reducer.train_reduction", count)
     again = FaissIndex(32, SETTINGS, kept)
     again.load([rows(320)], index_version=2)
     assert trainings == []
