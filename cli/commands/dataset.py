@@ -168,7 +168,7 @@ def check(
 
 @app.command(
     epilog=(
-        "Examples:\n\npip install -e '.[teacher]'\n\n"
+        "Examples:\n\npip install -e '.\\[teacher]'\n\n"
         "fashion dataset teach shop.zip photos.zip --output teacher.npz\n\n"
         "Give all products' photographs at about one size: the teacher tells sizes apart before garments.\n\n"
         "Exit codes: 0 done · 2 no data set, or the extra `teacher` is not installed"

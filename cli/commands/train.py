@@ -24,6 +24,10 @@ app = typer.Typer(rich_markup_mode="rich", add_completion=False)
         "Examples:\n\nfashion train fashion-product-images-small.zip --minutes 90\n\n"
         "fashion train my-shop/ --passes 20 --drawn 1500 --bundle models/my-shop\n\n"
         "fashion train fashion-product-images-small.zip --preset report --passes 10\n\n"
+        "fashion train shop.zip --initial models/fashion-resnet50 --photographs photos.zip --teacher teacher.npz "
+        "--anchor 4 --peak 0.025 --sizes 0:64x48,0.3:80x60 --blend 0.7\n\n"
+        "On an NVIDIA GPU: pip install 'jax\\[cuda12]', then KERAS_BACKEND=jax fashion train …; torch and tensorflow "
+        "do as well.\n\n"
         "Ctrl-C or SIGTERM writes a checkpoint; the same command goes on from there. Products are divided into "
         "training, validation and test part by design: those with the same name and colour, or the same photograph, "
         "are never in two of them.\n\n"
@@ -67,8 +71,31 @@ def train(
             help="Share of what was trained in the bundle's weights, the rest being --initial DIR's; 1 by default.",
         ),
     ] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", min=2, help="Pictures per step; 128 by default.")] = None,
     extra: Annotated[
         list[Path] | None, typer.Option(metavar="PATH", help="A further data set, mixed in. Repeatable.")
+    ] = None,
+    larger: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Larger photographs of some of the same products."),
+    ] = None,
+    photographs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="People's own photographs, with a labels.csv: id, sender_id, label. They teach no gender.",
+        ),
+    ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Learn a teacher's features; `fashion dataset teach` makes them."),
+    ] = None,
+    anchor: Annotated[
+        float | None,
+        typer.Option(
+            metavar="WEIGHT",
+            help="Hold altered studio shots near the embeddings that --initial DIR gives them unaltered; 4 does well.",
+        ),
     ] = None,
     drawn: Annotated[int, typer.Option(metavar="N", min=0, help="Mix in N drawn products of the demo's kind.")] = 0,
     leave_out: Annotated[
@@ -88,8 +115,8 @@ def train(
     licence: Annotated[str, typer.Option(help="Its licence, for the model card.")] = "not stated",
 ) -> None:
     """Train a network and write its bundle with a model card; go on where an earlier run stopped."""
-    for path in (dataset, *(extra or ())):
-        if not path.exists():
+    for path in (dataset, *(extra or ()), larger, photographs, teacher):
+        if path is not None and not path.exists():
             raise InvalidInput(f"There is no file or folder {path}.", reason="DATASET_NOT_FOUND")
     # Threads that spin while they wait starve whatever else runs on the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -111,10 +138,6 @@ def train(
         signal.signal(number, ask_to_stop)
     if minutes is None and passes is None:
         passes = 12.0
-    others = tuple(extra or ())
-    if drawn:
-        console.print(f"drawing {drawn} products", highlight=False)
-        others += draw_for_training(run / "drawn", drawn)
     if preset not in PRESETS:
         raise typer.BadParameter(
             f"{preset!r} is not a preset: name one of {', '.join(PRESETS)}.", param_hint="--preset"
@@ -125,18 +148,20 @@ def train(
         "blend": blend,
         "leave_out": leave_out,
         "stages": _stages(sizes) if sizes else None,
+        "batch": batch,
+        "larger": larger,
+        "photographs": photographs,
+        "teacher": teacher,
+        "anchor_weight": anchor,
+        "passes": passes,
+        "minutes": minutes,
+        "patience": patience,
     }
     recipe = {**PRESETS[preset], **{name: value for name, value in given.items() if value is not None}}
-    config = TrainConfig(
-        dataset=dataset,
-        run=run,
-        extra=others,
-        minutes=minutes,
-        passes=passes,
-        patience=patience,
-        seed=seed,
-        **recipe,
-    )
+    config = TrainConfig(dataset=dataset, run=run, extra=tuple(extra or ()), seed=seed, **recipe)
+    if drawn:
+        console.print(f"drawing {drawn} products", highlight=False)
+        config = config.model_copy(update={"extra": (*config.extra, *draw_for_training(run / "drawn", drawn))})
     position = run_training(config, stop=stop, console=console)
     if stop.is_set():
         console.print(f"stopped at {position.progress:.1%}; the same command goes on from there")
@@ -147,7 +172,7 @@ def train(
 
     place = bundle or run / "bundle"
     mixed = [f"{drawn} drawn products"] if drawn else []
-    mixed += [path.name for path in extra or ()]
+    mixed += [path.name for path in (*(extra or ()), *(each for each in (larger, photographs) if each is not None))]
     written = finish(
         run,
         place,
@@ -174,7 +199,7 @@ def _stages(text: str) -> "tuple[Stage, ...]":
             raise typer.BadParameter(
                 f"{part!r} is not a size: write START:HEIGHTxWIDTH, such as 0.5:80x60.", param_hint="--sizes"
             )
-        stages.append(Stage(float(stage[1]), int(stage[2]), int(stage[3])))
+        stages.append(Stage(start=float(stage[1]), height=int(stage[2]), width=int(stage[3])))
     return tuple(stages)
 
 

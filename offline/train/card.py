@@ -6,14 +6,15 @@ from typing import Any
 from offline.report.markdown import Table
 from offline.train.augment import CALM
 from offline.train.command import training_command
-from offline.train.config import HEADS
-from offline.train.decisions import said
+from offline.train.config import HEADS, IMAGENET, SCRATCH
+from offline.train.decisions import described as described_decisions
 from offline.train.finish import worst
+from offline.train.teacher import NAME as TEACHER
 from services.bundle.reader import Bundle
 
 
 def model_card(bundle: Bundle) -> str:
-    """The card as Markdown.
+    """Returns the card as Markdown.
 
     Args:
         bundle: a bundle that was written with its figures.
@@ -52,7 +53,8 @@ def model_card(bundle: Bundle) -> str:
         f"of it into the training, validation or test part ({_shares(settings['fractions'])}, salt "
         f"`{settings['salt']}`). Nothing was learned from the validation and test parts.",
         "## Recipe",
-        _recipe(training, settings) + _decisions(bundle),
+        _recipe(training, settings),
+        *_decisions(bundle),
         "## Figures",
         f"On the {figures['products']:,} products of the test part, searched in the {figures['catalogue']:,} of the "
         "training part, in float32 with exact neighbours: what is served rounds to fewer bits, so that the last digits "
@@ -69,6 +71,7 @@ def model_card(bundle: Bundle) -> str:
             [(name, _percent(share), str(count)) for name, share, count in worst(figures["by_article_type"])],
         ),
         *_elsewhere(figures),
+        *_photographs(described["metrics"]),
         *_calibration(described["metrics"]),
         *_half_precision(described["metrics"]),
         "## What it is bad at",
@@ -101,13 +104,25 @@ def _elsewhere(figures: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _photographs(metrics: Mapping[str, Any]) -> list[str]:
+    if "photographs" not in metrics:
+        return []
+    measured = metrics["photographs"]
+    accuracy = measured["accuracy"]
+    return [
+        f"On {measured['photographs']:,} photographs of {measured['senders']} people that nothing was learned from, "
+        f"the heads find a right subCategory for {_percent(accuracy['subCategory'])} and a right article type for "
+        f"{_percent(accuracy['articleType'])} (`offline/evaluate/coarse_types.toml` says what counts as right)."
+    ]
+
+
 def _calibration(metrics: Mapping[str, Any]) -> list[str]:
     if "calibration" not in metrics:
         return []
-    errors = ", ".join(f"{head} {100 * error:.1f}" for head, error in metrics["calibration"].items())
+    parts = [f"{head} {100 * error:.1f}" for head, error in metrics["calibration"].items()]
     return [
-        "Probabilities: each head has the scale that is likeliest on the validation part. Expected calibration error "
-        f"on the test part, in points: {errors}."
+        "Probabilities: each head has the scale that is likeliest on what nothing was learned from. Expected "
+        f"calibration error on the test part, in points: {', '.join(parts)}."
     ]
 
 
@@ -122,7 +137,7 @@ def _half_precision(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _initial_note(initial: str) -> list[str]:
-    if initial in ("scratch", "imagenet"):
+    if initial in (SCRATCH, IMAGENET):
         return []
     return [
         f"INITIAL_BUNDLE is `{initial}`, a model before this one. Where the history of the repository does not have it "
@@ -132,48 +147,44 @@ def _initial_note(initial: str) -> list[str]:
 
 
 def _recipe(training: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    sizes = ", then ".join(
-        f"{stage['width']} x {stage['height']} from {stage['start']:.0%}" for stage in settings["stages"]
-    )
-    weights = ", ".join(f"{head} {weight:g}" for head, weight in settings["head_weights"].items())
-    start = {"scratch": "From random weights", "imagenet": "From ImageNet's weights"}.get(
+    start = {SCRATCH: "From random weights", IMAGENET: "From ImageNet's weights"}.get(
         settings["initial"], f"From the weights of the bundle `{settings['initial']}`"
     )
-    margins = [f"{margin:g} on {head}" for head, margin in settings["margins"].items() if margin]
-    sharpened = f", margins of {' and '.join(margins)}" if margins else ""
-    words = settings["words_weight"]
-    told = f", and {words:g} for telling the words of the product's name, which serves training alone" if words else ""
-    rate = (
-        f"one cycle with a peak of {settings['peak']:g} after {settings['warm_up']:.0%}"
-        if settings.get("schedule", "one-cycle") == "one-cycle"
-        else f"a constant learning rate of {settings['peak']:g}"
+    sentences = [
+        f"{start}, {training['steps']:,} steps of {settings['batch']} pictures ({training['pictures_seen']:,} products "
+        f"in {training['minutes']:g} minutes) by SGD with Nesterov momentum, heads together on one embedding.",
+        f"Of the pictures {CALM:.0%} are flipped and shifted, some by a quarter turn, and no more. The others are "
+        "turned and scaled too; some have other light, another background or fewer pixels, some are partly covered.",
+    ]
+    if settings.get("teacher"):
+        sentences.append(f"Distilled from {TEACHER}; nothing of it is in the bundle.")
+    if settings.get("photographs"):
+        sentences.append(
+            f"Of each batch {settings['photographs_share']:.0%} are people's own photographs. Their subCategory and "
+            "article type were learned as far as their labels tell, no gender and no colour. Their corners are "
+            "backgrounds of studio shots."
+        )
+    blend = settings.get("blend", 1.0)
+    blended = f" and blended with the initial ones, {blend:.0%} to {1 - blend:.0%}" if blend < 1.0 else ""
+    sentences.append(
+        f"Weights averaged over the last steps{blended}, batch statistics computed afresh for them. The settings, as "
+        "`offline/train/config.py` explains them:"
     )
-    frozen = settings.get("frozen_layers", 0)
-    kept = f"The first {frozen} layers stay as they were. " if frozen else ""
-    softmax = settings.get("softmax", "cosine")
-    scale = f" with scale {settings['logit_scale']:g}" if softmax == "cosine" else ""
-    share = settings.get("blend", 1.0)
-    blended = f" and blended with the initial ones, {share:.0%} to {1 - share:.0%}" if share < 1.0 else ""
-    left_out = settings.get("leave_out", 0.0)
-    blind = f"Of {left_out:.0%} of the derived types nothing was learned, to measure that. " if left_out else ""
-    return (
-        f"{start}, {training['steps']:,} steps of {settings['batch']} pictures ({training['pictures_seen']:,} "
-        f"photographs in {training['minutes']:g} minutes), SGD with Nesterov momentum {settings['momentum']:g}, "
-        f"{rate}, weight decay {settings['weight_decay']:g}, convolutions in {settings['precision']}. Picture sizes by "
-        f"share of the schedule: {sizes}. {kept}Heads trained together on the embedding by a {softmax} softmax"
-        f"{scale}{sharpened} and label smoothing {settings['label_smoothing']:g}; weights of their losses: "
-        f"{weights}{told}. "
-        f"A product of a derived type with n products is drawn with weight n^-{settings['rebalance']:g}. {blind}"
-        f"Of the pictures {CALM:.0%} are flipped and shifted and no more; the others are turned and scaled a little "
-        "too, and now and then have other light, another background, the product far away or partly covered, blur, "
-        f"coarse pixels or JPEG. Weights averaged over the last steps{blended}, batch statistics "
-        "computed afresh for them."
-    )
+    rows = [(name, _setting(value)) for name, value in settings.items() if value not in (None, {}, [])]
+    return " ".join(sentences) + "\n\n" + _table(("setting", "value"), rows)
 
 
-def _decisions(bundle: Bundle) -> str:
-    weighed = said(bundle.settings)
-    return f" How heads decide was chosen on the validation part: {weighed}." if weighed else ""
+def _setting(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_setting(each)}" for name, each in value.items())
+    if isinstance(value, list):
+        return "; ".join(_setting(each) for each in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _decisions(bundle: Bundle) -> list[str]:
+    weighed = described_decisions(bundle.settings)
+    return [f"How heads decide was chosen on the validation part: {weighed}."] if weighed else []
 
 
 def _performance(figures: Mapping[str, Any]) -> str:

@@ -1,29 +1,30 @@
-"""Checkpoints of a run: whole or not there, without pickle, enough to go on to the same schedule."""
+"""Checkpoints of a run: written whole or not at all, without pickle, enough to go on along the same schedule."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
-from services.contract.errors import InvalidInput
+from services.contract.errors import InvalidInput, NotFound
 
-_FOLDER = "checkpoint"
+_FILE = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a run stood.
+    """The position of a run.
 
     Attributes:
-        step: steps behind.
-        seen: pictures of the training part behind.
-        progress: share of the schedule behind.
-        spent_s: seconds of training behind.
+        step: number of steps done.
+        seen: number of pictures of the training part shown.
+        progress: share of the schedule done.
+        spent_s: seconds of training done.
         best: best validation figure so far; None before the first.
         validations_since_best: for stopping early.
         labels: the heads' labels, fixed when the run began.
@@ -40,39 +41,42 @@ class Position:
     words: tuple[str, ...]
 
 
-def save(run: Path, position: Position, state: Mapping[str, NDArray[np.float32]]) -> None:
-    """Write a checkpoint beside the old one, then take its place."""
-    fresh, old, place = run / f"{_FOLDER}.new", run / f"{_FOLDER}.old", run / _FOLDER
-    for stale in (fresh, old):
-        if stale.exists():
-            shutil.rmtree(stale)
-    fresh.mkdir(parents=True)
-    save_file({name: np.ascontiguousarray(value) for name, value in state.items()}, fresh / "state.safetensors")
-    (fresh / "position.json").write_text(json.dumps(asdict(position), indent=1))
-    if place.exists():
-        place.replace(old)
-    fresh.replace(place)
-    if old.exists():
-        shutil.rmtree(old)
+def save(run: Path, position: Position, state: Mapping[str, NDArray[Any]]) -> None:
+    """Writes a checkpoint beside the old one, then puts it in its place."""
+    fresh = run / f"{_FILE}.new"
+    arrays = {name: np.array(value, order="C") for name, value in state.items()}
+    save_file(arrays, fresh, metadata={"position": json.dumps(asdict(position))})
+    fresh.replace(run / _FILE)
 
 
-def load(run: Path) -> tuple[Position, dict[str, NDArray[np.float32]]] | None:
-    """The last checkpoint of a run, or None where it has none yet.
+def load(run: Path) -> tuple[Position, dict[str, NDArray[Any]]] | None:
+    """Returns the last checkpoint of a run, or None if it has none yet.
 
     Raises:
         InvalidInput: the checkpoint cannot be read.
     """
-    for name in (_FOLDER, f"{_FOLDER}.old", f"{_FOLDER}.new"):
-        # A kill between the two renames leaves the newest under another name.
-        folder = run / name
-        if (folder / "position.json").exists() and (folder / "state.safetensors").exists():
-            break
-    else:
+    file = run / _FILE
+    if not file.exists():
         return None
     try:
-        described = json.loads((folder / "position.json").read_text())
+        with safe_open(file, "numpy") as stored:
+            described = json.loads(stored.metadata()["position"])
+            state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118, it is no mapping
         described["labels"] = {head: tuple(names) for head, names in described["labels"].items()}
         described["words"] = tuple(described["words"])
-        return Position(**described), load_file(folder / "state.safetensors")
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise InvalidInput(f"{folder}: the checkpoint is broken: {error}", reason="CHECKPOINT_BROKEN") from error
+        return Position(**described), state
+    except (ValueError, KeyError, TypeError, OSError, SafetensorError) as error:
+        raise InvalidInput(f"The checkpoint {file} is broken; begin a new run.", reason="CHECKPOINT_BROKEN") from error
+
+
+def last(run: Path) -> tuple[Position, dict[str, NDArray[Any]]]:
+    """Returns the last checkpoint of a run.
+
+    Raises:
+        NotFound: the run has none.
+        InvalidInput: it cannot be read.
+    """
+    checkpoint = load(run)
+    if checkpoint is None:
+        raise NotFound(f"The run in {run} has no checkpoint.", reason="CHECKPOINT_NOT_FOUND")
+    return checkpoint

@@ -2,11 +2,14 @@
 
 import shlex
 
+from offline.train.config import DEFAULT_BATCH, IMAGENET, SCRATCH
 from services.bundle.reader import Bundle
 
 
 def training_command(bundle: Bundle) -> str:
-    """The command, on two or three lines of a shell; DATASET stands for the data set.
+    """Returns the command, on several lines of a shell.
+
+    DATASET, LARGER, PHOTOGRAPHS, TEACHER and INITIAL_BUNDLE stand for files and folders, wherever they lie.
 
     Raises:
         KeyError: the bundle does not say how it was trained.
@@ -17,16 +20,20 @@ def training_command(bundle: Bundle) -> str:
     length = (
         f"--minutes {settings['minutes']:g}" if settings["minutes"] is not None else f"--passes {settings['passes']:g}"
     )
-    drawn = f" --drawn {training['drawn']}" if training["drawn"] else ""
-    if settings["initial"] != "scratch":
-        # Of a bundle its folder is to be named, which lies wherever it was unpacked.
-        drawn += f" --initial {settings['initial'] if settings['initial'] == 'imagenet' else 'INITIAL_BUNDLE'}"
+    options = [f"--drawn {training['drawn']}"] if training["drawn"] else []
+    if settings["initial"] != SCRATCH:
+        options.append(f"--initial {IMAGENET if settings['initial'] == IMAGENET else 'INITIAL_BUNDLE'}")
+    options += [f"--{name} {name.upper()}" for name in ("larger", "photographs", "teacher") if settings.get(name)]
+    if settings.get("anchor_weight"):
+        options.append(f"--anchor {settings['anchor_weight']:g}")
+    start = " ".join(["fashion train DATASET", length, *options])
+    batch = f" --batch {settings['batch']}" if settings["batch"] != DEFAULT_BATCH else ""
     blend = f" --blend {settings['blend']:g}" if settings.get("blend", 1.0) < 1.0 else ""
     left_out = f" --leave-out {settings['leave_out']:g}" if settings.get("leave_out") else ""
     return (
-        f"fashion train DATASET {length}{drawn} --sizes {sizes} \\\n"
-        f"    --peak {settings['peak']:g}{blend}{left_out} --seed {settings['seed']} --run var/train "
-        f"--bundle models/{bundle.name} \\\n"
+        f"{start} --sizes {sizes} \\\n"
+        f"    --peak {settings['peak']:g}{batch}{blend}{left_out} --seed {settings['seed']} "
+        f"--run var/train --bundle models/{bundle.name} \\\n"
         f"    --data {shlex.quote(training['data'])} --data-url {shlex.quote(training['url'])} "
         f"--licence {shlex.quote(training['licence'])}"
     )

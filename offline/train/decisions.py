@@ -1,8 +1,8 @@
-"""How a trained bundle's heads decide best: measured on the validation part, which nothing was learned from."""
+"""How the heads of a trained bundle decide best, measured on products and photographs that nothing was learned from."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any, Final
 
@@ -19,7 +19,6 @@ from services.classifier.heads import (
     GENDER,
     LabelHead,
     load_head,
-    log_softmax,
     most_similar,
     probabilities,
     similarities,
@@ -27,19 +26,88 @@ from services.classifier.heads import (
 
 _PRIORS: Final = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 _SHARES: Final = (0.0, 0.5, 1.0)
-# So many standard errors better than the head alone has to be what takes its place: many settings are tried, and the
-# best of them is a little better by chance.
+# What takes the place of the head alone has to be this many standard errors better: the best of many settings is a
+# little better by chance.
 _SIGNIFICANT: Final = 2.0
 # By what a head's scale may be multiplied.
 _FACTORS: Final = np.geomspace(0.25, 4.0, 121)
 # With fewer known labels the scale of training stays.
 _MIN_CALIBRATED: Final = 100
+_MIN_PROBABILITY: Final = 1e-12
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """Pictures that nothing was learned from, with their right labels.
+
+    Attributes:
+        embeddings: float32 (n, dimension), L2-normalised.
+        labels: bool (n, labels) by head: the labels that are right; none of them if nothing is known.
+    """
+
+    embeddings: NDArray[np.float32]
+    labels: Mapping[str, NDArray[np.bool_]]
+
+    def of(self, head: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Returns the embeddings and right labels of those pictures of which a head's label is known."""
+        known = self.labels[head].any(axis=1)
+        return self.embeddings[known], self.labels[head][known]
+
+
+def calibrate(bundle: Bundle, pictures: Sequence[Known]) -> dict[str, dict[str, float]]:
+    """Finds the scale of each head whose probabilities are the likeliest (Guo et al. 2017, temperature scaling).
+
+    No answer changes: the prior grows with the scale.
+
+    Args:
+        bundle: the bundle, with what `choose` has chosen.
+        pictures: studio shots, people's photographs; each kind counts as much as the other.
+
+    Returns:
+        Scale and prior by head, without the heads of which too few labels are known.
+    """
+    calibrated = {}
+    for name, settings in bundle.settings.items():
+        head = load_head(bundle, name)
+        kinds = [(embeddings, right) for kind in pictures for embeddings, right in (kind.of(name),) if len(right)]
+        if sum(len(right) for _, right in kinds) < _MIN_CALIBRATED:
+            continue
+        losses = [
+            np.mean([_unlikeliness(replace(head, scale=factor * head.scale), *kind) for kind in kinds])
+            for factor in _FACTORS.tolist()
+        ]
+        factor = float(_FACTORS[int(np.argmin(losses))])
+        calibrated[name] = {"scale": settings.scale * factor, "prior": settings.prior * factor}
+    return calibrated
+
+
+def _unlikeliness(head: LabelHead, embeddings: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
+    shares = (probabilities(embeddings, head) * right).sum(axis=1)
+    return float(-np.log(np.maximum(shares, _MIN_PROBABILITY)).mean())
+
+
+def right_share(head: LabelHead, name: str, pictures: Known) -> float:
+    """Returns the share of pictures with a known label that a head labels rightly; 0 if there are none."""
+    embeddings, right = pictures.of(name)
+    if not len(right):
+        return 0.0
+    answers = similarities(embeddings, head).argmax(axis=1)
+    return round(float(right[np.arange(len(right)), answers].mean()), 4)
+
+
+def calibration_error(head: LabelHead, name: str, pictures: Known) -> float:
+    """Returns the expected calibration error of a head's answers, in [0, 1]."""
+    embeddings, right = pictures.of(name)
+    shares = probabilities(embeddings, head)
+    answers = shares.argmax(axis=1)
+    rows = np.arange(len(right))
+    return round(expected_calibration_error(reliability(shares[rows, answers], right[rows, answers])), 4)
 
 
 def choose(
     bundle: Bundle, embeddings: NDArray[np.float32], validation: Sequence[Row], train: Sequence[Row]
 ) -> dict[str, dict[str, Any]]:
-    """Tries how much rarity, and for derived types the heads of article type and gender, should count.
+    """Chooses how much rarity, and for derived types the heads of article type and gender, count.
 
     Args:
         bundle: just trained.
@@ -48,8 +116,8 @@ def choose(
         train: the products that were learned from.
 
     Returns:
-        For each head what `bundle.json` is to say of it: what finds the most labels, the smallest of equals, where that
-        is significantly more than its own directions find alone.
+        For each head its settings in `bundle.json`: those that find the most labels, the smallest of equals, if they
+        find significantly more than its own directions alone.
     """
     chosen = {}
     for name, labels in bundle.labels.items():
@@ -61,9 +129,9 @@ def choose(
         for share, prior in product(shares, _PRIORS):
             others = {other: share for other in (ARTICLE_TYPE, GENDER) if share}
             settings = HeadSettings(bundle.settings[name].scale, others, products, prior)
-            found = _right(embeddings, bundle, name, settings, validation)
-            if found.sum() > right.sum():
-                best, right = settings, found
+            hits = _right(embeddings, bundle, name, settings, validation)
+            if hits.sum() > right.sum():
+                best, right = settings, hits
         gain = right.astype(np.float64) - right_alone
         significant = gain.sum() > _SIGNIFICANT * gain.std() * np.sqrt(len(gain))
         chosen[name] = asdict(best if significant else alone)
@@ -78,19 +146,19 @@ def _right(
 
 
 def accuracy(embeddings: NDArray[np.float32], head: LabelHead, rows: Sequence[Row], name: str) -> float:
-    """Share of the products with a label whose label the head finds; 0 where none has one."""
+    """Returns the share of the products with a label whose label the head finds; 0 if none has one."""
     right = right_labels(embeddings, head, rows, name)
     return float(right.mean()) if right.size else 0.0
 
 
 def right_labels(embeddings: NDArray[np.float32], head: LabelHead, rows: Sequence[Row], name: str) -> NDArray[np.bool_]:
-    """Whether the head finds the label, of each product that has one: bool, shape (at most n,).
+    """Tells of each product with a label whether the head finds it: bool, shape (at most n,).
 
     Args:
         embeddings: float32, shape (n, dimension), L2-normalised, of the products.
-        head: that decides.
+        head: the head that decides.
         rows: the n products.
-        name: of the head.
+        name: its name.
     """
     labels = [label_of(row, name) for row in rows]
     answers = most_similar(embeddings, head)
@@ -98,50 +166,8 @@ def right_labels(embeddings: NDArray[np.float32], head: LabelHead, rows: Sequenc
     return np.array([answer == label for answer, label in pairs if label is not None], dtype=np.bool_)
 
 
-def calibrate(bundle: Bundle, embeddings: NDArray[np.float32], rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """Finds the scale of each head whose probabilities are the likeliest (Guo et al. 2017, temperature scaling).
-
-    No answer changes: the prior grows with the scale.
-
-    Args:
-        bundle: the bundle, with what `choose` has chosen.
-        embeddings: float32, shape (n, dimension), L2-normalised, of products that nothing was learned from.
-        rows: the n products.
-
-    Returns:
-        Scale and prior by head, without the heads that know the labels of too few of the products.
-    """
-    calibrated = {}
-    for name, settings in bundle.settings.items():
-        head = load_head(bundle, name)
-        columns = np.array([head.columns.get(label_of(row, name) or "", -1) for row in rows], dtype=np.int64)
-        known = np.flatnonzero(columns >= 0)
-        if len(known) < _MIN_CALIBRATED:
-            continue
-        logits = head.scale * similarities(embeddings[known], head)
-        places = np.arange(len(known)), columns[known]
-        likelihoods = [float(log_softmax(factor * logits)[places].mean()) for factor in _FACTORS.tolist()]
-        factor = float(_FACTORS[int(np.argmax(likelihoods))])
-        calibrated[name] = {"scale": settings.scale * factor, "prior": settings.prior * factor}
-    return calibrated
-
-
-def calibration_error(embeddings: NDArray[np.float32], head: LabelHead, rows: Sequence[Row], name: str) -> float:
-    """Returns the expected calibration error of a head on the products that have a label, in [0, 1].
-
-    Args:
-        embeddings: float32, shape (n, dimension), L2-normalised, of the products.
-        head: the head.
-        rows: the n products.
-        name: the head's name.
-    """
-    labelled = np.array([label_of(row, name) is not None for row in rows], dtype=np.bool_)
-    shares = probabilities(embeddings[labelled], head).max(axis=1)
-    return expected_calibration_error(reliability(shares, right_labels(embeddings, head, rows, name)))
-
-
-def said(settings: Mapping[str, HeadSettings]) -> str:
-    """The same for people, of the heads that do not decide by their own directions alone; empty where all do."""
+def described(settings: Mapping[str, HeadSettings]) -> str:
+    """Describes the heads that do not decide by their own directions alone; empty if all do."""
     parts = []
     for name, chosen in settings.items():
         others = [f"{share:g} of {other}" for other, share in chosen.shares.items()]

@@ -8,7 +8,7 @@ from offline.dataset.rows import Row
 from offline.dataset.split import styles_csv
 from offline.drawn import catalogue_specs, draw_catalogue, draw_upload
 
-# Never the demo's own (`offline.drawn.DEFAULT_SEED`): it shall show what happens with products that are new.
+# Never the demo's own (`offline.drawn.DEFAULT_SEED`), which shows what happens with products that are new.
 _CATALOGUE_SEEDS: Final = (101, 102)
 _UPLOAD_SEED: Final = 104
 _UPLOAD_SHARE: Final = 0.2
@@ -16,11 +16,11 @@ _JPEG_QUALITY: Final = 90
 
 
 def draw_for_training(folder: Path, products: int) -> tuple[Path, ...]:
-    """Draw data sets of catalogue pictures and of shoppers' photographs, where they are not drawn yet.
+    """Draws data sets of catalogue pictures and of shoppers' photographs, unless they are drawn already.
 
     Args:
-        folder: where to; one folder a seed.
-        products: how many in all, at least 10.
+        folder: their folder; each data set has one in it, named by its seed.
+        products: number of products in all, at least 10.
 
     Returns:
         The data sets, in Kaggle's layout.

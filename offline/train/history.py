@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: a progress line with an estimate, a CSV, TensorBoard events, a plot."""
+"""What a run prints and keeps while it goes on: a progress line with an estimate, a CSV, a plot."""
 
 import csv
 import time
@@ -7,11 +7,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import tensorflow as tf
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from offline.report.plots import new_figure, save_figure
+from offline.train.checkpoint import Position
 
 _LINE_EVERY_S = 30.0
 _HISTORY = "history.csv"
@@ -26,7 +26,7 @@ def _duration(seconds: float | None) -> str:
 
 
 class History:
-    """A run's figures, told to people as a bar on a terminal, as a line now and then elsewhere; and kept.
+    """A run's figures, printed as a bar on a terminal, as a line now and then elsewhere; and kept.
 
     A row of `history.csv` is one validation. A resumed run goes on in the same file.
     """
@@ -34,7 +34,6 @@ class History:
     def __init__(self, run: Path, console: Console) -> None:
         self._path = run / _HISTORY
         self._console = console
-        self._writer = tf.summary.create_file_writer(str(run / "tensorboard"))
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -55,26 +54,19 @@ class History:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
-        self._writer.close()
 
-    def step(self, step: int, progress: float, left_s: float | None, figures: Mapping[str, float]) -> None:
-        """Tell about a stretch of training: the means over the steps since the last call."""
+    def step(self, position: Position, left_s: float | None, figures: Mapping[str, float]) -> None:
+        """Prints where training is, with the means of a stretch of it."""
         facts = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
-        self._progress.update(self._task, completed=progress, left=_duration(left_s), facts=facts)
+        self._progress.update(self._task, completed=position.progress, left=_duration(left_s), facts=facts)
         now = time.monotonic()
         if not self._console.is_terminal and now - self._last_line >= _LINE_EVERY_S:
             self._last_line = now
-            self.say(f"{progress:6.1%}  step {step}  left {_duration(left_s)}  {facts}")
-        with self._writer.as_default(step=step):
-            for name, value in figures.items():
-                tf.summary.scalar(f"training/{name}", value)
+            self.say(f"{position.progress:6.1%}  step {position.step}  left {_duration(left_s)}  {facts}")
 
-    def validation(self, step: int, figures: Mapping[str, float]) -> None:
-        """Keep the figures of a validation."""
+    def validation(self, figures: Mapping[str, float]) -> None:
+        """Prints and keeps the figures of a validation; each is measured by the same ones."""
         self.say("validation  " + "  ".join(f"{name} {value:.4g}" for name, value in figures.items()))
-        with self._writer.as_default(step=step):
-            for name, value in figures.items():
-                tf.summary.scalar(f"validation/{name}", value)
         fresh = not self._path.exists()
         with self._path.open("a", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(figures))
@@ -83,12 +75,12 @@ class History:
             writer.writerow({name: f"{value:.6g}" for name, value in figures.items()})
 
     def say(self, text: str) -> None:
-        """Tell people something, with the time."""
+        """Prints a line with the time."""
         self._console.print(f"{time.strftime('%H:%M:%S')}  {text}", highlight=False, soft_wrap=True)
 
 
 def plot_history(run: Path) -> Path:
-    """Draw `history.csv` as `history.png`: losses, accuracies, retrieval and learning rate along the steps.
+    """Draws `history.csv` as `history.png`: losses, accuracies, retrieval and learning rate along the steps.
 
     Returns:
         The picture's path.

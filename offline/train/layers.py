@@ -1,12 +1,10 @@
 """Keras's layers of ResNet50, with the same arithmetic in forms that train faster on a CPU."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 import keras
-import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 # From so many channels on, the pictures are so small that matrix products over each tap beat oneDNN's own gradient.
 _WIDE: Final = 256
@@ -20,7 +18,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Normalise by the batch while training, by the moving statistics otherwise."""
+        """Normalises by the batch while training, by the moving statistics otherwise."""
         if not training or not self.trainable:
             return super().call(inputs, training=False)
         normalised, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -41,11 +39,12 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
 class Convolution(keras.layers.Conv2D):  # type: ignore[misc]
     """A convolution whose bias is zero and stays so, computed in the form whose gradient is fastest on a CPU.
 
-    Batch normalisation follows each convolution of ResNet50 and takes any bias away again: see `without_biases`.
+    Batch normalisation follows each convolution of ResNet50 and takes any bias away again
+    (`offline.train.initial.without_biases`).
     """
 
     def call(self, inputs: Any) -> Any:
-        """Convolve (n, height, width, channels)."""
+        """Convolves (n, height, width, channels)."""
         kernel = tf.convert_to_tensor(self.kernel)
         if self.kernel_size == (1, 1):
             return _pointwise(inputs if self.strides == (1, 1) else _every_other(inputs, *self.strides), kernel)
@@ -53,21 +52,6 @@ class Convolution(keras.layers.Conv2D):  # type: ignore[misc]
         if wide and self.kernel_size == (3, 3) and self.strides == (1, 1):
             return _convolve_3x3(inputs, kernel)
         return tf.nn.conv2d(inputs, kernel, self.strides, self.padding.upper())
-
-
-def without_biases(weights: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-    """The same network with its convolutions' biases at zero: each is taken off the mean that is normalised next.
-
-    Args:
-        weights: of ResNet50, by Keras's names.
-    """
-    moved = dict(weights)
-    for name, bias in weights.items():
-        if name.endswith("_conv/bias"):
-            mean = name.removesuffix("_conv/bias") + "_bn/moving_mean"
-            moved[mean] = weights[mean] - bias
-            moved[name] = np.zeros_like(bias)
-    return moved
 
 
 def _pointwise(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -123,11 +107,12 @@ def _convolve_3x3(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Call
     return tf.nn.conv2d(inputs, kernel, 1, "SAME"), gradient
 
 
-def faster(layer: keras.layers.Layer, bn_momentum: float) -> keras.layers.Layer:
-    """A new layer with another's settings, in the form that trains fastest."""
+def faster(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """Returns a new layer with another's settings, in the form that trains fastest."""
     settings = layer.get_config()
-    if type(layer) is keras.layers.BatchNormalization:
-        return FusedBatchNormalization.from_config({**settings, "momentum": bn_momentum})
-    if type(layer) is keras.layers.Conv2D:
-        return Convolution.from_config(settings)
+    match type(layer):
+        case keras.layers.BatchNormalization:
+            return FusedBatchNormalization.from_config(settings)
+        case keras.layers.Conv2D:
+            return Convolution.from_config(settings)
     return type(layer).from_config(settings)

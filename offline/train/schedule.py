@@ -1,4 +1,4 @@
-"""Where a run stands in its schedule, and which learning rate that means."""
+"""The progress of a run through its schedule, and the learning rate there."""
 
 import math
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 class Clock:
     """Progress through the schedule, by pictures seen or by time spent.
 
-    By time, each step moves on by its share of what is left: the schedule always ends, the learning rate at zero,
-    however much slower the machine has become, and only a run by passes is the same on every machine.
+    By time, each step moves on by its share of what is left. So the schedule always ends with a learning rate of zero,
+    however much slower the machine becomes. Only a run by passes is the same on every machine.
 
     Attributes:
-        passes: length in passes; None where time decides.
-        seconds: length in seconds of training; None where passes decide.
-        progress: share of the schedule that is behind, in [0, 1].
-        spent_s: seconds of training behind.
+        passes: length in passes; None if time decides.
+        seconds: length in seconds; None if passes decide.
+        progress: share of the schedule done, in [0, 1].
+        spent_s: seconds spent.
     """
 
     passes: float | None
@@ -24,10 +24,10 @@ class Clock:
     spent_s: float = 0.0
 
     def advance(self, seen_passes: float, elapsed_s: float) -> None:
-        """Move on after a step.
+        """Moves on after a step.
 
         Args:
-            seen_passes: passes over the training part behind, in all.
+            seen_passes: passes over the training part done, in all.
             elapsed_s: seconds since the step before.
         """
         if self.passes is not None:
@@ -40,7 +40,7 @@ class Clock:
 
     @property
     def finished(self) -> bool:
-        """Whether the schedule is over."""
+        """Tells whether the schedule is over."""
         return self.progress >= 1.0 - 1e-9
 
     @property
@@ -54,15 +54,12 @@ class Clock:
 
 
 def one_cycle(progress: float, peak: float, warm_up: float) -> float:
-    """Learning rate of a one-cycle schedule (Smith 2018): a straight rise, then half a cosine down to zero.
+    """Returns the rate of a one-cycle schedule (Smith 2018): a straight rise, then half a cosine down to zero.
 
     Args:
         progress: share of the schedule, in [0, 1].
         peak: highest learning rate.
         warm_up: share of the schedule in which it rises from a twentieth of the peak.
-
-    Returns:
-        The learning rate.
     """
     if progress < warm_up:
         return peak * (0.05 + 0.95 * progress / warm_up)

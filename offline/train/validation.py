@@ -1,103 +1,94 @@
-"""What a model can do with products that it has not learned from, measured cheaply after a pass."""
+"""What a network can do with products and photographs that it has not learned from, measured after a pass."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from keras import ops
 from numpy.typing import NDArray
 
 from offline.dataset.rows import Row
 from offline.measure.metrics import TOP_K, all_right, mean_where, precision, right_results
 from offline.measure.neighbours import nearest
-from offline.train.config import HEADS
-from offline.train.data import UNKNOWN, Pictures, encode_labels
+from offline.train.config import PHOTOGRAPH_HEADS, Stage, TrainConfig
+from offline.train.data import Pictures
+from offline.train.decisions import Known, accuracy, right_share
+from offline.train.model import Recogniser, embed
+from offline.train.photographs import Photographs
+from services.classifier.heads import LabelHead
+from services.embedder.encoder import normalise
 
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 def embed_all(embed: Embed, pixels: NDArray[np.uint8], batch: int = 128) -> NDArray[np.float32]:
-    """Embed any number of pictures in equal batches, so that one shape is compiled.
+    """Embeds any number of pictures in batches: (n, dimension), float32.
 
     Args:
-        embed: (batch, height, width, 3) uint8 to (batch, dimension) float32.
+        embed: (at most `batch`, height, width, 3) uint8 to as many rows of float32.
         pixels: (n, height, width, 3), uint8.
-        batch: pictures a call.
-
-    Returns:
-        (n, dimension), float32.
+        batch: pictures per call.
     """
-    rows = []
-    for start in range(0, len(pixels), batch):
-        piece = pixels[start : start + batch]
-        missing = batch - len(piece)
-        padded = np.concatenate([piece, np.repeat(piece[-1:], missing, axis=0)]) if missing else piece
-        rows.append(embed(padded)[: len(piece)])
-    return np.concatenate(rows)
+    return np.concatenate([embed(pixels[start : start + batch]) for start in range(0, len(pixels), batch)])
 
 
-def retrieval(queries: Sequence[Row], catalogue: Sequence[Row], found: NDArray[np.int64]) -> dict[str, float]:
-    """Shares of queries whose results are all right, and of results that are right.
+def retrieval(queries: Sequence[Row], catalogue: Sequence[Row], results: NDArray[np.int64]) -> dict[str, float]:
+    """Returns shares of queries whose results are all right, and of results that are right.
 
     Args:
-        queries: products asked for.
-        catalogue: products answered.
-        found: (queries, k) indices into the catalogue.
+        queries: products to search with.
+        catalogue: products that are searched.
+        results: (queries, k) indices into the catalogue.
     """
-    right, _ = right_results([row.derived_type for row in queries], [row.derived_type for row in catalogue], found)
-    same, coloured = right_results([row.base_colour for row in queries], [row.base_colour for row in catalogue], found)
+    right, _ = right_results([row.derived_type for row in queries], [row.derived_type for row in catalogue], results)
+    same, coloured = right_results(
+        [row.base_colour for row in queries], [row.base_colour for row in catalogue], results
+    )
     return {
-        "all_top_10_right": float(all_right(right, found).mean()),
-        "precision_at_10": float(precision(right, found).mean()),
-        "colour_agreement_at_10": mean_where(precision(same, found), coloured),
+        "all_top_10_right": float(all_right(right, results).mean()),
+        "precision_at_10": float(precision(right, results).mean()),
+        "colour_agreement_at_10": mean_where(precision(same, results), coloured),
     }
 
 
-def head_accuracies(
-    embeddings: NDArray[np.float32],
-    rows: Sequence[Row],
-    heads: Mapping[str, NDArray[np.float32]],
-    names: Mapping[str, Sequence[str]],
-) -> dict[str, float]:
-    """Share of products that each head labels rightly; a label that the head does not know counts as wrong.
+class Measures:
+    """The figures of a validation: retrieval of products, and each head's accuracy on products and photographs."""
 
-    Args:
-        embeddings: (n, dimension), float32, L2-normalised.
-        rows: the n products.
-        heads: weights (dimension, labels) by head.
-        names: labels by head.
-    """
-    labels = encode_labels(rows, names)
-    accuracies = {}
-    for column, head in enumerate(HEADS):
-        directions = heads[head] / np.linalg.norm(heads[head], axis=0, keepdims=True)
-        answers = np.argmax(embeddings @ directions, axis=1)
-        asked = np.array([head != "baseColour" or row.base_colour is not None for row in rows])
-        right = (answers == labels[:, column]) & (labels[:, column] != UNKNOWN)
-        accuracies[f"{head}_accuracy"] = float(right[asked].mean()) if asked.any() else 0.0
-    return accuracies
+    def __init__(
+        self,
+        config: TrainConfig,
+        validation: Pictures,
+        train: Pictures,
+        photographs: Photographs | None,
+        labels: Mapping[str, Sequence[str]],
+    ) -> None:
+        """Chooses what is measured.
 
+        Args:
+            config: numbers of products and the seed.
+            validation: products to search with.
+            train: products that are searched.
+            photographs: of them, the validation senders' are recognised.
+            labels: labels by head.
+        """
+        self._queries = validation.sample(config.validation_queries, (config.seed, 4))
+        self._catalogue = train.sample(config.validation_catalogue, (config.seed, 4))
+        self._labels = labels
+        self._photographs = photographs.examples("validation", labels) if photographs is not None else None
 
-def validate(
-    embed: Embed,
-    queries: Pictures,
-    catalogue: Pictures,
-    heads: Mapping[str, NDArray[np.float32]],
-    names: Mapping[str, Sequence[str]],
-    size: tuple[int, int],
-) -> dict[str, float]:
-    """All figures of a validation: retrieval of `queries` in `catalogue`, and each head's accuracy.
-
-    Args:
-        embed: (n, height, width, 3) uint8 to (n, dimension) float32, L2-normalised.
-        queries: products asked for.
-        catalogue: products to be found.
-        heads: weights (dimension, labels) by head.
-        names: labels by head.
-        size: height and width that the network has come to, in pixels.
-    """
-    asked = embed_all(embed, queries.resized(*size))
-    answered = embed_all(embed, catalogue.resized(*size))
-    found = nearest(asked, answered, TOP_K)
-    return {
-        **retrieval(queries.rows, catalogue.rows, found),
-        **head_accuracies(asked, queries.rows, heads, names),
-    }
+    def of(self, model: Recogniser, stage: Stage) -> dict[str, float]:
+        """Returns all figures of a network at the size of a stage, as shares in [0, 1]."""
+        size = (stage.height, stage.width)
+        heads = {
+            head: LabelHead(tuple(names), normalise(ops.convert_to_numpy(model.directions[head]).T), 1.0)
+            for head, names in self._labels.items()
+        }
+        queries = embed(model.backbone, self._queries.resized(*size))
+        catalogue = embed(model.backbone, self._catalogue.resized(*size))
+        figures = retrieval(self._queries.rows, self._catalogue.rows, nearest(queries, catalogue, TOP_K))
+        for name, head in heads.items():
+            figures[f"{name}_accuracy"] = accuracy(queries, head, self._queries.rows, name)
+        if self._photographs is not None and len(self._photographs):
+            known = Known(embed(model.backbone, self._photographs.pictures.resized(*size)), self._photographs.labels)
+            for name in PHOTOGRAPH_HEADS:
+                figures[f"photographs_{name}_accuracy"] = right_share(heads[name], name, known)
+        return figures

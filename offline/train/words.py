@@ -11,27 +11,27 @@ from numpy.typing import NDArray
 from offline.dataset.rows import Row
 
 # Longer names are cut: few have more words.
-_MOST: Final = 12
+MAX_WORDS: Final = 12
 _NO_WORD: Final = -1
 _WORD: Final = re.compile(r"[a-z]{2,}")
 
 
 def vocabulary(rows: Sequence[Row], at_least: int) -> tuple[str, ...]:
-    """The words that occur in at least so many products' names, in alphabetical order."""
+    """Returns the words that occur in at least so many products' names, in alphabetical order."""
     counts = Counter(word for row in rows for word in _words(row))
     return tuple(sorted(word for word, count in counts.items() if count >= at_least))
 
 
 def encode_words(rows: Sequence[Row], known: Sequence[str]) -> NDArray[np.int32]:
-    """Each name's words as numbers: (n, 12), int32, -1 where there are no more that the vocabulary has."""
+    """Returns each name's words as numbers: (n, 12), int32, -1 where there are no more that the vocabulary has."""
     place = {word: index for index, word in enumerate(known)}
-    encoded = np.full((len(rows), _MOST), _NO_WORD, dtype=np.int32)
+    encoded = np.full((len(rows), MAX_WORDS), _NO_WORD, dtype=np.int32)
     for at, row in enumerate(rows):
-        numbers = [place[word] for word in _words(row) if word in place][:_MOST]
+        numbers = [place[word] for word in _words(row) if word in place][:MAX_WORDS]
         encoded[at, : len(numbers)] = numbers
     return encoded
 
 
 def _words(row: Row) -> list[str]:
-    """The different words of a name, in its order."""
+    """Returns the different words of a name, in its order."""
     return list(dict.fromkeys(_WORD.findall((row.name or "").lower())))

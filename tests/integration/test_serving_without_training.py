@@ -9,7 +9,7 @@ SCRIPT = """
 import asyncio, importlib, pkgutil, sys
 from pathlib import Path
 
-TRAINING = {"tensorflow", "keras", "pandas", "sklearn", "scipy", "matplotlib", "tensorboard", "kagglehub"}
+TRAINING = {"tensorflow", "keras", "pandas", "sklearn", "scipy", "matplotlib", "jax", "kagglehub"}
 
 class Blocker:
     def find_spec(self, name, path=None, target=None):

@@ -186,8 +186,7 @@ def _complaint(text: str) -> str | None:
 
 
 def test_error_texts_are_full_sentences() -> None:
-    # offline/train is being written anew; its texts follow.
-    spelt = [error for error in _errors() if error.text != BLANK and not error.where.startswith("offline/train/")]
+    spelt = [error for error in _errors() if error.text != BLANK]
     assert len(spelt) > 150
     complaints = [f"{each.where}: {why}: {each.text}" for each in spelt if (why := _complaint(each.text)) is not None]
     assert not complaints, "\n".join(complaints)

@@ -7,7 +7,8 @@ import numpy as np
 
 from offline.bundle import describe, write_bundle
 from offline.dataset.rows import Row
-from offline.train.decisions import accuracy, calibrate, calibration_error, choose, said
+from offline.train.data import right_labels
+from offline.train.decisions import Known, accuracy, calibrate, calibration_error, choose, described, right_share
 from services.bundle.reader import Bundle
 from services.classifier.heads import load_head, most_similar
 from services.vision import Frame, Preprocessing
@@ -54,7 +55,7 @@ def test_rarity_counts_where_that_finds_more(tmp_path: Path) -> None:
     assert chosen["derivedType"]["prior"] > 0 and chosen["derivedType"]["products"] == (50, 5)
     model = describe(tmp_path, heads=chosen)
     assert accuracy(embeddings, load_head(model, "derivedType"), validation, "derivedType") == 1.0
-    assert "derivedType with" in said(model.settings)
+    assert "derivedType with" in described(model.settings)
 
 
 def test_the_other_heads_count_where_they_know_better(tmp_path: Path) -> None:
@@ -73,32 +74,36 @@ def test_nothing_is_chosen_that_changes_nothing(tmp_path: Path) -> None:
     assert {name: (entry["prior"], entry["shares"]) for name, entry in chosen.items()} == dict.fromkeys(
         LABELS, (0.0, {})
     )
-    assert said(describe(tmp_path, heads=chosen).settings) == ""
+    assert described(describe(tmp_path, heads=chosen).settings) == ""
 
 
 def test_probabilities_become_as_frequent_as_they_say_and_no_answer_changes(tmp_path: Path) -> None:
     # Two in three of those that look a little more like the rare type are of the frequent one.
     embeddings = np.array([towards(0, 1, 0, 0), towards(1, 1.1, 0, 0)] * 300, dtype=np.float32)
     rows = [row(i, "Men" if i % 6 in (1, 3) else "Women") for i in range(600)]
+    known = Known(embeddings, right_labels(rows, LABELS))
     train = [row(i, "Men" if i % 6 else "Women") for i in range(60)]
     model = bundle(tmp_path)
     model = describe(tmp_path, heads=choose(model, embeddings, rows, train))
     before = load_head(model, "derivedType")
     assert model.settings["derivedType"].prior > 0
-    calibrated = calibrate(model, embeddings, rows)
+    calibrated = calibrate(model, [known])
     after = load_head(describe(tmp_path, heads=calibrated), "derivedType")
-    errors = [calibration_error(embeddings, head, rows, "derivedType") for head in (before, after)]
+    errors = [calibration_error(head, "derivedType", known) for head in (before, after)]
     assert errors[1] < 0.7 * errors[0]
     assert most_similar(embeddings, after) == most_similar(embeddings, before)
-    assert calibrate(model, embeddings[:50], rows[:50]) == {}, "too few to choose by"
-    strangers = [replace(each, gender="Unisex") for each in rows]
-    assert calibrate(model, embeddings, strangers).keys() == {"articleType"}, "the other heads know none of the labels"
+    few = Known(embeddings[:50], right_labels(rows[:50], LABELS))
+    assert calibrate(model, [few]) == {}, "too few to choose by"
+    strangers = Known(embeddings, right_labels([replace(each, gender="Unisex") for each in rows], LABELS))
+    assert calibrate(model, [strangers]).keys() == {"articleType"}, "the other heads know none of the labels"
 
 
 def test_a_head_that_is_right_nine_times_in_ten_says_so(tmp_path: Path) -> None:
     embeddings = np.array([towards(0, 0, 1, 1.3)] * 400, dtype=np.float32)
     rows = [row(i, "Women" if i % 10 else "Men") for i in range(400)]
+    known = Known(embeddings, right_labels(rows, LABELS))
     model = bundle(tmp_path)
-    assert calibration_error(embeddings, load_head(model, "gender"), rows, "gender") > 0.05
-    model = describe(tmp_path, heads=calibrate(model, embeddings, rows))
-    assert calibration_error(embeddings, load_head(model, "gender"), rows, "gender") < 0.01
+    assert calibration_error(load_head(model, "gender"), "gender", known) > 0.05
+    model = describe(tmp_path, heads=calibrate(model, [known]))
+    assert calibration_error(load_head(model, "gender"), "gender", known) < 0.01
+    assert right_share(load_head(model, "gender"), "gender", known) == 0.9

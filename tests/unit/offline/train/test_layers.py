@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from offline.train.layers import Convolution, FusedBatchNormalization, faster, without_biases
+from offline.train.initial import without_biases
+from offline.train.layers import Convolution, FusedBatchNormalization, faster
 from offline.train.model import build_backbone
 
 
@@ -38,7 +39,7 @@ def _trained(layer: keras.layers.Layer, pixels: NDArray[np.float32]) -> list[NDA
 def test_a_layer_learns_the_same(layer: keras.layers.Layer, kind: type, height: int, width: int) -> None:
     layer = type(layer).from_config(layer.get_config())  # Built afresh: parameters of a test are made once.
     pixels = np.random.default_rng(1).normal(size=(6, height, width, 16)).astype(np.float32)
-    fast = faster(layer, bn_momentum=0.9)
+    fast = faster(layer)
     assert type(fast) is kind
     layer.build(pixels.shape)
     fast.build(pixels.shape)
@@ -68,7 +69,7 @@ def test_a_network_without_biases_is_the_same_network() -> None:
 
 def test_batch_normalisation_remembers_the_statistics_of_what_it_saw() -> None:
     pixels = np.random.default_rng(1).normal(size=(6, 5, 4, 16)).astype(np.float32)
-    layer = faster(keras.layers.BatchNormalization(), bn_momentum=0.9)
+    layer = faster(keras.layers.BatchNormalization(momentum=0.9))
     layer.build(pixels.shape)
     _trained(layer, pixels)
     np.testing.assert_allclose(layer.moving_mean.numpy(), 0.1 * pixels.mean(axis=(0, 1, 2)), rtol=1e-4, atol=1e-6)

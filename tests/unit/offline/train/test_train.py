@@ -12,14 +12,13 @@ import pytest
 from numpy.typing import NDArray
 from rich.console import Console
 
-from offline.dataset.rows import COLUMNS, Row
-from offline.drawn import catalogue_specs, draw_product
-from offline.train.augment import augment
+from offline.dataset.rows import Row
 from offline.train.config import HEADS, PRESETS, Stage, TrainConfig
-from offline.train.data import UNKNOWN, Batches, Pictures, encode_labels, label_names
+from offline.train.data import UNKNOWN, Batches, Pictures, label_names, right_labels, studio_examples
 from offline.train.schedule import Clock, one_cycle
 from offline.train.words import encode_words, vocabulary
 from services.contract.errors import InvalidInput
+from tests.support.training_data import draw_few_types
 
 
 def row(
@@ -40,7 +39,8 @@ def pictures(count: int = 50) -> Pictures:
 
 def batches(train: Pictures, extra: Pictures | None = None, rebalance: float = 0.0) -> Batches:
     names = label_names(train.rows)
-    return Batches(train, extra, names, ("tie",), batch=10, extra_share=0.2, rebalance=rebalance, seed=4)
+    others = [(studio_examples(extra, names, ("tie",)), 0.2)] if extra is not None else []
+    return Batches(studio_examples(train, names, ("tie",), rebalance=rebalance), others, batch=10, seed=4)
 
 
 class TestBatches:
@@ -51,25 +51,29 @@ class TestBatches:
         for seen in (0, 10, 20):
             one.at(seen, 16, 12)
         late, fresh = one.at(30, 16, 12), other.at(30, 16, 12)
-        assert np.array_equal(late.pixels, fresh.pixels)
-        assert np.array_equal(late.labels, fresh.labels)
+        assert np.array_equal(late.inputs["pixels"], fresh.inputs["pixels"])
+        assert all(np.array_equal(late.targets[head], fresh.targets[head]) for head in HEADS)
 
     def test_words_go_with_their_pictures(self) -> None:
         train = Pictures(tuple(row(i, name="A tie" if i % 3 else None) for i in range(50)), pictures().pixels)
-        seen = batches(train).at(0, 16, 12)
-        assert seen.words.shape == (10, 12)
-        assert {*seen.words[:, 0].tolist()} == {0, UNKNOWN} and (seen.words[:, 1:] == UNKNOWN).all()
+        words = batches(train).at(0, 16, 12).targets["words"]
+        assert words.shape == (10, 12)
+        assert {*words[:, 0].tolist()} == {0, UNKNOWN} and (words[:, 1:] == UNKNOWN).all()
 
     def test_a_pass_shows_every_product_once_where_nothing_is_rebalanced(self) -> None:
         train = Pictures(tuple(row(i, article_type=f"Type {i}") for i in range(50)), pictures().pixels)
         source = batches(train)
-        shown = np.concatenate([source.at(seen, 16, 12).labels[:, 0] for seen in range(0, 50, 10)])
+        shown = np.concatenate(
+            [source.at(seen, 16, 12).targets["derivedType"].argmax(axis=1) for seen in range(0, 50, 10)]
+        )
         assert sorted(shown) == list(range(50))
 
     def test_rebalancing_shows_rare_types_more_often(self) -> None:
         def share(rebalance: float) -> float:
             source = batches(pictures(), rebalance=rebalance)
-            shown = np.concatenate([source.at(seen, 16, 12).labels[:, 0] for seen in range(0, 500, 10)])
+            shown = np.concatenate(
+                [source.at(seen, 16, 12).targets["derivedType"].argmax(axis=1) for seen in range(0, 500, 10)]
+            )
             return float((shown == 0).mean())
 
         assert share(0.0) == pytest.approx(0.1, abs=0.005)
@@ -79,19 +83,19 @@ class TestBatches:
     def test_extra_pictures_take_their_share(self) -> None:
         extra = Pictures((row(1, article_type="Ties"),), np.zeros((1, 16, 12, 3), dtype=np.uint8))
         batch = batches(pictures(), extra).at(0, 16, 12)
-        assert len(batch.pixels) == 10
+        assert len(batch.inputs["pixels"]) == 10
         assert batch.seen == 8
 
     def test_pictures_come_in_the_size_that_is_asked_for(self) -> None:
-        assert batches(pictures()).at(0, 8, 6).pixels.shape == (10, 8, 6, 3)
+        assert batches(pictures()).at(0, 8, 6).inputs["pixels"].shape == (10, 8, 6, 3)
 
 
 def test_labels_that_a_head_does_not_know_are_unknown() -> None:
     names = label_names([row(1), row(2, colour="Red")])
-    labels = encode_labels([row(3), row(4, colour=None), row(5, article_type="Ties")], names)
-    assert labels.shape == (3, len(HEADS))
-    assert labels[:, HEADS.index("baseColour")].tolist() == [0, UNKNOWN, 0]
-    assert labels[:, HEADS.index("derivedType")].tolist() == [0, 0, UNKNOWN]
+    labels = right_labels([row(3), row(4, colour=None), row(5, article_type="Ties")], names)
+    assert {*labels} == {*HEADS}
+    assert labels["baseColour"].tolist() == [[True, False], [False, False], [True, False]]
+    assert labels["derivedType"].tolist() == [[True], [True], [False]]
 
 
 def test_words_are_those_of_many_names() -> None:
@@ -108,23 +112,60 @@ def test_a_name_of_many_words_is_cut() -> None:
     assert encoded.tolist() == [list(range(12))]
 
 
-def test_augmentation_is_repeatable_and_keeps_the_hue() -> None:
-    red = np.full((80, 60, 3), 255, dtype=np.uint8)
-    red[20:60, 15:45] = (200, 20, 20)
-    shares, borders = [], []
-    for seed in range(400):
-        one, other = (augment(red, np.random.default_rng(seed)) for _ in range(2))
-        assert np.array_equal(one, other)
-        assert one.shape == red.shape
-        assert one.dtype == np.uint8
-        shares.append(float(((one[:, :, 0] > 120) & (one[:, :, 1:].max(axis=2) < 90)).mean()))
-        borders.append(float(one[0].min(axis=1).mean()))
+@pytest.mark.timeout(300)
+def test_alteration_keeps_the_hue() -> None:
+    from keras import ops
+
+    from offline.train.augment import Alteration
+
+    red = np.full((200, 80, 60, 3), 255, dtype=np.float32)
+    red[:, 20:60, 15:45] = (200, 20, 20)
+    backdrops = np.full_like(red, 128)
+    ones = np.ones(len(red), dtype=np.float32)
+    altered = ops.convert_to_numpy(Alteration(3, photographed=True)(red, ones, backdrops))
+    assert altered.shape == red.shape and altered.min() >= 0 and altered.max() <= 255
+    shares = ((altered[..., 0] > 120) & (altered[..., 1:].max(axis=3) < 90)).mean(axis=(1, 2))
     # The product fills a quarter of the picture; few things cover most of it, and no other hue takes its place.
-    assert np.median(shares) == pytest.approx(0.25, abs=0.05)
-    assert np.mean(np.array(shares) < 0.02) < 0.02
-    # Now and then it is far away, and now and then on something else than white.
-    assert 0.05 < np.mean(np.array(shares) < 0.15) < 0.3
-    assert 0.1 < np.mean(np.array(borders) < 200) < 0.35
+    assert np.median(shares) == pytest.approx(0.25, abs=0.06)
+    assert np.mean(shares < 0.02) < 0.03
+    # Now and then it is far away, and often on something else than white.
+    assert 0.1 < np.mean(shares < 0.15) < 0.4
+    borders = altered[:, 0].min(axis=2).mean(axis=1)
+    assert 0.25 < np.mean(borders < 215) < 0.6
+    # A photograph keeps its background.
+    kept = ops.convert_to_numpy(Alteration(3, photographed=True)(red, 0 * ones, backdrops))
+    assert np.mean(np.abs(kept[:, 0] - 128).max(axis=(1, 2)) < 3) < 0.02
+
+
+@pytest.mark.timeout(300)
+def test_quarter_turns_stand_on_their_side() -> None:
+    from keras import ops
+
+    from offline.train.augment import Alteration
+
+    # A line across the picture: where it is upright afterwards, the picture lies.
+    line = np.full((300, 40, 30, 3), 255, dtype=np.float32)
+    line[:, 18:22] = 0
+    altered = ops.convert_to_numpy(Alteration(5, photographed=True)(line, np.ones(300, dtype=np.float32), line))
+    dark = altered.max(axis=3) < 60
+    upright = dark.any(axis=1).sum(axis=1) * 3 < dark.any(axis=2).sum(axis=1)
+    assert 0.07 < upright.mean() < 0.25
+
+
+@pytest.mark.timeout(300)
+def test_alterations_are_mild_where_no_photographs_are_learned() -> None:
+    from keras import ops
+
+    from offline.train.augment import Alteration
+
+    # A line across the picture: it stays level but for a few degrees, and most pictures keep their white.
+    line = np.full((300, 40, 30, 3), 255, dtype=np.float32)
+    line[:, 18:22] = 0
+    altered = ops.convert_to_numpy(Alteration(5, photographed=False)(line, np.ones(300, dtype=np.float32), line))
+    dark = altered.max(axis=3) < 60
+    heights = dark.any(axis=2).sum(axis=1)
+    assert np.quantile(heights, 0.9) < 9 and heights.max() < 14
+    assert 0.05 < np.mean(altered[:, 0].min(axis=2).mean(axis=1) < 215) < 0.25
 
 
 class TestSchedule:
@@ -166,10 +207,10 @@ class TestConfig:
     """What can be asked for."""
 
     def test_it_comes_back_from_json(self, tmp_path: Path) -> None:
-        import json
-
-        config = TrainConfig(dataset=tmp_path, run=tmp_path / "run", extra=(tmp_path / "x",), minutes=5.0)
-        assert TrainConfig.from_json(json.dumps(config.to_json())) == config
+        config = TrainConfig(
+            dataset=tmp_path, run=tmp_path / "run", extra=(tmp_path / "x",), teacher=tmp_path / "t.npz", minutes=5.0
+        )
+        assert TrainConfig.model_validate_json(config.model_dump_json()) == config
 
     @pytest.mark.parametrize(
         "changes",
@@ -177,11 +218,12 @@ class TestConfig:
             {},
             {"passes": 1.0, "minutes": 1.0},
             {"passes": 0.0},
-            {"passes": 1.0, "stages": (Stage(0.1, 80, 60),)},
+            {"passes": 1.0, "stages": (Stage(start=0.1, height=80, width=60),)},
             {"passes": 1.0, "stages": ()},
             {"passes": 1.0, "batch": 1},
-            {"passes": 1.0, "stages": (Stage(0.0, 40, 30),)},
+            {"passes": 1.0, "stages": (Stage(start=0.0, height=40, width=30),)},
             {"passes": 1.0, "extra_share": 1.0},
+            {"passes": 1.0, "extra_share": 0.5, "photographs_share": 0.5},
             {"passes": 1.0, "frozen_layers": 170},
             {"passes": 1.0, "leave_out": 0.6},
         ],
@@ -189,24 +231,6 @@ class TestConfig:
     def test_nonsense_is_refused(self, tmp_path: Path, changes: dict[str, object]) -> None:
         with pytest.raises(InvalidInput):
             TrainConfig(dataset=tmp_path, run=tmp_path, **changes)  # type: ignore[arg-type]
-
-
-def draw_few_types(folder: Path) -> None:
-    """A data set of fifteen products of each of four types."""
-    specs = catalogue_specs(31, 1500)
-    chosen = [
-        spec
-        for kind in ("Handbags", "Shirts", "Sports Shoes", "Watches")
-        for spec in [spec for spec in specs if spec.article_type == kind][:15]
-    ]
-    (folder / "images").mkdir(parents=True)
-    lines = [",".join(COLUMNS)]
-    for spec in chosen:
-        draw_product(spec).save(folder / "images" / f"{spec.id}.jpg")
-        labels = (spec.gender, spec.master_category, spec.sub_category, spec.article_type, spec.base_colour)
-        name = f"{spec.base_colour} {spec.article_type} {spec.id}"
-        lines.append(",".join((spec.id, *labels, "", "", "", name)))
-    (folder / "styles.csv").write_text("\n".join(lines))
 
 
 class StopAfter(threading.Event):
@@ -221,7 +245,7 @@ class StopAfter(threading.Event):
         return self._looks < 0
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -> None:
     from offline.train import train
     from offline.train.card import model_card
@@ -233,8 +257,9 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
     config = TrainConfig(
         dataset=tmp_path / "drawn",
         run=tmp_path / "run",
-        passes=30.0,
-        stages=(Stage(0.0, 24, 18), Stage(0.2, 40, 32)),
+        # With so few products, rounding alone decides whether 30 passes learn 74 or 100 % of them.
+        passes=45.0,
+        stages=(Stage(start=0.0, height=24, width=18), Stage(start=0.2, height=40, width=32)),
         batch=12,
         peak=0.02,
         precision="float32",
@@ -244,7 +269,7 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
     )
     quiet = Console(quiet=True)
     stopped = train(config, stop=StopAfter(7), console=quiet)
-    assert stopped.step == 7
+    assert 4 <= stopped.step <= 7
     assert 0.0 < stopped.progress < 1.0
 
     finished = train(config, console=quiet)
@@ -286,8 +311,8 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
     assert bundle.description["metrics"]["calibration"].keys() == bundle.labels.keys()
     card = model_card(bundle)
     assert bundle.model_version in card
-    assert "--passes 30" in card
-    assert "From random weights" in card and "margins of 0.25 on derivedType and 0.1 on baseColour" in card
+    assert "--passes 45" in card
+    assert "From random weights" in card and "| margins | derivedType 0.25, baseColour 0.1, ownType 0.15 |" in card
     assert re.search(r"\| validation \| \d+ \| \d", card)
     assert "In a catalogue that it has learned nothing from" in card
     assert "Expected calibration error on the test part, in points: derivedType " in card
@@ -311,33 +336,23 @@ def test_a_preset_that_is_unknown_is_refused_by_name(tmp_path: Path, capsys: pyt
 
 def few_steps(**changes: Any) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
     """A network's weights before and after three steps on one batch."""
-    from offline.train.model import Network
+    from offline.train.model import Recogniser, optimiser, values_of
 
     shown = pictures(12)
     rows = tuple(replace(row, sub_category=f"Kind {i % 3}") for i, row in enumerate(shown.rows))
-    train = Pictures(rows, shown.pixels)
-    names = label_names(train.rows)
-    settings = {**PRESETS["report"], **changes}
-    network = Network(
-        names,
-        logit_scale=20.0,
-        label_smoothing=settings["label_smoothing"],
-        margins=settings["margins"],
-        head_weights=settings["head_weights"],
-        words=0,
-        words_weight=settings["words_weight"],
-        momentum=0.9,
-        weight_decay=settings["weight_decay"],
-        ema_decay=0.9,
-        softmax=settings["softmax"],
-        frozen_layers=settings["frozen_layers"],
-        seed=1,
-    )
-    before = network.weights()
-    no_words = np.full((len(train), 1), UNKNOWN, dtype=np.int32)
+    names = label_names(rows)
+    config = TrainConfig(dataset=Path(), run=Path(), passes=1.0, batch=12, **{**PRESETS["report"], **changes})
+    batch = Batches(studio_examples(Pictures(rows, shown.pixels), names, ()), batch=12, seed=1).at(0, 40, 32)
+    model = Recogniser(config, names, altered=False)
+    model.compile(optimizer=optimiser(config, model))
+
+    def weights() -> dict[str, NDArray[np.float32]]:
+        return values_of(model.named())
+
+    before = weights()
     for _ in range(3):
-        network.train_step(train.resized(40, 32), encode_labels(train.rows, names), no_words, settings["peak"])
-    return before, network.weights()
+        model.train_on_batch(dict(batch.inputs), dict(batch.targets))
+    return before, weights()
 
 
 def test_the_reports_recipe_changes_the_last_layers_and_the_sub_category_alone() -> None:
