@@ -14,6 +14,8 @@ from safetensors.numpy import save_file
 from services.contract.errors import InvalidInput, NotFound
 
 _FILE = "checkpoint.safetensors"
+# Where the loop before this one kept its checkpoints.
+_FORMER_FOLDER = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,15 @@ def load(run: Path) -> tuple[Position, dict[str, NDArray[Any]]] | None:
     """Returns the last checkpoint of a run, or None if it has none yet.
 
     Raises:
-        InvalidInput: the checkpoint cannot be read.
+        InvalidInput: the checkpoint cannot be read, or an earlier version wrote it.
     """
     file = run / _FILE
     if not file.exists():
+        if (run / _FORMER_FOLDER).is_dir():
+            raise InvalidInput(
+                f"An earlier version began the run in {run}, and it cannot go on; name another folder.",
+                reason="CHECKPOINT_BROKEN",
+            )
         return None
     try:
         with safe_open(file, "numpy") as stored:

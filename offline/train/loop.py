@@ -59,11 +59,11 @@ def run_training(config: TrainConfig, stop: threading.Event, console: Console) -
     if config.precision == "auto":
         config = config.model_copy(update={"precision": "bfloat16" if _computes_bfloat16() else "float32"})
     initial_bundle(config.initial)
+    earlier = checkpoint.load(config.run)
     config.run.mkdir(parents=True, exist_ok=True)
     with History(config.run, console) as history:
         history.say(f"reading {config.dataset}")
         data = _Data(config)
-        earlier = checkpoint.load(config.run)
         words = vocabulary(data.train.rows, config.words_at_least) if config.words_weight else ()
         beginning = Position(0, 0, 0.0, 0.0, None, 0, label_names(data.train.rows), words)
         position = earlier[0] if earlier is not None else beginning

@@ -327,6 +327,17 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
     assert np.mean(right) > 0.8
 
 
+def test_a_run_of_an_earlier_version_is_not_begun_anew(tmp_path: Path) -> None:
+    from offline.train import train
+
+    # So it was kept by the loop before this one.
+    (tmp_path / "run" / "checkpoint").mkdir(parents=True)
+    with pytest.raises(InvalidInput, match="earlier version") as refused:
+        train(TrainConfig(dataset=tmp_path, run=tmp_path / "run", passes=1.0), console=Console(quiet=True))
+    assert refused.value.reason == "CHECKPOINT_BROKEN"
+    assert not (tmp_path / "run" / "config.json").exists(), "its settings are kept"
+
+
 def test_a_preset_that_is_unknown_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from cli.main import run
 
