@@ -57,6 +57,8 @@ class RedisStore:
             socket_connect_timeout=timeout_s,
             # Redis closes all connections when it restarts: the first call after that needs a second attempt.
             retry=Retry(NoBackoff(), 1),
+            # A Redis before 7.2 knows no CLIENT SETINFO, nor does its list of rights.
+            driver_info=None,
         )
 
     async def close(self) -> None:
