@@ -140,10 +140,6 @@ class _Tracing(grpc.aio.UnaryUnaryClientInterceptor):
             code = "CANCELLED"
             try:
                 code = (await call.code()).name
-            except asyncio.CancelledError:
-                # Otherwise gRPC would go on with a call whose caller has gone.
-                call.cancel()
-                raise
             finally:
                 end(code, "")
             return call

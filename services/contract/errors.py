@@ -20,6 +20,10 @@ The one table from categories to gRPC status codes is in `services.serving.statu
 """
 
 from collections.abc import Mapping
+from typing import Final
+
+# Whose the reasons are, where an operator has set no name: that of the distribution, which no other product has.
+ERROR_DOMAIN: Final = "fashion-recommender"
 
 
 class FashionError(Exception):

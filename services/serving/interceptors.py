@@ -22,7 +22,7 @@ from services.contract.scopes import RPCS, Rule, Scope
 from services.serving.guard import API_KEY_HEADER, Caller, Guard, audit_refusal, audit_write
 from services.serving.quotas import Cost
 from services.serving.request_id import REQUEST_ID_KEY, accepted_request_id, request_id_bound
-from services.serving.status import INTERNAL_REASON, error_info, shown, status_of
+from services.serving.status import INTERNAL_REASON, code_of, error_info, shown, status_of
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -53,6 +53,7 @@ def interceptors(
     writes: Collection[str],
     admission: "AdmissionInterceptor",
     guard: Guard,
+    error_domain: str,
 ) -> Sequence[grpc.aio.ServerInterceptor]:
     """Returns the interceptors of a server, the outermost first.
 
@@ -62,13 +63,14 @@ def interceptors(
         writes: full names of the methods that write, such as "/fashion.v1.SearchService/UpsertProducts".
         admission: limits the calls under way.
         guard: knows who may call.
+        error_domain: domain of ErrorInfo.
     """
     tracer = spans.tracer()
     return (
         *(() if tracer is None else (TracingInterceptor(tracer),)),
         TelemetryInterceptor(),
-        ErrorInterceptor(),
-        AccessInterceptor(guard),
+        ErrorInterceptor(error_domain),
+        AccessInterceptor(guard, error_domain),
         admission,
         DeadlineInterceptor(query_deadline_s, write_deadline_s, writes),
     )
@@ -173,6 +175,10 @@ class TelemetryInterceptor(_UnaryInterceptor):
 class ErrorInterceptor(_UnaryInterceptor):
     """Ends each call that fails with the status of its error; the only place where that happens."""
 
+    def __init__(self, domain: str) -> None:
+        super().__init__()
+        self._domain = domain
+
     def surround(self, method: str, handler: _Handler) -> _Handler:
         """Surrounds a method."""
         behaviour = cast(_Behaviour, handler.unary_unary)
@@ -188,9 +194,9 @@ class ErrorInterceptor(_UnaryInterceptor):
                     # The caller has gone, its deadline has passed, or the server stops: gRPC sets the status.
                     raise
                 # Something that the call awaited was cancelled. gRPC would never answer the caller.
-                return await _abort(context, error)
+                return await _abort(context, error, self._domain)
             except Exception as error:
-                return await _abort(context, error)
+                return await _abort(context, error, self._domain)
 
         return _with_behaviour(handler, mapped)
 
@@ -201,9 +207,10 @@ class AccessInterceptor(_UnaryInterceptor):
     A method that the table of scopes lacks is for administrators alone.
     """
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, domain: str) -> None:
         super().__init__()
         self._guard = guard
+        self._domain = domain
 
     async def intercept_service(
         self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -219,7 +226,7 @@ class AccessInterceptor(_UnaryInterceptor):
             try:
                 self._guard.check(self._caller(context), rule)
             except FashionError as error:
-                await _abort(context, error)
+                await _abort(context, error, self._domain)
             async for response in cast(Any, behaviour)(requests, context):
                 yield response
 
@@ -256,7 +263,7 @@ class AccessInterceptor(_UnaryInterceptor):
                 outcome = ""
                 raise
             except Exception as error:
-                outcome = status_of(error).code.name
+                outcome = code_of(error).name
                 raise
             finally:
                 if outcome:
@@ -353,14 +360,14 @@ class DeadlineInterceptor(_UnaryInterceptor):
         return _with_behaviour(handler, limited)
 
 
-async def _abort(context: _Context, error: BaseException) -> NoReturn:
+async def _abort(context: _Context, error: BaseException, domain: str) -> NoReturn:
     _, reason, _ = shown(error)
     if reason == INTERNAL_REASON:
         _log.error("call failed unexpectedly", exc_info=error)
     else:
         # Not its text, which may quote what was sent.
         _log.debug("call refused", reason=reason)
-    status = status_of(error)
+    status = status_of(error, domain)
     # Metadata given to abort replaces what was set before.
     metadata = (*context.trailing_metadata(), *status.trailing_metadata)
     await context.abort(status.code, status.message, metadata)

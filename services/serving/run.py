@@ -224,6 +224,7 @@ async def running(
             writes={f"/{service.name}/{rpc}" for service in services for rpc in service.writes},
             admission=admission,
             guard=Guard.of(settings),
+            error_domain=settings.error_domain,
         ),
         options=server_options(settings),
         # The interceptors refuse with a reason, but a flood of calls would still swamp them.

@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
+from services.contract.errors import ERROR_DOMAIN
 from services.serving.telemetry import LogFormat, LogLevel
 
 _Settings = TypeVar("_Settings", bound=BaseSettings)
@@ -152,6 +153,8 @@ class ServerSettings(Settings):
         token_key: key with which the shop's backend signs its users' tokens (HS256), which count over gRPC too. While
             keys change, several, separated by commas.
         token_max_lifetime_s: maximum lifetime of such a token, in seconds.
+        error_domain: `domain` of the ErrorInfo in errors over gRPC, which says whose reasons these are. Set a name that
+            is yours alone, such as "recommender.shop.example".
         reflection: whether the server describes its services to tools such as grpcurl.
         log_level: lowest level to log.
         log_format: "json", or "console" for people.
@@ -184,6 +187,7 @@ class ServerSettings(Settings):
     token_max_lifetime_s: float = Field(
         default=3600.0, gt=0, le=86_400, validation_alias="GATEWAY_TOKEN_MAX_LIFETIME_S"
     )
+    error_domain: str = Field(default=ERROR_DOMAIN, pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")
     reflection: bool = True
     log_level: LogLevel = "info"
     log_format: LogFormat = "json"

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 from services.contract.errors import (
+    ERROR_DOMAIN,
     AlreadyExists,
     DataLoss,
     DeadlineExceeded,
@@ -31,7 +32,6 @@ from services.contract.errors import (
 
 _Detail = TypeVar("_Detail", bound=Message)
 
-ERROR_DOMAIN: Final = "fashion"
 DETAILS_KEY: Final = "grpc-status-details-bin"
 INTERNAL_REASON: Final = "INTERNAL"
 INTERNAL_MESSAGE: Final = "An internal error occurred; the server's log tells more under this request id."
@@ -105,11 +105,16 @@ def code_number(code: grpc.StatusCode) -> int:
     return int(number)
 
 
-def status_of(error: BaseException) -> RpcStatus:
-    """Describes an error to the caller, with ErrorInfo, and with RetryInfo where a retry may help."""
+def status_of(error: BaseException, domain: str = ERROR_DOMAIN) -> RpcStatus:
+    """Describes an error to the caller, with ErrorInfo, and with RetryInfo where a retry may help.
+
+    Args:
+        error: what happened.
+        domain: of the ErrorInfo, which says whose reasons these are.
+    """
     code = code_of(error)
     number, reason, message = shown(error)
-    info = error_details_pb2.ErrorInfo(reason=reason, domain=ERROR_DOMAIN)
+    info = error_details_pb2.ErrorInfo(reason=reason, domain=domain)
     if isinstance(error, FashionError) and code is not grpc.StatusCode.INTERNAL:
         for key, value in list(error.metadata.items())[:_MAX_METADATA_ENTRIES]:
             info.metadata[_bounded(key, 64)] = _bounded(value, _MAX_METADATA_BYTES)
@@ -129,9 +134,8 @@ def category_of(code: int) -> type[FashionError] | None:
 
 
 def error_info(trailing_metadata: Iterable[tuple[str, str | bytes]]) -> error_details_pb2.ErrorInfo | None:
-    """Returns the ErrorInfo that one of our services sent; None where it is absent or unreadable."""
-    infos = _details(trailing_metadata, error_details_pb2.ErrorInfo)
-    return next((info for info in infos if info.domain == ERROR_DOMAIN), None)
+    """Returns the ErrorInfo that one of our services sent, of whatever domain; None without one that is readable."""
+    return next(_details(trailing_metadata, error_details_pb2.ErrorInfo), None)
 
 
 def retry_delay_s(trailing_metadata: Iterable[tuple[str, str | bytes]]) -> float | None:

@@ -100,7 +100,7 @@ async def _assert_refused(
     assert raised.value.code() is code
     assert text in (raised.value.details() or "")
     info = error_info(raised.value.trailing_metadata() or ())  # type: ignore[arg-type]
-    assert info is not None and (info.reason, info.domain) == (reason, "fashion")
+    assert info is not None and (info.reason, info.domain) == (reason, "fashion-recommender")
     # The next call is answered.
     assert (await service.stub.Classify(_request(embedding=_embedding((0, 1))), timeout=20)).classification
 

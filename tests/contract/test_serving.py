@@ -15,11 +15,18 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from fashion.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
+from services.clients.channel import open_channel
+from services.clients.embedder import EmbedderClient, EmbedderClientLimits
+from services.concurrency import spans
 from services.contract.errors import AlreadyExists, FashionError, NotFound, Upstream
 from services.contract.fakes import FakeEmbedder
+from services.contract.values import Photograph
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.serving.run import GrpcService, ServeError, Server, running
+from services.serving.settings import TracingSettings
+from services.serving.status import error_info
 from services.serving.telemetry import configure_logging
+from services.serving.traces import Traces
 from tests.support.embedders import (
     SERVING,
     Running,
@@ -107,6 +114,38 @@ async def test_writes_have_longer_by_default() -> None:
         assert not batch.done()
         embedder.encoder.gate.set()
         assert len((await batch).results) == 1
+
+
+async def test_the_operator_names_whose_the_reasons_are() -> None:
+    async with embedder_running(error_domain="recommender.shop.example") as embedder:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await embedder.stub.Embed(embed(b""))
+        info = error_info(caught.value.trailing_metadata() or ())
+        assert info is not None and (info.reason, info.domain) == ("IMAGE_EMPTY", "recommender.shop.example")
+
+
+async def test_a_traced_call_ends_with_its_caller(embedder: Running) -> None:
+    # Its spans go nowhere, which changes nothing for the calls.
+    tracer = Traces("fashion-test", TracingSettings(traces_exporter="none"))
+    spans.use(tracer)
+    try:
+        channel = open_channel(f"127.0.0.1:{embedder.server.port}")
+    finally:
+        spans.use(None)
+    client = EmbedderClient(channel, EmbedderClientLimits(query_timeout_s=30))
+    # The queue takes 2: each caller that has gone makes room.
+    for _ in range(6):
+        embedder.encoder.inside.clear()
+        embedder.encoder.gate.clear()
+        call = asyncio.ensure_future(client.embed(Photograph(picture())))
+        assert await asyncio.to_thread(embedder.encoder.inside.wait, 20)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        embedder.encoder.gate.set()
+    assert len((await client.embed(Photograph(picture()))).values) == 2048
+    await channel.close()
+    tracer.shut_down()
 
 
 async def test_a_caller_who_goes_leaves_nothing_behind(embedder: Running) -> None:

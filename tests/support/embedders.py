@@ -165,7 +165,7 @@ async def refused(call: Awaitable[Any]) -> tuple[grpc.StatusCode, str, str]:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     info, _ = details(caught.value)
-    assert info.domain == "fashion"
+    assert info.domain == "fashion-recommender"
     return caught.value.code(), info.reason, caught.value.details() or ""
 
 

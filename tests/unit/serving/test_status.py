@@ -73,7 +73,11 @@ def test_status_carries_error_info_that_any_client_can_read(category: type[Fashi
     assert key == "grpc-status-details-bin"
     assert (parsed.code, parsed.message) == (code_number(CODES[category]), "The colour 'bleu' is unknown.")
     assert parsed.details[0].Unpack(info)
-    assert (info.reason, info.domain, dict(info.metadata)) == ("COLOUR_UNKNOWN", "fashion", {"field": "colour"})
+    assert (info.reason, info.domain, dict(info.metadata)) == (
+        "COLOUR_UNKNOWN",
+        "fashion-recommender",
+        {"field": "colour"},
+    )
 
 
 def test_code_numbers_are_those_of_google_rpc() -> None:
@@ -128,7 +132,8 @@ def test_headers_stay_below_the_limit_of_grpc_whatever_the_caller_sent() -> None
 @pytest.mark.parametrize("category", categories(), ids=lambda category: category.__name__)
 def test_categories_survive_the_way_to_a_client(category: type[FashionError]) -> None:
     sent = category("A sentence.", reason="SOME_REASON", metadata={"field": "x"})
-    status = status_of(sent)
+    # A caller does not know which domain the operator has chosen.
+    status = status_of(sent, "recommender.shop.example")
 
     received = error_from(status.code, status.message, status.trailing_metadata)
 
