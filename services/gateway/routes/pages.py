@@ -24,8 +24,8 @@ WEB: Final = Path(__file__).parents[1] / "web"
 # The paths of the storefront, all of them one page.
 _PAGES: Final = ("/", "/p/{product_id}", "/photo", "/inspect", "/map")
 _ELEMENTS: Final = "elements"
-# Comments and indentation, each at the beginning of a line: shoppers need not load them.
-_ASIDES: Final = re.compile(rb"^ */\*\*(?:[^*]|\*(?!/))*\*/\n|^ *//[^\n]*\n|^ +", re.MULTILINE)
+# Comments, indentation and empty lines, each from the beginning of a line: shoppers need not load them.
+_ASIDES: Final = re.compile(rb"^ */\*\*(?:[^*]|\*(?!/))*\*/\n|^ *//[^\n]*\n|^ +|^\n", re.MULTILINE)
 _ELEMENT: Final = "similar-items"
 _ELEMENT_MAX_AGE_S: Final = 300
 _VERSION_DIGITS: Final = 12

@@ -3,8 +3,8 @@
 import { pictureOf } from "./api.js";
 import { h, icon } from "./dom.js";
 
-// Other colours that a card shows before it counts the rest.
-const MAX_DOTS = 5;
+// Other colours that a card links; it counts all.
+const MAX_DOTS = 4;
 
 // Words of catalogues that people write otherwise.
 const WORDS = { Tshirt: "T-shirt", Tshirts: "T-shirts", Ipad: "iPad", Nightsuits: "Night suits", Mens: "Men's", Womens: "Women's", NA: "Other" };
@@ -148,20 +148,19 @@ export function productCard(product, { similarity, variants = [], actions = [], 
   );
 }
 
-/** Links the variants of a product in other colours, one of each; null if there are none. */
+/** Says in how many colours a product can be bought, and links one variant of each other colour; null for one colour. */
 function otherColours(product, variants) {
   const seen = new Set([product.base_colour]);
   const others = variants.filter(({ base_colour: colour, in_stock: stock }) => colour && stock !== false && !seen.has(colour) && seen.add(colour));
-  if (!others.length) return null;
-  const more = others.length - MAX_DOTS;
+  const count = others.length + (product.base_colour ? 1 : 0);
+  if (!others.length || count < 2) return null;
   return h(
     "span.card-colours",
     {},
-    h("span.unseen", {}, "Also in "),
+    h("span", {}, `${count} colours`),
     others.slice(0, MAX_DOTS).map(({ id, base_colour: colour, swatch: paint }) =>
       h("a", { href: `/p/${encodeURIComponent(id)}`, title: colour, aria: { label: `${nameOf(product)} in ${colour}` } }, swatch(paint)),
     ),
-    more > 0 ? h("span.faint", {}, `+${more}`) : null,
   );
 }
 

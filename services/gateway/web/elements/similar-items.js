@@ -8,7 +8,7 @@ const DEFAULT_LIMIT = 8;
 const MAX_LIMIT = 100;
 const MAX_EXCLUDED = 500;
 const ATTRIBUTES = ["product-id", "limit", "exclude", "filter", "min-similarity", "currency", "user-token", "user-id",
-  "gateway", "heading"];
+  "gateway", "heading", "colours"];
 // A move of 3 pixels in a frame counts as a shift of the layout.
 const FOLD_PIXELS = 2;
 
@@ -34,9 +34,10 @@ img { position: absolute; top: 0; left: 0; width: 100%; height: 100%; object-fit
 .empty { position: absolute; top: 32%; bottom: 34%; left: 26%; right: 26%; background: #8b857d55;
   clip-path: polygon(30% 0, 50% 10%, 70% 0, 100% 22%, 88% 42%, 77% 35%, 77% 100%, 23% 100%, 23% 35%, 12% 42%, 0 22%); }
 .card:hover .name { text-decoration: underline; }
-.name, .price { display: block; height: 1.4em; overflow: hidden; font-size: 0.875em; line-height: 1.4; }
+.name, .facts { display: block; height: 1.4em; overflow: hidden; font-size: 0.875em; line-height: 1.4; }
 .name { height: 2.8em; margin-top: 8px; overflow-wrap: anywhere; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; }
-.price { color: var(--similar-items-muted, inherit); }
+.facts { color: var(--similar-items-muted, inherit); }
+.price:not(:empty) + :not(:empty)::before { content: " · "; }
 .skeleton > * { border-radius: var(--radius); background: var(--similar-items-tile, #8882); }
 .arrow { position: absolute; top: 40%; right: 8px; width: 40px; height: 40px; padding: 0 0 4px; border: 0; border-radius: 50%;
   background: #fff; box-shadow: 0 1px 6px #0004; color: #222; font: 26px/1 sans-serif; cursor: pointer; }
@@ -77,8 +78,8 @@ function text(...values) {
 /** Returns the user of a token, which the gateway checks. */
 function subjectOf(token) {
   try {
-    const payload = token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/");
-    const bytes = Uint8Array.from(atob(payload), (each) => each.charCodeAt(0));
+    const payload = atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"));
+    const bytes = Uint8Array.from(payload, (each) => each.charCodeAt(0));
     return text(JSON.parse(new TextDecoder().decode(bytes)).sub);
   } catch (error) {
     return "";
@@ -87,8 +88,7 @@ function subjectOf(token) {
 
 /** Returns a price as a text; "" for one in another currency than the page's, where that has one. */
 function priceText(price, language, currency) {
-  if (!price || !price.currency || !Number.isFinite(Number(price.amount))) return "";
-  if (currency && price.currency !== currency) return "";
+  if (!price || !price.currency || !isFinite(price.amount) || (currency && price.currency !== currency)) return "";
   for (const locale of [language || undefined, undefined]) {
     try {
       return new Intl.NumberFormat(locale, { style: "currency", currency: price.currency }).format(price.amount);
@@ -111,8 +111,9 @@ function addStyles(root) {
 }
 
 function fire(host, name, detail) {
-  const options = { bubbles: true, composed: true, cancelable: name === "select", detail };
-  return host.dispatchEvent(new CustomEvent(`similar-items:${name}`, options));
+  return host.dispatchEvent(
+    new CustomEvent(`similar-items:${name}`, { bubbles: true, composed: true, cancelable: name === "select", detail }),
+  );
 }
 
 /** Shows the first picture that loads. Each gets a new element, since a changed one loads again. */
@@ -131,9 +132,9 @@ function fillTile(tile, pictures) {
 /** Adds buttons that scroll a list, for a pointer; keys reach the cards. */
 function addArrows(section, list) {
   const arrow = (way, glyph, share) => {
-    const attributes = { type: "button", part: "arrow", class: `arrow ${way}`, tabindex: -1, "aria-hidden": true };
-    const button = make("button", attributes, [glyph]);
-    section.append(button);
+    const button = section.appendChild(
+      make("button", { type: "button", part: "arrow", class: `arrow ${way}`, tabindex: -1, "aria-hidden": true }, [glyph]),
+    );
     button.onclick = () => list.scrollBy(share * list.clientWidth, 0);
     return button;
   };
@@ -159,8 +160,10 @@ class View {
     if (!this.list && !this.hiding) this.showSkeletons();
     if (this.seen) return this.reload();
     try {
-      const near = (all) => all.some((each) => each.isIntersecting) && run(this.host, () => this.start());
-      this.observer = new IntersectionObserver(near, { rootMargin: "400px" });
+      this.observer = new IntersectionObserver(
+        (all) => all.some((each) => each.isIntersecting) && run(this.host, () => this.start()),
+        { rootMargin: "400px" },
+      );
       this.observer.observe(this.host);
     } catch (error) {
       this.start();
@@ -197,6 +200,11 @@ class View {
     return this.host.getAttribute(name) || "";
   }
 
+  /** Returns the text of an attribute, also an empty one. */
+  words(name, otherwise) {
+    return this.host.hasAttribute(name) ? this.attribute(name) : otherwise;
+  }
+
   get gateway() {
     return new URL(this.attribute("gateway") || import.meta.url, document.baseURI);
   }
@@ -215,8 +223,7 @@ class View {
       if (this.list) this.section.setAttribute("aria-busy", true);
       // Covers the response to its last byte.
       const late = new Promise((_, reject) => {
-        const error = new Error(`The gateway timed out after ${TIMEOUT_MS / 1000} s.`);
-        this.timer = setTimeout(reject, TIMEOUT_MS, error);
+        this.timer = setTimeout(reject, TIMEOUT_MS, new Error(`The gateway timed out after ${TIMEOUT_MS / 1000} s.`));
       });
       const products = await Promise.race([this.fetch(), late]);
       if (this.round !== round) return;
@@ -245,7 +252,7 @@ class View {
       const amounts = name === "price" && /^[\d.]+$/.test(value);
       parameters.append(name, amounts && this.currency ? `${value} ${this.currency}` : value);
     });
-    const excluded = this.attribute("exclude").split(",").map((id) => id.trim()).filter((id) => id);
+    const excluded = this.attribute("exclude").split(",").map((id) => id.trim()).filter(Boolean);
     for (const id of excluded.slice(0, MAX_EXCLUDED)) parameters.append("excluded", id);
     parameters.set("limit", this.limit);
     if (this.minSimilarity !== null) parameters.set("min_similarity", this.minSimilarity);
@@ -269,8 +276,7 @@ class View {
       controller.abort();
     };
     if (!answer.json) {
-      const options = { headers, signal: controller.signal, credentials: "omit" };
-      answer.json = fetch(url.href, options).then((response) => {
+      answer.json = fetch(url.href, { headers, signal: controller.signal, credentials: "omit" }).then((response) => {
         if (!response.ok) throw new Error(`The gateway answered ${response.status}.`);
         return response.json();
       });
@@ -281,33 +287,39 @@ class View {
     // Those that look the same as an earlier one come last.
     const looks = new Set();
     const first = found.filter(({ product, similarity }) => looks.size < looks.add(product.derived_type + similarity).size);
-    return [...new Set([...first, ...found])].map(({ product }) => product);
+    return [...new Set([...first, ...found])];
   }
 
   show(products) {
     const cards = () => [...this.root.querySelectorAll(".card")];
     const focused = cards().indexOf(this.root.activeElement);
     const scrolled = focused >= 0 ? this.list.scrollLeft : 0;
-    const items = products.map((product, position) => make("li", { part: "item" }, [this.card(product, position)]));
+    const items = products.map((each, position) => make("li", { part: "item" }, [this.card(each, position)]));
     this.draw(make("ul", { part: "list", role: "list" }, items), false);
     if (focused < 0) return;
     cards()[Math.min(focused, items.length - 1)].focus({ preventScroll: true });
     this.list.scrollLeft = scrolled;
   }
 
-  card(product, position) {
+  card({ product, variants }, position) {
     const href = webUrl(product.url, document.baseURI);
     const source = webUrl(product.image, this.gateway);
     const own = source && { srcset: `${source}?width=240, ${source}?width=480 2x`, src: `${source}?width=240` };
-    const line = (part, content) => make("span", { part, class: part }, content);
-    const tile = line("tile", []);
+    const line = (part, ...content) => make("span", { part, class: part }, content);
+    const tile = line("tile");
     fillTile(tile, [own || {}, { src: webUrl(product.image_url, document.baseURI) }]);
     const name = text(product.name, product.derived_type, product.id);
     const price = priceText(product.price, (this.host.closest("[lang]") || {}).lang, this.currency);
+    // Those that can be bought.
+    const bought = (each) => each && each.in_stock !== false && each.base_colour;
+    const colours = new Set([].concat(product, variants).map(bought).filter(Boolean)).size;
     const card = make(href ? "a" : "button", { part: "card", class: "card", [href ? "href" : "type"]: href || "button" }, [
       tile,
-      line("name", [name]),
-      line("price", [price]),
+      line("name", name),
+      make("span", { class: "facts" }, [
+        line("price", price),
+        line("colours", colours > 1 ? this.words("colours", "{} colours").replace("{}", colours) : ""),
+      ]),
     ]);
     card.onclick = (event) => {
       if (!fire(this.host, "select", { product, position })) event.preventDefault();
@@ -316,7 +328,7 @@ class View {
   }
 
   showSkeletons() {
-    const parts = () => ["tile", "name", "price"].map((name) => make("span", { class: name }));
+    const parts = () => ["tile", "name", "facts"].map((name) => make("span", { class: name }));
     const item = () => make("li", { part: "skeleton", class: "skeleton" }, parts());
     const items = Array.from({ length: Math.min(this.limit, 6) }, item);
     this.draw(make("ul", { part: "list", "aria-hidden": true }, items), true);
@@ -325,7 +337,7 @@ class View {
   draw(list, busy) {
     if (this.unfold) this.unfold();
     const name = "Similar products";
-    const heading = this.host.hasAttribute("heading") ? this.attribute("heading") : name;
+    const heading = this.words("heading", name);
     const section = make("section", { part: "section", "aria-busy": busy, "aria-label": heading || name });
     if (heading) section.append(make("h2", { part: "heading" }, [heading]));
     section.append(list);
@@ -432,7 +444,7 @@ class SimilarItems extends HTMLElement {
   }
 }
 
-/** Each attribute is a property too; null, undefined and "" take it away, but an empty heading is none. */
+/** Each attribute is a property too; null, undefined and "" take it away, but an empty heading or colours is none. */
 const PROPERTIES = {};
 for (const name of ATTRIBUTES) {
   PROPERTIES[name.replace(/-./g, (each) => each[1].toUpperCase())] = {
@@ -444,7 +456,7 @@ for (const name of ATTRIBUTES) {
       return this.getAttribute(name) || "";
     },
     set(value) {
-      const absent = value === null || value === undefined || (String(value) === "" && name !== "heading");
+      const absent = value === null || value === undefined || (String(value) === "" && !/heading|colours/.test(name));
       if (absent) this.removeAttribute(name);
       else this.setAttribute(name, value);
     },
