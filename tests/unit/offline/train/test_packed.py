@@ -16,6 +16,7 @@ from offline.train.packed import pack
 from offline.train.photographs import Photographs
 from offline.train.teacher import Features
 from services.bundle.reader import load_bundle
+from services.contract.errors import InvalidInput
 from services.embedder.runtimes.openvino import OpenvinoEncoder
 from services.vision.preprocess import Frame, Padding
 from tests.support.training_data import draw_few_types, write_photographs
@@ -58,6 +59,22 @@ def test_reduced_features_keep_their_similarities(packed: Path) -> None:
     assert before.ids == after.ids and after.values.shape[1] == 192
     products = [each.values.astype(np.float32) @ each.values.astype(np.float32).T for each in (before, after)]
     np.testing.assert_allclose(products[1], products[0], rtol=0.01)
+
+
+def test_a_pack_has_as_many_components_as_fit(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def repack(limit: int) -> int:
+        monkeypatch.setattr("offline.train.packed.MAX_PACK_BYTES", limit)
+        pack(packed / "drawn", tmp_path, packed / "photographs.zip", packed / "teacher.npz")
+        assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= limit
+        return Features.load(tmp_path / "teacher.npz").values.shape[1]
+
+    whole = sum(file.stat().st_size for file in (packed / "pack").iterdir())
+    # 120 pictures of two bytes a component: 60 components less take 14,400 bytes.
+    assert repack(whole + 20_000) == 192
+    assert 64 <= repack(whole - 14_400) < 192
+    with pytest.raises(InvalidInput, match="it may have") as refused:
+        repack(30_000)
+    assert refused.value.reason == "PACK_TOO_LARGE"
 
 
 @pytest.mark.timeout(1500)
