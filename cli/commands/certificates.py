@@ -1,5 +1,6 @@
 """`fashion certificates`: makes an authority and the certificates of all services, for compose and trials."""
 
+import secrets
 import shlex
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -42,10 +43,10 @@ def _group() -> None:
     epilog=(
         "Examples:\n\nfashion certificates create certificates\n\n"
         "fashion certificates create certificates --name search.example --days 30\n\n"
-        "DIR gets ca.crt and ca.key, a folder for each service and one for a client (tls.crt, tls.key, ca.crt), and "
-        "keys/keys.json, where each certificate counts as a key. With `. DIR/client.env` a terminal calls as the "
-        "client. Run it again to renew the certificates under the same authority: servers and callers read them "
-        "again.\n\n"
+        "DIR gets ca.crt and ca.key, a folder for each service and one for a client (tls.crt, tls.key, ca.crt), "
+        "keys/keys.json, where each certificate counts as a key, and redis-password/password. With `. DIR/client.env` "
+        "a terminal calls as the client. Run it again to renew the certificates under the same authority: servers and "
+        "callers read them again.\n\n"
         "For compose and trials alone: whoever has ca.key can call as anybody. In production your own authority signs, "
         "such as that of cert-manager."
     )
@@ -119,6 +120,10 @@ def _write_all(folder: Path, authority: "Authority", names: "list[str] | tuple[(
         for variable, file in variables.items()
     )
     _write(folder / "client.env", "".join(exports).encode(), 0o644)
+    password = folder / "redis-password" / "password"
+    if not password.exists():
+        password.parent.mkdir(mode=0o700, exist_ok=True)
+        _write(password, secrets.token_urlsafe(32).encode(), 0o600)
     keys = folder / "keys" / "keys.json"
     if not keys.exists():
         keys.parent.mkdir(mode=0o700, exist_ok=True)

@@ -19,7 +19,7 @@ from tests.support.running import calling
 from tests.support.small_shop import photograph, rows
 from tests.support.waiting import eventually, found_with_candidates
 
-SCRIPT = ROOT / "deploy" / "kubernetes" / "base" / "redis.sh"
+SCRIPT = ROOT / "deploy" / "kubernetes" / "base" / "start-redis.sh"
 PASSWORD = "a pass/word: with @ll kinds of ch#racters"
 ADMIN = "user admin on nopass ~* &* +@all\n"
 

@@ -82,8 +82,16 @@ def test_compose_and_kubernetes_set_the_same(name: str) -> None:
 def test_both_run_the_same_redis() -> None:
     (image,) = yaml.safe_load((KUBERNETES / "base" / "kustomization.yaml").read_text())["images"]
     assert f"{image['newName']}:{image['newTag']}" == compose()["redis"]["image"]
-    for part in compose()["redis"]["command"][1:]:
-        assert part in container("redis")["command"][-1]
+    assert compose()["redis"]["command"] == container("redis")["command"]
+    script = container("redis")["command"][-1].rpartition("/")[2]
+    generated = yaml.safe_load((KUBERNETES / "base" / "kustomization.yaml").read_text())["configMapGenerator"]
+    assert generated == [{"name": "fashion-redis-start", "files": [script]}]
+    mounted = [each.split(":")[:2] for each in compose()["redis"]["volumes"]]
+    assert [f"./deploy/kubernetes/base/{script}", container("redis")["command"][-1]] in mounted
+    for name in ("search", "classifier"):
+        url, file = variables(name)["REDIS_URL"], variables(name)["REDIS_PASSWORD_FILE"]
+        assert url.startswith("rediss://") and "@" not in url
+        assert f"redis-password:{file.rpartition('/')[0]}:ro" in compose()[name]["volumes"]
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
@@ -135,7 +143,8 @@ def test_selectors_and_ports_meet() -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_both_mount_the_same_certificates_and_keys(name: str) -> None:
     there = dict(each.rsplit(":", 1)[0].split(":")[:2] for each in compose()[name]["volumes"] if each.endswith(":ro"))
-    assert there == {f"tls-{name}": "/etc/fashion/tls", "keys": "/etc/fashion/keys"}
+    signs_in = {"redis-password": "/etc/fashion/redis"} if "REDIS_URL" in variables(name) else {}
+    assert there == {f"tls-{name}": "/etc/fashion/tls", "keys": "/etc/fashion/keys", **signs_in}
     mounts = {each["name"]: each for each in container(name)["volumeMounts"]}
     volumes = {each["name"]: each for each in WORKLOADS[name]["spec"]["template"]["spec"]["volumes"]}
     for volume, secret in (("tls", f"fashion-tls-{name}"), ("keys", "fashion-keys")):
