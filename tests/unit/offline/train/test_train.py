@@ -137,33 +137,31 @@ def test_alteration_keeps_the_hue() -> None:
     assert np.mean(np.abs(kept[:, 0] - 128).max(axis=(1, 2)) < 3) < 0.02
 
 
-@pytest.mark.timeout(300)
-def test_quarter_turns_stand_on_their_side() -> None:
+def altered_lines(photographed: bool) -> NDArray[np.float32]:
+    """A dark line across each of 300 white pictures, altered."""
     from keras import ops
 
     from offline.train.augment import Alteration
 
-    # A line across the picture: where it is upright afterwards, the picture lies.
-    line = np.full((300, 40, 30, 3), 255, dtype=np.float32)
-    line[:, 18:22] = 0
-    altered = ops.convert_to_numpy(Alteration(5, photographed=True)(line, np.ones(300, dtype=np.float32), line))
-    dark = altered.max(axis=3) < 60
+    lines = np.full((300, 40, 30, 3), 255, dtype=np.float32)
+    lines[:, 18:22] = 0
+    altered = Alteration(5, photographed=photographed)(lines, np.ones(300, dtype=np.float32), lines)
+    return np.asarray(ops.convert_to_numpy(altered))
+
+
+@pytest.mark.timeout(300)
+def test_quarter_turns_stand_on_their_side() -> None:
+    dark = altered_lines(photographed=True).max(axis=3) < 60
+    # Where the line is upright, the picture lies.
     upright = dark.any(axis=1).sum(axis=1) * 3 < dark.any(axis=2).sum(axis=1)
     assert 0.07 < upright.mean() < 0.25
 
 
 @pytest.mark.timeout(300)
 def test_alterations_are_mild_where_no_photographs_are_learned() -> None:
-    from keras import ops
-
-    from offline.train.augment import Alteration
-
-    # A line across the picture: it stays level but for a few degrees, and most pictures keep their white.
-    line = np.full((300, 40, 30, 3), 255, dtype=np.float32)
-    line[:, 18:22] = 0
-    altered = ops.convert_to_numpy(Alteration(5, photographed=False)(line, np.ones(300, dtype=np.float32), line))
-    dark = altered.max(axis=3) < 60
-    heights = dark.any(axis=2).sum(axis=1)
+    altered = altered_lines(photographed=False)
+    # The line stays level but for a few degrees, and most pictures keep their white.
+    heights = (altered.max(axis=3) < 60).any(axis=2).sum(axis=1)
     assert np.quantile(heights, 0.9) < 9 and heights.max() < 14
     assert 0.05 < np.mean(altered[:, 0].min(axis=2).mean(axis=1) < 215) < 0.25
 
