@@ -178,7 +178,7 @@ def services(
             "services.embedder",
             "fashion.v1.EmbedderService",
             embedder_port,
-            {**shared, "EMBEDDER_RUNTIME": "fake"},
+            {"EMBEDDER_RUNTIME": "fake", **shared},
             directory / "embedder.log",
         ),
         Service(
@@ -186,8 +186,8 @@ def services(
             "fashion.v1.ClassifierService",
             classifier_port,
             {
-                **shared,
                 "CLASSIFIER_BUNDLE": "imagenet",
+                **shared,
                 "CLASSIFIER_EMBEDDER_TARGET": embedder_target,
                 "CLASSIFIER_FOLLOW_PERIOD_S": "0.1",
             },
