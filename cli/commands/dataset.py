@@ -87,7 +87,7 @@ def draw(
         int, typer.Option("--products", metavar="N", min=1, max=5000, help="Number of products to draw.")
     ] = 480,
 ) -> None:
-    """Draw a demo catalogue: products that do not exist, in Kaggle's layout."""
+    """Draw a demo catalogue: products that do not exist, in Kaggle's layout, with invented prices and materials."""
     from cli import output
     from offline.dataset.rows import open_dataset
     from offline.drawn import draw_catalogue

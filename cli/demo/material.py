@@ -180,7 +180,8 @@ def drawn_catalogue(folder: Path, to: Console) -> Path:
 
 
 def _drawn(folder: Path) -> Path:
-    return folder / f"drawn-{SEED}-{PRODUCTS}"
+    # The last part tells it from the one of an earlier version, which had neither prices nor own attributes.
+    return folder / f"drawn-{SEED}-{PRODUCTS}-priced"
 
 
 async def fill_if_empty(client: "SearchClient", folder: Path, to: Console) -> None:

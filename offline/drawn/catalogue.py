@@ -9,9 +9,11 @@ from random import Random
 
 from PIL import Image, ImageChops, ImageFilter
 
+from offline.dataset.cells import cell_of
 from offline.dataset.files import PHOTOGRAPHS_FOLDER, STYLES_FILE
 from offline.dataset.rows import COLUMNS
 from offline.drawn.assortment import ARTISTS, LINES, Line
+from offline.drawn.offer import attributes_of, price_of
 from offline.drawn.spec import ProductSpec
 from services.contract.errors import InvalidInput
 
@@ -292,7 +294,7 @@ def _jpeg(picture: Image.Image) -> bytes:
 def _table(specs: tuple[ProductSpec, ...]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*COLUMNS, "brand"))
+    writer.writerow((*COLUMNS, "brand", "price", "attributes"))
     for spec in specs:
         labels = (
             spec.id,
@@ -304,5 +306,6 @@ def _table(specs: tuple[ProductSpec, ...]) -> bytes:
         )
         # Every name of the catalogue begins with its brand.
         brand = next(each for each in _BRANDS if spec.name.startswith(each))
-        writer.writerow((*labels, spec.season, spec.year, spec.usage, spec.name, brand))
+        offer = (cell_of(price_of(spec)), cell_of(attributes_of(spec)))
+        writer.writerow((*labels, spec.season, spec.year, spec.usage, spec.name, brand, *offer))
     return text.getvalue().encode()

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import statistics
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,11 @@ from offline.dataset.rows import GENDERS, open_dataset
 from offline.dataset.split import photograph_digests, twin_groups
 from offline.drawn import catalogue_specs, draw_catalogue, draw_product, draw_upload, held_out_photographs
 from offline.drawn.assortment import ARTISTS, LINES
+from offline.drawn.offer import FOOTWEAR, attributes_of, price_of
 from offline.drawn.palette import BASE_COLOURS
 from offline.drawn.patterns import PATTERNS
 from services.contract.errors import InvalidInput
+from services.contract.own_attributes import validate_attributes
 
 
 def test_a_catalogue_is_as_varied_as_a_real_one() -> None:
@@ -159,6 +162,38 @@ def test_every_label_stands_in_the_real_data_set(fashion_dataset: Path) -> None:
 def test_the_table_is_plain_csv(tmp_path: Path) -> None:
     draw_catalogue(tmp_path / "out", products=5)
     with (tmp_path / "out" / "styles.csv").open(newline="") as file:
-        assert {len(fields) for fields in csv.reader(file)} == {11}
+        assert {len(fields) for fields in csv.reader(file)} == {13}
     with open_dataset(tmp_path / "out") as dataset:
         assert all(row.brand and row.name and row.name.startswith(f"{row.brand} ") for row in dataset.rows)
+        assert all(row.price and row.attributes for row in dataset.rows)
+        assert not dataset.report.findings
+
+
+def test_prices_and_attributes_are_those_of_a_shop() -> None:
+    specs = catalogue_specs(7)
+    prices = {spec.id: price_of(spec) for spec in specs}
+    assert prices == {spec.id: price_of(spec) for spec in catalogue_specs(7)}
+    assert {price.currency_code for price in prices.values()} == {"EUR"}
+    assert len({price.units for price in prices.values()}) > 60
+    mean = {
+        kind: statistics.mean(prices[spec.id].units for spec in specs if spec.article_type == kind)
+        for kind in ("Socks", "Tshirts", "Jackets")
+    }
+    assert mean["Socks"] < mean["Tshirts"] < mean["Jackets"]
+    by_product: dict[tuple[str, int], set[object]] = {}
+    for spec in specs:
+        attributes = validate_attributes(attributes_of(spec))
+        assert ("size" in attributes) == (spec.sub_category in {"Topwear", "Dress", "Bottomwear", *FOOTWEAR})
+        if spec.cut in {"denim", "leather"}:
+            assert attributes["material"] == (spec.cut.capitalize(),)
+        by_product.setdefault((spec.name, spec.seed), set()).add((prices[spec.id], attributes["material"]))
+    assert {len(offers) for offers in by_product.values()} == {1}, "colourways differ"
+    assert len(by_product) < len(specs)
+
+
+def test_every_article_type_has_a_price_and_a_material() -> None:
+    for line in LINES:
+        spec = replace(catalogue_specs(7, 1)[0], gender=line.gender, article_type=line.article_type, cut="")
+        spec = replace(spec, sub_category=line.sub_category)
+        assert price_of(spec).units >= 6
+        assert attributes_of(spec)["material"]
