@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -110,7 +111,7 @@ class Oracle:
         # The embeddings seen, each once; products share them by identity. Kept, so that no identity is used again.
         self._known: dict[int, int] = {}
         self._arrays: list[NDArray[np.float16]] = []
-        self._exact: NDArray[np.float64] | None = None
+        self._exact: NDArray[np.float64] = np.empty((0, 0))
         self._forget()
 
     def apply(self, upserts: Sequence[IndexedProduct], deletes: Collection[str] = ()) -> None:
@@ -128,6 +129,7 @@ class Oracle:
         self._columns: dict[str, tuple[list[Any], NDArray[np.int64]]] = {}
         self._groups: dict[Collapse, tuple[NDArray[np.int64], frozenset[int]]] = {}
         self._sorted: list[IndexedProduct] | None = None
+        self._looks: NDArray[np.int64] | None = None
 
     @property
     def _in_order(self) -> list[IndexedProduct]:
@@ -220,7 +222,8 @@ class Oracle:
         """Returns the different values of products, and the place of each product's among them."""
         if name not in self._columns:
             places: dict[Hashable, int] = {}
-            codes = [places.setdefault(_value(row.product, name), len(places)) for row in self._in_order]
+            value_of = _getter(name)
+            codes = [places.setdefault(value_of(row.product), len(places)) for row in self._in_order]
             self._columns[name] = list(places), np.array(codes, dtype=np.int64)
         return self._columns[name]
 
@@ -276,29 +279,28 @@ class Oracle:
 
     def _similarities(self, query: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Returns the similarity of each product, -2 for one without embedding; and the photograph that it is of."""
-        best, photographs = self._exact_of([row.embedding for row in self._in_order], query), [0] * len(self.rows)
-        for place, row in enumerate(self._in_order):
-            for number, exact in enumerate(self._exact_of(row.further, query).tolist(), start=1):
-                if exact > best[place]:
-                    best[place], photographs[place] = exact, number
-        similarities = np.where(best < -1.5, -2.0, np.clip(best, -1, 1).astype(np.float32).astype(np.float64))
-        return similarities, np.array(photographs, dtype=np.int64)
-
-    def _exact_of(
-        self, embeddings: Sequence[NDArray[np.float16] | None], query: NDArray[np.float32]
-    ) -> NDArray[np.float64]:
-        """Returns the inner product of each embedding, -2 for none: float64, shape (n,)."""
-        codes = np.array([self._place_of(embedding) for embedding in embeddings], dtype=np.int64)
-        if not self._arrays:
-            return np.full(len(codes), -2.0)
-        if self._exact is None or len(self._exact) < len(self._arrays):
+        similarities, photographs = np.full(len(self.rows), -2.0), np.zeros(len(self.rows), dtype=np.int64)
+        if self._looks is None:
+            looks = [
+                (place, number, self._place_of(embedding))
+                for place, row in enumerate(self._in_order)
+                for number, embedding in enumerate((row.embedding, *row.further))
+                if embedding is not None
+            ]
+            self._looks = np.array(looks, dtype=np.int64).reshape(-1, 3).T
             self._exact = np.array(self._arrays, dtype=np.float64)
-        exact = (self._exact * query).sum(axis=1)
-        return np.where(codes < 0, -2.0, exact[codes])
+        places, numbers, codes = self._looks
+        if len(codes):
+            exact = (self._exact * query).sum(axis=1)[codes]
+            # The most similar one of each product, the first of equal ones.
+            order = np.lexsort((numbers, -exact, places))
+            _, first = np.unique(places[order], return_index=True)
+            best = order[first]
+            similarities[places[best]] = np.clip(exact[best], -1, 1).astype(np.float32)
+            photographs[places[best]] = numbers[best]
+        return similarities, photographs
 
-    def _place_of(self, embedding: NDArray[np.float16] | None) -> int:
-        if embedding is None:
-            return -1
+    def _place_of(self, embedding: NDArray[np.float16]) -> int:
         place = self._known.get(id(embedding))
         if place is None:
             place = self._known[id(embedding)] = len(self._arrays)
@@ -412,14 +414,14 @@ def _is_disliked(colour: str | None, dislikes: Sequence[DislikedColour]) -> bool
     )
 
 
-def _value(p: Product, name: str) -> Hashable:
-    """Returns what a condition of a name is about."""
+def _getter(name: str) -> Callable[[Product], Hashable]:
+    """Returns a function that returns what a condition of a name is about."""
     if name.startswith("attributes."):
-        return p.attributes.get(name.removeprefix("attributes."))
+        own = name.removeprefix("attributes.")
+        return lambda p: p.attributes.get(own)
     if name == "words":
-        return p.name or "", p.brand or "", p.derived_type, p.base_colour or "", p.id
-    value: Hashable = getattr(p, name)
-    return value
+        return lambda p: (p.name or "", p.brand or "", p.derived_type, p.base_colour or "", p.id)
+    return attrgetter(name)
 
 
 def _meets(value: Any, condition: Condition) -> bool:
@@ -453,9 +455,18 @@ def _cents(price: Price) -> tuple[int, int]:
     return price.units, price.nanos
 
 
-@lru_cache(maxsize=65_536)
 def _has_words(texts: tuple[str, ...], text: str) -> bool:
+    words = _words_of(texts)
+    return all(each in words for each in _wanted(text))
+
+
+@lru_cache
+def _wanted(text: str) -> list[str]:
+    return [f" {each}" for each in re.findall("[a-z0-9]+", text.lower().replace("-", ""))]
+
+
+@lru_cache(maxsize=65_536)
+def _words_of(texts: tuple[str, ...]) -> str:
+    """Returns the words of some texts, each after a space; one with a hyphen also as one word."""
     told = " ".join(texts).lower().replace("é", "e")
-    words = re.split("[^a-z0-9]+", told) + re.split("[^a-z0-9]+", told.replace("-", ""))
-    wanted = re.findall("[a-z0-9]+", text.lower().replace("-", ""))
-    return all(any(word.startswith(each) for word in words) for each in wanted)
+    return " ".join(["", *re.split("[^a-z0-9]+", told), *re.split("[^a-z0-9]+", told.replace("-", ""))])

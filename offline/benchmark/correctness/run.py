@@ -295,5 +295,5 @@ def _stack(folder: Path) -> Iterator[tuple[str, str]]:
         "GATEWAY_TOKEN_FREE": "true",
         "SERVER_HOST": "127.0.0.1",
     }
-    with running("services.stack", settings, folder / "stack.log") as server:
+    with running("offline.benchmark.correctness.stack", settings, folder / "stack.log") as server:
         yield server.target, f"http://127.0.0.1:{port}"

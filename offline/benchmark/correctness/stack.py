@@ -1,0 +1,13 @@
+"""A stack that asks the reduced index from 300 products on, so that a small catalogue shows whether it is right."""
+
+from services.search.indexes.faiss import FaissSettings
+from services.search.settings import SearchSettings
+from services.serving.run import run_process
+from services.stack.__main__ import main
+
+_INDEX = FaissSettings(exact_limit=300, components=128, min_candidates=10, candidates_per_hit=1)
+
+
+if __name__ == "__main__":
+    setattr(SearchSettings, "index", lambda _: _INDEX)  # noqa: B010 - settings are frozen
+    run_process("stack", main)
