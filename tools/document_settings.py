@@ -13,11 +13,17 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 from services.classifier.settings import ClassifierSettings
-from services.clients.settings import ClientSettings
 from services.embedder.settings import EmbedderSettings
 from services.gateway.settings import GatewaySettings
 from services.search.settings import SearchSettings
-from services.serving.settings import RedisSettings, ServerSettings, TracingSettings, is_secret, variable_of
+from services.serving.settings import (
+    ClientSettings,
+    RedisSettings,
+    ServerSettings,
+    TracingSettings,
+    is_secret,
+    variable_of,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "settings.md"
@@ -63,7 +69,8 @@ def table(settings: type[BaseSettings]) -> str:
             continue
         variable = variable_of(settings, name)
         file = f", `{variable}_FILE`" if is_secret(field) and f"{name}_file" not in settings.model_fields else ""
-        lines.append(f"| `{variable}`{file} | {shown(field.default)} | {meanings[name]} |")
+        default = field.get_default(call_default_factory=True, validated_data={})
+        lines.append(f"| `{variable}`{file} | {shown(default)} | {meanings[name]} |")
     return "\n".join(lines)
 
 

@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import grpc
 
+from services.clients.settings import callers_have_settings
 from services.concurrency import deadline, spans
 from services.contract.errors import FashionError, Forbidden, Overloaded, Unauthenticated, Unavailable, Upstream
 from services.serving.loopback import channel_options
@@ -103,9 +103,9 @@ def open_channel(
             return grpc.aio.insecure_channel(address, options=[*options, *own], interceptors=interceptors)
         return grpc.aio.secure_channel(address, credentials, options=[*options, *own], interceptors=interceptors)
 
-    if not any(name.upper().startswith("CLIENT_") for name in os.environ):
+    if not callers_have_settings():
         return opened(None, [])
-    # Its settings take long to import, and a command line that needs no key does without them.
+    # The settings take long to import, and a command line that needs no key does without them.
     from services.clients.identity import identified
 
     return identified(opened)

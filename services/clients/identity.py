@@ -7,9 +7,8 @@ from typing import Any, Final, Self
 
 import grpc
 
-from services.clients.settings import ClientSettings
 from services.serving.guard import API_KEY_HEADER
-from services.serving.settings import read_settings
+from services.serving.settings import ClientSettings, read_settings
 from services.serving.tls import TlsFiles, read_files
 from services.serving.watched import Watched
 

@@ -69,27 +69,7 @@ def gateway_app(
         thumbnails: photographs of products; its owner closes it.
         map_file: file of the map of the catalogue, or None.
     """
-    app = FastAPI(
-        title="Fashion recommender",
-        version=_version(),
-        summary="Visual recommendation for fashion shops",
-        description=_DESCRIPTION,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        telemetry=_NO_TELEMETRY,
-    )
-    app.include_router(similar_router(backend, access, settings))
-    app.include_router(products_router(backend, access, settings))
-    app.include_router(photographs_router(backend, thumbnails, access, settings))
-    app.include_router(users_router(backend, access))
-    if settings.storefront:
-        app.include_router(sessions_router(access))
-    app.include_router(_probes(backend))
-    app.include_router(reference_router(app))
-    app.include_router(pages_router(storefront=settings.storefront, map_file=map_file))
-    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
-    _answer_errors(app)
+    app = routed_app(settings, backend, access, thumbnails, map_file, keys_needed=guard.keys_needed)
     compressed = GZipMiddleware(app, minimum_size=_COMPRESSED_FROM_BYTES, compresslevel=5)
     edge = Edge(
         Guarded(compressed, app.routes, guard, public_read=settings.public_read),
@@ -106,6 +86,44 @@ def gateway_app(
         ),
     )
     return Cors(edge, settings.origins())
+
+
+def routed_app(
+    settings: GatewaySettings,
+    backend: Backend,
+    access: Access,
+    thumbnails: Thumbnails,
+    map_file: Path | None,
+    *,
+    keys_needed: bool,
+) -> FastAPI:
+    """Makes the routes alone, without what surrounds them; see `gateway_app`."""
+    app = FastAPI(
+        title="Fashion recommender",
+        version=_version(),
+        summary="Visual recommendation for fashion shops",
+        description=_DESCRIPTION,
+        openapi_url="/openapi.json" if settings.reference else None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
+    )
+    app.include_router(similar_router(backend, access, settings))
+    app.include_router(products_router(backend, access, settings))
+    app.include_router(photographs_router(backend, thumbnails, access, settings))
+    app.include_router(users_router(backend, access))
+    if settings.storefront:
+        app.include_router(sessions_router(access))
+    app.include_router(_probes(backend))
+    if settings.reference:
+        app.include_router(reference_router(app))
+    app.include_router(pages_router(storefront=settings.storefront, map_file=map_file))
+    app.openapi = lambda: openapi.document(  # type: ignore[method-assign]
+        app, keys_needed=keys_needed, public_read=settings.public_read
+    )
+    _answer_errors(app)
+    return app
 
 
 def _probes(backend: Backend) -> APIRouter:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from services.serving.settings import Settings, TokenKeys, comma_separated
+from services.serving.settings import Profile, Settings, TokenKeys, comma_separated, on_unless_in_production
 from services.vision.decode import MAX_IMAGE_BYTES
 
 DEFAULT_PORT: Final = 8080
@@ -58,7 +58,9 @@ class GatewaySettings(Settings):
         public_read: whether browsers may read without a key where SERVER_KEYS_FILE asks for one: products, their
             photographs, facets, the map and similar products, as checkout pages and the storefront need. Users' routes
             are never public.
-        storefront: whether the storefront's pages are served.
+        profile: see "Every server".
+        storefront: whether the storefront's pages are served, the inspector among them.
+        reference: whether the reference is served: /docs and /openapi.json.
         public_max_age_s: time for which browsers and proxies may cache answers that depend on no user, in seconds.
         image_max_age_s: time for which browsers and proxies may cache photographs, in seconds.
         thumbnail_cache_bytes: maximum size of the thumbnails in memory.
@@ -92,7 +94,9 @@ class GatewaySettings(Settings):
     token_free: bool = False
     token_max_lifetime_s: float = Field(default=3600.0, gt=0, le=86_400)
     public_read: bool = False
-    storefront: bool = True
+    profile: Profile = Field(default="development", validation_alias="SERVER_PROFILE")
+    storefront: bool = Field(default_factory=on_unless_in_production)
+    reference: bool = Field(default_factory=on_unless_in_production)
     public_max_age_s: int = Field(default=60, ge=0, le=31_536_000)
     image_max_age_s: int = Field(default=3600, ge=0, le=31_536_000)
     thumbnail_cache_bytes: int = Field(default=64 * 1024 * 1024, ge=0)

@@ -59,6 +59,14 @@ class SettingsError(Exception):
     """An environment variable is missing or invalid; the text is one line that names it."""
 
 
+Profile = Literal["development", "production"]
+
+
+def on_unless_in_production(known: dict[str, Any]) -> bool:
+    """Returns the default of what production does without, by the settings that are known already."""
+    return known.get("profile") != "production"
+
+
 class Settings(BaseSettings):
     """Settings whose secrets may be files: where SOME_KEY is a secret, SOME_KEY_FILE names a file that holds it."""
 
@@ -155,6 +163,8 @@ class ServerSettings(Settings):
         token_max_lifetime_s: maximum lifetime of such a token, in seconds.
         error_domain: `domain` of the ErrorInfo in errors over gRPC, which says whose reasons these are. Set a name that
             is yours alone, such as "recommender.shop.example".
+        profile: "production" turns off what customers do not need, where its own variable does not say otherwise:
+            reflection, and of the gateway the storefront with its inspector, and the reference.
         reflection: whether the server describes its services to tools such as grpcurl.
         log_level: lowest level to log.
         log_format: "json", or "console" for people.
@@ -188,7 +198,8 @@ class ServerSettings(Settings):
         default=3600.0, gt=0, le=86_400, validation_alias="GATEWAY_TOKEN_MAX_LIFETIME_S"
     )
     error_domain: str = Field(default=ERROR_DOMAIN, pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")
-    reflection: bool = True
+    profile: Profile = "development"
+    reflection: bool = Field(default_factory=on_unless_in_production)
     log_level: LogLevel = "info"
     log_format: LogFormat = "json"
     log_file_max_bytes: int = Field(default=16 * 1024 * 1024, ge=64 * 1024)
@@ -319,6 +330,37 @@ class RedisSettings(Settings):
         proof = f"{user}:{password}@" if user or password else ""
         asked = "&".join(filter(None, [url.query, *query]))
         return f"{url.scheme}://{proof}{server}{url.path}" + (f"?{asked}" if asked else "")
+
+
+class ClientSettings(Settings):
+    """How services and the command line prove who they are to the services that they call; from CLIENT_… variables.
+
+    Attributes:
+        api_key: key that is sent with each call.
+        api_key_file: file with that key, read again when it changes.
+        tls_ca_file: certificates of the authorities that may sign the services' certificates (PEM). Absent: calls are
+            not encrypted. These files are read again when they change.
+        tls_certificate_file: own certificate, with its chain (PEM), where services ask for one.
+        tls_key_file: private key of that certificate (PEM).
+        tls_server_name: name that the services' certificates have, where it is another one than that of the target.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="CLIENT_", frozen=True, extra="ignore")
+
+    api_key: SecretStr = Field(default=SecretStr(""))
+    api_key_file: Path | None = None
+    tls_ca_file: Path | None = None
+    tls_certificate_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_server_name: str | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            raise ValueError("CLIENT_TLS_CERTIFICATE_FILE and CLIENT_TLS_KEY_FILE should be set together")
+        if self.tls_ca_file is None and (self.tls_certificate_file is not None or self.tls_server_name is not None):
+            raise ValueError("CLIENT_TLS_CA_FILE should be set too, for calls to be encrypted")
+        return self
 
 
 def read_settings(settings: type[_Settings], **overrides: Any) -> _Settings:

@@ -34,6 +34,7 @@ _Detail = TypeVar("_Detail", bound=Message)
 
 DETAILS_KEY: Final = "grpc-status-details-bin"
 INTERNAL_REASON: Final = "INTERNAL"
+QUOTA_REASON: Final = "QUOTA_EXCEEDED"
 INTERNAL_MESSAGE: Final = "An internal error occurred; the server's log tells more under this request id."
 
 # Delay before an overloaded service may be called again: about the time of a few photographs.
@@ -172,17 +173,19 @@ def error_from(
     Returns:
         The error; None for codes that our services never answer on purpose (INTERNAL, CANCELLED, UNKNOWN, …).
     """
-    info = error_info(trailing_metadata)
+    metadata = tuple(trailing_metadata)
+    info = error_info(metadata)
     if info is None and code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return _exhausted_in_transport(message)
     category = _CATEGORIES.get(code)
     if category is None:
         return None
-    return category(
-        message,
-        reason=info.reason if info is not None else code.name,
-        metadata=dict(info.metadata) if info is not None else None,
-    )
+    if info is None:
+        return category(message, reason=code.name)
+    if info.reason == QUOTA_REASON:
+        delay_s = retry_delay_s(metadata) or RETRY_DELAY_S
+        return QuotaExceeded(message, reason=info.reason, metadata=dict(info.metadata), retry_after_s=delay_s)
+    return category(message, reason=info.reason, metadata=dict(info.metadata))
 
 
 def _exhausted_in_transport(message: str) -> FashionError:

@@ -1,5 +1,6 @@
 """Who may call what, by enumeration: every method of the protos and every route, with every kind of key."""
 
+import asyncio
 import contextlib
 import dataclasses
 import io
@@ -21,8 +22,12 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from pydantic import SecretStr
 
 from fashion.v1 import classifier_pb2, embedder_pb2, search_pb2
+from services.clients.search import SearchClient
 from services.contract.scopes import ROUTES, RPCS, Scope
+from services.gateway.server import running_gateway
+from services.gateway.settings import GatewaySettings
 from services.serving.keys import Keys
+from services.serving.settings import ServerSettings
 from services.serving.status import error_info, retry_delay_s
 from services.serving.telemetry import configure_logging
 from tests.support.access import key, write_keys
@@ -45,6 +50,7 @@ REFUSED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 class Locked:
     """A stack whose callers need keys."""
 
+    target: str
     channel: grpc.Channel
     http: httpx.Client
     file: Path
@@ -82,7 +88,7 @@ def locked_stack(directory: Path, **gateway: object) -> Iterator[Locked]:
         caller.search.UpsertProducts(
             search_pb2.UpsertProductsRequest(rows=rows()), metadata=(("api-key", secrets["write"]),), timeout=60
         )
-        yield Locked(caller.channel, http, file, secrets)
+        yield Locked(stack.target, caller.channel, http, file, secrets)
 
 
 @pytest.fixture(scope="module")
@@ -111,42 +117,6 @@ def spelt(path: str) -> str:
     ):
         path = path.replace(f"{{{name}}}", value)
     return path
-
-
-def test_every_method_has_a_scope_and_every_scope_a_method() -> None:
-    assert {name for name in RPCS if name.startswith("fashion.")} == set(NAMES)
-
-
-def test_every_route_has_a_scope_and_every_scope_a_route(locked: Locked) -> None:
-    documented = set(operations(locked.http.get("/openapi.json").json()))
-    assert documented <= ROUTES.keys()
-    # The others are files, which the document leaves out.
-    assert all(not path.startswith("/v1/") for _, path in ROUTES.keys() - documented)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_each_method_is_called_with_its_scope_and_with_no_less(locked: Locked, name: str) -> None:
-    unauthenticated = grpc.StatusCode.UNAUTHENTICATED
-    assert locked.call(name, {}) == (unauthenticated, "KEY_MISSING")
-    for wrong in ("fashion_" + "x" * 43, locked.secrets["read"][:-1], locked.secrets["revoked"]):
-        assert locked.call(name, {"api-key": wrong}) == (unauthenticated, "KEY_INVALID")
-    assert locked.call(name, {"authorization": f"Bearer {locked.secrets['expired']}"}) == (
-        unauthenticated,
-        "KEY_EXPIRED",
-    )
-    assert locked.call(name, {"authorization": "Basic eDp5"}) == (unauthenticated, "TOKEN_INVALID")
-    assert locked.call(name, {"authorization": "Bearer x.y.z"}) == (unauthenticated, "TOKEN_INVALID")
-    for scope, allows in SCOPES.items():
-        for metadata in (
-            {"api-key": locked.secrets[scope]},
-            {"authorization": f"Bearer {locked.secrets[scope]}"},
-        ):
-            code, reason = locked.call(name, metadata)
-            if allows >= (RPCS[name].scope or Scope.READ):
-                # The empty request is at most refused for what it lacks.
-                assert code not in REFUSED, (scope, reason)
-            else:
-                assert (code, reason) == (grpc.StatusCode.PERMISSION_DENIED, "SCOPE_MISSING")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -182,35 +152,6 @@ def test_health_needs_no_key_and_reflection_does(locked: Locked) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         services()
     assert refusal(caught.value)[:2] == (grpc.StatusCode.UNAUTHENTICATED, "KEY_MISSING")
-
-
-def test_each_route_is_called_with_its_scope_and_with_no_less(locked: Locked) -> None:
-    for (method, path), rule in ROUTES.items():
-        where = method, spelt(path)
-        if rule.scope is None:
-            assert locked.http.request(*where).status_code not in {401}, where
-            continue
-        answer = locked.http.request(*where)
-        problem(answer, 401, "KEY_MISSING")
-        assert answer.headers["www-authenticate"] == 'Bearer realm="fashion"'
-        problem(locked.http.request(*where, headers={"Api-Key": "fashion_wrong"}), 401, "KEY_INVALID")
-        problem(locked.http.request(*where, headers={"Api-Key": locked.secrets["revoked"]}), 401, "KEY_INVALID")
-        problem(locked.http.request(*where, headers={"Api-Key": locked.secrets["expired"]}), 401, "KEY_EXPIRED")
-        problem(locked.http.request(*where, headers={"Authorization": "Bearer x.y.z"}), 401, "TOKEN_INVALID")
-        for scope, allows in SCOPES.items():
-            for headers in (
-                {"Api-Key": locked.secrets[scope]},
-                {"Authorization": f"Bearer {locked.secrets[scope]}"},
-            ):
-                answer = locked.http.request(*where, headers=headers)
-                if allows >= rule.scope:
-                    assert answer.status_code not in {401, 403}, (where, scope, answer.text)
-                else:
-                    problem(answer, 403, "SCOPE_MISSING")
-        token = locked.http.request(*where, headers=bearer("ada"))
-        assert (token.status_code not in {401, 403}) is rule.shopper, where
-        if "{user_id}" in path:
-            problem(locked.http.request(*where, headers=bearer("bob")), 403, "TOKEN_OF_ANOTHER_USER")
 
 
 def test_reading_is_open_to_browsers_where_the_operator_says_so_and_users_never_are(public: Locked) -> None:
@@ -276,25 +217,17 @@ def test_quotas_refuse_with_the_time_to_come_back(tmp_path: Path) -> None:
 
 def test_writes_and_refusals_are_audited_and_no_secret_is_logged(tmp_path: Path) -> None:
     stream = io.StringIO()
-    root, known = logging.getLogger(), structlog.get_config()
-    handlers, level = root.handlers[:], root.level
-    try:
-        with locked_stack(tmp_path) as locked:
-            configure_logging("debug", "json", stream=stream)
-            write = {"api-key": locked.secrets["write"]}
-            deleted = {"product_ids": ["men-tshirts-blue-0"]}
-            assert locked.call("fashion.v1.SearchService/DeleteProducts", write, **deleted)[0] is grpc.StatusCode.OK
-            locked.call("fashion.v1.SearchService/ForgetUser", write, user_id="ada-lovelace")
-            locked.call("fashion.v1.SearchService/GetIndex", write)
-            locked.http.put("/v1/users/ada-lovelace/disliked-colours/Blue", headers=bearer("ada-lovelace"))
-            locked.http.delete("/v1/users/ada-lovelace", headers={"Api-Key": locked.secrets["read"]})
-            locked.call("fashion.v1.SearchService/GetIndex", {"api-key": "fashion_guessed"})
-            secrets = (*locked.secrets.values(), bearer("ada-lovelace")["Authorization"], "fashion_guessed")
-    finally:
-        structlog.configure(**known)
-        root.handlers[:] = handlers
-        root.setLevel(level)
-    audit = [line for line in map(json.loads, stream.getvalue().splitlines()) if line["logger"] == "services.audit"]
+    with locked_stack(tmp_path) as locked, _logged(stream):
+        write = {"api-key": locked.secrets["write"]}
+        deleted = {"product_ids": ["men-tshirts-blue-0"]}
+        assert locked.call("fashion.v1.SearchService/DeleteProducts", write, **deleted)[0] is grpc.StatusCode.OK
+        locked.call("fashion.v1.SearchService/ForgetUser", write, user_id="ada-lovelace")
+        locked.call("fashion.v1.SearchService/GetIndex", write)
+        locked.http.put("/v1/users/ada-lovelace/disliked-colours/Blue", headers=bearer("ada-lovelace"))
+        locked.http.delete("/v1/users/ada-lovelace", headers={"Api-Key": locked.secrets["read"]})
+        locked.call("fashion.v1.SearchService/GetIndex", {"api-key": "fashion_guessed"})
+        secrets = (*locked.secrets.values(), bearer("ada-lovelace")["Authorization"], "fashion_guessed")
+    audit = _audited(stream)
     assert [(line["event"], line["caller"], line["call"], line.get("outcome") or line["reason"]) for line in audit] == [
         ("write", "write/write", "fashion.v1.SearchService/DeleteProducts", "OK"),
         ("refusal", "write/write", "fashion.v1.SearchService/ForgetUser", "SCOPE_MISSING"),
@@ -306,8 +239,111 @@ def test_writes_and_refusals_are_audited_and_no_secret_is_logged(tmp_path: Path)
     assert not [secret for secret in (*secrets, "ada-lovelace") if secret in stream.getvalue()]
 
 
+@contextlib.contextmanager
+def _logged(stream: io.StringIO) -> Iterator[None]:
+    """Sends the log to a stream."""
+    root, known = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    configure_logging("debug", "json", stream=stream)
+    try:
+        yield
+    finally:
+        structlog.configure(**known)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+def _audited(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [line for line in map(json.loads, stream.getvalue().splitlines()) if line["logger"] == "services.audit"]
+
+
 def _eventually(holds: Any) -> None:
     end = time.monotonic() + 20
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+def test_what_production_turns_off(tmp_path: Path) -> None:
+    settings = stack_settings(tmp_path)
+    server = ServerSettings(host="127.0.0.1", port=0, profile="production")
+    assert (server.reflection, ServerSettings(profile="production", reflection=True).reflection) == (False, True)
+    gateway = GatewaySettings(host="127.0.0.1", port=0, SERVER_PROFILE="production")
+    settings = dataclasses.replace(settings, server=server, gateway=gateway)
+    with stack_in_thread(settings) as stack, httpx.Client(base_url=stack.url or "", timeout=30) as http:
+        assert stack.storefront_url is None
+        for path in ("/", "/inspect", "/photo", "/map", "/docs", "/docs.css", "/openapi.json", "/storefront/session"):
+            problem(http.get(path), 404, "PATH_NOT_FOUND")
+        for path in ("/v1/facets", "/elements/similar-items.js", "/healthz"):
+            assert http.get(path).status_code == 200, path
+        with calling(stack.target) as caller, pytest.raises(grpc.RpcError) as caught:
+            stub = reflection_pb2_grpc.ServerReflectionStub(caller.channel)
+            next(
+                stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]), timeout=20)
+            )
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_setting_of_its_own_keeps_what_production_turns_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVER_PROFILE", "production")
+    off = GatewaySettings()
+    assert (off.storefront, off.reference, ServerSettings().reflection) == (False, False, False)
+    for name in ("GATEWAY_STOREFRONT", "GATEWAY_REFERENCE", "SERVER_REFLECTION"):
+        monkeypatch.setenv(name, "true")
+    on = GatewaySettings()
+    assert (on.storefront, on.reference, ServerSettings().reflection) == (True, True, True)
+    monkeypatch.setenv("SERVER_PROFILE", "produktion")
+    with pytest.raises(ValueError, match="production"):
+        ServerSettings()
+
+
+def test_rows_of_changes_over_http_count_too(tmp_path: Path) -> None:
+    with locked_stack(tmp_path) as locked:
+        some = (key("write", "fashion_few", id="few", rows_per_s=2.0),)
+        locked.file.write_text(Keys(keys=some).document())
+        headers = {"Api-Key": "fashion_few", "X-Forwarded-For": "203.0.113.7"}
+        _eventually(lambda: locked.http.get("/v1/facets", headers=headers).status_code == 200)
+        updates = {"updates": [{"id": row.product.id, "in_stock": True} for row in rows()[:8]]}
+        assert locked.http.post("/v1/products:batchUpdate", json=updates, headers=headers).status_code == 200
+        # The batch was let through, and the next ones wait until it is paid.
+        stream = io.StringIO()
+        with _logged(stream):
+            answer = locked.http.post("/v1/products:batchUpdate", json=updates, headers=headers)
+            problem(answer, 429, "QUOTA_EXCEEDED")
+            assert 1 <= int(answer.headers["retry-after"]) <= 4
+            patch = {"Content-Type": "application/merge-patch+json", **headers}
+            where = f"/v1/products/{rows()[0].product.id}"
+            problem(locked.http.patch(where, content=b'{"in_stock": true}', headers=patch), 429, "QUOTA_EXCEEDED")
+        refusals = [line for line in _audited(stream) if line["event"] == "refusal"]
+        assert [line["reason"] for line in refusals] == ["QUOTA_EXCEEDED"] * 2
+        # Reading is no row.
+        assert locked.http.get("/v1/facets", headers=headers).status_code == 200
+
+
+def test_a_write_leaves_one_line_where_nobody_needs_a_key(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    with stack_in_thread(stack_settings(tmp_path)) as stack, calling(stack.target) as caller, _logged(stream):
+        caller.search.DeleteProducts(search_pb2.DeleteProductsRequest(product_ids=["1"]), timeout=20)
+    lines = [line for line in map(json.loads, stream.getvalue().splitlines()) if "DeleteProducts" in str(line)]
+    assert [line["event"] for line in lines] == ["call"]
+
+
+async def test_a_quota_of_the_gateway_at_search_is_429_with_the_time_to_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with locked_stack(tmp_path) as locked:
+        some = (key("admin", "fashion_gateway", id="gateway", requests_per_s=0.5),)
+        locked.file.write_text(Keys(keys=some).document())
+        await asyncio.sleep(1.2)
+        monkeypatch.setenv("CLIENT_API_KEY", "fashion_gateway")
+        server = ServerSettings(host="127.0.0.1", port=0, grace_s=5.0)
+        async with (
+            SearchClient.connect(locked.target) as search,
+            running_gateway(gateway_settings(), server) as gateway,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.port}", timeout=20) as http,
+        ):
+            gateway.ready(search)
+            assert (await http.get("/v1/facets")).status_code == 200
+            answer = await http.get("/v1/facets")
+        problem(answer, 429, "QUOTA_EXCEEDED")
+        assert answer.headers["retry-after"] in {"1", "2"}

@@ -114,6 +114,15 @@ class Access:
                 reason="WRITES_ARE_LOCAL",
             )
 
+    def count_rows(self, request: Request, count: int) -> None:
+        """Counts the rows of a request against the quota of its key; where callers need none, does nothing.
+
+        Raises:
+            QuotaExceeded: QUOTA_EXCEEDED.
+        """
+        if (counting := getattr(request.state, "count_rows", None)) is not None:
+            counting(count)
+
     def session(self, request: Request, user_id: str) -> tuple[str, float]:
         """Signs a token for a demo user of the storefront; returns it and its expiry, in seconds since 1970.
 

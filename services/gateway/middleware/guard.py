@@ -54,12 +54,21 @@ class Guarded:
             await self._app(scope, receive, send)
             return
         call, rule = f"{scope['method']} {path}", ROUTES.get((scope["method"], path), _ADMIN_ALONE)
-        caller, status = Caller(), 0
+        caller, status, rows, refused = Caller(), 0, 0, ""
 
         async def noted(message: Message) -> None:
             nonlocal status
             status = message.get("status", status)
             await send(message)
+
+        def count_rows(count: int) -> None:
+            nonlocal rows, refused
+            rows = count
+            try:
+                self._guard.count(caller, Cost(requests=0, rows=count))
+            except QuotaExceeded as error:
+                refused = error.reason
+                raise
 
         headers = Headers(scope=scope)
         try:
@@ -70,14 +79,16 @@ class Guarded:
                 self._guard.check(caller, rule, public=self._public_read)
                 self._guard.count(caller, _cost(scope["method"], headers))
             scope["state"]["caller"] = caller
+            # Known once the body has arrived.
+            scope["state"]["count_rows"] = count_rows
             await self._app(scope, receive, noted)
         except (Unauthenticated, Forbidden, QuotaExceeded) as error:
             audit_refusal(caller, call, error.reason)
             raise
-        if status in {401, 403}:
-            audit_refusal(caller, call, str(status))
+        if refused or status in {401, 403}:
+            audit_refusal(caller, call, refused or str(status))
         else:
-            audit_write(caller, call, rule, str(status))
+            audit_write(caller, call, rule, str(status), rows)
 
     def _path(self, scope: Scope) -> str | None:
         """Returns the pattern of the route, "" for one without a rule; None where there is none to be guarded."""

@@ -15,7 +15,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.contract.errors import NotFound
-from services.gateway.schema import openapi
 from services.gateway.schema.caching import IMMUTABLE, REVALIDATE, public, tagged
 from services.gateway.schema.reference import STYLES_PATH, reference_page
 
@@ -121,7 +120,7 @@ def reference_router(app: FastAPI, web: Path = WEB) -> APIRouter:
 
     @router.get("/docs")
     async def reference(request: Request) -> Response:
-        content = reference_page(openapi.document(app)).encode()
+        content = reference_page(app.openapi()).encode()
         etag = f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'
         return tagged(request, content, _MEDIA_TYPES[".html"], etag, {"Cache-Control": REVALIDATE})
 

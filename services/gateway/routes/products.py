@@ -109,6 +109,7 @@ def products_router(backend: Backend, access: Access, settings: GatewaySettings)
         """
         access.require_local(request)
         change = await product_change(request, settings.upload_timeout_s)
+        access.count_rows(request, 1)
         update = conversion.product_update_to_proto(path_value(product_id), change)
         answer = await backend.ask(lambda search: search.update_products([update]))
         if (error := row_error_from_proto(answer.results[0].status)) is not None:
@@ -131,6 +132,7 @@ def products_router(backend: Backend, access: Access, settings: GatewaySettings)
         """
         access.require_local(request)
         batch = await batch_update(request, settings.upload_timeout_s)
+        access.count_rows(request, len(batch.updates))
         updates = [conversion.product_update_to_proto(each.id, each) for each in batch.updates]
         answer = await backend.ask(lambda search: search.update_products(updates))
         response.headers["Cache-Control"] = PRIVATE

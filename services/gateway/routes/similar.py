@@ -13,7 +13,7 @@ from services.gateway.middleware.request import path_value
 from services.gateway.routes.products import ProductId
 from services.gateway.schema import answers
 from services.gateway.schema.caching import PRIVATE, public
-from services.gateway.schema.openapi import MAY_NEED_TOKEN, photograph_bodies, problems, similar_bodies
+from services.gateway.schema.openapi import photograph_bodies, problems, similar_bodies
 from services.gateway.schema.parameters import GarmentParameters, PhotographParameters, SimilarParameters
 from services.gateway.schema.similar_body import garments_query, similar_query
 from services.gateway.settings import GatewaySettings
@@ -34,7 +34,6 @@ def similar_router(backend: Backend, access: Access, settings: GatewaySettings) 
         summary="Find products similar to one",
         response_model=answers.SimilarProducts,
         responses=problems(401, 403, 404, 409, reasons=_REASONS),
-        openapi_extra=MAY_NEED_TOKEN,
     )
     async def similar_to_product(
         product_id: ProductId, parameters: Annotated[SimilarParameters, Query()], request: Request, response: Response
@@ -67,7 +66,7 @@ def similar_router(backend: Backend, access: Access, settings: GatewaySettings) 
             reasons=f"{_REASONS}, IMAGE_MISSING, IMAGE_EMPTY, IMAGE_UNREADABLE, IMAGE_TOO_SMALL, "
             "IMAGE_TOO_MANY_PIXELS, IMAGE_TOO_COMPLEX, IMAGE_FORMAT_UNSUPPORTED, REGION_INVALID, BODY_MALFORMED",
         ),
-        openapi_extra={**MAY_NEED_TOKEN, **similar_bodies()},
+        openapi_extra=similar_bodies(),
     )
     async def similar(
         _: Annotated[PhotographParameters, Query()], request: Request, response: Response

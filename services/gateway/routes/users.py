@@ -13,7 +13,7 @@ from services.gateway.backend import Backend
 from services.gateway.middleware.request import path_value
 from services.gateway.schema import answers
 from services.gateway.schema.caching import PRIVATE
-from services.gateway.schema.openapi import NEEDS_TOKEN, problems
+from services.gateway.schema.openapi import problems
 
 UserId = Annotated[
     str,
@@ -33,7 +33,6 @@ def users_router(backend: Backend, access: Access) -> APIRouter:
         summary="List the colours that a user dislikes",
         response_model=answers.DislikedColours,
         responses=problems(401, 403, reasons="USER_ID_INVALID"),
-        openapi_extra=NEEDS_TOKEN,
     )
     async def list_colours(user_id: UserId, request: Request, response: Response) -> answers.DislikedColours:
         """Lists the colours that a user dislikes; none for an unknown user."""
@@ -48,7 +47,6 @@ def users_router(backend: Backend, access: Access) -> APIRouter:
         summary="Remember that a user dislikes a colour",
         response_model=answers.DislikedColours,
         responses=problems(401, 403, reasons="USER_ID_INVALID, COLOUR_UNKNOWN (names the nearest known ones)"),
-        openapi_extra=NEEDS_TOKEN,
     )
     async def add_colour(
         user_id: UserId,
@@ -68,7 +66,6 @@ def users_router(backend: Backend, access: Access) -> APIRouter:
         summary="Forget that a user dislikes a colour",
         response_model=answers.DislikedColours,
         responses=problems(401, 403, reasons="USER_ID_INVALID"),
-        openapi_extra=NEEDS_TOKEN,
     )
     async def remove_colour(
         user_id: UserId, colour: Colour, request: Request, response: Response
@@ -84,7 +81,6 @@ def users_router(backend: Backend, access: Access) -> APIRouter:
         summary="Erase all data of a user",
         response_model=answers.ForgottenUser,
         responses=problems(401, 403, reasons="USER_ID_INVALID"),
-        openapi_extra=NEEDS_TOKEN,
     )
     async def forget(user_id: UserId, request: Request, response: Response) -> answers.ForgottenUser:
         """Erases all data of a user, also of an unknown one."""

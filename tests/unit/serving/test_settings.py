@@ -9,12 +9,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from redis.connection import parse_url
 
 from services.classifier.settings import ClassifierSettings
-from services.clients.settings import ClientSettings
 from services.embedder.processor import available_processors
 from services.embedder.settings import EmbedderSettings
 from services.gateway.settings import GatewaySettings
 from services.search.settings import SearchSettings
 from services.serving.settings import (
+    ClientSettings,
     RedisSettings,
     ServerSettings,
     SettingsError,

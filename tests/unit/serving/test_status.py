@@ -198,6 +198,14 @@ def test_a_row_with_an_unexpected_error_tells_nothing() -> None:
     assert conversion.row_error_to_proto(back) == row
 
 
+def test_a_quota_comes_back_with_the_time_until_the_next_call() -> None:
+    quota = errors.QuotaExceeded("The key has used up its 2 rows a second.", reason="QUOTA_EXCEEDED", retry_after_s=3.5)
+    status = status_of(quota)
+    back = error_from(status.code, status.message, status.trailing_metadata)
+    assert isinstance(back, errors.QuotaExceeded)
+    assert (back.message, back.reason, back.retry_after_s) == (quota.message, quota.reason, 3.5)
+
+
 def test_a_row_without_an_error_is_ok() -> None:
     assert conversion.row_error_to_proto(None).code == code_pb2.OK
     assert conversion.row_error_from_proto(conversion.row_error_to_proto(None)) is None
