@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.contract.errors import NotReady
 
-_OURS = ("SERVER_", "EMBEDDER_", "CLASSIFIER_", "SEARCH_", "REDIS_")
+_OURS = ("SERVER_", "EMBEDDER_", "CLASSIFIER_", "SEARCH_", "REDIS_", "OTEL_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,12 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(
-    module: str, environment: Mapping[str, str], log: Path, service: str = "", timeout_s: float = 300.0
+    module: str,
+    environment: Mapping[str, str],
+    log: Path,
+    service: str = "",
+    timeout_s: float = 300.0,
+    folder: Path | None = None,
 ) -> Iterator[ServerProcess]:
     """Runs a server of the product within a context.
 
@@ -76,6 +81,7 @@ def running(
         log: the file for its output.
         service: the service to wait for; "" for the whole server.
         timeout_s: the time until SERVING at most, in seconds.
+        folder: where another version of the product lies; None for this one.
 
     Raises:
         NotReady: the server ended, or did not serve in time.
@@ -92,7 +98,9 @@ def running(
     }
     began = time.monotonic()
     with log.open("ab") as output:
-        process = subprocess.Popen([sys.executable, "-m", module], env=settings, stdout=output, stderr=output)
+        process = subprocess.Popen(
+            [sys.executable, "-m", module], env=settings, stdout=output, stderr=output, cwd=folder
+        )
     try:
         _wait(process, f"127.0.0.1:{port}", service, began + timeout_s, log)
         yield ServerProcess(f"127.0.0.1:{port}", process.pid, time.monotonic() - began)

@@ -9,6 +9,7 @@ SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 
 # OpenMetrics allows 128 characters for the names and values of an exemplar together.
 _MAX_EXEMPLAR_CHARACTERS: Final = 128
+_NAMES_CHARACTERS: Final = len("request_id") + len("trace_id")
 
 
 def exemplar(request_id: str) -> dict[str, str] | None:
@@ -18,7 +19,8 @@ def exemplar(request_id: str) -> dict[str, str] | None:
         request_id: of the request; one that is too long is left out.
     """
     ids = spans.ids()
-    labels = {} if ids is None else {"trace_id": ids[0]}
-    with_request = labels | {"request_id": request_id}
-    short = sum(len(name) + len(value) for name, value in with_request.items()) <= _MAX_EXEMPLAR_CHARACTERS
-    return (with_request if short else labels) or None
+    trace_id = "" if ids is None else ids[0]
+    labels = {"trace_id": trace_id} if trace_id else {}
+    if _NAMES_CHARACTERS + len(trace_id) + len(request_id) <= _MAX_EXEMPLAR_CHARACTERS:
+        labels["request_id"] = request_id
+    return labels or None

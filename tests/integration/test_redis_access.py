@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ import pytest
 import redis
 
 from fashion.v1 import search_pb2, types_pb2
+from offline import backup
+from services.search.preferences import disliked_colours_key
 from services.serving.settings import RedisSettings, read_settings
 from services.stack.embedded_redis import find_redis_server
 from tests.support.certificates import Certificates
@@ -22,6 +25,8 @@ from tests.support.waiting import eventually, found_with_candidates
 SCRIPT = ROOT / "deploy" / "kubernetes" / "base" / "start-redis.sh"
 PASSWORD = "a pass/word: with @ll kinds of ch#racters"
 ADMIN = "user admin on nopass ~* &* +@all\n"
+# As docs/operating.md has it.
+BACKUP = "user backup on >PASSWORD ~fashion:* -@all +scan +hgetall +hset"
 
 
 @contextlib.contextmanager
@@ -32,7 +37,7 @@ def started(folder: Path, executable: Path, certificates: Certificates | None = 
         (folder / name).mkdir()
     (commands / "redis-server").symlink_to(executable)
     (folder / "secret" / "password").write_text(PASSWORD + "\n")
-    (folder / "secret" / "users").write_text(ADMIN)
+    (folder / "secret" / "users").write_text(f"{ADMIN}{BACKUP}\n")
     variables = {
         "REDIS_URL": f"redis://127.0.0.1:{port}/0",
         "REDIS_USERNAME": "fashion",
@@ -130,6 +135,18 @@ def test_everything_else_is_refused(plain: tuple[dict[str, str], str], command: 
         assert allowed.ping()
         with pytest.raises(redis.exceptions.NoPermissionError):
             allowed.execute_command(*command)
+
+
+def test_the_documented_lines_are_these_and_backups_need_no_more(plain: tuple[dict[str, str], str]) -> None:
+    variables, _ = plain
+    page = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    (rule,) = re.findall(r'"(user fashion on #\$hash [^"]*)"', SCRIPT.read_text(encoding="utf-8"))
+    assert rule.replace("#$hash", ">PASSWORD") in page and BACKUP in page
+    url = variables["REDIS_URL"].replace("://", "://backup:PASSWORD@")
+    backup._write(url, {"ann": {"Red": "exact"}})
+    assert backup._scan(url) == {"ann": {"Red": "exact"}}
+    with client(variables, username="admin", password="") as admin:
+        admin.delete(disliked_colours_key("ann"))
 
 
 @pytest.mark.parametrize("given", [{}, {"password": PASSWORD}, {"username": "fashion", "password": "wrong"}])

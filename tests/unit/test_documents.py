@@ -15,7 +15,7 @@ from cli.demo.material import EXAMPLE_PHOTOGRAPH
 from cli.main import ENTRIES
 
 ROOT = Path(__file__).parents[2]
-SETTING = re.compile(r"\b(?:SERVER|CLIENT|EMBEDDER|CLASSIFIER|SEARCH|GATEWAY|REDIS)_[A-Z_]+\b")
+SETTING = re.compile(r"\b(?:SERVER|CLIENT|EMBEDDER|CLASSIFIER|SEARCH|GATEWAY|REDIS|OTEL)_[A-Z_]+\b")
 # Reasons of errors and values of enumerations look alike.
 NO_SETTING = re.compile(r"_(UNAVAILABLE|NOT_READY|ENDED)$|^SEARCH_SCOPE_")
 
