@@ -11,6 +11,8 @@ from cli.connection import DEFAULT_SERVER, AsJson, Server, with_client
 from services.contract.errors import FashionError, NotFound
 
 if TYPE_CHECKING:
+    import ssl
+
     from fashion.v1 import search_pb2
     from services.clients.search import SearchClient
 
@@ -163,7 +165,7 @@ def _gateway(url: str) -> Finding:
     import httpx
 
     try:
-        answer = httpx.get(f"{url}/readyz", timeout=_TIMEOUT_S)
+        answer = httpx.get(f"{url}/readyz", timeout=_TIMEOUT_S, verify=_trust())
     except httpx.HTTPError as error:
         return Finding(
             "look",
@@ -173,6 +175,19 @@ def _gateway(url: str) -> Finding:
     if answer.status_code != 200:
         return Finding("ill", f"The gateway at {url} is not ready: {answer.text.strip()[:200]}", "See search above.")
     return Finding("well", f"The gateway at {url} is ready.")
+
+
+def _trust() -> "ssl.SSLContext":
+    """Returns whom a gateway with TLS is compared with, and what proves this caller, as for calls over gRPC."""
+    import ssl
+
+    from services.serving.settings import ClientSettings, read_settings
+
+    own = read_settings(ClientSettings)
+    context = ssl.create_default_context(cafile=own.tls_ca_file)
+    if own.tls_certificate_file is not None:
+        context.load_cert_chain(own.tls_certificate_file, own.tls_key_file)
+    return context
 
 
 def _advice(error: FashionError) -> str:

@@ -12,11 +12,12 @@ import typer
 
 from cli.connection import connected
 from cli.stack_process import CANNOT_SERVE, startup_errors
-from services.contract.errors import FashionError, Forbidden, InvalidInput, Unauthenticated
+from services.contract.errors import FashionError, Forbidden, InvalidInput, Unauthenticated, Upstream
 
 if TYPE_CHECKING:
     from cli.stack_process import BackgroundStack, StackHome
     from services.clients.search import SearchClient
+    from services.stack.settings import StackSettings
 
 serve_app = typer.Typer(rich_markup_mode="rich", add_completion=False)
 stop_app = typer.Typer(rich_markup_mode="rich", add_completion=False)
@@ -166,6 +167,8 @@ def _serve_here(
 
     with startup_errors():
         settings = StackSettings.load(host=host, port=port, http_port=http_port, data_dir=data_dir)
+        if demo_catalogue:
+            _check_reach(settings)
         # A person at a terminal reads the log; a collector has no terminal, or has set the format.
         by_hand = sys.stderr.isatty() and "SERVER_LOG_FORMAT" not in os.environ
         server = settings.server
@@ -223,6 +226,7 @@ def _start_in_background(
 
     with startup_errors():
         settings = StackSettings.load(host=host, port=port, http_port=http_port, data_dir=home.directory)
+        _check_reach(settings)
         server, gateway = settings.server, settings.gateway
         grpc_port = DEFAULT_PORT if server.port is None else server.port
         if grpc_port == 0 or (gateway is not None and gateway.port == 0):
@@ -236,11 +240,44 @@ def _start_in_background(
         if gateway is not None:
             listening_socket(gateway.host or server.host, gateway.port, "GATEWAY").close()
             if gateway.storefront:
-                url = f"http://{_reachable(gateway.host or server.host)}:{gateway.port}/"
+                scheme = "http" if server.tls_certificate_file is None else "https"
+                url = f"{scheme}://{_reachable(gateway.host or server.host)}:{gateway.port}/"
     command = ["serve", "--data-dir", str(home.directory), "--log-file", str(home.log)]
     for option, value in (("--host", host), ("--port", port), ("--http-port", http_port)):
         command += [option, str(value)] if value is not None else []
     return home.start(command, f"{_reachable(server.host)}:{grpc_port}", url)
+
+
+def _check_reach(settings: "StackSettings") -> None:
+    """Checks that this command can call the stack, for which it would otherwise wait in vain.
+
+    Raises:
+        InvalidInput: SETTINGS_INVALID; the stack speaks TLS, and this command does not.
+    """
+    from services.serving.settings import ClientSettings, read_settings
+
+    own, server = read_settings(ClientSettings), settings.server
+    lacking = []
+    if server.tls_certificate_file is not None and own.tls_ca_file is None:
+        lacking.append("CLIENT_TLS_CA_FILE")
+    if server.tls_client_ca_file is not None and own.tls_certificate_file is None:
+        lacking += ["CLIENT_TLS_CERTIFICATE_FILE", "CLIENT_TLS_KEY_FILE"]
+    if lacking:
+        raise InvalidInput(
+            f"The stack would speak TLS, and this command could not call it: set {', '.join(lacking)} too.",
+            reason="SETTINGS_INVALID",
+        )
+
+
+def _grpcurl_options() -> str:
+    """Returns the options with which grpcurl calls as this command does."""
+    from services.serving.settings import ClientSettings, ServerSettings, read_settings
+
+    own = read_settings(ClientSettings)
+    if own.tls_ca_file is None:
+        return "-plaintext" if read_settings(ServerSettings).tls_certificate_file is None else "-cacert CA_FILE"
+    given = {"-cacert": own.tls_ca_file, "-cert": own.tls_certificate_file, "-key": own.tls_key_file}
+    return " ".join(f"{option} {file}" for option, file in given.items() if file is not None)
 
 
 def _reachable(host: str) -> str:
@@ -255,8 +292,8 @@ async def _example(client: "SearchClient") -> str | None:
     """Returns the id of a product for examples; None for an empty catalogue, or without a key."""
     try:
         return next((product.id for product in (await client.list_products(page_size=1)).products), None)
-    except (Unauthenticated, Forbidden):
-        # This terminal has no key (CLIENT_API_KEY_FILE); the stack runs all the same.
+    except (Unauthenticated, Forbidden, Upstream):
+        # This terminal has no key or no certificate (CLIENT_…); the stack runs all the same.
         return None
 
 
@@ -287,7 +324,7 @@ def how_to_reach(server: str, storefront: str | None, data_dir: Path, example: s
         if EXAMPLE_PHOTOGRAPH.is_file():
             suggestions.append(f"{fashion} search {EXAMPLE_PHOTOGRAPH}{option}")
     to.print(f"\nThe stack answers at [bold]{server}[/bold] (gRPC, reflection on). Try:")
-    for line in (*suggestions, f"grpcurl -plaintext {server} list"):
+    for line in (*suggestions, f"grpcurl {_grpcurl_options()} {server} list"):
         to.print(f"  {line}", markup=False, soft_wrap=True)
     if storefront is not None:
         to.print(f"The storefront is at [bold]{storefront}[/bold] (HTTP API: {storefront}docs).")

@@ -15,6 +15,7 @@ import grpc
 import httpx
 import pytest
 
+from cli.main import run
 from fashion.v1 import search_pb2, search_pb2_grpc
 from services.clients.probe import probe
 from services.clients.search import SERVICE_NAME, SearchClient
@@ -163,6 +164,31 @@ async def test_the_products_own_channels_prove_who_calls_and_check_who_answers(
                 monkeypatch.setenv(name, value)
         with pytest.raises(Upstream):
             await count()
+
+
+def test_the_command_line_asks_over_tls_on_both_ports(mutual: Mutual, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["doctor", "--server", mutual.stack.target, "--gateway", mutual.stack.url or "", "--json"]
+    for name, value in mutual.caller.client().items():
+        monkeypatch.setenv(name, value)
+    assert run(command) == 0
+    monkeypatch.setenv("CLIENT_TLS_CA_FILE", str(mutual.strangers.issue("search", *HOSTS).ca))
+    assert run(command) == 1
+
+
+@pytest.mark.parametrize("lacking", ["CLIENT_TLS_CA_FILE", "CLIENT_TLS_CERTIFICATE_FILE"])
+def test_a_stack_that_its_own_command_could_not_reach_is_not_left_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], lacking: str
+) -> None:
+    own = Certificates(tmp_path / "own").issue("search", *HOSTS)
+    for name, value in {**own.variables(), "SERVER_PORT": "50777", "GATEWAY_PORT": "8777"}.items():
+        if name != lacking and (lacking, name) != ("CLIENT_TLS_CERTIFICATE_FILE", "CLIENT_TLS_KEY_FILE"):
+            monkeypatch.setenv(name, value)
+    if lacking == "CLIENT_TLS_CA_FILE":
+        monkeypatch.delenv("CLIENT_TLS_CERTIFICATE_FILE")
+        monkeypatch.delenv("CLIENT_TLS_KEY_FILE")
+    assert run(["serve", "--detach", "--data-dir", str(tmp_path / "data")]) == 2
+    said = capsys.readouterr().err
+    assert lacking in said and "SETTINGS_INVALID" in said
 
 
 @contextlib.asynccontextmanager

@@ -74,7 +74,7 @@ def test_compose_and_kubernetes_set_the_same(name: str) -> None:
     assert limits["memory"] == there["deploy"]["resources"]["limits"]["memory"].replace("M", "Mi").replace("G", "Gi")
     ports = {each["name"]: each["containerPort"] for each in container(name)["ports"]}
     dockerfile = (ROOT / "deploy" / "Dockerfile").read_text()
-    assert ports.pop("admin") == 9090 and "SERVER_ADMIN_PORT=9090" in dockerfile
+    assert ports.pop("admin") == 9090 and "SERVER_ADMIN_HOST=0.0.0.0 SERVER_ADMIN_PORT=9090" in dockerfile
     (port,) = ports.values()
     assert f"_PORT={port}" in dockerfile
 
