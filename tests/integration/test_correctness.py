@@ -41,14 +41,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Correctness]:
 
 
 def test_every_answer_is_that_of_a_comparison_with_all_products(run: Correctness) -> None:
-    for _ in range(3):
+    for _ in range(2):
         run.round(100)
     run.compare_lists()
     figures = run.figures()
     assert not figures["wrong"], figures["examples"]
     # Most were answered, on every way, and most answers were full.
-    assert min(figures["paths"].values()) > 60 and figures["answers"] == 300
-    assert figures["refused"] < 60 and figures["full"] > 100 and figures["versions"] > 30
+    assert min(figures["paths"].values()) > 40 and figures["answers"] == 200
+    assert figures["refused"] < 40 and figures["full"] > 60 and figures["versions"] > 20
 
 
 def _eligibility(**changes: object) -> tuple[object, str, Change]:

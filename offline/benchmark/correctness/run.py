@@ -293,6 +293,8 @@ def _stack(folder: Path) -> Iterator[tuple[str, str]]:
         "SEARCH_DATA_DIR": str(folder / "data"),
         "GATEWAY_PORT": str(port),
         "GATEWAY_TOKEN_FREE": "true",
+        # A busy machine makes no answer wrong.
+        "GATEWAY_DEADLINE_S": "60",
         "SERVER_HOST": "127.0.0.1",
     }
     with running("offline.benchmark.correctness.stack", settings, folder / "stack.log") as server:
