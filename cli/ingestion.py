@@ -20,7 +20,8 @@ from rich.text import Text
 
 from cli.output import plain_table
 from fashion.v1 import search_pb2, types_pb2
-from offline.dataset.rows import Dataset, DatasetReport, Row
+from offline.dataset.report import DatasetReport
+from offline.dataset.rows import Dataset, Row
 from offline.ingest import (
     BatchOutcome,
     Failure,

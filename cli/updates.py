@@ -120,7 +120,8 @@ def _of_table(path: Path, content: bytes) -> Iterator[tuple[int, object]]:
 
 def _fields(cells: Mapping[str, str]) -> Mapping[str, Any]:
     """Returns the cells of a row as a merge patch. One that cannot be read stays text, which is refused by name."""
-    from offline.dataset.cells import flag_of, price_of
+    from offline.dataset.amounts import price_of
+    from offline.dataset.cells import flag_of
 
     fields: dict[str, Any] = {}
     for name, cell in cells.items():

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
-from offline.dataset.rows import Dataset, DatasetReport, Row
+from offline.dataset.report import DatasetReport
+from offline.dataset.rows import Dataset, Row
 from services.contract.errors import DeadlineExceeded, FashionError, Overloaded, Unavailable, Upstream
 
 # Room for the attributes of a row: at most about 2 KiB, 128 characters per label and 512 per name.

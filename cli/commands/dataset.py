@@ -9,7 +9,7 @@ from cli.files import write_file
 from services.contract.errors import InvalidInput, Upstream
 
 if TYPE_CHECKING:
-    from offline.dataset.rows import DatasetReport
+    from offline.dataset.report import DatasetReport
 
 SMALL = "paramaggarwal/fashion-product-images-small"
 LARGE = "paramaggarwal/fashion-product-images-dataset"

@@ -245,7 +245,7 @@ class _Run:
 
 
 def _mapping(file: Path | None, gender: str | None, currency: str | None) -> "FeedMapping":
-    from offline.dataset.rows import GENDERS
+    from offline.dataset.cells import GENDERS
     from offline.feeds.mapping import FeedMapping, read_mapping
 
     own = FeedMapping() if file is None else read_mapping(file)

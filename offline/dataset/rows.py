@@ -1,15 +1,14 @@
 """A data set in Kaggle's layout, `styles.csv` and `images/{id}.jpg`, as dirty as shops export it."""
 
-import json
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Self
 
-from offline.dataset.cells import flag_of, own_attributes_of, price_of
+from offline.dataset.amounts import price_of
+from offline.dataset.cells import EMPTY_WORDS, clean, flag_of, gender_of, own_attributes_of, written_id, year_of
 from offline.dataset.files import (
     PHOTOGRAPH_SUFFIXES,
     PHOTOGRAPHS_FOLDER,
@@ -20,6 +19,7 @@ from offline.dataset.files import (
     composed,
     readable,
 )
+from offline.dataset.report import DatasetReport, DroppedError, Finding
 from offline.dataset.table import DELIMITERS, Record, Table
 from services.contract.attributes import BY_NAME, MAX_LABEL_CHARACTERS
 from services.contract.errors import InvalidInput, NotFound
@@ -43,7 +43,6 @@ _COLUMN_OF = {
 COLUMNS = tuple(_COLUMN_OF.values())
 # Columns that Kaggle's data set does not have, each named as its field.
 OPTIONAL_COLUMNS = ("brand", "url", "image_url", "price", "in_stock", "parent_id", "attributes")
-GENDERS = ("Men", "Women", "Boys", "Girls", "Unisex")
 # A zip can announce any size; no table of products and no photograph comes near these.
 MAX_STYLES_BYTES = 1 << 30
 MAX_PHOTOGRAPH_BYTES = 64 << 20
@@ -51,33 +50,11 @@ MAX_PHOTOGRAPH_BYTES = 64 << 20
 _REQUIRED = ("masterCategory", "subCategory", "articleType")
 # Their cells are read into values; all others are texts.
 _VALUES = ("year", "price", "in_stock", "attributes")
-EMPTY_WORDS = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null"})
-_YEARS = range(1900, 2201)
-# Words for a gender in lower-case letters alone, as feeds spell them ("Women's", "male").
-_GENDER_OF: Final = {
-    word: gender
-    for gender, words in {
-        "Men": "men man mens mans male males m",
-        "Women": "women woman womens womans female females f w ladies",
-        "Boys": "boys boy",
-        "Girls": "girls girl",
-        "Unisex": "unisex",
-    }.items()
-    for word in words.split()
-}
-_LINE_BREAKS: Final = re.compile(r"[\r\n]+")
-# Control characters, and Unicode's separators of lines and paragraphs, which are white space in a cell.
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-# Invisible characters that tools leave at the ends of cells.
-_INVISIBLE: Final = "\ufeff\u200b\u2060"
 
 
 def column_of(columns: Collection[str]) -> dict[str, str]:
     """Returns the fields of a row that a table with these columns fills, each with its column."""
     return _COLUMN_OF | {column: column for column in OPTIONAL_COLUMNS if column in columns}
-
-
-FindingKind = Literal["repaired", "dropped", "left out", "note"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,74 +83,6 @@ class Row:
     def derived_type(self) -> str:
         """Gender and article type, such as "Men Tshirts"; the article type alone where the gender is unknown."""
         return f"{self.gender} {self.article_type}" if self.gender else self.article_type
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A fault of a row or a photograph, and what was done about it.
-
-    Attributes:
-        line: the row's place in the source, counted from 1 as `DatasetReport.place` says; 0 for a photograph.
-        id: the product's id as written; empty where the row has none.
-        kind: "repaired", "dropped" and "left out" concern a row; "note" concerns no row.
-        reason: one sentence for people.
-    """
-
-    line: int
-    id: str
-    kind: FindingKind
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetReport:
-    """The outcome of reading a data set or a feed, with each row that was repaired or dropped.
-
-    Each row that was read is kept, merged, left out or dropped.
-
-    Attributes:
-        path: the file, folder or zip, as the caller named it.
-        encoding: of the table, such as "utf-8", "cp1252" or "utf-16-le".
-        delimiter: what stands between its cells: "comma", "semicolon", "tab" or "vertical bar"; empty for other files.
-        rows_read: rows in the table, without blank lines and header.
-        rows_kept: rows that became products.
-        rows_repaired: rows that became products after a repair.
-        rows_dropped: rows that could not become products.
-        photographs: photographs in the data set.
-        photographs_without_row: photographs that no row names.
-        missing: products without a value, by column.
-        dropped_reasons: dropped rows by reason, without the row's own values.
-        findings: the faults, by line.
-        layout: what the source was read as, such as "Kaggle" or "Shopify".
-        place: what `Finding.line` counts: "line", "item" or "row".
-        products: products as the shop counts them, variants of one together; 0 where it does not say.
-        rows_merged: rows that say more of other products, such as a second picture.
-        rows_left_out: rows that the shop itself does not offer, such as drafts.
-        complete: whether the source has an end: not cut off, and without rows that hide others.
-    """
-
-    path: str
-    encoding: str
-    delimiter: str
-    rows_read: int
-    rows_kept: int
-    rows_repaired: int
-    rows_dropped: int
-    photographs: int
-    photographs_without_row: int
-    missing: Mapping[str, int]
-    dropped_reasons: Mapping[str, int]
-    findings: tuple[Finding, ...]
-    layout: str = "Kaggle"
-    place: str = "line"
-    products: int = 0
-    rows_merged: int = 0
-    rows_left_out: int = 0
-    complete: bool = True
-
-    def to_json(self) -> str:
-        """Returns the report as JSON, with the attributes as keys."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=2)
 
 
 class Dataset:
@@ -501,15 +410,6 @@ def columns_twice(table: Table, columns: Iterable[str]) -> list[Finding]:
     ]
 
 
-class DroppedError(Exception):
-    """A row that cannot become a product; `category` is its reason without the row's own values."""
-
-    def __init__(self, product_id: str, category: str, detail: str | None = None) -> None:
-        super().__init__(detail or category)
-        self.id = product_id
-        self.category = category
-
-
 def _fitted(record: Record, table: Table, places: Mapping[str, int], repairs: list[str]) -> Sequence[str]:
     """Returns as many cells as the header has: trailing ones that lack are empty, a name with commas is joined."""
     cells, width = record.cells, len(table.header)
@@ -532,18 +432,6 @@ def _fitted(record: Record, table: Table, places: Mapping[str, int], repairs: li
     return cells
 
 
-def written_id(cell: str) -> str:
-    """Returns the id in a cell, without white space and invisible characters around it; empty where there is none."""
-    product_id = cell.strip().strip(_INVISIBLE).strip()
-    if product_id in EMPTY_WORDS:
-        return ""
-    if _CONTROL.search(product_id) or len(product_id) > MAX_LABEL_CHARACTERS:
-        shown = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", product_id)[:MAX_LABEL_CHARACTERS]
-        detail = f"unusable id: more than {MAX_LABEL_CHARACTERS} characters, or a control character among them"
-        raise DroppedError(shown, "unusable id", detail)
-    return product_id
-
-
 def _row(product_id: str, cells: Mapping[str, str], repairs: list[str]) -> Row:
     if not product_id:
         raise DroppedError("", "no id")
@@ -558,7 +446,7 @@ def _row(product_id: str, cells: Mapping[str, str], repairs: list[str]) -> Row:
         if field not in _VALUES and len(text) > (limit := BY_NAME[field].max_characters):
             fields[field] = _shortened(product_id, column, text, limit, repairs)
     if fields["gender"] is not None:
-        fields["gender"] = _gender(product_id, cells["gender"], fields["gender"], repairs)
+        fields["gender"] = gender_of(cells["gender"], repairs)
     fields["year"] = year_of(fields["year"], repairs)
     for field, read in (("price", price_of), ("in_stock", flag_of), ("attributes", own_attributes_of)):
         cell: str | None = fields.get(field)
@@ -568,51 +456,13 @@ def _row(product_id: str, cells: Mapping[str, str], repairs: list[str]) -> Row:
     return Row(**fields)
 
 
-def clean(cell: str, column: str, repairs: list[str]) -> str:
-    """Returns the text of a cell in one line, without control characters."""
-    text = cell.strip().strip(_INVISIBLE).strip()
-    if len(parts := _LINE_BREAKS.split(text)) > 1:
-        text = _in_one_line(parts)
-    if len(parts := _CONTROL.split(text)) > 1:
-        repairs.append(f"control characters in {column}: spaces in their place")
-        text = _in_one_line(parts)
-    return text
-
-
-def _in_one_line(parts: Iterable[str]) -> str:
-    return " ".join(part.strip() for part in parts if part.strip())
-
-
 def _shortened(product_id: str, column: str, text: str, limit: int, repairs: list[str]) -> str | None:
     """Returns what is left of a text that is longer than a product can hold; a label is whole or left out."""
     too_long = f"{column} has {len(text):,} characters, more than {limit}"
-    if column in (*_REQUIRED, "gender"):
+    if column in _REQUIRED:
         raise DroppedError(product_id, f"too long {column}", too_long)
     if column == "productDisplayName":
         repairs.append(f"{too_long}: cut off")
         return text[:limit].strip()
     repairs.append(f"{too_long}: left out")
-    return None
-
-
-def _gender(product_id: str, cell: str, text: str, repairs: list[str]) -> str:
-    if cell in GENDERS:
-        return cell
-    gender = _GENDER_OF.get(re.sub(r"[^a-z]", "", text.casefold()))
-    if gender is None:
-        known = ", ".join(GENDERS)
-        raise DroppedError(product_id, "unknown gender", f"unknown gender {text!r}: not one of {known}")
-    repairs.append(f"gender {cell!r}: read as {gender}")
-    return gender
-
-
-def year_of(text: str | None, repairs: list[str]) -> int | None:
-    """Returns a year; None, and a repair, where the text is none."""
-    if text is None:
-        return None
-    digits = text.removesuffix(".0")  # pandas writes years as floats where some are empty
-    if digits.isascii() and digits.isdigit() and len(digits) == 4 and int(digits) in _YEARS:
-        return int(digits)
-    shown = text if len(text) <= MAX_LABEL_CHARACTERS else f"{text[:MAX_LABEL_CHARACTERS]}…"
-    repairs.append(f"unreadable year {shown!r}: left out")
     return None

@@ -9,7 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
-from offline.dataset.rows import EMPTY_WORDS, clean
+from offline.dataset.cells import EMPTY_WORDS, clean
 from offline.feeds.values import decimal_of, key, plain_text
 from services.contract.attributes import (
     MAX_ATTRIBUTE_LABELS,

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from offline.dataset.amounts import price_of
 from offline.feeds import values
 from offline.feeds.attributes import attribute_name
 from offline.feeds.categories import category_of
@@ -97,7 +98,7 @@ def _constants(feed: Feed) -> Iterator[str]:
     yield "# Values for products that have none."
     yield "[constants]"
     prices = [item.first("price") for item in feed.items if item.first("price")]
-    without = sum(values.price(each) is None and values.price(each, "EUR") is not None for each in prices)
+    without = sum(price_of(each) is None and price_of(each, "EUR") is not None for each in prices)
     if without and "currency" not in feed.columns.of:
         yield f'# currency = "EUR"  # {without:,} prices name none, and are left out without one'
     yield '# gender = "Women"'

@@ -9,20 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from offline.dataset.amounts import price_of
+from offline.dataset.cells import EMPTY_WORDS, clean, written_id, year_of
 from offline.dataset.files import STYLES_FILE, composed, readable
-from offline.dataset.rows import (
-    EMPTY_WORDS,
-    MAX_STYLES_BYTES,
-    Admission,
-    Dataset,
-    DroppedError,
-    Finding,
-    Row,
-    clean,
-    open_dataset,
-    written_id,
-    year_of,
-)
+from offline.dataset.report import DroppedError, Finding
+from offline.dataset.rows import MAX_STYLES_BYTES, Admission, Dataset, Row, open_dataset
 from offline.dataset.table import DELIMITERS, Record, Table
 from offline.feeds import values
 from offline.feeds.attributes import WHOLE, read_attributes
@@ -529,9 +520,9 @@ class _RowReader:
         for name, text in offers:
             if not text or text in EMPTY_WORDS:
                 continue
-            if (amount := values.price(text, currency)) is not None:
+            if (amount := price_of(text, currency)) is not None:
                 return amount
-            if currency is None and any(values.price(text, each) for each in ("EUR", "USD", "JPY", "SEK")):
+            if currency is None and any(price_of(text, each) for each in ("EUR", "USD", "JPY", "SEK")):
                 self._no_currency += 1
             else:
                 repairs.append(f"{name} {text[:64]!r} is no price: left out")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from offline.dataset.rows import GENDERS
+from offline.dataset.cells import GENDERS
 from offline.feeds.attributes import AttributeKind, AttributeRule, attribute_name
 from offline.feeds.categories import PATH_MARK, Category
 from offline.feeds.layouts import LAYOUTS, Columns, Layout

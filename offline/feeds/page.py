@@ -5,7 +5,7 @@ import html
 import io
 from collections.abc import Callable, Iterable, Sequence
 
-from offline.dataset.rows import DatasetReport
+from offline.dataset.report import DatasetReport
 from offline.ingest import IngestReport
 
 _MAX_PICTURES = 200

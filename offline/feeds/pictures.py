@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from offline.dataset.files import PHOTOGRAPH_SUFFIXES, PHOTOGRAPHS_FOLDER
-from offline.dataset.rows import DroppedError
+from offline.dataset.report import DroppedError
 from offline.feeds import values
 from offline.feeds.layouts import Item
 from offline.feeds.photographs import FeedPhotographs

@@ -26,7 +26,7 @@ from services.contract.errors import DeadlineExceeded, FashionError, InvalidInpu
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Ten good rows, one of an unknown gender, one without a photograph."""
+    """Ten good rows, one without a type, one without a photograph."""
     (tmp_path / "images").mkdir()
     table = io.StringIO()
     writer = csv.writer(table)
@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
             (number, "Men", "Apparel", "Topwear", "Tshirts", "Blue", "Summer", 2016, "Casual", f"n {number}")
         )
         (tmp_path / "images" / f"{number}.jpg").write_bytes(bytes([number]) * 1000)
-    writer.writerow((90, "Robots", "Apparel", "Topwear", "Tshirts", "Blue", "Summer", 2016, "Casual", "x"))
+    writer.writerow((90, "Men", "Apparel", "Topwear", "", "Blue", "Summer", 2016, "Casual", "x"))
     writer.writerow((91, "Men", "Apparel", "Topwear", "Tshirts", "Blue", "Summer", 2016, "Casual", "x"))
     (tmp_path / "styles.csv").write_text(table.getvalue(), encoding="utf-8")
     return tmp_path

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from offline.dataset.rows import COLUMNS, Dataset, Finding, open_dataset
+from offline.dataset.amounts import price_of
+from offline.dataset.cells import cell_of
+from offline.dataset.report import Finding
+from offline.dataset.rows import COLUMNS, Dataset, open_dataset
 from services.contract.errors import InvalidInput, NotFound
+from services.search.catalogue.products import Price
 
 HEADER = ",".join(COLUMNS)
 SHIRT = "1,Men,Apparel,Topwear,Shirts,Blue,Summer,2012,Casual,Harbour Men Blue Shirt"
@@ -100,7 +104,6 @@ def test_a_brand_is_taken_where_the_table_has_one(tmp_path: Path) -> None:
         (SHIRT.replace("Apparel", ""), "1", "no masterCategory"),
         (SHIRT.replace("Topwear", ""), "1", "no subCategory"),
         (SHIRT.replace("Shirts", ""), "1", "no articleType"),
-        (SHIRT.replace("Men,", "Kids,", 1), "1", "unknown gender"),
         (SHIRT.replace("1,", "2,", 1), "2", "no photograph"),
         ("1,Men,Apparel", "1", "too few fields"),
     ],
@@ -126,11 +129,51 @@ def test_a_gender_may_be_unknown(tmp_path: Path, cell: str) -> None:
         assert not dataset.report.findings
 
 
+@pytest.mark.parametrize("cell", ["Kids", "?", "Männer & Frauen", "x" * 200])
+def test_a_gender_that_is_none_is_repaired_to_unknown(tmp_path: Path, cell: str) -> None:
+    with open_dataset(folder(tmp_path, SHIRT.replace("Men,", f"{cell},", 1))) as dataset:
+        (row,) = dataset.rows
+        assert (row.gender, row.derived_type) == (None, row.article_type)
+        (finding,) = dataset.report.findings
+        assert (finding.id, finding.kind) == ("1", "repaired")
+        assert "gender" in finding.reason and "left out" in finding.reason
+        assert (dataset.report.rows_repaired, dataset.report.rows_dropped) == (1, 0)
+        assert dataset.report.missing["gender"] == 1
+
+
+@pytest.mark.parametrize(
+    ("cell", "price"),
+    [
+        ("19.99 EUR", Price("EUR", 19, 990_000_000)),
+        ("19,99 €", Price("EUR", 19, 990_000_000)),
+        ("USD 1,299.00", Price("USD", 1299)),
+        ("1.2990 EUR", Price("EUR", 1, 299_000_000)),
+        ("0.000000001 EUR", Price("EUR", 0, 1)),
+        ("1.299 KWD", Price("KWD", 1, 299_000_000)),
+        ("19.99", None),
+        ("cheap", None),
+    ],
+)
+def test_prices_are_read_as_in_feeds(tmp_path: Path, cell: str, price: Price | None) -> None:
+    path = folder(tmp_path)
+    (path / "styles.csv").write_text(f'{HEADER},price\n{SHIRT},"{cell}"\n', encoding="utf-8")
+    with open_dataset(path) as dataset:
+        assert dataset.rows[0].price == price == price_of(cell)
+        assert bool(dataset.report.findings) == (price is None)
+
+
+@pytest.mark.parametrize("nanos", [0, 990_000_000, 299_000_000, 299_900_000, 1, 999_999_999])
+@pytest.mark.parametrize("units", [0, 1, 19, 1_299, 1_000_000_000])
+def test_a_price_that_is_written_is_read_again(units: int, nanos: int) -> None:
+    for currency in ("EUR", "KWD", "JPY"):
+        assert price_of(cell_of(Price(currency, units, nanos))) == Price(currency, units, nanos)
+
+
 def test_of_two_rows_with_an_id_the_first_good_one_is_kept(tmp_path: Path) -> None:
-    path = folder(tmp_path, SHIRT.replace("Men,", "?,", 1), SHIRT, SHIRT.replace("Blue Shirt", "Other Shirt"))
+    path = folder(tmp_path, SHIRT.replace("Topwear", ""), SHIRT, SHIRT.replace("Blue Shirt", "Other Shirt"))
     with open_dataset(path) as dataset:
         assert [row.name for row in dataset.rows] == ["Harbour Men Blue Shirt"]
-        assert dataset.report.dropped_reasons == {"unknown gender": 1, "duplicate id": 1}
+        assert dataset.report.dropped_reasons == {"no subCategory": 1, "duplicate id": 1}
 
 
 def test_quotes_bom_crlf_and_blank_lines_are_no_fault(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from offline.dataset.rows import GENDERS, open_dataset
+from offline.dataset.cells import GENDERS
+from offline.dataset.rows import open_dataset
 from offline.dataset.split import photograph_digests, twin_groups
 from offline.drawn import catalogue_specs, draw_catalogue, draw_product, draw_upload, held_out_photographs
 from offline.drawn.assortment import ARTISTS, LINES

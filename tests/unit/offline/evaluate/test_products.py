@@ -124,7 +124,7 @@ def test_models_do_not_share_embeddings(tmp_path: Path, shades: list[bytes]) -> 
 def test_a_product_without_usable_photograph_or_row_is_dropped_by_name(tmp_path: Path, shades: list[bytes]) -> None:
     shop = write_shop(tmp_path / "shop", [shades[0], b"no picture", shades[1]])
     with (shop / "styles.csv").open("a") as styles:
-        styles.write("7,Robots,Apparel,Topwear,Shirts,Blue,Summer,2012,Casual,Shirt\n")
+        styles.write("7,Men,Apparel,Topwear,,Blue,Summer,2012,Casual,Shirt\n")
         styles.write("8,Men,Apparel,Topwear,Shirts,Blue,Summer,2012,Casual,Shirt\n")
 
     table = embed(shop, CountingEncoder(), tmp_path / "cache")
@@ -133,7 +133,7 @@ def test_a_product_without_usable_photograph_or_row_is_dropped_by_name(tmp_path:
     dropped = {one.id: one.reason for one in table.dropped}
     assert dropped.keys() == {"1", "7", "8"}
     assert "JPEG, PNG or WebP" in dropped["1"]
-    assert "Robots" in dropped["7"]
+    assert "no articleType" in dropped["7"]
     assert "no photograph" in dropped["8"]
 
 

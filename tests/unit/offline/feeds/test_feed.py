@@ -11,7 +11,8 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from offline.dataset.rows import Dataset, Finding
+from offline.dataset.report import Finding
+from offline.dataset.rows import Dataset
 from offline.feeds.draft import draft
 from offline.feeds.feed import feed_dataset, find_source, open_source, read_feed
 from offline.feeds.mapping import FeedMapping, read_mapping

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from offline.dataset.amounts import price_of
 from offline.feeds import values
 from offline.feeds.categories import category_of
 from services.search.catalogue.products import Price
@@ -38,7 +39,7 @@ from services.search.catalogue.products import Price
     ],
 )
 def test_prices_are_read_as_people_and_programs_write_them(text: str, currency: str | None, expected: object) -> None:
-    assert values.price(text, currency) == expected
+    assert price_of(text, currency) == expected
 
 
 @pytest.mark.parametrize(
