@@ -254,7 +254,7 @@ class AccessInterceptor(_UnaryInterceptor):
                 rows = len(batch)
                 # Looking through a batch takes time, and without a key nothing is counted.
                 if caller.key is not None:
-                    self._guard.count(caller, Cost(photographs=_photographs(request, batch), rows=rows))
+                    self._guard.count(caller, Cost(photographs=photograph_count(request, batch), rows=rows))
                 response = await behaviour(request, context)
                 outcome = "OK"
                 return response
@@ -291,14 +291,16 @@ def _batch(request: Any) -> Sequence[Any]:
     return next((getattr(request, name) for name in _ROWS if hasattr(request, name)), ())
 
 
-def _photographs(request: Any, batch: Sequence[Any]) -> int:
-    images = len(request.images) if hasattr(request, "images") else 0
-    return images + _has_image(request) + sum(map(_has_image, batch))
+def photograph_count(request: Any, batch: Sequence[Any]) -> int:
+    """Returns how many photographs a request has, with those of its rows, for the quota of a key."""
+    return sum(map(_images, (request, *batch)))
 
 
-def _has_image(message: Any) -> bool:
-    descriptor = getattr(message, "DESCRIPTOR", None)
-    return descriptor is not None and "image" in descriptor.fields_by_name and bool(message.HasField("image"))
+def _images(message: Any) -> int:
+    """Returns how many photographs a message has, besides those in its rows."""
+    fields = () if getattr(message, "DESCRIPTOR", None) is None else message.DESCRIPTOR.fields_by_name
+    lists = sum(len(getattr(message, name)) for name in ("images", "further_images") if name in fields)
+    return lists + ("image" in fields and bool(message.HasField("image")))
 
 
 class AdmissionInterceptor(_UnaryInterceptor):
