@@ -127,7 +127,8 @@ class Correctness:
         self._queries, self._writes = [], []
 
     def _row(self, dice: Random, product_id: str) -> IndexedProduct:
-        return IndexedProduct(self._material.product(dice, product_id), dice.choice(self._looks))
+        further = tuple(dice.choices(self._looks, k=dice.choice((0, 0, 1, 3, 7))))
+        return IndexedProduct(self._material.product(dice, product_id), dice.choice(self._looks), further)
 
     def _write(self, dice: Random, count: int) -> None:
         for _ in range(count):
@@ -151,10 +152,9 @@ class Correctness:
             whole = content()
             if whole:
                 assert row.embedding is not None
-                values = row.embedding.astype(np.float64)
-                message.embedding.values.extend((values / np.linalg.norm(values)).tolist())
-                message.embedding.model_version = self._model_version
-            written.append(row if whole else replace(row, embedding=None))
+                message.embedding.CopyFrom(self._message(row.embedding))
+                message.further_embeddings.extend(self._message(each) for each in row.further if each is not None)
+            written.append(row if whole else replace(row, embedding=None, further=()))
         response = call(self._stub.UpsertProducts, request)
         taken = [row for row, result in zip(written, response.results, strict=True) if result.outcome in _CHANGED]
 
@@ -162,12 +162,16 @@ class Correctness:
             # Without content, a product keeps what it looks like.
             oracle.apply(
                 [
-                    row if row.embedding is not None else replace(row, embedding=oracle.rows[row.product.id].embedding)
+                    row if row.embedding is not None else replace(oracle.rows[row.product.id], product=row.product)
                     for row in taken
                 ]
             )
 
         self._acknowledge(response.index_version, apply)
+
+    def _message(self, embedding: NDArray[np.float16]) -> types_pb2.Embedding:
+        values = embedding.astype(np.float64)
+        return types_pb2.Embedding(values=(values / np.linalg.norm(values)).tolist(), model_version=self._model_version)
 
     def _update(self, dice: Random, ids: Sequence[str]) -> None:
         prices = {each: self._material.price(dice) for each in ids}

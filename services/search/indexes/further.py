@@ -103,51 +103,60 @@ class FurtherPhotographs:
             moved = old[order[places]] == self._rows
             self._rows[moved] = new[order[places[moved]]]
 
-    def reaching(self, query: NDArray[np.float32], floor: float, eligible: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Returns the rows of eligible products with a photograph of at least this similarity: int64, shape (n,).
+    def contenders(
+        self, query: NDArray[np.float32], k: int, least: float, rounding: float, eligible: NDArray[np.bool_]
+    ) -> NDArray[np.int64]:
+        """Returns the rows of eligible products that may be among the `k` nearest by a further photograph: int64.
 
         Args:
             query: float32, shape (dimension,), L2 norm 1.
-            floor: as FAISS computes similarities; with what rounding may take from them.
+            k: at least 1.
+            least: a similarity that the k-th product has at least, by first photographs.
+            rounding: how much of a similarity rounding may take or add, as FAISS computes it.
             eligible: whether each row is: bool, shape (rows,).
         """
         mask = eligible[self._rows]
         count = int(np.count_nonzero(mask))
-        places = self._chosen(query, floor, mask, count) if count > self._exact_limit else None
-        return np.unique(self._rows[self._compared(query, floor, mask, count) if places is None else places])
+        tolerance = 2 * rounding + 2.0**-23
+        reached = _Reached(self._rows, k, least - tolerance, tolerance)
+        if count <= self._exact_limit or not self._choose(query, mask, count, reached):
+            self._compare_all(query, mask, count, reached)
+        return reached.products()
 
-    def _compared(
-        self, query: NDArray[np.float32], floor: float, mask: NDArray[np.bool_], count: int
-    ) -> NDArray[np.int64]:
-        """Returns the places that reach a similarity, by comparing all."""
-        fetched = min(count, _FIRST_COMPARED)
+    def _compare_all(
+        self, query: NDArray[np.float32], mask: NDArray[np.bool_], count: int, reached: "_Reached"
+    ) -> None:
+        """Compares the eligible embeddings, the most similar first, down to those that cannot matter."""
+        fetched = min(count, _FIRST_COMPARED + MAX_FURTHER * reached.k)
         while fetched:
-            similarities, places = self._embeddings.nearest(query, fetched, mask)
-            if fetched == count or similarities[-1] < floor:
-                return places[similarities >= floor]
+            reached.begin_again()
+            reached.add(*self._embeddings.nearest(query, fetched, mask))
+            if fetched == count or reached.last < reached.floor:
+                return
             fetched = min(count, 4 * fetched)
-        return np.empty(0, dtype=np.int64)
 
-    def _chosen(
-        self, query: NDArray[np.float32], floor: float, mask: NDArray[np.bool_], count: int
-    ) -> NDArray[np.int64] | None:
-        """Returns the same by comparing those alone whose bound reaches it; None where these are too many."""
+    def _choose(self, query: NDArray[np.float32], mask: NDArray[np.bool_], count: int, reached: "_Reached") -> bool:
+        """Compares those alone whose bounds can matter; returns whether they were few enough."""
         if self._reduced is None:
-            return None
+            return False
         bounds = self._reduced.search(query)
         wanted = max(self._min_candidates, bounds.first(count))
         while wanted <= count // _MIN_CHOICE:
             candidates = bounds.nearest(wanted, mask)
-            if candidates.others < floor:
-                places = candidates.rows[candidates.bounds >= floor]
-                if not len(places):
-                    return places
+            reached.begin_again()
+            places, upper, size = candidates.rows, candidates.bounds, _FIRST_COMPARED
+            while len(places) and upper[0] >= reached.floor:
+                part = places[:size]
                 chosen = FlatIndex(self._dimension)
-                chosen.append(self._embeddings.rows()[places])
-                similarities, order = chosen.nearest(query, len(places), np.ones(len(places), dtype=np.bool_))
-                return places[order[similarities >= floor]]
-            wanted = bounds.more_than(candidates, floor, mask)
-        return None
+                chosen.append(self._embeddings.rows()[part])
+                similarities, order = chosen.nearest(query, len(part), np.ones(len(part), dtype=np.bool_))
+                reached.add(similarities, part[order])
+                contending = upper[size:] >= reached.floor
+                places, upper, size = places[size:][contending], upper[size:][contending], 2 * size
+            if candidates.others < reached.floor:
+                return True
+            wanted = bounds.more_than(candidates, reached.floor, mask)
+        return False
 
     def best(
         self, query: NDArray[np.float32], rows: NDArray[np.int64], similarities: NDArray[np.float64]
@@ -173,3 +182,43 @@ class FurtherPhotographs:
                 if exact[each] > best[product]:
                     best[product], numbers[product] = exact[each], self._numbers[places[each]]
         return best, numbers
+
+
+class _Reached:
+    """The photographs compared so far that may matter to an answer.
+
+    Attributes:
+        k: how many products the answer has.
+        floor: a photograph of a lower similarity does not matter. It rises as photographs are compared.
+        last: the lowest similarity that was added last.
+    """
+
+    def __init__(self, rows: NDArray[np.int64], k: int, floor: float, tolerance: float) -> None:
+        self.k = k
+        self.floor = floor
+        self.last = np.inf
+        self._rows = rows
+        self._tolerance = tolerance
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """Forgets the photographs, but not how high the floor is."""
+        self._similarities: NDArray[np.float32] = np.empty(0, dtype=np.float32)
+        self._places: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+
+    def add(self, similarities: NDArray[np.float32], places: NDArray[np.int64]) -> None:
+        """Adds compared photographs, at least one, the most similar first."""
+        self.last = float(similarities[-1])
+        reaching = similarities >= self.floor
+        self._similarities = np.concatenate([self._similarities, similarities[reaching]])
+        self._places = np.concatenate([self._places, places[reaching]])
+        order = np.argsort(-self._similarities, kind="stable")
+        _, first = np.unique(self._rows[self._places[order]], return_index=True)
+        if len(first) >= self.k:
+            # The best photograph of each product comes first.
+            best = self._similarities[order[first]]
+            self.floor = max(self.floor, float(np.partition(best, -self.k)[-self.k]) - self._tolerance)
+
+    def products(self) -> NDArray[np.int64]:
+        """Returns the rows of the products of those that reach the floor: int64, shape (n,)."""
+        return np.unique(self._rows[self._places[self._similarities >= self.floor]])

@@ -141,11 +141,11 @@ class Selection:
                 # These are all there are.
                 return nearest
             first = (self._state.embeddings(nearest).astype(np.float64) * self._query).sum(axis=1)
-            # The k-th product is at least so similar. Rounding may take as much from a similarity that reaches it.
-            floor = float(np.partition(first, -k)[-k]) - 2 * self._rounding - 2.0**-23
+            # The k-th product is at least so similar.
+            least = float(np.partition(first, -k)[-k])
             eligible = np.zeros(len(self._state.columns), dtype=np.bool_)
             eligible[rows] = mask
-            return np.union1d(nearest, further.reaching(self._query, floor, eligible))
+            return np.union1d(nearest, further.contenders(self._query, k, least, self._rounding, eligible))
 
         self._field = replace(self._field, contenders=contenders)
 
