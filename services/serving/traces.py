@@ -10,18 +10,22 @@ from contextlib import nullcontext as nothing
 from http import HTTPMethod
 from typing import Final
 
-from opentelemetry import propagate
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor, SpanExporter
 from opentelemetry.semconv.schemas import Schemas
 from opentelemetry.trace import Span, SpanKind, StatusCode, format_span_id, format_trace_id, get_current_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.re import parse_env_headers
 
 from services.concurrency.spans import CallEnd, RequestEnd
 from services.serving.settings import TracingSettings
 
+# Baggage is not passed on: it is whatever a stranger sends.
+_W3C: Final = TraceContextTextMapPropagator()
+# What W3C asks everybody to pass on at least. gRPC refuses metadata of some KiB.
+_MAX_TRACESTATE_CHARACTERS: Final = 512
 _PACKAGE: Final = "fashion-recommender"
 _METHODS: Final = frozenset(HTTPMethod)
 # Codes with which a server says that it has failed, not its caller.
@@ -73,7 +77,7 @@ class Traces:
         known = method in _METHODS
         names = {"http.request.method": method if known else "_OTHER", "url.scheme": scheme}
         name = method if known else "HTTP"
-        with self._span(name, SpanKind.SERVER, names, propagate.extract(headers)) as span:
+        with self._span(name, SpanKind.SERVER, names, _parent(headers)) as span:
 
             def end(route: str, status: int) -> None:
                 if route:
@@ -88,7 +92,7 @@ class Traces:
     @contextmanager
     def served(self, method: str, metadata: Mapping[str, str]) -> Iterator[CallEnd]:
         """Opens the span of a call that this process answers, in the trace that the call's metadata name."""
-        with self._span(method, SpanKind.SERVER, _rpc(method), propagate.extract(metadata)) as span:
+        with self._span(method, SpanKind.SERVER, _rpc(method), _parent(metadata)) as span:
             yield _call_end(span, lambda code: code in _FAILURES_OF_SERVERS)
 
     @contextmanager
@@ -96,7 +100,7 @@ class Traces:
         """Opens the span of a call of another service; yields the metadata that lead its trace on, too."""
         with self._span(method, SpanKind.CLIENT, _rpc(method) | _server(address, port)) as span:
             metadata: dict[str, str] = {}
-            propagate.inject(metadata)
+            _W3C.inject(metadata)
             yield metadata, _call_end(span, lambda code: code != "OK")
 
     def ids(self) -> tuple[str, str] | None:
@@ -120,6 +124,16 @@ class Traces:
             except Exception as error:
                 _fail(span, type(error).__qualname__)
                 raise
+
+
+def _parent(sent: Mapping[str, str]) -> Context:
+    """Returns the trace that a caller names; an empty one for none that can be read."""
+    state = sent.get("tracestate", "")
+    return _W3C.extract(
+        {"traceparent": sent.get("traceparent", "")}
+        | ({"tracestate": state} if len(state) <= _MAX_TRACESTATE_CHARACTERS else {}),
+        Context(),
+    )
 
 
 def _otlp(settings: TracingSettings) -> SpanExporter:

@@ -100,7 +100,8 @@ def test_preflights_are_answered_by_the_list(catalogue: Shop) -> None:
     answer = catalogue.http.options(path, headers={"Origin": ALLOWED, **asked})
     assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (204, ALLOWED)
     assert {"PUT", "DELETE"} <= set(answer.headers["access-control-allow-methods"].split(", "))
-    assert "Authorization" in answer.headers["access-control-allow-headers"]
+    allowed = answer.headers["access-control-allow-headers"].split(", ")
+    assert {"Authorization", "Traceparent", "Tracestate"} <= set(allowed)
     refused = catalogue.http.options(path, headers={"Origin": FOREIGN, **asked})
     assert refused.status_code == 403
     session = catalogue.http.options("/storefront/session", headers={"Origin": ALLOWED, **asked})

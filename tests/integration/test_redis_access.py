@@ -1,12 +1,14 @@
 """Redis as compose and Kubernetes start it: one user with exactly the commands that the services need, and TLS."""
 
 import contextlib
+import hashlib
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import redis
@@ -26,7 +28,7 @@ SCRIPT = ROOT / "deploy" / "kubernetes" / "base" / "start-redis.sh"
 PASSWORD = "a pass/word: with @ll kinds of ch#racters"
 ADMIN = "user admin on nopass ~* &* +@all\n"
 # As docs/operating.md has it.
-BACKUP = "user backup on >PASSWORD ~fashion:* -@all +scan +hgetall +hset"
+BACKUP = "user backup on #SHA256 ~fashion:* -@all +scan +hgetall +hset"
 
 
 @contextlib.contextmanager
@@ -37,7 +39,9 @@ def started(folder: Path, executable: Path, certificates: Certificates | None = 
         (folder / name).mkdir()
     (commands / "redis-server").symlink_to(executable)
     (folder / "secret" / "password").write_text(PASSWORD + "\n")
-    (folder / "secret" / "users").write_text(f"{ADMIN}{BACKUP}\n")
+    (folder / "secret" / "users").write_text(
+        f"{ADMIN}{BACKUP.replace('SHA256', hashlib.sha256(PASSWORD.encode()).hexdigest())}\n"
+    )
     variables = {
         "REDIS_URL": f"redis://127.0.0.1:{port}/0",
         "REDIS_USERNAME": "fashion",
@@ -142,7 +146,7 @@ def test_the_documented_lines_are_these_and_backups_need_no_more(plain: tuple[di
     page = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
     (rule,) = re.findall(r'"(user fashion on #\$hash [^"]*)"', SCRIPT.read_text(encoding="utf-8"))
     assert rule.replace("#$hash", ">PASSWORD") in page and BACKUP in page
-    url = variables["REDIS_URL"].replace("://", "://backup:PASSWORD@")
+    url = variables["REDIS_URL"].replace("://", f"://backup:{quote(PASSWORD, safe='')}@")
     backup._write(url, {"ann": {"Red": "exact"}})
     assert backup._scan(url) == {"ann": {"Red": "exact"}}
     with client(variables, username="admin", password="") as admin:

@@ -14,7 +14,7 @@ PUBLIC_PREFIX: Final = "/elements/"
 PRIVATE_PREFIX: Final = "/storefront/"
 
 _METHODS: Final = "GET, HEAD, POST, PUT, DELETE"
-_REQUEST_HEADERS: Final = "Authorization, Api-Key, Content-Type, If-None-Match, X-Request-ID"
+_REQUEST_HEADERS: Final = "Authorization, Api-Key, Content-Type, If-None-Match, Traceparent, Tracestate, X-Request-ID"
 _EXPOSED: Final = "ETag, Retry-After, X-Request-ID"
 _PREFLIGHT_MAX_AGE_S: Final = 7200
 

@@ -11,6 +11,7 @@ from services.serving.settings import TracingSettings
 from services.serving.traces import Traces
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+LONG = ",".join(f"vendor{number}=" + "x" * 200 for number in range(9))
 CALLER = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
 
 
@@ -58,6 +59,17 @@ def test_what_is_no_traceparent_begins_a_trace(traces: Traces, sent: str) -> Non
         ids = spans.ids()
         assert ids is not None and ids[0] not in {TRACE, "0" * 32}
         end("/v1/products", 200)
+
+
+@pytest.mark.parametrize(("state", "kept"), [("shop=1", "shop=1"), ("a=" + "x" * 200, "a=" + "x" * 200), (LONG, None)])
+def test_a_state_goes_along_and_baggage_does_not(traces: Traces, state: str, kept: str | None) -> None:
+    sent = CALLER | {"tracestate": state, "baggage": "user=ada"}
+    with (
+        traces.request("GET", "http", sent),
+        traces.called("fashion.v1.SearchService/FindSimilar", "search", 50053) as (metadata, _),
+    ):
+        assert metadata.get("tracestate") == kept
+        assert "baggage" not in metadata
 
 
 @pytest.mark.parametrize(("length", "kept"), [(1, True), (110, True), (111, False), (128, False)])
