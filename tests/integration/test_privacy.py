@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 import grpc
@@ -161,6 +162,7 @@ def operators_pages(everything: list[Service]) -> bytes:
 def left(tmp_path_factory: pytest.TempPathFactory, redis_of_the_session: object) -> Iterator[Traces]:
     directory = tmp_path_factory.mktemp("privacy")
     url: str = redis_of_the_session.url  # type: ignore[attr-defined]
+    own_log: Path = redis_of_the_session.directory / "redis.log"  # type: ignore[attr-defined]
     keys = write_keys(directory / "keys.json", shop="admin", services="admin")
     secrets = {
         "key": keys["shop"],
@@ -187,7 +189,7 @@ def left(tmp_path_factory: pytest.TempPathFactory, redis_of_the_session: object)
                 wait_until_ready(address)
                 everything = [*running.all(), gateway]
                 _visit(running.search.target, address, running.all(), url, secrets)
-                yield _left(everything, received, secrets)
+                yield _left(everything, received, secrets, own_log)
             finally:
                 assert gateway.terminate() == 0, gateway.output()
 
@@ -216,7 +218,7 @@ def _visit(search: str, gateway: str, three: tuple[Service, ...], redis_url: str
             client.delete(disliked_colours_key(USER))
 
 
-def _left(everything: list[Service], received: Collector, secrets: dict[str, str]) -> Traces:
+def _left(everything: list[Service], received: Collector, secrets: dict[str, str], redis_log: Path) -> Traces:
     # Answers come before their lines and spans.
     for service in everything:
         eventually(lambda service=service: '"call"' in service.output() or '"request"' in service.output())
@@ -224,7 +226,7 @@ def _left(everything: list[Service], received: Collector, secrets: dict[str, str
         lambda: {each.service for each in received.spans()} >= {f"fashion-{each.module[9:]}" for each in everything}
     )
     eventually(lambda: "Redis fails" in everything[2].output(), "search has not logged the failure of Redis")
-    logs = "\n".join(each.output() for each in everything).encode()
+    logs = "\n".join(each.output() for each in everything).encode() + redis_log.read_bytes()
     spans = b"".join(each.SerializeToString() for each in received.requests)
     return Traces(logs, operators_pages(everything), spans, secrets)
 

@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from services.serving.request_id import accepted_request_id, current_request_id, request_id_bound
-from services.serving.telemetry import configure_logging
+from services.serving.telemetry import LogFormat, configure_logging
 from tests.support.processes import ROOT
 
 
@@ -73,6 +73,24 @@ def test_json_lines_carry_the_id_and_the_traceback() -> None:
     assert (ours["severity"], theirs["severity"]) == ("ERROR", "WARNING")
     # Without traces, there are no ids of them.
     assert "trace_id" not in ours and "span_id" not in ours
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_traceback_shows_no_values(log_format: LogFormat) -> None:
+    stream = io.StringIO()
+    configure_logging("info", log_format, stream=stream)
+
+    def fails(user_id: str) -> None:
+        raise ValueError("broken")
+
+    for log in (structlog.stdlib.get_logger("services.somewhere"), logging.getLogger("somebody.elses")):
+        try:
+            fails("-".join(("ada", "lovelace")))
+        except ValueError:
+            log.exception("failed")
+
+    assert stream.getvalue().count("ValueError: broken") == 2
+    assert "ada-lovelace" not in stream.getvalue()
 
 
 def test_people_get_lines_without_json() -> None:
