@@ -64,6 +64,8 @@ def test_a_products_query_is_inspected(page: Page, stocked: Shop) -> None:
     expect(after.locator(".moved-in")).to_have_count(gone)
     expect(after.get_by_text("· Red")).to_have_count(0)
     expect(page.locator(".inspector-query .colour-list")).to_have_text("Red")
+    left_out = "1 out of stock, 10 of your colours, 1 excluded"
+    expect(page.locator(".inspector-query .facts").last).to_contain_text(left_out)
     picture(page, f"inspect-{width(page)}", full_page=True)
     page.get_by_label("Product", exact=True).fill("women-dresses-black-0")
     page.get_by_role("button", name="Inspect", exact=True).click()

@@ -35,7 +35,7 @@ export function searchedText(applied) {
 }
 
 /** Returns in one line how many products were left out, and why. */
-function leftOutText(counts) {
+export function leftOutText(counts) {
   const reasons = {
     filtered_count: "by the filter",
     out_of_stock_count: "out of stock",

@@ -4,7 +4,7 @@ import { findSimilar, findSimilarToPhotograph, getProduct, listProducts } from "
 import { isWhole, regionText } from "../crop-box.js";
 import { catalogueColours } from "../colours.js";
 import { counted, h, wasAborted } from "../dom.js";
-import { colourList, degradedNotes, searchedText, timingBars } from "../insight.js";
+import { colourList, degradedNotes, leftOutText, searchedText, timingBars } from "../insight.js";
 import { errorState, nameOf, picture, setTitle } from "../parts.js";
 import { keptPhotograph, listenForPictures, photoButtons, takePhotograph } from "../photo-input.js";
 import { go } from "../navigation.js";
@@ -154,6 +154,7 @@ function report(answer, { product, photo, region }, colours) {
           {},
           fact("Where", applied.derived_types.length ? applied.derived_types.join(", ") : "whole catalogue"),
           fact("Compared", searchedText(applied)),
+          fact("Left out", leftOutText(applied.counts)),
           answer.confidence === null ? null : fact("Confidence", `${(answer.confidence * 100).toFixed(1)} %`),
           fact("Filters", applied.excluded_colours.length ? colourList(applied.excluded_colours.map(String), colours) : "none: in stock, and not the query itself"),
           fact("Model", h("code", {}, applied.model_version)),
