@@ -146,7 +146,7 @@ def build_request(
         top_k=top_k,
     )
     if boost:
-        from services.gateway.conversion import boost_to_proto
+        from services.gateway.conversion.requests import boost_to_proto
 
         request.boosts.extend(map(boost_to_proto, boost))
     if variants or designs:

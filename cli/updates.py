@@ -143,7 +143,7 @@ def _fields(cells: Mapping[str, str]) -> Mapping[str, Any]:
 
 
 def _update(line: int, fields: object) -> "search_pb2.ProductUpdate | Failure":
-    from services.gateway.conversion import product_update_to_proto
+    from services.gateway.conversion.requests import product_update_to_proto
     from services.gateway.schema.problems import validated
     from services.gateway.schema.product_changes import NamedChange
 

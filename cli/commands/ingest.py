@@ -301,7 +301,8 @@ def _opened(
     source: Path, layout: str | None, own: "FeedMapping", begin: "Callable[[], Downloads]"
 ) -> "tuple[Dataset, Downloads | None]":
     from offline.dataset.rows import open_dataset
-    from offline.feeds.feed import KAGGLE, feed_dataset, find_source, is_kaggle, read_feed
+    from offline.feeds.feed import KAGGLE, find_source, is_kaggle, read_feed
+    from offline.feeds.products import feed_dataset
 
     layout = _checked(layout) or own.layout
     if layout == KAGGLE or (layout is None and (not source.exists() or is_kaggle(source))):

@@ -10,7 +10,8 @@ from typing import Any, Final
 from offline.dataset.cells import GENDERS
 from offline.feeds.attributes import AttributeKind, AttributeRule, attribute_name
 from offline.feeds.categories import PATH_MARK, Category
-from offline.feeds.layouts import LAYOUTS, Columns, Layout
+from offline.feeds.items import Columns, Layout
+from offline.feeds.layouts import LAYOUTS
 from offline.feeds.values import key, plain_text
 from services.contract.attributes import OWN_PREFIX, is_attribute_name
 from services.contract.errors import InvalidInput

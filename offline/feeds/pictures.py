@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from offline.dataset.files import PHOTOGRAPH_SUFFIXES, PHOTOGRAPHS_FOLDER
 from offline.dataset.report import DroppedError
 from offline.feeds import values
-from offline.feeds.layouts import Item
+from offline.feeds.items import Item
 from offline.feeds.photographs import FeedPhotographs
 from services.contract.values import MAX_PHOTOGRAPHS
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from offline.dataset.rows import Dataset
-from offline.feeds.feed import open_source
 from offline.feeds.mapping import FeedMapping
 from offline.feeds.page import report_page
+from offline.feeds.products import open_source
 from offline.ingest import Failure, IngestReport
 from tests.browser.conftest import DEVICES, Open, picture
 from tests.support import small_shop

@@ -8,9 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.contract.values import MAX_PHOTOGRAPHS
-from services.gateway import conversion
 from services.gateway.access.access import Access
 from services.gateway.backend import Backend
+from services.gateway.conversion.answers import added_photograph_from_proto, product_from_proto
+from services.gateway.conversion.requests import image_to_proto
 from services.gateway.middleware.request import path_value
 from services.gateway.routes.products import ProductId
 from services.gateway.schema import answers
@@ -122,12 +123,12 @@ def photographs_router(
         """
         access.require_local(request)
         content = await picture(request, settings.upload_timeout_s, settings.max_image_bytes)
-        image = conversion.image_to_proto(content, parameters.region)
+        image = image_to_proto(content, parameters.region)
         answer = await backend.ask(
             lambda search: search.add_photograph(path_value(product_id), image, index=parameters.index)
         )
         response.headers["Cache-Control"] = PRIVATE
-        return conversion.added_photograph_from_proto(answer)
+        return added_photograph_from_proto(answer)
 
     @router.delete(
         "/v1/products/{product_id}/photographs/{photograph}",
@@ -158,6 +159,6 @@ def photographs_router(
             )
         )
         response.headers["Cache-Control"] = PRIVATE
-        return conversion.product_from_proto(answer.product)
+        return product_from_proto(answer.product)
 
     return router

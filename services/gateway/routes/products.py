@@ -6,9 +6,11 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.gateway import conversion
 from services.gateway.access.access import Access
 from services.gateway.backend import Backend
+from services.gateway.conversion.answers import product_from_proto, product_page_from_proto, update_results_from_proto
+from services.gateway.conversion.facets import facets_from_proto
+from services.gateway.conversion.requests import filter_to_proto, order_to_proto, product_update_to_proto
 from services.gateway.middleware.request import path_value
 from services.gateway.schema import answers
 from services.gateway.schema.caching import PRIVATE, public
@@ -57,17 +59,17 @@ def products_router(backend: Backend, access: Access, settings: GatewaySettings)
     )
     async def list_products(parameters: Annotated[ListParameters, Query()], response: Response) -> answers.ProductPage:
         """Lists a page of the products that pass a filter, in stock or not."""
-        filter = conversion.filter_to_proto(parameters)
+        filter = filter_to_proto(parameters)
         page = await backend.ask(
             lambda search: search.list_products(
                 filter,
-                order=conversion.order_to_proto(parameters.order),
+                order=order_to_proto(parameters.order),
                 page_size=parameters.page_size,
                 page_token=parameters.page_token,
             )
         )
         response.headers["Cache-Control"] = cached
-        return conversion.product_page_from_proto(page)
+        return product_page_from_proto(page)
 
     @router.get(
         "/v1/facets",
@@ -77,10 +79,10 @@ def products_router(backend: Backend, access: Access, settings: GatewaySettings)
     )
     async def list_facets(parameters: Annotated[FilterParameters, Query()], response: Response) -> answers.Facets:
         """Lists the values of each attribute, and how many products have them."""
-        filter = conversion.filter_to_proto(parameters)
+        filter = filter_to_proto(parameters)
         facets = await backend.ask(lambda search: search.list_facets(filter))
         response.headers["Cache-Control"] = cached
-        return conversion.facets_from_proto(facets)
+        return facets_from_proto(facets)
 
     @router.get(
         "/v1/products/{product_id}",
@@ -92,7 +94,7 @@ def products_router(backend: Backend, access: Access, settings: GatewaySettings)
         """Returns one product of the catalogue."""
         answer = await backend.ask(lambda search: search.get_product(path_value(product_id)))
         response.headers["Cache-Control"] = cached
-        return conversion.product_from_proto(answer.product)
+        return product_from_proto(answer.product)
 
     @router.patch(
         "/v1/products/{product_id}",
@@ -110,13 +112,13 @@ def products_router(backend: Backend, access: Access, settings: GatewaySettings)
         access.require_local(request)
         change = await product_change(request, settings.upload_timeout_s)
         access.count_rows(request, 1)
-        update = conversion.product_update_to_proto(path_value(product_id), change)
+        update = product_update_to_proto(path_value(product_id), change)
         answer = await backend.ask(lambda search: search.update_products([update]))
         if (error := row_error_from_proto(answer.results[0].status)) is not None:
             raise error
         changed = await backend.ask(lambda search: search.get_product(update.product.id))
         response.headers["Cache-Control"] = PRIVATE
-        return conversion.product_from_proto(changed.product)
+        return product_from_proto(changed.product)
 
     @router.post(
         "/v1/products:batchUpdate",
@@ -133,9 +135,9 @@ def products_router(backend: Backend, access: Access, settings: GatewaySettings)
         access.require_local(request)
         batch = await batch_update(request, settings.upload_timeout_s)
         access.count_rows(request, len(batch.updates))
-        updates = [conversion.product_update_to_proto(each.id, each) for each in batch.updates]
+        updates = [product_update_to_proto(each.id, each) for each in batch.updates]
         answer = await backend.ask(lambda search: search.update_products(updates))
         response.headers["Cache-Control"] = PRIVATE
-        return conversion.update_results_from_proto(answer)
+        return update_results_from_proto(answer)
 
     return router

@@ -6,9 +6,10 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.gateway import conversion
 from services.gateway.access.access import Access
 from services.gateway.backend import Backend
+from services.gateway.conversion.answers import garments_from_proto, similar_products_from_proto
+from services.gateway.conversion.requests import image_to_proto, similar_request_to_proto
 from services.gateway.middleware.request import path_value
 from services.gateway.routes.products import ProductId
 from services.gateway.schema import answers
@@ -44,12 +45,12 @@ def similar_router(backend: Backend, access: Access, settings: GatewaySettings) 
         """
         if parameters.user_id is not None:
             access.require(request, parameters.user_id)
-        message = conversion.similar_request_to_proto(parameters, path_value(product_id))
+        message = similar_request_to_proto(parameters, path_value(product_id))
         answer = await backend.ask(lambda search: search.find_similar(message))
         # An answer for a user is private; timings and degraded answers are of this request only.
         shared = parameters.user_id is None and not parameters.explain and not answer.applied.degraded
         response.headers["Cache-Control"] = public(settings.public_max_age_s) if shared else PRIVATE
-        return conversion.similar_products_from_proto(answer)
+        return similar_products_from_proto(answer)
 
     @router.post(
         "/v1/similar",
@@ -81,10 +82,10 @@ def similar_router(backend: Backend, access: Access, settings: GatewaySettings) 
         request.state.parameters = parameters.model_dump(mode="json", exclude_unset=True)
         if parameters.user_id is not None:
             access.require(request, parameters.user_id)
-        message = conversion.similar_request_to_proto(parameters, query)
+        message = similar_request_to_proto(parameters, query)
         answer = await backend.ask(lambda search: search.find_similar(message))
         response.headers["Cache-Control"] = PRIVATE
-        return conversion.similar_products_from_proto(answer)
+        return similar_products_from_proto(answer)
 
     @router.post(
         "/v1/garments",
@@ -109,9 +110,9 @@ def similar_router(backend: Backend, access: Access, settings: GatewaySettings) 
         never kept.
         """
         parameters, image = await garments_query(request, settings.upload_timeout_s, settings.max_image_bytes)
-        message = conversion.image_to_proto(image, parameters.region)
+        message = image_to_proto(image, parameters.region)
         answer = await backend.ask(lambda search: search.detect_garments(message))
         response.headers["Cache-Control"] = PRIVATE
-        return answers.Garments(garments=conversion.garments_from_proto(answer.garments))
+        return answers.Garments(garments=garments_from_proto(answer.garments))
 
     return router

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.gateway import conversion
 from services.gateway.access.access import Access
 from services.gateway.backend import Backend
+from services.gateway.conversion.answers import disliked_colours_from_proto
 from services.gateway.middleware.request import path_value
 from services.gateway.schema import answers
 from services.gateway.schema.caching import PRIVATE
@@ -38,9 +38,7 @@ def users_router(backend: Backend, access: Access) -> APIRouter:
         """Lists the colours that a user dislikes; none for an unknown user."""
         user = _permitted(access, request, user_id)
         response.headers["Cache-Control"] = PRIVATE
-        return conversion.disliked_colours_from_proto(
-            (await backend.ask(lambda s: s.list_disliked_colours(user))).colours
-        )
+        return disliked_colours_from_proto((await backend.ask(lambda s: s.list_disliked_colours(user))).colours)
 
     @router.put(
         "/v1/users/{user_id}/disliked-colours/{colour}",
@@ -59,7 +57,7 @@ def users_router(backend: Backend, access: Access) -> APIRouter:
         user, name = _permitted(access, request, user_id), path_value(colour)
         answer = await backend.ask(lambda search: search.add_disliked_colours(user, [name], exact=exact))
         response.headers["Cache-Control"] = PRIVATE
-        return conversion.disliked_colours_from_proto(answer.colours)
+        return disliked_colours_from_proto(answer.colours)
 
     @router.delete(
         "/v1/users/{user_id}/disliked-colours/{colour}",
@@ -74,7 +72,7 @@ def users_router(backend: Backend, access: Access) -> APIRouter:
         user, name = _permitted(access, request, user_id), path_value(colour)
         answer = await backend.ask(lambda search: search.remove_disliked_colours(user, [name]))
         response.headers["Cache-Control"] = PRIVATE
-        return conversion.disliked_colours_from_proto(answer.colours)
+        return disliked_colours_from_proto(answer.colours)
 
     @router.delete(
         "/v1/users/{user_id}",

@@ -9,7 +9,8 @@ from fashion.v1 import search_pb2, types_pb2
 from services.contract.attributes import ATTRIBUTES, FACETED, FILTERED, STORED, Attribute, Kind
 from services.contract.own_attributes import Flag
 from services.contract.values import Gender
-from services.gateway import conversion as gateway_conversion
+from services.gateway.conversion.answers import product_from_proto
+from services.gateway.conversion.requests import filter_to_proto
 from services.gateway.schema import answers
 from services.gateway.schema.parameters import FilterParameters
 from services.search.catalogue.database import PRODUCT_COLUMNS, product_of, product_values
@@ -83,10 +84,7 @@ def test_a_product_survives_messages_and_storage(product: Product) -> None:
 
 @pytest.mark.parametrize("attribute", ATTRIBUTES, ids=lambda each: each.name)
 def test_json_tells_each_attribute(attribute: Attribute) -> None:
-    full, bare = (
-        gateway_conversion.product_from_proto(products.product_to_proto(each)).model_dump(mode="json")
-        for each in (FULL, BARE)
-    )
+    full, bare = (product_from_proto(products.product_to_proto(each)).model_dump(mode="json") for each in (FULL, BARE))
     expected = getattr(FULL, attribute.name)
     match attribute.kind:
         case Kind.GENDER:
@@ -107,7 +105,7 @@ def test_json_tells_each_attribute(attribute: Attribute) -> None:
 )
 def test_a_parameter_becomes_the_condition_of_its_name(attribute: Attribute) -> None:
     parameters = FilterParameters(**{attribute.name: ["Blue", "Red"], "gender": [Gender.MEN]})
-    message = gateway_conversion.filter_to_proto(parameters)
+    message = filter_to_proto(parameters)
     assert message is not None
     condition = LabelFilter(any_of=("Blue", "Red"))
     expected = Filter(gender=GenderFilter(any_of=(Gender.MEN,)), **{attribute.name: condition})

@@ -7,7 +7,7 @@ from pydantic import SecretStr, ValidationError
 
 from services.contract import errors
 from services.contract.errors import FashionError
-from services.gateway.conversion import image_path
+from services.gateway.conversion.answers import image_path
 from services.gateway.middleware.request import path_value, path_with_kept_slashes
 from services.gateway.schema.problems import KINDS, kind_of
 from services.gateway.settings import GatewaySettings

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from offline.dataset.rows import Dataset, Row
 from offline.feeds.attributes import attribute_name
 from offline.feeds.draft import draft
-from offline.feeds.feed import feed_dataset, open_source, read_feed
+from offline.feeds.feed import read_feed
 from offline.feeds.mapping import FeedMapping, read_mapping
+from offline.feeds.products import feed_dataset, open_source
 from services.contract.attributes import is_attribute_name
 from services.contract.errors import InvalidInput
 from services.contract.own_attributes import Flag
-from tests.unit.offline.feeds.test_feed import EURO, RSS, SHOPIFY, WOOCOMMERCE, item, opened, reasons, written
+from tests.support.feeds import EURO, RSS, SHOPIFY, WOOCOMMERCE, item, opened, reasons, written
 
 TABLE = """\
 id;title;category;image;gender;Stoff;Größe;Absatz;Bio;Passform

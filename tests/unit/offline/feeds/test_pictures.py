@@ -9,10 +9,11 @@ from pyarrow import parquet
 
 from offline.dataset.rows import Dataset
 from offline.feeds.draft import draft
-from offline.feeds.feed import open_source, read_feed
+from offline.feeds.feed import read_feed
 from offline.feeds.mapping import FeedMapping, read_mapping
+from offline.feeds.products import open_source
 from services.contract.errors import NotFound
-from tests.unit.offline.feeds.test_feed import EURO, RSS, item, reasons, written
+from tests.support.feeds import EURO, RSS, item, reasons, written
 
 WEB = "https://shop.example/"
 URLS = [f"{WEB}{number}.jpg" for number in range(12)]

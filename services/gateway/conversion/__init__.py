@@ -1,0 +1,1 @@
+"""Between the gateway's JSON and the messages of search."""
