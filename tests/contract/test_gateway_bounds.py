@@ -35,7 +35,7 @@ class SearchOfOne:
         answer.product.id = product_id
         return answer
 
-    async def get_photograph(self, product_id: str) -> search_pb2.GetPhotographResponse:
+    async def get_photograph(self, product_id: str, index: int = 0) -> search_pb2.GetPhotographResponse:
         return search_pb2.GetPhotographResponse(content=PHOTOGRAPH, media_type="image/jpeg", sha256="0" * 64)
 
 
