@@ -61,8 +61,8 @@ def disliked_colours(caller: Caller, user_id: str) -> list[list[object]]:
 
 
 def assert_nothing_lost(caller: Caller) -> None:
-    # Later than the directory: whether a photograph is kept is said with each product.
-    expected = {each: dict(fields) for each, fields in EXPECTED["products"].items()}
+    # Later than the directory: which photographs are kept is said with each product.
+    expected = {each: {**fields, "photograph_count": 1} for each, fields in EXPECTED["products"].items()}
     expected[EMBEDDED_ID]["photograph_absent"] = True
     assert products(caller) == expected
     sha256s = EXPECTED["photographs_sha256"]

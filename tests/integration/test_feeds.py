@@ -11,6 +11,7 @@ import pytest
 from cli.main import run
 from tests.support.photograph_server import PhotographServer, photograph_server
 from tests.support.running import stack_in_thread, stack_settings
+from tests.support.small_shop import photograph
 
 NAMES = ("plain0", "flaky", "busy", "missing", "page", "broken", *(f"plain{number}" for number in range(1, 7)))
 Ingest = Callable[..., tuple[int, dict[str, Any]]]
@@ -116,3 +117,27 @@ def test_the_draft_of_a_mapping_is_written_and_runs(
     product = json.loads(capsys.readouterr().out)
     assert (product["parent_id"], product["base_colour"], product["brand"]) == ("tee", "Red", "Acme")
     assert product["price"] == {"currency_code": "EUR", "units": 19, "nanos": 990_000_000}
+
+
+def test_further_photographs_are_downloaded_and_keep_no_product_out(
+    server: PhotographServer, ingest: Ingest, tmp_path: Path
+) -> None:
+    path = feed(tmp_path / "feed.xml", server, ("plain0", "plain1"))
+    names = ("plain2", "missing", "flaky", "broken", "page", "plain3")
+    for shade, name in enumerate(("plain0", *names)):
+        server.pictures[f"/{name}.png"] = photograph("Men Tshirts", "Red", shade)
+    further = "".join(f"<g:additional_image_link>{server.url}/{each}.png</g:additional_image_link>" for each in names)
+    path.write_text(path.read_text().replace("<g:color>", f"{further}<g:color>", 1))
+    code, first = ingest(path)
+    assert code == 0 and counts(first) == (2, 0, 0, 0, 0)
+    assert first["further_photographs"] == 3
+    left_out = {each["name"].rpartition("/")[2]: (each["id"], each["reason"]) for each in first["photographs_left_out"]}
+    assert left_out == {
+        "missing.png": ("000", "PHOTOGRAPH_NOT_DOWNLOADED"),
+        "page.png": ("000", "PHOTOGRAPH_NOT_DOWNLOADED"),
+        "broken.png": ("000", "IMAGE_UNREADABLE"),
+    }
+    # The next night nothing changed: nothing is downloaded again, and nothing is written.
+    code, second = ingest(path, "--sync")
+    assert code == 0 and counts(second) == (0, 0, 2, 0, 0)
+    assert second["photographs"]["downloaded"] == 0
