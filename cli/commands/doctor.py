@@ -21,6 +21,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 _DEFAULT_GATEWAY = "http://localhost:8080"
 _SLOW_S = 0.5
 _TIMEOUT_S = 5.0
+# From this many days before its end, a certificate should be renewed.
+_RENEWAL_DAYS = 10
 _SIGNS = {"well": "[green]well[/]", "look": "[yellow]look[/]", "ill": "[red]ill [/]"}
 
 
@@ -57,7 +59,10 @@ def doctor(
     from cli import output
 
     findings = with_client(server, lambda client: examined(client, server))
+    findings += _certificate("search", server, alpn="h2")
     if gateway:
+        if gateway.startswith("https://"):
+            findings += _certificate("the gateway", gateway.removeprefix("https://").partition("/")[0], alpn="http/1.1")
         findings.append(_gateway(gateway.rstrip("/")))
     if as_json:
         output.print_json([asdict(each) for each in findings])
@@ -175,6 +180,36 @@ def _gateway(url: str) -> Finding:
     if answer.status_code != 200:
         return Finding("ill", f"The gateway at {url} is not ready: {answer.text.strip()[:200]}", "See search above.")
     return Finding("well", f"The gateway at {url} is ready.")
+
+
+def _certificate(whose: str, address: str, *, alpn: str) -> list[Finding]:
+    """Says when a certificate ends; nothing where there is no TLS, or no connection, which other findings say."""
+    import socket
+    import ssl
+    from datetime import UTC, datetime
+    from urllib.parse import urlsplit
+
+    from services.serving.settings import ClientSettings, read_settings
+
+    own, parts = read_settings(ClientSettings), urlsplit(f"//{address}")
+    if (own.tls_ca_file is None and alpn == "h2") or parts.hostname is None:
+        return []
+    context = _trust()
+    context.set_alpn_protocols([alpn])
+    name = own.tls_server_name if alpn == "h2" and own.tls_server_name else parts.hostname
+    try:
+        with (
+            socket.create_connection((parts.hostname, parts.port or 443), timeout=_TIMEOUT_S) as plain,
+            context.wrap_socket(plain, server_hostname=name) as connection,
+        ):
+            shown = connection.getpeercert() or {}
+    except OSError:
+        return []
+    end = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(shown["notAfter"])), UTC)
+    text = f"The certificate of {whose} ends on {end:%Y-%m-%d}"
+    if (end - datetime.now(UTC)).days < _RENEWAL_DAYS:
+        return [Finding("look", f"{text}.", "Renew it: replace its files; docs/operating.md, Securing.")]
+    return [Finding("well", f"{text}.")]
 
 
 def _trust() -> "ssl.SSLContext":

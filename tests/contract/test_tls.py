@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import json
 import ssl
 import threading
 import time
@@ -166,11 +167,17 @@ async def test_the_products_own_channels_prove_who_calls_and_check_who_answers(
             await count()
 
 
-def test_the_command_line_asks_over_tls_on_both_ports(mutual: Mutual, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_asks_over_tls_on_both_ports(
+    mutual: Mutual, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = ["doctor", "--server", mutual.stack.target, "--gateway", mutual.stack.url or "", "--json"]
     for name, value in mutual.caller.client().items():
         monkeypatch.setenv(name, value)
     assert run(command) == 0
+    findings = json.loads(capsys.readouterr().out)
+    # The certificates of this test last an hour.
+    ending = [each["state"] for each in findings if each["what"].startswith("The certificate of")]
+    assert ending == ["look", "look"] and all(each["state"] != "ill" for each in findings)
     monkeypatch.setenv("CLIENT_TLS_CA_FILE", str(mutual.strangers.issue("search", *HOSTS).ca))
     assert run(command) == 1
 
