@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+# A library may lose a cancellation, as where a timeout ends at the same moment.
+_CANCEL_AGAIN_S = 2.0
+
 T = TypeVar("T")
 
 
@@ -27,5 +30,6 @@ async def in_background(
     try:
         yield task
     finally:
-        task.cancel()
-        await asyncio.wait({task})
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_CANCEL_AGAIN_S)

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from services.concurrency import background
 from services.concurrency.background import in_background
 
 
@@ -30,6 +31,25 @@ async def test_it_is_cancelled_where_the_context_fails() -> None:
         async with in_background(asyncio.sleep(3600)) as task:
             raise RuntimeError("the other work failed")
     assert task.cancelled()
+
+
+async def test_a_task_that_loses_its_cancellation_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "_CANCEL_AGAIN_S", 0.01)
+    lost = 0
+
+    async def work() -> None:
+        nonlocal lost
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                lost += 1
+                if lost == 3:
+                    raise
+
+    async with asyncio.timeout(10), in_background(work()) as task:
+        await asyncio.sleep(0)
+    assert (lost, task.cancelled()) == (3, True)
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError("broken")])
