@@ -38,7 +38,7 @@ _LOG_LINES_SHOWN = 5
 # cannot read its file.
 _READY = "ready to accept connections"
 _CUT_OFF = "short read while loading the AOF"
-_UNREADABLE = ("Bad file format reading the append only file", "AOF file", "AOF manifest")
+_UNREADABLE = ("reading the append only file", "AOF file", "AOF manifest", "Check RDB returned error")
 # Pauses before a Redis that has ended is started again; each is twice as long as the one before.
 _FIRST_PAUSE_S = 0.1
 _MAX_PAUSE_S = 5.0
@@ -324,7 +324,8 @@ def _start(directory: Path, socket: Path, scratch: str, *, start_timeout_s: floa
         started = _Started(guard, _wait_until_ready(_url(socket), guard, directory, start_timeout_s))
         if _CUT_OFF in _text(directory / "redis.log"):
             _logger.warning(
-                "the append-only file in %s had no end, as after a loss of power: its last command is lost", directory
+                "the append-only file in %s had no end, as after a loss of power: what was written there is lost",
+                directory,
             )
         return started
     except BaseException:

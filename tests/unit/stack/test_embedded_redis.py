@@ -1,6 +1,7 @@
 """The embedded Redis: found, durable, private to one stack. For what dies, see tests/faults."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -240,6 +241,21 @@ def test_a_damaged_file_stops_the_start_and_is_repaired_as_documented(
     command = command.replace("SERVER", str(find_redis_server().path)).replace("FILE", str(file))
     subprocess.run(["bash", "-c", command], input=b"y\n", check=True)
     assert dislikes(tmp_path) == {"ada": {"Yellow": "family"}}
+
+
+@pytest.mark.parametrize(
+    ("file", "sound", "damaged"),
+    [("*.incr.aof", rb"HSET", b"HRET"), ("*.incr.aof", rb"\$4", b"$5"), ("*.base.rdb", rb"(?s)...$", b"xyz")],
+    ids=["command", "length", "checksum"],
+)
+def test_whatever_is_damaged_the_start_says_where_its_repair_stands(
+    tmp_path: Path, file: str, sound: bytes, damaged: bytes
+) -> None:
+    dislike(tmp_path, "ada", "Yellow")
+    (path,) = tmp_path.rglob(file)
+    path.write_bytes(re.sub(sound, damaged, path.read_bytes(), count=1))
+    with pytest.raises(RedisStartError, match=r"docs/operating\.md says how to repair"):
+        dislikes(tmp_path)
 
 
 @pytest.mark.parametrize("former", [True, False])
