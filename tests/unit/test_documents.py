@@ -96,6 +96,12 @@ class TestDocument:
         found = SETTING.findall(document.read_text(encoding="utf-8"))
         assert {each for each in found if not NO_SETTING.search(each)} <= known
 
+    def test_tests_exist(self, document: Path) -> None:
+        linked = dict(re.findall(r"\[`(test_\w+)`\]\(([^)]+)\)", document.read_text(encoding="utf-8")))
+        assert {each for each in quoted(document) if re.fullmatch(r"test_\w+", each)} == linked.keys()
+        for name, path in linked.items():
+            assert f"def {name}(" in (document.parent / path).read_text(encoding="utf-8"), name
+
 
 def test_the_architecture_shows_every_folder() -> None:
     shown = set(re.findall(r"`([\w./-]+)`", (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")))
