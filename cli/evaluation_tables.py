@@ -77,6 +77,19 @@ def show_photographs(document: dict[str, Any]) -> None:
         _print(table)
 
 
+def show_designs(document: dict[str, Any]) -> None:
+    """Shows how many pairs of products may be one design."""
+    from offline.evaluate.tables import designs_table
+
+    names, products = document["names"], document["products"]
+    text = (
+        f"{names['all']:,} names without colour words, {names['of_several']:,} of two products or more "
+        f"({products['of_several']:,} of {products['all']:,}); {names['of_designs']:,} belong to a design."
+    )
+    console().print(text, markup=False, highlight=False, soft_wrap=True)
+    _print(designs_table(document))
+
+
 def show_backbones(rows: list[dict[str, Any]]) -> None:
     """Shows the networks that were compared, and why some could not be."""
     from offline.evaluate.tables import backbones_table

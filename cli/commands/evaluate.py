@@ -3,17 +3,30 @@
 import json
 import shlex
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.evaluation import (
+    DATASET,
+    DEFAULT_PLOTS,
+    FewQueried,
+    Json,
+    Photographed,
+    Plots,
+    Queried,
+    SelfQueried,
+    Source,
+    check_dataset,
+    evaluated,
+)
 from cli.evaluation_tables import (
     show_backbones,
     show_classification,
+    show_designs,
     show_new_types,
     show_photographs,
     show_retrieval,
@@ -21,14 +34,11 @@ from cli.evaluation_tables import (
 )
 from cli.files import make_folder, write_file
 from cli.options import shared_options
-from services.contract.errors import InvalidInput
 from services.contract.values import Subject
 
 if TYPE_CHECKING:
     from offline.evaluate.run import Evaluation
 
-_DEFAULT_PLOTS = Path("out/evaluation")
-_DATASET = "a folder or a zip in Kaggle's layout: styles.csv and images/ID.jpg"
 _EXIT_CODES = "Exit codes: 0 done · 1 unexpected · 2 bad input · 3 no bundle there · 4 no weights · 130 interrupted"
 
 app = typer.Typer(
@@ -37,95 +47,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     add_completion=False,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SelfQueried:
-    """The options of all evaluations: what to measure; without queries, each product of the catalogue is one."""
-
-    catalogue: Annotated[Path, typer.Option("--catalogue", metavar="PATH", help=f"The products to search: {_DATASET}.")]
-    queries: Annotated[
-        Path | None,
-        typer.Option(
-            "--queries",
-            metavar="PATH",
-            help=f"The products to ask for: {_DATASET}. Default: each product of the catalogue, itself left out.",
-            show_default=False,
-        ),
-    ] = None
-    bundle: Annotated[
-        str | None,
-        typer.Option(
-            "--bundle",
-            metavar="PATH",
-            help='The model: a folder, or "imagenet". Default: EMBEDDER_BUNDLE, or models/fashion-resnet50.',
-            show_default=False,
-        ),
-    ] = None
-    limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=1, help="Ask for only N random products of the queries.")
-    ] = None
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            "--cache",
-            metavar="DIR",
-            file_okay=False,
-            help="The folder that keeps embeddings for the next run. Default: one in your cache folder.",
-        ),
-    ] = None
-    seed: Annotated[
-        int, typer.Option("--seed", metavar="N", min=0, help="Seed of --limit and of the confidence intervals.")
-    ] = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Queried(SelfQueried):
-    """The same where queries have to be named."""
-
-    queries: Annotated[
-        Path, typer.Option("--queries", metavar="PATH", help=f"The products to ask for: {_DATASET}.")
-    ] = field()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FewQueried(Queried):
-    """The same where queries are slow."""
-
-    limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=1, help="Ask for only N random products of the queries.")
-    ] = 500
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Photographed(SelfQueried):
-    """The same where the queries are people's photographs."""
-
-    queries: Annotated[
-        Path,
-        typer.Option(
-            "--queries",
-            metavar="PATH",
-            help=f"The photographs, {_DATASET}; labels.csv (id,sender_id,label) may say who sent each and its label.",
-        ),
-    ] = field()
-
-
-Json = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", dir_okay=False, help="Write all figures to this file.")
-]
-Source = Annotated[
-    str, typer.Option("--source", metavar="TEXT", help="A sentence for the page: where the data come from.")
-]
-Plots = Annotated[
-    Path | None,
-    typer.Option(
-        "--plots",
-        metavar="DIR",
-        file_okay=False,
-        help=f"The folder for plots. Default: that of the JSON file, or {_DEFAULT_PLOTS}.",
-    ),
-]
 
 
 @app.command(
@@ -140,7 +61,7 @@ Plots = Annotated[
 @shared_options("selected", SelfQueried)
 def retrieval(*, selected: SelfQueried, json_file: Json = None, plots: Plots = None) -> None:
     """Measure search: how often the ten results are of the query's article type and gender."""
-    with _evaluation(selected, json_file) as evaluation:
+    with evaluated(selected, json_file) as evaluation:
         document, drawn = _retrieval(evaluation, json_file, _plots_folder(plots, json_file))
     show_retrieval(document)
     _show_files(json_file, drawn)
@@ -156,7 +77,7 @@ def retrieval(*, selected: SelfQueried, json_file: Json = None, plots: Plots = N
 @shared_options("selected", Queried)
 def classification(*, selected: Queried, json_file: Json = None, plots: Plots = None) -> None:
     """Measure recognition: how often subCategory, article type, gender and derived type are right."""
-    with _evaluation(selected, json_file) as evaluation:
+    with evaluated(selected, json_file) as evaluation:
         document, drawn = _classification(evaluation, json_file, _plots_folder(plots, json_file))
     show_classification(document)
     _show_files(json_file, drawn)
@@ -190,14 +111,14 @@ def report(
             file_okay=False,
             help="The folder for pictures of queries with their results. They hold the data set's photographs.",
         ),
-    ] = _DEFAULT_PLOTS,
+    ] = DEFAULT_PLOTS,
     source: Source = "",
 ) -> None:
     """Run all evaluations and write a page with plots, beside the figures of the project report."""
     from offline.evaluate.page import page
 
     folder = output.with_suffix("")
-    with _evaluation(selected, output) as evaluation:
+    with evaluated(selected, output) as evaluation:
         searched, drawn = _retrieval(evaluation, folder / "retrieval.json", folder)
         recognised, confusions = _classification(evaluation, folder / "classification.json", folder)
         altered = _robustness(evaluation, folder / "robustness.json")
@@ -234,13 +155,38 @@ def robustness(
     ] = None,
 ) -> None:
     """Measure search and recognition on photographs altered as shoppers' uploads differ from studio shots."""
-    with _evaluation(selected, json_file) as evaluation:
+    with evaluated(selected, json_file) as evaluation:
         if sheet is not None:
             make_folder(sheet.parent)
             evaluation.draw_altered(sheet)
         document = _robustness(evaluation, json_file)
     show_robustness(document)
     _show_files(json_file, [sheet] if sheet is not None else [])
+
+
+@app.command(
+    epilog=(
+        "Example:\n\nfashion evaluate designs --catalogue train.zip --sheets out/designs\n\n"
+        "The two have one name but for its colour words, which belongs to a design, and two colours. Whether they are "
+        "one design, only a look can tell: a sheet of each range shows random pairs.\n\n" + _EXIT_CODES
+    )
+)
+def designs(
+    *,
+    catalogue: Annotated[Path, typer.Option("--catalogue", metavar="PATH", help=f"The products: {DATASET}.")],
+    sheets: Annotated[
+        Path | None,
+        typer.Option("--sheets", metavar="DIR", file_okay=False, help="Draw random pairs of each range there."),
+    ] = None,
+    json_file: Json = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of the pairs that are drawn.")] = 0,
+) -> None:
+    """Count the pairs of products that may be one design, by their similarity: what collapse=designs stands on."""
+    with evaluated(SelfQueried(catalogue=catalogue, seed=seed), json_file) as evaluation:
+        document, drawn = evaluation.designs(sheets)
+    _write_json(json_file, document)
+    show_designs(document)
+    _show_files(json_file, drawn)
 
 
 @app.command(
@@ -263,7 +209,7 @@ def backbones(
     ] = 4000,
 ) -> None:
     """Compare the model with networks of keras.applications that have ImageNet's weights."""
-    with _evaluation(selected, json_file) as evaluation:
+    with evaluated(selected, json_file) as evaluation:
         rows = evaluation.backbones(names or (), catalogue_limit)
     _write_json(json_file, {"rows": rows})
     show_backbones(rows)
@@ -287,9 +233,9 @@ def new_types_command(
     from offline.train.command import training_command
     from services.bundle.reader import load_bundle
 
-    with _evaluation(replace(selected, bundle=without), json_file) as blind:
+    with evaluated(replace(selected, bundle=without), json_file) as blind:
         pass
-    with _evaluation(selected, json_file) as evaluation:
+    with evaluated(selected, json_file) as evaluation:
         document = evaluation.new_types(blind)
     document["trained_by"] = training_command(load_bundle(Path(without)))
     _write_json(json_file, document)
@@ -314,7 +260,7 @@ def photographs(
         typer.Option(
             "--studio",
             metavar="PATH",
-            help=f"Studio shots to compare with: {_DATASET}. Default: random products of the catalogue.",
+            help=f"Studio shots to compare with: {DATASET}. Default: random products of the catalogue.",
             show_default=False,
         ),
     ] = None,
@@ -342,14 +288,14 @@ def photographs(
     from offline.evaluate.documents import photographs_document
     from offline.evaluate.photographs_page import photographs_page
 
-    _check_dataset(studio)
+    check_dataset(studio)
     options: list[tuple[str, Path | str | None]] = [
         ("--catalogue", selected.catalogue),
         ("--queries", selected.queries),
         ("--studio", studio),
         ("--subject", None if subject is Subject.AUTO else subject.value),
     ]
-    with _evaluation(selected, json_file or output, subject) as evaluation:
+    with evaluated(selected, json_file or output, subject) as evaluation:
         measured = evaluation.photographs(studio)
         command = _command("photographs", options, selected.limit)
         document = photographs_document(
@@ -412,46 +358,6 @@ def _training_plot(evaluation: "Evaluation", folder: Path) -> list[Path]:
     return [Path(shutil.copy(plot, folder / plot.name))]
 
 
-@contextmanager
-def _evaluation(selected: SelfQueried, output: Path | None, subject: Subject = Subject.WHOLE) -> "Iterator[Evaluation]":
-    """Loads the model, embeds both sides, and names the products that were left out."""
-    from cli.output import errors
-    from offline.evaluate.model import load_model
-    from offline.evaluate.run import Evaluation, EvaluationOptions, default_cache
-    from services.embedder.processor import available_processors
-    from services.embedder.settings import EmbedderSettings
-
-    for path in (selected.catalogue, selected.queries):
-        _check_dataset(path)
-    if output is not None:
-        # Fails now rather than after minutes of work.
-        make_folder(output.parent)
-    settings = EmbedderSettings(bundle=selected.bundle) if selected.bundle else EmbedderSettings()
-    options = EvaluationOptions(
-        catalogue=selected.catalogue,
-        queries=selected.queries,
-        bundle=Path(settings.bundle),
-        limit=selected.limit,
-        seed=selected.seed,
-        cache=selected.cache or default_cache(),
-        threads=settings.threads or available_processors(),
-        subject=subject,
-    )
-    model = load_model(settings)
-    with _Bars() as progress:
-        evaluation = Evaluation.prepare(options, model, progress)
-        inputs = evaluation.inputs
-        for side, dropped in (("catalogue", inputs.dropped_catalogue), ("queries", inputs.dropped_queries)):
-            for product in dropped:
-                errors().print(f"{side}: left out {product.id or '(no id)'}: {product.reason}", markup=False)
-        yield evaluation
-
-
-def _check_dataset(path: Path | None) -> None:
-    if path is not None and not path.exists():
-        raise InvalidInput(f"There is no file or folder {path}.", reason="DATASET_NOT_FOUND")
-
-
 def _document(path: Path) -> dict[str, Any] | None:
     document: dict[str, Any] | None = json.loads(path.read_text()) if path.is_file() else None
     return document
@@ -467,41 +373,10 @@ def _command(name: str, options: Sequence[tuple[str, Path | str | None]], limit:
     return shlex.join([*words, *(["--limit", str(limit)] if limit is not None else [])])
 
 
-class _Bars:
-    """A progress bar per stage, with the time that is left; an `offline.evaluate.run.Progress`."""
-
-    def __init__(self) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-        from rich.progress import TimeRemainingColumn as TimeLeft
-
-        from cli.output import errors
-
-        self._progress = Progress(
-            TextColumn("{task.description:<24}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeLeft(),
-            console=errors(),
-        )
-
-    def stage(self, name: str, total: int) -> Callable[[int], None]:
-        task = self._progress.add_task(name, total=total)
-        return lambda steps: self._progress.advance(task, steps)
-
-    def __enter__(self) -> "_Bars":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._progress.stop()
-
-
 def _plots_folder(plots: Path | None, json_file: Path | None) -> Path:
     if plots is not None:
         return plots
-    return _DEFAULT_PLOTS if json_file is None else json_file.parent
+    return DEFAULT_PLOTS if json_file is None else json_file.parent
 
 
 def _write_json(file: Path | None, document: dict[str, Any]) -> None:

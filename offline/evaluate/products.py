@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
@@ -91,7 +91,8 @@ def product_of(row: Row) -> Product:
     Raises:
         InvalidInput: the row's id or a label of it is refused.
     """
-    return validate_product(**{**asdict(row), "gender": row.gender and Gender(row.gender)})
+    values = {each.name: getattr(row, each.name) for each in fields(row)}
+    return validate_product(**{**values, "gender": row.gender and Gender(row.gender)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from offline.dataset.rows import Dataset, open_dataset
 from offline.evaluate.alterations import ALTERATIONS
 from offline.evaluate.cache import EmbeddingCache
 from offline.evaluate.classification import ClassificationEvaluation, evaluate_classification
+from offline.evaluate.designs import measure_designs
 from offline.evaluate.documents import Inputs
 from offline.evaluate.model import EvaluatedModel
 from offline.evaluate.new_types import measure_new_types, new_types
@@ -276,6 +277,21 @@ class Evaluation:
                 )
                 for name in names
             }
+
+    def designs(self, sheets: Path | None) -> tuple[dict[str, Any], list[Path]]:
+        """Counts the pairs of the catalogue that may be one design.
+
+        Args:
+            sheets: a folder for pictures of random pairs; None to draw none.
+
+        Returns:
+            The figures as JSON values, and the paths of the pictures.
+        """
+        measured = measure_designs(self.catalogue, self.options.seed)
+        if sheets is None:
+            return measured.document(), []
+        with open_dataset(self.options.catalogue) as dataset:
+            return measured.document(), measured.draw(dataset, sheets)
 
     def new_types(self, without: "Evaluation") -> dict[str, Any]:
         """Measures what becomes of derived types that another network never learned from.

@@ -52,7 +52,7 @@ def write_sheets(
         "random": np.sort(shuffled[:_ROWS]),
         "worst": shuffled[np.argsort(-wrong[shuffled], kind="stable")][:_ROWS],
     }
-    asked, sold = ([(product.id, _text(product)) for product in each.products] for each in (queries, catalogue))
+    asked, sold = ([(product.id, product_text(product)) for product in each.products] for each in (queries, catalogue))
     paths = []
     for name, rows in chosen.items():
         path = folder / f"{name}.png"
@@ -103,5 +103,6 @@ def _cell(
     draw.text((at[0], at[1] + _HEIGHT + 1), text, fill=colour, font=ImageFont.load_default(9), spacing=1)
 
 
-def _text(product: Product) -> str:
+def product_text(product: Product) -> str:
+    """Returns what stands below a photograph: derived type and colour."""
     return f"{product.derived_type}\n{product.base_colour or ''}"

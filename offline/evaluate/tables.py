@@ -133,6 +133,12 @@ def backbones_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return Table(("network", "side", "parameters", "floats", "ms per picture", "all 10 right"), cells, range(1, 6))
 
 
+def designs_table(document: Mapping[str, Any]) -> Table:
+    """Returns how many pairs of one name and two colours there are in each range of similarity."""
+    rows = [(row["similarity"], f"{row['pairs']:,}") for row in document["pairs"]]
+    return Table(("similarity", "pairs"), rows, range(1, 2))
+
+
 def short_answer_gap(document: Mapping[str, Any]) -> float:
     """Returns by how many points short answers raise a performance at most above that of what is shown."""
     gaps = [row["performance"] - row["performance_of_shown"] for row in document["rows"]]

@@ -11,10 +11,11 @@ from PIL import Image
 
 from offline.dataset.rows import COLUMNS, open_dataset
 from offline.evaluate.cache import EmbeddingCache
-from offline.evaluate.products import ProductTable, drawn, embed_dataset
+from offline.evaluate.products import ProductTable, drawn, embed_dataset, product_of
 from services.contract.errors import InvalidInput
 from services.contract.values import Subject
 from services.embedder.runtimes.fake import FakeEncoder
+from services.search.catalogue.products import Price
 
 
 class CountingEncoder(FakeEncoder):
@@ -207,3 +208,14 @@ def test_large_pictures_are_encoded_a_few_at_a_time(
 
     assert sizes == [2, 2, 1]
     np.testing.assert_array_equal(found.embeddings, expected.embeddings)
+
+
+def test_a_product_keeps_its_price_and_its_own_attributes(tmp_path: Path, shades: list[bytes]) -> None:
+    shop = write_shop(tmp_path / "shop", shades[:1])
+    (header, line, *_) = (shop / "styles.csv").read_text().splitlines()
+    more = '19.99 EUR,"{""material"":[""Cotton""]}"'
+    (shop / "styles.csv").write_text(f"{header},price,attributes\n{line},{more}\n")
+    with open_dataset(shop) as dataset:
+        product = product_of(dataset.rows[0])
+    assert product.price == Price("EUR", 19, 990_000_000)
+    assert product.attributes == {"material": ("Cotton",)}
