@@ -1,5 +1,7 @@
 """Answers of an index, held to the oracle, which compares every product."""
 
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from services.search.filters.ranking import BY_SIMILARITY, Boost, Ranking
 from services.search.indexes.base import Collapse, Eligibility, Index, IndexAnswer, IndexedProduct, Search
 from tests.conformance.materials import (
     IDS,
+    MATERIAL,
     SETTINGS,
     MakesIndex,
     Write,
@@ -23,6 +26,7 @@ from tests.conformance.materials import (
     product,
     query_vector,
     rankings,
+    seeds,
     write_all,
     writes,
 )
@@ -78,6 +82,15 @@ class AnswerConformance(MakesIndex):
         for seed, search in enumerate(searches):
             _answer(index, oracle, query_vector(seed), search)
         assert index.search(query_vector(0), 1, Eligibility()).index_version == len(history)
+
+    @SETTINGS
+    @given(st.lists(writes, min_size=2, max_size=6), seeds)
+    def test_each_condition_alone_leaves_what_it_must(self, history: list[Write], seed: int) -> None:
+        index, oracle = self.make_index(), Oracle()
+        write_all(index, oracle, history)
+        for filter in MATERIAL.each_condition(Random(seed)):
+            everything = Eligibility(filter=filter, include_out_of_stock=True)
+            _answer(index, oracle, query_vector(0), (everything, len(IDS), BY_SIMILARITY))
 
     @SETTINGS
     @given(st.lists(writes, min_size=2, max_size=4), st.lists(eligibilities, min_size=1, max_size=3))

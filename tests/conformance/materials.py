@@ -60,13 +60,13 @@ def _row(product_id: str, seed: int) -> IndexedProduct:
 
 
 # Whatever fails is made of as few of these as possible.
-_seeds = st.integers(0, 2**32 - 1)
+seeds = st.integers(0, 2**32 - 1)
 writes: st.SearchStrategy[Write] = st.tuples(
-    st.lists(st.builds(_row, st.sampled_from(IDS), _seeds), max_size=8, unique_by=lambda row: row.product.id),
+    st.lists(st.builds(_row, st.sampled_from(IDS), seeds), max_size=8, unique_by=lambda row: row.product.id),
     st.sets(st.sampled_from(IDS), max_size=4),
 )
-eligibilities: st.SearchStrategy[Eligibility] = _seeds.map(lambda seed: MATERIAL.eligibility(Random(seed)))
-rankings: st.SearchStrategy[Ranking] = _seeds.map(lambda seed: MATERIAL.ranking(Random(seed)))
+eligibilities: st.SearchStrategy[Eligibility] = seeds.map(lambda seed: MATERIAL.eligibility(Random(seed)))
+rankings: st.SearchStrategy[Ranking] = seeds.map(lambda seed: MATERIAL.ranking(Random(seed)))
 
 
 class MakesIndex(ABC):

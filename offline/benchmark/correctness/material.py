@@ -109,6 +109,10 @@ class Material:
         share = dice.choice((0.0, 0.05, 0.1, 0.25))
         return Filter(**{name: make(dice, plain) for name, make in self._conditions.items() if dice.random() < share})
 
+    def each_condition(self, dice: Random) -> list[Filter]:
+        """Returns a filter for each kind of condition, with that alone."""
+        return [Filter(**{name: make(dice, False)}) for name, make in self._conditions.items()]
+
     @property
     def _conditions(self) -> dict[str, Callable[[Random, bool], Condition]]:
         return {
