@@ -277,6 +277,8 @@ def test_it_learns_drawings_stops_resumes_and_becomes_a_bundle(tmp_path: Path) -
     assert losses[-1] < 0.75 * losses[0]
     told = [float(line.split(",")[history[0].split(",").index("words_loss")]) for line in history[1:]]
     assert 0 < told[-1] < told[0]
+    rates = [float(line.split(",")[history[0].split(",").index("learning_rate")]) for line in history[1:]]
+    assert 0 < rates[-1] < 5e-4 * config.peak, "the last step is the smallest"
     assert (config.run / "history.png").stat().st_size > 10_000
 
     loaded = load(config.dataset, 40, 32, config.salt, config.fractions)
