@@ -18,7 +18,7 @@ from tests.support.gateways import Shop
 from tests.support.processes import ROOT
 
 EXAMPLES = ROOT / "deploy/examples"
-TOOLS = ("esbuild@0.25.12", "liquidjs@10.24.0", "php-parser@3.2.5")
+TOOLS = ("esbuild@0.25.12", "liquidjs@10.24.0", "php-parser@3.2.5", "@shopify/theme-check-node@3.29.1")
 REACT = {"18": "18.3.1", "19": "19.2.0"}
 PRODUCT = "men-tshirts-blue-0"
 
@@ -55,6 +55,14 @@ const slug = (text) => String(text).toLowerCase().replace(/[^a-z0-9]+/g, "-");
 engine.registerFilter("handleize", slug);
 const [text, data] = JSON.parse(require("fs").readFileSync(0));
 engine.parseAndRender(text, data).then((html) => process.stdout.write(html));
+"""
+CHECK = """
+const { themeCheckRun } = require("@shopify/theme-check-node");
+const theme = require("fs").readFileSync(0, "utf8");
+themeCheckRun(theme, undefined, () => {}).then(({ offenses }) => {
+  const texts = offenses.map(({ check, message }) => `${check}: ${message}`);
+  require("fs").writeFileSync("offenses.json", JSON.stringify(texts));
+});
 """
 PARSE = """
 const Parser = require("php-parser");
@@ -152,6 +160,25 @@ def test_the_block_for_shopify_draws_the_element(tools: Path) -> None:
     assert _drawn(tools, product={**plain, "has_only_default_variant": True}).elements[0]["product-id"] == "tee"
     unset = {"settings": {**LIQUID["block"]["settings"], "gateway": ""}}
     assert _drawn(tools, block=unset).elements == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "offence"),
+    [
+        ("", "", None),
+        ("| escape", "| escapee", "UnknownFilter: Unknown filter 'escapee' used."),
+        ("product.handle", "produkt.handle", "UndefinedObject: Unknown object 'produkt' used."),
+    ],
+)
+def test_shopifys_own_linter_finds_no_fault_in_the_block(
+    tools: Path, tmp_path: Path, before: str, after: str, offence: str | None
+) -> None:
+    text = (EXAMPLES / "shopify/blocks/similar-items.liquid").read_text()
+    (tmp_path / "blocks").mkdir()
+    (tmp_path / "blocks/similar-items.liquid").write_text(text.replace(before, after))
+    _node(tools, CHECK, str(tmp_path))
+    offences = json.loads((tools / "offenses.json").read_text())
+    assert not offences if offence is None else offence in offences
 
 
 def test_the_settings_of_the_block_are_those_that_it_uses() -> None:
