@@ -220,14 +220,14 @@ function strip(products, classOf) {
     "ul.strip",
     { role: "list" },
     products.map((each) => {
-      const { product, similarity } = each;
+      const { product, image, similarity } = each;
       return h(
         ["li", classOf(each)].filter(Boolean).join("."),
         {},
         h(
           "a",
           { href: `/inspect?product=${encodeURIComponent(product.id)}`, title: nameOf(product) },
-          picture(product, { sizes: "112px" }),
+          picture({ ...product, image: image ?? product.image }, { sizes: "112px" }),
           h("span.strip-name", {}, nameOf(product)),
         ),
         h("span.strip-number", {}, `${similarity.toFixed(3)} · ${product.base_colour ?? "–"}`),
