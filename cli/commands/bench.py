@@ -25,7 +25,8 @@ _CHECKED_PRODUCTS = 1500
         "ingest makes the catalogue in --work that all parts but floor need. "
         "report writes the page and its plots again from the figures; plots need the extra `train`. Nothing else "
         "should run on the machine: SIGSTOP pauses a training run, and SIGCONT resumes it.\n\n"
-        "subject measures what finding the garment costs: name people's photographs as DATASET.\n\n"
+        "subject measures what finding the garment costs, inventory what searching all products costs: name people's "
+        "photographs as DATASET.\n\n"
         "correctness needs no DATASET: it asks a stack of its own random queries beside random writes, and holds every "
         "answer to a comparison with all products. Nor does kills: it kills a stack of its own beside writes, cuts its "
         "power, and compares all that it has with what it acknowledged.\n\n"
@@ -38,8 +39,8 @@ def bench(
         typer.Argument(
             metavar="PART",
             help=(
-                "One of floor, ingest, start, latency, load, updates, precision, export, peers, subject; all (but "
-                "subject), or report; or correctness or kills."
+                "One of floor, ingest, start, latency, load, updates, precision, export, peers, subject, inventory; "
+                "all (but subject and inventory), or report; or correctness or kills."
             ),
         ),
     ],

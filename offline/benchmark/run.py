@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from offline.benchmark import peers
 from offline.benchmark.export import measure_export
+from offline.benchmark.inventory import inventory_figures
 from offline.benchmark.latency import (
     Photographs,
     floor,
@@ -36,6 +37,7 @@ from offline.benchmark.timing import Series, interleaved, ratio
 from offline.benchmark.trace import Trace, trace_photographs
 from offline.benchmark.updates import measure_updates, summary, without_photographs
 from offline.dataset.rows import open_dataset
+from offline.evaluate.served import unit
 from services.bundle.reader import GARMENT_HEADS_FILE, load_bundle
 from services.contract.errors import InvalidInput
 from services.embedder.encoder import Encoder
@@ -43,13 +45,27 @@ from services.embedder.processor import available_processors
 from services.embedder.runtimes.select import load_encoder
 from services.embedder.settings import EmbedderSettings
 from services.search.catalogue.store import DATABASE_FILE, Catalogue
+from services.search.indexes.base import IndexedProduct
 from services.vision import prepare
 
-PARTS: Final = ("floor", "ingest", "start", "latency", "load", "updates", "precision", "export", "peers", "subject")
+PARTS: Final = (
+    "floor",
+    "ingest",
+    "start",
+    "latency",
+    "load",
+    "updates",
+    "precision",
+    "export",
+    "peers",
+    "subject",
+    "inventory",
+)
 # Those that "all" leaves out, as they measure on photographs that people took.
-APART: Final = frozenset({"subject"})
+APART: Final = frozenset({"subject", "inventory"})
 _PHOTOGRAPHS: Final = 200
 _BATCH: Final = 32
+_INVENTORY_QUERIES: Final = 40
 
 Say = Callable[[str], None]
 
@@ -314,6 +330,22 @@ class Benchmarks:
             "processor_ms": {name: each.median / count for name, each in series.items()},
             "ratios": {name: asdict(ratio(series[name], (of_all, 1))) for name in ("whole", "auto")},
         }
+
+    def _inventory(self) -> dict[str, Any]:
+        """Measures searches of the whole catalogue, for its products and for the photographs of the data set."""
+        with Catalogue(self._catalogue()) as catalogue:
+            batches = [
+                [IndexedProduct(row.product, row.embedding) for row in rows if row.embedding is not None]
+                for rows in catalogue.by_derived_type()
+            ]
+        products = [each for batch in batches for each in batch]
+        chosen = np.linspace(0, len(products) - 1, min(_INVENTORY_QUERIES, len(products))).astype(int)
+        encoder = self._encoder()
+        queries = {
+            "product": unit(np.stack([products[at].embedding for at in chosen])),
+            "photograph": encoder.encode(self._pixels(encoder)[:: max(1, len(self._queries.contents) // len(chosen))]),
+        }
+        return {"inventory": len(products), "queries": inventory_figures(batches, queries, self._options.rounds)}
 
     def _peers(self) -> dict[str, Any]:
         embeddings = self._embeddings()
