@@ -34,7 +34,11 @@ def environment(name: str, folder: Path, ports: Mapping[str, int], redis_url: st
         for service, port in ports.items():
             if value.startswith(f"dns:///{service}:"):
                 value = f"127.0.0.1:{port}"
-        given[variable] = redis_url if variable == "REDIS_URL" else value
+        if variable == "REDIS_URL":
+            given[variable] = redis_url
+        elif not variable.startswith("REDIS_"):
+            # The Redis of the tests knows no users; that of compose has tests of its own.
+            given[variable] = value
     # As in its image.
     return {**given, "SERVER_HOST": "0.0.0.0", "SERVER_QUERY_DEADLINE_S": "20"}
 
@@ -47,14 +51,15 @@ def test_the_step_before_the_others_gives_each_service_its_files_and_nothing_els
     for place in mounts:
         (target / place.removeprefix("/to/")).mkdir(parents=True)
     owner = source.stat()
-    script = script.replace("$$", "$").replace("10001:10001", f"{owner.st_uid}:{owner.st_gid}")
+    script = re.sub(r"\b\d+:\d+\b", f"{owner.st_uid}:{owner.st_gid}", script.replace("$$", "$"))
     script = script.replace("/from/", f"{source}/").replace("/to/", f"{target}/")
     for _ in range(2):
         subprocess.run([*shell, script], check=True)
-    files = {str(file.relative_to(target)): file for file in target.rglob("*.*")}
-    tls = {f"{name}/{file}" for name in NAMES for file in ("tls.crt", "tls.key", "ca.crt")}
-    assert files.keys() == {*tls, "keys/keys.json"}
-    assert all(file.stat().st_mode & 0o777 == 0o400 for file in files.values())
+    files = {str(file.relative_to(target)): file for file in target.rglob("*") if file.is_file()}
+    tls = {f"{name}/{file}" for name in (*NAMES, "redis") for file in ("tls.crt", "tls.key", "ca.crt")}
+    assert files.keys() == {*tls, "keys/keys.json", "redis-password/password"}
+    # The container's user and group read them, and nobody else.
+    assert all(file.stat().st_mode & 0o777 == 0o440 for file in files.values())
     # Each container mounts the volume that was filled for it.
     for name in NAMES:
         assert f"tls-{name}" == mounts[f"/to/{name}"]
