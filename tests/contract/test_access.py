@@ -324,6 +324,8 @@ def test_a_write_leaves_one_line_where_nobody_needs_a_key(tmp_path: Path) -> Non
     stream = io.StringIO()
     with stack_in_thread(stack_settings(tmp_path)) as stack, calling(stack.target) as caller, _logged(stream):
         caller.search.DeleteProducts(search_pb2.DeleteProductsRequest(product_ids=["1"]), timeout=20)
+        # The answer leaves before the lines are written; an audit line would come before that of the call.
+        _eventually(lambda: '"event": "call"' in stream.getvalue())
     lines = [line for line in map(json.loads, stream.getvalue().splitlines()) if "DeleteProducts" in str(line)]
     assert [line["event"] for line in lines] == ["call"]
 
