@@ -12,7 +12,7 @@ from services.search.catalogue.products import Product
 from services.search.filters.designs import design_name
 from services.search.indexes.columns import Columns
 
-# Products of one design are at least so similar from one to the next. Measured, see docs/decisions/0020.
+# Products of one design are at least so similar from one to the next. Measured, see docs/decisions/0019.
 MIN_SIMILARITY: Final = 0.75
 # Two products of one name and colour that are less similar than this are different designs: the name is no design's.
 MIN_SAME_COLOUR_SIMILARITY: Final = 0.95
