@@ -81,7 +81,7 @@ ROUTES: Final[Mapping[tuple[str, str], Rule]] = MappingProxyType(
         ("PATCH", "/v1/products/{product_id}"): _WRITE,
         ("POST", "/v1/products:batchUpdate"): _WRITE,
         ("GET", "/v1/products/{product_id}/image"): _PUBLIC,
-        ("GET", "/v1/products/{product_id}/photographs/{index}"): _PUBLIC,
+        ("GET", "/v1/products/{product_id}/photographs/{photograph}"): _PUBLIC,
         ("POST", "/v1/products/{product_id}/photographs"): _WRITE,
         ("DELETE", "/v1/products/{product_id}/photographs/{photograph}"): _WRITE,
         ("GET", "/v1/facets"): _PUBLIC,

@@ -102,7 +102,7 @@ FAULTS: dict[str, tuple[object, str, Change]] = {
     "no variants": (Selection, "with_variants", lambda _, self, hits, asked: tuple(hits)),
     "half of what the reduced index chooses": (FaissIndex, "_chosen", _half),
     "dislikes lost in a batch": (SimilarQuery, "of_product", _forgetful),
-    "exclusions lost over HTTP": (similar.conversion, "similar_request_to_proto", _without_exclusions),
+    "exclusions lost over HTTP": (similar, "similar_request_to_proto", _without_exclusions),
     "counts that do not add up": (
         SimilarQuery,
         "answered",

@@ -79,19 +79,19 @@ def photographs_router(
         return await answer(request, product_id, 0, width)
 
     @router.get(
-        "/v1/products/{product_id}/photographs/{index}",
+        "/v1/products/{product_id}/photographs/{photograph}",
         summary="Get a photograph of a product",
         response_class=Response,
         responses=_PICTURES,
     )
     async def get_photograph(
         product_id: ProductId,
-        index: Annotated[int, Path(description="Its place, counted from 0.", ge=0, lt=MAX_PHOTOGRAPHS)],
+        photograph: Annotated[int, Path(description="Its place, counted from 0.", ge=0, lt=MAX_PHOTOGRAPHS)],
         request: Request,
         width: MaxWidth = None,
     ) -> Response:
         """Returns a photograph of a product; a thumbnail is WebP if the caller accepts it, else JPEG."""
-        return await answer(request, product_id, index, width)
+        return await answer(request, product_id, photograph, width)
 
     @router.post(
         "/v1/products/{product_id}/photographs",
