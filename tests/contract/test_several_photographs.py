@@ -168,4 +168,4 @@ def test_over_http_a_photograph_is_added_and_taken_away(bag: Shop) -> None:
     problem(foreign, 403, "WRITES_ARE_LOCAL")
     document = json.loads(bag.http.get("/openapi.json").content)
     assert set(document["paths"]["/v1/products/{product_id}/photographs"]) == {"post"}
-    assert set(document["paths"]["/v1/products/{product_id}/photographs/{photograph}"]) == {"delete"}
+    assert set(document["paths"]["/v1/products/{product_id}/photographs/{photograph}"]) == {"get", "delete"}
