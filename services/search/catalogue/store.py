@@ -127,8 +127,14 @@ class Catalogue:
         self._removed_photograph_days = removed_photograph_days
         self._purged: date | None = None
         self._damaged: set[str] = set()
-        _make_private(directory)
-        self._lock = DirectoryLock(directory / LOCK_FILE)
+        try:
+            _make_private(directory)
+            self._lock = DirectoryLock(directory / LOCK_FILE)
+        except OSError as error:
+            raise CatalogueUnusable(
+                f"The data directory {directory} cannot be written: {error.strerror}. "
+                "Let the server's user write there, or choose another directory."
+            ) from error
         try:
             self._photographs = PhotographStore(directory / PHOTOGRAPHS_FOLDER)
             if not adopt:

@@ -227,3 +227,12 @@ def test_sending_a_damaged_photograph_again_mends_it(directory: Path, how: str) 
         assert (result.outcomes, result.index_version) == ((UpsertOutcome.UPDATED,), 1)
         assert catalogue.photograph("p3") == stored
         assert catalogue.write([again]).outcomes == (UpsertOutcome.UNCHANGED,)
+
+
+def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(
+        CatalogueUnusable, match=r"file/data cannot be written: Not a directory\. Let the server's user"
+    ):
+        Catalogue(file / "data")
