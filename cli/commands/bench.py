@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -91,7 +90,7 @@ def bench(
         raise typer.BadParameter(f"{output} holds no figures: run a part first.", param_hint="--output")
     notes = f"{output.name}/{_NOTES}" if (output / _NOTES).is_file() else ""
     limits = f" --products {products}" if products else ""
-    command = f"fashion bench all {shlex.quote(dataset.name)}{limits}"
+    command = f"fashion bench all DATASET{limits}"
     try:
         drawn = draw_plots(figures, output)
     except ImportError as error:
