@@ -170,7 +170,7 @@ def evaluate_photographs(
     """
     types = CoarseTypes.load()
     asked = _Asked(photographs, [labels[product_id] for product_id in photographs.ids], service, types, seed)
-    among_themselves = _holds(catalogue, photographs)
+    among_themselves = catalogue.holds(photographs)
     shop_products = catalogue if among_themselves else shop
     shop_service = service if among_themselves else make_service(shop)
     others = _same_sender(photographs, labels)
@@ -217,11 +217,7 @@ def evaluate_photographs(
 
 def searches(photographs: ProductTable, catalogue: ProductTable, studio: int) -> int:
     """Returns the number of searches of `evaluate_photographs` with this many studio shots."""
-    return (2 if _holds(catalogue, photographs) else 4) * len(photographs) + studio
-
-
-def _holds(catalogue: ProductTable, photographs: ProductTable) -> bool:
-    return set(photographs.ids) <= set(catalogue.ids)
+    return (2 if catalogue.holds(photographs) else 4) * len(photographs) + studio
 
 
 def _same_sender(photographs: ProductTable, labels: Mapping[str, PhotographLabel]) -> list[frozenset[str]]:

@@ -78,6 +78,10 @@ class ProductTable:
         """Shape (n,), the main colour where it is known."""
         return [product.base_colour for product in self.products]
 
+    def holds(self, others: "ProductTable") -> bool:
+        """Tells whether all of other products are among these, by id."""
+        return set(others.ids) <= set(self.ids)
+
     def take(self, rows: Sequence[int]) -> Self:
         """Returns some rows, in strictly ascending order; this very table where they are all."""
         if len(rows) == len(self):

@@ -212,7 +212,7 @@ class Evaluation:
 
     def _sold(self, photographs: Dataset) -> ProductTable:
         """Embeds the queries as a shop embeds its products: whole."""
-        if self.options.subject is Subject.WHOLE or set(self.queries.ids) <= set(self.catalogue.ids):
+        if self.options.subject is Subject.WHOLE or self.catalogue.holds(self.queries):
             return self.queries
         asked = set(self.queries.ids)
         rows = [row for row in photographs.rows if row.id in asked]
@@ -247,7 +247,7 @@ class Evaluation:
 
     def _studio_shots(self, studio: Path | None) -> dict[str, ProductTable]:
         """Embeds studio shots as they are, and altered in each way of `STUDIO_ALTERATIONS`."""
-        if studio is None and set(self.queries.ids) <= set(self.catalogue.ids):
+        if studio is None and self.catalogue.holds(self.queries):
             return {}
         seed, names = self.options.seed, [UNALTERED, *STUDIO_ALTERATIONS]
         with (

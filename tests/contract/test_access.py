@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import io
 import json
-import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-import structlog
 from google.protobuf import message_factory
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -29,10 +27,9 @@ from services.gateway.settings import GatewaySettings
 from services.serving.keys import Keys
 from services.serving.settings import ServerSettings
 from services.serving.status import error_info, retry_delay_s
-from services.serving.telemetry import configure_logging
 from tests.support.access import key, write_keys
 from tests.support.gateways import KEY, bearer, gateway_settings, problem
-from tests.support.running import calling, refusal, stack_in_thread, stack_settings
+from tests.support.running import calling, logged_to, refusal, stack_in_thread, stack_settings
 from tests.support.small_shop import rows
 
 METHODS = [
@@ -217,7 +214,7 @@ def test_quotas_refuse_with_the_time_to_come_back(tmp_path: Path) -> None:
 
 def test_writes_and_refusals_are_audited_and_no_secret_is_logged(tmp_path: Path) -> None:
     stream = io.StringIO()
-    with locked_stack(tmp_path) as locked, _logged(stream):
+    with locked_stack(tmp_path) as locked, logged_to(stream, "debug"):
         write = {"api-key": locked.secrets["write"]}
         deleted = {"product_ids": ["men-tshirts-blue-0"]}
         assert locked.call("fashion.v1.SearchService/DeleteProducts", write, **deleted)[0] is grpc.StatusCode.OK
@@ -239,20 +236,6 @@ def test_writes_and_refusals_are_audited_and_no_secret_is_logged(tmp_path: Path)
     ]
     assert all(line["request_id"] for line in audit)
     assert not [secret for secret in (*secrets, "ada-lovelace") if secret in stream.getvalue()]
-
-
-@contextlib.contextmanager
-def _logged(stream: io.StringIO) -> Iterator[None]:
-    """Sends the log to a stream."""
-    root, known = logging.getLogger(), structlog.get_config()
-    handlers, level = root.handlers[:], root.level
-    configure_logging("debug", "json", stream=stream)
-    try:
-        yield
-    finally:
-        structlog.configure(**known)
-        root.handlers[:] = handlers
-        root.setLevel(level)
 
 
 def _audited(stream: io.StringIO) -> list[dict[str, Any]]:
@@ -313,7 +296,7 @@ def test_rows_of_changes_over_http_count_too(tmp_path: Path) -> None:
         assert locked.http.post("/v1/products:batchUpdate", json=updates, headers=headers).status_code == 200
         # The batch was let through, and the next ones wait until it is paid.
         stream = io.StringIO()
-        with _logged(stream):
+        with logged_to(stream, "debug"):
             answer = locked.http.post("/v1/products:batchUpdate", json=updates, headers=headers)
             problem(answer, 429, "QUOTA_EXCEEDED")
             assert 1 <= int(answer.headers["retry-after"]) <= 4
@@ -328,7 +311,11 @@ def test_rows_of_changes_over_http_count_too(tmp_path: Path) -> None:
 
 def test_a_write_leaves_one_line_where_nobody_needs_a_key(tmp_path: Path) -> None:
     stream = io.StringIO()
-    with stack_in_thread(stack_settings(tmp_path)) as stack, calling(stack.target) as caller, _logged(stream):
+    with (
+        stack_in_thread(stack_settings(tmp_path)) as stack,
+        calling(stack.target) as caller,
+        logged_to(stream, "debug"),
+    ):
         caller.search.DeleteProducts(search_pb2.DeleteProductsRequest(product_ids=["1"]), timeout=20)
         # The answer leaves before the lines are written; an audit line would come before that of the call.
         _eventually(lambda: '"event": "call"' in stream.getvalue())

@@ -20,7 +20,7 @@ from services.embedder.settings import EmbedderSettings
 from services.search.settings import SearchSettings
 from services.serving.settings import ServerSettings
 from services.serving.status import error_info
-from services.serving.telemetry import configure_logging
+from services.serving.telemetry import LogLevel, configure_logging
 from services.stack.settings import StackSettings
 from services.stack.startup import RunningStack, running_stack
 
@@ -48,17 +48,17 @@ def stack_settings(data_dir: Path, *, redis_url: str = "", runtime: str = "fake"
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps the log of a stack out of the output of tests."""
+def logged_to(stream: io.StringIO, level: LogLevel = "info") -> Iterator[None]:
+    """Sends the log to a stream, in JSON; out of the output of tests."""
     root, known = logging.getLogger(), structlog.get_config()
-    handlers, level = root.handlers[:], root.level
-    configure_logging("info", "json", stream=io.StringIO())
+    handlers, former = root.handlers[:], root.level
+    configure_logging(level, "json", stream=stream)
     try:
         yield
     finally:
         structlog.configure(**known)
         root.handlers[:] = handlers
-        root.setLevel(level)
+        root.setLevel(former)
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def in_thread(context: AbstractAsyncContextManager[T]) -> Iterator[T]:
 @contextmanager
 def stack_in_thread(settings: StackSettings) -> Iterator[RunningStack]:
     """Runs a stack on an event loop of its own for as long as the context lasts."""
-    with _quiet(), in_thread(running_stack(settings)) as stack:
+    with logged_to(io.StringIO()), in_thread(running_stack(settings)) as stack:
         yield stack
 
 
