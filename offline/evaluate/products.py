@@ -107,55 +107,65 @@ class _Photograph:
     photograph: Photograph
 
 
-def embed_dataset(
-    dataset: Dataset,
-    encoder: Encoder,
-    cache: EmbeddingCache,
-    threads: int,
-    rows: Sequence[Row],
-    dtype: type[np.float16] | type[np.float32],
-    advance: Callable[[int], None],
-    alter: Callable[[bytes, str], bytes] | None = None,
-    subject: Subject = Subject.WHOLE,
-) -> ProductTable:
-    """Embeds the photographs of a data set with the code that serves, or takes the embeddings from the cache.
+@dataclass(frozen=True, slots=True)
+class DatasetEmbedder:
+    """Embeds the photographs of data sets with the code that serves.
 
-    Args:
-        dataset: the data set.
+    Attributes:
         encoder: the model.
         cache: the embeddings that are known already; takes each new one as soon as it is computed.
         threads: the number of photographs to decode at once.
-        rows: the rows of the data set to take.
-        dtype: float16, as a catalogue stores embeddings; float32, as the embedder returns them.
-        advance: takes how many more products are done.
-        alter: takes a photograph's file and its product's id, and returns the file to embed instead; None for the file
-            itself.
-        subject: what of the photographs is looked at.
-
-    Returns:
-        The products in the order of `rows`, without those that cannot be read or decoded.
-
-    Raises:
-        InvalidInput: no product is left, or the cache cannot be used.
     """
-    products: list[Product] = []
-    vectors = np.empty((len(rows), encoder.model.dimension), dtype=dtype)
-    dropped = [
-        DroppedProduct(finding.id, finding.reason) for finding in dataset.report.findings if finding.kind == "dropped"
-    ]
-    with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="decode") as pool:
-        for chunk in _chunks(rows):
-            photographs, unreadable = _read(dataset, chunk, alter, subject)
-            known, refused = _embed(photographs, encoder, cache, pool)
-            dropped += unreadable + refused
-            for photograph in photographs:
-                if photograph.digest in known:
-                    vectors[len(products)] = known[photograph.digest]
-                    products.append(photograph.product)
-            advance(len(chunk))
-    if not products:
-        raise InvalidInput(f"{dataset.report.path} has no product with a usable photograph.", reason="DATASET_EMPTY")
-    return ProductTable(tuple(products), vectors[: len(products)], tuple(dropped))
+
+    encoder: Encoder
+    cache: EmbeddingCache
+    threads: int
+
+    def embed(
+        self,
+        dataset: Dataset,
+        rows: Sequence[Row],
+        dtype: type[np.float16] | type[np.float32],
+        advance: Callable[[int], None],
+        alter: Callable[[bytes, str], bytes] | None = None,
+        subject: Subject = Subject.WHOLE,
+    ) -> ProductTable:
+        """Embeds the photographs of a data set, or takes their embeddings from the cache.
+
+        Args:
+            dataset: the data set.
+            rows: the rows of the data set to take.
+            dtype: float16, as a catalogue stores embeddings; float32, as the embedder returns them.
+            advance: takes how many more products are done.
+            alter: takes a photograph's file and its product's id, and returns the file to embed instead; None for the
+                file itself.
+            subject: what of the photographs is looked at.
+
+        Returns:
+            The products in the order of `rows`, without those that cannot be read or decoded.
+
+        Raises:
+            InvalidInput: no product is left, or the cache cannot be used.
+        """
+        products: list[Product] = []
+        vectors = np.empty((len(rows), self.encoder.model.dimension), dtype=dtype)
+        findings = dataset.report.findings
+        dropped = [DroppedProduct(finding.id, finding.reason) for finding in findings if finding.kind == "dropped"]
+        with ThreadPoolExecutor(max_workers=self.threads, thread_name_prefix="decode") as pool:
+            for chunk in _chunks(rows):
+                photographs, unreadable = _read(dataset, chunk, alter, subject)
+                known, refused = _embed(photographs, self.encoder, self.cache, pool)
+                dropped += unreadable + refused
+                for photograph in photographs:
+                    if photograph.digest in known:
+                        vectors[len(products)] = known[photograph.digest]
+                        products.append(photograph.product)
+                advance(len(chunk))
+        if not products:
+            raise InvalidInput(
+                f"{dataset.report.path} has no product with a usable photograph.", reason="DATASET_EMPTY"
+            )
+        return ProductTable(tuple(products), vectors[: len(products)], tuple(dropped))
 
 
 def drawn(count: int, limit: int | None, seed: int) -> list[int]:

@@ -1,8 +1,8 @@
 """An evaluation from data sets to figures."""
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
@@ -20,7 +20,7 @@ from offline.evaluate.model import EvaluatedModel
 from offline.evaluate.new_types import measure_new_types, new_types
 from offline.evaluate.photograph_figures import PhotographEvaluation
 from offline.evaluate.photographs import STUDIO_ALTERATIONS, evaluate_photographs, searches
-from offline.evaluate.products import ProductTable, drawn, embed_dataset
+from offline.evaluate.products import DatasetEmbedder, ProductTable, drawn
 from offline.evaluate.retrieval import RetrievalEvaluation, evaluate_retrieval, work
 from offline.evaluate.robustness import UNALTERED, RobustnessRow, alter, evaluate_robustness, robustness_sheet
 from offline.evaluate.served import LocalService
@@ -107,15 +107,12 @@ class Evaluation:
             # Both are opened first: a mistyped path is reported before anything is embedded.
             catalogue_data = stack.enter_context(open_dataset(options.catalogue))
             query_data = stack.enter_context(open_dataset(options.queries)) if options.queries is not None else None
-            cache = stack.enter_context(EmbeddingCache(options.cache, model.info, model.garments))
+            embedder = stack.enter_context(_embedder(options, model))
 
             def embed(dataset: Dataset, name: str, limit: int | None, stored: bool) -> ProductTable:
                 rows = [dataset.rows[at] for at in drawn(len(dataset.rows), limit, options.seed)]
-                return embed_dataset(
+                return embedder.embed(
                     dataset,
-                    model.encoder,
-                    cache,
-                    options.threads,
                     rows,
                     np.float16 if stored else np.float32,
                     progress.stage(f"embedding the {name}", len(rows)),
@@ -216,15 +213,9 @@ class Evaluation:
             return self.queries
         asked = set(self.queries.ids)
         rows = [row for row in photographs.rows if row.id in asked]
-        with EmbeddingCache(self.options.cache, self.model.info, self.model.garments) as cache:
-            return embed_dataset(
-                photographs,
-                self.model.encoder,
-                cache,
-                self.options.threads,
-                rows,
-                np.float16,
-                self.progress.stage("embedding a shop of the queries", len(rows)),
+        with _embedder(self.options, self.model) as embedder:
+            return embedder.embed(
+                photographs, rows, np.float16, self.progress.stage("embedding a shop of the queries", len(rows))
             )
 
     def draw_worst_photographs(self, evaluation: PhotographEvaluation, path: Path) -> None:
@@ -252,7 +243,7 @@ class Evaluation:
         seed, names = self.options.seed, [UNALTERED, *STUDIO_ALTERATIONS]
         with (
             open_dataset(studio or self.options.catalogue) as dataset,
-            EmbeddingCache(self.options.cache, self.model.info, self.model.garments) as cache,
+            _embedder(self.options, self.model) as embedder,
         ):
             rows = [dataset.rows[at] for at in drawn(len(dataset.rows), MAX_STUDIO_SHOTS, seed)]
             advance = self.progress.stage("embedding studio shots", len(rows) * len(names))
@@ -264,17 +255,7 @@ class Evaluation:
                 return lambda content, product_id: alter(content, name, alteration, product_id, seed)
 
             return {
-                name: embed_dataset(
-                    dataset,
-                    self.model.encoder,
-                    cache,
-                    self.options.threads,
-                    rows,
-                    np.float32,
-                    advance,
-                    altered(name),
-                    self.options.subject,
-                )
+                name: embedder.embed(dataset, rows, np.float32, advance, altered(name), self.options.subject)
                 for name in names
             }
 
@@ -380,3 +361,9 @@ class Evaluation:
     def _service(self, catalogue: ProductTable) -> LocalService:
         index = FaissIndex(self.model.info.dimension)
         return LocalService(catalogue, self.model.classifier, index, self.options.threads)
+
+
+@contextmanager
+def _embedder(options: EvaluationOptions, model: EvaluatedModel) -> Iterator[DatasetEmbedder]:
+    with EmbeddingCache(options.cache, model.info, model.garments) as cache:
+        yield DatasetEmbedder(model.encoder, cache, options.threads)

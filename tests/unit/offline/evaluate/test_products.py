@@ -11,7 +11,7 @@ from PIL import Image
 
 from offline.dataset.rows import COLUMNS, open_dataset
 from offline.evaluate.cache import EmbeddingCache
-from offline.evaluate.products import ProductTable, drawn, embed_dataset, product_of
+from offline.evaluate.products import DatasetEmbedder, ProductTable, drawn, product_of
 from services.contract.errors import InvalidInput
 from services.contract.values import Subject
 from services.embedder.runtimes.fake import FakeEncoder
@@ -58,7 +58,8 @@ def embed(
 ) -> ProductTable:
     with open_dataset(shop) as dataset, EmbeddingCache(cache_folder, encoder.model) as cache:
         advance = (lambda done: None) if steps is None else steps.append
-        return embed_dataset(dataset, encoder, cache, 2, dataset.rows, np.float32, advance, subject=subject)
+        embedder = DatasetEmbedder(encoder, cache, threads=2)
+        return embedder.embed(dataset, dataset.rows, np.float32, advance, subject=subject)
 
 
 @pytest.fixture
