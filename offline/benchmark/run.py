@@ -48,21 +48,6 @@ from services.search.catalogue.store import DATABASE_FILE, Catalogue
 from services.search.indexes.base import IndexedProduct
 from services.vision import prepare
 
-PARTS: Final = (
-    "floor",
-    "ingest",
-    "start",
-    "latency",
-    "load",
-    "updates",
-    "precision",
-    "export",
-    "peers",
-    "subject",
-    "inventory",
-)
-# Those that "all" leaves out, as they measure on photographs that people took.
-APART: Final = frozenset({"subject", "inventory"})
 _PHOTOGRAPHS: Final = 200
 _BATCH: Final = 32
 _INVENTORY_QUERIES: Final = 40

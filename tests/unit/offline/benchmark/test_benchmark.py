@@ -15,8 +15,8 @@ from offline.benchmark import peers
 from offline.benchmark.load import LoadPoint, arrivals, sustained
 from offline.benchmark.overload import overload
 from offline.benchmark.page import page, target_rows
+from offline.benchmark.parts import PARTS
 from offline.benchmark.plots import draw_plots
-from offline.benchmark.run import PARTS
 from offline.benchmark.timing import Series, interleaved, ratio
 from offline.benchmark.trace import TracedStep, medians
 from services.bundle.reader import Bundle
@@ -315,7 +315,7 @@ def test_the_page_is_rendered_again_from_figures_alone(tmp_path: Path, monkeypat
     folder.mkdir()
     for part, figures in shown().items():
         (folder / f"{part}.json").write_text(json.dumps(figures))
-    report = ["bench", "report", "shop.zip", "--output", str(folder)]
+    report = ["bench", "report", "--output", str(folder)]
     assert run(report) == 0
     assert "(performance/peers.png)" in (tmp_path / "performance.md").read_text()
     # As Python itself does it: an import of what is None fails.

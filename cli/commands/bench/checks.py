@@ -1,0 +1,62 @@
+"""Checks of what must never go wrong: each needs no data set, and ends with 1 where something was wrong."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.commands.bench.options import FIGURES, Output, say, without_proxies
+
+_Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of all that is random.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the commands."""
+    for check in (correctness, kills):
+        app.command()(check)
+
+
+def correctness(
+    queries: Annotated[int, typer.Option(metavar="N", min=1, help="Number of queries.")] = 100_000,
+    # So few, because each answer is compared with all of them.
+    products: Annotated[int, typer.Option(metavar="N", min=32, help="Number of products.")] = 1500,
+    seed: _Seed = 0,
+    output: Output = FIGURES,
+) -> None:
+    """Ask random queries beside random writes, and hold every answer to a comparison with all products."""
+    from offline.benchmark.correctness.run import correctness as ask
+
+    without_proxies()
+    figures = ask(queries, products, seed, say())
+    summary = f"{figures['answers']:,} answers, {sum(figures['wrong'].values()):,} wrong"
+    _conclude("correctness", figures, figures["examples"], summary, output)
+
+
+def kills(
+    number: Annotated[int, typer.Option("--kills", metavar="N", min=1, help="How often.")] = 1000,
+    seed: _Seed = 0,
+    output: Output = FIGURES,
+) -> None:
+    """Kill a stack beside writes, cut its power, and compare all that it has with what it acknowledged."""
+    from offline.benchmark.crashes.run import kill_repeatedly
+
+    without_proxies()
+    figures = kill_repeatedly(number, seed, say())
+    summary = f"{figures['kills']:,} kills, {figures['compared']:,} products compared"
+    _conclude("kills", figures, figures["lost"], summary, output)
+
+
+def _conclude(name: str, figures: Mapping[str, Any], problems: Sequence[str], summary: str, output: Path) -> None:
+    """Writes the figures, tells what was wrong, and ends with 1 if anything was."""
+    from cli.output import EXIT_ERROR
+
+    show, file = say(), output / f"{name}.json"
+    output.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(figures, indent=1) + "\n")
+    for problem in problems:
+        show(problem)
+    show(f"{summary} in {figures['seconds']:,} s: {file}")
+    if problems:
+        raise typer.Exit(EXIT_ERROR)
