@@ -141,16 +141,26 @@ def _likeliness(prediction: types_pb2.DerivedTypePrediction) -> str:
 def describe_applied(response: search_pb2.FindSimilarResponse) -> str:
     """Returns the scope of a search and its exclusions in one line."""
     applied = response.applied
-    if applied.scope == search_pb2.SEARCH_SCOPE_INVENTORY or not applied.derived_types:
+    if applied.rungs:
+        where = ", ".join(applied.rungs[-1].labels) or rung_name(applied.rungs[-1].rung)
+    elif applied.scope == search_pb2.SEARCH_SCOPE_INVENTORY or not applied.derived_types:
         where = "the whole inventory"
     else:
         where = ", ".join(applied.derived_types)
     parts = [f"{len(response.products)} of {applied.eligible_count:,} eligible products in {where}"]
+    if len(applied.rungs) > 1:
+        steps = (f"{each.returned_count} of {', '.join(each.labels)}" for each in applied.rungs if each.returned_count)
+        parts.append(f"widened: {', then '.join(steps)}")
     if applied.excluded_colours:
         parts.append(f"left out as disliked: {', '.join(applied.excluded_colours)}")
     if len(response.products) < applied.counts.requested_count:
         parts += describe_left_out(applied.counts)
     return " · ".join([*parts, *describe_currencies(applied.other_currencies)])
+
+
+def rung_name(rung: search_pb2.SearchRung) -> str:
+    """Returns the name of a rung as JSON has it, such as "article_type"."""
+    return search_pb2.SearchRung.Name(rung).removeprefix("SEARCH_RUNG_").lower()
 
 
 def describe_left_out(counts: search_pb2.ResultCounts) -> list[str]:

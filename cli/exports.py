@@ -3,13 +3,14 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from cli.answers import rung_name
 from cli.labels import in_any_case, request_labels
 from fashion.v1 import search_pb2, types_pb2
 from offline.dataset.cells import cell_of
-from offline.similar_lists import SimilarList
+from offline.similar_lists import RANK_SCORE, RUNG, SimilarHit, SimilarList
 from services.contract.attributes import STORED, Kind
 from services.contract.errors import DeadlineExceeded, ModelMismatch, NotFound, Overloaded, Unavailable
 from services.search.catalogue.products import Price
@@ -22,6 +23,11 @@ _PAGE_SIZE = 500
 _ATTEMPTS = 8
 _FIRST_DELAY_S = 0.25
 _MAX_DELAY_S = 10.0
+
+_FURTHER: Mapping[str, Callable[[search_pb2.SimilarReference], float | str]] = {
+    RANK_SCORE: lambda product: product.rank_score,
+    RUNG: lambda product: rung_name(product.rung),
+}
 
 Value = TypeVar("Value")
 Result = TypeVar("Result")
@@ -58,6 +64,11 @@ async def respell_labels(client: "SearchClient", options: search_pb2.FindSimilar
         await in_any_case(lambda: similar_lists(client, ids, options), request_labels(options))
 
 
+def further_columns(options: search_pb2.FindSimilarRequest) -> list[str]:
+    """Returns the further columns that lists of some options have."""
+    return [*([RANK_SCORE] if options.boosts else []), *([RUNG] if options.widen else [])]
+
+
 async def similar_lists(
     client: "SearchClient", product_ids: Sequence[str], options: search_pb2.FindSimilarRequest
 ) -> list[SimilarList | None]:
@@ -73,7 +84,10 @@ async def similar_lists(
         error = row_error_from_proto(each.status)
         if error is not None and not isinstance(error, NotFound | ModelMismatch):
             raise error
-        hits = tuple((one.product_id, one.similarity, one.rank_score) for one in each.products)
+        hits = tuple(
+            SimilarHit(one.product_id, one.similarity, tuple(_FURTHER[name](one) for name in further_columns(options)))
+            for one in each.products
+        )
         lists.append(SimilarList(each.product_id, hits) if error is None else None)
     return lists
 

@@ -103,6 +103,14 @@ def build_request(
             rich_help_panel=STEER,
         ),
     ] = None,
+    widen: Annotated[
+        bool,
+        typer.Option(
+            "--widen",
+            help="Where one type has too few, go on to its article type, subCategory and master category.",
+            rich_help_panel=STEER,
+        ),
+    ] = False,
     min_similarity: Annotated[
         float | None,
         typer.Option("--min-similarity", metavar="S", help="Leave out products less similar than this, -1 to 1."),
@@ -143,6 +151,7 @@ def build_request(
         disliked_product_ids=disliked or [],
         min_similarity=min_similarity,
         diversity=diversity,
+        widen=widen,
         top_k=top_k,
     )
     if boost:

@@ -36,7 +36,7 @@ InFlight = Annotated[int, typer.Option("--in-flight", metavar="N", min=1, max=64
         "It takes the options of `fashion search`, which apply to every product's list.\n\n"
         "CSV and Parquet have the columns product_id, rank, similar_product_id and similarity. JSON Lines have one "
         'object per product: {"product_id", "similar": [{"product_id", "similarity"}]}. With --boost there is '
-        "rank_score too, by which they are in order.\n\n"
+        "rank_score too, by which they are in order; with --widen the rung, such as article_type.\n\n"
         "FILE appears only once it is whole; what stood there before stays until then.\n\n"
         '--json prints {"file", "products", "rows", "left_out", "seconds", "changed_meanwhile"}.'
     )
@@ -79,7 +79,7 @@ def similar(
                 return await exports.similar_lists(client, product_ids, request)
 
             with (
-                open_lists(file, form, ranked=bool(request.boosts)) as write,
+                open_lists(file, form, exports.further_columns(request)) as write,
                 progress_bar(output.errors()) as progress,
             ):
                 task = progress.add_task("Exporting", total=index.product_count, hint="")

@@ -13,6 +13,14 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class SearchRung(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SEARCH_RUNG_UNSPECIFIED: _ClassVar[SearchRung]
+    SEARCH_RUNG_DERIVED_TYPE: _ClassVar[SearchRung]
+    SEARCH_RUNG_ARTICLE_TYPE: _ClassVar[SearchRung]
+    SEARCH_RUNG_SUB_CATEGORY: _ClassVar[SearchRung]
+    SEARCH_RUNG_MASTER_CATEGORY: _ClassVar[SearchRung]
+
 class Collapse(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     COLLAPSE_UNSPECIFIED: _ClassVar[Collapse]
@@ -80,6 +88,11 @@ class Attribute(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ATTRIBUTE_USAGE: _ClassVar[Attribute]
     ATTRIBUTE_YEAR: _ClassVar[Attribute]
     ATTRIBUTE_DERIVED_TYPE: _ClassVar[Attribute]
+SEARCH_RUNG_UNSPECIFIED: SearchRung
+SEARCH_RUNG_DERIVED_TYPE: SearchRung
+SEARCH_RUNG_ARTICLE_TYPE: SearchRung
+SEARCH_RUNG_SUB_CATEGORY: SearchRung
+SEARCH_RUNG_MASTER_CATEGORY: SearchRung
 COLLAPSE_UNSPECIFIED: Collapse
 COLLAPSE_NONE: Collapse
 COLLAPSE_VARIANTS: Collapse
@@ -126,7 +139,7 @@ ATTRIBUTE_YEAR: Attribute
 ATTRIBUTE_DERIVED_TYPE: Attribute
 
 class FindSimilarRequest(_message.Message):
-    __slots__ = ("product_id", "image", "embedding", "liked_product_ids", "disliked_product_ids", "user_id", "filter", "top_k", "scope", "derived_types", "include_out_of_stock", "preference_policy", "excluded_product_ids", "explain", "collapse", "min_similarity", "boosts", "diversity")
+    __slots__ = ("product_id", "image", "embedding", "liked_product_ids", "disliked_product_ids", "user_id", "filter", "top_k", "scope", "derived_types", "include_out_of_stock", "preference_policy", "excluded_product_ids", "explain", "collapse", "min_similarity", "boosts", "diversity", "widen")
     PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
@@ -145,6 +158,7 @@ class FindSimilarRequest(_message.Message):
     MIN_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     BOOSTS_FIELD_NUMBER: _ClassVar[int]
     DIVERSITY_FIELD_NUMBER: _ClassVar[int]
+    WIDEN_FIELD_NUMBER: _ClassVar[int]
     product_id: str
     image: _types_pb2.Image
     embedding: _types_pb2.Embedding
@@ -163,7 +177,8 @@ class FindSimilarRequest(_message.Message):
     min_similarity: float
     boosts: _containers.RepeatedCompositeFieldContainer[Boost]
     diversity: float
-    def __init__(self, product_id: _Optional[str] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., embedding: _Optional[_Union[_types_pb2.Embedding, _Mapping]] = ..., liked_product_ids: _Optional[_Iterable[str]] = ..., disliked_product_ids: _Optional[_Iterable[str]] = ..., user_id: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., top_k: _Optional[int] = ..., scope: _Optional[_Union[SearchScope, str]] = ..., derived_types: _Optional[_Iterable[str]] = ..., include_out_of_stock: _Optional[bool] = ..., preference_policy: _Optional[_Union[PreferencePolicy, str]] = ..., excluded_product_ids: _Optional[_Iterable[str]] = ..., explain: _Optional[bool] = ..., collapse: _Optional[_Union[Collapse, str]] = ..., min_similarity: _Optional[float] = ..., boosts: _Optional[_Iterable[_Union[Boost, _Mapping]]] = ..., diversity: _Optional[float] = ...) -> None: ...
+    widen: bool
+    def __init__(self, product_id: _Optional[str] = ..., image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., embedding: _Optional[_Union[_types_pb2.Embedding, _Mapping]] = ..., liked_product_ids: _Optional[_Iterable[str]] = ..., disliked_product_ids: _Optional[_Iterable[str]] = ..., user_id: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., top_k: _Optional[int] = ..., scope: _Optional[_Union[SearchScope, str]] = ..., derived_types: _Optional[_Iterable[str]] = ..., include_out_of_stock: _Optional[bool] = ..., preference_policy: _Optional[_Union[PreferencePolicy, str]] = ..., excluded_product_ids: _Optional[_Iterable[str]] = ..., explain: _Optional[bool] = ..., collapse: _Optional[_Union[Collapse, str]] = ..., min_similarity: _Optional[float] = ..., boosts: _Optional[_Iterable[_Union[Boost, _Mapping]]] = ..., diversity: _Optional[float] = ..., widen: _Optional[bool] = ...) -> None: ...
 
 class Boost(_message.Message):
     __slots__ = ("condition", "factor")
@@ -329,16 +344,18 @@ class SimilarList(_message.Message):
     def __init__(self, product_id: _Optional[str] = ..., status: _Optional[_Union[_types_pb2.RowStatus, _Mapping]] = ..., products: _Optional[_Iterable[_Union[SimilarReference, _Mapping]]] = ..., applied: _Optional[_Union[AppliedSearch, _Mapping]] = ...) -> None: ...
 
 class SimilarReference(_message.Message):
-    __slots__ = ("product_id", "similarity", "rank_score", "photograph_index")
+    __slots__ = ("product_id", "similarity", "rank_score", "photograph_index", "rung")
     PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
     SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     RANK_SCORE_FIELD_NUMBER: _ClassVar[int]
     PHOTOGRAPH_INDEX_FIELD_NUMBER: _ClassVar[int]
+    RUNG_FIELD_NUMBER: _ClassVar[int]
     product_id: str
     similarity: float
     rank_score: float
     photograph_index: int
-    def __init__(self, product_id: _Optional[str] = ..., similarity: _Optional[float] = ..., rank_score: _Optional[float] = ..., photograph_index: _Optional[int] = ...) -> None: ...
+    rung: SearchRung
+    def __init__(self, product_id: _Optional[str] = ..., similarity: _Optional[float] = ..., rank_score: _Optional[float] = ..., photograph_index: _Optional[int] = ..., rung: _Optional[_Union[SearchRung, str]] = ...) -> None: ...
 
 class DetectGarmentsRequest(_message.Message):
     __slots__ = ("image",)
@@ -371,7 +388,7 @@ class StepTiming(_message.Message):
     def __init__(self, step: _Optional[_Union[SearchStep, str]] = ..., start_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class SimilarProduct(_message.Message):
-    __slots__ = ("product", "similarity", "rank_score", "variants", "variant_count", "derived", "photograph_index")
+    __slots__ = ("product", "similarity", "rank_score", "variants", "variant_count", "derived", "photograph_index", "rung")
     PRODUCT_FIELD_NUMBER: _ClassVar[int]
     SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     RANK_SCORE_FIELD_NUMBER: _ClassVar[int]
@@ -379,6 +396,7 @@ class SimilarProduct(_message.Message):
     VARIANT_COUNT_FIELD_NUMBER: _ClassVar[int]
     DERIVED_FIELD_NUMBER: _ClassVar[int]
     PHOTOGRAPH_INDEX_FIELD_NUMBER: _ClassVar[int]
+    RUNG_FIELD_NUMBER: _ClassVar[int]
     product: _types_pb2.Product
     similarity: float
     rank_score: float
@@ -386,7 +404,8 @@ class SimilarProduct(_message.Message):
     variant_count: int
     derived: bool
     photograph_index: int
-    def __init__(self, product: _Optional[_Union[_types_pb2.Product, _Mapping]] = ..., similarity: _Optional[float] = ..., rank_score: _Optional[float] = ..., variants: _Optional[_Iterable[_Union[Variant, _Mapping]]] = ..., variant_count: _Optional[int] = ..., derived: _Optional[bool] = ..., photograph_index: _Optional[int] = ...) -> None: ...
+    rung: SearchRung
+    def __init__(self, product: _Optional[_Union[_types_pb2.Product, _Mapping]] = ..., similarity: _Optional[float] = ..., rank_score: _Optional[float] = ..., variants: _Optional[_Iterable[_Union[Variant, _Mapping]]] = ..., variant_count: _Optional[int] = ..., derived: _Optional[bool] = ..., photograph_index: _Optional[int] = ..., rung: _Optional[_Union[SearchRung, str]] = ...) -> None: ...
 
 class Variant(_message.Message):
     __slots__ = ("product_id", "base_colour", "price", "in_stock", "similarity")
@@ -403,7 +422,7 @@ class Variant(_message.Message):
     def __init__(self, product_id: _Optional[str] = ..., base_colour: _Optional[str] = ..., price: _Optional[_Union[_types_pb2.Price, _Mapping]] = ..., in_stock: _Optional[bool] = ..., similarity: _Optional[float] = ...) -> None: ...
 
 class AppliedSearch(_message.Message):
-    __slots__ = ("scope", "derived_types", "excluded_colours", "eligible_count", "model_version", "index_version", "degraded", "other_currencies", "below_min_similarity", "counts")
+    __slots__ = ("scope", "derived_types", "excluded_colours", "eligible_count", "model_version", "index_version", "degraded", "other_currencies", "below_min_similarity", "counts", "rungs")
     SCOPE_FIELD_NUMBER: _ClassVar[int]
     DERIVED_TYPES_FIELD_NUMBER: _ClassVar[int]
     EXCLUDED_COLOURS_FIELD_NUMBER: _ClassVar[int]
@@ -414,6 +433,7 @@ class AppliedSearch(_message.Message):
     OTHER_CURRENCIES_FIELD_NUMBER: _ClassVar[int]
     BELOW_MIN_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     COUNTS_FIELD_NUMBER: _ClassVar[int]
+    RUNGS_FIELD_NUMBER: _ClassVar[int]
     scope: SearchScope
     derived_types: _containers.RepeatedScalarFieldContainer[str]
     excluded_colours: _containers.RepeatedScalarFieldContainer[str]
@@ -424,7 +444,18 @@ class AppliedSearch(_message.Message):
     other_currencies: _containers.RepeatedCompositeFieldContainer[CurrencyCount]
     below_min_similarity: int
     counts: ResultCounts
-    def __init__(self, scope: _Optional[_Union[SearchScope, str]] = ..., derived_types: _Optional[_Iterable[str]] = ..., excluded_colours: _Optional[_Iterable[str]] = ..., eligible_count: _Optional[int] = ..., model_version: _Optional[str] = ..., index_version: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[DegradedReason, str]]] = ..., other_currencies: _Optional[_Iterable[_Union[CurrencyCount, _Mapping]]] = ..., below_min_similarity: _Optional[int] = ..., counts: _Optional[_Union[ResultCounts, _Mapping]] = ...) -> None: ...
+    rungs: _containers.RepeatedCompositeFieldContainer[SearchedRung]
+    def __init__(self, scope: _Optional[_Union[SearchScope, str]] = ..., derived_types: _Optional[_Iterable[str]] = ..., excluded_colours: _Optional[_Iterable[str]] = ..., eligible_count: _Optional[int] = ..., model_version: _Optional[str] = ..., index_version: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[DegradedReason, str]]] = ..., other_currencies: _Optional[_Iterable[_Union[CurrencyCount, _Mapping]]] = ..., below_min_similarity: _Optional[int] = ..., counts: _Optional[_Union[ResultCounts, _Mapping]] = ..., rungs: _Optional[_Iterable[_Union[SearchedRung, _Mapping]]] = ...) -> None: ...
+
+class SearchedRung(_message.Message):
+    __slots__ = ("rung", "labels", "returned_count")
+    RUNG_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    RETURNED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    rung: SearchRung
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    returned_count: int
+    def __init__(self, rung: _Optional[_Union[SearchRung, str]] = ..., labels: _Optional[_Iterable[str]] = ..., returned_count: _Optional[int] = ...) -> None: ...
 
 class ResultCounts(_message.Message):
     __slots__ = ("requested_count", "searched_count", "filtered_count", "out_of_stock_count", "disliked_count", "excluded_count", "variant_count", "dissimilar_count", "surplus_count", "returned_count")

@@ -142,7 +142,8 @@ class SearchServiceServicer:
         """Finds the products most similar to a product, a photograph or an embedding, the most similar first; equal
         similarities are ordered by product id. Returns min(top_k, eligible) products, always, unless `min_similarity` is
         set. Leaves out the query's own product and its variants, the liked and disliked ones, products that are out of
-        stock, and colours that the user dislikes. A product with several photographs is as similar as its most similar one,
+        stock, and colours that the user dislikes. With `widen`, an answer that one derived type cannot fill goes on beyond
+        it. A product with several photographs is as similar as its most similar one,
         and comes once; of the product that is asked for, the first photograph counts. Of other products' variants the most
         similar one stands for all (see `collapse`).
 

@@ -8,12 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from offline.benchmark.correctness.oracle import COLOURS, Expected, Oracle
+from offline.benchmark.correctness.conditions import COLOURS
+from offline.benchmark.correctness.material import DERIVED_TYPES
+from offline.benchmark.correctness.oracle import Expected, Oracle
 from services.contract.errors import InvalidInput
+from services.contract.values import Gender
 from services.search.filters.colours import DislikedColour
 from services.search.filters.filter import Filter, LabelFilter, YearRange
 from services.search.filters.ranking import BY_SIMILARITY, Boost, Ranking
-from services.search.indexes.base import Collapse, Eligibility, Index, IndexAnswer, IndexedProduct, Search
+from services.search.indexes.base import Collapse, Eligibility, Index, IndexAnswer, IndexedProduct, Ladder, Search
 from tests.conformance.materials import (
     IDS,
     MATERIAL,
@@ -38,6 +41,7 @@ def check(answer: IndexAnswer, expected: Expected, ranking: Ranking, oracle: Ora
     assert [hit.similarity for hit in answer.hits] == [hit.similarity for hit in expected.hits]
     assert [hit.value for hit in answer.hits] == [hit.value for hit in expected.hits]
     assert answer.eligible_count == expected.eligible_count
+    assert answer.rung == expected.rung
     assert answer.excluded_colours == expected.excluded_colours
     assert answer.other_currencies == expected.other_currencies
     left_out = answer.left_out
@@ -46,6 +50,7 @@ def check(answer: IndexAnswer, expected: Expected, ranking: Ranking, oracle: Ora
     for hit, wanted in zip(answer.hits, expected.hits, strict=True):
         assert hit.product == oracle.rows[hit.product.id].product
         assert hit.photograph == wanted.photograph
+        assert hit.rung == wanted.rung
         assert (hit.rank_score is None) == (not ranking.boosts)
         assert tuple(each.product.id for each in hit.variants) == wanted.variants[: ranking.named_variants]
         assert hit.variant_count == (len(wanted.variants) if ranking.named_variants else 0)
@@ -119,6 +124,55 @@ class AnswerConformance(MakesIndex):
                 assert next(found) == alone, number
                 if number % 30 == 25:
                     write()
+
+    @SETTINGS
+    @given(st.lists(writes, min_size=1, max_size=6), st.sets(st.sampled_from(DERIVED_TYPES), max_size=3))
+    def test_a_ladder_is_that_of_most_products(self, history: list[Write], derived_types: set[str]) -> None:
+        index, oracle = self.make_index(), Oracle()
+        write_all(index, oracle, history)
+        assert index.ladder(derived_types) == oracle.ladder(derived_types)
+
+    def test_a_ladder_fills_the_answer_from_the_lowest_rung_that_can(self) -> None:
+        index, oracle = self.make_index(), Oracle()
+        kinds = [
+            (Gender.MEN, "Tshirts", "Topwear", "Apparel"),
+            (Gender.WOMEN, "Tshirts", "Topwear", "Apparel"),
+            (Gender.MEN, "Shirts", "Topwear", "Apparel"),
+            (Gender.MEN, "Heels", "Shoes", "Apparel"),
+            (Gender.WOMEN, "Heels", "Shoes", "Footwear"),
+        ]
+        rows = [
+            IndexedProduct(
+                product(
+                    f"{kind}{number}", gender=gender, article_type=article, sub_category=sub, master_category=master
+                ),
+                embedding(10 * kind + number),
+            )
+            for kind, (gender, article, sub, master) in enumerate(kinds)
+            for number in range(3)
+        ]
+        index.apply(rows, (), 1)
+        oracle.apply(rows)
+        ladder = Ladder(frozenset({"Tshirts"}), frozenset({"Topwear"}), frozenset({"Apparel"}))
+        asked = Eligibility(derived_types=frozenset({"Men Tshirts"}), ladder=ladder)
+        for k, kinds_shown, rung in [
+            (3, "0", 0),
+            (4, "01", 1),
+            (6, "01", 1),
+            (7, "012", 2),
+            (10, "0123", 3),
+            (99, "0123", 3),
+        ]:
+            for ranking in (BY_SIMILARITY, Ranking(diversity=0.5), Ranking(min_similarity=-0.9)):
+                answer = index.search(query_vector(1), k, asked, ranking)
+                check(answer, oracle.answer(query_vector(1), k, asked, ranking), ranking, oracle)
+            assert answer.rung == rung
+            assert {hit.product.id[0] for hit in index.search(query_vector(1), k, asked).hits} <= set(kinds_shown)
+        assert index.ladder(["Men Tshirts"]) == ladder
+        assert index.ladder((), ["Heels", "Boots"], ["Shoes"]) == Ladder(
+            frozenset({"Heels"}), frozenset({"Shoes"}), frozenset({"Apparel"})
+        )
+        assert not index.ladder((), ["Boots"], ["Boots"])
 
     @pytest.mark.parametrize("sizes", [(1,) * 40, (5,) * 20, (300, 1, 1, 40, 2)])
     def test_families_fill_the_answer_however_large_they_are(self, sizes: tuple[int, ...]) -> None:

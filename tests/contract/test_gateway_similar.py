@@ -66,6 +66,7 @@ def test_similar_to_a_product_is_what_grpc_answers(catalogue: Shop) -> None:
             "surplus_count": len(items()) - 11,
             "returned_count": 10,
         },
+        "rungs": [],
     }
     assert told["classification"] is None and told["timings"] == told["before_colours"] == []
     assert answer.headers["cache-control"] == "public, max-age=60"

@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from offline.benchmark.correctness.run import Correctness
 from services.gateway.routes import similar
 from services.search.filters import filter as filters
-from services.search.indexes import nearest
+from services.search.indexes import faiss, nearest
 from services.search.indexes.columns import Columns
 from services.search.indexes.faiss import FaissIndex, FaissSettings
 from services.search.indexes.nearest import Selection
@@ -99,6 +100,9 @@ FAULTS: dict[str, tuple[object, str, Change]] = {
     "one twice": _hits(lambda hits: (*hits[:1], *hits)[: len(hits)]),
     "two in the wrong order": _hits(lambda hits: (*hits[1:2], *hits[:1], *hits[2:])),
     "no boosts": (nearest, "boosted", lambda _, similarity, factor: similarity),
+    "rungs by similarity alone": (nearest, "_rank", lambda _, hit: (-hit.value, hit.product.id)),
+    "a ladder that is never climbed": (faiss, "rungs_of", lambda original, *a: original(*a) * 0 + 4),
+    "no rung of article types": (faiss, "rungs_of", lambda original, *a: np.maximum(original(*a), 2)),
     "no variants": (Selection, "with_variants", lambda _, self, hits, asked: tuple(hits)),
     "half of what the reduced index chooses": (FaissIndex, "_chosen", _half),
     "dislikes lost in a batch": (SimilarQuery, "of_product", _forgetful),

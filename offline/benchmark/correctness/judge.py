@@ -13,7 +13,7 @@ from offline.benchmark.correctness.paths import Answered, Refused, facts_of
 from services.contract.values import Embedding, Gender
 from services.search.catalogue.products import Product
 from services.search.filters.colours import DislikedColour
-from services.search.indexes.base import Collapse, Eligibility
+from services.search.indexes.base import Collapse, Eligibility, Ladder
 from services.search.query.request import Scope, SimilarRequest
 
 _MAX_NAMED_VARIANTS: Final = 20
@@ -32,7 +32,7 @@ class Query:
         path: the way that it went.
         sent_at: the newest version that had been acknowledged when it was sent.
         answer: what came back.
-        directions: where it looked, and its product, at each version since it was sent.
+        subjects: where it looked, its product, and its ladder, at each version since it was sent.
     """
 
     request: SimilarRequest
@@ -40,7 +40,22 @@ class Query:
     path: str
     sent_at: int
     answer: Answered | Refused
-    directions: dict[tuple[object, ...], tuple[NDArray[np.float32], Product | None]] = field(default_factory=dict)
+    subjects: dict[tuple[object, ...], "Subject"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a query is about, at one version of the catalogue.
+
+    Attributes:
+        direction: float32, shape (dimension,), L2 norm 1.
+        product: the one that is asked for, if it is one.
+        ladder: where an answer goes on; None for nowhere, and where the answer alone knows.
+    """
+
+    direction: NDArray[np.float32]
+    product: Product | None
+    ladder: Ladder | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +133,23 @@ class Judge:
         if any(each not in rows for each in ids):
             return
         product = rows[request.query].product if isinstance(request.query, str) else None
-        key = (*(id(rows[each].embedding) for each in ids), product)
-        if key not in query.directions:
-            query.directions[key] = self._direction(request), product
+        ladder = self._ladder(request, product)
+        key = (*(id(rows[each].embedding) for each in ids), product, ladder)
+        if key not in query.subjects:
+            query.subjects[key] = Subject(self._direction(request), product, ladder)
+
+    def _ladder(self, request: SimilarRequest, product: Product | None) -> Ladder | None:
+        if not request.widen:
+            return None
+        if request.scope is Scope.DERIVED_TYPES:
+            return self.oracle.ladder(request.derived_types)
+        if product is None:
+            return None
+        return Ladder(
+            frozenset({product.article_type}),
+            frozenset({product.sub_category}),
+            frozenset({product.master_category or ""} - {""}),
+        )
 
     def _direction(self, request: SimilarRequest) -> NDArray[np.float32]:
         if isinstance(request.query, str):
@@ -159,9 +188,9 @@ class Judge:
     def _judge(self, query: Query) -> None:
         self.paths[query.path] += 1
         problem = Wrong("deleted", "a product of the query is not there")
-        for direction, product in query.directions.values():
+        for subject in query.subjects.values():
             try:
-                self._check(query, direction, product)
+                self._check(query, subject)
             except Wrong as wrong:
                 problem = wrong
             else:
@@ -177,7 +206,7 @@ class Judge:
     def _report(self, query: Query, wrong: Wrong) -> None:
         self.report(wrong.kind, f"{wrong}; {query.path}, {query.request}, dislikes {query.dislikes}")
 
-    def _check(self, query: Query, direction: NDArray[np.float32], product: Product | None) -> None:
+    def _check(self, query: Query, subject: Subject) -> None:
         """Holds an answer to the products that there are.
 
         Raises:
@@ -187,12 +216,16 @@ class Judge:
         assert isinstance(answer, Answered)
         if not query.sent_at <= answer.index_version == self._version:
             raise Wrong("version", f"{answer.index_version}, acknowledged before it was sent: {query.sent_at}")
-        types = self._types(request, product, answer)
+        direction, product = subject.direction, subject.product
+        types, ladder = self._types(request, product, answer), subject.ladder
+        if answer.rungs and ladder is None and request.widen:
+            types, ladder = frozenset(answer.derived_types), _ladder_said(answer)
         own = () if product is None else (product.id,)
         collapse = request.eligibility.collapse
         eligibility = replace(
             request.eligibility,
             derived_types=types,
+            ladder=ladder,
             disliked_colours=query.dislikes,
             excluded_ids={*own, *request.liked_ids, *request.disliked_ids, *request.eligibility.excluded_ids},
             excluded_families=(product.family,) if product and collapse is not Collapse.NONE else (),
@@ -204,7 +237,7 @@ class Judge:
         self._hold(answer, expected, eligibility, request, direction)
 
     def _types(self, request: SimilarRequest, product: Product | None, answer: Answered) -> frozenset[str] | None:
-        scope = request.scope or (Scope.INVENTORY if product else Scope.PREDICTED_TYPE)
+        scope = request.scope or (Scope.INVENTORY if product and not request.widen else Scope.PREDICTED_TYPE)
         said = frozenset(answer.derived_types) or None
         if scope is Scope.PREDICTED_TYPE and product is None:
             # Recognition is another matter; whatever it says is searched.
@@ -238,6 +271,8 @@ class Judge:
             product = self.oracle.rows[hit.product_id].product
             if hit.similarity != wanted.similarity or (hit.rank_score or wanted.value) != wanted.value:
                 raise Wrong("similarity", f"{hit}, not {wanted}")
+            if hit.rung != wanted.rung:
+                raise Wrong("rung", f"{hit}, not {wanted}")
             if (hit.rank_score is None) != (not request.boosts):
                 raise Wrong("similarity", f"the rank score of {hit}")
             if hit.facts is not None and hit.facts != facts_of(product):
@@ -250,6 +285,7 @@ class Judge:
         right = (expected.eligible_count, expected.excluded_colours, expected.left_out, expected.other_currencies)
         if said != right:
             raise Wrong("counts", f"{said}, not {right}")
+        self._hold_rungs(answer, expected, eligibility)
         requested, searched, dissimilar, surplus, returned = answer.sums
         if (
             (requested, returned) != (request.top_k, len(ids))
@@ -258,6 +294,17 @@ class Judge:
             or (returned < requested and surplus)
         ):
             raise Wrong("counts", f"do not add up: {answer.sums}, {answer.left_out}")
+
+    def _hold_rungs(self, answer: Answered, expected: Expected, eligibility: Eligibility) -> None:
+        ladder, types = eligibility.ladder, eligibility.derived_types
+        if ladder is None or types is None or expected.rung is None:
+            steps: tuple[frozenset[str], ...] = ()
+        else:
+            steps = (types, ladder.article_types, ladder.sub_categories, ladder.master_categories)[: expected.rung + 1]
+        counts = Counter(hit.rung for hit in answer.hits)
+        wanted = tuple((labels, counts[rung]) for rung, labels in enumerate(steps))
+        if answer.rungs != wanted:
+            raise Wrong("rungs", f"{answer.rungs}, not {wanted}")
 
     def _difference(
         self, ids: Sequence[str], expected: Sequence[str], eligibility: Eligibility, direction: NDArray[np.float32]
@@ -274,6 +321,12 @@ class Judge:
         if missing := sorted({*expected} - {*ids}):
             return Wrong("missing", f"{missing} of {expected}; got {ids}")
         return Wrong("order", f"{ids}, not {expected}")
+
+
+def _ladder_said(answer: Answered) -> Ladder:
+    """Returns the ladder that an answer names; what it did not reach is empty."""
+    labels = [*(labels for labels, _ in answer.rungs), *[frozenset[str]()] * 4]
+    return Ladder(*labels[1:4])
 
 
 def _subjects(request: SimilarRequest) -> list[str]:

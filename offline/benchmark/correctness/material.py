@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from offline.benchmark.correctness.oracle import COLOURS, TABLE_COLOURS
+from offline.benchmark.correctness.conditions import COLOURS, TABLE_COLOURS
 from services.contract.own_attributes import AttributeValue, Flag
 from services.contract.values import Embedding, Gender, derived_type
 from services.search.catalogue.products import Price, Product
@@ -25,7 +25,7 @@ from services.search.filters.filter import (
     YearRange,
 )
 from services.search.filters.ranking import MAX_BOOSTS, Boost, Ranking
-from services.search.indexes.base import Collapse, Eligibility
+from services.search.indexes.base import Collapse, Eligibility, Ladder
 from services.search.query.request import Scope, SimilarRequest
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ SEARCHES: Final = (
 _COLOURS: Final = tuple(COLOURS)
 _NAMED_COLOURS: Final = tuple(sorted({*COLOURS, *TABLE_COLOURS}))
 _LABELS: Final[dict[str, tuple[str, ...]]] = {
-    "master_category": ("Apparel",),
+    "master_category": ("Apparel", "Footwear"),
     "sub_category": ("Topwear", "Shoes"),
     "article_type": ARTICLE_TYPES,
     "brand": ("Harbour", "Velora"),
@@ -144,8 +144,11 @@ class Material:
 
     def eligibility(self, dice: Random) -> Eligibility:
         """Returns which products an index may return."""
+        ladder = self.ladder(dice) if dice.random() < 0.2 else None
+        some_types = frozenset(few(dice, DERIVED_TYPES, most=9 if ladder is None else 2, least=ladder is None))
         return Eligibility(
-            derived_types=frozenset(few(dice, DERIVED_TYPES, most=9, least=1)) if dice.random() < 0.3 else None,
+            derived_types=some_types if ladder is not None or dice.random() < 0.3 else None,
+            ladder=ladder,
             filter=self.filter(dice),
             disliked_colours=self.dislikes(dice) if dice.random() < 0.5 else (),
             excluded_ids=frozenset(few(dice, (*self.ids, "nobody"), most=3)),
@@ -154,6 +157,11 @@ class Material:
             excluded_designs_of=few(dice, (*self.ids, "nobody"), most=1),
             collapse=dice.choice(tuple(Collapse)),
         )
+
+    def ladder(self, dice: Random) -> Ladder:
+        """Returns where a search of derived types goes on."""
+        names = ("article_type", "sub_category", "master_category")
+        return Ladder(*(frozenset(few(dice, (*_LABELS[name], "nothing"), most=1)) for name in names))
 
     def dislikes(self, dice: Random) -> tuple[DislikedColour, ...]:
         """Returns what a user dislikes."""
@@ -189,7 +197,8 @@ class Material:
         by_product = plain or dice.random() < 0.7
         steering = few(dice, self.ids, most=4) if dice.random() < 0.3 else ()
         cut = dice.randint(0, len(steering))
-        scope = dice.choice((None, Scope.INVENTORY, Scope.PREDICTED_TYPE, Scope.DERIVED_TYPES))
+        widen = dice.random() < 0.3
+        scope = dice.choice((None, Scope.PREDICTED_TYPE, Scope.DERIVED_TYPES, *(() if widen else (Scope.INVENTORY,))))
         return SimilarRequest(
             query=dice.choice(self.ids) if by_product else Embedding(_unit(dice.choice(embeddings)), model_version),
             liked_ids=steering[:cut],
@@ -206,6 +215,7 @@ class Material:
             min_similarity=ranking.min_similarity,
             boosts=ranking.boosts,
             diversity=ranking.diversity,
+            widen=widen,
         )
 
 

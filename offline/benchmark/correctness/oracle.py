@@ -9,46 +9,26 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
-from operator import attrgetter
-from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from offline.benchmark.correctness.conditions import COLOURS, TABLE_COLOURS, meets, value_of
 from services.contract.own_attributes import Flag
-from services.search.catalogue.products import Price, Product
+from services.search.catalogue.products import Product
 from services.search.filters.colours import DislikedColour
 from services.search.filters.filter import (
     ColourFilter,
-    Condition,
     Filter,
     FlagFilter,
-    GenderFilter,
     LabelFilter,
     NumberRange,
     PriceRange,
-    Words,
-    YearRange,
 )
 from services.search.filters.ranking import BY_SIMILARITY, Boost, Ranking
-from services.search.indexes.base import Collapse, Eligibility, IndexedProduct
+from services.search.indexes.base import Collapse, Eligibility, IndexedProduct, Ladder
 
-# Each colour with its family, and with the families of all that its name names.
-COLOURS: Final[Mapping[str, tuple[str, frozenset[str]]]] = MappingProxyType(
-    {
-        "Blue": ("Blue", frozenset({"Blue"})),
-        "Navy Blue": ("Blue", frozenset({"Blue"})),
-        "Royal Blue": ("Blue", frozenset({"Blue"})),
-        "Blue/White": ("Blue", frozenset({"Blue", "White"})),
-        "Red": ("Red", frozenset({"Red"})),
-        "Maroon": ("Red", frozenset({"Red"})),
-        "Yellow": ("Yellow", frozenset({"Yellow"})),
-        "Multi": ("Multi", frozenset({"Multi"})),
-    }
-)
-# Colours that a filter or a dislike may name although no product has them.
-TABLE_COLOURS: Final = frozenset({"Blue", "Navy Blue", "Red", "Maroon", "Yellow", "Multi", "White"})
 # The words of names that say a colour; no other is used.
 _COLOUR_WORDS: Final = frozenset({"blue", "white", "red", "navy"})
 # See Collapse in search.proto.
@@ -56,6 +36,7 @@ _MIN_DESIGN_SIMILARITY: Final = 0.75
 _MIN_SAME_COLOUR_SIMILARITY: Final = 0.95
 _MAX_SAME_NAME: Final = 200
 _MAX_DIVERSE: Final = 200
+_RUNGS: Final = ("derived_type", "article_type", "sub_category", "master_category")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +50,7 @@ class ExpectedHit:
         variants: the ids of the others for which it stands, in their order.
         derived: whether they are known by name and looks.
         photograph: which of its photographs is the most similar one; of equal ones the first.
+        rung: where it is on the ladder, from 0; None without one.
     """
 
     product_id: str
@@ -77,6 +59,7 @@ class ExpectedHit:
     variants: tuple[str, ...]
     derived: bool
     photograph: int = 0
+    rung: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +72,7 @@ class Expected:
         excluded_colours: as there.
         left_out: by filter, out of stock, disliked, excluded, variants.
         other_currencies: as there.
+        rung: the last that was searched, from 0; None without a ladder.
     """
 
     hits: tuple[ExpectedHit, ...]
@@ -96,6 +80,7 @@ class Expected:
     excluded_colours: tuple[str, ...]
     left_out: tuple[int, int, int, int, int]
     other_currencies: Mapping[str, int]
+    rung: int | None = None
 
     @property
     def ids(self) -> list[str]:
@@ -142,9 +127,57 @@ class Oracle:
         self, query: NDArray[np.float32], k: int, eligibility: Eligibility, ranking: Ranking = BY_SIMILARITY
     ) -> Expected:
         """Returns what `Index.search` must answer."""
+        if eligibility.ladder is None:
+            types = eligibility.derived_types
+            rungs = np.zeros(len(self.rows), dtype=np.int64)
+            if types is not None:
+                rungs[~self._where("derived_type", lambda label: label in types)] = 1
+            return self._answer_of(query, k, eligibility, ranking, rungs, 0)
+        rungs = self._rungs(eligibility)
+        for rung in range(4):
+            expected = self._answer_of(query, k, eligibility, ranking, rungs, rung)
+            if len(expected.hits) == k:
+                break
+        place = {p.id: place for place, p in enumerate(self._products())}
+        hits = (replace(hit, rung=int(rungs[place[hit.product_id]])) for hit in expected.hits)
+        return replace(expected, hits=tuple(hits), rung=rung)
+
+    def _rungs(self, eligibility: Eligibility) -> NDArray[np.int64]:
+        """Returns the lowest rung of a ladder that each product is on; 4 for none."""
+        ladder, types = eligibility.ladder, eligibility.derived_types
+        assert ladder is not None and types is not None
+        steps = (types, ladder.article_types, ladder.sub_categories, ladder.master_categories)
+        rungs = np.full(len(self.rows), 4, dtype=np.int64)
+        for rung in (3, 2, 1, 0):
+            rungs[self._where(_RUNGS[rung], lambda label: label in steps[rung])] = rung  # noqa: B023
+        return rungs
+
+    def ladder(self, derived_types: Collection[str]) -> Ladder:
+        """Returns where derived types lead: each label to those that most of its products have on the rungs above."""
+        known: list[set[str]] = [{*derived_types}]
+        for name in _RUNGS[1:]:
+            values, codes = self._column(name)
+            found = set[str]()
+            for below, labels in zip(_RUNGS, known, strict=False):
+                for each in labels:
+                    has_label = self._where(below, lambda label: label == each)  # noqa: B023
+                    counts = Counter(values[code] for code in codes[has_label].tolist() if values[code] is not None)
+                    found.update(sorted(counts, key=lambda label: (-counts[label], label))[:1])
+            known.append(found)
+        return Ladder(*map(frozenset, known[1:]))
+
+    def _answer_of(
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        eligibility: Eligibility,
+        ranking: Ranking,
+        rungs: NDArray[np.int64],
+        rung: int,
+    ) -> Expected:
+        """Returns the answer from the products that are on a rung or below, by rung first."""
         searched = np.array([row.embedding is not None for row in self._in_order], dtype=np.bool_)
-        if (types := eligibility.derived_types) is not None:
-            searched &= self._where("derived_type", lambda label: label in types)
+        searched &= rungs <= rung
         group_of, derived = self._grouped(eligibility.collapse)
         steps = [searched]
         for mask in (
@@ -160,10 +193,11 @@ class Oracle:
         similar = eligible & (similarities >= (-2 if ranking.min_similarity is None else ranking.min_similarity))
         places = np.flatnonzero(similar)
         # Products are in the order of their ids, and equal values keep it.
-        order = places[np.argsort(-values[places], kind="stable")]
+        order = places[np.lexsort((-values[places], rungs[places]))]
         order = order[np.sort(np.unique(group_of[order], return_index=True)[1])]
         if ranking.diversity:
-            order = self._diverse(order[: max(k, min(5 * k, _MAX_DIVERSE))], values, k, ranking.diversity)
+            pool = order[: max(k, min(5 * k, _MAX_DIVERSE))]
+            order = self._diverse(pool, values, k, ranking.diversity, rungs)
         eligible_count = len(set(group_of[eligible].tolist()))
         counts = [int(np.count_nonzero(step)) for step in steps] + [eligible_count]
         excluded_colours = self._excluded_colours(eligibility.disliked_colours)
@@ -222,8 +256,8 @@ class Oracle:
         """Returns the different values of products, and the place of each product's among them."""
         if name not in self._columns:
             places: dict[Hashable, int] = {}
-            value_of = _getter(name)
-            codes = [places.setdefault(value_of(row.product), len(places)) for row in self._in_order]
+            read = value_of(name)
+            codes = [places.setdefault(read(row.product), len(places)) for row in self._in_order]
             self._columns[name] = list(places), np.array(codes, dtype=np.int64)
         return self._columns[name]
 
@@ -241,7 +275,7 @@ class Oracle:
     def _passing(self, filter: Filter) -> NDArray[np.bool_]:
         mask = np.ones(len(self.rows), dtype=np.bool_)
         for name, condition in filter.conditions.items():
-            mask &= self._where(name, lambda value: _meets(value, condition))  # noqa: B023
+            mask &= self._where(name, lambda value: meets(value, condition))  # noqa: B023
         return mask
 
     def _excluded(self, eligibility: Eligibility, group_of: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -314,16 +348,22 @@ class Oracle:
         return np.where(similarities > 0, similarities * factors, similarities / factors)
 
     def _diverse(
-        self, order: NDArray[np.int64], values: NDArray[np.float64], k: int, diversity: float
+        self,
+        order: NDArray[np.int64],
+        values: NDArray[np.float64],
+        k: int,
+        diversity: float,
+        rungs: NDArray[np.int64],
     ) -> NDArray[np.int64]:
-        """Chooses places that differ, as FindSimilarRequest.diversity says."""
+        """Chooses places that differ, as FindSimilarRequest.diversity says; one rung to its end before the next."""
         vectors = np.array([self._in_order[place].embedding for place in order.tolist()], dtype=np.float64)
         nearest = np.full(len(order), -np.inf)
         left, chosen = np.ones(len(order), dtype=np.bool_), list[int]()
         while left.any() and len(chosen) < k:
             worth = (1 - diversity) * values[order] - diversity * nearest if chosen else values[order]
-            highest = worth[left].max()
-            best = int(np.flatnonzero(left & (worth > highest - 1e-12))[0])
+            lowest = left & (rungs[order] == rungs[order][left].min())
+            highest = worth[lowest].max()
+            best = int(np.flatnonzero(lowest & (worth > highest - 1e-12))[0])
             left[best] = False
             chosen.append(best)
             nearest = np.maximum(nearest, (vectors * vectors[best]).sum(axis=1))
@@ -412,61 +452,3 @@ def _is_disliked(colour: str | None, dislikes: Sequence[DislikedColour]) -> bool
     return colour is not None and any(
         colour == each.colour or (not each.exact and each.colour in COLOURS[colour][1]) for each in dislikes
     )
-
-
-def _getter(name: str) -> Callable[[Product], Hashable]:
-    """Returns a function that returns what a condition of a name is about."""
-    if name.startswith("attributes."):
-        own = name.removeprefix("attributes.")
-        return lambda p: p.attributes.get(own)
-    if name == "words":
-        return lambda p: (p.name or "", p.brand or "", p.derived_type, p.base_colour or "", p.id)
-    return attrgetter(name)
-
-
-def _meets(value: Any, condition: Condition) -> bool:
-    """Returns whether a value, None for a missing one, meets a condition."""
-    match condition:
-        case Words(text):
-            return _has_words(value, text)
-        case YearRange(first, last):
-            return value is not None and (first is None or value >= first) and (last is None or value <= last)
-        case NumberRange(low, high):
-            return isinstance(value, float) and (low is None or value >= low) and (high is None or value <= high)
-        case FlagFilter(flag):
-            return isinstance(value, Flag) and value.value == flag
-        case PriceRange(currency, low, high):
-            return (
-                value is not None
-                and value.currency_code == currency
-                and (low is None or _cents(value) >= _cents(low))
-                and (high is None or _cents(value) <= _cents(high))
-            )
-        case ColourFilter(any_of, none_of, by_family):
-            family, families = COLOURS[value] if by_family and value is not None else (None, frozenset())
-            return (not any_of or value in any_of or family in any_of) and not ({value, *families} & {*none_of})
-        case GenderFilter(any_of, none_of) | LabelFilter(any_of, none_of):
-            labels = {*value} if isinstance(value, tuple) else {value}
-            return (not any_of or bool(labels & {*any_of})) and not labels & {*none_of}
-    raise TypeError(condition)
-
-
-def _cents(price: Price) -> tuple[int, int]:
-    return price.units, price.nanos
-
-
-def _has_words(texts: tuple[str, ...], text: str) -> bool:
-    words = _words_of(texts)
-    return all(each in words for each in _wanted(text))
-
-
-@lru_cache
-def _wanted(text: str) -> list[str]:
-    return [f" {each}" for each in re.findall("[a-z0-9]+", text.lower().replace("-", ""))]
-
-
-@lru_cache(maxsize=65_536)
-def _words_of(texts: tuple[str, ...]) -> str:
-    """Returns the words of some texts, each after a space; one with a hyphen also as one word."""
-    told = " ".join(texts).lower().replace("é", "e")
-    return " ".join(["", *re.split("[^a-z0-9]+", told), *re.split("[^a-z0-9]+", told.replace("-", ""))])

@@ -42,6 +42,7 @@ _COLLAPSES: Final = {
     Collapse.VARIANTS: (search_pb2.COLLAPSE_VARIANTS, "variants"),
     Collapse.DESIGNS: (search_pb2.COLLAPSE_DESIGNS, "designs"),
 }
+_RUNGS: Final = ("derived_type", "article_type", "sub_category", "master_category")
 _COUNTS: Final = ("filtered", "out_of_stock", "disliked", "excluded", "variant")
 
 
@@ -52,6 +53,7 @@ class AnsweredHit:
     product_id: str
     similarity: float
     rank_score: float | None
+    rung: int | None
     variants: tuple[str, ...] | None
     variant_count: int | None
     facts: tuple[object, ...] | None
@@ -70,6 +72,7 @@ class Answered:
         sums: requested, searched, dissimilar, surplus and returned, as said.
         other_currencies: as said.
         index_version: as said.
+        rungs: the labels and the number of products of each rung that was searched, as said.
     """
 
     hits: tuple[AnsweredHit, ...]
@@ -80,6 +83,7 @@ class Answered:
     sums: tuple[int, int, int, int, int]
     other_currencies: Mapping[str, int]
     index_version: int
+    rungs: tuple[tuple[frozenset[str], int], ...]
 
 
 class Refused(Exception):
@@ -123,6 +127,7 @@ class GrpcPath:
                 each.product.id,
                 each.similarity,
                 each.rank_score if each.HasField("rank_score") else None,
+                each.rung - 1 if each.rung else None,
                 tuple(variant.product_id for variant in each.variants),
                 each.variant_count,
                 facts_of_proto(each.product),
@@ -160,6 +165,7 @@ class BatchPath:
                 each.product_id,
                 each.similarity,
                 each.rank_score if each.HasField("rank_score") else None,
+                each.rung - 1 if each.rung else None,
                 None,
                 None,
                 None,
@@ -207,6 +213,7 @@ class HttpPath:
                     each["product"]["id"],
                     each["similarity"],
                     each["rank_score"],
+                    None if each["rung"] is None else _RUNGS.index(each["rung"]),
                     tuple(variant["id"] for variant in each["variants"]),
                     each["variant_count"],
                     _facts_of_json(each["product"]),
@@ -220,6 +227,7 @@ class HttpPath:
             _sums(lambda name: counts[name]),
             {each["currency"]: each["count"] for each in applied["other_currencies"]},
             applied["index_version"],
+            tuple((frozenset(each["labels"]), each["returned_count"]) for each in applied["rungs"]),
         )
 
 
@@ -233,6 +241,7 @@ def _answered(applied: search_pb2.AppliedSearch, hits: tuple[AnsweredHit, ...]) 
         _sums(lambda name: getattr(applied.counts, name)),
         {each.currency_code: each.product_count for each in applied.other_currencies},
         applied.index_version,
+        tuple((frozenset(each.labels), each.returned_count) for each in applied.rungs),
     )
 
 
@@ -275,6 +284,7 @@ def request_to_proto(request: SimilarRequest) -> search_pb2.FindSimilarRequest:
             search_pb2.Boost(condition=filter_to_proto(each.condition), factor=each.factor) for each in request.boosts
         ],
         diversity=request.diversity,
+        widen=request.widen,
     )
     if isinstance(request.query, str):
         message.product_id = request.query
@@ -348,6 +358,7 @@ def request_to_query(request: SimilarRequest) -> dict[str, Any]:
         "min_similarity": request.min_similarity,
         "boost": [f"{each.factor:g} {urlencode(_filter_query(each.condition), doseq=True)}" for each in request.boosts],
         "diversity": request.diversity,
+        "widen": request.widen,
         **_filter_query(request.eligibility.filter),
     }
     return {name: value for name, value in parameters.items() if value not in (None, "", [])}

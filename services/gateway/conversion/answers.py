@@ -30,6 +30,14 @@ _OUTCOMES: Final[Mapping[int, Literal["updated", "unchanged"]]] = MappingProxyTy
 )
 # The fields of a message without any value, as JSON shows them.
 _UNKNOWN: Final = {field.name: None if field.has_presence else "" for field in types_pb2.Product.DESCRIPTOR.fields}
+_RUNGS: Final[MappingProxyType[int, answers.Rung]] = MappingProxyType(
+    {
+        search_pb2.SEARCH_RUNG_DERIVED_TYPE: "derived_type",
+        search_pb2.SEARCH_RUNG_ARTICLE_TYPE: "article_type",
+        search_pb2.SEARCH_RUNG_SUB_CATEGORY: "sub_category",
+        search_pb2.SEARCH_RUNG_MASTER_CATEGORY: "master_category",
+    }
+)
 _STEPS: Final[MappingProxyType[int, answers.StepName]] = MappingProxyType(
     {
         search_pb2.SEARCH_STEP_TOTAL: "total",
@@ -121,6 +129,7 @@ def similar_products_from_proto(message: search_pb2.FindSimilarResponse) -> answ
                 image=_similar_image(each),
                 photograph_index=each.photograph_index,
                 rank_score=each.rank_score if each.HasField("rank_score") else None,
+                rung=_RUNGS.get(each.rung),
                 variants=list(map(_variant, each.variants)),
                 variant_count=each.variant_count,
                 derived=each.derived,
@@ -182,6 +191,10 @@ def _applied(applied: search_pb2.AppliedSearch) -> answers.Applied:
         counts=answers.ResultCounts(
             **{name: getattr(applied.counts, name) for name in answers.ResultCounts.model_fields}
         ),
+        rungs=[
+            answers.SearchedRung(rung=_RUNGS[each.rung], labels=list(each.labels), returned_count=each.returned_count)
+            for each in applied.rungs
+        ],
     )
 
 

@@ -143,6 +143,7 @@ def similar_request_to_proto(parameters: SimilarParameters, query: str | bytes) 
         min_similarity=parameters.min_similarity,
         boosts=map(boost_to_proto, parameters.boost),
         diversity=parameters.diversity,
+        widen=parameters.widen,
     )
     if isinstance(query, str):
         request.product_id = query

@@ -82,6 +82,9 @@ class Variant(Answer):
     similarity: float | None = Field(description="In [-1, 1]; null where it cannot be compared.", examples=[0.91])
 
 
+Rung = Literal["derived_type", "article_type", "sub_category", "master_category"]
+
+
 class SimilarProduct(Answer):
     """A product that was found."""
 
@@ -95,6 +98,9 @@ class SimilarProduct(Answer):
     photograph_index: int = Field(default=0, description="Which of its photographs that is, counted from 0.")
     rank_score: float | None = Field(
         default=None, description="The value that ranked it where there are boosts, else null.", examples=[1.116]
+    )
+    rung: Rung | None = Field(
+        default=None, description="With `widen`: the lowest rung of the ladder that it is on, else null."
     )
     variants: list[Variant] = Field(
         default_factory=list,
@@ -151,6 +157,14 @@ class ResultCounts(Answer):
     returned_count: int = Field(description="Are in the answer.")
 
 
+class SearchedRung(Answer):
+    """A rung of the ladder that was searched; it holds the products of those below it too."""
+
+    rung: Rung
+    labels: list[str] = Field(description="What it adds; empty where nothing is known.", examples=[["Tshirts"]])
+    returned_count: int = Field(description="How many products of the answer are on it, and on none below.")
+
+
 class Applied(Answer):
     """What was applied to a search."""
 
@@ -169,6 +183,11 @@ class Applied(Answer):
         description="How many of the most similar products were left out as less similar than `min_similarity`."
     )
     counts: ResultCounts
+    rungs: list[SearchedRung] = Field(
+        default_factory=list,
+        description="With `widen`: the rungs that were searched, from the lowest to the one that filled the answer, "
+        "which `counts` are about.",
+    )
 
 
 class SubCategoryPrediction(Answer):

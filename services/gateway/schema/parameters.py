@@ -177,7 +177,7 @@ class SimilarParameters(FilterParameters):
         default=None,
         description=(
             "Where to search. Absent: the named derived types where there are any; else the whole inventory for a "
-            "product, the predicted derived type for a photograph."
+            "product, the predicted derived type for a photograph and with `widen`."
         ),
     )
     derived_type: Labels = Field(
@@ -210,6 +210,14 @@ class SimilarParameters(FilterParameters):
         ge=0,
         le=1,
         description="How much the products should differ from one another; 0 for the most similar ones.",
+    )
+    widen: bool = Field(
+        default=False,
+        description=(
+            "Whether to go on beyond the derived type while fewer than `limit` products are found: to its article "
+            "type, then its subcategory, then its category. Each product says its `rung`; lower ones come first. Not "
+            "with `scope=inventory`."
+        ),
     )
     preference_policy: PreferencePolicy = Field(
         default=PreferencePolicy.BEST_EFFORT,

@@ -1,5 +1,6 @@
 """Conversion of the main query and its answers."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
@@ -13,7 +14,7 @@ from services.search.conversion.facets import currencies_to_proto
 from services.search.conversion.filters import filter_from_proto
 from services.search.conversion.products import product_fields
 from services.search.filters.ranking import Boost
-from services.search.indexes.base import Collapse, Eligibility, Hit, Variant
+from services.search.indexes.base import Collapse, Eligibility, Hit, Rung, Variant
 from services.search.query.explanation import Explanation, Step
 from services.search.query.find_similar import Degraded, SimilarAnswer
 from services.search.query.request import DEFAULT_TOP_K, PreferencePolicy, Scope, SimilarRequest
@@ -62,6 +63,7 @@ _STEPS_TO_PROTO: Final = MappingProxyType(
         Step.EXPLAIN: search_pb2.SEARCH_STEP_EXPLAIN,
     }
 )
+_RUNGS_TO_PROTO: Final = MappingProxyType({rung: getattr(search_pb2, f"SEARCH_RUNG_{rung.name}") for rung in Rung})
 
 
 def similar_request_from_proto(message: search_pb2.FindSimilarRequest) -> SimilarRequest:
@@ -115,6 +117,7 @@ def similar_request_from_proto(message: search_pb2.FindSimilarRequest) -> Simila
         min_similarity=message.min_similarity if message.HasField("min_similarity") else None,
         boosts=tuple(Boost(filter_from_proto(each.condition), each.factor) for each in message.boosts),
         diversity=message.diversity,
+        widen=message.widen,
     )
 
 
@@ -150,6 +153,7 @@ def similar_lists_to_proto(
                     "similarity": hit.similarity,
                     "rank_score": hit.rank_score,
                     "photograph_index": hit.photograph,
+                    "rung": None if hit.rung is None else _RUNGS_TO_PROTO[hit.rung],
                 }
                 for hit in answer.result.hits
             ],
@@ -171,7 +175,23 @@ def _applied_to_proto(answer: SimilarAnswer) -> search_pb2.AppliedSearch:
         below_min_similarity=answer.below_min_similarity,
         other_currencies=currencies_to_proto(result.other_currencies),
         counts=_counts_to_proto(answer),
+        rungs=_rungs_to_proto(answer),
     )
+
+
+def _rungs_to_proto(answer: SimilarAnswer) -> list[search_pb2.SearchedRung]:
+    if answer.ladder is None or answer.result.rung is None:
+        return []
+    counts = Counter(hit.rung for hit in answer.result.hits)
+    return [
+        search_pb2.SearchedRung(
+            rung=_RUNGS_TO_PROTO[rung],
+            labels=sorted(answer.ladder.labels(rung)) if rung else answer.derived_types,
+            returned_count=counts[rung],
+        )
+        for rung in Rung
+        if rung <= answer.result.rung
+    ]
 
 
 def _counts_to_proto(answer: SimilarAnswer) -> search_pb2.ResultCounts:
@@ -201,6 +221,8 @@ def _hit_fields(hit: Hit) -> Mapping[str, Any]:
         fields["photograph_index"] = hit.photograph
     if hit.rank_score is not None:
         fields["rank_score"] = hit.rank_score
+    if hit.rung is not None:
+        fields["rung"] = _RUNGS_TO_PROTO[hit.rung]
     if hit.variant_count:
         fields["variants"] = list(map(_variant_fields, hit.variants))
         fields["variant_count"] = hit.variant_count

@@ -89,7 +89,11 @@ def boosted(similarity: float, factor: float) -> float:
 
 
 def diverse(
-    values: NDArray[np.float64], k: int, diversity: float, similarities: Callable[[int], NDArray[np.float64]]
+    values: NDArray[np.float64],
+    k: int,
+    diversity: float,
+    similarities: Callable[[int], NDArray[np.float64]],
+    tiers: NDArray[np.int64] | None = None,
 ) -> list[int]:
     """Chooses products that differ, by maximal marginal relevance.
 
@@ -97,10 +101,11 @@ def diverse(
     summaries", 1998. Equal products keep their order.
 
     Args:
-        values: float64, shape (n,), descending; n at least 1.
+        values: float64, shape (n,), descending within a tier; n at least 1.
         k: how many to choose, at most n.
         diversity: 0 for the highest values, 1 for the least similar products after the first.
         similarities: returns those of all products with one: float64, shape (n,).
+        tiers: int64, shape (n,), ascending: one is chosen to its end before the next; None for one tier.
 
     Returns:
         Their positions, in the order of choice; the first is 0.
@@ -110,7 +115,8 @@ def diverse(
     left = np.ones(len(values), dtype=np.bool_)
     left[0] = False
     while len(chosen) < k:
-        worth = np.where(left, (1 - diversity) * values - diversity * nearest, -np.inf)
+        open_now = left if tiers is None else left & (tiers == tiers[left][0])
+        worth = np.where(open_now, (1 - diversity) * values - diversity * nearest, -np.inf)
         best = int(np.argmax(worth))
         chosen.append(best)
         left[best] = False

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import Protocol
 
 import numpy as np
@@ -44,6 +44,43 @@ class Collapse(Enum):
     """So too, and for products without a known family those of one design, by name and looks, are one."""
 
 
+class Rung(IntEnum):
+    """A step of a ladder: the products of these labels, and those of the steps below it."""
+
+    DERIVED_TYPE = 0
+    ARTICLE_TYPE = 1
+    SUB_CATEGORY = 2
+    MASTER_CATEGORY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """Where a search goes on while its answer is not full.
+
+    Attributes:
+        article_types: the labels of the second rung; the first one has the derived types of the search.
+        sub_categories: those of the third.
+        master_categories: those of the last.
+    """
+
+    article_types: frozenset[str]
+    sub_categories: frozenset[str]
+    master_categories: frozenset[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.article_types or self.sub_categories or self.master_categories)
+
+    @classmethod
+    def of(cls, product: Product) -> "Ladder":
+        """Returns the ladder of a product."""
+        master = () if product.master_category is None else (product.master_category,)
+        return cls(frozenset({product.article_type}), frozenset({product.sub_category}), frozenset(master))
+
+    def labels(self, rung: Rung) -> frozenset[str]:
+        """Returns the labels of a rung above the first."""
+        return (frozenset[str](), self.article_types, self.sub_categories, self.master_categories)[rung]
+
+
 @dataclass(frozen=True, slots=True)
 class Eligibility:
     """The products that a search may return: those that meet all conditions.
@@ -58,6 +95,8 @@ class Eligibility:
         excluded_families: none of the products of these families (`Product.family`).
         excluded_designs_of: where designs are collapsed, none of the products of these products' designs.
         collapse: how many products of a family may be returned.
+        ladder: where to go on from the derived types while fewer than `k` products are found; None for nowhere. A lower
+            rung goes before a higher one.
     """
 
     derived_types: frozenset[str] | None = None
@@ -68,6 +107,7 @@ class Eligibility:
     excluded_families: Collection[str] = ()
     excluded_designs_of: Collection[str] = ()
     collapse: Collapse = Collapse.NONE
+    ladder: Ladder | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,6 +140,7 @@ class Hit:
         variant_count: how many there are.
         derived: whether they were derived from names and looks.
         photograph: which of the product's photographs is the most similar one; 0 is the first.
+        rung: the lowest rung of the ladder that it is on; None without a ladder.
     """
 
     product: Product
@@ -109,6 +150,7 @@ class Hit:
     variant_count: int = 0
     derived: bool = False
     photograph: int = 0
+    rung: Rung | None = None
 
     @property
     def value(self) -> float:
@@ -151,6 +193,7 @@ class IndexAnswer:
         excluded_colours: the colours that the dislikes cover, in alphabetical order.
         index_version: of the snapshot.
         left_out: what became of the other products of the scope that have an embedding.
+        rung: the highest rung that was searched, which is the scope; None without a ladder.
         other_currencies: with a condition on the price, how many products were left out for their price's currency
             alone, by currency, the most frequent first.
     """
@@ -160,6 +203,7 @@ class IndexAnswer:
     excluded_colours: tuple[str, ...]
     index_version: int
     left_out: LeftOut = LeftOut()
+    rung: Rung | None = None
     other_currencies: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     @property
@@ -318,6 +362,24 @@ class Index(Protocol):
 
     def searchable_types(self) -> Mapping[str, int]:
         """Returns the number of products with an embedding per derived type that has any."""
+        ...
+
+    def ladder(
+        self, derived_types: Collection[str], article_types: Collection[str] = (), sub_categories: Collection[str] = ()
+    ) -> Ladder:
+        """Returns where a search of derived types can go on.
+
+        Each label leads to those that most of its products have on the rungs above; of equally frequent ones to the
+        first in alphabetical order.
+
+        Args:
+            derived_types: those to begin with.
+            article_types: others of the second rung.
+            sub_categories: others of the third rung.
+
+        Returns:
+            Labels that products have.
+        """
         ...
 
     def colours(self) -> frozenset[str]:

@@ -1,9 +1,14 @@
-"""Bounds for many queries at once: one matrix product over the reduced index instead of a search of it for each."""
+"""What many searches have in common: bounds for all queries by one matrix product, and the products that pass."""
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.search.indexes.base import Eligibility
+from services.search.indexes.columns import Columns, Eligible
 from services.search.indexes.shards import Candidates, ReducedIndex
+from services.search.indexes.state import State
 
 
 class Bounds:
@@ -45,3 +50,26 @@ class BatchBounds:
     def of(self, queries: NDArray[np.float32]) -> list[Bounds]:
         """Returns the bounds of some queries: float32, shape (m, dimension), of norm 1."""
         return [Bounds(each) for each in self.reduced.upper_bounds(queries, self._vectors)]
+
+
+class Batch:
+    """What the searches of a batch have in common, for as long as the snapshot stays the same."""
+
+    def __init__(self) -> None:
+        self.state: State | None = None
+        self.reduced: ReducedIndex | None = None
+        self.index_version = -1
+        self.bounds: BatchBounds | None = None
+        # The last arguments of `Columns.passing`, and what it returned.
+        self.passing: tuple[Eligibility, Eligible] | None = None
+
+    def holds(self, state: State, index_version: int) -> bool:
+        """Returns whether the batch is one of this snapshot."""
+        return self.state is state and self.reduced is state.reduced and self.index_version == index_version
+
+    def eligible(self, columns: Columns, eligibility: Eligibility) -> Eligible:
+        """See `Columns.eligible`, for all rows."""
+        common = replace(eligibility, excluded_ids=(), excluded_families=(), excluded_designs_of=())
+        if self.passing is None or self.passing[0] != common:
+            self.passing = common, columns.passing(common, slice(None))
+        return columns.without_excluded(self.passing[1], eligibility, slice(None))

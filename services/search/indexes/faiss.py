@@ -25,13 +25,15 @@ from services.search.indexes.base import (
     IndexAnswer,
     IndexedProduct,
     IndexFacts,
+    Ladder,
     ProductPage,
+    Rung,
     Search,
     TypeMembers,
 )
-from services.search.indexes.batch import BatchBounds, Bounds
-from services.search.indexes.columns import Columns, Eligible
+from services.search.indexes.batch import Batch, BatchBounds, Bounds
 from services.search.indexes.further import MAX_FURTHER
+from services.search.indexes.ladder import ladder_from, rungs_of
 from services.search.indexes.locking import ReadersWriterLock
 from services.search.indexes.nearest import Field, Selection
 from services.search.indexes.reducer import Reducer
@@ -160,7 +162,7 @@ class FaissIndex:
 
     def search_many(self, searches: Iterable[Search]) -> Iterator[IndexAnswer]:
         """See `Index.search_many`; takes up to 128 searches in advance, whose bounds are one matrix product."""
-        batch = _Batch()
+        batch = Batch()
         remaining = iter(searches)
         while group := list(islice(remaining, _MAX_BATCH)):
             whole = [each.query for each in group if each.eligibility.derived_types is None]
@@ -170,7 +172,7 @@ class FaissIndex:
             for each in group:
                 yield self._search(each, batch, next(bounds, None) if each.eligibility.derived_types is None else None)
 
-    def _refresh(self, batch: "_Batch") -> None:
+    def _refresh(self, batch: Batch) -> None:
         """Makes a batch one of the present snapshot."""
         with self._lock.reading():
             if not batch.holds(self._state, self._index_version):
@@ -186,7 +188,7 @@ class FaissIndex:
             self._last_bounds = weakref.ref(bounds)
         return bounds
 
-    def _search(self, search: Search, batch: "_Batch | None" = None, bounds: Bounds | None = None) -> IndexAnswer:
+    def _search(self, search: Search, batch: Batch | None = None, bounds: Bounds | None = None) -> IndexAnswer:
         query, k, eligibility = search.query, search.k, search.eligibility
         if query.shape != (self._dimension,) or not np.isfinite(query).all():
             raise ValueError(f"The query must be {self._dimension} finite numbers.")
@@ -199,24 +201,44 @@ class FaissIndex:
             state = self._state
             if batch is not None and not batch.holds(state, self._index_version):
                 batch, bounds = None, None
+            search = replace(search, query=query)
             if eligibility.derived_types is None:
-                field = self._everywhere(state, query, eligibility, batch, bounds)
-            else:
-                field = self._within(state, query, eligibility, eligibility.derived_types)
-            groups = state.groups(eligibility.collapse)
-            if groups is not None and eligibility.collapse is Collapse.DESIGNS:
-                known = map(state.columns.row_of, eligibility.excluded_designs_of)
-                codes = [int(groups.codes[row]) for row in known if row is not None]
-                field = field.without(groups.holding(codes, field.rows))
-            selection = Selection(state, query, field, groups, search.ranking)
-            return IndexAnswer(
-                hits=selection.with_variants(selection.hits(k), eligibility),
-                eligible_count=selection.eligible_count,
-                excluded_colours=tuple(sorted(field.eligible.excluded_colours)),
-                index_version=self._index_version,
-                left_out=selection.left_out,
-                other_currencies=state.columns.other_currencies(eligibility, field.rows),
-            )
+                return self._answer(state, search, self._among(state, search, slice(None), batch, bounds))
+            within = self._within(state, query, eligibility, eligibility.derived_types)
+            if eligibility.ladder is None:
+                return self._answer(state, search, within)
+            return self._climb(state, search, within)
+
+    def _climb(self, state: State, search: Search, within: Field) -> IndexAnswer:
+        """Searches derived types, then one rung after another until the answer is full."""
+        answer = self._answer(state, search, within, np.zeros(len(state.columns), dtype=np.int8))
+        if len(answer.hits) < search.k:
+            rungs = rungs_of(state.columns, search.eligibility)
+            for rung in list(Rung)[1:]:
+                field = self._among(state, search, np.flatnonzero(rungs <= rung))
+                answer = replace(self._answer(state, search, field, rungs), rung=rung)
+                if len(answer.hits) == search.k:
+                    return answer
+            return answer
+        return replace(answer, rung=Rung.DERIVED_TYPE)
+
+    def _answer(self, state: State, search: Search, field: Field, rungs: NDArray[np.int8] | None = None) -> IndexAnswer:
+        """Selects the products of an answer from a field; with a ladder by the rung of each row: int8, shape (n,)."""
+        eligibility = search.eligibility
+        groups = state.groups(eligibility.collapse)
+        if groups is not None and eligibility.collapse is Collapse.DESIGNS:
+            known = map(state.columns.row_of, eligibility.excluded_designs_of)
+            codes = [int(groups.codes[row]) for row in known if row is not None]
+            field = field.without(groups.holding(codes, field.rows))
+        selection = Selection(state, search.query, field, groups, search.ranking, rungs)
+        return IndexAnswer(
+            hits=selection.with_variants(selection.hits(search.k), eligibility),
+            eligible_count=selection.eligible_count,
+            excluded_colours=tuple(sorted(field.eligible.excluded_colours)),
+            index_version=self._index_version,
+            left_out=selection.left_out,
+            other_currencies=state.columns.other_currencies(eligibility, field.rows),
+        )
 
     def product(self, product_id: str) -> Product | None:
         """See `Index.product`."""
@@ -275,6 +297,13 @@ class FaissIndex:
         with self._lock.reading():
             return {label: len(shard) for label, shard in sorted(self._state.shards.items())}
 
+    def ladder(
+        self, derived_types: Collection[str], article_types: Collection[str] = (), sub_categories: Collection[str] = ()
+    ) -> Ladder:
+        """See `Index.ladder`."""
+        with self._lock.reading():
+            return ladder_from(self._state.columns, derived_types, article_types, sub_categories)
+
     def colours(self) -> frozenset[str]:
         """See `Index.colours`."""
         with self._lock.reading():
@@ -318,29 +347,37 @@ class FaissIndex:
 
         return Field(contenders, members, eligible)
 
-    def _everywhere(
+    def _among(
         self,
         state: State,
-        query: NDArray[np.float32],
-        eligibility: Eligibility,
-        batch: "_Batch | None",
-        bounds: Bounds | None,
+        search: Search,
+        rows: NDArray[np.int64] | slice,
+        batch: Batch | None = None,
+        bounds: Bounds | None = None,
     ) -> Field:
-        """Compares every eligible product, or if there are many, those that the reduced index chooses."""
+        """Compares every eligible product of some rows, or if there are many, those that the reduced index chooses.
+
+        A batch and its bounds are about all rows.
+        """
+        query, eligibility = search.query, search.eligibility
         if batch is None:
-            eligible = state.columns.eligible(eligibility, slice(None))
+            eligible = state.columns.eligible(eligibility, rows)
         else:
             eligible = batch.eligible(state.columns, eligibility)
 
-        def contenders(k: int, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+        def contenders(k: int, some: NDArray[np.bool_]) -> NDArray[np.int64]:
+            mask = some
+            if not isinstance(rows, slice):
+                mask = np.zeros(len(state.columns), dtype=np.bool_)
+                mask[rows] = some
             if np.count_nonzero(mask) > self._settings.exact_limit and state.reduced is not None:
-                rows = self._chosen(state, bounds or state.reduced.search(query), query, k, mask)
-                if rows is not None:
-                    return rows
+                chosen = self._chosen(state, bounds or state.reduced.search(query), query, k, mask)
+                if chosen is not None:
+                    return chosen
             shards = [state.shards[label] for label in state.labels_of(mask)]
             return self._contenders([_ShardSearch(shard, query, mask[shard.members]) for shard in shards], k)
 
-        return Field(contenders, slice(None), eligible)
+        return Field(contenders, rows, eligible)
 
     def _chosen(
         self, state: State, bounds: Bounds | ReducedSearch, query: NDArray[np.float32], k: int, mask: NDArray[np.bool_]
@@ -426,29 +463,6 @@ class FaissIndex:
                     raise ValueError(
                         f"The embedding of {row.product.id} must be {self._dimension} finite float16 numbers."
                     )
-
-
-class _Batch:
-    """What the searches of a batch have in common, for as long as the snapshot stays the same."""
-
-    def __init__(self) -> None:
-        self.state: State | None = None
-        self.reduced: ReducedIndex | None = None
-        self.index_version = -1
-        self.bounds: BatchBounds | None = None
-        # The last arguments of `Columns.passing`, and what it returned.
-        self.passing: tuple[Eligibility, Eligible] | None = None
-
-    def holds(self, state: State, index_version: int) -> bool:
-        """Returns whether the batch is one of this snapshot."""
-        return self.state is state and self.reduced is state.reduced and self.index_version == index_version
-
-    def eligible(self, columns: Columns, eligibility: Eligibility) -> Eligible:
-        """See `Columns.eligible`, for all rows."""
-        common = replace(eligibility, excluded_ids=(), excluded_families=(), excluded_designs_of=())
-        if self.passing is None or self.passing[0] != common:
-            self.passing = common, columns.passing(common, slice(None))
-        return columns.without_excluded(self.passing[1], eligibility, slice(None))
 
 
 class _ShardSearch:

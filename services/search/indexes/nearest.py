@@ -11,7 +11,7 @@ from services.contract.attributes import BASE_COLOUR
 from services.search.catalogue.products import Product
 from services.search.filters import filter as filters
 from services.search.filters.ranking import Boost, Ranking, boosted, diverse
-from services.search.indexes.base import Eligibility, Hit, Variant
+from services.search.indexes.base import Eligibility, Hit, Rung, Variant
 from services.search.indexes.columns import Eligible
 from services.search.indexes.designs import Groups
 from services.search.indexes.state import State
@@ -56,7 +56,13 @@ class Selection:
     """
 
     def __init__(
-        self, state: State, query: NDArray[np.float32], field: Field, groups: Groups | None, ranking: Ranking
+        self,
+        state: State,
+        query: NDArray[np.float32],
+        field: Field,
+        groups: Groups | None,
+        ranking: Ranking,
+        rungs: NDArray[np.int8] | None = None,
     ) -> None:
         """Takes what the search is about.
 
@@ -66,6 +72,8 @@ class Selection:
             field: the eligible products.
             groups: which of them take one place together; None for none.
             ranking: what they are ranked by.
+            rungs: the rung of each row of the state: int8, shape (n,). A lower one goes before any ranking; None for
+                no ladder.
 
         Raises:
             InvalidInput: by a condition of the ranking.
@@ -75,6 +83,7 @@ class Selection:
         self._field = field
         self._groups = groups
         self._ranking = ranking
+        self._rungs = rungs
         # Maximum rounding error of an inner product of two float32 vectors of norm 1, in any order of the sum.
         self._rounding = 1.01 * len(query) * 2.0**-24
         self._factors: NDArray[np.float64] | None = None
@@ -82,6 +91,8 @@ class Selection:
             self._search_further()
         if ranking.boosts:
             self._boost(ranking.boosts)
+        if rungs is not None:
+            self._search_apart(rungs[field.rows])
         self.eligible_count = self._count()
         self.left_out = replace(
             field.eligible.left_out, variants=int(np.count_nonzero(field.mask)) - self.eligible_count
@@ -158,23 +169,26 @@ class Selection:
         return int(np.count_nonzero(eligible))
 
     def _boost(self, boosts: Sequence[Boost]) -> None:
-        """Weighs the products, and searches those of each weight apart.
-
-        Among products of one factor the nearest rank highest. So the nearest of each factor hold the highest of all.
-        """
-        inner, rows = self._field.contenders, self._field.rows
+        """Weighs the products, and searches those of each weight apart."""
+        rows = self._field.rows
         some = self._state.columns.at(rows)
         factors = np.ones(len(self._field.mask))
         for boost in boosts:
             factors[filters.evaluate(boost.condition, some)] *= boost.factor
         self._factors = np.ones(len(self._state.columns))
         self._factors[rows] = factors
-        values, places = np.unique(factors[self._field.mask], return_inverse=True)
-        of_factor = np.full(len(factors), -1)
-        of_factor[self._field.mask] = places
+        self._search_apart(factors)
+
+    def _search_apart(self, classes: NDArray[np.float64] | NDArray[np.int8]) -> None:
+        """Searches the products of each class, shape (m,), apart.
+
+        Among products of one class the nearest rank highest. So the nearest of each class hold the highest of all.
+        """
+        inner = self._field.contenders
+        values = np.unique(classes[self._field.mask])
 
         def contenders(k: int, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-            parts = [inner(k, mask & (of_factor == place)) for place in range(len(values))]
+            parts = [inner(k, mask & (classes == value)) for value in values]
             return np.concatenate([np.empty(0, dtype=np.int64), *parts])
 
         self._field = replace(self._field, contenders=contenders)
@@ -199,6 +213,8 @@ class Selection:
             hits = list(map(Hit, products, similarities, map(boosted, similarities, factors)))
         if any(photographs):
             hits = [replace(hit, photograph=number) for hit, number in zip(hits, photographs, strict=True)]
+        if self._rungs is not None:
+            hits = [replace(hit, rung=Rung(rung)) for hit, rung in zip(hits, self._rungs[rows].tolist(), strict=True)]
         least = self._ranking.min_similarity
         if least is not None:
             hits = [hit for hit in hits if hit.similarity >= least]
@@ -231,8 +247,13 @@ class Selection:
         rows = [row for hit in hits if (row := self._state.columns.row_of(hit.product.id)) is not None]
         vectors = self._state.embeddings(np.array(rows)).astype(np.float64)
         values = np.array([hit.value for hit in hits])
+        tiers = np.array([hit.rung or 0 for hit in hits])
         places = diverse(
-            values, min(k, len(hits)), self._ranking.diversity, lambda place: (vectors * vectors[place]).sum(axis=1)
+            values,
+            min(k, len(hits)),
+            self._ranking.diversity,
+            lambda place: (vectors * vectors[place]).sum(axis=1),
+            tiers,
         )
         return [hits[place] for place in places]
 
@@ -255,5 +276,5 @@ def _in_order(others: Sequence[tuple[Product, int]], shown: Product) -> list[tup
     return first + then
 
 
-def _rank(hit: Hit) -> tuple[float, str]:
-    return -hit.value, hit.product.id
+def _rank(hit: Hit) -> tuple[int, float, str]:
+    return hit.rung or 0, -hit.value, hit.product.id

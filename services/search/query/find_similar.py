@@ -27,8 +27,9 @@ from services.contract.values import (
     View,
     matching_types,
 )
+from services.search.catalogue.products import Product
 from services.search.filters.colours import DislikedColour
-from services.search.indexes.base import Collapse, Eligibility, Hit, IndexAnswer
+from services.search.indexes.base import Collapse, Eligibility, Hit, IndexAnswer, Ladder
 from services.search.preferences import PreferenceStore
 from services.search.query.explanation import Explanation, Step, Stopwatch
 from services.search.query.recognition import recognised
@@ -74,6 +75,7 @@ class SimilarAnswer:
         result: what the index found.
         scope: where it was searched.
         derived_types: those searched, in alphabetical order; empty for the whole inventory.
+        ladder: where the search could go on from them; None for nowhere.
         model_version: the model whose embeddings were compared.
         classification: of the photograph or embedding; None if the classifier was not asked or did not answer.
         degraded: why the answer is less than it could be, in the order of the enumeration.
@@ -85,6 +87,7 @@ class SimilarAnswer:
     result: IndexAnswer
     scope: Scope
     derived_types: tuple[str, ...]
+    ladder: Ladder | None
     model_version: str
     classification: Classification | None
     degraded: tuple[Degraded, ...]
@@ -219,6 +222,7 @@ class SimilarQuery:
             result=result,
             scope=self._scope,
             derived_types=tuple(sorted(eligibility.derived_types or ())),
+            ladder=eligibility.ladder,
             model_version=self._finder.inventory.model_version,
             classification=self._classification,
             degraded=tuple(reason for reason in Degraded if reason in self._degraded),
@@ -311,14 +315,15 @@ class SimilarQuery:
         """Returns where to look, float32, shape (dimension,), L2 norm 1, and for which products."""
         request, inventory = self._request, self._finder.inventory
         own_ids = (self._subject,) if isinstance(self._subject, str) else ()
-        families: tuple[str, ...] = ()
-        if isinstance(self._subject, str) and request.eligibility.collapse is not Collapse.NONE:
-            families = (inventory.product(self._subject).family,)
+        product = inventory.product(self._subject) if isinstance(self._subject, str) else None
+        collapse = request.eligibility.collapse
+        derived_types, ladder = self._where(product)
         eligibility = replace(
             request.eligibility,
-            excluded_families=families,
-            excluded_designs_of=own_ids if request.eligibility.collapse is Collapse.DESIGNS else (),
-            derived_types=self._derived_types(),
+            excluded_families=() if product is None or collapse is Collapse.NONE else (product.family,),
+            excluded_designs_of=own_ids if collapse is Collapse.DESIGNS else (),
+            derived_types=derived_types,
+            ladder=ladder,
             disliked_colours=self._colours,
             excluded_ids=frozenset(own_ids).union(
                 request.liked_ids, request.disliked_ids, request.eligibility.excluded_ids
@@ -340,18 +345,25 @@ class SimilarQuery:
                 self._classification, self._subject.values, self._finder.inventory.index, top_k
             )
 
-    def _derived_types(self) -> frozenset[str] | None:
-        """Returns the derived types to search, None for the whole inventory; widens the scope if none is usable."""
+    def _where(self, product: Product | None) -> tuple[frozenset[str] | None, Ladder | None]:
+        """Returns the derived types to search and where to go on; (None, None) for the whole inventory.
+
+        Takes the whole inventory where no type is usable.
+
+        Args:
+            product: the subject, if it is one.
+        """
+        widen, index = self._request.widen, self._finder.inventory.index
         match self._scope:
             case Scope.INVENTORY:
-                return None
+                return None, None
             case Scope.DERIVED_TYPES:
-                return frozenset(self._request.derived_types)
-            case Scope.PREDICTED_TYPE:
+                named = frozenset(self._request.derived_types)
+                return named, index.ladder(named) if widen else None
+            case Scope.PREDICTED_TYPE if product is not None:
                 # The type of a product of the catalogue is known.
-                if isinstance(self._subject, str):
-                    product = self._finder.inventory.product(self._subject)
-                    return self._searchable([(product.gender, product.article_type)]) | {product.derived_type}
+                own = self._searchable([(product.gender, product.article_type)]) | {product.derived_type}
+                return own, Ladder.of(product) if widen else None
         if self._classification is None:
             self._degraded.add(Degraded.CLASSIFIER_UNAVAILABLE)
         else:
@@ -361,10 +373,15 @@ class SimilarQuery:
                 count = MAX_UNSURE_TYPES
             predicted = self._classification.derived_types[:count]
             if searchable := self._searchable((each.gender, each.article_type) for each in predicted):
-                return searchable
+                return searchable, index.ladder(searchable) if widen else None
             self._degraded.add(Degraded.PREDICTED_TYPE_NOT_IN_CATALOGUE)
+            if widen:
+                article_types = {each.article_type for each in predicted}
+                sub_categories = {each.sub_category for each in predicted if each.sub_category}
+                if ladder := index.ladder((), article_types, sub_categories):
+                    return frozenset(), ladder
         self._scope = Scope.INVENTORY
-        return None
+        return None, None
 
     def _searchable(self, kinds: Iterable[tuple[Gender | None, str]]) -> frozenset[str]:
         """Returns the derived types of the catalogue that products of some genders and article types may belong to."""

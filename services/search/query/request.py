@@ -41,7 +41,8 @@ class SimilarRequest:
         disliked_ids: products to lean away from; at most 20, none of them twice, none of them liked too.
         user_id: the user whose dislikes are left out; "" for nobody's.
         top_k: how many products to return, 1..100.
-        scope: None means the whole inventory for a product, and the predicted derived type for anything else.
+        scope: None means the whole inventory for a product, unless `widen`, and the predicted derived type for anything
+            else.
         derived_types: for `Scope.DERIVED_TYPES`, and only for it.
         eligibility: which products may be returned; at most 500 excluded ones. The query itself adds the derived types
             that it searches, the user's disliked colours, its own product and those that steer it.
@@ -50,6 +51,7 @@ class SimilarRequest:
         min_similarity: products of a lower similarity are left out; in [-1, 1].
         boosts: rules that move products up or down; at most 10.
         diversity: how much the products should differ, in [0, 1].
+        widen: whether to go on beyond the derived types, up a ladder, while fewer than `top_k` are found.
     """
 
     query: str | Photograph | Embedding | None
@@ -65,6 +67,7 @@ class SimilarRequest:
     min_similarity: float | None = None
     boosts: tuple[Boost, ...] = ()
     diversity: float = 0.0
+    widen: bool = False
 
     @property
     def ranking(self) -> Ranking:
@@ -76,7 +79,7 @@ class SimilarRequest:
         """The scope, or the default one of this kind of query."""
         if self.scope is not None:
             return self.scope
-        return Scope.INVENTORY if isinstance(self.query, str) else Scope.PREDICTED_TYPE
+        return Scope.INVENTORY if isinstance(self.query, str) and not self.widen else Scope.PREDICTED_TYPE
 
     def check(self) -> None:
         """Refuses whatever can be refused without the catalogue, before anything is embedded in vain.
@@ -101,6 +104,12 @@ class SimilarRequest:
                 "The request names derived_types but has another scope: set SEARCH_SCOPE_DERIVED_TYPES, or name none.",
                 reason="SCOPE_INVALID",
                 metadata={"field": "derived_types"},
+            )
+        if self.widen and self.effective_scope is Scope.INVENTORY:
+            raise InvalidInput(
+                "The request has widen and searches the whole inventory, which is widest: leave one of them out.",
+                reason="SCOPE_INVALID",
+                metadata={"field": "widen"},
             )
         if self.query is None:
             raise InvalidInput(

@@ -31,7 +31,7 @@ from services.search.catalogue.store import Catalogue
 from services.search.conversion.products import upsert_row_from_proto
 from services.search.filters.colours import DislikedColour
 from services.search.filters.filter import ColourFilter, Filter
-from services.search.indexes.base import Eligibility
+from services.search.indexes.base import Eligibility, Ladder, Rung
 from services.search.preferences import MemoryPreferences
 from services.search.query.find_similar import Degraded, SimilarAnswer
 from services.search.query.request import PreferencePolicy, Scope, SimilarRequest
@@ -235,6 +235,30 @@ async def test_an_unsure_photograph_searches_the_two_likeliest_types_merged_by_s
     # Whoever says where to search is not told that it is unsure; the confidence is there all the same.
     assert named.degraded == () and named.classification is said
     assert (await shop.find(SHOT, scope=Scope.INVENTORY)).degraded == ()
+
+
+async def test_a_predicted_type_without_products_begins_on_the_rung_above_it(shop: Shop) -> None:
+    shop.classifier.answer = lambda embedding, top_k: _said(None, "Men Handbags", "Men Tshirts")
+    answer = await shop.find(SHOT, widen=True, top_k=20)
+    assert (answer.scope, answer.degraded) == (Scope.PREDICTED_TYPE, (Degraded.PREDICTED_TYPE_NOT_IN_CATALOGUE,))
+    assert answer.derived_types == ()
+    assert answer.ladder == Ladder(frozenset({"Handbags"}), frozenset({"Bags"}), frozenset())
+    assert [hit.rung for hit in answer.result.hits] == [Rung.ARTICLE_TYPE] * 10 + [Rung.SUB_CATEGORY] * 10
+    assert [hit.product.article_type for hit in answer.result.hits] == ["Handbags"] * 10 + ["Backpacks"] * 10
+    # Where nothing is known above it either, the whole inventory is searched.
+    shop.classifier.answer = lambda embedding, top_k: _said(None, "Men Sarees", "Men Tshirts")
+    answer = await shop.find(SHOT, widen=True, top_k=20)
+    assert (answer.scope, answer.ladder, answer.result.rung) == (Scope.INVENTORY, None, None)
+
+
+async def test_unsure_types_climb_together(shop: Shop) -> None:
+    shop.search._finder.unsure_below = lambda: 0.5
+    shop.classifier.answer = lambda embedding, top_k: _said(0.1, "Women Handbags", "Women Dresses")
+    answer = await shop.find(SHOT, widen=True, top_k=25)
+    assert answer.ladder == Ladder(frozenset({"Handbags", "Dresses"}), frozenset({"Bags", "Dress"}), frozenset())
+    rungs = [hit.rung for hit in answer.result.hits]
+    assert rungs == [Rung.DERIVED_TYPE] * 20 + [Rung.SUB_CATEGORY] * 5
+    assert (answer.result.rung, answer.result.searched_count) == (Rung.SUB_CATEGORY, 30)
 
 
 @pytest.mark.parametrize("confidence", [None, 0.31, 0.9])

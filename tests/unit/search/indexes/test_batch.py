@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from offline.benchmark.correctness.oracle import COLOURS
+from offline.benchmark.correctness.conditions import COLOURS
 from services.search.filters.filter import ColourFilter, Filter
 from services.search.indexes import faiss
 from services.search.indexes.base import Collapse, Eligibility, IndexedProduct, Search
