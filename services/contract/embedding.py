@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from services.contract.errors import InvalidInput, ModelMismatch, Upstream
+from services.contract.errors import InvalidInput, ModelMismatch
 from services.contract.protocols import EmbeddingSpace
 from services.contract.values import Embedding
 
@@ -93,11 +93,13 @@ def check_served_model(embedding: Embedding, model_version: str) -> None:
     The caller is not to blame: the embedder was given another bundle while search was running.
 
     Raises:
-        Upstream: EMBEDDER_UNAVAILABLE.
+        ModelMismatch: MODEL_VERSION_MISMATCH; the text names both versions.
     """
     if embedding.model_version != model_version:
-        raise Upstream(
+        raise ModelMismatch(
             f"The embedder serves model {embedding.model_version!r}, but search compares embeddings of "
-            f"{model_version!r}; search has to be started again.",
-            reason="EMBEDDER_UNAVAILABLE",
+            f"{model_version!r}. Give the embedder the bundle of search's model, or change the model with "
+            "`fashion reindex`.",
+            reason="MODEL_VERSION_MISMATCH",
+            metadata={"given": embedding.model_version, "served": model_version},
         )

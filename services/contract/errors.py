@@ -6,7 +6,8 @@
     ├── Forbidden           the caller's key or token does not allow the call  PERMISSION_DENIED
     ├── NotFound            what was named does not exist                      NOT_FOUND
     ├── AlreadyExists       what the caller wanted to create exists            ALREADY_EXISTS
-    ├── ModelMismatch       an embedding of another model version              FAILED_PRECONDITION
+    ├── FailedPrecondition  the state of the service does not allow the call   FAILED_PRECONDITION
+    │   └── ModelMismatch   an embedding of another model version              FAILED_PRECONDITION
     ├── Unsupported         the served model cannot do what was asked for      UNIMPLEMENTED
     ├── Overloaded          a queue is full or writes collide; try again later RESOURCE_EXHAUSTED
     │   └── QuotaExceeded   the caller's key has used up its share             RESOURCE_EXHAUSTED
@@ -62,7 +63,11 @@ class AlreadyExists(FashionError):
     """What the caller wanted to create exists already."""
 
 
-class ModelMismatch(FashionError):
+class FailedPrecondition(FashionError):
+    """The state of the service does not allow the call; something else has to be done first."""
+
+
+class ModelMismatch(FailedPrecondition):
     """An embedding carries another model version than the one that is served."""
 
 

@@ -16,6 +16,7 @@ from services.contract.errors import (
     AlreadyExists,
     DataLoss,
     DeadlineExceeded,
+    FailedPrecondition,
     FashionError,
     Forbidden,
     InvalidInput,
@@ -53,6 +54,7 @@ CODES: Final[Mapping[type[FashionError], grpc.StatusCode]] = MappingProxyType(
         Forbidden: grpc.StatusCode.PERMISSION_DENIED,
         NotFound: grpc.StatusCode.NOT_FOUND,
         AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+        FailedPrecondition: grpc.StatusCode.FAILED_PRECONDITION,
         ModelMismatch: grpc.StatusCode.FAILED_PRECONDITION,
         Unsupported: grpc.StatusCode.UNIMPLEMENTED,
         Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -65,7 +67,8 @@ CODES: Final[Mapping[type[FashionError], grpc.StatusCode]] = MappingProxyType(
     }
 )
 
-# The inverse. To a caller, UNAVAILABLE is a failure of a service that it depends on, and a quota is a kind of overload.
+# The inverse; what fails a precondition is mostly the model. To a caller, UNAVAILABLE is a failure of a service that it
+# depends on, and a quota is a kind of overload.
 _CATEGORIES: Final[Mapping[grpc.StatusCode, type[FashionError]]] = MappingProxyType(
     {
         **{code: category for category, code in CODES.items() if code is not grpc.StatusCode.UNAVAILABLE},

@@ -78,8 +78,8 @@ def deleted_comes_back() -> None:
     """A delete reaches the index alone."""
     original = Catalogue._commit
 
-    def commit(self: Catalogue, upserts: Any, rows: Any, deleted: Any, before: Any) -> None:
-        original(self, upserts, rows, (), before)
+    def commit(self: Catalogue, upserts: Any, rows: Any, deleted: Any, *others: Any) -> None:
+        original(self, upserts, rows, (), *others)
 
     Catalogue._commit = commit  # type: ignore[method-assign]
 
@@ -88,10 +88,10 @@ def half_a_batch() -> None:
     """The rows of a batch are committed one by one."""
     original = Catalogue._commit
 
-    def commit(self: Catalogue, upserts: Any, rows: Any, deleted: Any, before: Any) -> None:
+    def commit(self: Catalogue, upserts: Any, rows: Any, deleted: Any, *others: Any) -> None:
         for upsert, row in zip(upserts, rows, strict=True):
-            original(self, [upsert], [row], (), before)
-        original(self, [], [], deleted, before)
+            original(self, [upsert], [row], (), *others)
+        original(self, [], [], deleted, *others)
 
     Catalogue._commit = commit  # type: ignore[method-assign]
 

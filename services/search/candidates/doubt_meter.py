@@ -67,6 +67,11 @@ class DoubtMeter:
         """What was measured last; None before that, and in an empty catalogue."""
         return self._current
 
+    @property
+    def measured(self) -> bool:
+        """Whether it was measured, or read from the file."""
+        return self._measured
+
     def note(self, changes: Sequence[Change]) -> None:
         """Counts changes that the index has taken over."""
         self._changes += len(changes)

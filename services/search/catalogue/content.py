@@ -26,6 +26,10 @@ class UpsertOutcome(Enum):
     UNCHANGED = "unchanged"
 
 
+# The SHA-256 of a photograph, and the part of it that is embedded; None for the whole.
+Part = tuple[str, Box | None]
+
+
 @dataclass(frozen=True, slots=True)
 class ContentState:
     """The origin of a stored embedding, which decides whether a photograph must be embedded again.
@@ -44,6 +48,11 @@ class ContentState:
     def of(cls, photograph: Photograph, model_version: str) -> "ContentState":
         """Returns that of an embedding that a model makes of a photograph."""
         return cls(model_version, hashlib.sha256(photograph.content).hexdigest(), photograph.region)
+
+    @property
+    def part(self) -> Part | None:
+        """What any model can embed again; None if it came as an embedding."""
+        return None if self.photograph_sha256 is None else (self.photograph_sha256, self.region)
 
     def is_of(self, photograph: Photograph, model_version: str) -> bool:
         """Returns whether the embedding is the one that this model makes of this photograph."""

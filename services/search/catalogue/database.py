@@ -75,6 +75,44 @@ _FURTHER_PHOTOGRAPHS: Final = (
     "CREATE INDEX further_photographs_photograph ON further_photographs (photograph_sha256)"
     " WHERE photograph_sha256 IS NOT NULL",
 )
+# The models of the catalogue's embeddings: the live one, and the next or the previous one. An embedding that is not in
+# the row of its photograph lies beside it, by photograph. Canaries are what the next model is tried with.
+_GENERATIONS: Final = (
+    """
+    CREATE TABLE generations (
+        model_version TEXT PRIMARY KEY NOT NULL,
+        dimension INTEGER NOT NULL,
+        status TEXT NOT NULL,
+        time TEXT NOT NULL,
+        source TEXT,
+        plan TEXT,
+        comparison TEXT
+    ) STRICT
+    """,
+    "CREATE UNIQUE INDEX generations_live ON generations (status) WHERE status = 'live'",
+    """
+    CREATE TABLE embeddings (
+        model_version TEXT NOT NULL,
+        photograph_sha256 TEXT NOT NULL,
+        region_left REAL,
+        region_top REAL,
+        region_right REAL,
+        region_bottom REAL,
+        embedding BLOB NOT NULL,
+        checksum INTEGER NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX embeddings_photograph ON embeddings (photograph_sha256, model_version)",
+    """
+    CREATE TABLE canaries (
+        number INTEGER PRIMARY KEY NOT NULL,
+        name TEXT NOT NULL,
+        product_id TEXT,
+        photograph BLOB,
+        expected TEXT NOT NULL
+    ) STRICT
+    """,
+)
 # The embedding comes late, so that reading the attributes alone touches no page that an embedding spills over to.
 _SCHEMA: Final = (
     f"""
@@ -104,10 +142,12 @@ _SCHEMA: Final = (
     "INSERT INTO state (id, index_version, update_time) VALUES (1, 0, NULL)",
     _REMOVED_PHOTOGRAPHS,
     *_FURTHER_PHOTOGRAPHS,
+    *_GENERATIONS,
 )
 
 PRODUCT_COLUMNS: Final = ("id", *_COLUMNS)
-_ORIGIN_COLUMNS: Final = (
+# Where an embedding comes from.
+ORIGIN_COLUMNS: Final = (
     "model_version",
     "photograph_sha256",
     "region_left",
@@ -117,8 +157,8 @@ _ORIGIN_COLUMNS: Final = (
 )
 # What is beside the attributes of a product: the origin of its first embedding, and how many photographs it has. An
 # empty count stands for one.
-CONTENT_COLUMNS: Final = (*_ORIGIN_COLUMNS, "photograph_count")
-FURTHER_COLUMNS: Final = ("product_id", "number", *_ORIGIN_COLUMNS)
+CONTENT_COLUMNS: Final = (*ORIGIN_COLUMNS, "photograph_count")
+FURTHER_COLUMNS: Final = ("product_id", "number", *ORIGIN_COLUMNS)
 
 _READERS: Final[Mapping[Kind, Callable[[Any], object]]] = {
     Kind.GENDER: lambda label: Gender(label) if label else None,
@@ -146,6 +186,7 @@ CHECKED_COLUMNS: Final = (*PRODUCT_COLUMNS, *CONTENT_COLUMNS)
 # In the order of the names, so that a column more changes no checksum of a row in which it is empty.
 _CHECKED: Final = sorted((name, place) for place, name in enumerate(CHECKED_COLUMNS))
 _FURTHER_CHECKED: Final = sorted((name, place) for place, name in enumerate(FURTHER_COLUMNS))
+_ORIGIN_CHECKED: Final = sorted((name, place) for place, name in enumerate(ORIGIN_COLUMNS))
 
 
 def row_checksum(values: Sequence[object], embedding: bytes) -> int:
@@ -164,6 +205,11 @@ def row_checksum(values: Sequence[object], embedding: bytes) -> int:
 def further_checksum(values: Sequence[object], embedding: bytes) -> int:
     """Returns the checksum of a row of further photographs, as `row_checksum`; values as in `FURTHER_COLUMNS`."""
     return zlib.crc32(embedding, zlib.crc32(_filled(values, _FURTHER_CHECKED)))
+
+
+def origin_checksum(values: Sequence[object], embedding: bytes) -> int:
+    """Returns the checksum of a row of embeddings, as `row_checksum`; values as in `ORIGIN_COLUMNS`."""
+    return zlib.crc32(embedding, zlib.crc32(_filled(values, _ORIGIN_CHECKED)))
 
 
 def changed_checksum(before: Sequence[object], after: Sequence[object], embedding_bytes: int) -> int:
@@ -210,6 +256,7 @@ _MIGRATIONS: Final[tuple[tuple[str | Callable[[sqlite3.Connection], None], ...],
     # The gender of a product may be unknown, which former programs cannot read.
     (),
     ("ALTER TABLE products ADD COLUMN photograph_count INTEGER", *_FURTHER_PHOTOGRAPHS),
+    _GENERATIONS,
 )
 SCHEMA_VERSION: Final = 1 + len(_MIGRATIONS)
 # The first with a table of further photographs.
@@ -237,7 +284,7 @@ def product_of(row: sqlite3.Row, *, photograph_absent: bool = False, photograph_
     return Product(**fields, photograph_absent=photograph_absent, photograph_count=photograph_count)
 
 
-def region_of(row: sqlite3.Row) -> Box | None:
+def region_of(row: sqlite3.Row | Mapping[str, Any]) -> Box | None:
     """Makes a region of a row that holds its corners."""
     if row["region_left"] is None:
         return None

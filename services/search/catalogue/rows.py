@@ -23,8 +23,8 @@ from services.search.catalogue.database import (
 )
 from services.search.catalogue.products import Product
 
-# Runs a query with one parameter.
-Read = Callable[[str, SqlValue], Sequence[sqlite3.Row]]
+# Runs a query with its parameters.
+Read = Callable[..., Sequence[sqlite3.Row]]
 
 ID_LIST: Final = "(SELECT value FROM json_each(?))"
 _COLUMNS: Final = (*CHECKED_COLUMNS, "embedding", "checksum")

@@ -1,9 +1,7 @@
 """The catalogue: products, their embeddings and photographs, on disk before a write is acknowledged."""
 
-import errno
 import itertools
 import logging
-import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,14 +9,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from types import MappingProxyType, TracebackType
+from typing import Any, Final, Self, TypeVar
 
 from prometheus_client import Histogram
 
-from services.bundle.durable import make_folder
 from services.concurrency.metrics import SECONDS
-from services.contract.errors import Overloaded, Unavailable
 from services.search.catalogue.content import (
     ContentState,
     StoredProduct,
@@ -38,6 +34,15 @@ from services.search.catalogue.database import (
     in_transaction,
     mend_indexes,
 )
+from services.search.catalogue.disk import make_private, storage_errors
+from services.search.catalogue.generations import (
+    Embeddings,
+    Generations,
+    beside_rows,
+    forget_embeddings,
+    of_model,
+    write_embeddings,
+)
 from services.search.catalogue.photographs import PhotographDamaged, PhotographStore, StoredPhotograph
 from services.search.catalogue.products import Product
 from services.search.catalogue.references import (
@@ -56,16 +61,14 @@ DATABASE_FILE = "catalogue.sqlite3"
 LOCK_FILE = "catalogue.lock"
 PHOTOGRAPHS_FOLDER = "photographs"
 
+T = TypeVar("T")
+
 _logger = logging.getLogger(__name__)
 
 _COMMIT_SECONDS: Final = Histogram(
     "fashion_catalogue_commit_seconds", "Time until a write of the catalogue is on disk.", buckets=SECONDS
 )
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_SQLITE_FULL = frozenset({sqlite3.SQLITE_FULL})
-# With less room than this, a disk counts as full.
-_NO_ROOM_BYTES = 64 * 1024
 # Ids of damaged products in one line of the log.
 _MAX_IDS_LOGGED = 100
 # How long the file of a photograph stays that no product refers to any more: a backup that began before needs it.
@@ -98,7 +101,10 @@ class Catalogue:
 
     A write is on disk when `write` returns: transactions are synchronous, and photographs are synchronised before the
     transaction that refers to them. `index_version` is persistent. It grows by one with every write that changes
-    something.
+    something. Products are read with the embeddings of the live generation.
+
+    Attributes:
+        generations: the live model, and the next or the previous one.
     """
 
     def __init__(
@@ -128,7 +134,7 @@ class Catalogue:
         self._purged: date | None = None
         self._damaged: set[str] = set()
         try:
-            _make_private(directory)
+            make_private(directory)
             self._lock = DirectoryLock(directory / LOCK_FILE)
         except OSError as error:
             raise CatalogueUnusable(
@@ -149,6 +155,7 @@ class Catalogue:
             raise
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
+        self.generations = Generations(self._read, self._transaction, self._count_write, self.now)
 
     def _check_not_lost(self, directory: Path) -> None:
         database = directory / DATABASE_FILE
@@ -252,6 +259,16 @@ class Catalogue:
             sha256 = now_sha256
         return None
 
+    def product_ids(self) -> list[str]:
+        """Returns the ids of all products, those of one derived type after one another."""
+        return [row["id"] for row in self._read("SELECT id FROM products ORDER BY gender, article_type, id")]
+
+    def of_model(self, product_ids: Collection[str], model_version: str) -> list[StoredProduct]:
+        """Returns products with the embeddings of a model, of those that exist and are not damaged."""
+        with self._reading() as read:
+            products = of_model(read, read_products(read, product_ids), model_version)
+        return [stored for stored in products.values() if stored is not None]
+
     def by_derived_type(self) -> Iterator[tuple[StoredProduct, ...]]:
         """Yields all products, one derived type at a time, for loading an index; no write may run meanwhile.
 
@@ -273,12 +290,12 @@ class Catalogue:
         products: dict[int, StoredProduct | None] = {}
         try:
             with self._reading() as read:
-                products = read_products(read, [number for number, _ in numbers], by="rowid")
+                products = self._of_live(read, read_products(read, [number for number, _ in numbers], by="rowid"))
         except UNREADABLE:
             # A page cannot be read: others can.
             for number, _ in numbers:
                 with suppress(*UNREADABLE), self._reading() as read:
-                    products |= read_products(read, [number], by="rowid")
+                    products |= self._of_live(read, read_products(read, [number], by="rowid"))
         for number, product_id in numbers:
             stored = products.get(number)
             if stored is None:
@@ -286,7 +303,12 @@ class Catalogue:
             else:
                 yield stored
 
-    def write(self, upserts: Sequence[Upsert] = (), deletes: Collection[str] = ()) -> WriteResult:
+    def write(
+        self,
+        upserts: Sequence[Upsert] = (),
+        deletes: Collection[str] = (),
+        beside: Mapping[str, Embeddings] = MappingProxyType({}),
+    ) -> WriteResult:
         """Creates, replaces and deletes products in one transaction: all of it is on disk when this returns, or none.
 
         An upsert that changes neither attributes nor content is not written. The content is the same if the same model
@@ -296,6 +318,7 @@ class Catalogue:
         Args:
             upserts: products, no id twice and none that is also deleted.
             deletes: ids; an unknown one is no error and not in the result's `deleted`.
+            beside: embeddings of the same photographs by models of other generations.
 
         Raises:
             ValueError: an id comes twice.
@@ -306,7 +329,7 @@ class Catalogue:
         ids = [upsert.product.id for upsert in upserts]
         if len({*ids, *deletes}) < len(ids) + len(deletes):
             raise ValueError("An id comes twice in one write.")
-        with self._write_lock, self._storage_errors():
+        with self._write_lock, storage_errors(self._directory):
             before = self._stored(self._write_read, [*ids, *deletes])
             after = [merged(upsert, before.get(upsert.product.id)) for upsert in upserts]
             outcomes = [outcome(before.get(row.product.id), row) for row in after]
@@ -314,7 +337,7 @@ class Catalogue:
             same = {i for i in changed if looks_the_same(before.get(ids[i]), after[i])}
             deleted = tuple(product_id for product_id in deletes if product_id in before)
             if changed or deleted:
-                self._commit([upserts[i] for i in changed], [after[i] for i in changed], deleted, before)
+                self._commit([upserts[i] for i in changed], [after[i] for i in changed], deleted, before, beside)
             for i, upsert in enumerate(upserts):
                 if self._mended(upsert) and outcomes[i] is UpsertOutcome.UNCHANGED:
                     outcomes[i] = UpsertOutcome.UPDATED
@@ -339,39 +362,32 @@ class Catalogue:
             Overloaded: STORAGE_FULL; nothing was written.
             Unavailable: STORAGE_UNAVAILABLE: the disk takes no writes; nothing was written.
         """
-        with self._write_lock, self._storage_errors():
+        with self._write_lock, storage_errors(self._directory):
             if changes:
                 in_transaction(self._writer, lambda: self._update(changes))
             return self._version()
 
     def _update(self, changes: Sequence[tuple[Product, Product]]) -> None:
         update_attributes(self._writer, changes)
-        self._count_write(self._now().astimezone(UTC))
+        self._count_write()
 
     def _version(self) -> int:
         return int(self._writer.execute("SELECT index_version FROM state").fetchone()[0])
 
-    def _count_write(self, now: datetime) -> None:
-        self._writer.execute("UPDATE state SET index_version = index_version + 1, update_time = ?", (now.isoformat(),))
+    def _count_write(self) -> int:
+        now = self.now().isoformat()
+        self._writer.execute("UPDATE state SET index_version = index_version + 1, update_time = ?", (now,))
+        return self._version()
 
-    @contextmanager
-    def _storage_errors(self) -> Iterator[None]:
-        """Turns what a disk refuses into an error that says what to do."""
-        try:
-            yield
-        except (OSError, sqlite3.OperationalError) as error:
-            full = getattr(error, "errno", None) in _FULL or getattr(error, "sqlite_errorcode", None) in _SQLITE_FULL
-            _logger.error("a write to %s failed: %s", self._directory, error)
-            # SQLite tells some full disks as other errors.
-            if full or shutil.disk_usage(self._directory).free < _NO_ROOM_BYTES:
-                raise Overloaded(
-                    "The disk of the catalogue is full, so nothing was written; make room, then send it again.",
-                    reason="STORAGE_FULL",
-                ) from error
-            raise Unavailable(
-                "The disk of the catalogue takes no writes, so nothing was written; look into the log of search.",
-                reason="STORAGE_UNAVAILABLE",
-            ) from error
+    def now(self) -> datetime:
+        """Returns the time of a write that would come now, in UTC."""
+        return self._now().astimezone(UTC)
+
+    def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        results: list[T] = []
+        with self._write_lock, storage_errors(self._directory):
+            in_transaction(self._writer, lambda: results.append(work(self._writer)))
+        return results[0]
 
     def _mended(self, upsert: Upsert) -> bool:
         """Stores the photographs of an upsert again whose files are damaged or gone; returns whether any was."""
@@ -384,8 +400,9 @@ class Catalogue:
         rows: Sequence[StoredProduct],
         deleted: Sequence[str],
         before: Mapping[str, StoredProduct | None],
+        beside: Mapping[str, Embeddings],
     ) -> None:
-        now = self._now().astimezone(UTC)
+        now = self.now()
         replaced = {
             sha256
             for product_id in (*deleted, *(row.product.id for row in rows))
@@ -394,12 +411,18 @@ class Catalogue:
         }
         new_photographs = self._photographs.put([each for upsert in upserts for each in upsert.new_photographs])
 
+        others = self._beside(rows, beside)
+
         def work() -> None:
             write_products(self._writer, rows, before)
             delete_products(self._writer, deleted, before)
+            for model_version, embeddings in others.items():
+                write_embeddings(self._writer, model_version, embeddings)
             forget_removed(self._writer, new_photographs)
-            note_removed(self._writer, unreferenced(self._writer, replaced), now.isoformat())
-            self._count_write(now)
+            gone = unreferenced(self._writer, replaced)
+            note_removed(self._writer, gone, now.isoformat())
+            forget_embeddings(self._writer, gone)
+            self._count_write()
 
         try:
             with _COMMIT_SECONDS.time():
@@ -410,6 +433,14 @@ class Catalogue:
             raise
         self._damaged.difference_update(deleted, (row.product.id for row in rows))
         self._purge(now)
+
+    def _beside(self, rows: Sequence[StoredProduct], new: Mapping[str, Embeddings]) -> Mapping[str, Embeddings]:
+        """Returns what generations besides the one in the rows need of products that are written."""
+        records = [each for each in (self.generations.live, self.generations.other) if each is not None]
+        if len(records) < 2:
+            return {}
+        in_rows = read_products(self._write_read, [row.product.id for row in rows])
+        return beside_rows(in_rows, rows, [each.model_version for each in records], new)
 
     def _purge(self, now: datetime) -> None:
         """Once a day removes the files of photographs that no product has referred to for some days."""
@@ -433,9 +464,12 @@ class Catalogue:
 
     def _stored(self, read: Read, product_ids: Collection[str]) -> dict[Any, StoredProduct | None]:
         """Returns the products of some ids that are there; None for a damaged one."""
-        products = read_products(read, product_ids)
+        products = self._of_live(read, read_products(read, product_ids))
         self._damaged.update(product_id for product_id, stored in products.items() if stored is None)
         return products
+
+    def _of_live(self, read: Read, products: dict[Any, StoredProduct | None]) -> dict[Any, StoredProduct | None]:
+        return of_model(read, products, self.generations.live_version)
 
     def _write_read(self, query: str, *parameters: SqlValue) -> list[sqlite3.Row]:
         return self._writer.execute(query, parameters).fetchall()
@@ -454,18 +488,6 @@ class Catalogue:
             finally:
                 with suppress(sqlite3.Error):
                     self._reader.execute("ROLLBACK")
-
-
-def _make_private(directory: Path) -> None:
-    """Makes a data directory, for this user alone; closes one that everybody on this machine can read."""
-    make_folder(directory, 0o700)
-    if directory.stat().st_mode & 0o007:
-        try:
-            directory.chmod(0o700)
-        except PermissionError:
-            _logger.warning("every user of this machine can read %s, which belongs to another user", directory)
-        else:
-            _logger.warning("every user of this machine could read %s; now its owner alone can", directory)
 
 
 def _system_clock() -> datetime:

@@ -13,15 +13,15 @@ from services.search.writes.rows import Planned, of_photograph, too_many_photogr
 
 @dataclass(frozen=True, slots=True)
 class ToEmbed:
-    """Photographs without an embedding yet, by their place in the row."""
+    """Photographs without an embedding yet."""
 
-    photographs: Mapping[int, Photograph]
+    photographs: Sequence[Photograph]
 
 
 def resolved(
     row: Planned,
     stored: Sequence[ContentState],
-    embeddings: Mapping[int, Embedding | FashionError],
+    embeddings: Mapping[Photograph, Embedding | FashionError],
     model_version: str,
 ) -> tuple[NewContent | SameContent, ...] | ToEmbed | FashionError:
     """Returns what to write for the photographs of a product.
@@ -29,14 +29,14 @@ def resolved(
     Args:
         row: the photographs as sent.
         stored: where those that the catalogue has come from.
-        embeddings: those computed for this write, by the place of the photograph in the row.
+        embeddings: those computed for this write, by photograph.
         model_version: the model that is served.
 
     Returns:
         One content per photograph; or those that have to be embedded first; or the error of the first bad one.
     """
     result: list[NewContent | SameContent] = []
-    missing: dict[int, Photograph] = {}
+    missing: list[Photograph] = []
     for index, content in row.contents.items():
         if isinstance(content, Embedding):
             result.append(NewContent(content, None))
@@ -44,11 +44,11 @@ def resolved(
         if stored and (state := ContentState.of(content, model_version)) in stored:
             result.append(SameContent(stored.index(state), content.content))
             continue
-        embedding = embeddings.get(index)
+        embedding = embeddings.get(content)
         if isinstance(embedding, FashionError):
             return of_photograph(embedding, index)
         if embedding is None:
-            missing[index] = content
+            missing.append(content)
         else:
             result.append(NewContent(embedding, content))
     if missing:

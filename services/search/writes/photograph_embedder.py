@@ -33,7 +33,8 @@ class WriteEmbedder:
         """Embeds photographs; returns one embedding or error per photograph, in their order.
 
         Raises:
-            Unavailable: EMBEDDER_UNAVAILABLE: the embedder does not answer, or serves another model.
+            Unavailable: EMBEDDER_UNAVAILABLE: the embedder does not answer.
+            ModelMismatch: MODEL_VERSION_MISMATCH: it serves another model.
             Overloaded: QUEUE_FULL: the embedder's queue is full.
             DeadlineExceeded: the deadline passed before all were embedded.
         """

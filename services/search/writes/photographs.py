@@ -1,15 +1,14 @@
 """Writes the photographs of products that are known: adds and removes one, and embeds all of another model again."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
 from services.concurrency.workers import Workers
-from services.contract.errors import DataLoss, FashionError
-from services.contract.protocols import EmbeddingSpace
+from services.contract.errors import FashionError
 from services.contract.values import Embedding, Photograph
 from services.search.catalogue.content import (
-    ContentState,
     NewContent,
     SameContent,
     StoredProduct,
@@ -17,10 +16,12 @@ from services.search.catalogue.content import (
     UpsertOutcome,
     upsert_of,
 )
+from services.search.catalogue.generations import Embeddings
 from services.search.catalogue.products import product_not_found, validate_product_id
 from services.search.catalogue.store import Catalogue
+from services.search.writes.beside import lacking_photographs
 from services.search.writes.contents import check_place, place_named, place_of
-from services.search.writes.photograph_embedder import WriteEmbedder
+from services.search.writes.generation import EmbeddedPhotographs, WrittenGenerations
 from services.search.writes.rows import PhotographReport, checked_content
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -32,23 +33,20 @@ class PhotographWriter:
     def __init__(
         self,
         catalogue: Catalogue,
-        space: EmbeddingSpace,
-        embedder: WriteEmbedder,
+        generations: WrittenGenerations,
         lane: Workers,
-        write: Callable[[Sequence[Upsert]], tuple[int, Sequence[UpsertOutcome]]],
+        write: Callable[..., tuple[int, Sequence[UpsertOutcome]]],
     ) -> None:
         """Takes the parts.
 
         Args:
             catalogue: the truth.
-            space: the model that is served.
-            embedder: for photographs.
+            generations: what is written to.
             lane: the one thread that writes.
             write: writes products to the catalogue and its index, in the lane.
         """
         self._catalogue = catalogue
-        self._space = space
-        self._embedder = embedder
+        self._generations = generations
         self._lane = lane
         self._write = write
 
@@ -70,15 +68,10 @@ class PhotographWriter:
             Overloaded: QUEUE_FULL.
         """
         validate_product_id(product_id, "product_id")
-        checked = checked_content(content, self._space)
-        report = await self._lane.run(self._add, product_id, checked, index, None)
-        if isinstance(report, PhotographReport):
-            return report
-        (embedding,) = await self._embedder.embed([report])
-        if isinstance(embedding, FashionError):
-            raise embedding
-        report = await self._lane.run(self._add, product_id, checked, index, embedding)
-        assert isinstance(report, PhotographReport), "It has its embedding."
+        checked = checked_content(content, self._generations.live.space)
+        embedded = EmbeddedPhotographs(self._generations)
+        while isinstance(report := await self._lane.run(self._add, product_id, checked, index, embedded), Photograph):
+            await embedded.embed([report])
         return report
 
     async def remove(self, product_id: str, photograph: int | str) -> PhotographReport:
@@ -110,9 +103,12 @@ class PhotographWriter:
             Unavailable: EMBEDDER_UNAVAILABLE.
             Overloaded: QUEUE_FULL.
         """
-        outdated = await self._lane.run(self._outdated, product_ids)
-        photographs = [(stored, place, each) for stored, many in outdated for place, each in many.items()]
-        results = await self._embedder.embed([photograph for _, _, photograph in photographs])
+        live = self._generations.live
+        outdated = await asyncio.to_thread(lacking_photographs, self._catalogue, live, product_ids)
+        photographs = [
+            (stored, place, each) for stored, many in outdated for place, each in many.items() if each is not None
+        ]
+        results = await live.embedder.embed([photograph for _, _, photograph in photographs])
         embedded: dict[str, tuple[StoredProduct, dict[int, NewContent]]] = {}
         for (stored, place, photograph), result in zip(photographs, results, strict=True):
             product_id = stored.product.id
@@ -128,40 +124,40 @@ class PhotographWriter:
                 embedded.setdefault(product_id, (stored, {}))[1][place] = NewContent(result, photograph)
         return await self._lane.run(self._replace_content, tuple(embedded.values())) if embedded else 0
 
-    def is_outdated(self, content: ContentState) -> bool:
-        """Returns whether a photograph is to be embedded again: it is of another model, and has a file."""
-        return content.model_version != self._space.model_version and content.photograph_sha256 is not None
-
     # From here on the methods run in the lane.
 
     def _add(
-        self, product_id: str, content: Photograph | Embedding, index: int | None, embedding: Embedding | None
+        self, product_id: str, content: Photograph | Embedding, index: int | None, embedded: EmbeddedPhotographs
     ) -> PhotographReport | Photograph:
         """Adds a photograph, or returns it where it has to be embedded first."""
+        live = self._generations.live
         stored = self._known(product_id)
         place = place_of(content, stored)
         check_place(stored, index, adds=place is None)
-        current = place is not None and stored.contents[place].model_version == self._space.model_version
+        current = place is not None and stored.contents[place].model_version == live.model_version
         new: NewContent | SameContent
         if place is not None and current:
             # The file came along again, which mends a damaged one.
             new = SameContent(place, content.content if isinstance(content, Photograph) else None)
         elif isinstance(content, Embedding):
             new = NewContent(content, None)
-        elif embedding is None:
-            return content
         else:
+            embedding = embedded.of(live.model_version).get(content)
+            if embedding is None:
+                return content
+            if isinstance(embedding, FashionError):
+                raise embedding
             new = NewContent(embedding, content)
         others = [SameContent(each) for each in range(len(stored.photographs)) if each != place]
         last = len(others) if place is None else place
         at = last if index is None else index
-        return self._replace(stored, [*others[:at], new, *others[at:]], at)
+        return self._replace(stored, [*others[:at], new, *others[at:]], at, embedded.beside())
 
     def _remove(self, product_id: str, photograph: int | str) -> PhotographReport:
         stored = self._known(product_id)
         place = place_named(photograph, stored)
         kept = [SameContent(each) for each in range(len(stored.photographs)) if each != place]
-        return self._replace(stored, kept, place)
+        return self._replace(stored, kept, place, {})
 
     def _known(self, product_id: str) -> StoredProduct:
         """Returns a product; raises NotFound or DataLoss."""
@@ -171,34 +167,15 @@ class PhotographWriter:
         return stored
 
     def _replace(
-        self, stored: StoredProduct, contents: Sequence[NewContent | SameContent], index: int
+        self,
+        stored: StoredProduct,
+        contents: Sequence[NewContent | SameContent],
+        index: int,
+        beside: Mapping[str, Embeddings],
     ) -> PhotographReport:
-        index_version, (outcome,) = self._write([upsert_of(stored.product, contents)])
+        index_version, (outcome,) = self._write([upsert_of(stored.product, contents)], beside=beside)
         changed = outcome is not UpsertOutcome.UNCHANGED
         return PhotographReport(self._known(stored.product.id).product, index, changed, index_version)
-
-    def _outdated(self, product_ids: Sequence[str]) -> list[tuple[StoredProduct, dict[int, Photograph]]]:
-        outdated: list[tuple[StoredProduct, dict[int, Photograph]]] = []
-        for product_id in product_ids:
-            photographs: dict[int, Photograph] = {}
-            try:
-                stored = self._catalogue.get(product_id)
-            except DataLoss as error:
-                _log.error("product cannot be embedded again", product_id=product_id, why=error.message)
-                continue
-            for place, content in enumerate(stored.contents if stored is not None else ()):
-                if not self.is_outdated(content):
-                    continue
-                try:
-                    file = self._catalogue.photograph(product_id, place)
-                except DataLoss as error:
-                    _log.error("photograph cannot be embedded again", product_id=product_id, why=error.message)
-                    continue
-                if file is not None:
-                    photographs[place] = Photograph(file.content, content.region)
-            if stored is not None and photographs:
-                outdated.append((stored, photographs))
-        return outdated
 
     def _replace_content(self, embedded: Sequence[tuple[StoredProduct, Mapping[int, NewContent]]]) -> int:
         upserts: list[Upsert] = []

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from services.contract.errors import DeadlineExceeded, Overloaded, Unavailable
+from services.contract.errors import DeadlineExceeded, ModelMismatch, Overloaded, Unavailable
 from services.search.writes.writer import CatalogueWriter
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -39,7 +39,7 @@ async def reembed(
             try:
                 embedded += await writer.photographs.embed_again(product_ids[start : start + group])
                 break
-            except (Unavailable, Overloaded, DeadlineExceeded) as error:
+            except (Unavailable, ModelMismatch, Overloaded, DeadlineExceeded) as error:
                 _log.warning("embedding again is delayed", reason=error.reason, why=error.message)
                 await asyncio.sleep(pause_s)
         await after_group()

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Final, Protocol
+from types import MappingProxyType
+from typing import Final
 
 import structlog
 
@@ -11,7 +12,7 @@ from services.concurrency.workers import Workers
 from services.contract.attributes import MAX_ATTRIBUTE_NAMES, OWN_PREFIX
 from services.contract.errors import FashionError, InvalidInput, Overloaded
 from services.contract.protocols import EmbeddingSpace
-from services.contract.values import Embedding, Photograph
+from services.contract.values import Photograph
 from services.search.catalogue.content import (
     StoredProduct,
     Upsert,
@@ -20,38 +21,30 @@ from services.search.catalogue.content import (
     product_damaged,
     upsert_of,
 )
+from services.search.catalogue.generations import Embeddings
 from services.search.catalogue.products import Product, product_not_found, validate_product_id, with_fields, with_values
 from services.search.catalogue.store import Catalogue
 from services.search.indexes.base import Index, IndexedProduct
+from services.search.writes.beside import BesideWriter
 from services.search.writes.contents import ToEmbed, resolved
+from services.search.writes.generation import (
+    Change,
+    ChangeListener,
+    EmbeddedPhotographs,
+    Generation,
+    WrittenGenerations,
+)
 from services.search.writes.photograph_embedder import WriteEmbedder
 from services.search.writes.photographs import PhotographWriter
 from services.search.writes.rows import DeleteReport, Planned, UpdateRow, UpsertReport, UpsertRow, checked_rows
+
+__all__ = ["CatalogueWriter", "Change", "ChangeListener", "WriteLimits"]
 
 _log = structlog.stdlib.get_logger(__name__)
 
 # A write starts over if another one changed its products while photographs were being embedded. A write that loses this
 # many races has a rival that keeps writing the same products.
 _MAX_ATTEMPTS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A product before and after a write; None before it was created and after it was deleted.
-
-    A write that changes neither what a product looks like nor its kind, such as one of its price, is none.
-    """
-
-    before: Product | None
-    after: Product | None
-
-
-class ChangeListener(Protocol):
-    """Called in the writing thread after every write that changed something; it must be quick and thread-safe."""
-
-    def __call__(self, changes: Sequence[Change]) -> None:
-        """Takes note of the changes of one write."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +61,11 @@ class WriteLimits:
 
 
 class CatalogueWriter:
-    """The only writer of a catalogue and of its index.
+    """The only writer of a catalogue and of its indexes.
 
     Attributes:
+        generations: what is written to.
+        beside: keeps the next or the previous generation up to date.
         photographs: writes the photographs of products that are known.
     """
 
@@ -95,14 +90,12 @@ class CatalogueWriter:
             on_change: called after each write that changed something.
         """
         self._catalogue = catalogue
-        self._index = index
-        self._space = space
-        self._embedder = embedder
+        self.generations = WrittenGenerations(Generation(space, index, embedder, on_change))
         self._limits = limits
-        self._on_change = on_change
         # One thread, so that each write is done in one piece, even if its caller has gone meanwhile.
         self._lane = Workers("catalogue-writer", threads=1, max_pending=self._limits.max_pending)
-        self.photographs = PhotographWriter(catalogue, space, embedder, self._lane, self._write)
+        self.beside = BesideWriter(catalogue, self.generations, self._lane)
+        self.photographs = PhotographWriter(catalogue, self.generations, self._lane, self._write)
 
     async def load(self) -> tuple[str, ...]:
         """Fills the index from the catalogue.
@@ -123,20 +116,17 @@ class CatalogueWriter:
         Raises:
             InvalidInput: BATCH_EMPTY, BATCH_TOO_LARGE.
             Unavailable: EMBEDDER_UNAVAILABLE; no row was written.
+            ModelMismatch: MODEL_VERSION_MISMATCH; the embedder serves another model. No row was written.
             Overloaded: QUEUE_FULL, WRITE_CONFLICT; no row was written.
         """
         self._check_size(len(rows))
-        planned = checked_rows(rows, self._space)
-        embeddings: dict[int, dict[int, Embedding | FashionError]] = {}
+        planned = checked_rows(rows, self.generations.live.space)
+        embedded = EmbeddedPhotographs(self.generations)
         for _ in range(_MAX_ATTEMPTS):
-            outcome = await self._lane.run(self._commit, planned, embeddings, fields)
+            outcome = await self._lane.run(self._commit, planned, embedded, fields)
             if isinstance(outcome, UpsertReport):
                 return outcome
-            # Variants of a product often come with the same photographs.
-            different = [*dict.fromkeys(outcome.photographs.values())]
-            embedded = dict(zip(different, await self._embedder.embed(different), strict=True))
-            for (row, place), photograph in outcome.photographs.items():
-                embeddings.setdefault(row, {})[place] = embedded[photograph]
+            await embedded.embed(outcome.photographs)
         raise Overloaded(
             "Other writes keep changing the same products; try again a little later.", reason="WRITE_CONFLICT"
         )
@@ -181,30 +171,34 @@ class CatalogueWriter:
     # From here on the methods run in the lane.
 
     def _load(self) -> tuple[str, ...]:
+        live = self.generations.live
         outdated: list[str] = []
 
         def batch(stored: Sequence[StoredProduct]) -> list[IndexedProduct]:
             for each in stored:
-                if any(map(self.photographs.is_outdated, each.contents)):
+                if any(map(live.lacks, each.contents)):
                     outdated.append(each.product.id)
-            return [self._indexed(each) for each in stored]
+            return [live.indexed(each) for each in stored]
 
         batches = (batch(stored) for stored in self._catalogue.by_derived_type())
-        self._index.load(batches, self._catalogue.index_version)
+        live.index.load(batches, self._catalogue.index_version)
         return tuple(outdated)
 
     def _commit(
         self,
         rows: Sequence[Planned | FashionError],
-        embeddings: Mapping[int, Mapping[int, Embedding | FashionError]],
+        embedded: EmbeddedPhotographs,
         fields: Collection[str] | None,
-    ) -> "UpsertReport | _Missing":
+    ) -> UpsertReport | ToEmbed:
         states = self._catalogue.states([row.product.id for row in rows if isinstance(row, Planned)])
         results: list[UpsertOutcome | FashionError | None] = []
         upserts: list[Upsert] = []
-        missing: dict[tuple[int, int], Photograph] = {}
+        # Variants of a product often come with the same photographs.
+        missing: dict[Photograph, None] = {}
+        model_version = self.generations.live.model_version
+        embeddings = embedded.of(model_version)
         names = self._index.attribute_names()
-        for number, row in enumerate(rows):
+        for row in rows:
             if not isinstance(row, Planned):
                 results.append(row)
                 continue
@@ -212,9 +206,9 @@ class CatalogueWriter:
             if not row.contents and not stored:
                 results.append(photograph_missing(row.product.id))
                 continue
-            contents = resolved(row, stored, embeddings.get(number, {}), self._space.model_version)
+            contents = resolved(row, stored, embeddings, model_version)
             if isinstance(contents, ToEmbed):
-                missing.update(((number, place), each) for place, each in contents.photographs.items())
+                missing.update(dict.fromkeys(contents.photographs))
                 continue
             if isinstance(contents, FashionError):
                 results.append(contents)
@@ -228,8 +222,8 @@ class CatalogueWriter:
             results.append(None)
             upserts.append(upsert_of(product, contents))
         if missing:
-            return _Missing(missing)
-        index_version, outcomes = self._write(upserts)
+            return ToEmbed((*missing,))
+        index_version, outcomes = self._write(upserts, beside=embedded.beside())
         done = iter(outcomes)
         return UpsertReport(tuple(next(done) if each is None else each for each in results), index_version)
 
@@ -289,10 +283,17 @@ class CatalogueWriter:
         index_version, _ = self._write((), wanted)
         return DeleteReport(tuple(results), index_version)
 
+    @property
+    def _index(self) -> Index:
+        return self.generations.live.index
+
     def _write(
-        self, upserts: Sequence[Upsert], deletes: set[str] | frozenset[str] = frozenset()
+        self,
+        upserts: Sequence[Upsert],
+        deletes: set[str] | frozenset[str] = frozenset(),
+        beside: Mapping[str, Embeddings] = MappingProxyType({}),
     ) -> tuple[int, Sequence[UpsertOutcome]]:
-        result = self._catalogue.write(upserts, deletes)
+        result = self._catalogue.write(upserts, deletes, beside)
         if result.changed or result.updated or result.deleted:
             updated = [(before, each) for each in result.updated if (before := self._index.product(each.id))]
             self._take_over(result.index_version, result.changed, updated, result.deleted)
@@ -305,37 +306,27 @@ class CatalogueWriter:
         updated: Sequence[tuple[Product, Product]],
         deleted: Collection[str],
     ) -> None:
-        """Brings the index up to a version of the catalogue, and tells who follows it."""
-        product = self._index.product
+        """Brings the indexes up to a version of the catalogue, and tells who follows them."""
+        live = self.generations.live
+        product = live.index.product
         changes = [
             *(Change(product(each.product.id), each.product) for each in changed),
             *(Change(before, after) for before, after in updated if _kind(before) != _kind(after)),
             *(Change(product(product_id), None) for product_id in deleted),
         ]
         try:
-            self._index.apply(
-                [self._indexed(each) for each in changed], deleted, index_version, [after for _, after in updated]
+            live.index.apply(
+                [live.indexed(each) for each in changed], deleted, index_version, [after for _, after in updated]
             )
         except Exception:
             # The write is on disk, so it must be found: rather load the index again than leave it behind.
             _log.exception("index did not take over a write; it is loaded again", index_version=index_version)
             self._load()
         if changes:
-            self._on_change(changes)
-
-    def _indexed(self, stored: StoredProduct) -> IndexedProduct:
-        first, *further = (
-            each.embedding if each.content.model_version == self._space.model_version else None
-            for each in stored.photographs
+            live.on_change(changes)
+        self.beside.take_over(
+            index_version, [each.product.id for each in changed], [after for _, after in updated], deleted, changes
         )
-        return IndexedProduct(stored.product, first, tuple(further) if first is not None else ())
-
-
-@dataclass(frozen=True, slots=True)
-class _Missing:
-    """The photographs that have to be embedded before anything is written, by row and by place in the product."""
-
-    photographs: Mapping[tuple[int, int], Photograph]
 
 
 def _with_names_of(product: Product, names: frozenset[str]) -> frozenset[str]:

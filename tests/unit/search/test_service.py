@@ -370,11 +370,13 @@ async def test_an_unknown_product_is_named(shop: Shop) -> None:
         assert error.value.metadata["product_id"] == "gone"
 
 
-async def test_an_embedder_of_another_model_is_unavailable(shop: Shop) -> None:
+async def test_an_embedder_of_another_model_is_refused_and_both_models_are_named(shop: Shop) -> None:
     shop.embedder.version = "newer"
-    with pytest.raises(Upstream) as error:
+    served = (await shop.search.get_index()).model_version
+    with pytest.raises(ModelMismatch, match=rf"'newer'.*'{served}'") as error:
         await shop.find(SHOT)
-    assert error.value.reason == "EMBEDDER_UNAVAILABLE"
+    assert error.value.reason == "MODEL_VERSION_MISMATCH"
+    assert error.value.metadata == {"given": "newer", "served": served}
 
 
 async def test_a_new_type_is_recognised_by_the_query_after_its_write(shop: Shop) -> None:

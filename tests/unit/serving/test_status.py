@@ -30,6 +30,7 @@ DOCUMENTED = {
     "QuotaExceeded": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "NotFound": grpc.StatusCode.NOT_FOUND,
     "AlreadyExists": grpc.StatusCode.ALREADY_EXISTS,
+    "FailedPrecondition": grpc.StatusCode.FAILED_PRECONDITION,
     "ModelMismatch": grpc.StatusCode.FAILED_PRECONDITION,
     "Overloaded": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "DeadlineExceeded": grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -41,7 +42,12 @@ DOCUMENTED = {
 }
 
 # What becomes of a category on its way, where it is another one then.
-RECEIVED = {errors.NotReady: Upstream, errors.Unavailable: Upstream, errors.QuotaExceeded: errors.Overloaded}
+RECEIVED = {
+    errors.NotReady: Upstream,
+    errors.Unavailable: Upstream,
+    errors.QuotaExceeded: errors.Overloaded,
+    errors.FailedPrecondition: errors.ModelMismatch,
+}
 
 
 def categories() -> list[type[FashionError]]:

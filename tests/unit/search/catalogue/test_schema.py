@@ -131,7 +131,7 @@ def test_an_unknown_schema_is_refused_with_what_to_do(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
     for _ in range(2):  # the first refusal must have given the lock free
-        with pytest.raises(CatalogueUnusable, match=r"schema version 99.*reads versions up to 6"):
+        with pytest.raises(CatalogueUnusable, match=r"schema version 99.*reads versions up to 7"):
             Catalogue(tmp_path)
     database.unlink()
     with sqlite3.connect(database) as connection:

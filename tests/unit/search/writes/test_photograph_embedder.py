@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from services.contract.errors import DeadlineExceeded, FashionError, InvalidInput, Upstream
+from services.contract.errors import DeadlineExceeded, FashionError, InvalidInput, ModelMismatch, Upstream
 from services.contract.fakes import FakeEmbedder
 from services.contract.values import Embedding, Photograph
 from services.search.writes.photograph_embedder import WriteEmbedder
@@ -62,10 +62,10 @@ async def test_an_error_that_is_not_about_the_photograph_fails_the_write(error: 
         await queue.embed(_photographs(1))
 
 
-async def test_an_embedder_of_another_model_is_unavailable() -> None:
+async def test_an_embedder_of_another_model_is_refused() -> None:
     embedder = FakeEmbedder(answer=lambda photograph: Embedding(VECTOR, "m2"))
     queue = WriteEmbedder(embedder, "m1", group_size=2, groups_in_flight=1)
-    with pytest.raises(Upstream) as error:
+    with pytest.raises(ModelMismatch) as error:
         await queue.embed(_photographs(1))
-    assert error.value.reason == "EMBEDDER_UNAVAILABLE"
-    assert "m2" in error.value.message
+    assert error.value.reason == "MODEL_VERSION_MISMATCH"
+    assert error.value.metadata == {"given": "m2", "served": "m1"}

@@ -1,0 +1,148 @@
+"""What a write goes to: the live generation, and the next or the previous one beside it."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import structlog
+
+from services.contract.errors import FashionError
+from services.contract.protocols import EmbeddingSpace
+from services.contract.values import Embedding, Photograph
+from services.search.catalogue.content import FLOAT16, ContentState, StoredProduct
+from services.search.catalogue.generations import Embeddings
+from services.search.catalogue.products import Product
+from services.search.indexes.base import Index, IndexedProduct
+from services.search.writes.photograph_embedder import WriteEmbedder
+
+_log = structlog.stdlib.get_logger(__name__)
+
+# How much longer a write waits for the embedder of the other generation than for its own, in seconds.
+_BESIDE_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A product before and after a write; None before it was created and after it was deleted.
+
+    A write that changes neither what a product looks like nor its kind, such as one of its price, is none.
+    """
+
+    before: Product | None
+    after: Product | None
+
+
+class ChangeListener(Protocol):
+    """Called in the writing thread after every write that changed something; it must be quick and thread-safe."""
+
+    def __call__(self, changes: Sequence[Change]) -> None:
+        """Takes note of the changes of one write."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Generation:
+    """A model, and what is derived from the catalogue by its embeddings.
+
+    Attributes:
+        space: the model.
+        index: has the products with its embeddings.
+        embedder: for photographs of writes.
+        on_change: called after each write that changed something.
+    """
+
+    space: EmbeddingSpace
+    index: Index
+    embedder: WriteEmbedder
+    on_change: ChangeListener = lambda changes: None
+
+    @property
+    def model_version(self) -> str:
+        """The version of the model."""
+        return self.space.model_version
+
+    def indexed(self, stored: StoredProduct) -> IndexedProduct:
+        """Returns a product as the index takes it; embeddings of other models are left out."""
+        first, *further = (
+            each.embedding if each.content.model_version == self.model_version else None for each in stored.photographs
+        )
+        return IndexedProduct(stored.product, first, tuple(further) if first is not None else ())
+
+    def lacks(self, content: ContentState) -> bool:
+        """Returns whether a photograph has no embedding of this model, and could have one."""
+        return content.model_version != self.model_version and content.photograph_sha256 is not None
+
+
+@dataclass(slots=True)
+class WrittenGenerations:
+    """The generations that every write goes to.
+
+    Attributes:
+        live: is answered from.
+        other: the next or the previous one.
+        follows: whether the index of the other one takes part in writes.
+        touched: products that were written while it did not, since it was asked for.
+        lacking: products of which the other one lacks an embedding.
+    """
+
+    live: Generation
+    other: Generation | None = None
+    follows: bool = False
+    touched: set[str] = field(default_factory=set)
+    lacking: set[str] = field(default_factory=set)
+
+
+class EmbeddedPhotographs:
+    """The photographs of one write, as each generation has embedded them."""
+
+    def __init__(self, generations: WrittenGenerations) -> None:
+        self._generations = generations
+        self._results: dict[str, dict[Photograph, Embedding | FashionError]] = {}
+
+    def of(self, model_version: str) -> Mapping[Photograph, Embedding | FashionError]:
+        """Returns what a model made of each photograph so far."""
+        return self._results.get(model_version, {})
+
+    def beside(self) -> dict[str, Embeddings]:
+        """Returns the embeddings by all models, as the catalogue takes them."""
+        return (
+            {
+                version: {
+                    part: result.values.astype(FLOAT16)
+                    for photograph, result in results.items()
+                    if isinstance(result, Embedding) and (part := ContentState.of(photograph, version).part)
+                }
+                for version, results in self._results.items()
+            }
+            if len(self._results) > 1
+            else {}
+        )
+
+    async def embed(self, photographs: Sequence[Photograph]) -> None:
+        """Has photographs embedded, by the live generation and by the other one.
+
+        The other one must not hold up a write: what it does not embed now, it embeds later.
+
+        Raises:
+            Unavailable: EMBEDDER_UNAVAILABLE, of the live one.
+            ModelMismatch: MODEL_VERSION_MISMATCH, of the live one.
+            Overloaded: QUEUE_FULL.
+            DeadlineExceeded: the deadline passed before all were embedded.
+        """
+        live, other = self._generations.live, self._generations.other
+        beside = asyncio.create_task(self._embed(other, photographs)) if other is not None else None
+        try:
+            await self._embed(live, photographs)
+            if beside is not None:
+                await asyncio.wait({beside}, timeout=_BESIDE_S)
+        finally:
+            if beside is not None:
+                beside.cancel()
+                (error,) = await asyncio.gather(beside, return_exceptions=True)
+                if error is not None:
+                    _log.info("the other generation embeds photographs of a write later", why=str(error))
+
+    async def _embed(self, generation: Generation, photographs: Sequence[Photograph]) -> None:
+        results = await generation.embedder.embed(photographs)
+        self._results.setdefault(generation.model_version, {}).update(zip(photographs, results, strict=True))
