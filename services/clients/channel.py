@@ -1,16 +1,16 @@
 """Calls another service: balanced over its replicas, within the caller's deadline, errors back as categories."""
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import grpc
 
 from services.clients.settings import callers_have_settings
+from services.clients.tries import Tries
 from services.concurrency import deadline, spans
-from services.contract.errors import FashionError, Forbidden, Overloaded, Unauthenticated, Unavailable, Upstream
+from services.concurrency.breaker import Unanswered
+from services.contract.errors import FashionError, Forbidden, Unauthenticated, Upstream
 from services.serving.loopback import channel_options
 from services.serving.request_id import REQUEST_ID_KEY, current_request_id
 
@@ -18,7 +18,6 @@ _Response = TypeVar("_Response")
 
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
 
-_MAX_BUDGET: Final = 20
 # Probes and reflection.
 _QUIET_PREFIX: Final = "grpc."
 
@@ -31,8 +30,8 @@ def open_channel(
 ) -> grpc.aio.Channel:
     """Opens a channel that balances calls over all addresses of a target.
 
-    Calls go to replicas that report SERVING, so not to one that still loads or already drains. A call whose replica is
-    gone is retried with another. A replica that fails four of five calls gets none for some seconds. Names are resolved
+    Calls go to replicas that report SERVING, so not to one that still loads or already drains. A replica that fails
+    four of five calls gets none for some seconds. gRPC itself makes no call again, as `Tries` does. Names are resolved
     again when a connection is lost. The servers' max_connection_age makes that happen now and then, so that new
     replicas are found. On loopback, proxies are not used. Each call sends the key of the settings (`ClientSettings`),
     where there is one, over TLS where they name an authority.
@@ -60,20 +59,6 @@ def open_channel(
                 }
             }
         ],
-        "methodConfig": [
-            {
-                "name": [{}],
-                "retryPolicy": {
-                    "maxAttempts": 3,
-                    "initialBackoff": "0.05s",
-                    "maxBackoff": "0.5s",
-                    "backoffMultiplier": 2,
-                    # A server that stops answers CANCELLED to calls that it has not begun. All calls of fashion.v1 may
-                    # be made twice. gRPC does not retry a call that its own caller has cancelled.
-                    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
-                },
-            }
-        ],
     }
     if health_service is not None:
         config["healthCheckConfig"] = {"serviceName": health_service}
@@ -84,10 +69,10 @@ def open_channel(
         ("grpc.service_config", json.dumps(config)),
         # A name server must not replace this configuration.
         ("grpc.service_config_disable_resolution", 1),
-        ("grpc.enable_retries", 1),
-        ("grpc.per_rpc_retry_buffer_size", max_message_bytes),
-        ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
+        # A connection that is dead without a sign is given up within ten seconds. Servers take a ping in five.
+        ("grpc.keepalive_time_ms", 6_000),
+        ("grpc.keepalive_timeout_ms", 3_000),
+        ("grpc.http2.max_pings_without_data", 0),
         # Reconnect to a restarted service within seconds.
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.min_reconnect_backoff_ms", 1_000),
@@ -179,104 +164,65 @@ def error_of(error: grpc.aio.AioRpcError) -> FashionError | None:
     return error_from(error.code(), error.details() or "", error.trailing_metadata() or ())
 
 
-@dataclass(slots=True)
-class Tries:
-    """When a call to one replica that has not answered is made to another one too.
-
-    Each answer to a first try in time allows one more try, and `budget` are saved up. So one hung replica of two costs
-    no answer, while replicas that are all slow do not get the calls several times.
-
-    Attributes:
-        wait_s: how long to wait for the answer to a try, in seconds.
-        budget: additional tries that may be made now; at the beginning, the maximum.
-    """
-
-    wait_s: float
-    budget: int = _MAX_BUDGET
-
-    def take(self) -> bool:
-        """Takes an additional try from the budget; returns False where none is left."""
-        if self.budget == 0:
-            return False
-        self.budget -= 1
-        return True
-
-    def give(self) -> None:
-        """Returns one to the budget."""
-        self.budget = min(_MAX_BUDGET, self.budget + 1)
-
-
-@dataclass(frozen=True, slots=True)
 class Remote:
-    """A service that another one depends on: its failures are `Upstream` errors, its refusals stay refusals.
+    """A service that another one depends on: its failures are `Upstream` errors, its refusals stay refusals."""
 
-    Attributes:
-        name: the name in error texts, such as "embedder".
-        unavailable_reason: the reason of its failures, such as "EMBEDDER_UNAVAILABLE".
-    """
+    def __init__(self, name: str, unavailable_reason: str, *, try_s: float) -> None:
+        """Describes a service.
 
-    name: str
-    unavailable_reason: str
+        Args:
+            name: the name in error texts, such as "embedder".
+            unavailable_reason: the reason of its failures, such as "EMBEDDER_UNAVAILABLE".
+            try_s: wait after which a call counts as slow, in seconds.
+        """
+        self._name = name
+        self.unavailable_reason = unavailable_reason
+        self._try_s = try_s
+        self._tries = Tries(name, patience_s=try_s)
 
-    async def call_again(
-        self, method: Callable[..., Awaitable[_Response]], request: object, *, timeout_s: float, tries: "Tries"
+    async def call(
+        self,
+        method: Callable[..., Awaitable[_Response]],
+        request: object,
+        *,
+        timeout_s: float,
+        ask_another: bool = False,
     ) -> _Response:
-        """Makes a call that may be made twice: where no answer comes, another replica is asked too.
+        """Makes a call, and makes it again where that may help.
 
         Args:
             method: of a stub on an `open_channel`.
             request: its message.
-            timeout_s: maximum wait, in seconds, for all tries together.
-            tries: when another replica is asked.
-
-        Raises:
-            FashionError: as `call`.
-        """
-        pending = {asyncio.create_task(self.call(method, request, timeout_s=timeout_s))}
-        first = True
-        try:
-            while True:
-                done, pending = await asyncio.wait(pending, timeout=tries.wait_s, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    # While another replica may still answer, one that is unavailable or full decides nothing.
-                    if not (pending and isinstance(task.exception(), (Unavailable, Overloaded))):
-                        if first:
-                            tries.give()
-                        return task.result()
-                first = first and bool(done)
-                if not done and tries.take():
-                    pending.add(asyncio.create_task(self.call(method, request, timeout_s=timeout_s)))
-        finally:
-            for task in pending:
-                task.cancel()
-            await asyncio.gather(*pending, return_exceptions=True)
-
-    async def call(
-        self, method: Callable[..., Awaitable[_Response]], request: object, *, timeout_s: float
-    ) -> _Response:
-        """Makes a call; the arguments are those of `send`.
+            timeout_s: maximum wait, in seconds, for all tries together, unless the caller's deadline is nearer.
+            ask_another: whether another replica is asked too where one is slow.
 
         Raises:
             FashionError: what the service answered, as its category.
             DeadlineExceeded: the caller's deadline passed.
             Upstream: the service does not answer in time, or answers with an undocumented error.
         """
+
+        async def attempt(left_s: float) -> _Response:
+            return await send(method, request, timeout_s=left_s)
+
         try:
-            return await send(method, request, timeout_s=timeout_s)
+            return await self._tries.make(attempt, timeout_s=timeout_s, slow_s=self._try_s if ask_another else None)
+        except Unanswered:
+            raise self._unavailable(f"The {self._name} has not answered the last calls.") from None
         except grpc.aio.AioRpcError as error:
             raise self._category(error) from error
 
     def _category(self, error: grpc.aio.AioRpcError) -> FashionError:
         code, known = error.code(), error_of(error)
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return self._unavailable(f"The {self.name} has not answered in time.")
+            return self._unavailable(f"The {self._name} has not answered in time.")
         if known is None:
-            return self._unavailable(f"The {self.name} failed with {code.name}.")
+            return self._unavailable(f"The {self._name} failed with {code.name}.")
         if isinstance(known, (Unauthenticated, Forbidden)):
             # A fault of this service's own key, of which its caller knows nothing.
-            return self._unavailable(f"The {self.name} refuses this service ({known.reason}): look at its key.")
+            return self._unavailable(f"The {self._name} refuses this service ({known.reason}): look at its key.")
         if isinstance(known, Upstream):
-            return self._unavailable(f"The {self.name} is unavailable: {known.message}")
+            return self._unavailable(f"The {self._name} is unavailable: {known.message}")
         return known
 
     def _unavailable(self, message: str) -> Upstream:

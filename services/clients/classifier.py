@@ -5,14 +5,14 @@ from typing import Final
 import grpc
 
 from fashion.v1 import classifier_pb2, classifier_pb2_grpc
-from services.clients.channel import Remote, Tries
+from services.clients.channel import Remote
 from services.contract.errors import Upstream
 from services.contract.values import Classification, Embedding
 from services.serving import conversion
 
 SERVICE: Final = classifier_pb2.DESCRIPTOR.services_by_name["ClassifierService"].full_name
 
-_REMOTE: Final = Remote(name="classifier", unavailable_reason="CLASSIFIER_UNAVAILABLE")
+_UNAVAILABLE: Final = "CLASSIFIER_UNAVAILABLE"
 
 
 class ClassifierClient:
@@ -28,7 +28,7 @@ class ClassifierClient:
         """
         self._stub = classifier_pb2_grpc.ClassifierServiceStub(channel)
         self._timeout_s = timeout_s
-        self._tries = Tries(try_s)
+        self._remote = Remote("classifier", _UNAVAILABLE, try_s=try_s)
 
     async def classify(self, embedding: Embedding, top_k: int) -> Classification:
         """Classifies an embedding.
@@ -40,11 +40,11 @@ class ClassifierClient:
             Upstream: CLASSIFIER_UNAVAILABLE.
         """
         request = classifier_pb2.ClassifyRequest(embedding=conversion.embedding_to_proto(embedding), top_k=top_k)
-        response = await _REMOTE.call_again(self._stub.Classify, request, timeout_s=self._timeout_s, tries=self._tries)
+        response = await self._remote.call(self._stub.Classify, request, timeout_s=self._timeout_s, ask_another=True)
         try:
             return conversion.classification_from_proto(response.classification)
         except ValueError as error:
             raise Upstream(
                 f"The answer of the classifier is unknown to this version: {error}.",
-                reason=_REMOTE.unavailable_reason,
+                reason=_UNAVAILABLE,
             ) from error

@@ -9,7 +9,7 @@ import grpc
 import structlog
 
 from fashion.v1 import embedder_pb2, embedder_pb2_grpc
-from services.clients.channel import MAX_MESSAGE_BYTES, Remote, Tries
+from services.clients.channel import MAX_MESSAGE_BYTES, Remote
 from services.contract.errors import FashionError, InvalidInput, Unavailable, Upstream
 from services.contract.protocols import Embedder
 from services.contract.values import Embedding, Garment, ModelInfo, Photograph
@@ -19,7 +19,8 @@ _log = structlog.stdlib.get_logger(__name__)
 
 SERVICE: Final = embedder_pb2.DESCRIPTOR.services_by_name["EmbedderService"].full_name
 
-_REMOTE: Final = Remote(name="embedder", unavailable_reason="EMBEDDER_UNAVAILABLE")
+_NAME: Final = "embedder"
+_UNAVAILABLE: Final = "EMBEDDER_UNAVAILABLE"
 
 # Maximum bytes in a message per photograph, besides the photograph itself.
 _OVERHEAD_BYTES: Final = 1024
@@ -53,7 +54,7 @@ class EmbedderClient:
     def __init__(self, channel: grpc.aio.Channel, limits: EmbedderClientLimits) -> None:
         self._stub = embedder_pb2_grpc.EmbedderServiceStub(channel)
         self._limits = limits
-        self._tries = Tries(limits.try_s)
+        self._remote = Remote(_NAME, _UNAVAILABLE, try_s=limits.try_s)
 
     async def embed(self, photograph: Photograph) -> Embedding:
         """Embeds one photograph.
@@ -66,8 +67,8 @@ class EmbedderClient:
         """
         self._check_size(photograph)
         request = embedder_pb2.EmbedRequest(image=conversion.photograph_to_proto(photograph))
-        response = await _REMOTE.call_again(
-            self._stub.Embed, request, timeout_s=self._limits.query_timeout_s, tries=self._tries
+        response = await self._remote.call(
+            self._stub.Embed, request, timeout_s=self._limits.query_timeout_s, ask_another=True
         )
         view = conversion.view_from_proto(response.view) if response.HasField("view") else None
         return replace(conversion.embedding_from_proto(response.embedding), view=view)
@@ -85,8 +86,8 @@ class EmbedderClient:
         self._check_size(photograph)
         image = conversion.photograph_to_proto(photograph)
         request = embedder_pb2.EmbedderServiceDetectGarmentsRequest(image=image)
-        response = await _REMOTE.call_again(
-            self._stub.DetectGarments, request, timeout_s=self._limits.query_timeout_s, tries=self._tries
+        response = await self._remote.call(
+            self._stub.DetectGarments, request, timeout_s=self._limits.query_timeout_s, ask_another=True
         )
         return conversion.garments_from_proto(response.garments)
 
@@ -130,18 +131,18 @@ class EmbedderClient:
             Upstream: EMBEDDER_UNAVAILABLE.
         """
         request = embedder_pb2.GetModelRequest()
-        response = await _REMOTE.call_again(
-            self._stub.GetModel, request, timeout_s=self._limits.query_timeout_s, tries=self._tries
+        response = await self._remote.call(
+            self._stub.GetModel, request, timeout_s=self._limits.query_timeout_s, ask_another=True
         )
         return conversion.model_from_proto(response.model)
 
     async def _send(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
         request = embedder_pb2.BatchEmbedRequest(images=[conversion.photograph_to_proto(each) for each in photographs])
-        response = await _REMOTE.call(self._stub.BatchEmbed, request, timeout_s=self._limits.batch_timeout_s)
+        response = await self._remote.call(self._stub.BatchEmbed, request, timeout_s=self._limits.batch_timeout_s)
         if len(response.results) != len(photographs):
             raise Upstream(
                 f"The embedder answered {len(response.results)} of {len(photographs)} photographs.",
-                reason=_REMOTE.unavailable_reason,
+                reason=_UNAVAILABLE,
             )
         return [
             conversion.row_error_from_proto(result.status) or conversion.embedding_from_proto(result.embedding)

@@ -1,8 +1,9 @@
 """A client of Redis that answers in time, reconnects once, and fails with one error of the domain."""
 
 import asyncio
-from collections.abc import Awaitable
-from contextlib import AbstractContextManager, nullcontext
+import inspect
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import ClassVar, Final, TypeVar
 
 import redis.asyncio
@@ -13,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from services.concurrency import spans
+from services.concurrency.breaker import Breaker, Unanswered
 from services.concurrency.metrics import SECONDS
 from services.contract.errors import Upstream
 
@@ -49,6 +51,9 @@ class RedisStore:
             timeout_s: maximum time of a call, in seconds.
         """
         self._timeout_s = timeout_s
+        what = self.unavailable_reason.removesuffix("_UNAVAILABLE").lower()
+        # Timers may end a little early.
+        self._breaker = Breaker(f"redis {what}", patience_s=0.9 * timeout_s)
         self._cause = ""
         self._client = redis.asyncio.Redis.from_url(
             url,
@@ -66,7 +71,7 @@ class RedisStore:
         await self._client.aclose()
 
     async def _ask(self, operation: str, answer: Awaitable[T]) -> T:
-        """Waits for an answer of Redis.
+        """Waits for an answer of Redis; while there is none, one call at a time does.
 
         Args:
             operation: name of the command, such as "HGETALL".
@@ -76,16 +81,32 @@ class RedisStore:
             Upstream: there is none in time, or it is an error.
         """
         try:
+            with self._breaker.passing() as answered:
+                return await self._answer(operation, answer, answered)
+        except Unanswered:
+            if inspect.iscoroutine(answer):
+                answer.close()
+            raise Upstream(self.unavailable_message, reason=self.unavailable_reason) from None
+
+    async def _answer(self, operation: str, answer: Awaitable[T], answered: Callable[[], None]) -> T:
+        try:
             with _SECONDS.time(), self._span(operation):
                 async with asyncio.timeout(self._timeout_s):
                     value = await answer
         except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
             _FAILURES.inc()
             self._log_once(error)
+            if isinstance(error, (TimeoutError, redis.exceptions.TimeoutError)):
+                # Idle connections that lead nowhere would each cost another call its time.
+                with suppress(redis.exceptions.RedisError, OSError, TimeoutError):
+                    await self._client.connection_pool.disconnect(inuse_connections=False)
+            else:
+                answered()
             # Over a Unix socket a wrong password is the cause of a ConnectionError.
             if isinstance(error, _REFUSALS) or isinstance(error.__cause__, _REFUSALS):
                 raise Upstream(self.refused_message, reason=self.unavailable_reason) from error
             raise Upstream(self.unavailable_message, reason=self.unavailable_reason) from error
+        answered()
         self._cause = ""
         return value
 

@@ -14,11 +14,14 @@ from google.protobuf.message import Message
 from fashion.v1 import search_pb2, search_pb2_grpc
 from services.clients.channel import error_of, open_channel, send
 from services.clients.search_calls import Response, SearchCalls
+from services.clients.tries import Tries
+from services.concurrency.breaker import Unanswered
 from services.contract.errors import FashionError, NotReady, Upstream
 
 SERVICE_NAME: Final = search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name
 
 _HEALTH_POLL_S = 0.2
+_PATIENCE_S = 1.0
 # What gRPC says of certificates and of the names in them.
 _TLS_FAILURES: Final = ("handshake failed", "Verification Check failed")
 
@@ -51,6 +54,7 @@ class SearchClient(SearchCalls):
         self._channel = channel
         self._target = target
         self._timeouts = timeouts or SearchTimeouts()
+        self._tries = Tries("search", patience_s=_PATIENCE_S)
 
     @classmethod
     def connect(cls, target: str, timeouts: SearchTimeouts | None = None) -> Self:
@@ -162,8 +166,14 @@ class SearchClient(SearchCalls):
         return await self._send(method, request, self._timeouts.write_s)
 
     async def _send(self, method: Callable[..., Awaitable[Response]], request: Message, timeout_s: float) -> Response:
+        async def attempt(left_s: float) -> Response:
+            return await send(method, request, timeout_s=left_s)
+
         try:
-            return await send(method, request, timeout_s=timeout_s)
+            return await self._tries.make(attempt, timeout_s=timeout_s)
+        except Unanswered:
+            message = f"Search at {self._target} has not answered the last calls."
+            raise Upstream(message, reason="SEARCH_UNAVAILABLE") from None
         except grpc.aio.AioRpcError as error:
             raise _category(error, self._target) from error
 

@@ -143,7 +143,8 @@ class RedisPreferences(RedisStore):
     async def available(self) -> bool:
         """Tells whether Redis answers; never raises."""
         try:
-            return bool(await self._ask("PING", self._client.ping()))
+            # Not held up by those that wait already, as it is what tells that Redis is back.
+            return bool(await self._answer("PING", self._client.ping(), self._breaker.answered))
         except Upstream:
             return False
 

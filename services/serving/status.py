@@ -41,6 +41,10 @@ INTERNAL_MESSAGE: Final = "An internal error occurred; the server's log tells mo
 # Delay before an overloaded service may be called again: about the time of a few photographs.
 RETRY_DELAY_S: Final = 0.5
 
+# Tells gRPC's own retries not to make a call again. Each service has made its calls of others again already: callers
+# that did the same would multiply the calls of what is down.
+_NO_RETRY: Final = ("grpc-retry-pushback-ms", "-1")
+
 # gRPC refuses headers of more than 8 KiB. The message travels twice: percent-encoded (3 bytes per byte at most) in
 # grpc-message, and as base64 in the details. The metadata is in the details alone. These limits stay below 8 KiB.
 _MAX_MESSAGE_BYTES: Final = 1000
@@ -84,7 +88,7 @@ class RpcStatus:
 
     code: grpc.StatusCode
     message: str
-    trailing_metadata: tuple[tuple[str, bytes], ...]
+    trailing_metadata: tuple[tuple[str, str | bytes], ...]
 
 
 def code_of(error: BaseException) -> grpc.StatusCode:
@@ -129,7 +133,8 @@ def status_of(error: BaseException, domain: str = ERROR_DOMAIN) -> RpcStatus:
         delay.FromMilliseconds(math.ceil(delay_s * 1000))
         details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
     status = status_pb2.Status(code=number, message=message, details=details)
-    return RpcStatus(code, message, ((DETAILS_KEY, status.SerializeToString()),))
+    pushback = (_NO_RETRY,) if isinstance(error, Upstream) else ()
+    return RpcStatus(code, message, ((DETAILS_KEY, status.SerializeToString()), *pushback))
 
 
 def category_of(code: int) -> type[FashionError] | None:

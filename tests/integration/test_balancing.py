@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 from fashion.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
-from services.clients.channel import Remote, Tries, open_channel
+from services.clients.channel import Remote, open_channel
 from services.clients.embedder import SERVICE, EmbedderClient, EmbedderClientLimits
 from services.contract.errors import FashionError
 from services.contract.values import Embedding, ModelInfo, Photograph
@@ -241,9 +241,9 @@ async def test_replicas_that_are_all_slow_do_not_get_each_call_several_times() -
         await asyncio.sleep(0.1)
         return "answer"
 
-    remote, tries = Remote("embedder", "EMBEDDER_UNAVAILABLE"), Tries(0.01)
+    remote = Remote("embedder", "EMBEDDER_UNAVAILABLE", try_s=0.01)
     for _ in range(50):
-        assert await remote.call_again(slow, None, timeout_s=5, tries=tries) == "answer"
+        assert await remote.call(slow, None, timeout_s=5, ask_another=True) == "answer"
     assert calls == 50 + 20
 
 
