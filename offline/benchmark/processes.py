@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.contract.errors import NotReady
 
-_OURS = ("SERVER_", "EMBEDDER_", "CLASSIFIER_", "SEARCH_", "REDIS_", "OTEL_")
+_OURS = ("SERVER_", "CLIENT_", "EMBEDDER_", "CLASSIFIER_", "SEARCH_", "REDIS_", "GATEWAY_", "OTEL_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,23 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def start_process(
+    module: str, port: int, environment: Mapping[str, str], log: Path, folder: Path | None = None
+) -> "subprocess.Popen[bytes]":
+    """Starts a server of the product, and does not wait; see `running`."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    settings = {
+        **inherited,
+        "SERVER_PORT": str(port),
+        "GATEWAY_PORT": "0",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "OPENBLAS_NUM_THREADS": "1",
+        **environment,
+    }
+    with log.open("ab") as output:
+        return subprocess.Popen([sys.executable, "-m", module], env=settings, stdout=output, stderr=output, cwd=folder)
+
+
 @contextlib.contextmanager
 def running(
     module: str,
@@ -87,22 +104,10 @@ def running(
         NotReady: the server ended, or did not serve in time.
     """
     port = free_port()
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-    settings = {
-        **inherited,
-        "SERVER_PORT": str(port),
-        "GATEWAY_PORT": "0",
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "OPENBLAS_NUM_THREADS": "1",
-        **environment,
-    }
     began = time.monotonic()
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module], env=settings, stdout=output, stderr=output, cwd=folder
-        )
+    process = start_process(module, port, environment, log, folder)
     try:
-        _wait(process, f"127.0.0.1:{port}", service, began + timeout_s, log)
+        wait_until_serving(process, f"127.0.0.1:{port}", service, began + timeout_s, log)
         yield ServerProcess(f"127.0.0.1:{port}", process.pid, time.monotonic() - began)
     finally:
         process.terminate()
@@ -126,7 +131,19 @@ def running_echo(answer_bytes: int) -> Iterator[str]:
         process.wait(20)
 
 
-def _wait(process: "subprocess.Popen[bytes]", target: str, service: str, until: float, log: Path) -> None:
+def wait_until_serving(process: "subprocess.Popen[bytes]", target: str, service: str, until: float, log: Path) -> None:
+    """Waits until a service says SERVING.
+
+    Args:
+        process: its process.
+        target: its address.
+        service: its full name; "" for the whole server.
+        until: the end of the wait, as a time of `time.monotonic()`.
+        log: the file of its output, for the error.
+
+    Raises:
+        NotReady: the process ended, or did not serve in time.
+    """
     with grpc.insecure_channel(target) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         while time.monotonic() < until:

@@ -1,0 +1,29 @@
+"""A drawn catalogue as the rows that write it, for benchmarks that need no data set."""
+
+from fashion.v1 import search_pb2, types_pb2
+from offline.benchmark.hard_pictures import encoded
+from offline.drawn.catalogue import catalogue_specs, draw_product
+
+
+def drawn_rows(seed: int, products: int, *, width: int = 360) -> list[search_pb2.ProductRow]:
+    """Returns products "p0", "p1" and so on, each with its photograph as a JPEG.
+
+    Args:
+        seed: of the catalogue.
+        products: how many, in [1, 5000].
+        width: of the photographs, in pixels; they are a third higher.
+    """
+    return [
+        search_pb2.ProductRow(
+            product=types_pb2.Product(
+                id=f"p{number}",
+                gender=f"GENDER_{spec.gender.upper()}",
+                article_type=spec.article_type,
+                sub_category=spec.sub_category,
+                base_colour=spec.base_colour,
+                name=f"Product {number}",
+            ),
+            image=types_pb2.Image(content=encoded(draw_product(spec).resize((width, width * 4 // 3)), "JPEG")),
+        )
+        for number, spec in enumerate(catalogue_specs(seed, products))
+    ]
