@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ _Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of all that i
 
 def add_to(app: typer.Typer) -> None:
     """Adds the commands."""
-    for check in (correctness, kills):
+    for check in (correctness, kills, soak, restart):
         app.command()(check)
 
 
@@ -46,6 +47,38 @@ def kills(
     figures = kill_repeatedly(number, seed, say())
     summary = f"{figures['kills']:,} kills, {figures['compared']:,} products compared"
     _conclude("kills", figures, figures["lost"], summary, output)
+
+
+def soak(
+    minutes: Annotated[float, typer.Option(metavar="N", min=0.05, help="How long.")] = 60.0,
+    seed: _Seed = 0,
+    output: Output = FIGURES,
+) -> None:
+    """Run all services under mixed load: nothing that they hold may grow after the first minutes."""
+    from offline.benchmark.soak import draw_soak
+    from offline.benchmark.soak import soak as load
+
+    without_proxies()
+    figures = load(minutes, seed, say())
+    output.mkdir(parents=True, exist_ok=True)
+    with suppress(ImportError):
+        draw_soak(figures, output / "soak.png")
+    done, failed = sum(figures["operations"].values()), sum(figures["failed"].values())
+    _conclude("soak", figures, figures["problems"], f"{done:,} operations, {failed:,} failed", output)
+
+
+def restart(
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="How often each service is restarted.")] = 3,
+    seed: _Seed = 0,
+    output: Output = FIGURES,
+) -> None:
+    """Stop and start each service under 50 queries a second: no query may fail."""
+    from offline.benchmark.restart import restart as roll
+
+    without_proxies()
+    figures = roll(rounds, seed, say())
+    summary = f"{figures['queries']:,} queries, {figures['failed']:,} failed"
+    _conclude("restart", figures, figures["problems"], summary, output)
 
 
 def _conclude(name: str, figures: Mapping[str, Any], problems: Sequence[str], summary: str, output: Path) -> None:
