@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
 
@@ -13,6 +13,9 @@ from services.concurrency.breaker import Unanswered
 from services.contract.errors import FashionError, Forbidden, Unauthenticated, Upstream
 from services.serving.loopback import channel_options
 from services.serving.request_id import REQUEST_ID_KEY, current_request_id
+
+if TYPE_CHECKING:
+    from services.clients.watch import CallWatch
 
 _Response = TypeVar("_Response")
 
@@ -167,18 +170,19 @@ def error_of(error: grpc.aio.AioRpcError) -> FashionError | None:
 class Remote:
     """A service that another one depends on: its failures are `Upstream` errors, its refusals stay refusals."""
 
-    def __init__(self, name: str, unavailable_reason: str, *, try_s: float) -> None:
+    def __init__(self, name: str, unavailable_reason: str, *, try_s: float, watch: "CallWatch | None" = None) -> None:
         """Describes a service.
 
         Args:
             name: the name in error texts, such as "embedder".
             unavailable_reason: the reason of its failures, such as "EMBEDDER_UNAVAILABLE".
             try_s: wait after which a call counts as slow, in seconds.
+            watch: told what happens to calls; None for nobody.
         """
         self._name = name
         self.unavailable_reason = unavailable_reason
         self._try_s = try_s
-        self._tries = Tries(name, patience_s=try_s)
+        self._tries = Tries(patience_s=try_s, watch=watch)
 
     async def call(
         self,

@@ -6,12 +6,14 @@ import grpc
 
 from fashion.v1 import classifier_pb2, classifier_pb2_grpc
 from services.clients.channel import Remote
+from services.clients.watch import CallWatch
 from services.contract.errors import Upstream
 from services.contract.values import Classification, Embedding
 from services.serving import conversion
 
 SERVICE: Final = classifier_pb2.DESCRIPTOR.services_by_name["ClassifierService"].full_name
 
+_NAME: Final = "classifier"
 _UNAVAILABLE: Final = "CLASSIFIER_UNAVAILABLE"
 
 
@@ -28,7 +30,7 @@ class ClassifierClient:
         """
         self._stub = classifier_pb2_grpc.ClassifierServiceStub(channel)
         self._timeout_s = timeout_s
-        self._remote = Remote("classifier", _UNAVAILABLE, try_s=try_s)
+        self._remote = Remote(_NAME, _UNAVAILABLE, try_s=try_s, watch=CallWatch(_NAME))
 
     async def classify(self, embedding: Embedding, top_k: int) -> Classification:
         """Classifies an embedding.

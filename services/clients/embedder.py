@@ -10,6 +10,7 @@ import structlog
 
 from fashion.v1 import embedder_pb2, embedder_pb2_grpc
 from services.clients.channel import MAX_MESSAGE_BYTES, Remote
+from services.clients.watch import CallWatch
 from services.contract.errors import FashionError, InvalidInput, Unavailable, Upstream
 from services.contract.protocols import Embedder
 from services.contract.values import Embedding, Garment, ModelInfo, Photograph
@@ -54,7 +55,7 @@ class EmbedderClient:
     def __init__(self, channel: grpc.aio.Channel, limits: EmbedderClientLimits) -> None:
         self._stub = embedder_pb2_grpc.EmbedderServiceStub(channel)
         self._limits = limits
-        self._remote = Remote(_NAME, _UNAVAILABLE, try_s=limits.try_s)
+        self._remote = Remote(_NAME, _UNAVAILABLE, try_s=limits.try_s, watch=CallWatch(_NAME))
 
     async def embed(self, photograph: Photograph) -> Embedding:
         """Embeds one photograph.

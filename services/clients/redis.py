@@ -13,6 +13,7 @@ from prometheus_client import Counter, Histogram
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from services.clients.watch import CallWatch
 from services.concurrency import spans
 from services.concurrency.breaker import Breaker, Unanswered
 from services.concurrency.metrics import SECONDS
@@ -53,7 +54,7 @@ class RedisStore:
         self._timeout_s = timeout_s
         what = self.unavailable_reason.removesuffix("_UNAVAILABLE").lower()
         # Timers may end a little early.
-        self._breaker = Breaker(f"redis {what}", patience_s=0.9 * timeout_s)
+        self._breaker = Breaker(patience_s=0.9 * timeout_s, changed=CallWatch(f"redis {what}").breaker_changed)
         self._cause = ""
         self._client = redis.asyncio.Redis.from_url(
             url,

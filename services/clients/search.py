@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -17,6 +17,9 @@ from services.clients.search_calls import Response, SearchCalls
 from services.clients.tries import Tries
 from services.concurrency.breaker import Unanswered
 from services.contract.errors import FashionError, NotReady, Upstream
+
+if TYPE_CHECKING:
+    from services.clients.watch import CallWatch
 
 SERVICE_NAME: Final = search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name
 
@@ -42,19 +45,26 @@ class SearchTimeouts:
 class SearchClient(SearchCalls):
     """A client of one search service, in the messages of the protos; an asynchronous context manager."""
 
-    def __init__(self, channel: grpc.aio.Channel, target: str, timeouts: SearchTimeouts | None = None) -> None:
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        target: str,
+        timeouts: SearchTimeouts | None = None,
+        watch: "CallWatch | None" = None,
+    ) -> None:
         """Makes a client on a channel, which `close` closes.
 
         Args:
             channel: channel to the service.
             target: name of the service in error texts.
             timeouts: maximum time of calls.
+            watch: told what happens to calls; None for nobody.
         """
         super().__init__(search_pb2_grpc.SearchServiceStub(channel))
         self._channel = channel
         self._target = target
         self._timeouts = timeouts or SearchTimeouts()
-        self._tries = Tries("search", patience_s=_PATIENCE_S)
+        self._tries = Tries(patience_s=_PATIENCE_S, watch=watch)
 
     @classmethod
     def connect(cls, target: str, timeouts: SearchTimeouts | None = None) -> Self:

@@ -3,20 +3,19 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import grpc
-from prometheus_client import Counter
 
 from services.concurrency.breaker import Breaker
 from services.contract.errors import DeadlineExceeded
 
+if TYPE_CHECKING:
+    from services.clients.watch import CallWatch
+
 T = TypeVar("T")
 Tasks: TypeAlias = set[asyncio.Task[T]]
 
-_FURTHER: Final = Counter(
-    "fashion_further_tries", "Calls of a service that were made again, by its name.", ("service",)
-)
 
 MAX_BUDGET: Final = 20
 # Tries of one call that fail, and all of its tries: a channel may choose the same slow replica several times.
@@ -45,10 +44,15 @@ class Tries:
     All RPCs of fashion.v1 may be made twice.
     """
 
-    def __init__(self, service: str, *, patience_s: float) -> None:
-        """Takes the name of the service, and the wait in seconds after which a call counts as unanswered."""
-        self._breaker = Breaker(service, patience_s=patience_s)
-        self._further = _FURTHER.labels(service)
+    def __init__(self, *, patience_s: float, watch: "CallWatch | None" = None) -> None:
+        """Begins with a full budget.
+
+        Args:
+            patience_s: wait after which a call counts as unanswered, in seconds.
+            watch: told what happens; None for nobody.
+        """
+        self._watch = watch
+        self._breaker = Breaker(patience_s=patience_s, **({} if watch is None else {"changed": watch.breaker_changed}))
         self._budget = MAX_BUDGET
 
     async def make(
@@ -94,7 +98,8 @@ class Tries:
                     elif may_try:
                         made, wait_s = made + 1, slow_s
                         self._budget -= 1
-                        self._further.inc()
+                        if self._watch is not None:
+                            self._watch.made_again()
                         pending.add(asyncio.create_task(call(ends - time.monotonic())))
                     elif not pending and failed is not None:
                         # Others have used up the budget meanwhile.

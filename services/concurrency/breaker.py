@@ -5,15 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-import structlog
-from prometheus_client import Gauge
-
-_log = structlog.stdlib.get_logger(__name__)
-
-_OPEN: Final = Gauge(
-    "fashion_breaker_open", "1 while calls of a service or store are not waited for, by its name.", ("service",)
-)
-
 # Calls in a row without an answer after which the breaker opens.
 MAX_UNANSWERED: Final = 5
 
@@ -29,17 +20,16 @@ class Breaker:
     up, and count as answered. No clock closes the breaker: the first answer does, so that nothing is lost by waiting.
     """
 
-    def __init__(self, service: str, *, patience_s: float) -> None:
+    def __init__(self, *, patience_s: float, changed: Callable[[bool], None] = lambda is_open: None) -> None:
         """Makes a closed breaker.
 
         Args:
-            service: name of what is called, for the log and the metrics.
             patience_s: a call that ends sooner without an answer, as one whose caller gives up, does not count.
+            changed: told whenever it opens (True) or closes.
         """
-        self._service, self._patience_s = service, patience_s
+        self._patience_s, self._changed = patience_s, changed
         self._unanswered = 0
         self._probing = False
-        self._gauge = _OPEN.labels(service)
 
     @property
     def open(self) -> bool:
@@ -74,14 +64,12 @@ class Breaker:
 
     def answered(self) -> None:
         """Closes the breaker."""
-        if self.open:
-            _log.info("answers again", service=self._service)
-            self._gauge.set(0)
-        self._unanswered = 0
+        was_open, self._unanswered = self.open, 0
+        if was_open:
+            self._changed(False)
 
     def _count(self) -> None:
         was_open = self.open
         self._unanswered += 1
         if self.open and not was_open:
-            _log.warning("does not answer; one call at a time waits for it", service=self._service)
-            self._gauge.set(1)
+            self._changed(True)

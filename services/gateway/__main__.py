@@ -7,6 +7,7 @@ import structlog
 
 from services.clients.channel import open_channel
 from services.clients.search import SERVICE_NAME, SearchClient
+from services.clients.watch import CallWatch
 from services.gateway.server import running_gateway
 from services.gateway.settings import GatewaySettings
 from services.serving.admin import running_admin
@@ -33,8 +34,9 @@ async def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled.set)
     target, size = settings.search_target, server_settings.max_message_bytes
+    channel = open_channel(target, health_service=SERVICE_NAME, max_message_bytes=size)
     async with (
-        SearchClient(open_channel(target, health_service=SERVICE_NAME, max_message_bytes=size), target) as search,
+        SearchClient(channel, target, watch=CallWatch("search")) as search,
         running_gateway(settings, server_settings) as gateway,
         running_admin(server_settings, gateway.is_ready),
     ):

@@ -8,8 +8,10 @@ from typing import Any
 import grpc
 import pytest
 from grpc.aio import Metadata
+from prometheus_client import REGISTRY
 
 from services.clients.tries import MAX_BUDGET, MAX_FAILURES, MAX_TRIES, Tries
+from services.clients.watch import CallWatch
 from services.concurrency.breaker import MAX_UNANSWERED, Unanswered
 from services.contract.errors import DeadlineExceeded
 
@@ -50,7 +52,7 @@ class Scripted:
 
 @pytest.fixture
 def tries() -> Tries:
-    return Tries("tested", patience_s=0.02)
+    return Tries(patience_s=0.02, watch=CallWatch("tested"))
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
@@ -135,6 +137,21 @@ async def test_while_nothing_answers_one_call_at_a_time_waits(tries: Tries) -> N
     # The first answer ends that.
     assert await tries.make(Scripted("answer"), timeout_s=1) == "answer"
     assert await asyncio.gather(*(tries.make(Scripted("answer"), timeout_s=1) for _ in range(9))) == ["answer"] * 9
+
+
+async def test_operators_see_what_happens(tries: Tries) -> None:
+    def value(name: str) -> float:
+        return REGISTRY.get_sample_value(name, {"service": "tested"}) or 0.0
+
+    before = value("fashion_further_tries_total")
+    await tries.make(Scripted(UNAVAILABLE, UNAVAILABLE, "answer"), timeout_s=5)
+    assert value("fashion_further_tries_total") == before + 2
+    for _ in range(MAX_UNANSWERED):
+        with pytest.raises(grpc.aio.AioRpcError):
+            await tries.make(Scripted(60.0), timeout_s=0.05)
+    assert value("fashion_breaker_open") == 1
+    await tries.make(Scripted("answer"), timeout_s=5)
+    assert value("fashion_breaker_open") == 0
 
 
 async def test_one_who_gives_up_leaves_no_task_behind(tries: Tries) -> None:

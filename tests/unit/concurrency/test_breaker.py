@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from prometheus_client import REGISTRY
 
 from services.concurrency.breaker import MAX_UNANSWERED, Breaker, Unanswered
 
@@ -18,20 +17,21 @@ def _answers(breaker: Breaker) -> None:
         answered()
 
 
-def _gauge() -> float | None:
-    return REGISTRY.get_sample_value("fashion_breaker_open", {"service": "tested"})
+@pytest.fixture
+def changes() -> list[bool]:
+    return []
 
 
 @pytest.fixture
-def breaker() -> Breaker:
-    return Breaker("tested", patience_s=0.01)
+def breaker(changes: list[bool]) -> Breaker:
+    return Breaker(patience_s=0.01, changed=changes.append)
 
 
-async def test_calls_without_an_answer_open_it_and_one_at_a_time_passes(breaker: Breaker) -> None:
+async def test_calls_without_an_answer_open_it_and_one_at_a_time_passes(breaker: Breaker, changes: list[bool]) -> None:
     await asyncio.gather(*(_hangs(breaker) for _ in range(MAX_UNANSWERED - 1)))
     assert not breaker.open
     await _hangs(breaker)
-    assert breaker.open and _gauge() == 1
+    assert breaker.open and changes == [True]
     waiting = asyncio.create_task(_hangs(breaker))
     await asyncio.sleep(0)
     for _ in range(10):
@@ -46,11 +46,11 @@ async def test_calls_without_an_answer_open_it_and_one_at_a_time_passes(breaker:
     await _hangs(breaker)
 
 
-async def test_an_answer_closes_it_at_once(breaker: Breaker) -> None:
+async def test_an_answer_closes_it_at_once(breaker: Breaker, changes: list[bool]) -> None:
     await asyncio.gather(*(_hangs(breaker) for _ in range(20)))
     assert breaker.open
     _answers(breaker)
-    assert not breaker.open and _gauge() == 0
+    assert not breaker.open and changes == [True, False]
     await asyncio.gather(*(_hangs(breaker) for _ in range(MAX_UNANSWERED - 1)))
     _answers(breaker)
     await asyncio.gather(*(_hangs(breaker) for _ in range(MAX_UNANSWERED - 1)))
