@@ -64,6 +64,7 @@ async def running_search(
     async with AsyncExitStack() as resources:
         model: EmbeddingSpace = space or await wait_for_model(embedder, settings.start_timeout_s)
         index = FaissIndex(model.dimension, settings.index(), ReductionFile(settings.data_dir, model.model_version))
+        snapshots = settings.snapshots(catalogue)
         keeper = CandidateKeeper(
             index, model, settings.candidates_changed_share, CandidateFile(settings.data_dir, model)
         )
@@ -94,6 +95,7 @@ async def running_search(
             ),
             limits=settings.write_limits(),
             on_change=on_change,
+            restore=snapshots.restore if snapshots else lambda _: False,
         )
         resources.callback(writer.close)
         workers = Workers("search", threads=settings.threads, max_pending=settings.max_pending)
@@ -112,6 +114,8 @@ async def running_search(
         resources.push_async_callback(asyncio.to_thread, keeper.keep)
         meter.begin()
         resources.push_async_callback(asyncio.to_thread, meter.keep)
+        if snapshots:
+            resources.push_async_callback(asyncio.to_thread, snapshots.stop)
 
         def publishing_ended(error: BaseException | None) -> None:
             _log.error("publishing candidates has ended", exc_info=error)
@@ -125,7 +129,12 @@ async def running_search(
             _log.error("measuring doubt has ended", exc_info=error)
             on_failure(f"measuring doubt has ended: {error!r}")
 
+        def snapshots_ended(error: BaseException | None) -> None:
+            _log.error("writing snapshots of the index has ended", exc_info=error)
+
         await resources.enter_async_context(in_background(publisher.run(), publishing_ended))
+        if snapshots:
+            await resources.enter_async_context(in_background(snapshots.run(), snapshots_ended))
         await resources.enter_async_context(in_background(meter.run(), measuring_ended))
         if outdated:
             reembedding = reembed(

@@ -11,6 +11,7 @@ from services.search.catalogue.store import REMOVED_PHOTOGRAPH_DAYS, Catalogue
 from services.search.indexes.faiss import FaissSettings
 from services.search.preferences import MAX_REMEMBERED_USERS, RedisPreferences
 from services.search.query.find_similar import ClassifierUse
+from services.search.writes.snapshots import SnapshotKeeper, SnapshotSettings
 from services.search.writes.writer import WriteLimits
 from services.serving.settings import RedisSettings
 
@@ -51,6 +52,13 @@ class SearchSettings(RedisSettings):
         faiss_threads: threads of FAISS per search.
         max_batch_rows: maximum number of products in one upsert or delete.
         max_pending_writes: writes that may wait or be under way; more are refused with QUEUE_FULL.
+        snapshot: keep a snapshot of the index in the data directory, of about the size of the database. A start then
+            reads only the products that have changed since.
+        snapshot_min_changes: a snapshot is written for no fewer changed products.
+        snapshot_changed_share: a snapshot is written once this share of the products has changed; at an orderly stop,
+            for a fifth of it.
+        snapshot_pause_s: minimum time between two snapshots, in seconds. It is longer if writing them would take more
+            than 5 % of the time.
         embed_group: photographs of a write per call of the embedder.
         embed_groups_in_flight: such calls at the same time.
         renew_group: products of another model version per call of the embedder, in the background.
@@ -81,6 +89,10 @@ class SearchSettings(RedisSettings):
     faiss_threads: int = Field(default=1, ge=1, le=256)
     max_batch_rows: int = Field(default=500, ge=1, le=10_000)
     max_pending_writes: int = Field(default=32, ge=1)
+    snapshot: bool = True
+    snapshot_min_changes: int = Field(default=500, ge=1)
+    snapshot_changed_share: float = Field(default=0.05, gt=0, le=1)
+    snapshot_pause_s: float = Field(default=60.0, gt=0, le=86_400)
     embed_group: int = Field(default=64, ge=1)
     embed_groups_in_flight: int = Field(default=4, ge=1)
     renew_group: int = Field(default=16, ge=1)
@@ -104,6 +116,13 @@ class SearchSettings(RedisSettings):
     def index(self) -> FaissSettings:
         """Returns how the index searches."""
         return FaissSettings(threads=self.faiss_threads)
+
+    def snapshots(self, catalogue: Catalogue) -> SnapshotKeeper | None:
+        """Returns what keeps a snapshot of the index; None where none is kept."""
+        if not self.snapshot:
+            return None
+        settings = SnapshotSettings(self.snapshot_min_changes, self.snapshot_changed_share, self.snapshot_pause_s)
+        return SnapshotKeeper(catalogue, self.data_dir, settings)
 
     def write_limits(self) -> WriteLimits:
         """Returns the limits of writes."""

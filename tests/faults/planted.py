@@ -3,15 +3,16 @@
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from offline.benchmark.crashes import victim
-from services.bundle import durable
-from services.search.catalogue import database, photographs, store
+from services.bundle import block_file, durable
+from services.search.catalogue import database, photographs, store, write_log
 from services.search.catalogue.store import Catalogue
 from services.search.preferences import RedisPreferences
+from services.search.writes.snapshots import SnapshotKeeper
 from services.search.writes.writer import CatalogueWriter
 
 
@@ -110,6 +111,64 @@ def dislikes_not_written() -> None:
     RedisPreferences.add = add  # type: ignore[method-assign]
 
 
+def truncated_snapshot_accepted() -> None:
+    """A snapshot that ends too early counts as whole."""
+    original = block_file._read
+
+    def read(*arguments: Any) -> tuple[bytes, bytes]:
+        try:
+            return original(*arguments)
+        except ValueError as error:
+            if "it ends" in str(error) and arguments[1]:
+                return b"ENDS", b""
+            raise
+
+    block_file._read = read  # type: ignore[assignment]
+    SnapshotKeeper._check_count = lambda _: None  # type: ignore[method-assign]
+
+
+def checksum_of_a_snapshot_not_checked() -> None:
+    """Whatever a snapshot holds counts as sound."""
+    block_file._checksum = lambda *_: 0  # type: ignore[assignment]
+
+
+def _snapshot_without_fsync(of_folders: bool) -> None:
+    original = block_file.synchronise
+
+    def synchronise(path: Path) -> None:
+        if path.is_dir() != of_folders:
+            original(path)
+
+    block_file.synchronise = synchronise
+
+
+def snapshot_without_fsync_of_the_folder() -> None:
+    """A snapshot's content is synchronised, its name is not."""
+    _snapshot_without_fsync(True)
+
+
+def snapshot_without_fsync_of_the_file() -> None:
+    """A snapshot's name is synchronised, its content is not."""
+    _snapshot_without_fsync(False)
+
+
+def replay_skipped() -> None:
+    """What has changed since the snapshot is not read again."""
+    SnapshotKeeper._read_again = lambda *_: None  # type: ignore[method-assign]
+    SnapshotKeeper._check_count = lambda _: None  # type: ignore[method-assign]
+
+
+def writes_not_logged() -> None:
+    """The log has each write, but not the products that it changed."""
+    original = write_log.note_write
+
+    def note_write(connection: sqlite3.Connection, product_ids: Collection[str]) -> None:
+        original(connection, ())
+
+    write_log.note_write = note_write
+    SnapshotKeeper._check_count = lambda _: None  # type: ignore[method-assign]
+
+
 # The fault, and the moment at which a kill shows it.
 FAULTS = {
     "no commit": (no_commit, "at random"),
@@ -121,6 +180,12 @@ FAULTS = {
     "half a batch": (half_a_batch, "after commit"),
     "nothing swept": (nothing_swept, "before commit"),
     "dislikes not written": (dislikes_not_written, "at random"),
+    "truncated snapshot accepted": (truncated_snapshot_accepted, "snapshot cut"),
+    "checksum of a snapshot not checked": (checksum_of_a_snapshot_not_checked, "snapshot flipped"),
+    "no fsync of a snapshot's folder": (snapshot_without_fsync_of_the_folder, "at random"),
+    "no fsync of a snapshot": (snapshot_without_fsync_of_the_file, "at random"),
+    "replay skipped": (replay_skipped, "at random"),
+    "writes not logged": (writes_not_logged, "at random"),
 }
 
 

@@ -18,13 +18,15 @@ def cut_power(data_dir: Path, journal: Path) -> int:
     # Names that are not on disk -> where their file had its name before, if that is; files whose content is not.
     names: dict[Path, Path | None] = {}
     contents: set[Path] = set()
+    # Of names that other files had before, a link to the first of these.
+    formers: dict[Path, Path] = {}
     synchronous = _FULL
     for line in journal.read_text().splitlines():
         event, *arguments = json.loads(line)
         if event == "sqlite":
             synchronous = min(synchronous, int(arguments[0]))
             continue
-        path = Path(arguments[-1])
+        path = Path(arguments[1] if event == "renamed" else arguments[-1])
         match event:
             case "written":
                 contents.add(path)
@@ -35,6 +37,8 @@ def cut_power(data_dir: Path, journal: Path) -> int:
                 names[path] = None
             case "renamed":
                 source = Path(arguments[0])
+                if len(arguments) > 2 and path not in names:
+                    formers.setdefault(path, Path(arguments[2]))
                 names[path] = None if source in names else source
                 names.pop(source, None)
                 if source in contents:
@@ -45,6 +49,7 @@ def cut_power(data_dir: Path, journal: Path) -> int:
                 contents.discard(path)
             case "synchronised" if path.is_dir():
                 names = {name: before for name, before in names.items() if name.parent != path}
+                formers = {name: former for name, former in formers.items() if name.parent != path}
             case "synchronised":
                 contents.discard(path)
     lost = 0
@@ -56,7 +61,9 @@ def cut_power(data_dir: Path, journal: Path) -> int:
         if not path.exists():
             continue
         lost += 1
-        if before is not None:
+        if path in formers:
+            formers[path].replace(path)
+        elif before is not None:
             path.replace(before)
         elif path.is_dir():
             shutil.rmtree(path)
@@ -67,4 +74,6 @@ def cut_power(data_dir: Path, journal: Path) -> int:
         log.write_bytes(b"")
         lost += 1
     journal.write_text("")
+    for former in journal.parent.glob("former-*"):
+        former.unlink()
     return lost

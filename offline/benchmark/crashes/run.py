@@ -27,14 +27,22 @@ from offline.benchmark.crashes.victim import POINTS, Order, arm
 from offline.benchmark.crashes.writer import State, describe
 from offline.benchmark.processes import free_port
 from services.contract.errors import NotReady
+from services.search.indexes.snapshot_file import FILE
 
 VICTIM: Final = (sys.executable, "-m", "offline.benchmark.crashes.victim")
-# A moment: while it is written to, and while it starts.
-MOMENTS: Final = ("at random", "while it starts")
+# A moment: while it is written to, and while it starts. Two damage the snapshot of the index beside that.
+MOMENTS: Final = ("at random", "while it starts", "snapshot cut", "snapshot flipped")
 _START_S: Final = 60.0
 # How long a point may take to be reached; afterwards the stack is killed wherever it is.
 _POINT_S: Final = 4.0
 _MAX_PASSAGE: Final = 6
+# Bytes that are flipped together.
+_SECTOR: Final = 512
+# Of a similarity, between what is stored in float16 and the norm of 1 that callers get.
+_SIMILARITY_WITHIN: Final = 1e-4
+_WRITTEN: Final = "snapshot of the index written"
+_USED: Final = "snapshot of the index used"
+_NOT_USED: Final = "snapshot of the index is not used"
 _DIMENSION: Final = 2048
 
 Say = Callable[[str], None]
@@ -56,6 +64,8 @@ class Kills:
         under_way: writes that were not, and are there whole.
         not_there: writes that were not, and are not there at all.
         compared: products compared.
+        restored: starts from a snapshot of the index.
+        refused: snapshots that were damaged on purpose, and refused.
         lost: what is wrong, a line each.
     """
 
@@ -66,6 +76,8 @@ class Kills:
     under_way: int = 0
     not_there: int = 0
     compared: int = 0
+    restored: int = 0
+    refused: int = 0
     lost: list[str] = field(default_factory=list)
 
 
@@ -110,6 +122,8 @@ def kill_repeatedly(
         "under_way_and_whole": figures.under_way,
         "under_way_and_not_there": figures.not_there,
         "compared": figures.compared,
+        "starts_from_a_snapshot": figures.restored,
+        "damaged_snapshots_refused": figures.refused,
         "lost": figures.lost,
         "seed": seed,
         "seconds": round(time.monotonic() - began),
@@ -167,6 +181,9 @@ class _Harness:
         # Writes that were under way at a kill: what each makes of the state, all of it or nothing.
         self._under_way: list[State] = []
         self._version = 0
+        # Whether a snapshot must be there, and where the log of the present start begins.
+        self._snapshot = False
+        self._log_start = 0
 
     def cycle(self, moment: str, *, power_cut: bool) -> None:
         """Starts, writes, kills, starts again and compares.
@@ -191,15 +208,54 @@ class _Harness:
             raise Lost("the writer did not end")
         self._read(log)
         arm(self._armed, "", 0)
+        self._snapshot |= _WRITTEN in self._stack_log()
         if moment == "while it starts":
             _, pid = self._start()
             time.sleep(self._random.uniform(0, 0.6))
             _kill(pid)
+            self._snapshot |= _WRITTEN in self._stack_log()
         if power_cut:
             self.kills.power_cuts += 1
             cut_power(self._data, self._journal)
+        damaged = moment.startswith("snapshot ") and not at_point and self._damage(moment)
         self._running = self._served()
+        self._check_snapshot(damaged)
         self._compare(self._running[0])
+
+    def _damage(self, moment: str) -> bool:
+        """Cuts off a part of the snapshot, or flips bits of a sector; returns whether there is one."""
+        path = self._data / FILE
+        if not path.is_file():
+            return False
+        content = bytearray(path.read_bytes())
+        place = self._random.randrange(len(content))
+        if moment == "snapshot cut":
+            del content[place:]
+        else:
+            content[place : place + _SECTOR] = self._random.randbytes(len(content[place : place + _SECTOR]))
+        path.write_bytes(content)
+        return True
+
+    def _check_snapshot(self, damaged: bool) -> None:
+        """Holds the start to the snapshot that is there.
+
+        Raises:
+            Lost: it was not used, or was used although it is damaged.
+        """
+        log = self._stack_log()
+        used = _USED in log
+        if damaged and (used or _NOT_USED not in log):
+            raise Lost("a damaged snapshot of the index was used")
+        if self._snapshot and not damaged and not used:
+            raise Lost(f"the snapshot of the index that was written was not used: {log[-1500:]}")
+        self.kills.restored += used
+        self.kills.refused += damaged
+        self._snapshot = used
+
+    def _stack_log(self) -> str:
+        """Returns what the stack has logged since it was started last."""
+        log = self._folder / "stack.log"
+        return log.read_bytes()[self._log_start :].decode(errors="replace") if log.exists() else ""
 
     def _served(self) -> tuple[int, int]:
         port, pid = self._start()
@@ -210,14 +266,18 @@ class _Harness:
         port = free_port()
         environment = {
             "SEARCH_DATA_DIR": str(self._data),
+            "SEARCH_SNAPSHOT_MIN_CHANGES": "1",
+            "SEARCH_SNAPSHOT_CHANGED_SHARE": "0.001",
+            "SEARCH_SNAPSHOT_PAUSE_S": "0.05",
             "EMBEDDER_RUNTIME": "fake",
             "GATEWAY_ENABLED": "false",
             "SERVER_HOST": "127.0.0.1",
             "SERVER_PORT": str(port),
             "SERVER_QUERY_DEADLINE_S": "20",
         }
-        log = str(self._folder / "stack.log")
-        return port, self._fork(Order(log, environment, str(self._armed), str(self._journal)))
+        log = self._folder / "stack.log"
+        self._log_start = log.stat().st_size if log.exists() else 0
+        return port, self._fork(Order(str(log), environment, str(self._armed), str(self._journal)))
 
     def _wait(self, port: int, pid: int) -> None:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -335,6 +395,11 @@ class _Harness:
         )
         if found != expected:
             raise Lost(f"found are {found}, not {expected}")
+        for each in answer.products:
+            request = search_pb2.GetProductRequest(product_id=each.product.id, include_embedding=True)
+            similarity = float(np.dot(query.values, stub.GetProduct(request, timeout=20).embedding.values))
+            if abs(similarity - each.similarity) > _SIMILARITY_WITHIN:
+                raise Lost(f"the similarity of {each.product.id} is {each.similarity}, not {similarity}")
 
     def _photographs(self) -> None:
         """Looks for photographs that belong to nobody."""

@@ -4,6 +4,7 @@ Importing takes longer than starting, so that it is done once. A stack kills its
 and notes what it has on disk, for power cuts.
 """
 
+import itertools
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from offline.benchmark.crashes.writer import write_until_lost
+from services.bundle import block_file
 from services.search.catalogue import photographs, store
 from services.search.preferences import RedisPreferences
 from services.search.writes.writer import CatalogueWriter
@@ -29,6 +31,10 @@ POINTS: Final = (
     "after commit",
     "before acknowledgement",
     "dislike written",
+    "snapshot in part",
+    "snapshot before fsync",
+    "snapshot before its name",
+    "snapshot named",
 )
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
@@ -116,6 +122,17 @@ def _place_points(armed: Path) -> None:
             pass_by("photograph named")
         synchronise(path)
 
+    def block_written(write: Any, file: Any, kind: bytes, *others: Any) -> None:
+        write(file, kind, *others)
+        if kind == b"DATA":
+            pass_by("snapshot in part")
+
+    def snapshot_synchronised(synchronise: Any, path: Path) -> None:
+        pass_by("snapshot named" if path.is_dir() else "snapshot before fsync")
+        synchronise(path)
+        if not path.is_dir():
+            pass_by("snapshot before its name")
+
     async def executed(execute: Any, self: RedisPreferences, pipeline: Any) -> Any:
         answer = await execute(self, pipeline)
         pass_by("dislike written")
@@ -124,6 +141,8 @@ def _place_points(armed: Path) -> None:
     _replace(store, "in_transaction", with_points)
     _replace(photographs, "synchronise", synchronised)
     _replace(RedisPreferences, "_execute", executed)
+    _replace(block_file, "_write", block_written)
+    _replace(block_file, "synchronise", snapshot_synchronised)
     _after(photographs.PhotographStore, "_write_incoming", lambda: pass_by("photograph written"))
     _after(photographs.PhotographStore, "put", lambda: pass_by("photographs on disk"))
     _after(CatalogueWriter, "_take_over", lambda: pass_by("before acknowledgement"))
@@ -150,6 +169,7 @@ def _note_files(directory: Path, journal: Path) -> None:
     """Notes in a journal what Python does to files of a directory; SQLite and Redis see to their own."""
     descriptor = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     within = f"{directory.resolve()}{os.sep}"
+    numbers = itertools.count()
 
     def note(*event: object) -> None:
         os.write(descriptor, (json.dumps([os.fspath(each) for each in event]) + "\n").encode())  # type: ignore[call-overload]
@@ -162,7 +182,11 @@ def _note_files(directory: Path, journal: Path) -> None:
         if event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITING and ours(arguments[0]):
             note("written" if Path(arguments[0]).exists() else "created", arguments[0])
         elif event == "os.rename" and ours(arguments[1]):
-            note("renamed", arguments[0], arguments[1])
+            former = []
+            if Path(arguments[1]).exists():
+                former = [journal.with_name(f"former-{next(numbers)}-{os.getpid()}")]
+                os.link(arguments[1], former[0])
+            note("renamed", arguments[0], arguments[1], *former)
         elif event == "os.mkdir" and ours(arguments[0]) and not Path(arguments[0]).exists():
             note("made", arguments[0])
         elif event == "os.remove" and ours(arguments[0]):

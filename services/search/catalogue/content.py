@@ -171,6 +171,25 @@ class StoredProduct:
         return (self.content, *(each.content for each in self.further))
 
 
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """The result of a write.
+
+    Attributes:
+        outcomes: one per upsert, in their order.
+        changed: the products that were created or look different, as they are stored now.
+        updated: the products of which attributes alone changed, as they are stored now.
+        deleted: the ids of products that existed and were deleted.
+        index_version: after the write; as before if nothing changed.
+    """
+
+    outcomes: tuple[UpsertOutcome, ...]
+    changed: tuple[StoredProduct, ...]
+    updated: tuple[Product, ...]
+    deleted: tuple[str, ...]
+    index_version: int
+
+
 def merged(upsert: Upsert, before: StoredProduct | None) -> StoredProduct:
     """Returns the product to be stored: its new attributes, and the stored photographs unless there are others.
 

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Final
 from services.contract.attributes import STORED, Attribute, Kind
 from services.contract.own_attributes import attributes_of, attributes_text
 from services.contract.values import Box, Gender
+from services.search.catalogue import write_log
 from services.search.catalogue.products import Price, Product
 
 _logger = logging.getLogger(__name__)
@@ -34,13 +35,13 @@ _CHECKPOINT_PAGES: Final = 4000
 _MAX_IDS_LOGGED: Final = 100
 
 _INTEGERS: Final = frozenset({Kind.YEAR, Kind.FLAG})
-_PRICE_COLUMNS: Final = ("price_currency_code", "price_units", "price_nanos")
+PRICE_COLUMNS: Final = ("price_currency_code", "price_units", "price_nanos")
 
 
 def _columns(attribute: Attribute) -> Mapping[str, str]:
     """Returns the columns of an attribute, and their types in SQL."""
     if attribute.kind is Kind.PRICE:
-        return dict(zip(_PRICE_COLUMNS, ("TEXT", "INTEGER", "INTEGER"), strict=True))
+        return dict(zip(PRICE_COLUMNS, ("TEXT", "INTEGER", "INTEGER"), strict=True))
     column_type = "INTEGER" if attribute.kind in _INTEGERS else "TEXT"
     # The first schemas did not let a gender be unknown. An empty text stands for that, so that no table is rebuilt.
     not_null = attribute.required or attribute.kind is Kind.GENDER
@@ -113,8 +114,9 @@ _GENERATIONS: Final = (
     ) STRICT
     """,
 )
+_Step = str | Callable[[sqlite3.Connection], None]
 # The embedding comes late, so that reading the attributes alone touches no page that an embedding spills over to.
-_SCHEMA: Final = (
+_SCHEMA: Final[tuple[_Step, ...]] = (
     f"""
     CREATE TABLE products (
         id TEXT PRIMARY KEY NOT NULL,
@@ -143,6 +145,8 @@ _SCHEMA: Final = (
     _REMOVED_PHOTOGRAPHS,
     *_FURTHER_PHOTOGRAPHS,
     *_GENERATIONS,
+    write_log.SCHEMA,
+    write_log.begin_log,
 )
 
 PRODUCT_COLUMNS: Final = ("id", *_COLUMNS)
@@ -165,7 +169,7 @@ _READERS: Final[Mapping[Kind, Callable[[Any], object]]] = {
     Kind.FLAG: bool,
     Kind.OWN: attributes_of,
 }
-_READ: Final = tuple((each.name, _READERS[each.kind]) for each in STORED if each.kind in _READERS)
+READ: Final = tuple((each.name, _READERS[each.kind]) for each in STORED if each.kind in _READERS)
 SqlValue = str | int | float | bytes | None
 
 _stored_values: Final = attrgetter("id", *(each.name for each in STORED))
@@ -180,7 +184,7 @@ _WRITERS: Final[Mapping[Kind, Callable[[Any], tuple[SqlValue, ...]]]] = {
 _WRITTEN: Final = tuple(
     (place, _WRITERS[each.kind]) for place, each in reversed([*enumerate(STORED, start=1)]) if each.kind in _WRITERS
 )
-_OWN: Final = tuple(each.name for each in STORED if each.kind is Kind.OWN)
+OWN: Final = tuple(each.name for each in STORED if each.kind is Kind.OWN)
 
 CHECKED_COLUMNS: Final = (*PRODUCT_COLUMNS, *CONTENT_COLUMNS)
 # In the order of the names, so that a column more changes no checksum of a row in which it is empty.
@@ -249,7 +253,7 @@ def _add_checksums(connection: sqlite3.Connection) -> None:
 
 
 # The steps that bring the schema from each version, starting with 1, to the next. Never change a released one.
-_MIGRATIONS: Final[tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...]] = (
+_MIGRATIONS: Final[tuple[tuple[_Step, ...], ...]] = (
     ("ALTER TABLE products ADD COLUMN brand TEXT",),
     ("ALTER TABLE products ADD COLUMN checksum INTEGER", _add_checksums, _REMOVED_PHOTOGRAPHS),
     ("ALTER TABLE products ADD COLUMN attributes TEXT",),
@@ -257,6 +261,7 @@ _MIGRATIONS: Final[tuple[tuple[str | Callable[[sqlite3.Connection], None], ...],
     (),
     ("ALTER TABLE products ADD COLUMN photograph_count INTEGER", *_FURTHER_PHOTOGRAPHS),
     _GENERATIONS,
+    (write_log.SCHEMA, write_log.begin_log),
 )
 SCHEMA_VERSION: Final = 1 + len(_MIGRATIONS)
 # The first with a table of further photographs.
@@ -274,12 +279,12 @@ def product_values(product: Product) -> tuple[SqlValue, ...]:
 def product_of(row: sqlite3.Row, *, photograph_absent: bool = False, photograph_count: int = 1) -> Product:
     """Makes a product of a row that begins with `PRODUCT_COLUMNS`; which photographs it has, others tell."""
     fields: dict[str, Any] = dict(zip(PRODUCT_COLUMNS, row, strict=False))
-    currency, units, nanos = (fields.pop(column) for column in _PRICE_COLUMNS)
+    currency, units, nanos = (fields.pop(column) for column in PRICE_COLUMNS)
     fields["price"] = None if currency is None else Price(currency, units, nanos)
-    for name, read in _READ:
+    for name, read in READ:
         if fields[name] is not None:
             fields[name] = read(fields[name])
-    for name in _OWN:
+    for name in OWN:
         fields[name] = fields[name] or {}
     return Product(**fields, photograph_absent=photograph_absent, photograph_count=photograph_count)
 
@@ -431,7 +436,7 @@ def in_transaction(connection: sqlite3.Connection, work: Callable[[], None]) -> 
 def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if (*_marks(connection), tables) == (0, 0, 0):
-        steps: Sequence[str | Callable[[sqlite3.Connection], None]] = (
+        steps: Sequence[_Step] = (
             *_SCHEMA,
             f"PRAGMA application_id = {APPLICATION_ID}",
         )

@@ -233,7 +233,7 @@ class Generations:
         Args:
             model_version: the model.
             after: only ids after this one.
-            limit: at most so many.
+            limit: at most so many; -1 for all.
         """
         return [row["id"] for row in self._read(_MISSING, model_version, after, limit)]
 

@@ -1,12 +1,10 @@
 """The catalogue: products, their embeddings and photographs, on disk before a write is acknowledged."""
 
-import itertools
 import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -15,11 +13,13 @@ from typing import Any, Final, Self, TypeVar
 from prometheus_client import Histogram
 
 from services.concurrency.metrics import SECONDS
+from services.search.catalogue.all_rows import AllRows
 from services.search.catalogue.content import (
     ContentState,
     StoredProduct,
     Upsert,
     UpsertOutcome,
+    WriteResult,
     looks_the_same,
     merged,
     outcome,
@@ -53,7 +53,14 @@ from services.search.catalogue.references import (
     removed_photographs,
     unreferenced,
 )
-from services.search.catalogue.rows import Read, delete_products, read_products, update_attributes, write_products
+from services.search.catalogue.rows import (
+    Read,
+    delete_products,
+    read_products,
+    update_attributes,
+    write_products,
+)
+from services.search.catalogue.write_log import WriteLog
 
 __all__ = ["Catalogue", "CatalogueUnusable", "WriteResult"]
 
@@ -69,29 +76,8 @@ _COMMIT_SECONDS: Final = Histogram(
     "fashion_catalogue_commit_seconds", "Time until a write of the catalogue is on disk.", buckets=SECONDS
 )
 
-# Ids of damaged products in one line of the log.
-_MAX_IDS_LOGGED = 100
 # How long the file of a photograph stays that no product refers to any more: a backup that began before needs it.
 REMOVED_PHOTOGRAPH_DAYS = 7
-
-
-@dataclass(frozen=True, slots=True)
-class WriteResult:
-    """The result of a write.
-
-    Attributes:
-        outcomes: one per upsert, in their order.
-        changed: the products that were created or look different, as they are stored now.
-        updated: the products of which attributes alone changed, as they are stored now.
-        deleted: the ids of products that existed and were deleted.
-        index_version: after the write; as before if nothing changed.
-    """
-
-    outcomes: tuple[UpsertOutcome, ...]
-    changed: tuple[StoredProduct, ...]
-    updated: tuple[Product, ...]
-    deleted: tuple[str, ...]
-    index_version: int
 
 
 class Catalogue:
@@ -132,7 +118,9 @@ class Catalogue:
         self._directory = directory
         self._removed_photograph_days = removed_photograph_days
         self._purged: date | None = None
-        self._damaged: set[str] = set()
+        self._rows = AllRows(self.reading, self._of_live)
+        # Whether the structure of the database is sound, once it has been checked.
+        self._sound: bool | None = None
         try:
             make_private(directory)
             self._lock = DirectoryLock(directory / LOCK_FILE)
@@ -147,7 +135,7 @@ class Catalogue:
                 self._check_not_lost(directory)
             # Readers have their own connection: with a write-ahead log they need not wait for a commit.
             self._writer = connect(directory / DATABASE_FILE)
-            self._sound = mend_indexes(self._writer)
+            self._log = WriteLog(self._writer)
             self._reader = connect(directory / DATABASE_FILE)
             self._sweep()
         except BaseException:
@@ -215,12 +203,31 @@ class Catalogue:
     @property
     def damaged(self) -> frozenset[str]:
         """The ids of products whose row was found damaged and has not been written since."""
-        return frozenset(self._damaged)
+        return frozenset(self._rows.damaged)
+
+    @property
+    def logged(self) -> int:
+        """About how many products have been written since the version that `forget_writes` named last."""
+        return self._log.count
+
+    def forget_writes(self, before: int) -> None:
+        """Lets the log of writes begin with a version; a write under way is finished first."""
+        with self._write_lock:
+            self._log.forget(before)
+
+    def some(self, product_ids: Collection[str]) -> Mapping[str, StoredProduct | None]:
+        """Returns those of some products that are there; None for a damaged one."""
+        with self.reading() as read:
+            return self._stored(read, product_ids)
+
+    def left_out(self, product_ids: Collection[str]) -> None:
+        """Takes the damaged products that a copy of the catalogue lacks; `check` reads what the copy stands for."""
+        self._rows.damaged.update(product_ids)
+        self._rows.unchecked = True
 
     def states(self, product_ids: Collection[str]) -> Mapping[str, tuple[ContentState, ...]]:
         """Returns where each product's photographs come from, of the products that exist and are not damaged."""
-        with self._reading() as read:
-            products = self._stored(read, product_ids)
+        products = self.some(product_ids)
         return {product_id: stored.contents for product_id, stored in products.items() if stored is not None}
 
     def get(self, product_id: str) -> StoredProduct | None:
@@ -229,8 +236,7 @@ class Catalogue:
         Raises:
             DataLoss: PRODUCT_DAMAGED.
         """
-        with self._reading() as read:
-            products = self._stored(read, [product_id])
+        products = self.some([product_id])
         if product_id not in products:
             return None
         if (stored := products[product_id]) is None:
@@ -265,7 +271,7 @@ class Catalogue:
 
     def of_model(self, product_ids: Collection[str], model_version: str) -> list[StoredProduct]:
         """Returns products with the embeddings of a model, of those that exist and are not damaged."""
-        with self._reading() as read:
+        with self.reading() as read:
             products = of_model(read, read_products(read, product_ids), model_version)
         return [stored for stored in products.values() if stored is not None]
 
@@ -274,34 +280,26 @@ class Catalogue:
 
         A damaged product is left out, and named in the log.
         """
-        rows = self._read("SELECT rowid, id, gender, article_type FROM products ORDER BY gender, article_type, id")
-        self._damaged.clear()
-        for _, group in itertools.groupby(rows, key=lambda row: (row["gender"], row["article_type"])):
-            yield tuple(self._rows([(row["rowid"], row["id"]) for row in group]))
-        if self._damaged:
-            _logger.error(
-                "%d products are damaged and left out; send them again: %s",
-                len(self._damaged),
-                ", ".join(sorted(self._damaged)[:_MAX_IDS_LOGGED]),
-            )
+        with self._write_lock:
+            self._check_structure()
+        yield from self._rows.by_derived_type()
 
-    def _rows(self, numbers: Sequence[tuple[int, str]]) -> Iterator[StoredProduct]:
-        """Yields the sound products of some rows, given as row number and id, in their order."""
-        products: dict[int, StoredProduct | None] = {}
-        try:
-            with self._reading() as read:
-                products = self._of_live(read, read_products(read, [number for number, _ in numbers], by="rowid"))
-        except UNREADABLE:
-            # A page cannot be read: others can.
-            for number, _ in numbers:
-                with suppress(*UNREADABLE), self._reading() as read:
-                    products |= self._of_live(read, read_products(read, [number], by="rowid"))
-        for number, product_id in numbers:
-            stored = products.get(number)
-            if stored is None:
-                self._damaged.add(product_id)
-            else:
-                yield stored
+    def check(self, pause: Callable[[], bool]) -> None:
+        """Reads what a start from a copy of the catalogue has not read, and names in the log what is damaged.
+
+        Args:
+            pause: called after some rows; it returns whether to end.
+        """
+        with self._write_lock:
+            self._check_structure()
+        self._rows.check(pause)
+
+    def _check_structure(self) -> None:
+        if self._sound is None:
+            self._sound = mend_indexes(self._writer)
+            if not self._sound:
+                # A damaged index may have hidden that photographs are referred to.
+                self._sweep()
 
     def write(
         self,
@@ -330,6 +328,7 @@ class Catalogue:
         if len({*ids, *deletes}) < len(ids) + len(deletes):
             raise ValueError("An id comes twice in one write.")
         with self._write_lock, storage_errors(self._directory):
+            self._check_structure()
             before = self._stored(self._write_read, [*ids, *deletes])
             after = [merged(upsert, before.get(upsert.product.id)) for upsert in upserts]
             outcomes = [outcome(before.get(row.product.id), row) for row in after]
@@ -364,19 +363,22 @@ class Catalogue:
         """
         with self._write_lock, storage_errors(self._directory):
             if changes:
+                self._check_structure()
                 in_transaction(self._writer, lambda: self._update(changes))
             return self._version()
 
     def _update(self, changes: Sequence[tuple[Product, Product]]) -> None:
         update_attributes(self._writer, changes)
-        self._count_write()
+        self._count_write([after.id for _, after in changes])
 
     def _version(self) -> int:
         return int(self._writer.execute("SELECT index_version FROM state").fetchone()[0])
 
-    def _count_write(self) -> int:
+    def _count_write(self, product_ids: Collection[str] | None = None) -> int:
+        """Raises the version, and logs the products that have changed; None for any of them."""
         now = self.now().isoformat()
         self._writer.execute("UPDATE state SET index_version = index_version + 1, update_time = ?", (now,))
+        self._log.note(product_ids)
         return self._version()
 
     def now(self) -> datetime:
@@ -422,7 +424,7 @@ class Catalogue:
             gone = unreferenced(self._writer, replaced)
             note_removed(self._writer, gone, now.isoformat())
             forget_embeddings(self._writer, gone)
-            self._count_write()
+            self._count_write([*(row.product.id for row in rows), *deleted])
 
         try:
             with _COMMIT_SECONDS.time():
@@ -431,7 +433,7 @@ class Catalogue:
             # Nothing refers to them, and on a full disk they would take the room that is left.
             self._unlink(unreferenced(self._writer, new_photographs) - removed_photographs(self._writer))
             raise
-        self._damaged.difference_update(deleted, (row.product.id for row in rows))
+        self._rows.damaged.difference_update(deleted, (row.product.id for row in rows))
         self._purge(now)
 
     def _beside(self, rows: Sequence[StoredProduct], new: Mapping[str, Embeddings]) -> Mapping[str, Embeddings]:
@@ -446,7 +448,7 @@ class Catalogue:
         """Once a day removes the files of photographs that no product has referred to for some days."""
         if self._removed_photograph_days and self._purged == now.date():
             return
-        if self._damaged or not self._sound:
+        if self._rows.damaged or not self._sound or self._rows.unchecked:
             # A damaged row may refer to what seems to be removed.
             return
         self._purged = now.date()
@@ -465,7 +467,7 @@ class Catalogue:
     def _stored(self, read: Read, product_ids: Collection[str]) -> dict[Any, StoredProduct | None]:
         """Returns the products of some ids that are there; None for a damaged one."""
         products = self._of_live(read, read_products(read, product_ids))
-        self._damaged.update(product_id for product_id, stored in products.items() if stored is None)
+        self._rows.damaged.update(product_id for product_id, stored in products.items() if stored is None)
         return products
 
     def _of_live(self, read: Read, products: dict[Any, StoredProduct | None]) -> dict[Any, StoredProduct | None]:
@@ -479,7 +481,7 @@ class Catalogue:
             return self._reader.execute(query, parameters).fetchall()
 
     @contextmanager
-    def _reading(self) -> Iterator[Read]:
+    def reading(self) -> Iterator[Read]:
         """Gives what reads one state of the catalogue, whatever is written meanwhile."""
         with self._read_lock:
             self._reader.execute("BEGIN")

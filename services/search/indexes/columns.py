@@ -156,6 +156,31 @@ class Columns:
         self._write(row, product, searchable)
         return row
 
+    def extend(self, products: Sequence[Product], texts: Sequence[str] | None, searchable: NDArray[np.bool_]) -> None:
+        """Adds many products with new ids, faster than one by one.
+
+        Args:
+            products: n of them, no id twice.
+            texts: their searchable texts; None makes them.
+            searchable: bool, shape (n,).
+        """
+        first = len(self)
+        end = first + len(products)
+        self._fit(end)
+        self._row_of.update((product.id, row) for row, product in enumerate(products, start=first))
+        self._products.extend(products)
+        self._texts.extend(map(words.searchable, map(_searched, products)) if texts is None else texts)
+        for place, labels in enumerate(zip(*map(_labelled, products), strict=True)):
+            self._codes[place, first:end] = [self._of_product[place].take(_text(label)) for label in labels]
+        self._years[first:end] = [NO_YEAR if product.year is None else product.year for product in products]
+        for row, product in enumerate(products, start=first):
+            if product.price is not None:
+                self._price_units[row], self._price_nanos[row] = product.price.units, product.price.nanos
+            if product.attributes:
+                self._own.write(row, {}, product.attributes)
+        self._available[first:end] = [product.available for product in products]
+        self._searchable[first:end] = searchable
+
     def replace(self, row: int, product: Product, searchable: bool) -> None:
         """Replaces a product by another with the same id."""
         before = self._products[row]

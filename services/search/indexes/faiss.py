@@ -32,13 +32,13 @@ from services.search.indexes.base import (
     TypeMembers,
 )
 from services.search.indexes.batch import Batch, BatchBounds, Bounds
-from services.search.indexes.further import MAX_FURTHER
 from services.search.indexes.ladder import ladder_from, rungs_of
 from services.search.indexes.locking import ReadersWriterLock
 from services.search.indexes.nearest import Field, Selection
+from services.search.indexes.parts import Part, SnapshotInterrupted, check_indexed, part_of
 from services.search.indexes.reducer import Reducer
 from services.search.indexes.reduction_file import ReductionFile
-from services.search.indexes.shards import FlatIndex, ReducedIndex, ReducedSearch, Shard
+from services.search.indexes.shards import FlatIndex, ReducedIndex, ReducedSearch, Reduction, Shard, ShardSearch
 from services.search.indexes.state import State
 
 # Additional products to fetch: mostly enough to decide which products of equal similarity belong to the answer.
@@ -102,35 +102,77 @@ class FaissIndex:
             settings: of a search.
             kept: stores the projection of the reduced index between starts; None stores it nowhere.
         """
-        self._dimension = dimension
-        self._settings = settings if settings is not None else FaissSettings()
+        self.dimension = dimension
+        self.settings = settings if settings is not None else FaissSettings()
         # Maximum rounding error of an inner product of two float32 vectors of norm 1, in any order of the sum. Source:
         # Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1.
         self._rounding = 1.01 * dimension * 2.0**-24
         self._lock = ReadersWriterLock()
         # Held during a whole write; readers are blocked only by the short part of it under `_lock`.
         self._write_lock = threading.Lock()
-        self._reducer = Reducer(dimension, self._settings.exact_limit, self._settings.components, kept)
+        self._reducer = Reducer(dimension, self.settings.exact_limit, self.settings.components, kept)
         self._state = self._empty()
         self._index_version = 0
         self._last_bounds: weakref.ref[BatchBounds] | None = None
 
     def _empty(self) -> State:
-        return State(self._dimension, self._settings.exact_limit, self._settings.min_candidates)
+        return State(self.dimension, self.settings.exact_limit, self.settings.min_candidates)
 
     def load(self, batches: Iterable[Sequence[IndexedProduct]], index_version: int) -> None:
         """See `Index.load`; until all is loaded, searches are answered from the former products."""
+
+        def parts() -> Iterator[Part]:
+            for batch in batches:
+                check_indexed(batch, self.dimension)
+                yield part_of(batch, self.dimension)
+
+        self._fill(None, parts(), index_version)
+
+    def restore(self, reduction: Reduction | None, parts: Iterable[Part], index_version: int) -> None:
+        """Replaces all products by those of a snapshot, as `snapshot` gave them.
+
+        Raises:
+            ValueError: an id comes twice.
+        """
+        self._fill(reduction, parts, index_version)
+
+    def _fill(self, reduction: Reduction | None, parts: Iterable[Part], index_version: int) -> None:
         with self._write_lock:
             state = self._empty()
-            for batch in batches:
-                self._check(batch)
-                if any(state.columns.row_of(row.product.id) is not None for row in batch):
-                    raise ValueError("An id comes twice among the products.")
-                state.upsert(batch, None)
+            if reduction is not None:
+                state.reduce(*(ReducedIndex(reduction, self.settings.components, 0) for _ in range(2)))
+            for part in parts:
+                state.extend(part)
             self._reduce(state)
             with self._lock.writing():
                 self._state = state
                 self._index_version = index_version
+
+    def snapshot(self, part_products: int) -> tuple[int, Reduction | None, Iterator[Part]]:
+        """Returns a version, the projection, and part by part all products that have not changed since that version.
+
+        Those that have are there as they are when their part is taken, or not at all. Neither readers nor writers wait
+        for more than the copy of a part.
+
+        Args:
+            part_products: how many products are copied at once.
+
+        Raises:
+            SnapshotInterrupted: by the iterator, where all products were projected anew meanwhile.
+        """
+        with self._lock.reading():
+            state, reduced, version = self._state, self._state.reduced, self._index_version
+            ids = state.ids_by_type()
+
+        def parts() -> Iterator[Part]:
+            for start in range(0, len(ids), part_products):
+                with self._lock.reading():
+                    if self._state is not state or state.reduced is not reduced:
+                        raise SnapshotInterrupted
+                    part = state.part(ids[start : start + part_products])
+                yield part
+
+        return version, None if reduced is None else reduced.reduction, parts()
 
     def apply(
         self,
@@ -140,7 +182,7 @@ class FaissIndex:
         updates: Sequence[Product] = (),
     ) -> None:
         """See `Index.apply`."""
-        self._check(upserts)
+        check_indexed(upserts, self.dimension)
         ids = [*(row.product.id for row in upserts), *deletes, *(product.id for product in updates)]
         if len(set(ids)) < len(ids):
             raise ValueError("An id comes twice in one write.")
@@ -190,13 +232,13 @@ class FaissIndex:
 
     def _search(self, search: Search, batch: Batch | None = None, bounds: Bounds | None = None) -> IndexAnswer:
         query, k, eligibility = search.query, search.k, search.eligibility
-        if query.shape != (self._dimension,) or not np.isfinite(query).all():
-            raise ValueError(f"The query must be {self._dimension} finite numbers.")
+        if query.shape != (self.dimension,) or not np.isfinite(query).all():
+            raise ValueError(f"The query must be {self.dimension} finite numbers.")
         if k < 1:
             raise ValueError("k must be at least 1.")
         query = np.ascontiguousarray(query, dtype=np.float32)
         # OpenMP keeps this number for each thread that calls, so that it must be set in the one that searches.
-        faiss.omp_set_num_threads(self._settings.threads)
+        faiss.omp_set_num_threads(self.settings.threads)
         with self._lock.reading():
             state = self._state
             if batch is not None and not batch.holds(state, self._index_version):
@@ -278,7 +320,7 @@ class FaissIndex:
     def members(self, derived_type: str) -> TypeMembers:
         """See `Index.members`."""
         with self._lock.reading():
-            shard = self._state.shards.get(derived_type, Shard(self._dimension))
+            shard = self._state.shards.get(derived_type, Shard(self.dimension))
             products = [self._state.columns.product(row) for row in shard.members.tolist()]
             order = sorted(range(len(products)), key=lambda position: products[position].id)
             return TypeMembers(
@@ -342,7 +384,7 @@ class FaissIndex:
 
         def contenders(k: int, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
             masks = np.split(mask, ends)
-            searches = [_ShardSearch(shard, query, mine) for shard, mine in zip(shards, masks, strict=False)]
+            searches = [ShardSearch(shard, query, mine) for shard, mine in zip(shards, masks, strict=False)]
             return self._contenders(searches, k)
 
         return Field(contenders, members, eligible)
@@ -370,12 +412,12 @@ class FaissIndex:
             if not isinstance(rows, slice):
                 mask = np.zeros(len(state.columns), dtype=np.bool_)
                 mask[rows] = some
-            if np.count_nonzero(mask) > self._settings.exact_limit and state.reduced is not None:
+            if np.count_nonzero(mask) > self.settings.exact_limit and state.reduced is not None:
                 chosen = self._chosen(state, bounds or state.reduced.search(query), query, k, mask)
                 if chosen is not None:
                     return chosen
             shards = [state.shards[label] for label in state.labels_of(mask)]
-            return self._contenders([_ShardSearch(shard, query, mask[shard.members]) for shard in shards], k)
+            return self._contenders([ShardSearch(shard, query, mask[shard.members]) for shard in shards], k)
 
         return Field(contenders, rows, eligible)
 
@@ -387,7 +429,7 @@ class FaissIndex:
         Products are compared in the order of their bounds, until these exclude all others.
         """
         count = int(np.count_nonzero(mask))
-        wanted = max(self._settings.min_candidates, self._settings.candidates_per_hit * k, bounds.first(count))
+        wanted = max(self.settings.min_candidates, self.settings.candidates_per_hit * k, bounds.first(count))
         first = max(_FIRST_COMPARED, 2 * k)
         compared = np.empty(0, dtype=np.int64)
         similarities = np.empty(0, dtype=np.float32)
@@ -402,7 +444,7 @@ class FaissIndex:
                 if floor > -math.inf and len(rows) > count // _MIN_REDUCTION:
                     return None
                 part = rows[:size]
-                chosen = FlatIndex(self._dimension)
+                chosen = FlatIndex(self.dimension)
                 chosen.append(state.embeddings(part))
                 # FAISS reads float16 as it is; NumPy would convert it first, which takes four times as long.
                 part_similarities, order = chosen.nearest(query, len(part), np.ones(len(part), dtype=np.bool_))
@@ -419,7 +461,7 @@ class FaissIndex:
             wanted = bounds.more_than(candidates, floor, mask)
         return None
 
-    def _contenders(self, searches: Sequence["_ShardSearch"], k: int) -> NDArray[np.int64]:
+    def _contenders(self, searches: Sequence["ShardSearch"], k: int) -> NDArray[np.int64]:
         """Returns the rows that may be among the `k` nearest of several shards: int64, shape (n,)."""
         busy = [search for search in searches if search.fetch(k + _ADDITIONAL_HITS)]
         if not busy:
@@ -447,44 +489,4 @@ class FaissIndex:
             return
         further = self._reducer.further(state, reduced)
         with self._lock.writing():
-            state.reduced = reduced
-            state.further.reduce(further)
-
-    def _check(self, rows: Sequence[IndexedProduct]) -> None:
-        for row in rows:
-            if len(row.further) > (0 if row.embedding is None else MAX_FURTHER):
-                raise ValueError(f"The product {row.product.id} has too many photographs.")
-            for embedding in (row.embedding, *row.further):
-                if embedding is not None and (
-                    embedding.dtype != np.float16
-                    or embedding.shape != (self._dimension,)
-                    or not np.isfinite(embedding).all()
-                ):
-                    raise ValueError(
-                        f"The embedding of {row.product.id} must be {self._dimension} finite float16 numbers."
-                    )
-
-
-class _ShardSearch:
-    """A search of one shard that can be continued to less similar products."""
-
-    def __init__(self, shard: Shard, query: NDArray[np.float32], eligible: NDArray[np.bool_]) -> None:
-        self._shard = shard
-        self._query = query
-        self._eligible = eligible
-        self._count = int(np.count_nonzero(eligible))
-        self.similarities: NDArray[np.float32] = np.empty(0, dtype=np.float32)
-        self.rows: NDArray[np.int64] = np.empty(0, dtype=np.int64)
-
-    def fetch(self, k: int) -> int:
-        """Fetches the `k` most similar products, or all eligible ones; returns their number."""
-        k = min(k, self._count)
-        if k:
-            self.similarities, positions = self._shard.embeddings.nearest(self._query, k, self._eligible)
-            self.rows = self._shard.members[positions]
-        return k
-
-    def fetch_down_to(self, floor: float) -> None:
-        """Fetches all products with a similarity of at least `floor`."""
-        while len(self.rows) < self._count and self.similarities[-1] >= floor:
-            self.fetch(2 * len(self.rows))
+            state.reduce(reduced, further)

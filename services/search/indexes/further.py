@@ -6,11 +6,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.contract.values import MAX_PHOTOGRAPHS
+from services.search.indexes.parts import MAX_FURTHER, FurtherPart
 from services.search.indexes.shards import FlatIndex, ReducedIndex
 
-# A product has one photograph in its shard, and up to this many here.
-MAX_FURTHER: Final = MAX_PHOTOGRAPHS - 1
 # The reduced index is given up where it would choose more than one in so many.
 _MIN_CHOICE: Final = 4
 _FIRST_COMPARED: Final = 64
@@ -70,13 +68,33 @@ class FurtherPhotographs:
             return
         rows, numbers, embeddings = zip(*added, strict=True)
         before = len(self)
-        self._embeddings.append(np.stack(embeddings))
-        self._rows = np.concatenate([self._rows, np.array(rows, dtype=np.int64)])
-        self._numbers = np.concatenate([self._numbers, np.array(numbers, dtype=np.int8)])
+        self._append(np.array(rows, dtype=np.int64), np.array(numbers, dtype=np.int8), np.stack(embeddings))
         if self._reduced is not None:
             assert projections is not None, "What is indexed is projected first."
             self._reduced.extend(len(added))
             self._reduced.write(np.arange(before, len(self)), projections)
+
+    def extend(self, part: FurtherPart, first_row: int) -> None:
+        """Adds those of products that are new, the first of them in a row."""
+        self._append(first_row + part.places, part.numbers, part.embeddings)
+        if self._reduced is not None:
+            assert part.reduced is not None, "What is indexed is projected first."
+            self._reduced.append(len(part.places), np.arange(len(part.places)), part.reduced)
+
+    def part(self, rows: NDArray[np.int64]) -> FurtherPart | None:
+        """Copies those of products in some rows; None where none has any."""
+        some = np.flatnonzero(np.isin(self._rows, rows)) if len(self) else np.empty(0, dtype=np.int64)
+        if not len(some):
+            return None
+        order = np.argsort(rows)
+        places = order[np.searchsorted(rows, self._rows[some], sorter=order)]
+        reduced = None if self._reduced is None else self._reduced.copied(some)
+        return FurtherPart(places, self._numbers[some], self._embeddings.rows()[some], reduced)
+
+    def _append(self, rows: NDArray[np.int64], numbers: NDArray[np.int8], embeddings: NDArray[np.float16]) -> None:
+        self._embeddings.append(embeddings)
+        self._rows = np.concatenate([self._rows, rows])
+        self._numbers = np.concatenate([self._numbers, numbers])
 
     def remove(self, rows: Iterable[int]) -> None:
         """Removes those of some products; the last ones move into the gaps."""

@@ -26,6 +26,10 @@ _LEAST_HALVING = 2.0**-23
 _MAX_DOUBLINGS = 40.0
 
 
+ReducedRows = tuple[NDArray[np.float16], NDArray[np.float16]]
+"""Rows of a reduced index: first and further components, float16, shapes (n, a) and (n, b)."""
+
+
 class FlatIndex:
     """An exact inner-product index of float16 vectors, whose rows can be read and overwritten in place.
 
@@ -113,6 +117,31 @@ class Shard:
         """Removes products; later ones move up, in their order."""
         self.embeddings.remove(positions)
         self.members = np.delete(self.members, positions)
+
+
+class ShardSearch:
+    """A search of one shard that can be continued to less similar products."""
+
+    def __init__(self, shard: Shard, query: NDArray[np.float32], eligible: NDArray[np.bool_]) -> None:
+        self._shard = shard
+        self._query = query
+        self._eligible = eligible
+        self._count = int(np.count_nonzero(eligible))
+        self.similarities: NDArray[np.float32] = np.empty(0, dtype=np.float32)
+        self.rows: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+
+    def fetch(self, k: int) -> int:
+        """Fetches the `k` most similar products, or all eligible ones; returns their number."""
+        k = min(k, self._count)
+        if k:
+            self.similarities, positions = self._shard.embeddings.nearest(self._query, k, self._eligible)
+            self.rows = self._shard.members[positions]
+        return k
+
+    def fetch_down_to(self, floor: float) -> None:
+        """Fetches all products with a similarity of at least `floor`."""
+        while len(self.rows) < self._count and self.similarities[-1] >= floor:
+            self.fetch(2 * len(self.rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +240,30 @@ class ReducedIndex:
         refining[:, self._split + 1] = vectors[:, self._components]
         self._index.rows()[rows] = vectors
         self._refining.rows()[rows] = refining
+
+    def append(self, count: int, places: NDArray[np.int64], rows: ReducedRows) -> None:
+        """Adds rows as `copied` returned them.
+
+        Args:
+            count: how many rows to add.
+            places: of those that are not at zero, among the new ones: int64, shape (n,), ascending.
+            rows: these, n of them.
+        """
+        for index, vectors in zip((self._index, self._refining), rows, strict=True):
+            if len(places) < count:
+                padded = np.zeros((count, index.dimension), dtype=np.float16)
+                padded[places] = vectors
+                vectors = padded
+            index.append(vectors)
+
+    def copied(self, rows: NDArray[np.int64]) -> ReducedRows:
+        """Copies some rows."""
+        return self._index.rows()[rows], self._refining.rows()[rows]
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """The lengths of the two parts of a row."""
+        return self._index.dimension, self._refining.dimension
 
     def rows(self) -> NDArray[np.float16]:
         """Returns a view of the rows: float16, shape (n, m); valid until a row is added or removed."""

@@ -14,6 +14,7 @@ from services.search.indexes.base import Collapse, IndexedProduct
 from services.search.indexes.columns import Columns
 from services.search.indexes.designs import Designs, Groups
 from services.search.indexes.further import FurtherPhotographs
+from services.search.indexes.parts import Part
 from services.search.indexes.shards import ReducedIndex, Shard
 
 # What a derived type is made of, which is compared faster than it is named; and what groups of products are made of.
@@ -82,6 +83,62 @@ class State:
                 self.shards[self.columns.product(new).derived_type].members[self._positions[new]] = new
         if self.reduced is not None:
             self.reduced.move(moves, len(self.columns))
+
+    def reduce(self, reduced: ReducedIndex, further: ReducedIndex) -> None:
+        """Takes the reduced indexes of all products, and of all further photographs."""
+        self.reduced = reduced
+        self.further.reduce(further)
+
+    def ids_by_type(self) -> list[str]:
+        """Returns the ids of all products, those of one derived type together."""
+        order = np.argsort(self.columns.codes(DERIVED_TYPE), kind="stable")
+        return [self.columns.product(row).id for row in order.tolist()]
+
+    def extend(self, part: Part) -> None:
+        """Adds products that are not there yet.
+
+        Raises:
+            ValueError: an id comes twice.
+        """
+        first, count = len(self.columns), len(part.products)
+        ids = {product.id for product in part.products}
+        if len(ids) < count or any(self.columns.row_of(product_id) is not None for product_id in ids):
+            raise ValueError("An id comes twice among the products.")
+        self._designs.change(ids)
+        self.columns.extend(part.products, part.texts, part.searchable)
+        if first + count > len(self._positions):
+            grown = np.zeros(max(first + count, 2 * len(self._positions)), dtype=np.int64)
+            grown[:first] = self._positions[:first]
+            self._positions = grown
+        places = np.flatnonzero(part.searchable)
+        rows = first + places
+        codes = self.columns.codes(DERIVED_TYPE)[rows]
+        ends = [*(np.flatnonzero(codes[1:] != codes[:-1]) + 1).tolist(), len(rows)]
+        for start, end in pairwise((0, *ends)) if len(rows) else ():
+            label = part.products[int(places[start])].derived_type
+            shard = self.shards.setdefault(label, Shard(self._dimension))
+            self._positions[rows[start:end]] = np.arange(len(shard), len(shard) + end - start)
+            shard.append(rows[start:end], part.embeddings[start:end])
+        if self.reduced is not None:
+            assert part.reduced is not None, "What is indexed is projected first."
+            self.reduced.append(count, places, part.reduced)
+        if part.further is not None:
+            self.further.extend(part.further, first)
+
+    def part(self, product_ids: Iterable[str]) -> Part:
+        """Copies some products with all that is held of them, without those that are not there."""
+        known = [row for product_id in product_ids if (row := self.columns.row_of(product_id)) is not None]
+        rows = np.array(known, dtype=np.int64)
+        searchable = self.columns.searchable()[rows]
+        texts = self.columns.texts()
+        return Part(
+            [self.columns.product(row) for row in known],
+            [texts[row] for row in known],
+            searchable,
+            self.embeddings(rows[searchable]),
+            None if self.reduced is None else self.reduced.copied(rows[searchable]),
+            self.further.part(rows),
+        )
 
     def project(self, products: Sequence[IndexedProduct]) -> NDArray[np.float16] | None:
         """Projects the embeddings that products have, in their order; returns None without a reduced index."""

@@ -1,6 +1,6 @@
 """Writes the catalogue, one write after another: to disk, then into the index, then it is acknowledged."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from types import MappingProxyType
@@ -78,6 +78,7 @@ class CatalogueWriter:
         *,
         limits: WriteLimits,
         on_change: ChangeListener = lambda changes: None,
+        restore: Callable[[WrittenGenerations], bool] = lambda _: False,
     ) -> None:
         """Takes the parts; `load` fills the index.
 
@@ -88,23 +89,25 @@ class CatalogueWriter:
             embedder: for photographs.
             limits: of writes.
             on_change: called after each write that changed something.
+            restore: fills the live index from a snapshot; returns whether it did.
         """
         self._catalogue = catalogue
         self.generations = WrittenGenerations(Generation(space, index, embedder, on_change))
         self._limits = limits
+        self._restore = restore
         # One thread, so that each write is done in one piece, even if its caller has gone meanwhile.
         self._lane = Workers("catalogue-writer", threads=1, max_pending=self._limits.max_pending)
         self.beside = BesideWriter(catalogue, self.generations, self._lane)
         self.photographs = PhotographWriter(catalogue, self.generations, self._lane, self._write)
 
     async def load(self) -> tuple[str, ...]:
-        """Fills the index from the catalogue.
+        """Fills the index from a snapshot, or else from the catalogue.
 
         Returns:
             The products of another model version that have a photograph, in no particular order: they can be embedded
             again.
         """
-        return await self._lane.run(self._load)
+        return await self._lane.run(self._begin)
 
     async def upsert_products(self, rows: Sequence[UpsertRow], fields: Collection[str] | None = None) -> UpsertReport:
         """Creates or replaces products; a bad row fails alone.
@@ -169,6 +172,11 @@ class CatalogueWriter:
             )
 
     # From here on the methods run in the lane.
+
+    def _begin(self) -> tuple[str, ...]:
+        if self._restore(self.generations):
+            return tuple(self._catalogue.generations.missing(self.generations.live.model_version, limit=-1))
+        return self._load()
 
     def _load(self) -> tuple[str, ...]:
         live = self.generations.live

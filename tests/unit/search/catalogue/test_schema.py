@@ -1,5 +1,6 @@
 """The schema of the catalogue on disk: what is refused, and how a former one is brought up to date."""
 
+import shutil
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,10 @@ from services.search.catalogue.content import Upsert, UpsertOutcome
 from services.search.catalogue.database import connect_read_only
 from services.search.catalogue.products import Price, Product
 from services.search.catalogue.store import Catalogue, CatalogueUnusable
+from services.search.catalogue.write_log import changed_since, mark_of
 from tests.unit.search.catalogue.test_store import embedding
 
+FIXTURE_6 = Path(__file__).parents[3] / "fixtures" / "data-dir-v6" / "data"
 # As 0.1.0 wrote it.
 SCHEMA_1 = (
     """
@@ -112,6 +115,26 @@ def test_a_catalogue_of_schema_version_1_is_brought_up_to_date_with_all_its_prod
     connect_read_only(database).close()
 
 
+def test_a_catalogue_of_schema_version_6_gets_a_log_of_writes(tmp_path: Path) -> None:
+    directory = shutil.copytree(FIXTURE_6, tmp_path / "data")
+    for _ in range(2):
+        with Catalogue(directory) as catalogue:
+            assert (len(catalogue), catalogue.index_version) == (2, 2)
+            shirt, dress = catalogue.get("shirt"), catalogue.get("dress")
+            assert shirt is not None and dress is not None
+            assert (shirt.product.price, shirt.product.photograph_count) == (Price("EUR", 19, 990_000_000), 3)
+            assert (dress.product.in_stock, dress.product.gender) == (False, None)
+            with catalogue.reading() as read:
+                mark = mark_of(read, 2)
+                assert mark and changed_since(read, 2, mark) == frozenset()
+                # Whatever came before is not known.
+                assert mark_of(read, 1) is None
+    with Catalogue(directory) as catalogue:
+        catalogue.write(deletes=["dress"])
+        with catalogue.reading() as read:
+            assert changed_since(read, 2, mark) == {"dress"}
+
+
 def test_a_catalogue_that_cannot_be_brought_up_to_date_stays_as_it_is(tmp_path: Path) -> None:
     database = database_of_version_1(tmp_path)
     with sqlite3.connect(database) as connection:
@@ -131,7 +154,7 @@ def test_an_unknown_schema_is_refused_with_what_to_do(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
     for _ in range(2):  # the first refusal must have given the lock free
-        with pytest.raises(CatalogueUnusable, match=r"schema version 99.*reads versions up to 7"):
+        with pytest.raises(CatalogueUnusable, match=r"schema version 99.*reads versions up to 8"):
             Catalogue(tmp_path)
     database.unlink()
     with sqlite3.connect(database) as connection:

@@ -1,14 +1,17 @@
 """The FAISS index: the suite of all indexes, with and without its reduced index, and tests of its own."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from offline.benchmark.correctness.material import ARTICLE_TYPES
-from services.search.indexes.base import Eligibility, Index, IndexedProduct
+from services.search.indexes.base import Eligibility, Index, IndexAnswer, IndexedProduct
 from services.search.indexes.faiss import FaissIndex, FaissSettings
 from services.search.indexes.locking import ReadersWriterLock
+from tests.conformance.answers import AnswerConformance
 from tests.conformance.index import IndexConformance
 from tests.conformance.materials import DIMENSION, SETTINGS, embedding, product
 
@@ -24,6 +27,20 @@ class TestReduced(IndexConformance):
         return FaissIndex(
             dimension, FaissSettings(exact_limit=2, components=dimension // 2, min_candidates=1, candidates_per_hit=1)
         )
+
+
+class Restored(FaissIndex):
+    """An index that is taken apart and filled anew before every answer."""
+
+    def search(self, *arguments: Any) -> IndexAnswer:
+        version, reduction, parts = self.snapshot(2)
+        self.restore(reduction, [*parts], version)
+        return super().search(*arguments)
+
+
+class TestRestored(AnswerConformance):
+    def make_index(self, dimension: int = DIMENSION) -> Index:
+        return Restored(dimension, FaissSettings(exact_limit=2, components=dimension // 2, min_candidates=1))
 
 
 @SETTINGS

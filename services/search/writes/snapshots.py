@@ -1,0 +1,198 @@
+"""Keeps a snapshot of the index between starts: fills the index from it, and writes it anew in the background."""
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from services.search.catalogue.database import UNREADABLE
+from services.search.catalogue.store import Catalogue
+from services.search.catalogue.write_log import changed_since, mark_of
+from services.search.indexes.faiss import FaissIndex
+from services.search.indexes.parts import SnapshotInterrupted
+from services.search.indexes.snapshot_file import Snapshot, SnapshotFile, SnapshotUnusable
+from services.search.writes.generation import Generation, WrittenGenerations
+
+# At an orderly stop, fewer changes are worth a snapshot than while products are served.
+_SHARE_AT_STOP: Final = 0.2
+# Writing takes at most this share of the time.
+_MAX_SHARE_OF_TIME: Final = 0.05
+# The first look whether a snapshot is due, after the start; and the pause after each block, for queries beside it.
+_FIRST_S: Final = 2.0
+_BLOCK_PAUSE_S: Final = 0.01
+# The pause after some rows that are checked: a catalogue of 40,000 products takes half a minute.
+_CHECK_PAUSE_S: Final = 0.05
+# Products that are read again at once.
+_REPLAYED: Final = 500
+# Where more than this share of the products have changed, and so many, all are read from the catalogue.
+_MAX_REPLAYED_SHARE: Final = 0.5
+_FEW_REPLAYED: Final = 500
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSettings:
+    """When a snapshot is written.
+
+    Attributes:
+        min_changes: never for fewer changed products. Smaller catalogues are read as fast without a snapshot.
+        changed_share: once this share of the products has changed.
+        pause_s: minimum time between two snapshots, in seconds. It is longer if writing them would take more than 5 %
+            of the time.
+    """
+
+    min_changes: int
+    changed_share: float
+    pause_s: float
+
+
+class SnapshotKeeper:
+    """Keeps a snapshot of the live index, which with the log of writes gives the index of the present state."""
+
+    def __init__(self, catalogue: Catalogue, directory: Path, settings: SnapshotSettings) -> None:
+        """Takes the catalogue and its data directory."""
+        self._catalogue = catalogue
+        self._directory = directory
+        self._settings = settings
+        self._generations: WrittenGenerations | None = None
+        self._written = False
+        self._writing = threading.Lock()
+        self._interrupted = threading.Event()
+
+    @property
+    def _index(self) -> FaissIndex:
+        """The index of the live generation, of which alone there is a snapshot."""
+        assert self._generations is not None
+        index = self._generations.live.index
+        assert isinstance(index, FaissIndex)
+        return index
+
+    @property
+    def _file(self) -> SnapshotFile:
+        assert self._generations is not None
+        return SnapshotFile(self._directory, self._generations.live.model_version, self._index)
+
+    def restore(self, generations: WrittenGenerations) -> bool:
+        """Fills the live index from the snapshot, and with what has changed since; no write may run meanwhile.
+
+        Args:
+            generations: whose live one is kept from now on.
+
+        Returns:
+            Whether it did; a snapshot that cannot be used is removed, with a warning.
+        """
+        began = time.monotonic()
+        self._generations = generations
+        file = self._file
+        try:
+            with file.open() as snapshot:
+                if snapshot is None:
+                    return False
+                changed = self._changed_since(snapshot)
+                self._index.restore(snapshot.reduction, snapshot.parts, snapshot.index_version)
+                self._catalogue.left_out(snapshot.damaged - changed)
+            self._read_again(generations.live, sorted(changed))
+            self._check_count()
+        except (SnapshotUnusable, *UNREADABLE) as error:
+            _log.warning("snapshot of the index is not used; the index is built from the catalogue", why=str(error))
+            file.discard()
+            return False
+        except Exception:
+            # A fault of this program must not keep the shop closed.
+            _log.exception("snapshot of the index is not used; the index is built from the catalogue")
+            file.discard()
+            return False
+        self._catalogue.forget_writes(snapshot.index_version)
+        self._written = True
+        _log.info(
+            "snapshot of the index used",
+            index_version=snapshot.index_version,
+            read_again=len(changed),
+            seconds=round(time.monotonic() - began, 2),
+        )
+        return True
+
+    def _changed_since(self, snapshot: Snapshot) -> frozenset[str]:
+        with self._catalogue.reading() as read:
+            changed = changed_since(read, snapshot.index_version, snapshot.mark)
+        if changed is None:
+            raise SnapshotUnusable(f"it is of version {snapshot.index_version}, which this catalogue does not know")
+        if len(changed) > max(_FEW_REPLAYED, _MAX_REPLAYED_SHARE * len(self._catalogue)):
+            raise SnapshotUnusable(f"{len(changed)} products have changed since")
+        return changed
+
+    def _read_again(self, live: Generation, product_ids: Iterable[str]) -> None:
+        """Gives the index what the catalogue now has of some products."""
+        index_version = self._catalogue.index_version
+        ids = iter(product_ids)
+        while some := [*itertools.islice(ids, _REPLAYED)]:
+            products = self._catalogue.some(some)
+            upserts = [live.indexed(each) for each in products.values() if each is not None]
+            sound = {each.product.id for each in upserts}
+            live.index.apply(upserts, [each for each in some if each not in sound], index_version)
+
+    def _check_count(self) -> None:
+        """Holds the number of products to the catalogue's.
+
+        Raises:
+            SnapshotUnusable: they differ.
+        """
+        left_out = self._catalogue.damaged - self._index.products(self._catalogue.damaged).keys()
+        count, wanted = self._index.facts().product_count + len(left_out), len(self._catalogue)
+        if count != wanted:
+            raise SnapshotUnusable(f"it leads to {count} products instead of {wanted}")
+
+    async def run(self) -> None:
+        """Writes a snapshot whenever one is due, until it is cancelled; checks the catalogue after a start from one."""
+        if self._written:
+            await asyncio.to_thread(self._check)
+        pause_s = min(_FIRST_S, self._settings.pause_s)
+        while True:
+            await asyncio.sleep(pause_s)
+            began = time.monotonic()
+            if self.due():
+                await asyncio.to_thread(self._keep, _BLOCK_PAUSE_S)
+            pause_s = max(self._settings.pause_s, (time.monotonic() - began) / _MAX_SHARE_OF_TIME)
+
+    def due(self, share: float = 1.0) -> bool:
+        """Returns whether enough has changed; with a share, whether that much of it has."""
+        products = self._index.facts().product_count
+        changes = self._catalogue.logged if self._written else products
+        return changes >= max(share * self._settings.changed_share * products, self._settings.min_changes)
+
+    def stop(self) -> None:
+        """Writes the last snapshot, if it is worth it; interrupts what runs in the background.
+
+        To be called once no write is under way.
+        """
+        self._interrupted.set()
+        with self._writing:
+            self._interrupted.clear()
+        if self.due(_SHARE_AT_STOP):
+            self._keep(0.0)
+
+    def _check(self) -> None:
+        with self._writing:
+            self._catalogue.check(lambda: self._interrupted.wait(_CHECK_PAUSE_S))
+
+    def _keep(self, pause_s: float) -> None:
+        def pause() -> None:
+            if self._interrupted.wait(pause_s):
+                raise SnapshotInterrupted
+
+        def mark(index_version: int) -> str | None:
+            with self._catalogue.reading() as read:
+                return mark_of(read, index_version)
+
+        with self._writing:
+            index_version = self._file.write(mark, self._catalogue.damaged, pause)
+        if index_version is not None:
+            self._catalogue.forget_writes(index_version)
+            self._written = True
