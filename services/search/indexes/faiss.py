@@ -5,36 +5,25 @@ import threading
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from heapq import nsmallest
 from itertools import islice
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from services.contract.attributes import BASE_COLOUR, DERIVED_TYPE
 from services.search.catalogue.products import Product
-from services.search.filters import filter as filters
-from services.search.filters.facets import Facets, count_facets, other_currencies
-from services.search.filters.filter import Filter
-from services.search.filters.order import Order, Place, place_of
 from services.search.filters.ranking import BY_SIMILARITY, Ranking
 from services.search.indexes.base import (
-    Collapse,
     Eligibility,
     IndexAnswer,
     IndexedProduct,
-    IndexFacts,
-    Ladder,
-    ProductPage,
-    Rung,
     Search,
     TypeMembers,
 )
 from services.search.indexes.batch import Batch, BatchBounds, Bounds
-from services.search.indexes.ladder import ladder_from, rungs_of
-from services.search.indexes.locking import ReadersWriterLock
-from services.search.indexes.nearest import Field, Selection
+from services.search.indexes.columnar import ColumnarIndex
+from services.search.indexes.columns import Columns
+from services.search.indexes.nearest import Field
 from services.search.indexes.parts import Part, SnapshotInterrupted, check_indexed, part_of
 from services.search.indexes.reducer import Reducer
 from services.search.indexes.reduction_file import ReductionFile
@@ -83,7 +72,7 @@ class FaissSettings:
             raise ValueError(f"Every setting of the index must be at least 1: {self}.")
 
 
-class FaissIndex:
+class FaissIndex(ColumnarIndex):
     """Fulfils `services.search.indexes.base.Index` in memory, with one copy of the embeddings, in float16.
 
     Every search answers what a comparison with all eligible products would, and decides ties exactly. Searches of
@@ -102,18 +91,21 @@ class FaissIndex:
             settings: of a search.
             kept: stores the projection of the reduced index between starts; None stores it nowhere.
         """
+        super().__init__()
         self.dimension = dimension
         self.settings = settings if settings is not None else FaissSettings()
         # Maximum rounding error of an inner product of two float32 vectors of norm 1, in any order of the sum. Source:
         # Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1.
         self._rounding = 1.01 * dimension * 2.0**-24
-        self._lock = ReadersWriterLock()
         # Held during a whole write; readers are blocked only by the short part of it under `_lock`.
         self._write_lock = threading.Lock()
         self._reducer = Reducer(dimension, self.settings.exact_limit, self.settings.components, kept)
         self._state = self._empty()
-        self._index_version = 0
         self._last_bounds: weakref.ref[BatchBounds] | None = None
+
+    @property
+    def _columns(self) -> Columns:
+        return self._state.columns
 
     def _empty(self) -> State:
         return State(self.dimension, self.settings.exact_limit, self.settings.min_candidates)
@@ -249,48 +241,7 @@ class FaissIndex:
             within = self._within(state, query, eligibility, eligibility.derived_types)
             if eligibility.ladder is None:
                 return self._answer(state, search, within)
-            return self._climb(state, search, within)
-
-    def _climb(self, state: State, search: Search, within: Field) -> IndexAnswer:
-        """Searches derived types, then one rung after another until the answer is full."""
-        answer = self._answer(state, search, within, np.zeros(len(state.columns), dtype=np.int8))
-        if len(answer.hits) < search.k:
-            rungs = rungs_of(state.columns, search.eligibility)
-            for rung in list(Rung)[1:]:
-                field = self._among(state, search, np.flatnonzero(rungs <= rung))
-                answer = replace(self._answer(state, search, field, rungs), rung=rung)
-                if len(answer.hits) == search.k:
-                    return answer
-            return answer
-        return replace(answer, rung=Rung.DERIVED_TYPE)
-
-    def _answer(self, state: State, search: Search, field: Field, rungs: NDArray[np.int8] | None = None) -> IndexAnswer:
-        """Selects the products of an answer from a field; with a ladder by the rung of each row: int8, shape (n,)."""
-        eligibility = search.eligibility
-        groups = state.groups(eligibility.collapse)
-        if groups is not None and eligibility.collapse is Collapse.DESIGNS:
-            known = map(state.columns.row_of, eligibility.excluded_designs_of)
-            codes = [int(groups.codes[row]) for row in known if row is not None]
-            field = field.without(groups.holding(codes, field.rows))
-        selection = Selection(state, search.query, field, groups, search.ranking, rungs)
-        return IndexAnswer(
-            hits=selection.with_variants(selection.hits(search.k), eligibility),
-            eligible_count=selection.eligible_count,
-            excluded_colours=tuple(sorted(field.eligible.excluded_colours)),
-            index_version=self._index_version,
-            left_out=selection.left_out,
-            other_currencies=state.columns.other_currencies(eligibility, field.rows),
-        )
-
-    def product(self, product_id: str) -> Product | None:
-        """See `Index.product`."""
-        return self.products([product_id]).get(product_id)
-
-    def products(self, product_ids: Iterable[str]) -> Mapping[str, Product]:
-        """See `Index.products`."""
-        with self._lock.reading():
-            columns = self._state.columns
-            return {each: columns.product(row) for each in product_ids if (row := columns.row_of(each)) is not None}
+            return self._climb(state, search, within, lambda rows: self._among(state, search, rows))
 
     def embedding(self, product_id: str) -> NDArray[np.float16] | None:
         """See `Index.embedding`."""
@@ -300,22 +251,6 @@ class FaissIndex:
                 return None
             values: NDArray[np.float16] = self._state.embeddings(np.array([row]))[0]
             return values
-
-    def page(self, filter: Filter, after: Place | None, size: int, order: Order = Order.ID) -> ProductPage:
-        """See `Index.page`."""
-        with self._lock.reading():
-            columns = self._state.columns
-            rows = np.flatnonzero(filters.evaluate(filter, columns)).tolist()
-            places = ((place_of(columns.product(row), order), row) for row in rows)
-            later = nsmallest(size + 1, (each for each in places if after is None or each[0] > after))
-            products = tuple(columns.product(row) for _, row in later[:size])
-            others = other_currencies(filter, columns)
-            return ProductPage(products, len(rows), more=len(later) > size, other_currencies=others)
-
-    def facets(self, filter: Filter) -> Facets:
-        """See `Index.facets`."""
-        with self._lock.reading():
-            return count_facets(filter, self._state.columns)
 
     def members(self, derived_type: str) -> TypeMembers:
         """See `Index.members`."""
@@ -338,35 +273,6 @@ class FaissIndex:
         """See `Index.searchable_types`."""
         with self._lock.reading():
             return {label: len(shard) for label, shard in sorted(self._state.shards.items())}
-
-    def ladder(
-        self, derived_types: Collection[str], article_types: Collection[str] = (), sub_categories: Collection[str] = ()
-    ) -> Ladder:
-        """See `Index.ladder`."""
-        with self._lock.reading():
-            return ladder_from(self._state.columns, derived_types, article_types, sub_categories)
-
-    def colours(self) -> frozenset[str]:
-        """See `Index.colours`."""
-        with self._lock.reading():
-            return frozenset(self._state.columns.labels(BASE_COLOUR))
-
-    def attribute_names(self) -> frozenset[str]:
-        """See `Index.attribute_names`."""
-        with self._lock.reading():
-            return frozenset(self._state.columns.own_names())
-
-    def facts(self) -> IndexFacts:
-        """See `Index.facts`."""
-        with self._lock.reading():
-            columns = self._state.columns
-            return IndexFacts(
-                product_count=len(columns),
-                available_count=int(np.count_nonzero(columns.available())),
-                outdated_count=len(columns) - int(np.count_nonzero(columns.searchable())),
-                derived_types=columns.counts(DERIVED_TYPE),
-                index_version=self._index_version,
-            )
 
     def _within(
         self,

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +12,52 @@ from services.contract.attributes import BASE_COLOUR
 from services.search.catalogue.products import Product
 from services.search.filters import filter as filters
 from services.search.filters.ranking import Boost, Ranking, boosted, diverse
-from services.search.indexes.base import Eligibility, Hit, Rung, Variant
-from services.search.indexes.columns import Eligible
+from services.search.indexes.base import Collapse, Eligibility, Hit, Rung, Variant
+from services.search.indexes.columns import Columns, Eligible
 from services.search.indexes.designs import Groups
-from services.search.indexes.state import State
 
 # Products per group that a search expects at most before it has seen any.
 _MAX_FIRST_SHARE = 4.0
+
+
+class SearchedFurther(Protocol):
+    """The further photographs of a snapshot; see `FurtherPhotographs`."""
+
+    def __len__(self) -> int: ...
+
+    def contenders(
+        self, query: NDArray[np.float32], k: int, least: float, rounding: float, eligible: NDArray[np.bool_]
+    ) -> NDArray[np.int64]:
+        """See `FurtherPhotographs.contenders`."""
+        ...
+
+    def best(
+        self, query: NDArray[np.float32], rows: NDArray[np.int64], similarities: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+        """See `FurtherPhotographs.best`."""
+        ...
+
+
+class Snapshot(Protocol):
+    """The products of one version of an index, as a search reads them."""
+
+    @property
+    def columns(self) -> Columns:
+        """Their attributes."""
+        ...
+
+    @property
+    def further(self) -> SearchedFurther:
+        """Their photographs after the first."""
+        ...
+
+    def groups(self, collapse: Collapse) -> Groups | None:
+        """Returns which products take one place together; None where each takes its own."""
+        ...
+
+    def embeddings(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
+        """Copies the embeddings of rows that have one; float16, shape (n, dimension)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +97,7 @@ class Selection:
 
     def __init__(
         self,
-        state: State,
+        state: Snapshot,
         query: NDArray[np.float32],
         field: Field,
         groups: Groups | None,
