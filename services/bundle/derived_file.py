@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -37,21 +37,25 @@ class DerivedFile:
         self._path = path
         self._seal = {"format": format, "model_version": model_version}
 
-    def read(self, parse: Callable[[Mapping[str, NDArray[Any]], Mapping[str, str]], T], state: str = "") -> T | None:
+    def read(
+        self, parse: Callable[[Mapping[str, NDArray[Any]], Mapping[str, str]], T], states: Container[str] = ("",)
+    ) -> T | None:
         """Reads the file.
 
         Args:
             parse: makes the content of arrays and metadata; it may raise ValueError, KeyError or TypeError.
-            state: the state of the data now.
+            states: those of the data that the content is of use for, such as the one now.
 
         Returns:
             What `parse` makes; None if there is no usable file, which is logged unless there is none at all.
         """
         try:
             tensors, metadata = read_tensors(self._path.read_bytes())
-            for name, wanted in {**self._seal, "state": state, _CHECKSUM: _checksum(tensors, metadata)}.items():
+            for name, wanted in {**self._seal, _CHECKSUM: _checksum(tensors, metadata)}.items():
                 if metadata[name] != wanted:
                     raise ValueError(f"its {name} is {metadata[name]!r} instead of {wanted!r}")
+            if metadata["state"] not in states:
+                raise ValueError(f"it is of another state, {metadata['state']!r}")
             return parse(tensors, metadata)
         except FileNotFoundError:
             return None

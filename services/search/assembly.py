@@ -64,10 +64,10 @@ async def running_search(
     async with AsyncExitStack() as resources:
         model: EmbeddingSpace = space or await wait_for_model(embedder, settings.start_timeout_s)
         index = FaissIndex(model.dimension, settings.index(), ReductionFile(settings.data_dir, model.model_version))
-        snapshots = settings.snapshots(catalogue)
         keeper = CandidateKeeper(
             index, model, settings.candidates_changed_share, CandidateFile(settings.data_dir, model)
         )
+        snapshots = settings.snapshots(catalogue, keeper.keep_as_of)
         publisher = CandidatePublisher(keeper, candidate_store, model, settings.publisher())
         meter = DoubtMeter(
             index,
@@ -109,7 +109,7 @@ async def running_search(
             index_version=facts.index_version,
             model_version=model.model_version,
         )
-        await publisher.begin(index.searchable_types())
+        await publisher.begin(index.searchable_types(), snapshots.restored if snapshots else None)
         # Runs on the way out, once no task writes any more.
         resources.push_async_callback(asyncio.to_thread, keeper.keep)
         meter.begin()

@@ -1,5 +1,6 @@
 """The settings of search, read from SEARCH_… variables and REDIS_URL."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -117,12 +118,12 @@ class SearchSettings(RedisSettings):
         """Returns how the index searches."""
         return FaissSettings(threads=self.faiss_threads)
 
-    def snapshots(self, catalogue: Catalogue) -> SnapshotKeeper | None:
+    def snapshots(self, catalogue: Catalogue, on_written: Callable[[int], object]) -> SnapshotKeeper | None:
         """Returns what keeps a snapshot of the index; None where none is kept."""
         if not self.snapshot:
             return None
         settings = SnapshotSettings(self.snapshot_min_changes, self.snapshot_changed_share, self.snapshot_pause_s)
-        return SnapshotKeeper(catalogue, self.data_dir, settings)
+        return SnapshotKeeper(catalogue, self.data_dir, settings, on_written)
 
     def write_limits(self) -> WriteLimits:
         """Returns the limits of writes."""

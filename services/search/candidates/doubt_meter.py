@@ -79,7 +79,7 @@ class DoubtMeter:
     def begin(self) -> None:
         """Reads the file, if it is of this version of the catalogue."""
         version = self._index.facts().index_version
-        self._current = self._file.read(lambda tensors, _: Doubt.from_tensors(tensors), str(version))
+        self._current = self._file.read(lambda tensors, _: Doubt.from_tensors(tensors), {str(version)})
         self._measured = self._current is not None
         self._stored = version if self._measured else None
 

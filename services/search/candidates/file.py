@@ -41,9 +41,24 @@ class CandidateFile:
         self._file = DerivedFile(directory / FILE, format=_FORMAT, model_version=space.model_version)
         self._dimension = space.dimension
 
-    def load(self, index_version: int) -> Mapping[str, StoredType] | None:
-        """Reads the candidates by derived type; None if there are no usable ones of this version of the catalogue."""
-        return self._file.read(_types_from, str(index_version))
+    def load(self, index_version: int, since: int | None = None) -> tuple[int, Mapping[str, StoredType]] | None:
+        """Reads the candidates.
+
+        Args:
+            index_version: of the catalogue.
+            since: an earlier version, from which on candidates are of use too; None for none.
+
+        Returns:
+            Their version, and the candidates by derived type; None if there are no usable ones.
+        """
+        versions = range(index_version if since is None else since, index_version + 1)
+
+        def parse(
+            tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]
+        ) -> tuple[int, Mapping[str, StoredType]]:
+            return int(metadata["state"]), _types_from(tensors, metadata)
+
+        return self._file.read(parse, {str(version) for version in versions})
 
     def save(self, types: Mapping[str, StoredType], index_version: int) -> None:
         """Stores the candidates of a version of the catalogue; a failure is logged."""

@@ -1,6 +1,7 @@
 """Keeps the candidates up to date: computes those of a derived type again once it has changed enough."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from services.search.candidates.clusters import Candidate, candidate_set, candid
 from services.search.candidates.file import CandidateFile, StoredType
 from services.search.catalogue.products import Product
 from services.search.indexes.base import Index, TypeMembers
+from services.search.writes.snapshots import Restored
 from services.search.writes.writer import Change
 
 
@@ -52,38 +54,62 @@ class CandidateKeeper:
         """The current version of the catalogue."""
         return self._index.facts().index_version
 
-    def begin(self, derived_types: Iterable[str]) -> None:
-        """Forgets everything, and makes these derived types due, unless the file has their candidates."""
-        labels = list(derived_types)
+    @property
+    def due(self) -> bool:
+        """Whether any derived type is due."""
+        with self._lock:
+            return any(each.due for each in self._types.values())
+
+    def begin(self, derived_types: Iterable[str], restored: Restored | None = None) -> None:
+        """Forgets everything, and makes these derived types due, unless the file has their candidates.
+
+        Args:
+            derived_types: of the catalogue.
+            restored: what has changed since an earlier version. Candidates of that version, or of a later one, then
+                count as well; the changes are noted.
+        """
         version = self.index_version
-        stored = self._file.load(version) if self._file is not None else None
-        if stored is None or not stored.keys() >= set(labels):
-            stored = {}
-        else:
-            self._file_version = version
+        since = None if restored is None else restored.index_version
+        found = self._file.load(version, since) if self._file is not None else None
+        self._file_version, stored = found if found is not None else (None, {})
+        changes = () if restored is None or self._file_version == version else restored.changes
+        changed = {product.id for each in changes for product in (each.before, each.after) if product is not None}
         with self._lock:
             self._types = {
-                label: _Type(each.candidates, each.count, set(each.changed), due=False)
+                # A product may have been of a third type when the candidates were computed.
+                label: _Type(
+                    each.candidates,
+                    each.count,
+                    set(each.changed),
+                    due=any(candidate.product_id in changed for candidate in each.candidates),
+                )
                 for label, each in stored.items()
-            } | {label: _Type() for label in labels if label not in stored}
+            } | {label: _Type() for label in derived_types if label not in stored}
+        self.note(changes)
 
     def keep(self) -> None:
         """Stores the candidates for the next start, unless something is due or the file is up to date.
 
         To be called while no write is under way: one that has not been noted yet would be taken for a noted one.
         """
-        version = self.index_version
-        if self._file is None or version == self._file_version:
+        if not self.due:
+            self.keep_as_of(self.index_version)
+
+    def keep_as_of(self, index_version: int) -> None:
+        """Stores the candidates that are not due as those of an earlier version, unless the file has later ones.
+
+        A start that knows what has changed since that version notes some changes twice, which does no harm.
+        """
+        if self._file is None or (self._file_version is not None and index_version <= self._file_version):
             return
         with self._lock:
-            if any(known.due for known in self._types.values()):
-                return
             types = {
                 label: StoredType(known.candidates, known.count, frozenset(known.changed))
                 for label, known in self._types.items()
+                if not known.due
             }
-        self._file.save(types, version)
-        self._file_version = version
+        self._file.save(types, index_version)
+        self._file_version = index_version
 
     def note(self, changes: Sequence[Change]) -> bool:
         """Notes changes that the index has taken over; returns whether any derived type is due."""
@@ -124,11 +150,34 @@ class CandidateKeeper:
                 known.candidates, known.count = candidates, count
                 if not count and not known.due:
                     del self._types[label]
+                # Noted while the former candidates stood here.
+                known.due = known.due or any(each.product_id in known.changed for each in candidates)
+            left = self._left_by_products()
             return candidate_set(
                 self._space.model_version,
                 self._space.dimension,
-                (candidate for known in self._types.values() for candidate in known.candidates),
+                (
+                    each
+                    for label, known in self._types.items()
+                    for each in known.candidates
+                    if (label, each.product_id) not in left
+                ),
             )
+
+    def _left_by_products(self) -> set[tuple[str, str]]:
+        """Returns types and candidates whose product has moved to another type meanwhile; makes these types due."""
+        counts = Counter(each.product_id for known in self._types.values() for each in known.candidates)
+        doubles = [product_id for product_id, count in counts.items() if count > 1]
+        present = {each: product.derived_type for each, product in self._index.products(doubles).items()}
+        left = {
+            (label, each.product_id)
+            for label, known in self._types.items()
+            for each in known.candidates
+            if counts[each.product_id] > 1 and present.get(each.product_id) != label
+        }
+        for label, _ in left:
+            self._types[label].due = True
+        return left
 
     def _candidates(self, members: TypeMembers) -> tuple[tuple[Candidate, ...], int]:
         products = members.products

@@ -13,6 +13,7 @@ from services.contract.errors import Unavailable
 from services.contract.protocols import CandidateStore, EmbeddingSpace
 from services.contract.values import CandidateSet
 from services.search.candidates.keeper import CandidateKeeper
+from services.search.writes.snapshots import Restored
 from services.search.writes.writer import Change
 
 # Budget for computing candidates: at most 5 % of the time on average, in bursts of at most 1 s. So a single write is
@@ -93,9 +94,9 @@ class CandidatePublisher:
         if self._keeper.note(changes):
             self._loop.call_soon_threadsafe(self._due.set)
 
-    async def begin(self, derived_types: Iterable[str]) -> None:
-        """Computes and publishes the candidates of these derived types."""
-        await asyncio.to_thread(self._keeper.begin, derived_types)
+    async def begin(self, derived_types: Iterable[str], restored: Restored | None = None) -> None:
+        """Computes and publishes the candidates of these derived types; see `CandidateKeeper.begin`."""
+        await asyncio.to_thread(self._keeper.begin, derived_types, restored)
         self._due.set()
         await self.publish()
 
@@ -118,6 +119,8 @@ class CandidatePublisher:
                 try:
                     with self._budget.spending():
                         self._computed = await asyncio.to_thread(self._keeper.compute)
+                    if self._keeper.due:
+                        self._due.set()
                 except BaseException:
                     self._due.set()
                     raise

@@ -4,6 +4,7 @@ A photograph is never unlinked because a database, which may be damaged, does no
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -161,15 +162,15 @@ class PhotographStore:
         for path in self._incoming.iterdir():
             if _SHA256.fullmatch(path.name):
                 path.unlink()
-        there = dict(self._all())
-        orphans = there.keys() - referenced
+        there = frozenset(self._all())
+        orphans = there - referenced
         folder = self._quarantine / today.isoformat()
         if orphans:
             folder.mkdir(parents=True, exist_ok=True)
         for sha256 in orphans:
-            there[sha256].replace(folder / sha256)
+            self._path(sha256).replace(folder / sha256)
         restored = 0
-        if self._quarantine.is_dir() and (missing := referenced - there.keys()):
+        if self._quarantine.is_dir() and (missing := referenced - there):
             for path in self._quarantine.glob("*/*"):
                 if path.name in missing and not (place := self._path(path.name)).exists():
                     place.parent.mkdir(exist_ok=True)
@@ -177,13 +178,15 @@ class PhotographStore:
                     restored += 1
         return Swept(len(orphans), restored)
 
-    def _all(self) -> Iterator[tuple[str, Path]]:
-        """Yields hash and path of each photograph in its place."""
+    def _all(self) -> Iterator[str]:
+        """Yields the hash of each photograph in its place."""
         for folder in self._directory.iterdir():
-            if folder.is_dir() and len(folder.name) == 2:
-                for path in folder.iterdir():
-                    if _SHA256.fullmatch(sha256 := folder.name + path.name):
-                        yield sha256, path
+            if len(folder.name) == 2 and folder.is_dir():
+                # A start looks at all of them; paths would take three times as long.
+                with os.scandir(folder) as entries:
+                    for entry in entries:
+                        if _SHA256.fullmatch(sha256 := folder.name + entry.name):
+                            yield sha256
 
     def _write_incoming(self, sha256: str, content: bytes) -> None:
         path = self._incoming / sha256

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ from services.search.catalogue.write_log import changed_since, mark_of
 from services.search.indexes.faiss import FaissIndex
 from services.search.indexes.parts import SnapshotInterrupted
 from services.search.indexes.snapshot_file import Snapshot, SnapshotFile, SnapshotUnusable
-from services.search.writes.generation import Generation, WrittenGenerations
+from services.search.writes.generation import Change, Generation, WrittenGenerations
 
 # At an orderly stop, fewer changes are worth a snapshot than while products are served.
 _SHARE_AT_STOP: Final = 0.2
@@ -53,11 +53,32 @@ class SnapshotSettings:
     pause_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a start from a snapshot has read again.
+
+    Attributes:
+        index_version: of the snapshot.
+        changes: the products that have changed since, as they were in the snapshot and as they are now.
+    """
+
+    index_version: int
+    changes: Sequence[Change]
+
+
 class SnapshotKeeper:
     """Keeps a snapshot of the live index, which with the log of writes gives the index of the present state."""
 
-    def __init__(self, catalogue: Catalogue, directory: Path, settings: SnapshotSettings) -> None:
-        """Takes the catalogue and its data directory."""
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        directory: Path,
+        settings: SnapshotSettings,
+        on_written: Callable[[int], object] = lambda index_version: None,
+    ) -> None:
+        """Takes the catalogue, its data directory, and what is called with the version of each snapshot."""
+        self.restored: Restored | None = None
+        self._on_written = on_written
         self._catalogue = catalogue
         self._directory = directory
         self._settings = settings
@@ -98,7 +119,7 @@ class SnapshotKeeper:
                 changed = self._changed_since(snapshot)
                 self._index.restore(snapshot.reduction, snapshot.parts, snapshot.index_version)
                 self._catalogue.left_out(snapshot.damaged - changed)
-            self._read_again(generations.live, sorted(changed))
+            changes = self._read_again(generations.live, sorted(changed))
             self._check_count()
         except (SnapshotUnusable, *UNREADABLE) as error:
             _log.warning("snapshot of the index is not used; the index is built from the catalogue", why=str(error))
@@ -111,6 +132,7 @@ class SnapshotKeeper:
             return False
         self._catalogue.forget_writes(snapshot.index_version)
         self._written = True
+        self.restored = Restored(snapshot.index_version, changes)
         _log.info(
             "snapshot of the index used",
             index_version=snapshot.index_version,
@@ -128,15 +150,19 @@ class SnapshotKeeper:
             raise SnapshotUnusable(f"{len(changed)} products have changed since")
         return changed
 
-    def _read_again(self, live: Generation, product_ids: Iterable[str]) -> None:
-        """Gives the index what the catalogue now has of some products."""
+    def _read_again(self, live: Generation, product_ids: Iterable[str]) -> list[Change]:
+        """Gives the index what the catalogue now has of some products; returns how they have changed."""
+        changes: list[Change] = []
         index_version = self._catalogue.index_version
         ids = iter(product_ids)
         while some := [*itertools.islice(ids, _REPLAYED)]:
             products = self._catalogue.some(some)
             upserts = [live.indexed(each) for each in products.values() if each is not None]
-            sound = {each.product.id for each in upserts}
+            sound = {each.product.id: each.product for each in upserts}
+            before = live.index.products(some)
+            changes += [Change(before.get(each), sound.get(each)) for each in some]
             live.index.apply(upserts, [each for each in some if each not in sound], index_version)
+        return changes
 
     def _check_count(self) -> None:
         """Holds the number of products to the catalogue's.
@@ -196,3 +222,4 @@ class SnapshotKeeper:
         if index_version is not None:
             self._catalogue.forget_writes(index_version)
             self._written = True
+            self._on_written(index_version)

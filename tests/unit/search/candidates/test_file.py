@@ -1,6 +1,7 @@
 """Candidates are stored between starts, and only used for the same state of the catalogue."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from services.search.candidates.publisher import CandidatePublisher, PublisherSe
 from services.search.catalogue.products import Product
 from services.search.indexes.base import IndexedProduct
 from services.search.indexes.faiss import FaissIndex
+from services.search.writes.snapshots import Restored
 from services.search.writes.writer import Change
 
 SIZE = 8
@@ -120,6 +122,44 @@ def test_a_file_of_an_older_state_is_deleted_and_everything_computed(shop: Shop)
     assert again.compute().version == fresh.compute().version
 
 
+def test_candidates_of_an_earlier_version_count_where_what_changed_since_is_known(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.write(*range(10))
+    shop.write(*range(20, 24), article_type="Shirts")
+    shop.write(30, article_type="Heels")
+    first = shop.started()
+    first.compute()
+    version = shop.version
+    # Written while it is served: what is stored is of a later state than it says.
+    first.note(shop.write(40, article_type="Boots"))
+    first.keep_as_of(version)
+    changes = [*shop.write(11), *shop.write(31, article_type="Heels"), *shop.write(40, article_type="Boots")]
+    counts = counted(monkeypatch)
+    again = CandidateKeeper(shop.index, MODEL, 0.5, CandidateFile(shop.directory, MODEL))
+    again.begin(shop.index.searchable_types(), Restored(version, changes))
+    found = again.compute()
+    # One of ten shirts is too few; the heels have changed enough, and the boots were due when they were stored.
+    assert sorted(counts) == [1, 2]
+    assert set(found.article_types) == {"Tshirts", "Shirts", "Heels", "Boots"}
+
+
+def test_a_candidate_that_has_moved_twice_is_left_nowhere(shop: Shop) -> None:
+    shop.write(*range(10))
+    shop.write(50, article_type="Boots")
+    first = shop.started()
+    first.compute()
+    version = shop.version
+    first.keep_as_of(version)
+    # Of these moves a start sees the first place and the last one alone.
+    changes = shop.write(50, article_type="Heels")
+    again = CandidateKeeper(shop.index, MODEL, 0.5, CandidateFile(shop.directory, MODEL))
+    again.begin(shop.index.searchable_types(), Restored(version, [replace(changes[0], before=None)]))
+    found = again.compute()
+    assert [each for each, kind in zip(found.product_ids, found.article_types, strict=True) if kind == "Boots"] == []
+    assert "Heels" in found.article_types
+
+
 def kept(directory: Path) -> tuple[CandidateFile, dict[str, StoredType]]:
     rows = np.stack([direction(number) for number in range(5)])
     ids = [f"p{number}" for number in range(5)]
@@ -136,7 +176,8 @@ def kept(directory: Path) -> tuple[CandidateFile, dict[str, StoredType]]:
 def test_reads_what_was_written(tmp_path: Path) -> None:
     file, types = kept(tmp_path)
     found = file.load(7)
-    assert found is not None
+    assert found is not None and found[0] == 7
+    found = found[1]
     assert found.keys() == types.keys()
     assert (found["Men Tshirts"].count, found["Men Tshirts"].changed) == (5, {"p9"})
     for ours, theirs in zip(found["Men Tshirts"].candidates, types["Men Tshirts"].candidates, strict=True):
@@ -160,4 +201,4 @@ async def test_the_publisher_stores_them_between_writes(shop: Shop) -> None:
         running.cancel()
         await asyncio.wait({running})
     found = CandidateFile(shop.directory, MODEL).load(shop.version)
-    assert found is not None and found["Men Tshirts"].count == 6
+    assert found is not None and found[1]["Men Tshirts"].count == 6

@@ -14,7 +14,7 @@ from services.contract.values import Gender, ModelInfo
 from services.search.candidates.keeper import CandidateKeeper
 from services.search.candidates.publisher import CandidatePublisher, PublisherSettings
 from services.search.catalogue.products import Product
-from services.search.indexes.base import IndexedProduct
+from services.search.indexes.base import IndexedProduct, TypeMembers
 from services.search.indexes.faiss import FaissIndex
 from services.search.writes.writer import Change
 
@@ -237,3 +237,33 @@ async def test_a_write_waits_for_the_publication_that_the_background_has_begun()
     await publisher.after_write()
     assert await store.version("m1") is not None
     assert await begun
+
+
+def test_a_product_that_moves_while_candidates_are_computed_is_one_of_its_new_type_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop = Shop()
+    shop.note([(product(number), number / 10) for number in range(3)])
+    shop.note([(product(10, "Shirts"), 1.0)])
+    members = shop.index.members
+    moves: list[list[Change]] = []
+
+    def moving(label: str) -> TypeMembers:
+        found = members(label)
+        if not moves:
+            # p001 is the middle of the shirts that have been read, and then one of two dresses.
+            moves.append(shop.write([(product(1, "Dresses"), 0.1), (product(2, "Dresses"), 0.1)]))
+        return found
+
+    monkeypatch.setattr(shop.index, "members", moving)
+    shop.note([(product(20, "Dresses"), 2.0)])
+    first = shop.keeper.compute()
+    assert len(set(first.product_ids)) == len(first.product_ids)
+    kinds = dict(zip(first.product_ids, first.article_types, strict=True))
+    assert kinds.get("p001") != "Tshirts"
+    # Whatever was left out is computed again, whether the change is noted in time or not.
+    assert shop.keeper.due
+    shop.keeper.note(moves[0])
+    kinds = dict(zip((found := shop.keeper.compute()).product_ids, found.article_types, strict=True))
+    assert kinds["p000"] == "Tshirts" and "Dresses" in kinds.values()
+    assert not shop.keeper.due
