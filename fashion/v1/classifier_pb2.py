@@ -25,13 +25,14 @@ _sym_db = _symbol_database.Default()
 from fashion.v1 import types_pb2 as fashion_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66\x61shion/v1/classifier.proto\x12\nfashion.v1\x1a\x16\x66\x61shion/v1/types.proto\"\x88\x01\n\x0f\x43lassifyRequest\x12\"\n\x05image\x18\x01 \x01(\x0b\x32\x11.fashion.v1.ImageH\x00\x12*\n\tembedding\x18\x02 \x01(\x0b\x32\x15.fashion.v1.EmbeddingH\x00\x12\x12\n\x05top_k\x18\x03 \x01(\x05H\x01\x88\x01\x01\x42\x07\n\x05inputB\x08\n\x06_top_k\"F\n\x10\x43lassifyResponse\x12\x32\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32\x1a.fashion.v1.Classification\"\x14\n\x12GetTaxonomyRequest\"\xb3\x01\n\x13GetTaxonomyResponse\x12\x37\n\x0esub_categories\x18\x01 \x03(\x0b\x32\x1f.fashion.v1.TaxonomySubCategory\x12\x30\n\x06method\x18\x02 \x01(\x0e\x32 .fashion.v1.ClassificationMethod\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x1a\n\x12\x63\x61ndidates_version\x18\x04 \x01(\t\"L\n\x13TaxonomySubCategory\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0f\n\x07trained\x18\x02 \x01(\x08\x12\x15\n\rderived_types\x18\x03 \x03(\t2\xaa\x01\n\x11\x43lassifierService\x12\x45\n\x08\x43lassify\x12\x1b.fashion.v1.ClassifyRequest\x1a\x1c.fashion.v1.ClassifyResponse\x12N\n\x0bGetTaxonomy\x12\x1e.fashion.v1.GetTaxonomyRequest\x1a\x1f.fashion.v1.GetTaxonomyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66\x61shion/v1/classifier.proto\x12\nfashion.v1\x1a\x16\x66\x61shion/v1/types.proto\"\x88\x01\n\x0f\x43lassifyRequest\x12\"\n\x05image\x18\x01 \x01(\x0b\x32\x11.fashion.v1.ImageH\x00\x12*\n\tembedding\x18\x02 \x01(\x0b\x32\x15.fashion.v1.EmbeddingH\x00\x12\x12\n\x05top_k\x18\x03 \x01(\x05H\x01\x88\x01\x01\x42\x07\n\x05inputB\x08\n\x06_top_k\"F\n\x10\x43lassifyResponse\x12\x32\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32\x1a.fashion.v1.Classification\"\x14\n\x12GetTaxonomyRequest\"\xb3\x01\n\x13GetTaxonomyResponse\x12\x37\n\x0esub_categories\x18\x01 \x03(\x0b\x32\x1f.fashion.v1.TaxonomySubCategory\x12\x30\n\x06method\x18\x02 \x01(\x0e\x32 .fashion.v1.ClassificationMethod\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x1a\n\x12\x63\x61ndidates_version\x18\x04 \x01(\t\"L\n\x13TaxonomySubCategory\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0f\n\x07trained\x18\x02 \x01(\x08\x12\x15\n\rderived_types\x18\x03 \x03(\t2\xaa\x01\n\x11\x43lassifierService\x12\x45\n\x08\x43lassify\x12\x1b.fashion.v1.ClassifyRequest\x1a\x1c.fashion.v1.ClassifyResponse\x12N\n\x0bGetTaxonomy\x12\x1e.fashion.v1.GetTaxonomyRequest\x1a\x1f.fashion.v1.GetTaxonomyResponseB5\n\nfashion.v1B\x0f\x43lassifierProtoP\x01Z\x14\x66\x61shion/v1;fashionv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fashion.v1.classifier_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\nfashion.v1B\017ClassifierProtoP\001Z\024fashion/v1;fashionv1'
   _globals['_CLASSIFYREQUEST']._serialized_start=68
   _globals['_CLASSIFYREQUEST']._serialized_end=204
   _globals['_CLASSIFYRESPONSE']._serialized_start=206

@@ -5,7 +5,7 @@ import warnings
 
 from fashion.v1 import classifier_pb2 as fashion_dot_v1_dot_classifier__pb2
 
-GRPC_GENERATED_VERSION = '1.81.1'
+GRPC_GENERATED_VERSION = '1.66.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 

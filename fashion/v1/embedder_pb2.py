@@ -23,35 +23,43 @@ _sym_db = _symbol_database.Default()
 
 
 from fashion.v1 import types_pb2 as fashion_dot_v1_dot_types__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66\x61shion/v1/embedder.proto\x12\nfashion.v1\x1a\x16\x66\x61shion/v1/types.proto\"0\n\x0c\x45mbedRequest\x12 \n\x05image\x18\x01 \x01(\x0b\x32\x11.fashion.v1.Image\"c\n\rEmbedResponse\x12(\n\tembedding\x18\x01 \x01(\x0b\x32\x15.fashion.v1.Embedding\x12(\n\x04view\x18\x02 \x01(\x0b\x32\x1a.fashion.v1.PhotographView\"H\n$EmbedderServiceDetectGarmentsRequest\x12 \n\x05image\x18\x01 \x01(\x0b\x32\x11.fashion.v1.Image\"N\n%EmbedderServiceDetectGarmentsResponse\x12%\n\x08garments\x18\x01 \x03(\x0b\x32\x13.fashion.v1.Garment\"6\n\x11\x42\x61tchEmbedRequest\x12!\n\x06images\x18\x01 \x03(\x0b\x32\x11.fashion.v1.Image\">\n\x12\x42\x61tchEmbedResponse\x12(\n\x07results\x18\x01 \x03(\x0b\x32\x17.fashion.v1.EmbedResult\"^\n\x0b\x45mbedResult\x12%\n\x06status\x18\x01 \x01(\x0b\x32\x15.fashion.v1.RowStatus\x12(\n\tembedding\x18\x02 \x01(\x0b\x32\x15.fashion.v1.Embedding\"\x11\n\x0fGetModelRequest\"4\n\x10GetModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.fashion.v1.Model\"\xab\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\x05\x12\x14\n\x0cinput_height\x18\x04 \x01(\x05\x12\x13\n\x0binput_width\x18\x05 \x01(\x05\x12\x0f\n\x07runtime\x18\x06 \x01(\t\x12\x11\n\tprecision\x18\x07 \x01(\t\x12\x1b\n\x13reference_precision\x18\x08 \x01(\t2\xda\x02\n\x0f\x45mbedderService\x12<\n\x05\x45mbed\x12\x18.fashion.v1.EmbedRequest\x1a\x19.fashion.v1.EmbedResponse\x12K\n\nBatchEmbed\x12\x1d.fashion.v1.BatchEmbedRequest\x1a\x1e.fashion.v1.BatchEmbedResponse\x12u\n\x0e\x44\x65tectGarments\x12\x30.fashion.v1.EmbedderServiceDetectGarmentsRequest\x1a\x31.fashion.v1.EmbedderServiceDetectGarmentsResponse\x12\x45\n\x08GetModel\x12\x1b.fashion.v1.GetModelRequest\x1a\x1c.fashion.v1.GetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66\x61shion/v1/embedder.proto\x12\nfashion.v1\x1a\x16\x66\x61shion/v1/types.proto\x1a\x1fgoogle/api/field_behavior.proto\"6\n\x0c\x45mbedRequest\x12&\n\x05image\x18\x01 \x01(\x0b\x32\x11.fashion.v1.ImageB\x04\xe2\x41\x01\x02\"c\n\rEmbedResponse\x12(\n\tembedding\x18\x01 \x01(\x0b\x32\x15.fashion.v1.Embedding\x12(\n\x04view\x18\x02 \x01(\x0b\x32\x1a.fashion.v1.PhotographView\"N\n$EmbedderServiceDetectGarmentsRequest\x12&\n\x05image\x18\x01 \x01(\x0b\x32\x11.fashion.v1.ImageB\x04\xe2\x41\x01\x02\"N\n%EmbedderServiceDetectGarmentsResponse\x12%\n\x08garments\x18\x01 \x03(\x0b\x32\x13.fashion.v1.Garment\"<\n\x11\x42\x61tchEmbedRequest\x12\'\n\x06images\x18\x01 \x03(\x0b\x32\x11.fashion.v1.ImageB\x04\xe2\x41\x01\x02\">\n\x12\x42\x61tchEmbedResponse\x12(\n\x07results\x18\x01 \x03(\x0b\x32\x17.fashion.v1.EmbedResult\"^\n\x0b\x45mbedResult\x12%\n\x06status\x18\x01 \x01(\x0b\x32\x15.fashion.v1.RowStatus\x12(\n\tembedding\x18\x02 \x01(\x0b\x32\x15.fashion.v1.Embedding\"\x11\n\x0fGetModelRequest\"4\n\x10GetModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.fashion.v1.Model\"\xab\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\x05\x12\x14\n\x0cinput_height\x18\x04 \x01(\x05\x12\x13\n\x0binput_width\x18\x05 \x01(\x05\x12\x0f\n\x07runtime\x18\x06 \x01(\t\x12\x11\n\tprecision\x18\x07 \x01(\t\x12\x1b\n\x13reference_precision\x18\x08 \x01(\t2\xda\x02\n\x0f\x45mbedderService\x12<\n\x05\x45mbed\x12\x18.fashion.v1.EmbedRequest\x1a\x19.fashion.v1.EmbedResponse\x12K\n\nBatchEmbed\x12\x1d.fashion.v1.BatchEmbedRequest\x1a\x1e.fashion.v1.BatchEmbedResponse\x12u\n\x0e\x44\x65tectGarments\x12\x30.fashion.v1.EmbedderServiceDetectGarmentsRequest\x1a\x31.fashion.v1.EmbedderServiceDetectGarmentsResponse\x12\x45\n\x08GetModel\x12\x1b.fashion.v1.GetModelRequest\x1a\x1c.fashion.v1.GetModelResponseB3\n\nfashion.v1B\rEmbedderProtoP\x01Z\x14\x66\x61shion/v1;fashionv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fashion.v1.embedder_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
-  _globals['_EMBEDREQUEST']._serialized_start=65
-  _globals['_EMBEDREQUEST']._serialized_end=113
-  _globals['_EMBEDRESPONSE']._serialized_start=115
-  _globals['_EMBEDRESPONSE']._serialized_end=214
-  _globals['_EMBEDDERSERVICEDETECTGARMENTSREQUEST']._serialized_start=216
-  _globals['_EMBEDDERSERVICEDETECTGARMENTSREQUEST']._serialized_end=288
-  _globals['_EMBEDDERSERVICEDETECTGARMENTSRESPONSE']._serialized_start=290
-  _globals['_EMBEDDERSERVICEDETECTGARMENTSRESPONSE']._serialized_end=368
-  _globals['_BATCHEMBEDREQUEST']._serialized_start=370
-  _globals['_BATCHEMBEDREQUEST']._serialized_end=424
-  _globals['_BATCHEMBEDRESPONSE']._serialized_start=426
-  _globals['_BATCHEMBEDRESPONSE']._serialized_end=488
-  _globals['_EMBEDRESULT']._serialized_start=490
-  _globals['_EMBEDRESULT']._serialized_end=584
-  _globals['_GETMODELREQUEST']._serialized_start=586
-  _globals['_GETMODELREQUEST']._serialized_end=603
-  _globals['_GETMODELRESPONSE']._serialized_start=605
-  _globals['_GETMODELRESPONSE']._serialized_end=657
-  _globals['_MODEL']._serialized_start=660
-  _globals['_MODEL']._serialized_end=831
-  _globals['_EMBEDDERSERVICE']._serialized_start=834
-  _globals['_EMBEDDERSERVICE']._serialized_end=1180
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\nfashion.v1B\rEmbedderProtoP\001Z\024fashion/v1;fashionv1'
+  _globals['_EMBEDREQUEST'].fields_by_name['image']._loaded_options = None
+  _globals['_EMBEDREQUEST'].fields_by_name['image']._serialized_options = b'\342A\001\002'
+  _globals['_EMBEDDERSERVICEDETECTGARMENTSREQUEST'].fields_by_name['image']._loaded_options = None
+  _globals['_EMBEDDERSERVICEDETECTGARMENTSREQUEST'].fields_by_name['image']._serialized_options = b'\342A\001\002'
+  _globals['_BATCHEMBEDREQUEST'].fields_by_name['images']._loaded_options = None
+  _globals['_BATCHEMBEDREQUEST'].fields_by_name['images']._serialized_options = b'\342A\001\002'
+  _globals['_EMBEDREQUEST']._serialized_start=98
+  _globals['_EMBEDREQUEST']._serialized_end=152
+  _globals['_EMBEDRESPONSE']._serialized_start=154
+  _globals['_EMBEDRESPONSE']._serialized_end=253
+  _globals['_EMBEDDERSERVICEDETECTGARMENTSREQUEST']._serialized_start=255
+  _globals['_EMBEDDERSERVICEDETECTGARMENTSREQUEST']._serialized_end=333
+  _globals['_EMBEDDERSERVICEDETECTGARMENTSRESPONSE']._serialized_start=335
+  _globals['_EMBEDDERSERVICEDETECTGARMENTSRESPONSE']._serialized_end=413
+  _globals['_BATCHEMBEDREQUEST']._serialized_start=415
+  _globals['_BATCHEMBEDREQUEST']._serialized_end=475
+  _globals['_BATCHEMBEDRESPONSE']._serialized_start=477
+  _globals['_BATCHEMBEDRESPONSE']._serialized_end=539
+  _globals['_EMBEDRESULT']._serialized_start=541
+  _globals['_EMBEDRESULT']._serialized_end=635
+  _globals['_GETMODELREQUEST']._serialized_start=637
+  _globals['_GETMODELREQUEST']._serialized_end=654
+  _globals['_GETMODELRESPONSE']._serialized_start=656
+  _globals['_GETMODELRESPONSE']._serialized_end=708
+  _globals['_MODEL']._serialized_start=711
+  _globals['_MODEL']._serialized_end=882
+  _globals['_EMBEDDERSERVICE']._serialized_start=885
+  _globals['_EMBEDDERSERVICE']._serialized_end=1231
 # @@protoc_insertion_point(module_scope)

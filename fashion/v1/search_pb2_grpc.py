@@ -5,7 +5,7 @@ import warnings
 
 from fashion.v1 import search_pb2 as fashion_dot_v1_dot_search__pb2
 
-GRPC_GENERATED_VERSION = '1.81.1'
+GRPC_GENERATED_VERSION = '1.66.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -27,6 +27,8 @@ if _version_not_supported:
 
 class SearchServiceStub:
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
+    google.api.http says which path of the gateway answers an RPC; `*` stands for what the gateway itself puts into the
+    request. An RPC without it is offered over gRPC alone. Parameters and JSON are those of docs/http.md.
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
     type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts,
@@ -130,6 +132,8 @@ class SearchServiceStub:
 
 class SearchServiceServicer:
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
+    google.api.http says which path of the gateway answers an RPC; `*` stands for what the gateway itself puts into the
+    request. An RPC without it is offered over gRPC alone. Parameters and JSON are those of docs/http.md.
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
     type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts,
@@ -468,6 +472,8 @@ def add_SearchServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class SearchService:
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
+    google.api.http says which path of the gateway answers an RPC; `*` stands for what the gateway itself puts into the
+    request. An RPC without it is offered over gRPC alone. Parameters and JSON are those of docs/http.md.
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
     type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts,

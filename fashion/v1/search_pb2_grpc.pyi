@@ -28,6 +28,8 @@ GRPC_VERSION: str
 
 class SearchServiceStub:
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
+    google.api.http says which path of the gateway answers an RPC; `*` stands for what the gateway itself puts into the
+    request. An RPC without it is offered over gRPC alone. Parameters and JSON are those of docs/http.md.
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
     type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts,
@@ -208,6 +210,8 @@ class SearchServiceStub:
 @_typing.type_check_only
 class SearchServiceAsyncStub(SearchServiceStub):
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
+    google.api.http says which path of the gateway answers an RPC; `*` stands for what the gateway itself puts into the
+    request. An RPC without it is offered over gRPC alone. Parameters and JSON are those of docs/http.md.
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
     type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts,
@@ -384,6 +388,8 @@ class SearchServiceAsyncStub(SearchServiceStub):
 
 class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
+    google.api.http says which path of the gateway answers an RPC; `*` stands for what the gateway itself puts into the
+    request. An RPC without it is offered over gRPC alone. Parameters and JSON are those of docs/http.md.
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
     RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
     type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts,

@@ -22,49 +22,73 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66\x61shion/v1/types.proto\x12\nfashion.v1\"_\n\x05Image\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x1f\n\x06region\x18\x02 \x01(\x0b\x32\x0f.fashion.v1.Box\x12$\n\x07subject\x18\x03 \x01(\x0e\x32\x13.fashion.v1.Subject\"Q\n\x07Garment\x12\x1c\n\x03\x62ox\x18\x01 \x01(\x0b\x32\x0f.fashion.v1.Box\x12\x14\n\x0csub_category\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x02\"o\n\x0ePhotographView\x12\x1f\n\x06region\x18\x01 \x01(\x0b\x32\x0f.fashion.v1.Box\x12\x15\n\rquarter_turns\x18\x02 \x01(\x05\x12%\n\x08garments\x18\x03 \x03(\x0b\x32\x13.fashion.v1.Garment\"?\n\x03\x42ox\x12\x0c\n\x04left\x18\x01 \x01(\x02\x12\x0b\n\x03top\x18\x02 \x01(\x02\x12\r\n\x05right\x18\x03 \x01(\x02\x12\x0e\n\x06\x62ottom\x18\x04 \x01(\x02\"2\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\x15\n\rmodel_version\x18\x02 \x01(\t\"<\n\x05Price\x12\x15\n\rcurrency_code\x18\x01 \x01(\t\x12\r\n\x05units\x18\x02 \x01(\x03\x12\r\n\x05nanos\x18\x03 \x01(\x05\"`\n\x0e\x41ttributeValue\x12$\n\x06labels\x18\x01 \x01(\x0b\x32\x12.fashion.v1.LabelsH\x00\x12\x10\n\x06number\x18\x02 \x01(\x01H\x00\x12\x0e\n\x04\x66lag\x18\x03 \x01(\x08H\x00\x42\x06\n\x04kind\"\x18\n\x06Labels\x12\x0e\n\x06values\x18\x01 \x03(\t\"\xd4\x05\n\x07Product\x12\n\n\x02id\x18\x01 \x01(\t\x12\"\n\x06gender\x18\x02 \x01(\x0e\x32\x12.fashion.v1.Gender\x12\x1c\n\x0fmaster_category\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x0csub_category\x18\x04 \x01(\t\x12\x14\n\x0c\x61rticle_type\x18\x05 \x01(\t\x12\x18\n\x0b\x62\x61se_colour\x18\x06 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05\x62rand\x18\x11 \x01(\tH\x02\x88\x01\x01\x12\x13\n\x06season\x18\x07 \x01(\tH\x03\x88\x01\x01\x12\x11\n\x04year\x18\x08 \x01(\x05H\x04\x88\x01\x01\x12\x12\n\x05usage\x18\t \x01(\tH\x05\x88\x01\x01\x12\x11\n\x04name\x18\n \x01(\tH\x06\x88\x01\x01\x12\x10\n\x03url\x18\x0b \x01(\tH\x07\x88\x01\x01\x12\x16\n\timage_url\x18\x0c \x01(\tH\x08\x88\x01\x01\x12 \n\x05price\x18\r \x01(\x0b\x32\x11.fashion.v1.Price\x12\x15\n\x08in_stock\x18\x0e \x01(\x08H\t\x88\x01\x01\x12\x16\n\tparent_id\x18\x0f \x01(\tH\n\x88\x01\x01\x12\x14\n\x0c\x64\x65rived_type\x18\x10 \x01(\t\x12\x19\n\x11photograph_absent\x18\x12 \x01(\x08\x12\x18\n\x10photograph_count\x18\x14 \x01(\x05\x12\x37\n\nattributes\x18\x13 \x03(\x0b\x32#.fashion.v1.Product.AttributesEntry\x1aM\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.fashion.v1.AttributeValue:\x02\x38\x01\x42\x12\n\x10_master_categoryB\x0e\n\x0c_base_colourB\x08\n\x06_brandB\t\n\x07_seasonB\x07\n\x05_yearB\x08\n\x06_usageB\x07\n\x05_nameB\x06\n\x04_urlB\x0c\n\n_image_urlB\x0b\n\t_in_stockB\x0c\n\n_parent_id\"\x92\x02\n\x0e\x43lassification\x12\x39\n\x0esub_categories\x18\x01 \x03(\x0b\x32!.fashion.v1.SubCategoryPrediction\x12\x38\n\rderived_types\x18\x02 \x03(\x0b\x32!.fashion.v1.DerivedTypePrediction\x12\x30\n\x06method\x18\x03 \x01(\x0e\x32 .fashion.v1.ClassificationMethod\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12\x1a\n\x12\x63\x61ndidates_version\x18\x05 \x01(\t\x12\x17\n\nconfidence\x18\x06 \x01(\x02H\x00\x88\x01\x01\x42\r\n\x0b_confidence\"P\n\x15SubCategoryPrediction\x12\r\n\x05label\x18\x01 \x01(\t\x12\x18\n\x0bprobability\x18\x02 \x01(\x02H\x00\x88\x01\x01\x42\x0e\n\x0c_probability\"\xd4\x01\n\x15\x44\x65rivedTypePrediction\x12\r\n\x05label\x18\x01 \x01(\t\x12\"\n\x06gender\x18\x02 \x01(\x0e\x32\x12.fashion.v1.Gender\x12\x14\n\x0c\x61rticle_type\x18\x03 \x01(\t\x12\x14\n\x0csub_category\x18\x04 \x01(\t\x12\x12\n\nsimilarity\x18\x05 \x01(\x02\x12\x13\n\x06margin\x18\x06 \x01(\x02H\x00\x88\x01\x01\x12\x18\n\x0bprobability\x18\x07 \x01(\x02H\x01\x88\x01\x01\x42\t\n\x07_marginB\x0e\n\x0c_probability\":\n\tRowStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t*G\n\x07Subject\x12\x17\n\x13SUBJECT_UNSPECIFIED\x10\x00\x12\x11\n\rSUBJECT_WHOLE\x10\x01\x12\x10\n\x0cSUBJECT_AUTO\x10\x02*x\n\x06Gender\x12\x16\n\x12GENDER_UNSPECIFIED\x10\x00\x12\x0e\n\nGENDER_MEN\x10\x01\x12\x10\n\x0cGENDER_WOMEN\x10\x02\x12\x0f\n\x0bGENDER_BOYS\x10\x03\x12\x10\n\x0cGENDER_GIRLS\x10\x04\x12\x11\n\rGENDER_UNISEX\x10\x05*\xb1\x01\n\x14\x43lassificationMethod\x12%\n!CLASSIFICATION_METHOD_UNSPECIFIED\x10\x00\x12$\n CLASSIFICATION_METHOD_CANDIDATES\x10\x01\x12&\n\"CLASSIFICATION_METHOD_MODEL_LABELS\x10\x02\x12$\n CLASSIFICATION_METHOD_NEIGHBOURS\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66\x61shion/v1/types.proto\x12\nfashion.v1\x1a\x1fgoogle/api/field_behavior.proto\"e\n\x05Image\x12\x15\n\x07\x63ontent\x18\x01 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x1f\n\x06region\x18\x02 \x01(\x0b\x32\x0f.fashion.v1.Box\x12$\n\x07subject\x18\x03 \x01(\x0e\x32\x13.fashion.v1.Subject\"Q\n\x07Garment\x12\x1c\n\x03\x62ox\x18\x01 \x01(\x0b\x32\x0f.fashion.v1.Box\x12\x14\n\x0csub_category\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x02\"o\n\x0ePhotographView\x12\x1f\n\x06region\x18\x01 \x01(\x0b\x32\x0f.fashion.v1.Box\x12\x15\n\rquarter_turns\x18\x02 \x01(\x05\x12%\n\x08garments\x18\x03 \x03(\x0b\x32\x13.fashion.v1.Garment\"?\n\x03\x42ox\x12\x0c\n\x04left\x18\x01 \x01(\x02\x12\x0b\n\x03top\x18\x02 \x01(\x02\x12\r\n\x05right\x18\x03 \x01(\x02\x12\x0e\n\x06\x62ottom\x18\x04 \x01(\x02\">\n\tEmbedding\x12\x14\n\x06values\x18\x01 \x03(\x02\x42\x04\xe2\x41\x01\x02\x12\x1b\n\rmodel_version\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"B\n\x05Price\x12\x1b\n\rcurrency_code\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\r\n\x05units\x18\x02 \x01(\x03\x12\r\n\x05nanos\x18\x03 \x01(\x05\"`\n\x0e\x41ttributeValue\x12$\n\x06labels\x18\x01 \x01(\x0b\x32\x12.fashion.v1.LabelsH\x00\x12\x10\n\x06number\x18\x02 \x01(\x01H\x00\x12\x0e\n\x04\x66lag\x18\x03 \x01(\x08H\x00\x42\x06\n\x04kind\"\x1e\n\x06Labels\x12\x14\n\x06values\x18\x01 \x03(\tB\x04\xe2\x41\x01\x02\"\xf8\x05\n\x07Product\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\"\n\x06gender\x18\x02 \x01(\x0e\x32\x12.fashion.v1.Gender\x12\x1c\n\x0fmaster_category\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x1a\n\x0csub_category\x18\x04 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x0c\x61rticle_type\x18\x05 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\x0b\x62\x61se_colour\x18\x06 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05\x62rand\x18\x11 \x01(\tH\x02\x88\x01\x01\x12\x13\n\x06season\x18\x07 \x01(\tH\x03\x88\x01\x01\x12\x11\n\x04year\x18\x08 \x01(\x05H\x04\x88\x01\x01\x12\x12\n\x05usage\x18\t \x01(\tH\x05\x88\x01\x01\x12\x11\n\x04name\x18\n \x01(\tH\x06\x88\x01\x01\x12\x10\n\x03url\x18\x0b \x01(\tH\x07\x88\x01\x01\x12\x16\n\timage_url\x18\x0c \x01(\tH\x08\x88\x01\x01\x12 \n\x05price\x18\r \x01(\x0b\x32\x11.fashion.v1.Price\x12\x15\n\x08in_stock\x18\x0e \x01(\x08H\t\x88\x01\x01\x12\x16\n\tparent_id\x18\x0f \x01(\tH\n\x88\x01\x01\x12\x1a\n\x0c\x64\x65rived_type\x18\x10 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1f\n\x11photograph_absent\x18\x12 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x1e\n\x10photograph_count\x18\x14 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x37\n\nattributes\x18\x13 \x03(\x0b\x32#.fashion.v1.Product.AttributesEntry\x1aM\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.fashion.v1.AttributeValue:\x02\x38\x01\x42\x12\n\x10_master_categoryB\x0e\n\x0c_base_colourB\x08\n\x06_brandB\t\n\x07_seasonB\x07\n\x05_yearB\x08\n\x06_usageB\x07\n\x05_nameB\x06\n\x04_urlB\x0c\n\n_image_urlB\x0b\n\t_in_stockB\x0c\n\n_parent_id\"\x92\x02\n\x0e\x43lassification\x12\x39\n\x0esub_categories\x18\x01 \x03(\x0b\x32!.fashion.v1.SubCategoryPrediction\x12\x38\n\rderived_types\x18\x02 \x03(\x0b\x32!.fashion.v1.DerivedTypePrediction\x12\x30\n\x06method\x18\x03 \x01(\x0e\x32 .fashion.v1.ClassificationMethod\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12\x1a\n\x12\x63\x61ndidates_version\x18\x05 \x01(\t\x12\x17\n\nconfidence\x18\x06 \x01(\x02H\x00\x88\x01\x01\x42\r\n\x0b_confidence\"P\n\x15SubCategoryPrediction\x12\r\n\x05label\x18\x01 \x01(\t\x12\x18\n\x0bprobability\x18\x02 \x01(\x02H\x00\x88\x01\x01\x42\x0e\n\x0c_probability\"\xd4\x01\n\x15\x44\x65rivedTypePrediction\x12\r\n\x05label\x18\x01 \x01(\t\x12\"\n\x06gender\x18\x02 \x01(\x0e\x32\x12.fashion.v1.Gender\x12\x14\n\x0c\x61rticle_type\x18\x03 \x01(\t\x12\x14\n\x0csub_category\x18\x04 \x01(\t\x12\x12\n\nsimilarity\x18\x05 \x01(\x02\x12\x13\n\x06margin\x18\x06 \x01(\x02H\x00\x88\x01\x01\x12\x18\n\x0bprobability\x18\x07 \x01(\x02H\x01\x88\x01\x01\x42\t\n\x07_marginB\x0e\n\x0c_probability\":\n\tRowStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t*G\n\x07Subject\x12\x17\n\x13SUBJECT_UNSPECIFIED\x10\x00\x12\x11\n\rSUBJECT_WHOLE\x10\x01\x12\x10\n\x0cSUBJECT_AUTO\x10\x02*x\n\x06Gender\x12\x16\n\x12GENDER_UNSPECIFIED\x10\x00\x12\x0e\n\nGENDER_MEN\x10\x01\x12\x10\n\x0cGENDER_WOMEN\x10\x02\x12\x0f\n\x0bGENDER_BOYS\x10\x03\x12\x10\n\x0cGENDER_GIRLS\x10\x04\x12\x11\n\rGENDER_UNISEX\x10\x05*\xb1\x01\n\x14\x43lassificationMethod\x12%\n!CLASSIFICATION_METHOD_UNSPECIFIED\x10\x00\x12$\n CLASSIFICATION_METHOD_CANDIDATES\x10\x01\x12&\n\"CLASSIFICATION_METHOD_MODEL_LABELS\x10\x02\x12$\n CLASSIFICATION_METHOD_NEIGHBOURS\x10\x03\x42\x30\n\nfashion.v1B\nTypesProtoP\x01Z\x14\x66\x61shion/v1;fashionv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fashion.v1.types_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\nfashion.v1B\nTypesProtoP\001Z\024fashion/v1;fashionv1'
+  _globals['_IMAGE'].fields_by_name['content']._loaded_options = None
+  _globals['_IMAGE'].fields_by_name['content']._serialized_options = b'\342A\001\002'
+  _globals['_EMBEDDING'].fields_by_name['values']._loaded_options = None
+  _globals['_EMBEDDING'].fields_by_name['values']._serialized_options = b'\342A\001\002'
+  _globals['_EMBEDDING'].fields_by_name['model_version']._loaded_options = None
+  _globals['_EMBEDDING'].fields_by_name['model_version']._serialized_options = b'\342A\001\002'
+  _globals['_PRICE'].fields_by_name['currency_code']._loaded_options = None
+  _globals['_PRICE'].fields_by_name['currency_code']._serialized_options = b'\342A\001\002'
+  _globals['_LABELS'].fields_by_name['values']._loaded_options = None
+  _globals['_LABELS'].fields_by_name['values']._serialized_options = b'\342A\001\002'
   _globals['_PRODUCT_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_PRODUCT_ATTRIBUTESENTRY']._serialized_options = b'8\001'
-  _globals['_SUBJECT']._serialized_start=1995
-  _globals['_SUBJECT']._serialized_end=2066
-  _globals['_GENDER']._serialized_start=2068
-  _globals['_GENDER']._serialized_end=2188
-  _globals['_CLASSIFICATIONMETHOD']._serialized_start=2191
-  _globals['_CLASSIFICATIONMETHOD']._serialized_end=2368
-  _globals['_IMAGE']._serialized_start=38
-  _globals['_IMAGE']._serialized_end=133
-  _globals['_GARMENT']._serialized_start=135
-  _globals['_GARMENT']._serialized_end=216
-  _globals['_PHOTOGRAPHVIEW']._serialized_start=218
-  _globals['_PHOTOGRAPHVIEW']._serialized_end=329
-  _globals['_BOX']._serialized_start=331
-  _globals['_BOX']._serialized_end=394
-  _globals['_EMBEDDING']._serialized_start=396
-  _globals['_EMBEDDING']._serialized_end=446
-  _globals['_PRICE']._serialized_start=448
-  _globals['_PRICE']._serialized_end=508
-  _globals['_ATTRIBUTEVALUE']._serialized_start=510
-  _globals['_ATTRIBUTEVALUE']._serialized_end=606
-  _globals['_LABELS']._serialized_start=608
-  _globals['_LABELS']._serialized_end=632
-  _globals['_PRODUCT']._serialized_start=635
-  _globals['_PRODUCT']._serialized_end=1359
-  _globals['_PRODUCT_ATTRIBUTESENTRY']._serialized_start=1148
-  _globals['_PRODUCT_ATTRIBUTESENTRY']._serialized_end=1225
-  _globals['_CLASSIFICATION']._serialized_start=1362
-  _globals['_CLASSIFICATION']._serialized_end=1636
-  _globals['_SUBCATEGORYPREDICTION']._serialized_start=1638
-  _globals['_SUBCATEGORYPREDICTION']._serialized_end=1718
-  _globals['_DERIVEDTYPEPREDICTION']._serialized_start=1721
-  _globals['_DERIVEDTYPEPREDICTION']._serialized_end=1933
-  _globals['_ROWSTATUS']._serialized_start=1935
-  _globals['_ROWSTATUS']._serialized_end=1993
+  _globals['_PRODUCT'].fields_by_name['id']._loaded_options = None
+  _globals['_PRODUCT'].fields_by_name['id']._serialized_options = b'\342A\001\002'
+  _globals['_PRODUCT'].fields_by_name['sub_category']._loaded_options = None
+  _globals['_PRODUCT'].fields_by_name['sub_category']._serialized_options = b'\342A\001\002'
+  _globals['_PRODUCT'].fields_by_name['article_type']._loaded_options = None
+  _globals['_PRODUCT'].fields_by_name['article_type']._serialized_options = b'\342A\001\002'
+  _globals['_PRODUCT'].fields_by_name['derived_type']._loaded_options = None
+  _globals['_PRODUCT'].fields_by_name['derived_type']._serialized_options = b'\342A\001\003'
+  _globals['_PRODUCT'].fields_by_name['photograph_absent']._loaded_options = None
+  _globals['_PRODUCT'].fields_by_name['photograph_absent']._serialized_options = b'\342A\001\003'
+  _globals['_PRODUCT'].fields_by_name['photograph_count']._loaded_options = None
+  _globals['_PRODUCT'].fields_by_name['photograph_count']._serialized_options = b'\342A\001\003'
+  _globals['_SUBJECT']._serialized_start=2094
+  _globals['_SUBJECT']._serialized_end=2165
+  _globals['_GENDER']._serialized_start=2167
+  _globals['_GENDER']._serialized_end=2287
+  _globals['_CLASSIFICATIONMETHOD']._serialized_start=2290
+  _globals['_CLASSIFICATIONMETHOD']._serialized_end=2467
+  _globals['_IMAGE']._serialized_start=71
+  _globals['_IMAGE']._serialized_end=172
+  _globals['_GARMENT']._serialized_start=174
+  _globals['_GARMENT']._serialized_end=255
+  _globals['_PHOTOGRAPHVIEW']._serialized_start=257
+  _globals['_PHOTOGRAPHVIEW']._serialized_end=368
+  _globals['_BOX']._serialized_start=370
+  _globals['_BOX']._serialized_end=433
+  _globals['_EMBEDDING']._serialized_start=435
+  _globals['_EMBEDDING']._serialized_end=497
+  _globals['_PRICE']._serialized_start=499
+  _globals['_PRICE']._serialized_end=565
+  _globals['_ATTRIBUTEVALUE']._serialized_start=567
+  _globals['_ATTRIBUTEVALUE']._serialized_end=663
+  _globals['_LABELS']._serialized_start=665
+  _globals['_LABELS']._serialized_end=695
+  _globals['_PRODUCT']._serialized_start=698
+  _globals['_PRODUCT']._serialized_end=1458
+  _globals['_PRODUCT_ATTRIBUTESENTRY']._serialized_start=1247
+  _globals['_PRODUCT_ATTRIBUTESENTRY']._serialized_end=1324
+  _globals['_CLASSIFICATION']._serialized_start=1461
+  _globals['_CLASSIFICATION']._serialized_end=1735
+  _globals['_SUBCATEGORYPREDICTION']._serialized_start=1737
+  _globals['_SUBCATEGORYPREDICTION']._serialized_end=1817
+  _globals['_DERIVEDTYPEPREDICTION']._serialized_start=1820
+  _globals['_DERIVEDTYPEPREDICTION']._serialized_end=2032
+  _globals['_ROWSTATUS']._serialized_start=2034
+  _globals['_ROWSTATUS']._serialized_end=2092
 # @@protoc_insertion_point(module_scope)

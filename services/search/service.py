@@ -22,7 +22,7 @@ from services.search.filters.colours import DislikedColour, expand, require_know
 from services.search.filters.facets import Facets
 from services.search.filters.filter import Filter
 from services.search.filters.order import Order, place_of
-from services.search.filters.paging import DEFAULT_PAGE_SIZE, check_page_size, last_place, next_page_token
+from services.search.filters.paging import coerced_page_size, last_place, next_page_token
 from services.search.indexes.base import Index, IndexFacts
 from services.search.preferences import PreferenceStore, validate_user_id
 from services.search.query.batch import batch_find_similar
@@ -225,7 +225,7 @@ class LocalSearch:
         filter: Filter,
         *,
         order: Order = Order.ID,
-        page_size: int = DEFAULT_PAGE_SIZE,
+        page_size: int = 0,
         page_token: str = "",
     ) -> ProductList:
         """Lists products in an order.
@@ -233,15 +233,14 @@ class LocalSearch:
         Args:
             filter: the products to list.
             order: what the list goes by.
-            page_size: 1..500.
+            page_size: how many products a page holds at most; 0 for the default, and what is above 500 counts as 500.
             page_token: the previous page's `next_page_token`; "" for the first page.
 
         Raises:
             InvalidInput: PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID, and as `Index.search`.
         """
-        check_page_size(page_size)
         after = last_place(page_token, filter, order) if page_token else None
-        page = await self._workers.run(self._index.page, filter, after, page_size, order)
+        page = await self._workers.run(self._index.page, filter, after, coerced_page_size(page_size), order)
         token = next_page_token(place_of(page.products[-1], order), filter, order) if page.more else ""
         return ProductList(page.products, token, page.total_count, page.other_currencies)
 

@@ -9,7 +9,6 @@ import grpc
 from fashion.v1 import search_pb2, search_pb2_grpc
 from services.search.conversion import facets, filters, preferences, products, queries
 from services.search.filters.colours import DislikedColour
-from services.search.filters.paging import DEFAULT_PAGE_SIZE
 from services.search.service import LocalSearch
 from services.serving.conversion import embedding_to_proto, garments_to_proto, photograph_from_proto
 from services.serving.run import GrpcService
@@ -139,7 +138,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         page = await self._search.list_products(
             filters.filter_from_proto(request.filter),
             order=filters.order_from_proto(request.order),
-            page_size=request.page_size if request.HasField("page_size") else DEFAULT_PAGE_SIZE,
+            page_size=request.page_size,
             page_token=request.page_token,
         )
         return search_pb2.ListProductsResponse(

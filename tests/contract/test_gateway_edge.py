@@ -68,7 +68,7 @@ class HeldSearch:
     [
         ("/v1/products?page_size=1", 200),
         ("/v1/products/nothing", 404),
-        ("/v1/products?page_size=0", 400),
+        ("/v1/products?page_size=-1", 400),
         ("/v1/nothing", 404),
         (f"/v1/products/{SHIRT}/image", 200),
     ],

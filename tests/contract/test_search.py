@@ -271,6 +271,12 @@ def test_pages_cover_the_catalogue(caller: Caller) -> None:
     assert seen == [item.id for item in items()]
 
 
+@pytest.mark.parametrize("size", [0, 501, 2**31 - 1])
+def test_a_page_size_out_of_range_is_coerced(caller: Caller, size: int) -> None:
+    page = caller.search.ListProducts(search_pb2.ListProductsRequest(page_size=size), timeout=20)
+    assert [each.id for each in page.products] == [item.id for item in items()]
+
+
 def test_an_embedding_that_is_read_can_be_sent_as_query_and_as_row(caller: Caller) -> None:
     read = _get(caller, items()[0].id, include_embedding=True).embedding
     found = caller.find(embedding=read, scope=search_pb2.SEARCH_SCOPE_INVENTORY, top_k=1)

@@ -1,7 +1,9 @@
-"""Backend teams cannot choose our protobuf: the stubs' wheel must work with its last two major versions."""
+"""Backend teams cannot choose our packages: the stubs work with protobuf 6 and 7, and with grpcio from 1.66 on."""
 
+import re
 import subprocess
 import sys
+import tomllib
 import venv
 from collections.abc import Iterator
 from concurrent import futures
@@ -69,17 +71,31 @@ def target() -> Iterator[str]:
     server.stop(None)
 
 
+def called(wheel: str, packages: list[str], program: str, target: str, folder: Path) -> list[str]:
+    """Installs the wheel beside given packages, runs a program in that environment, and returns its lines."""
+    venv.create(folder, with_pip=True)
+    python = str(folder / "bin" / "python")
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*install, wheel, *packages], check=True, timeout=250)
+    call = subprocess.run([python, "-c", program, target], check=True, timeout=60, capture_output=True, text=True)
+    return call.stdout.splitlines()
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("major", [6, 7])
 def test_stubs_work_with_protobuf(major: int, wheel: Path, target: str, tmp_path: Path) -> None:
-    venv.create(tmp_path, with_pip=True)
-    python = str(tmp_path / "bin" / "python")
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{wheel}[errors]"]
-    subprocess.run([*install, f"protobuf=={major}.*"], check=True, timeout=250)
     program = CALLER + python_example("docs/api.md", "rpc_status")
-    call = subprocess.run([python, "-c", program, target], check=True, timeout=60, capture_output=True, text=True)
-    answer, info = call.stdout.splitlines()
+    answer, info = called(f"{wheel}[errors]", [f"protobuf=={major}.*"], program, target, tmp_path)
     version, product, similarity = answer.split()
     assert version.startswith(f"{major}.")
     assert (product, similarity) == ("1001", "0.50")
     assert info == "PRODUCT_NOT_FOUND {'id': ''}"
+
+
+@pytest.mark.timeout(300)
+def test_stubs_work_with_the_oldest_packages_that_they_allow(wheel: Path, target: str, tmp_path: Path) -> None:
+    wanted = tomllib.loads((ROOT / "stubs" / "pyproject.toml").read_text())["project"]["dependencies"]
+    oldest = [re.sub(r">=([\d.]+).*", r"==\1", each) for each in wanted]
+    assert "grpcio==1.66" in oldest
+    (answer,) = called(str(wheel), oldest, f"{CALLER}assert grpc.__version__ == '1.66.0'\n", target, tmp_path)
+    assert answer.split()[1:] == ["1001", "0.50"]

@@ -148,7 +148,12 @@ class ListParameters(FilterParameters):
             "currency stand together."
         ),
     )
-    page_size: int = Field(default=50, ge=1, le=500, description="How many products a page holds at most.")
+    page_size: int = Field(
+        default=50,
+        ge=0,
+        le=2**31 - 1,
+        description="How many products a page holds at most; 0 for the default. What is above 500 counts as 500.",
+    )
     page_token: str = Field(
         default="",
         max_length=4096,

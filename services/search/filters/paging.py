@@ -22,18 +22,19 @@ _FORMAT: Final = 1
 _MAX_TOKEN_CHARACTERS: Final = 4096
 
 
-def check_page_size(size: int) -> None:
-    """Refuses a page size out of range.
+def coerced_page_size(size: int) -> int:
+    """Returns how many products a page holds: the default for 0, at most 500 (AIP-158).
 
     Raises:
-        InvalidInput: PAGE_SIZE_OUT_OF_RANGE.
+        InvalidInput: PAGE_SIZE_OUT_OF_RANGE: it is negative.
     """
-    if not 1 <= size <= MAX_PAGE_SIZE:
+    if size < 0:
         raise InvalidInput(
-            f"The page_size must be 1 to {MAX_PAGE_SIZE}, not {size}.",
+            f"The page_size must not be negative, but is {size}. Leave it out for the default, {DEFAULT_PAGE_SIZE}.",
             reason="PAGE_SIZE_OUT_OF_RANGE",
             metadata={"field": "page_size"},
         )
+    return min(size, MAX_PAGE_SIZE) or DEFAULT_PAGE_SIZE
 
 
 def next_page_token(last: Place, filter: Filter, order: Order = Order.ID) -> str:

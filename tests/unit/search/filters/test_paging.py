@@ -13,7 +13,7 @@ from services.contract.values import Gender
 from services.search.catalogue.products import Price, Product
 from services.search.filters.filter import ColourFilter, Filter, GenderFilter, LabelFilter, Words, YearRange
 from services.search.filters.order import PARTS, Order, place_of
-from services.search.filters.paging import check_page_size, last_place, next_page_token
+from services.search.filters.paging import coerced_page_size, last_place, next_page_token
 
 BAGS = Filter(sub_category=LabelFilter(any_of=("Bags", "Shoes")), year=YearRange(first=2012))
 
@@ -88,10 +88,12 @@ def test_what_only_looks_like_a_token_is_refused(content: object) -> None:
         last_place(token, Filter())
 
 
-@pytest.mark.parametrize("size", [0, -1, 501])
-def test_a_page_holds_1_to_500(size: int) -> None:
-    with pytest.raises(InvalidInput) as error:
-        check_page_size(size)
+@pytest.mark.parametrize(("size", "coerced"), [(0, 50), (1, 1), (500, 500), (501, 500), (2**31 - 1, 500)])
+def test_a_page_holds_at_most_500_whatever_is_asked_for(size: int, coerced: int) -> None:
+    assert coerced_page_size(size) == coerced
+
+
+def test_a_negative_page_size_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="negative") as error:
+        coerced_page_size(-1)
     assert error.value.reason == "PAGE_SIZE_OUT_OF_RANGE"
-    check_page_size(1)
-    check_page_size(500)
