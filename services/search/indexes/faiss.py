@@ -35,6 +35,8 @@ _ADDITIONAL_HITS = 32
 # The reduced index is given up where it would choose more than one product in so many, or compare more than that.
 _MIN_CHOICE = 4
 _MIN_REDUCTION = 8
+# Fewer products per derived type than this are copied together sooner than each type is searched.
+_MIN_SHARE = 16
 # Products compared at once at first, then twice as many each time.
 _FIRST_COMPARED = 64
 # A batch of fewer searches is not worth the copy of the reduced index.
@@ -50,7 +52,7 @@ class FaissSettings:
     Attributes:
         threads: threads of FAISS per search.
         exact_limit: up to this many eligible products, all are compared exactly. Above it, in a search of the whole
-            inventory, the reduced index chooses the products to compare.
+            inventory, the reduced index chooses the products to compare (docs/selectivity.md).
         components: dimension of the reduced index, and number of further components that refine its choice.
         candidates_per_hit: products that the reduced index chooses at first per product of the answer; more where their
             bound does not exclude all others.
@@ -61,7 +63,7 @@ class FaissSettings:
     """
 
     threads: int = 1
-    exact_limit: int = 5000
+    exact_limit: int = 800
     components: int = 256
     candidates_per_hit: int = 10
     min_candidates: int = 200
@@ -322,10 +324,19 @@ class FaissIndex(ColumnarIndex):
                 chosen = self._chosen(state, bounds or state.reduced.search(query), query, k, mask)
                 if chosen is not None:
                     return chosen
-            shards = [state.shards[label] for label in state.labels_of(mask)]
-            return self._contenders([ShardSearch(shard, query, mask[shard.members]) for shard in shards], k)
+            return self._contenders(self._scans(state, query, mask), k)
 
         return Field(contenders, rows, eligible)
+
+    def _scans(self, state: State, query: NDArray[np.float32], mask: NDArray[np.bool_]) -> list[ShardSearch]:
+        """Returns the searches that compare every product of a mask: bool, shape (n,)."""
+        shards = [state.shards[label] for label in state.labels_of(mask)]
+        rows = np.flatnonzero(mask)
+        if len(rows) >= _MIN_SHARE * len(shards):
+            return [ShardSearch(shard, query, mask[shard.members]) for shard in shards]
+        together = Shard(self._dimension)
+        together.append(rows, state.embeddings(rows))
+        return [ShardSearch(together, query, np.ones(len(rows), dtype=np.bool_))]
 
     def _chosen(
         self, state: State, bounds: Bounds | ReducedSearch, query: NDArray[np.float32], k: int, mask: NDArray[np.bool_]
