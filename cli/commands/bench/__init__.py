@@ -3,6 +3,7 @@
 import typer
 
 from cli.commands.bench import checks, speed
+from cli.commands.bench.selectivity import selectivity
 
 app = typer.Typer(
     help="Measure speed and memory beside the floor and other ways, and check what must never go wrong.",
@@ -19,4 +20,5 @@ app = typer.Typer(
     add_completion=False,
 )
 speed.add_to(app)
+app.command()(selectivity)
 checks.add_to(app)

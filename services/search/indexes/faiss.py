@@ -334,7 +334,7 @@ class FaissIndex(ColumnarIndex):
         rows = np.flatnonzero(mask)
         if len(rows) >= _MIN_SHARE * len(shards):
             return [ShardSearch(shard, query, mask[shard.members]) for shard in shards]
-        together = Shard(self._dimension)
+        together = Shard(self.dimension)
         together.append(rows, state.embeddings(rows))
         return [ShardSearch(together, query, np.ones(len(rows), dtype=np.bool_))]
 
@@ -378,7 +378,7 @@ class FaissIndex(ColumnarIndex):
             wanted = bounds.more_than(candidates, floor, mask)
         return None
 
-    def _contenders(self, searches: Sequence["ShardSearch"], k: int) -> NDArray[np.int64]:
+    def _contenders(self, searches: Sequence[ShardSearch], k: int) -> NDArray[np.int64]:
         """Returns the rows that may be among the `k` nearest of several shards: int64, shape (n,)."""
         busy = [search for search in searches if search.fetch(k + _ADDITIONAL_HITS)]
         if not busy:

@@ -1,0 +1,55 @@
+"""`fashion bench selectivity`: filters that let through from one product in ten thousand to all of them."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from cli.commands.bench.options import FIGURES, Output, say, without_proxies
+
+
+def selectivity(
+    work: Annotated[Path, typer.Option("--work", metavar="DIR", help="Folder with the catalogue of `ingest`.")] = Path(
+        "var/bench"
+    ),
+    products: Annotated[
+        int | None, typer.Option(metavar="N", min=1000, help="Number of products; above those there are, their like.")
+    ] = None,
+    queries: Annotated[int, typer.Option(metavar="N", min=20, help="Number of queries at most.")] = 200,
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Number of rounds.")] = 5,
+    seconds: Annotated[
+        float, typer.Option(metavar="S", min=1, help="Time for a filter in an index, after which it asks no more.")
+    ] = 30.0,
+    memory_gib: Annotated[float, typer.Option(metavar="G", help="An index that needs more is left out.")] = 9.0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of all that is random.")] = 0,
+    output: Output = FIGURES,
+) -> None:
+    """Compare the plan of a search with its two ways and other indexes, by what filters let through."""
+    from offline.benchmark.machine import Machine
+    from offline.benchmark.selectivity import Inventory, selectivity_figures, selectivity_page
+    from services.search.catalogue.store import Catalogue
+
+    without_proxies()
+    show, machine = say(), Machine.this()
+    with Catalogue(work / "data") as catalogue:
+        types = [(rows[0].product, [each.embedding for each in rows]) for rows in catalogue.by_derived_type()]
+    inventory = Inventory.of(types, products, seed)
+    with TemporaryDirectory() as folder:
+        figures = selectivity_figures(
+            inventory,
+            Path(folder),
+            queries=queries,
+            rounds=rounds,
+            seconds=seconds,
+            memory_gib=memory_gib,
+            say=show,
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    file = output / f"selectivity-{inventory.count}.json"
+    file.write_text(json.dumps({"machine": asdict(machine), **figures}, indent=1) + "\n")
+    page = output.parent / "selectivity.md"
+    page.write_text(selectivity_page(output, f"fashion bench selectivity --products {inventory.count}"))
+    show(f"{page}")
