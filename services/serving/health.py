@@ -30,7 +30,10 @@ class Health(health_pb2_grpc.HealthServicer):
     hold up the end of the server for as long as its grace lasts.
     """
 
-    def __init__(self, services: Sequence[str]) -> None:
+    def __init__(self, services: Sequence[str], *, max_watching: int = 2048) -> None:
+        """Takes the names of the services, and how many streams may watch at once."""
+        self._max_watching = max_watching
+        self._watching = 0
         self._serving = dict.fromkeys(services, False)
         self._parts: dict[str, bool] = {}
         self._draining = False
@@ -72,7 +75,16 @@ class Health(health_pb2_grpc.HealthServicer):
     async def Watch(  # noqa: N802
         self, request: health_pb2.HealthCheckRequest, context: _Context
     ) -> None:
-        """Sends the status of a service now and after each change, until the drain."""
+        """Sends the status of a service now and after each change, until the drain; RESOURCE_EXHAUSTED for too many."""
+        if self._watching >= self._max_watching:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many watch the health of this server.")
+        self._watching += 1
+        try:
+            await self._watch(request, context)
+        finally:
+            self._watching -= 1
+
+    async def _watch(self, request: health_pb2.HealthCheckRequest, context: _Context) -> None:
         sent: int | None = None
         while True:
             status, last = self._status(request.service), self._draining

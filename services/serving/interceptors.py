@@ -12,15 +12,15 @@ from typing import Any, Final, NoReturn, TypeAlias, cast
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError
 from prometheus_client import Counter, Gauge, Histogram
 
 from services.concurrency import deadline, spans
 from services.concurrency.metrics import SECONDS, exemplar
-from services.contract.errors import FashionError, Forbidden, InvalidInput, Overloaded, QuotaExceeded, Unauthenticated
+from services.contract.errors import FashionError, Forbidden, Overloaded, QuotaExceeded, Unauthenticated
 from services.contract.scopes import RPCS, Rule, Scope
 from services.serving.guard import API_KEY_HEADER, Caller, Guard, audit_refusal, audit_write
 from services.serving.quotas import Cost
+from services.serving.reception import Reception, ReceptionInterceptor, parsed
 from services.serving.request_id import REQUEST_ID_KEY, accepted_request_id, request_id_bound
 from services.serving.status import INTERNAL_REASON, code_of, error_info, shown, status_of
 
@@ -53,6 +53,7 @@ def interceptors(
     writes: Collection[str],
     admission: "AdmissionInterceptor",
     guard: Guard,
+    reception: Reception,
     error_domain: str,
 ) -> Sequence[grpc.aio.ServerInterceptor]:
     """Returns the interceptors of a server, the outermost first.
@@ -63,14 +64,16 @@ def interceptors(
         writes: full names of the methods that write, such as "/fashion.v1.SearchService/UpsertProducts".
         admission: limits the calls under way.
         guard: knows who may call.
+        reception: receives the messages of calls.
         error_domain: domain of ErrorInfo.
     """
     tracer = spans.tracer()
     return (
+        ReceptionInterceptor(reception),
         *(() if tracer is None else (TracingInterceptor(tracer),)),
         TelemetryInterceptor(),
         ErrorInterceptor(error_domain),
-        AccessInterceptor(guard, error_domain),
+        AccessInterceptor(guard, reception, error_domain),
         admission,
         DeadlineInterceptor(query_deadline_s, write_deadline_s, writes),
     )
@@ -183,9 +186,9 @@ class ErrorInterceptor(_UnaryInterceptor):
         """Surrounds a method."""
         behaviour = cast(_Behaviour, handler.unary_unary)
 
-        async def mapped(content: bytes, context: _Context) -> Any:
+        async def mapped(request: Any, context: _Context) -> Any:
             try:
-                return await behaviour(content, context)
+                return await behaviour(request, context)
             except grpc.aio.AbortError:
                 raise
             except asyncio.CancelledError as error:
@@ -202,14 +205,15 @@ class ErrorInterceptor(_UnaryInterceptor):
 
 
 class AccessInterceptor(_UnaryInterceptor):
-    """Refuses callers who may not call, before their message is read, and counts calls against quotas.
+    """Refuses callers who may not call, before their message is received, and counts calls against quotas.
 
     A method that the table of scopes lacks is for administrators alone.
     """
 
-    def __init__(self, guard: Guard, domain: str) -> None:
+    def __init__(self, guard: Guard, reception: Reception, domain: str) -> None:
         super().__init__()
         self._guard = guard
+        self._reception = reception
         self._domain = domain
 
     async def intercept_service(
@@ -240,14 +244,14 @@ class AccessInterceptor(_UnaryInterceptor):
         deserialize = handler.request_deserializer
         open_to_all, rule, name = method.startswith(_HEALTH_PREFIX), _rule(method), method.lstrip("/")
 
-        async def guarded(content: bytes, context: _Context) -> Any:
+        async def guarded(_: None, context: _Context) -> Any:
             if open_to_all:
-                return await behaviour(_request(deserialize, content), context)
+                return await behaviour(parsed(deserialize, await self._reception.receive(context)), context)
             caller, outcome, rows = Caller(), "CANCELLED", 0
             try:
                 caller = self._caller(context)
                 self._guard.check(caller, rule)
-                request = _request(deserialize, content)
+                request = parsed(deserialize, await self._reception.receive(context))
                 if user_id := getattr(request, "user_id", ""):
                     self._guard.check_user(caller, user_id)
                 batch = _batch(request)
@@ -374,17 +378,6 @@ async def _abort(context: _Context, error: BaseException, domain: str) -> NoRetu
     # Metadata given to abort replaces what was set before.
     metadata = (*context.trailing_metadata(), *status.trailing_metadata)
     await context.abort(status.code, status.message, metadata)
-
-
-def _request(deserialize: Callable[[bytes], Any] | None, content: bytes) -> Any:
-    if deserialize is None:
-        return content
-    try:
-        return deserialize(content)
-    except DecodeError as error:
-        raise InvalidInput(
-            "The request is not a message of the type that this method takes.", reason="REQUEST_MALFORMED"
-        ) from error
 
 
 def _sent_request_id(context: _Context) -> str | bytes | None:

@@ -23,6 +23,7 @@ from services.serving.exposure import check_exposure
 from services.serving.guard import Guard
 from services.serving.health import Health
 from services.serving.interceptors import AdmissionInterceptor, interceptors
+from services.serving.reception import Reception
 from services.serving.settings import ServerSettings, SettingsError
 from services.serving.tls import grpc_credentials
 from services.serving.tracing import end_tracing
@@ -36,7 +37,11 @@ EXIT_BAD_SETTINGS: Final = 2
 
 _HEALTH_NAME: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 # Beyond this multiple of max_concurrent_calls gRPC itself refuses, without a reason.
-_FLOOD_FACTOR: Final = 4
+_FLOOD_FACTOR: Final = 16
+# The calls that wait for their message, and the streams that watch health, are fewer than that together, so that both
+# leave room for calls.
+_WAITING_FACTOR: Final = 4
+_WATCHING_FACTOR: Final = 8
 _BACKLOG: Final = 256
 # How long a thread may keep the interpreter while another waits for it, in seconds. A query takes turns with a write of
 # many rows about ten times, and waits so long each time; Python's own 0.005 makes that 50 ms.
@@ -213,7 +218,9 @@ async def running(
     port = default_port if settings.port is None else settings.port
     # gRPC itself would write a line about it, for its own developers.
     listening_socket(settings.host, port, "SERVER").close()
-    health = Health([service.name for service in services])
+    health = Health(
+        [service.name for service in services], max_watching=_WATCHING_FACTOR * settings.max_concurrent_calls
+    )
     registry = _Registry(services)
     admission = AdmissionInterceptor(settings.max_concurrent_calls)
     grpc_server = grpc.aio.server(
@@ -224,6 +231,9 @@ async def running(
             writes={f"/{service.name}/{rpc}" for service in services for rpc in service.writes},
             admission=admission,
             guard=Guard.of(settings),
+            reception=Reception(
+                max_waiting=_WAITING_FACTOR * settings.max_concurrent_calls, timeout_s=settings.message_timeout_s
+            ),
             error_domain=settings.error_domain,
         ),
         options=server_options(settings),

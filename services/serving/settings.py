@@ -141,7 +141,9 @@ class ServerSettings(Settings):
         admin_port: port for operators, with /metrics, /healthz and /readyz over HTTP; 0 for a free one. Absent: none.
         max_message_bytes: maximum size of a message, in both directions.
         max_concurrent_calls: maximum calls under way. More are refused with RESOURCE_EXHAUSTED and a delay before a
-            retry; beyond four times as many (including streams that watch health), without a delay.
+            retry; beyond sixteen times as many (including streams that watch health), without a delay.
+        message_timeout_s: maximum time for the message of a call to arrive, in seconds. Where more than four times
+            `max_concurrent_calls` wait for theirs, the one that has waited longest is refused.
         query_deadline_s: default deadline of a query, in seconds.
         write_deadline_s: default deadline of a write or a batch, in seconds.
         grace_s: maximum time for calls in flight after the drain has begun, in seconds.
@@ -180,6 +182,7 @@ class ServerSettings(Settings):
     admin_port: int | None = Field(default=None, ge=0, le=65_535)
     max_message_bytes: int = Field(default=32 * 1024 * 1024, ge=64 * 1024, le=1024 * 1024 * 1024)
     max_concurrent_calls: int = Field(default=256, ge=1)
+    message_timeout_s: float = Field(default=30.0, gt=0, le=3600)
     query_deadline_s: float = Field(default=2.0, gt=0, le=3600)
     write_deadline_s: float = Field(default=60.0, gt=0, le=3600)
     grace_s: float = Field(default=20.0, ge=0, le=3600)

@@ -1,0 +1,133 @@
+"""Waits for the message of each call, in bounds: callers who send none hold up nobody else.
+
+gRPC itself would receive a message before it asks who calls, and wait for it without end.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias, cast
+
+import grpc
+from google.protobuf.message import DecodeError
+from prometheus_client import Counter
+
+from services.contract.errors import DeadlineExceeded, FashionError, InvalidInput, Overloaded
+from services.serving.status import code_of
+
+_Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+_Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]]"
+
+_REFUSED: Final = object()
+_LATE: Final = Counter("fashion_grpc_late_messages", "Calls whose message did not arrive in time.")
+
+
+class Reception:
+    """Receives messages: at most so many calls wait for theirs at once, each for at most so long.
+
+    Where more wait, the one that has waited longest is refused. A caller who sends at once is never that one.
+    """
+
+    def __init__(self, *, max_waiting: int, timeout_s: float) -> None:
+        """Takes the number of calls, and the time in seconds."""
+        self._max_waiting, self._timeout_s = max_waiting, timeout_s
+        # In the order of their arrival.
+        self._waiting: dict[asyncio.Timeout, object] = {}
+
+    async def receive(self, context: _Context) -> bytes:
+        """Returns the message of a call.
+
+        Raises:
+            DeadlineExceeded: it does not arrive in time.
+            Overloaded: QUEUE_FULL; it has not arrived, and too many others wait.
+            InvalidInput: REQUEST_MALFORMED; the call ends without one.
+        """
+        refused = False
+        try:
+            async with asyncio.timeout(self._timeout_s) as timer:
+                self._waiting[timer] = None
+                try:
+                    if len(self._waiting) > self._max_waiting:
+                        self._refuse_longest()
+                    content = await cast(Any, context).read()
+                finally:
+                    refused = self._waiting.pop(timer, _REFUSED) is _REFUSED
+        except TimeoutError:
+            _LATE.inc()
+            if refused:
+                raise Overloaded(
+                    "Too many calls wait for their messages, this one for the longest time; try again a little later.",
+                    reason="QUEUE_FULL",
+                ) from None
+            raise DeadlineExceeded(
+                "The message of the call has not arrived in time; send it whole.", reason="DEADLINE_EXCEEDED"
+            ) from None
+        if content is grpc.aio.EOF:
+            raise InvalidInput("The call has no message; send one.", reason="REQUEST_MALFORMED")
+        return cast(bytes, content)
+
+    def _refuse_longest(self) -> None:
+        longest = next(iter(self._waiting))
+        del self._waiting[longest]
+        longest.reschedule(asyncio.get_running_loop().time())
+
+
+def parsed(deserialize: Callable[[bytes], Any] | None, content: bytes) -> Any:
+    """Returns the message that bytes are.
+
+    Raises:
+        InvalidInput: REQUEST_MALFORMED.
+    """
+    if deserialize is None:
+        return content
+    try:
+        return deserialize(content)
+    except DecodeError as error:
+        raise InvalidInput(
+            "The request is not a message of the type that this method takes.", reason="REQUEST_MALFORMED"
+        ) from error
+
+
+class ReceptionInterceptor(grpc.aio.ServerInterceptor):
+    """Begins calls before their message is there; the outermost interceptor.
+
+    Unary methods are called with None for the request: `AccessInterceptor` receives it, once it knows who calls.
+    """
+
+    def __init__(self, reception: Reception) -> None:
+        self._reception = reception
+        self._begun: dict[str, tuple[_Handler, _Handler]] = {}
+
+    async def intercept_service(
+        self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> "_Handler | None":
+        """Returns the method of a call as one that receives by itself; None for an unknown method."""
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.request_streaming:
+            return handler
+        method = handler_call_details.method
+        before, begun = self._begun.get(method, (None, handler))
+        if before is not handler:
+            begun = self._streaming(handler) if handler.response_streaming else self._unary(handler)
+            self._begun[method] = handler, begun
+        return begun
+
+    def _unary(self, handler: _Handler) -> _Handler:
+        behaviour = cast(Any, handler.unary_unary)
+
+        async def begun(messages: object, context: _Context) -> Any:
+            return await behaviour(None, context)
+
+        return grpc.stream_unary_rpc_method_handler(cast(Any, begun), None, handler.response_serializer)
+
+    def _streaming(self, handler: _Handler) -> _Handler:
+        behaviour, deserialize = cast(Any, handler.unary_stream), handler.request_deserializer
+
+        async def begun(messages: object, context: _Context) -> None:
+            try:
+                request = parsed(deserialize, await self._reception.receive(context))
+            except FashionError as error:
+                await context.abort(code_of(error), error.message)
+            await behaviour(request, context)
+
+        return grpc.stream_stream_rpc_method_handler(cast(Any, begun), None, handler.response_serializer)
