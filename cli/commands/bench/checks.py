@@ -15,7 +15,7 @@ _Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of all that i
 
 def add_to(app: typer.Typer) -> None:
     """Adds the commands."""
-    for check in (correctness, kills, soak, restart):
+    for check in (correctness, kills, soak, restart, messages):
         app.command()(check)
 
 
@@ -79,6 +79,21 @@ def restart(
     figures = roll(rounds, seed, say())
     summary = f"{figures['queries']:,} queries, {figures['failed']:,} failed"
     _conclude("restart", figures, figures["problems"], summary, output)
+
+
+def messages(
+    number: Annotated[int, typer.Option("--messages", metavar="N", min=100, help="How many.")] = 100_000,
+    attack_s: Annotated[float, typer.Option(metavar="S", min=0, help="Seconds of each attack and pause.")] = 6.0,
+    seed: _Seed = 0,
+    output: Output = FIGURES,
+) -> None:
+    """Send mutated messages, then attack a stack while somebody asks it: exact answers, and nobody else notices."""
+    from offline.benchmark.messages import messages as send
+
+    without_proxies()
+    figures = send(number, seed, say(), attack_s=attack_s)
+    summary = f"{figures['messages']:,} messages, {figures['wrong']:,} wrong"
+    _conclude("messages", figures, figures["problems"], summary, output)
 
 
 def _conclude(name: str, figures: Mapping[str, Any], problems: Sequence[str], summary: str, output: Path) -> None:
