@@ -41,6 +41,11 @@ class OpenBlocks:
     blocks: Iterator[Block]
 
 
+def unfinished(path: Path) -> Path:
+    """Returns the name that a file has until it is whole."""
+    return path.with_name(f".{path.name}.new")
+
+
 def write_blocks(path: Path, header: Mapping[str, Any], blocks: Iterable[Block]) -> int:
     """Replaces a file in one step, which a power cut cannot split: it is on disk under its name when this returns.
 
@@ -55,7 +60,7 @@ def write_blocks(path: Path, header: Mapping[str, Any], blocks: Iterable[Block])
     Raises:
         OSError: it could not be written; the former file stays.
     """
-    fresh = path.with_name(f".{path.name}.new")
+    fresh = unfinished(path)
     try:
         with fresh.open("wb") as file:
             # A block of an older file never fits: the checksums begin with that of the header.

@@ -1,6 +1,7 @@
 """Assembles search from its parts, for a process of its own and for the stack."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -100,10 +101,12 @@ async def running_search(
         resources.callback(writer.close)
         workers = Workers("search", threads=settings.threads, max_pending=settings.max_pending)
         resources.callback(workers.close)
+        began = time.monotonic()
         outdated = await writer.load()
         facts = index.facts()
         _log.info(
             "index loaded",
+            seconds=round(time.monotonic() - began, 3),
             products=facts.product_count,
             outdated=facts.outdated_count,
             index_version=facts.index_version,

@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import jwt
-
 from services.contract.errors import Unauthenticated
 
 AUDIENCE: Final = "fashion"
@@ -28,6 +26,10 @@ class Tokens:
         """
         if not keys:
             raise ValueError("at least one key is needed")
+        # It takes a twentieth of a start to import, which servers without tokens need not spend.
+        import jwt
+
+        self._jwt = jwt
         self._keys = tuple(keys)
         self._max_lifetime_s = max_lifetime_s
         self._now = now
@@ -37,7 +39,7 @@ class Tokens:
         issued = int(self._now())
         expires = issued + int(self._max_lifetime_s)
         claims = {"sub": user_id, "aud": AUDIENCE, "iat": issued, "exp": expires}
-        return jwt.encode(claims, self._keys[0], algorithm=_ALGORITHM), float(expires)
+        return self._jwt.encode(claims, self._keys[0], algorithm=_ALGORITHM), float(expires)
 
     def user_of(self, token: str) -> str:
         """Returns the user of a token.
@@ -60,11 +62,12 @@ class Tokens:
         return user_id
 
     def _claims(self, token: str) -> dict[str, object]:
-        why: jwt.PyJWTError | None = None
+        jwt = self._jwt
+        why: Exception | None = None
         for key in self._keys:
             try:
                 # `user_of` checks the expiry, with the given clock.
-                return jwt.decode(
+                claims: dict[str, object] = jwt.decode(
                     token,
                     key,
                     algorithms=[_ALGORITHM],
@@ -76,6 +79,7 @@ class Tokens:
                         "verify_nbf": False,
                     },
                 )
+                return claims
             except jwt.InvalidSignatureError as error:
                 why = why or error
             except jwt.PyJWTError as error:

@@ -17,6 +17,7 @@ from offline.backup import back_up, restore, verify
 from services.contract.errors import DataLoss, InvalidInput
 from services.search.catalogue.photographs import photograph_path
 from services.search.catalogue.store import DATABASE_FILE, Catalogue
+from services.search.indexes.snapshot_file import FILE as SNAPSHOT
 from tests.support.gateways import shop
 from tests.support.small_shop import rows
 
@@ -73,8 +74,19 @@ def backed_up(tmp_path: Path) -> tuple[Path, Path]:
     data, backup = tmp_path / "data", tmp_path / "backup.zip"
     with shop(data) as running:
         running.grpc.upsert(rows()[:6])
+    # Derived from the catalogue: no backup takes it, and nothing that checks a directory minds what is in it.
+    (data / SNAPSHOT).write_bytes(b"no snapshot")
     back_up(data, backup)
     return data, backup
+
+
+def test_a_backup_has_no_snapshot_of_the_index(backed_up: tuple[Path, Path], tmp_path: Path) -> None:
+    data, backup = backed_up
+    with zipfile.ZipFile(backup) as archive:
+        assert SNAPSHOT not in archive.namelist() and "catalogue.sqlite3" in archive.namelist()
+    restore(backup, tmp_path / "restored")
+    assert not (tmp_path / "restored" / SNAPSHOT).exists()
+    assert verify(data).damage == ()
 
 
 def test_damage_is_named_and_a_damaged_backup_restores_nothing(backed_up: tuple[Path, Path], tmp_path: Path) -> None:

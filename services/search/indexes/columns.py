@@ -171,7 +171,7 @@ class Columns:
         self._products.extend(products)
         self._texts.extend(map(words.searchable, map(_searched, products)) if texts is None else texts)
         for place, labels in enumerate(zip(*map(_labelled, products), strict=True)):
-            self._codes[place, first:end] = [self._of_product[place].take(_text(label)) for label in labels]
+            self._codes[place, first:end] = self._of_product[place].take_all(labels, _text)
         self._years[first:end] = [NO_YEAR if product.year is None else product.year for product in products]
         for row, product in enumerate(products, start=first):
             if product.price is not None:

@@ -1,7 +1,8 @@
 """The labels that products have, and a number for each, so that a column of labels is an array."""
 
-from collections.abc import Hashable
-from typing import Generic, TypeVar
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Generic, TypeVar
 
 from services.search.filters.filter import NO_CODE
 
@@ -33,6 +34,23 @@ class Labels(Generic[LabelT]):
             self.codes[label] = code
         self._counts[code] += 1
         return code
+
+    def take_all(self, labels: Sequence[Hashable], label_of: Callable[[Any], LabelT | None]) -> list[int]:
+        """Adds many products, faster than one by one.
+
+        Args:
+            labels: of the products.
+            label_of: makes a label, or None, of what stands for it.
+
+        Returns:
+            The code of each.
+        """
+        codes: dict[Hashable, int] = {}
+        for each, count in Counter(labels).items():
+            codes[each] = code = self.take(label_of(each))
+            if code != NO_CODE:
+                self._counts[code] += count - 1
+        return [codes[each] for each in labels]
 
     def give(self, code: int) -> None:
         """Removes a product from those with a label. The code of a label without products is used again."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import structlog
 
-from services.bundle.block_file import Block, OpenBlocks, open_blocks, write_blocks
+from services.bundle.block_file import Block, OpenBlocks, open_blocks, unfinished, write_blocks
 from services.search.catalogue.packed import COLUMNS, pack_products, unpack_products
 from services.search.filters import words
 from services.search.indexes.faiss import FaissIndex
@@ -63,6 +63,7 @@ class SnapshotFile:
 
     def __init__(self, directory: Path, model_version: str, index: FaissIndex) -> None:
         """Takes the data directory, the model of the embeddings, and the index."""
+        self.model_version = model_version
         self._path = directory / FILE
         self._index = index
         self._dimension = index.dimension
@@ -166,6 +167,11 @@ class SnapshotFile:
         return Snapshot(
             int(header["index_version"]), str(header["mark"]), frozenset(header["damaged"]), reduction, parts
         )
+
+    def tidy(self) -> None:
+        """Removes what a killed process has left half written."""
+        with suppress(OSError):
+            unfinished(self._path).unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Removes the file. Left there, it might fit again by chance."""

@@ -21,6 +21,8 @@ from services.search.writes.generation import Change, Generation, WrittenGenerat
 
 # At an orderly stop, fewer changes are worth a snapshot than while products are served.
 _SHARE_AT_STOP: Final = 0.2
+# No stop waits longer than about this for a snapshot, in seconds; the next start reads more again.
+_MAX_STOP_S: Final = 5.0
 # Writing takes at most this share of the time.
 _MAX_SHARE_OF_TIME: Final = 0.05
 # The first look whether a snapshot is due, after the start; and the pause after each block, for queries beside it.
@@ -83,7 +85,9 @@ class SnapshotKeeper:
         self._directory = directory
         self._settings = settings
         self._generations: WrittenGenerations | None = None
-        self._written = False
+        # The model of the snapshot that is there, and how long it took to write.
+        self._written: str | None = None
+        self._seconds = 0.0
         self._writing = threading.Lock()
         self._interrupted = threading.Event()
 
@@ -112,6 +116,7 @@ class SnapshotKeeper:
         began = time.monotonic()
         self._generations = generations
         file = self._file
+        file.tidy()
         try:
             with file.open() as snapshot:
                 if snapshot is None:
@@ -131,7 +136,7 @@ class SnapshotKeeper:
             file.discard()
             return False
         self._catalogue.forget_writes(snapshot.index_version)
-        self._written = True
+        self._written = generations.live.model_version
         self.restored = Restored(snapshot.index_version, changes)
         _log.info(
             "snapshot of the index used",
@@ -190,18 +195,19 @@ class SnapshotKeeper:
     def due(self, share: float = 1.0) -> bool:
         """Returns whether enough has changed; with a share, whether that much of it has."""
         products = self._index.facts().product_count
-        changes = self._catalogue.logged if self._written else products
+        written = self._generations is not None and self._generations.live.model_version == self._written
+        changes = self._catalogue.logged if written else products
         return changes >= max(share * self._settings.changed_share * products, self._settings.min_changes)
 
     def stop(self) -> None:
-        """Writes the last snapshot, if it is worth it; interrupts what runs in the background.
+        """Writes the last snapshot, if it is worth it and does not take long; interrupts what runs in the background.
 
         To be called once no write is under way.
         """
         self._interrupted.set()
         with self._writing:
             self._interrupted.clear()
-        if self.due(_SHARE_AT_STOP):
+        if self._seconds <= _MAX_STOP_S and self.due(_SHARE_AT_STOP):
             self._keep(0.0)
 
     def _check(self) -> None:
@@ -217,9 +223,12 @@ class SnapshotKeeper:
             with self._catalogue.reading() as read:
                 return mark_of(read, index_version)
 
+        began = time.monotonic()
         with self._writing:
-            index_version = self._file.write(mark, self._catalogue.damaged, pause)
+            file = self._file
+            index_version = file.write(mark, self._catalogue.damaged, pause)
         if index_version is not None:
+            self._seconds = time.monotonic() - began
             self._catalogue.forget_writes(index_version)
-            self._written = True
+            self._written = file.model_version
             self._on_written(index_version)

@@ -29,6 +29,7 @@ from services.search.writes.snapshots import SnapshotKeeper, SnapshotSettings
 SIZE = 16
 IDS = tuple(f"p{number}" for number in range(120))
 MATERIAL = Material(IDS, IDS[:9])
+MODEL = ModelInfo("tiny", "m1", SIZE, 8, 8, "none", "float32", "float32")
 INDEX = FaissSettings(exact_limit=5, components=4, min_candidates=1, candidates_per_hit=1)
 
 
@@ -44,7 +45,7 @@ class Shop:
         self.catalogue = Catalogue(directory)
         self.index = FaissIndex(SIZE, settings)
         self.catalogue.generations.adopt(model_version, SIZE)
-        space = ModelInfo("tiny", model_version, SIZE, 8, 8, "none", "float32", "float32")
+        space = replace(MODEL, model_version=model_version)
         embedder = WriteEmbedder(FakeEmbedder(SIZE, model_version), model_version, group_size=4, groups_in_flight=2)
         self.generations = WrittenGenerations(Generation(space, self.index, embedder))
         self.snapshots = SnapshotKeeper(self.catalogue, directory, SnapshotSettings(1, 0.01, 60.0))
@@ -293,6 +294,35 @@ def test_a_full_disk_is_left_to_the_catalogue(directory: Path, monkeypatch: pyte
             shop.snapshots.stop()
         assert "room" in logs[0]["why"]
         assert (directory / FILE).read_bytes() == before
+
+
+def test_what_a_killed_process_left_half_written_is_removed(directory: Path) -> None:
+    left = directory / f".{FILE}.new"
+    left.write_bytes(b"half")
+    for shop in opened(directory):
+        assert shop.restore()
+    assert not left.exists()
+
+
+def test_another_live_generation_gets_a_snapshot_of_its_own(directory: Path) -> None:
+    for shop in opened(directory):
+        assert shop.restore()
+        shop.snapshots.stop()
+        assert not shop.snapshots.due()
+        former = shop.generations.live
+        # As a switch does.
+        space = replace(MODEL, model_version="m0")
+        shop.generations.live = Generation(space, shop.index, former.embedder)
+        assert shop.snapshots.due()
+
+
+def test_a_stop_does_not_wait_for_a_snapshot_that_takes_long(directory: Path) -> None:
+    for shop in opened(directory):
+        assert shop.restore()
+        before = (directory / FILE).read_bytes()
+        shop.snapshots._seconds = 6.0
+        shop.snapshots.stop()
+        assert shop.snapshots.due() and (directory / FILE).read_bytes() == before
 
 
 def test_a_small_catalogue_needs_none(tmp_path: Path) -> None:
