@@ -33,6 +33,8 @@ class Rule:
 _OPEN: Final = Rule(None)
 _READ: Final = Rule(Scope.READ)
 _WRITE: Final = Rule(Scope.WRITE)
+# Changes what every shopper sees.
+_ADMIN: Final = Rule(Scope.ADMIN)
 _SHOPPER_READS: Final = Rule(Scope.READ, shopper=True)
 _SHOPPER_WRITES: Final = Rule(Scope.WRITE, shopper=True)
 # Nobody can bring back what it erases.
@@ -65,6 +67,11 @@ RPCS: Final[Mapping[str, Rule]] = MappingProxyType(
         "fashion.v1.SearchService/ListDislikedColours": _SHOPPER_READS,
         "fashion.v1.SearchService/ForgetUser": _SHOPPER_ERASES,
         "fashion.v1.SearchService/GetIndex": _READ,
+        "fashion.v1.ReindexService/StartReindex": _ADMIN,
+        "fashion.v1.ReindexService/GetReindex": _READ,
+        "fashion.v1.ReindexService/SwitchGeneration": _ADMIN,
+        "fashion.v1.ReindexService/RollbackGeneration": _ADMIN,
+        "fashion.v1.ReindexService/EndReindex": _ADMIN,
         # What the protos say, and no data.
         "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _READ,
     }

@@ -11,9 +11,11 @@ from services.clients.classifier import ClassifierClient
 from services.clients.embedder import SERVICE as EMBEDDER_SERVICE
 from services.clients.embedder import EmbedderClient, EmbedderClientLimits
 from services.concurrency.background import in_background
+from services.contract.protocols import Classifier, Embedder
 from services.search.assembly import running_search
 from services.search.preferences import watch_preferences
-from services.search.servicer import DISLIKES, SEARCH, SearchServicer
+from services.search.remote_models import RemoteModels
+from services.search.servicer import DISLIKES, REINDEX, SEARCH, ReindexServicer, SearchServicer
 from services.search.settings import DEFAULT_PORT, DEFAULT_REDIS_URL, SearchSettings
 from services.serving.run import Server, run_process, serve
 from services.serving.settings import ServerSettings, read_settings
@@ -41,39 +43,44 @@ async def main() -> None:
         candidate_store = RedisCandidateStore(redis_url, timeout_s=settings.candidates_timeout_s)
         resources.push_async_callback(candidate_store.close)
         size = server_settings.max_message_bytes
-        embedder_channel = open_channel(
-            settings.embedder_target, health_service=EMBEDDER_SERVICE, max_message_bytes=size
+        limits = EmbedderClientLimits(
+            query_timeout_s=settings.embedder_timeout_s,
+            try_s=settings.try_s,
+            batch_timeout_s=settings.write_timeout_s,
+            max_message_bytes=size,
         )
-        resources.push_async_callback(embedder_channel.close)
-        classifier_channel = open_channel(
-            settings.classifier_target, health_service=CLASSIFIER_SERVICE, max_message_bytes=size
-        )
-        resources.push_async_callback(classifier_channel.close)
+        embedders: list[Embedder] = []
+        for target in filter(None, (settings.embedder_target, settings.next_embedder_target)):
+            channel = open_channel(target, health_service=EMBEDDER_SERVICE, max_message_bytes=size)
+            resources.push_async_callback(channel.close)
+            embedders.append(EmbedderClient(channel, limits))
+        classifiers: list[Classifier] = []
+        for target in filter(None, (settings.classifier_target, settings.next_classifier_target)):
+            channel = open_channel(target, health_service=CLASSIFIER_SERVICE, max_message_bytes=size)
+            resources.push_async_callback(channel.close)
+            classifiers.append(ClassifierClient(channel, settings.classifier_timeout_s, settings.try_s))
+        models = RemoteModels(embedders, classifiers, candidate_store)
+        parts = models.parts(await models.live_space(catalogue.generations, settings.start_timeout_s))
         search = await resources.enter_async_context(
             running_search(
                 settings,
                 catalogue=catalogue,
-                embedder=EmbedderClient(
-                    embedder_channel,
-                    EmbedderClientLimits(
-                        query_timeout_s=settings.embedder_timeout_s,
-                        try_s=settings.try_s,
-                        batch_timeout_s=settings.write_timeout_s,
-                        max_message_bytes=size,
-                    ),
-                ),
-                classifier=ClassifierClient(classifier_channel, settings.classifier_timeout_s, settings.try_s),
+                embedder=parts.embedder,
+                classifier=parts.classifier,
                 preferences=preferences,
                 candidate_store=candidate_store,
                 on_failure=server.stop,
+                space=parts.space,
+                models=models,
             )
         )
         await server.ready(SEARCH, SearchServicer(search))
+        await server.ready(REINDEX, ReindexServicer(search.reindexer))
         await resources.enter_async_context(
             in_background(watch_preferences(preferences, settings.preferences_check_s, partial(server.part, DISLIKES)))
         )
 
-    await serve(server_settings, [SEARCH], start, default_port=DEFAULT_PORT)
+    await serve(server_settings, [SEARCH, REINDEX], start, default_port=DEFAULT_PORT)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import structlog
 
@@ -22,11 +23,14 @@ from services.search.indexes.reduction_file import ReductionFile
 from services.search.preferences import PreferenceStore
 from services.search.query.find_similar import SimilarFinder
 from services.search.query.retrieval import Inventory
+from services.search.reindex.reindexer import Reindexer, derived_folder
+from services.search.reindex.served import ModelParts, ModelSource, ServedGeneration, ServedGenerations
 from services.search.service import LocalSearch
 from services.search.settings import SearchSettings
+from services.search.writes.generation import Change, Generation
 from services.search.writes.photograph_embedder import WriteEmbedder
 from services.search.writes.reembed import reembed
-from services.search.writes.writer import CatalogueWriter, Change
+from services.search.writes.writer import CatalogueWriter
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -42,6 +46,7 @@ async def running_search(
     candidate_store: CandidateStore,
     on_failure: Callable[[str], None],
     space: EmbeddingSpace | None = None,
+    models: ModelSource | None = None,
 ) -> AsyncIterator[LocalSearch]:
     """Runs search for as long as the context lasts, its index loaded and its candidates published.
 
@@ -55,6 +60,7 @@ async def running_search(
         candidate_store: takes the candidates; its owner closes it.
         on_failure: called with a sentence if a background task ends that never should.
         space: the embedder's model, if it is known; then the embedder may still be loading.
+        models: the models that can be changed to; None for none.
 
     Yields:
         Search.
@@ -64,46 +70,31 @@ async def running_search(
     """
     async with AsyncExitStack() as resources:
         model: EmbeddingSpace = space or await wait_for_model(embedder, settings.start_timeout_s)
-        index = FaissIndex(model.dimension, settings.index(), ReductionFile(settings.data_dir, model.model_version))
-        keeper = CandidateKeeper(
-            index, model, settings.candidates_changed_share, CandidateFile(settings.data_dir, model)
-        )
-        snapshots = settings.snapshots(catalogue, keeper.keep_as_of)
-        publisher = CandidatePublisher(keeper, candidate_store, model, settings.publisher())
-        meter = DoubtMeter(
-            index,
-            classifier,
-            model,
-            settings.data_dir,
-            candidates_version=lambda: publisher.published_version,
-            changed_share=settings.candidates_changed_share,
-            period_s=settings.candidates_period_s,
-        )
+        await asyncio.to_thread(catalogue.generations.adopt, model.model_version, model.dimension)
+        workers = Workers("search", threads=settings.threads, max_pending=settings.max_pending)
+        resources.callback(workers.close)
 
-        def on_change(changes: Sequence[Change]) -> None:
-            publisher.note(changes)
-            meter.note(changes)
+        def build(parts: ModelParts, folder: Path) -> ServedGeneration:
+            return _generation(settings, parts, folder, preferences, workers, on_failure)
 
+        folder = derived_folder(settings.data_dir, model.model_version)
+        live = build(ModelParts(model, embedder, classifier, candidate_store), folder)
+        generations = ServedGenerations(live)
+        snapshots = settings.snapshots(catalogue, lambda version: generations.live.keeper.keep_as_of(version))
         writer = CatalogueWriter(
             catalogue,
-            index,
-            model,
-            WriteEmbedder(
-                embedder,
-                model.model_version,
-                group_size=settings.embed_group,
-                groups_in_flight=settings.embed_groups_in_flight,
-            ),
+            live.generation,
             limits=settings.write_limits(),
-            on_change=on_change,
             restore=snapshots.restore if snapshots else lambda _: False,
         )
         resources.callback(writer.close)
-        workers = Workers("search", threads=settings.threads, max_pending=settings.max_pending)
-        resources.callback(workers.close)
+        reindexer = Reindexer(
+            catalogue, writer, generations, build, settings.data_dir, settings.reindex(), models, on_failure
+        )
+        resources.push_async_callback(reindexer.close)
         began = time.monotonic()
         outdated = await writer.load()
-        facts = index.facts()
+        facts = live.generation.index.facts()
         _log.info(
             "index loaded",
             seconds=round(time.monotonic() - began, 3),
@@ -112,60 +103,89 @@ async def running_search(
             index_version=facts.index_version,
             model_version=model.model_version,
         )
-        await publisher.begin(index.searchable_types(), snapshots.restored if snapshots else None)
-        # Runs on the way out, once no task writes any more.
-        resources.push_async_callback(asyncio.to_thread, keeper.keep)
-        meter.begin()
-        resources.push_async_callback(asyncio.to_thread, meter.keep)
+        await live.begin(snapshots.restored if snapshots else None)
         if snapshots:
             resources.push_async_callback(asyncio.to_thread, snapshots.stop)
-
-        def publishing_ended(error: BaseException | None) -> None:
-            _log.error("publishing candidates has ended", exc_info=error)
-            on_failure(f"publishing candidates has ended: {error!r}")
 
         def reembedding_ended(error: BaseException | None) -> None:
             if error is not None:
                 _log.error("embedding outdated products again has failed", exc_info=error)
 
-        def measuring_ended(error: BaseException | None) -> None:
-            _log.error("measuring doubt has ended", exc_info=error)
-            on_failure(f"measuring doubt has ended: {error!r}")
-
         def snapshots_ended(error: BaseException | None) -> None:
             _log.error("writing snapshots of the index has ended", exc_info=error)
 
-        await resources.enter_async_context(in_background(publisher.run(), publishing_ended))
         if snapshots:
             await resources.enter_async_context(in_background(snapshots.run(), snapshots_ended))
-        await resources.enter_async_context(in_background(meter.run(), measuring_ended))
         if outdated:
             reembedding = reembed(
                 writer,
                 outdated,
                 group=settings.renew_group,
                 pause_s=settings.candidates_period_s,
-                after_group=publisher.after_write,
+                after_group=live.publisher.after_write,
             )
             await resources.enter_async_context(in_background(reembedding, reembedding_ended))
-        resources.enter_context(index_metrics(index, catalogue))
+        await resources.enter_async_context(in_background(reindexer.run(), reindexer.ended))
+        resources.enter_context(index_metrics(lambda: generations.live.generation.index, catalogue))
         yield LocalSearch(
-            finder=SimilarFinder(
-                Inventory(index, model.model_version),
-                model,
-                embedder,
-                classifier,
-                preferences,
-                workers,
-                settings.classifier_use(),
-                lambda: meter.current.unsure_below if meter.current else 0.0,
-            ),
+            generations=generations,
+            reindexer=reindexer,
             writer=writer,
             catalogue=catalogue,
-            index=index,
-            space=model,
             preferences=preferences,
-            candidates=publisher,
-            doubt=meter,
             workers=workers,
         )
+
+
+def _generation(
+    settings: SearchSettings,
+    parts: ModelParts,
+    folder: Path,
+    preferences: PreferenceStore,
+    workers: Workers,
+    on_failure: Callable[[str], None],
+) -> ServedGeneration:
+    """Puts together what answers from a model; its index is empty."""
+    model = parts.space
+    index = FaissIndex(model.dimension, settings.index(), ReductionFile(folder, model.model_version))
+    keeper = CandidateKeeper(index, model, settings.candidates_changed_share, CandidateFile(folder, model))
+    publisher = CandidatePublisher(keeper, parts.candidate_store, model, settings.publisher())
+    meter = DoubtMeter(
+        index,
+        parts.classifier,
+        model,
+        folder,
+        candidates_version=lambda: publisher.published_version,
+        changed_share=settings.candidates_changed_share,
+        period_s=settings.candidates_period_s,
+    )
+
+    def on_change(changes: Sequence[Change]) -> None:
+        publisher.note(changes)
+        meter.note(changes)
+
+    embedder = WriteEmbedder(
+        parts.embedder,
+        model.model_version,
+        group_size=settings.embed_group,
+        groups_in_flight=settings.embed_groups_in_flight,
+    )
+    finder = SimilarFinder(
+        Inventory(index, model.model_version),
+        model,
+        parts.embedder,
+        parts.classifier,
+        preferences,
+        workers,
+        settings.classifier_use(),
+        lambda: meter.current.unsure_below if meter.current else 0.0,
+    )
+    return ServedGeneration(
+        parts=parts,
+        generation=Generation(model, index, embedder, on_change),
+        finder=finder,
+        keeper=keeper,
+        publisher=publisher,
+        meter=meter,
+        on_failure=on_failure,
+    )

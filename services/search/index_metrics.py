@@ -1,6 +1,6 @@
 """Tells Prometheus how large and how fresh the index is, whenever it asks."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from prometheus_client import REGISTRY
@@ -15,10 +15,10 @@ class _IndexCollector(Collector):
     """Tells about the index that was opened last; a second family of one name would make the page invalid."""
 
     def __init__(self) -> None:
-        self._open: list[tuple[Index, Catalogue]] = []
+        self._open: list[tuple[Callable[[], Index], Catalogue]] = []
 
     @contextmanager
-    def telling(self, index: Index, catalogue: Catalogue) -> Iterator[None]:
+    def telling(self, index: Callable[[], Index], catalogue: Catalogue) -> Iterator[None]:
         source = index, catalogue
         self._open.append(source)
         try:
@@ -34,7 +34,7 @@ class _IndexCollector(Collector):
         if not self._open:
             return
         index, catalogue = self._open[-1]
-        facts, updated = index.facts(), catalogue.update_time
+        facts, updated = index().facts(), catalogue.update_time
         for name, value, help in (
             ("products", facts.product_count, "Products of the catalogue."),
             ("available_products", facts.available_count, "Products that are not out of stock."),
@@ -54,6 +54,6 @@ _collector = _IndexCollector()
 REGISTRY.register(_collector)
 
 
-def index_metrics(index: Index, catalogue: Catalogue) -> AbstractContextManager[None]:
-    """Tells about an index and its catalogue for as long as the context lasts."""
+def index_metrics(index: Callable[[], Index], catalogue: Catalogue) -> AbstractContextManager[None]:
+    """Tells about the index that is live and its catalogue for as long as the context lasts."""
     return _collector.telling(index, catalogue)

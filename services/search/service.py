@@ -1,6 +1,7 @@
 """Search in this process: one method per RPC, on the values of the domain."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,11 +10,8 @@ import structlog
 from services.concurrency.workers import Workers
 from services.contract.embedding import renormalised
 from services.contract.errors import FashionError, InvalidInput, NotFound
-from services.contract.protocols import EmbeddingSpace
 from services.contract.values import Embedding, Garment, Photograph
 from services.search.candidates.doubt import Doubt
-from services.search.candidates.doubt_meter import DoubtMeter
-from services.search.candidates.publisher import CandidatePublisher
 from services.search.catalogue.content import product_damaged
 from services.search.catalogue.photographs import StoredPhotograph
 from services.search.catalogue.products import Product, product_not_found, validate_product_id
@@ -26,8 +24,10 @@ from services.search.filters.paging import coerced_page_size, last_place, next_p
 from services.search.indexes.base import Index, IndexFacts
 from services.search.preferences import PreferenceStore, validate_user_id
 from services.search.query.batch import batch_find_similar
-from services.search.query.find_similar import SimilarAnswer, SimilarFinder
+from services.search.query.find_similar import SimilarAnswer
 from services.search.query.request import SimilarRequest
+from services.search.reindex.reindexer import Reindexer
+from services.search.reindex.served import ServedGeneration, ServedGenerations
 from services.search.writes.contents import photograph_not_found
 from services.search.writes.rows import DeleteReport, PhotographReport, UpdateRow, UpsertReport, UpsertRow
 from services.search.writes.writer import CatalogueWriter
@@ -82,57 +82,63 @@ class CatalogueFacts:
 
 
 class LocalSearch:
-    """The search service without its transport."""
+    """The search service without its transport.
+
+    Attributes:
+        reindexer: changes the model.
+    """
 
     def __init__(
         self,
         *,
-        finder: SimilarFinder,
+        generations: ServedGenerations,
+        reindexer: Reindexer,
         writer: CatalogueWriter,
         catalogue: Catalogue,
-        index: Index,
-        space: EmbeddingSpace,
         preferences: PreferenceStore,
-        candidates: CandidatePublisher,
-        doubt: DoubtMeter,
         workers: Workers,
     ) -> None:
         """Takes the parts.
 
         Args:
-            finder: finds similar products.
-            writer: writes the catalogue and the index.
+            generations: the one that queries are answered from; its index is loaded.
+            reindexer: changes the model.
+            writer: writes the catalogue and the indexes.
             catalogue: read for photographs and stored embeddings.
-            index: loaded; read for everything else.
-            space: the model whose embeddings are compared.
             preferences: the dislikes.
-            candidates: publishes candidates after a write.
-            doubt: measures when to doubt an answer.
             workers: the threads in which index and catalogue are read.
         """
-        self._finder = finder
+        self._generations = generations
+        self.reindexer = reindexer
         self._writer = writer
         self._catalogue = catalogue
-        self._index = index
-        self._space = space
         self._preferences = preferences
-        self._candidates = candidates
-        self._doubt = doubt
         self._workers = workers
+
+    @property
+    def _index(self) -> Index:
+        return self._generations.live.generation.index
+
+    def _answering(self) -> AbstractContextManager[ServedGeneration]:
+        """Takes the live generation for the whole of a query: a switch meanwhile changes nothing of its answer."""
+        return self._generations.live.used()
 
     async def find_similar(self, request: SimilarRequest) -> SimilarAnswer:
         """Finds similar products; see `SimilarFinder.find_similar`."""
-        return await self._finder.find_similar(request)
+        with self._answering() as live, self.reindexer.throttle.query():
+            return await live.finder.find_similar(request)
 
     async def batch_find_similar(
         self, product_ids: Sequence[str], request: SimilarRequest
     ) -> list[SimilarAnswer | FashionError]:
         """Finds similar products for each of some products; see `services.search.query.batch`."""
-        return await batch_find_similar(self._finder, product_ids, request)
+        with self._answering() as live:
+            return await batch_find_similar(live.finder, product_ids, request)
 
     async def detect_garments(self, photograph: Photograph) -> tuple[Garment, ...]:
         """Finds the garments in a photograph; see `Embedder.detect_garments`."""
-        return await self._finder.embedder.detect_garments(photograph)
+        with self._answering() as live:
+            return await live.finder.embedder.detect_garments(photograph)
 
     async def upsert_products(self, rows: Sequence[UpsertRow], fields: Collection[str] | None = None) -> UpsertReport:
         """Creates or replaces products; see `CatalogueWriter.upsert_products`."""
@@ -313,17 +319,18 @@ class LocalSearch:
         return product_damaged(product_id) if known else product_not_found(product_id)
 
     def _facts(self) -> CatalogueFacts:
+        live = self._generations.live
         return CatalogueFacts(
-            self._index.facts(),
-            self._space.model_version,
+            live.generation.index.facts(),
+            live.model_version,
             self._catalogue.update_time,
-            self._candidates.published_version,
-            self._doubt.current,
+            live.publisher.published_version,
+            live.meter.current,
         )
 
     async def _publish_candidates(self) -> None:
         try:
-            await self._candidates.after_write()
+            await self._generations.live.publisher.after_write()
         except Exception:
             # The write succeeded, so the caller must not be told otherwise.
             _log.exception("candidates could not be published after a write")

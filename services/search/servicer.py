@@ -6,9 +6,10 @@ from typing import Any, Final, TypeAlias
 
 import grpc
 
-from fashion.v1 import search_pb2, search_pb2_grpc
-from services.search.conversion import facets, filters, preferences, products, queries
+from fashion.v1 import reindex_pb2, reindex_pb2_grpc, search_pb2, search_pb2_grpc
+from services.search.conversion import facets, filters, preferences, products, queries, reindex
 from services.search.filters.colours import DislikedColour
+from services.search.reindex.reindexer import Reindexer
 from services.search.service import LocalSearch
 from services.serving.conversion import embedding_to_proto, garments_to_proto, photograph_from_proto
 from services.serving.run import GrpcService
@@ -27,6 +28,13 @@ SEARCH: Final = GrpcService(
             "BatchFindSimilar",
         }
     ),
+)
+
+REINDEX: Final = GrpcService(
+    name=reindex_pb2.DESCRIPTOR.services_by_name["ReindexService"].full_name,
+    not_ready_reason="INDEX_NOT_READY",
+    add_to_server=reindex_pb2_grpc.add_ReindexServiceServicer_to_server,
+    writes=frozenset({"StartReindex", "SwitchGeneration", "RollbackGeneration", "EndReindex"}),
 )
 
 # The name under which health tells whether the disliked colours can be read. Search answers without them too.
@@ -190,3 +198,52 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
 
     async def _with_covered(self, colours: Sequence[DislikedColour]) -> list[search_pb2.DislikedColour]:
         return preferences.disliked_colours_to_proto(colours, await self._search.covered(colours))
+
+
+class ReindexServicer(reindex_pb2_grpc.ReindexServiceServicer):
+    """ReindexService of fashion.v1; reindex.proto documents what each method does and refuses."""
+
+    def __init__(self, reindexer: Reindexer) -> None:
+        self._reindexer = reindexer
+
+    async def StartReindex(  # noqa: N802
+        self, request: reindex_pb2.StartReindexRequest, context: _Context
+    ) -> reindex_pb2.StartReindexResponse:
+        """Begins the next generation."""
+        await self._reindexer.start(
+            request.bundle,
+            reindex.gate_from_proto(request.gate),
+            reindex.canaries_from_proto(request),
+            hold=request.hold,
+        )
+        return reindex_pb2.StartReindexResponse(reindex=await self._state())
+
+    async def GetReindex(  # noqa: N802
+        self, request: reindex_pb2.GetReindexRequest, context: _Context
+    ) -> reindex_pb2.GetReindexResponse:
+        """Tells which generations there are."""
+        return reindex_pb2.GetReindexResponse(reindex=await self._state())
+
+    async def SwitchGeneration(  # noqa: N802
+        self, request: reindex_pb2.SwitchGenerationRequest, context: _Context
+    ) -> reindex_pb2.SwitchGenerationResponse:
+        """Makes the next generation live."""
+        await self._reindexer.switch(force=request.force)
+        return reindex_pb2.SwitchGenerationResponse(reindex=await self._state())
+
+    async def RollbackGeneration(  # noqa: N802
+        self, request: reindex_pb2.RollbackGenerationRequest, context: _Context
+    ) -> reindex_pb2.RollbackGenerationResponse:
+        """Goes back to the previous generation."""
+        await self._reindexer.rollback(force=request.force)
+        return reindex_pb2.RollbackGenerationResponse(reindex=await self._state())
+
+    async def EndReindex(  # noqa: N802
+        self, request: reindex_pb2.EndReindexRequest, context: _Context
+    ) -> reindex_pb2.EndReindexResponse:
+        """Forgets the generation beside the live one."""
+        await self._reindexer.end(force=request.force)
+        return reindex_pb2.EndReindexResponse(reindex=await self._state())
+
+    async def _state(self) -> reindex_pb2.Reindex:
+        return reindex.reindex_to_proto(await self._reindexer.state())

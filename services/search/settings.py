@@ -12,6 +12,7 @@ from services.search.catalogue.store import REMOVED_PHOTOGRAPH_DAYS, Catalogue
 from services.search.indexes.faiss import FaissSettings
 from services.search.preferences import MAX_REMEMBERED_USERS, RedisPreferences
 from services.search.query.find_similar import ClassifierUse
+from services.search.reindex.reindexer import ReindexSettings
 from services.search.writes.snapshots import SnapshotKeeper, SnapshotSettings
 from services.search.writes.writer import WriteLimits
 from services.serving.settings import RedisSettings
@@ -31,6 +32,9 @@ class SearchSettings(RedisSettings):
             backup that has begun before needs it.
         embedder_target: gRPC target of the embedder.
         classifier_target: gRPC target of the classifier.
+        next_embedder_target: gRPC target of a second embedder, which serves the next or the former model during a
+            change; nothing need be there otherwise. Absent: the model cannot be changed without a pause.
+        next_classifier_target: gRPC target of the classifier of that model.
         start_timeout_s: how long the embedder may take at the start to describe its model, in seconds.
         embedder_timeout_s: how long the embedder may take for the photograph of a query, in seconds. Here and below, an
             earlier deadline of the caller applies.
@@ -63,6 +67,8 @@ class SearchSettings(RedisSettings):
         embed_group: photographs of a write per call of the embedder.
         embed_groups_in_flight: such calls at the same time.
         renew_group: products of another model version per call of the embedder, in the background.
+        reindex_group: products per call of the next model's embedder, in the background.
+        reindex_max_slowdown: by what factor the 99th percentile of queries may grow while the next generation is built.
     """
 
     model_config = SettingsConfigDict(env_prefix="SEARCH_", frozen=True, extra="ignore", populate_by_name=True)
@@ -72,6 +78,8 @@ class SearchSettings(RedisSettings):
     removed_photograph_days: int = Field(default=REMOVED_PHOTOGRAPH_DAYS, ge=0, le=3650)
     embedder_target: str = Field(default="localhost:50051", min_length=1)
     classifier_target: str = Field(default="localhost:50052", min_length=1)
+    next_embedder_target: str = ""
+    next_classifier_target: str = ""
     start_timeout_s: float = Field(default=300.0, gt=0, le=3600)
     embedder_timeout_s: float = Field(default=2.0, gt=0, le=3600)
     try_s: float = Field(default=0.5, gt=0, le=3600)
@@ -97,6 +105,8 @@ class SearchSettings(RedisSettings):
     embed_group: int = Field(default=64, ge=1)
     embed_groups_in_flight: int = Field(default=4, ge=1)
     renew_group: int = Field(default=16, ge=1)
+    reindex_group: int = Field(default=4, ge=1, le=64)
+    reindex_max_slowdown: float = Field(default=1.5, gt=1, le=100)
 
     def open_catalogue(self) -> Catalogue:
         """Opens the catalogue of the data directory; see `Catalogue`."""
@@ -124,6 +134,10 @@ class SearchSettings(RedisSettings):
             return None
         settings = SnapshotSettings(self.snapshot_min_changes, self.snapshot_changed_share, self.snapshot_pause_s)
         return SnapshotKeeper(catalogue, self.data_dir, settings, on_written)
+
+    def reindex(self) -> ReindexSettings:
+        """Returns how a reindex works."""
+        return ReindexSettings(self.reindex_group, self.reindex_max_slowdown, self.candidates_period_s)
 
     def write_limits(self) -> WriteLimits:
         """Returns the limits of writes."""

@@ -11,30 +11,29 @@ from contextlib import (
 )
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
 from services.bundle.reader import Bundle
-from services.classifier.recognition import ClassifierModel
 from services.classifier.service import LocalClassifier
 from services.classifier.servicer import CLASSIFIER, ClassifierServicer
-from services.classifier.settings import ClassifierSettings
 from services.concurrency.background import in_background
-from services.contract.protocols import EmbeddingSpace
-from services.contract.values import CandidateSet
 from services.embedder.deferred import DeferredEmbedder
-from services.embedder.runtimes.select import load_encoder
+from services.embedder.runtimes.select import EncoderOptions, load_encoder
 from services.embedder.service import LocalEmbedder, cold_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.embedder.settings import EmbedderSettings
 from services.search.assembly import running_search
 from services.search.in_process import InProcessSearch
 from services.search.preferences import RedisPreferences, watch_preferences
-from services.search.servicer import DISLIKES, SEARCH, SearchServicer
+from services.search.reindex.served import ModelParts
+from services.search.servicer import DISLIKES, REINDEX, SEARCH, ReindexServicer, SearchServicer
 from services.search.settings import SearchSettings
 from services.serving.run import ServeError, Server, listening_socket, running, serve
 from services.stack.embedded_redis import redis_url_or_embedded
+from services.stack.models import HandedOverCandidates, StackModels, live_options, local_classifier
 from services.stack.settings import DEFAULT_PORT, StackSettings
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 
-SERVICES: Final = (EMBEDDER, CLASSIFIER, SEARCH)
+SERVICES: Final = (EMBEDDER, CLASSIFIER, SEARCH, REINDEX)
 
 _ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "[::]": "[::1]"}
 
@@ -64,30 +63,6 @@ class RunningStack:
     target: str
     url: str | None = None
     storefront_url: str | None = None
-
-
-class HandedOverCandidates:
-    """A `CandidateStore` that hands published candidates to the classifier in this process."""
-
-    def __init__(self, use: Callable[[CandidateSet], None]) -> None:
-        self._use = use
-        self._candidates: CandidateSet | None = None
-
-    async def publish(self, candidates: CandidateSet) -> None:
-        """Replaces the candidates of the next classification."""
-        # A classifier compares them with its heads, which takes longer than an event loop may wait.
-        await asyncio.to_thread(self._use, candidates)
-        self._candidates = candidates
-
-    async def version(self, model_version: str) -> str | None:
-        """Returns the version of the candidates published for a model, or None if there are none."""
-        candidates = await self.read(model_version)
-        return candidates.version if candidates else None
-
-    async def read(self, model_version: str) -> CandidateSet | None:
-        """Returns the candidates published for a model, or None if there are none."""
-        candidates = self._candidates
-        return candidates if candidates and candidates.model_version == model_version else None
 
 
 @asynccontextmanager
@@ -157,16 +132,22 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
         listening_socket(settings.gateway.host or settings.server.host, settings.gateway.port, "GATEWAY").close()
     catalogue = await asyncio.to_thread(settings.search.open_catalogue)
     resources.callback(catalogue.close)
-    bundle = await asyncio.to_thread(settings.embedder.encoder().open_bundle)
+    options, bundle = await asyncio.to_thread(live_options, settings.embedder.encoder(), catalogue.generations)
 
-    loading = await enter(_loading_embedder(settings.embedder, bundle, server))
+    loading = await enter(_loading_embedder(settings.embedder, options, bundle, server))
     gateway = await enter(_gateway(settings, server))
     preferences = await enter(_preferences(settings.search, server))
     embedder = DeferredEmbedder(loading)
     # With a bundle nobody has to wait for the network to know the model.
     space = bundle or await embedder.get_model()
-    classifier = _classifier(settings.classifier, space, bundle)
+    classifier = local_classifier(settings.classifier, space, bundle)
     resources.callback(classifier.close)
+
+    async def now_live(parts: ModelParts) -> None:
+        await server.ready(EMBEDDER, EmbedderServicer(parts.embedder, settings.embedder.max_batch))
+        assert isinstance(parts.classifier, LocalClassifier)
+        await server.ready(CLASSIFIER, ClassifierServicer(parts.classifier, parts.embedder))
+
     warming_up = await enter(in_background(_warm_up(settings.embedder, loading, classifier, server)))
     search = await enter(
         running_search(
@@ -179,11 +160,13 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
             candidate_store=HandedOverCandidates(classifier.use),
             on_failure=server.stop,
             space=space,
+            models=StackModels(settings.embedder, settings.classifier, _source(settings.embedder, options), now_live),
         )
     )
     await warming_up
     servicer = SearchServicer(search)
     await server.ready(SEARCH, servicer)
+    await server.ready(REINDEX, ReindexServicer(search.reindexer))
     if gateway is not None:
         # Its requests in flight are answered before search is closed.
         resources.push_async_callback(gateway.stopped)
@@ -191,15 +174,20 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
     return gateway
 
 
+def _source(settings: EmbedderSettings, options: EncoderOptions) -> str:
+    """Returns the bundle that is live, so that a later start finds it again wherever it runs."""
+    return options.bundle if settings.runtime == "fake" else str(Path(options.bundle).absolute())
+
+
 @asynccontextmanager
 async def _loading_embedder(
-    settings: EmbedderSettings, bundle: Bundle | None, server: Server
+    settings: EmbedderSettings, options: EncoderOptions, bundle: Bundle | None, server: Server
 ) -> "AsyncIterator[asyncio.Task[LocalEmbedder]]":
     """Loads an embedder in the background and yields the task; at the end closes the embedder."""
     async with AsyncExitStack() as resources:
 
         async def load() -> LocalEmbedder:
-            encoder = await asyncio.to_thread(load_encoder, settings.encoder(), bundle)
+            encoder = await asyncio.to_thread(load_encoder, options, bundle)
             embedder = await resources.enter_async_context(cold_embedder(encoder, settings.limits()))
             await resources.enter_async_context(
                 server.watched(EMBEDDER, embedder.died, why="the encoder has stopped working", stop=True)
@@ -217,15 +205,6 @@ async def _warm_up(
     await embedder.warm_up(settings.warm_up_timeout_s)
     await server.ready(EMBEDDER, EmbedderServicer(embedder, settings.max_batch))
     await server.ready(CLASSIFIER, ClassifierServicer(classifier, embedder))
-
-
-def _classifier(settings: ClassifierSettings, space: EmbeddingSpace, bundle: Bundle | None) -> LocalClassifier:
-    return LocalClassifier(
-        # The fake runtime and the plain weights of ImageNet know no labels.
-        ClassifierModel.without_heads(space) if bundle is None else ClassifierModel.of(bundle),
-        threads=settings.threads,
-        max_pending=settings.max_pending,
-    )
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from services.contract.errors import NotReady
 from services.embedder.encoder import AnyPrecision, Encoder
 
 IMAGENET: Final = "imagenet"
+FAKE_BUNDLE: Final = "fake-"
 
 RuntimeName = Literal["openvino", "tensorflow", "fake"]
 
@@ -18,7 +19,7 @@ class EncoderOptions:
     """Which encoder to load, and how it runs.
 
     Attributes:
-        bundle: a bundle's folder, a file of Keras weights (.h5), or "imagenet".
+        bundle: a bundle's folder, a file of Keras weights (.h5), or "imagenet"; "fake-7" is one of the fake models.
         runtime: what runs the network.
         precision: that OpenVINO computes in.
         threads: threads of the only inference under way.
@@ -61,7 +62,9 @@ def load_encoder(options: EncoderOptions, bundle: Bundle | None = None) -> Encod
     if options.runtime == "fake":
         from services.embedder.runtimes.fake import FakeEncoder
 
-        return FakeEncoder()
+        # Each seed is another model.
+        seed = options.bundle.removeprefix(FAKE_BUNDLE)
+        return FakeEncoder(seed=int(seed) if seed.isdecimal() else 0)
     # Importing a runtime takes seconds: report a wrong path first.
     bundle = bundle or options.open_bundle()
     if bundle is not None and options.runtime == "openvino":

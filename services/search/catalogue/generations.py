@@ -171,7 +171,7 @@ class Generations:
             connection.execute("DELETE FROM generations WHERE status <> 'live'")
             _insert(connection, record)
             connection.execute(
-                "UPDATE generations SET source = coalesce(?, source) WHERE status = 'live'", (live_source,)
+                "UPDATE generations SET source = coalesce(source, ?) WHERE status = 'live'", (live_source,)
             )
             connection.execute("DELETE FROM canaries")
             connection.executemany(

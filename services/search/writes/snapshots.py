@@ -102,7 +102,10 @@ class SnapshotKeeper:
     @property
     def _file(self) -> SnapshotFile:
         assert self._generations is not None
-        return SnapshotFile(self._directory, self._generations.live.model_version, self._index)
+        # Taken once, since a switch may come between.
+        live = self._generations.live
+        assert isinstance(live.index, FaissIndex)
+        return SnapshotFile(self._directory, live.model_version, live.index)
 
     def restore(self, generations: WrittenGenerations) -> bool:
         """Fills the live index from the snapshot, and with what has changed since; no write may run meanwhile.

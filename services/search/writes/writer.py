@@ -11,7 +11,6 @@ import structlog
 from services.concurrency.workers import Workers
 from services.contract.attributes import MAX_ATTRIBUTE_NAMES, OWN_PREFIX
 from services.contract.errors import FashionError, InvalidInput, Overloaded
-from services.contract.protocols import EmbeddingSpace
 from services.contract.values import Photograph
 from services.search.catalogue.content import (
     StoredProduct,
@@ -34,7 +33,6 @@ from services.search.writes.generation import (
     Generation,
     WrittenGenerations,
 )
-from services.search.writes.photograph_embedder import WriteEmbedder
 from services.search.writes.photographs import PhotographWriter
 from services.search.writes.rows import DeleteReport, Planned, UpdateRow, UpsertReport, UpsertRow, checked_rows
 
@@ -72,27 +70,21 @@ class CatalogueWriter:
     def __init__(
         self,
         catalogue: Catalogue,
-        index: Index,
-        space: EmbeddingSpace,
-        embedder: WriteEmbedder,
+        live: Generation,
         *,
         limits: WriteLimits,
-        on_change: ChangeListener = lambda changes: None,
         restore: Callable[[WrittenGenerations], bool] = lambda _: False,
     ) -> None:
         """Takes the parts; `load` fills the index.
 
         Args:
             catalogue: the truth.
-            index: derived from the catalogue.
-            space: the model that is served.
-            embedder: for photographs.
+            live: the generation that is answered from.
             limits: of writes.
-            on_change: called after each write that changed something.
             restore: fills the live index from a snapshot; returns whether it did.
         """
         self._catalogue = catalogue
-        self.generations = WrittenGenerations(Generation(space, index, embedder, on_change))
+        self.generations = WrittenGenerations(live)
         self._limits = limits
         self._restore = restore
         # One thread, so that each write is done in one piece, even if its caller has gone meanwhile.

@@ -37,7 +37,7 @@ from services.search.query.find_similar import Degraded, SimilarAnswer
 from services.search.query.request import PreferencePolicy, Scope, SimilarRequest
 from services.search.service import LocalSearch
 from services.search.settings import SearchSettings
-from services.stack.startup import HandedOverCandidates
+from services.stack.models import HandedOverCandidates
 from tests.support.small_shop import items, photograph, rows
 
 SHOT = Photograph(photograph("Women Dresses", "Red", 10))
@@ -225,7 +225,7 @@ async def test_an_unsure_photograph_searches_the_two_likeliest_types_merged_by_s
     said = _said(0.3, "Men Tshirts", "Women Dresses", "Women Handbags")
     shop.classifier.answer = lambda embedding, top_k: said
     assert (await shop.find(SHOT)).degraded == ()
-    shop.search._finder.unsure_below = lambda: 0.31
+    shop.search._generations.live.finder.unsure_below = lambda: 0.31
     answer = await shop.find(SHOT, top_k=12)
     assert (answer.scope, answer.degraded) == (Scope.PREDICTED_TYPE, (Degraded.UNSURE,))
     assert answer.derived_types == ("Men Tshirts", "Women Dresses")
@@ -252,7 +252,7 @@ async def test_a_predicted_type_without_products_begins_on_the_rung_above_it(sho
 
 
 async def test_unsure_types_climb_together(shop: Shop) -> None:
-    shop.search._finder.unsure_below = lambda: 0.5
+    shop.search._generations.live.finder.unsure_below = lambda: 0.5
     shop.classifier.answer = lambda embedding, top_k: _said(0.1, "Women Handbags", "Women Dresses")
     answer = await shop.find(SHOT, widen=True, top_k=25)
     assert answer.ladder == Ladder(frozenset({"Handbags", "Dresses"}), frozenset({"Bags", "Dress"}), frozenset())
@@ -265,13 +265,13 @@ async def test_unsure_types_climb_together(shop: Shop) -> None:
 async def test_a_confident_photograph_searches_one_type(shop: Shop, confidence: float | None) -> None:
     said = _said(confidence, "Men Tshirts", "Women Dresses")
     shop.classifier.answer = lambda embedding, top_k: said
-    shop.search._finder.unsure_below = lambda: 0.31
+    shop.search._generations.live.finder.unsure_below = lambda: 0.31
     answer = await shop.find(SHOT)
     assert (answer.derived_types, answer.degraded) == (("Men Tshirts",), ())
 
 
 async def test_unsure_types_that_the_catalogue_lacks_are_not_searched(shop: Shop) -> None:
-    shop.search._finder.unsure_below = lambda: 0.5
+    shop.search._generations.live.finder.unsure_below = lambda: 0.5
     shop.classifier.answer = lambda embedding, top_k: _said(0.1, "Women Sarees", "Women Dresses")
     answer = await shop.find(SHOT)
     assert (answer.derived_types, answer.degraded) == (("Women Dresses",), (Degraded.UNSURE,))

@@ -16,10 +16,11 @@ from services.search.catalogue.products import Price, Product
 from services.search.catalogue.store import Catalogue, UpsertOutcome
 from services.search.indexes.base import Eligibility
 from services.search.indexes.faiss import FaissIndex
+from services.search.writes.generation import Change, Generation
 from services.search.writes.photograph_embedder import WriteEmbedder
 from services.search.writes.reembed import reembed
 from services.search.writes.rows import UpdateRow, UpsertRow
-from services.search.writes.writer import CatalogueWriter, Change, WriteLimits
+from services.search.writes.writer import CatalogueWriter, WriteLimits
 from tests.support.small_shop import photograph
 
 SIZE = 16
@@ -48,11 +49,13 @@ class Shop:
         self.changes: list[Change] = []
         self.writer = CatalogueWriter(
             self.catalogue,
-            self.index,
-            model(version),
-            WriteEmbedder(self.embedder, version, group_size=4, groups_in_flight=2),
+            Generation(
+                model(version),
+                self.index,
+                WriteEmbedder(self.embedder, version, group_size=4, groups_in_flight=2),
+                self.changes.extend,
+            ),
             limits=WriteLimits(batch_rows=10, max_pending=max_pending),
-            on_change=self.changes.extend,
         )
 
     def close(self) -> None:

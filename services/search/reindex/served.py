@@ -1,0 +1,175 @@
+"""A generation with all that answers from it, and the ways to the models."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import structlog
+
+from services.concurrency.background import in_background
+from services.contract.protocols import CandidateStore, Classifier, Embedder, EmbeddingSpace
+from services.search.candidates.doubt_meter import DoubtMeter
+from services.search.candidates.keeper import CandidateKeeper
+from services.search.candidates.publisher import CandidatePublisher
+from services.search.catalogue.generations import GenerationRecord
+from services.search.query.find_similar import SimilarFinder
+from services.search.writes.generation import Generation
+from services.search.writes.snapshots import Restored
+
+_log = structlog.stdlib.get_logger(__name__)
+
+# How long queries may take that are still answered from a generation that goes, in seconds.
+_DRAIN_S: Final = 10.0
+_LOOK_S: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelParts:
+    """What a model needs to be served.
+
+    Attributes:
+        space: the model.
+        embedder: serves it.
+        classifier: of the same bundle.
+        candidate_store: takes the candidates that the classifier follows.
+    """
+
+    space: EmbeddingSpace
+    embedder: Embedder
+    classifier: Classifier
+    candidate_store: CandidateStore
+
+
+@dataclass(frozen=True, slots=True)
+class NextModel:
+    """A model that can be changed to.
+
+    Attributes:
+        model_version: of its bundle.
+        dimension: floats in an embedding.
+        source: the folder of its bundle where this process loads it; None where an embedder at a target serves it.
+    """
+
+    model_version: str
+    dimension: int
+    source: str | None
+
+
+class ModelSource(Protocol):
+    """Finds models, in this process or at targets."""
+
+    async def find_next(self, bundle: str, live_version: str) -> NextModel:
+        """Finds the model to change to.
+
+        Args:
+            bundle: the folder of its bundle; "" where an embedder serves it.
+            live_version: the live model.
+
+        Raises:
+            InvalidInput: BUNDLE_NOT_ALLOWED, BUNDLE_INVALID.
+            NotFound: BUNDLE_NOT_FOUND.
+            FailedPrecondition: NO_NEXT_MODEL.
+            Upstream: EMBEDDER_UNAVAILABLE.
+        """
+        ...
+
+    def opened(self, record: GenerationRecord) -> AbstractAsyncContextManager[ModelParts]:
+        """Has a model served for as long as the context lasts."""
+        ...
+
+    @property
+    def live_source(self) -> str | None:
+        """The folder of the bundle that was live at the start, where this process loads it."""
+        ...
+
+    async def now_live(self, parts: ModelParts) -> None:
+        """Takes note of a switch: whoever asks this process from outside is answered by this model."""
+        ...
+
+    async def check_settled(self, model_version: str) -> None:
+        """Checks that a start would find this model again.
+
+        Raises:
+            FailedPrecondition: MODEL_NOT_SETTLED.
+        """
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class ServedGeneration:
+    """A generation and all that answers from it.
+
+    Attributes:
+        parts: its model.
+        generation: what writes go to.
+        finder: answers queries.
+        keeper: computes its candidates.
+        publisher: publishes them.
+        meter: measures doubt.
+        on_failure: called with a sentence if a background task ends that never should.
+    """
+
+    parts: ModelParts
+    generation: Generation
+    finder: SimilarFinder
+    keeper: CandidateKeeper
+    publisher: CandidatePublisher
+    meter: DoubtMeter
+    on_failure: Callable[[str], None]
+    _users: int = 0
+    _resources: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    @property
+    def model_version(self) -> str:
+        """The version of its model."""
+        return self.generation.model_version
+
+    @contextmanager
+    def used(self) -> Iterator["ServedGeneration"]:
+        """Marks that a query is answered from it."""
+        self._users += 1
+        try:
+            yield self
+        finally:
+            self._users -= 1
+
+    async def drained(self) -> None:
+        """Waits for the queries that are answered from it, but not for ever."""
+        until = time.monotonic() + _DRAIN_S
+        while self._users and time.monotonic() < until:
+            await asyncio.sleep(_LOOK_S)
+
+    async def begin(self, restored: Restored | None = None) -> None:
+        """Publishes candidates and measures doubt, from now on; its index is loaded.
+
+        Args:
+            restored: what has changed since the snapshot that it was loaded from; None for no snapshot.
+        """
+        await self.publisher.begin(self.generation.index.searchable_types(), restored)
+        # Runs on the way out, once no task writes any more.
+        self._resources.push_async_callback(asyncio.to_thread, self.keeper.keep)
+        self.meter.begin()
+        self._resources.push_async_callback(asyncio.to_thread, self.meter.keep)
+        for name, work in (("publishing candidates", self.publisher.run()), ("measuring doubt", self.meter.run())):
+            await self._resources.enter_async_context(in_background(work, self._ended(name)))
+
+    async def close(self) -> None:
+        """Ends its tasks."""
+        await self._resources.aclose()
+
+    def _ended(self, name: str) -> Callable[[BaseException | None], None]:
+        def ended(error: BaseException | None) -> None:
+            _log.error(f"{name} has ended", exc_info=error)
+            self.on_failure(f"{name} has ended: {error!r}")
+
+        return ended
+
+
+@dataclass(slots=True)
+class ServedGenerations:
+    """The generation that queries are answered from; each query takes it once, and keeps it to its end."""
+
+    live: ServedGeneration

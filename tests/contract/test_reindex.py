@@ -1,0 +1,177 @@
+"""A new model without a pause, as operators and callers see it, in one process."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from fashion.v1 import reindex_pb2, search_pb2, types_pb2
+from tests.support.reindexing import PREVIOUS, READY, REFUSED, Operator, canaries
+from tests.support.running import Caller, calling, refusal, stack_in_thread, stack_settings
+from tests.support.small_shop import items, photograph, rows
+from tests.support.waiting import eventually
+
+OLD, NEW = "fake-2048-80x60-0", "fake-2048-80x60-1"
+SHOT = types_pb2.Image(content=photograph("Women Dresses", "Yellow", 10))
+KNOWN = items()[0].id
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def caller(data_dir: Path, redis_url: str) -> Iterator[Caller]:
+    settings = stack_settings(data_dir, redis_url=redis_url, candidates_period_s=0.2)
+    with stack_in_thread(settings) as stack, calling(stack.target) as connected:
+        connected.upsert(rows())
+        yield connected
+
+
+@pytest.fixture
+def operator(caller: Caller) -> Operator:
+    return Operator(caller.channel)
+
+
+def models(caller: Caller) -> set[str]:
+    """The models that answer: a product, a photograph, the index."""
+    product, shot = caller.find(product_id=KNOWN, top_k=5), caller.find(image=SHOT, top_k=4)
+    assert len(product.products) == 5 and len(shot.products) == 4
+    assert shot.applied.derived_types == ["Women Dresses"]
+    stored = caller.search.GetProduct(
+        search_pb2.GetProductRequest(product_id=KNOWN, include_embedding=True), timeout=20
+    )
+    return {
+        product.applied.model_version,
+        shot.applied.model_version,
+        shot.classification.model_version,
+        stored.embedding.model_version,
+        caller.index().model_version,
+    }
+
+
+def test_a_reindex_switches_where_its_gate_passes_and_goes_back(caller: Caller, operator: Operator) -> None:
+    assert models(caller) == {OLD}
+    begun = operator.start("fake-1", canaries=canaries())
+    assert begun.live.model_version == OLD
+    assert begun.other.model_version == NEW
+    done = operator.until(PREVIOUS)
+    assert (done.live.model_version, done.other.model_version, done.missing_count) == (NEW, OLD, 0)
+    assert models(caller) == {NEW}
+
+    # What comes after the switch is in both.
+    new = items()[1].row(id="new", base_colour="Blue")
+    assert caller.upsert([new]).results[0].outcome == search_pb2.UPSERT_OUTCOME_CREATED
+    caller.search.DeleteProducts(search_pb2.DeleteProductsRequest(product_ids=[items()[2].id]), timeout=20)
+    back = operator.rollback()
+    assert (back.live.model_version, back.other.model_version) == (OLD, NEW)
+    assert models(caller) == {OLD}
+    found = {each.product.id for each in caller.find(product_id=items()[1].id, top_k=3).products}
+    assert "new" in found
+    assert items()[2].id not in {each.product.id for each in caller.find(product_id=KNOWN, top_k=100).products}
+
+    operator.rollback()
+    assert models(caller) == {NEW}
+    ended = operator.end()
+    assert not ended.HasField("other")
+    assert models(caller) == {NEW}
+
+
+def test_the_model_that_was_switched_to_is_served_after_a_start(data_dir: Path, redis_url: str) -> None:
+    settings = stack_settings(data_dir, redis_url=redis_url, candidates_period_s=0.2)
+    with stack_in_thread(settings) as stack, calling(stack.target) as caller:
+        caller.upsert(rows())
+        Operator(caller.channel).start("fake-1", gate=reindex_pb2.Gate(min_overlap=0))
+        Operator(caller.channel).until(PREVIOUS)
+    with stack_in_thread(settings) as stack, calling(stack.target) as caller:
+        operator = Operator(caller.channel)
+        assert models(caller) == {NEW}
+        operator.until(PREVIOUS)
+        operator.rollback()
+        assert models(caller) == {OLD}
+    with stack_in_thread(settings) as stack, calling(stack.target) as caller:
+        assert models(caller) == {OLD}
+
+
+def test_a_gate_that_does_not_pass_waits_for_an_operator(caller: Caller, operator: Operator) -> None:
+    wrong = reindex_pb2.Canary(name="impossible", product_id=KNOWN, expected_types=["Hats"])
+    operator.start("fake-1", canaries=[*canaries(), wrong])
+    refused = operator.until(REFUSED)
+    assert models(caller) == {OLD}
+    comparison = refused.comparison
+    assert (comparison.live_count, comparison.next_count, comparison.lost_count) == (40, 40, 0)
+    assert comparison.overlap > 0.3 and comparison.next_label_agreement > 0.5
+    assert [(each.name, each.live_passed, each.next_passed) for each in comparison.canaries] == [
+        *((each.name, True, True) for each in canaries()),
+        ("impossible", False, False),
+    ]
+    assert len(comparison.reasons) == 1 and "impossible" in comparison.reasons[0]
+    with pytest.raises(grpc.RpcError) as error:
+        operator.switch()
+    code, reason, text, _ = refusal(error.value)
+    assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "GATE_NOT_PASSED")
+    assert "impossible" in text
+    assert operator.switch(force=True).live.model_version == NEW
+    assert models(caller) == {NEW}
+
+
+def test_a_held_one_waits_and_what_is_written_meanwhile_is_in_both(caller: Caller, operator: Operator) -> None:
+    operator.start("fake-1", hold=True)
+    operator.until(READY)
+    assert models(caller) == {OLD}
+    caller.upsert([items()[1].row(id="meanwhile")])
+    with pytest.raises(grpc.RpcError) as error:
+        operator.start("fake-2")
+    assert refusal(error.value)[1] == "REINDEX_UNDER_WAY"
+    operator.switch()
+    assert models(caller) == {NEW}
+    assert caller.index().outdated_count == 0
+    assert "meanwhile" in {each.product.id for each in caller.find(product_id=items()[1].id, top_k=3).products}
+
+
+def test_one_that_is_given_up_leaves_nothing_behind(caller: Caller, operator: Operator, data_dir: Path) -> None:
+    operator.start("fake-1", hold=True)
+    operator.until(READY)
+    operator.end()
+    assert models(caller) == {OLD}
+    assert not [*(data_dir / "generations").iterdir()]
+    operator.start("fake-2")
+    operator.until(PREVIOUS)
+    assert models(caller) == {"fake-2048-80x60-2"}
+
+
+REFUSALS = {
+    "MODEL_ALREADY_LIVE": lambda operator: operator.start("fake-0"),
+    "NO_NEXT_MODEL": lambda operator: operator.start(),
+    "NO_NEXT_GENERATION": lambda operator: operator.switch(),
+    "NO_PREVIOUS_GENERATION": lambda operator: operator.rollback(),
+    "NO_OTHER_GENERATION": lambda operator: operator.end(),
+    "GATE_INVALID": lambda operator: operator.start("fake-1", gate=reindex_pb2.Gate(min_overlap=2)),
+    "CANARY_INVALID": lambda operator: operator.start("fake-1", canaries=[reindex_pb2.Canary(name="x")]),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSALS)
+def test_what_cannot_be_is_refused_with_a_reason(operator: Operator, reason: str) -> None:
+    with pytest.raises(grpc.RpcError) as error:
+        REFUSALS[reason](operator)
+    assert refusal(error.value)[1] == reason
+
+
+def test_a_photograph_that_is_damaged_keeps_the_gate_shut_and_is_named(
+    caller: Caller, operator: Operator, data_dir: Path
+) -> None:
+    content = items()[0].photograph()
+    for path in (data_dir / "photographs").glob("??/*"):
+        if path.read_bytes() == content:
+            path.write_bytes(b"rotten")
+    operator.start("fake-1")
+    refused = operator.until(REFUSED)
+    assert refused.failed_product_ids == [KNOWN]
+    assert refused.comparison.lost_count == 1
+    # Sent again, it is whole, and in both.
+    caller.upsert([items()[0].row()])
+    operator.switch(force=True)
+    eventually(lambda: caller.index().outdated_count == 0)
