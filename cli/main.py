@@ -53,6 +53,7 @@ ENTRIES = (
         "catalogue", "cli.commands.catalogue", "app", "Look into the catalogue, draw a map of it, or delete products."
     ),
     Entry("export", "cli.commands.export", "app", "Write lists of similar products, or the whole catalogue, to files."),
+    Entry("reindex", "cli.commands.reindex", "app", "Change the model of a running search, without a pause."),
     Entry("backup", "cli.commands.backup", "backup_app", "Copy a data directory into a file, while the stack runs."),
     Entry("restore", "cli.commands.backup", "restore_app", "Make a data directory of a backup."),
     Entry("verify", "cli.commands.backup", "verify_app", "Check every product and photograph of a data directory."),

@@ -28,6 +28,7 @@ _CALLERS: Final[dict[str, Literal["read", "admin"]]] = {
     "gateway": "admin",
     "client": "admin",
 }
+_OF_MODELS: Final = ("embedder", "classifier")
 _SERVERS: Final = ("embedder", "classifier", "search", "gateway", "redis")
 _LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 _AUTHORITY_LIFETIME: Final = timedelta(days=3650)
@@ -107,7 +108,9 @@ def _write_all(folder: Path, authority: "Authority", names: "list[str] | tuple[(
     _write(folder / "ca.crt", own.certificate, 0o644)
     for name in (*_SERVERS, "client"):
         server = name in _SERVERS
-        issued: Issued = authority.issue([name, *((*_LOCAL, *names) if server else ())], server=server, ends=ends)
+        # Those of the next model, during a change, have the same certificate.
+        own_names = [name, *([f"{name}-next"] if name in _OF_MODELS else [])]
+        issued: Issued = authority.issue([*own_names, *((*_LOCAL, *names) if server else ())], server=server, ends=ends)
         place = folder / name
         place.mkdir(mode=0o700, exist_ok=True)
         # The key comes first: a certificate without its key is read by nobody.

@@ -39,4 +39,4 @@ def test_compose_publishes_on_loopback_and_drains_before_it_refuses() -> None:
     # Metrics are for the private network.
     assert not any("9090" in port for port in published)
     ours = [service for service in services.values() if "build" in service]
-    assert [service["environment"]["SERVER_DRAIN_DELAY_S"] for service in ours] == ["1"] * 4
+    assert [service["environment"]["SERVER_DRAIN_DELAY_S"] for service in ours] == ["1"] * 6

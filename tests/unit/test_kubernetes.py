@@ -26,6 +26,8 @@ def documents(*paths: Path) -> list[dict[str, Any]]:
 
 BASE = documents(*sorted(p for p in (KUBERNETES / "base").glob("*.yaml") if p.name != "kustomization.yaml"))
 
+NEXT = documents(KUBERNETES / "next" / "next.yaml")
+
 
 def of_kind(*kinds: str) -> dict[str, dict[str, Any]]:
     return {each["metadata"]["name"]: each for each in BASE if each["kind"] in kinds}
@@ -50,7 +52,7 @@ def variables(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_manifest_is_valid(version: str) -> None:
     namespaces = documents(*KUBERNETES.glob("overlays/*/namespace.yaml"))
-    for document in [*BASE, *namespaces]:
+    for document in [*BASE, *NEXT, *namespaces]:
         kubernetes_validate.validate(document, version, strict=True)
 
 
@@ -77,6 +79,28 @@ def test_compose_and_kubernetes_set_the_same(name: str) -> None:
     assert ports.pop("admin") == 9090 and "SERVER_ADMIN_HOST=0.0.0.0 SERVER_ADMIN_PORT=9090" in dockerfile
     (port,) = ports.values()
     assert f"_PORT={port}" in dockerfile
+
+
+@pytest.mark.parametrize("name", ["embedder", "classifier"])
+def test_the_next_model_is_served_as_the_live_one_is(name: str) -> None:
+    next_name = f"{name}-next"
+    (found,) = [each for each in NEXT if each["kind"] == "Deployment" and each["metadata"]["name"] == next_name]
+    labels = found["spec"]["template"]["metadata"]["labels"]
+    assert labels[COMPONENT] == next_name, "Callers of the live one would reach it."
+    (served,) = found["spec"]["template"]["spec"]["containers"]
+    expected = {**container(name), "name": next_name}
+    expected["env"] = [
+        {**each, "value": each["value"].replace("//embedder:", "//embedder-next:")} if "value" in each else each
+        for each in expected["env"]
+    ]
+    assert served == expected
+    there, here = compose()[next_name], compose()[name]
+    assert there["profiles"] == ["next"]
+    changed = {variable for variable, value in there["environment"].items() if value != here["environment"][variable]}
+    assert changed == ({"CLASSIFIER_EMBEDDER_TARGET"} if name == "classifier" else set())
+    assert [each.replace("NEXT_", "") for each in there["volumes"]] == here["volumes"]
+    targets = [value for each, value in variables("search").items() if each.startswith("SEARCH_NEXT_")]
+    assert any(f"//{next_name}:" in each for each in targets)
 
 
 def test_both_run_the_same_redis() -> None:
@@ -142,15 +166,19 @@ def test_selectors_and_ports_meet() -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_both_mount_the_same_certificates_and_keys(name: str) -> None:
-    there = dict(each.rsplit(":", 1)[0].split(":")[:2] for each in compose()[name]["volumes"] if each.endswith(":ro"))
+    # Kubernetes changes the image instead of the bundle in it.
+    volumes = [
+        each for each in compose()[name]["volumes"] if each.endswith(":ro") and not each.startswith("${BUNDLE:-")
+    ]
+    there = dict(each.rsplit(":", 1)[0].split(":")[:2] for each in volumes)
     signs_in = {"redis-password": "/etc/fashion/redis"} if "REDIS_URL" in variables(name) else {}
     assert there == {f"tls-{name}": "/etc/fashion/tls", "keys": "/etc/fashion/keys", **signs_in}
     mounts = {each["name"]: each for each in container(name)["volumeMounts"]}
-    volumes = {each["name"]: each for each in WORKLOADS[name]["spec"]["template"]["spec"]["volumes"]}
+    mounted = {each["name"]: each for each in WORKLOADS[name]["spec"]["template"]["spec"]["volumes"]}
     for volume, secret in (("tls", f"fashion-tls-{name}"), ("keys", "fashion-keys")):
         assert mounts[volume]["mountPath"] in there.values() and mounts[volume]["readOnly"]
         # The group of the pod's user reads it, and nobody else.
-        assert volumes[volume]["secret"] == {"secretName": secret, "defaultMode": 0o440}
+        assert mounted[volume]["secret"] == {"secretName": secret, "defaultMode": 0o440}
     folders = {str(Path(value).parent) for each, value in variables(name).items() if each.endswith("_FILE")}
     assert folders == set(there.values())
 
@@ -165,14 +193,21 @@ def test_no_service_takes_calls_without_tls_and_keys_but_the_gateway_behind_its_
 
 def called() -> set[tuple[str, str, int]]:
     """Returns who calls whom on which port, by the settings of the services."""
+    everybody = {name: variables(name) for name in OURS} | {
+        each["metadata"]["name"]: {
+            one["name"]: one.get("value") for one in each["spec"]["template"]["spec"]["containers"][0]["env"]
+        }
+        for each in NEXT
+        if each["kind"] == "Deployment"
+    }
     found = {
         (name, target.hostname or "", target.port or 0)
-        for name in OURS
-        for variable, value in variables(name).items()
+        for name, its in everybody.items()
+        for variable, value in its.items()
         if variable.endswith("_TARGET")
         for target in [urlsplit(str(value).replace("dns:///", "dns://"))]
     }
-    return found | {(name, "redis", 6379) for name in OURS if "REDIS_URL" in variables(name)}
+    return found | {(name, "redis", 6379) for name, its in everybody.items() if "REDIS_URL" in its}
 
 
 def component(selector: dict[str, Any]) -> str:
@@ -181,7 +216,7 @@ def component(selector: dict[str, Any]) -> str:
 
 def test_exactly_those_may_talk_that_call_one_another() -> None:
     outgoing, incoming = set(), set()
-    for policy in of_kind("NetworkPolicy").values():
+    for policy in [each for each in (*BASE, *NEXT) if each["kind"] == "NetworkPolicy"]:
         spec = policy["spec"]
         if COMPONENT not in spec["podSelector"].get("matchLabels", {}):
             continue
