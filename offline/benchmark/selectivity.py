@@ -54,18 +54,18 @@ class Part:
 class Inventory:
     """Products by derived type: those of a catalogue, or more of their like."""
 
-    def __init__(self, types: Sequence[tuple[Product, NDArray[np.float16]]], count: int, seed: int) -> None:
-        """Takes the real ones.
+    def __init__(self, types: Sequence[tuple[Product, NDArray[np.float16]]], count: int, seed: int, file: Path) -> None:
+        """Takes the real ones, and writes all to a file.
 
         Args:
             types: of each derived type a product, and the embeddings of all: float16, shape (m, dimension).
             count: number of products. Above the real number, embeddings are drawn by a smoothed bootstrap: a random one
                 of the type, moved by a share of the difference of two others, which keeps the spread of the type.
             seed: of all that is random.
+            file: gets the embeddings, so that they take no memory.
         """
         sizes = np.array([len(rows) for _, rows in types])
         self._types = types
-        self._real = count == sizes.sum()
         self._sizes = np.diff(np.round(np.concatenate([[0.0], np.cumsum(sizes)]) * count / sizes.sum()).astype(int))
         self._seed = seed
         self.count = count
@@ -74,15 +74,27 @@ class Inventory:
         self._labels = np.searchsorted(np.array(_SHARES), random.random((len(_ATTRIBUTES), count))).astype(np.int8)
         # A filter may name every label.
         self._labels[:, : len(_SHARES)] = np.arange(len(_SHARES))
+        self._file = file
+        random = np.random.default_rng(seed + 1)
+        with file.open("wb") as opened:
+            for (_, rows), size in zip(types, self._sizes.tolist(), strict=True):
+                for start in range(0, size, _ROWS):
+                    real = count == sizes.sum()
+                    part = rows[start : start + _ROWS] if real else _of_like(rows, min(_ROWS, size - start), random)
+                    part.tofile(opened)
 
     @classmethod
     def of(
-        cls, types: Sequence[tuple[Product, Sequence[NDArray[np.float16] | None]]], count: int | None, seed: int
+        cls,
+        types: Sequence[tuple[Product, Sequence[NDArray[np.float16] | None]]],
+        count: int | None,
+        seed: int,
+        folder: Path,
     ) -> "Inventory":
         """Returns products like those of a catalogue, as many as it has by default; see `__init__`."""
         stacked = [(kind, [each for each in rows if each is not None]) for kind, rows in types]
         real = [(kind, np.stack(rows)) for kind, rows in stacked if rows]
-        return cls(real, count or sum(len(rows) for _, rows in real), seed)
+        return cls(real, count or sum(len(rows) for _, rows in real), seed, folder / "embeddings")
 
     def parts(self) -> Iterator[Part]:
         """Yields one to three filters of each selectivity."""
@@ -94,14 +106,17 @@ class Inventory:
                 yield Part(selectivity, dict.fromkeys(_ATTRIBUTES[:count], labels), mask)
 
     def embeddings(self) -> Iterator[NDArray[np.float16]]:
-        """Yields the embeddings of each derived type in turn, in parts: float16, shape (m, dimension), L2 norm 1."""
-        random = np.random.default_rng(self._seed + 1)
-        for (_, rows), size in zip(self._types, self._sizes.tolist(), strict=True):
-            if self._real:
-                yield rows
-                continue
-            for start in range(0, size, _ROWS):
-                yield _of_like(rows, min(_ROWS, size - start), random)
+        """Yields the embeddings in parts, each of one derived type: float16, shape (m, dimension), L2 norm 1."""
+        with self._file.open("rb") as opened:
+            for size in self._sizes.tolist():
+                for start in range(0, size, _ROWS):
+                    rows = np.fromfile(opened, np.float16, min(_ROWS, size - start) * self.dimension)
+                    yield rows.reshape(-1, self.dimension)
+
+    def rows(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Returns the embeddings of some products: float32, shape (m, dimension)."""
+        everything = np.memmap(self._file, np.float16, "r", shape=(self.count, self.dimension))
+        return np.asarray(everything[numbers], dtype=np.float32)
 
     def queries(self, count: int) -> NDArray[np.float32]:
         """Returns embeddings of their like that are none of them: float32, shape (count, dimension), L2 norm 1."""
@@ -204,7 +219,7 @@ def selectivity_figures(
 def _makers(inventory: Inventory, folder: Path) -> dict[str, tuple[float, Callable[[], dict[str, Way]]]]:
     """Returns, by name, how many bytes of memory an index takes per float of an embedding, and what builds it."""
     return {
-        "ours": (2.6, lambda: _ours(inventory)),
+        "ours": (3.2, lambda: _ours(inventory)),
         "FAISS IVF": (2.0, lambda: peers.faiss_ivf(inventory.embeddings(), inventory.count)),
         "hnswlib": (4.2, lambda: peers.hnswlib_index(inventory.embeddings(), inventory.count)),
         "Milvus Lite": (8.0, lambda: peers.milvus_lite(inventory.products(), inventory.dimension, folder)),
@@ -285,12 +300,7 @@ def _recalls(
 ) -> dict[str, float]:
     """Returns, by way, the share of the right products that were found; of equally similar ones any is right."""
     wanted: NDArray[np.int64] = np.unique(np.concatenate([each for lists in found.values() for each in lists]))
-    vectors = np.empty((len(wanted), inventory.dimension), dtype=np.float32)
-    start = 0
-    for rows in inventory.embeddings():
-        places = np.flatnonzero((wanted >= start) & (wanted < start + len(rows)))
-        vectors[places] = rows[wanted[places] - start]
-        start += len(rows)
+    vectors = inventory.rows(wanted)
     recalls: dict[str, float] = {}
     for name, lists in found.items():
         shares = []
@@ -305,7 +315,7 @@ def _recalls(
 
 def selectivity_page(folder: Path, command: str) -> str:
     """Returns a page of Markdown with a table for each number of products that has figures in a folder."""
-    parts = ["# Filters of every selectivity", "", _INTRODUCTION.format(command=command)]
+    parts = ["# Filters of every selectivity", "", _INTRODUCTION.format(command=command), ""]
     for file in sorted(folder.glob("selectivity-*.json"), key=lambda file: int(file.stem.rpartition("-")[2])):
         figures = json.loads(file.read_text())
         machine = figures["machine"]
@@ -322,16 +332,18 @@ def selectivity_page(folder: Path, command: str) -> str:
     return "\n".join(parts).rstrip("\n") + "\n"
 
 
-_INTRODUCTION: Final = """A search compares all eligible products (a scan), or lets the reduced index choose what
-to compare. It plans by how many are eligible. `planned` is what it does; `better` is the faster of scan and index, each
-forced, for the median query. Ten results each; recall is the share of the right ten, or of all that are eligible.
+_INTRODUCTION: Final = """\
+A search compares all eligible products (a scan), or lets the reduced index choose what to compare. It plans by
+how many are eligible. `planned` is what it does; `better` is the faster of scan and index, each forced, for the median
+query. A cell has recall · p50 / p99. Ten results each; recall is the share of the right ten, or of all that are
+eligible.
 
 ```sh
 {command}
 ```
 
-Times are p50 / p99 over the queries, in ms of processor time of one thread, filter included, each the median of its
-rounds; our three ways ran by turns. The filters are one to three conditions on labels, independent of looks and of one
+Times are over the queries, in ms of processor time of one thread, filter included, each the median of its rounds; our
+three ways ran by turns. The filters are one to three conditions on labels, independent of looks and of one
 another. FAISS IVF (float16, 32 probes) and hnswlib (M 16, ef 100) know no attributes: they get a mask of what passes,
 whose making is not counted. hnswlib asks Python about each product that it visits. Milvus Lite works in a process of
 its own, so that its times are by the clock. Above the size of the data set, embeddings are drawn from the real ones by

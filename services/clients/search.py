@@ -121,14 +121,6 @@ class SearchClient(SearchCalls):
         response = await self._send(self._methods.BatchFindSimilar, request, self._timeouts.write_s)
         return response
 
-    async def get_index(self) -> search_pb2.GetIndexResponse:
-        """Returns facts about the index.
-
-        Raises:
-            FashionError: the service does not answer.
-        """
-        return await self._query(self._methods.GetIndex, search_pb2.GetIndexRequest())
-
     async def serving(self, timeout_s: float = 1.0) -> bool:
         """Tells whether the service answers in time that it is ready."""
         try:

@@ -99,6 +99,10 @@ class SearchCalls(ABC):
         """Counts products by the values of their attributes."""
         return await self._query(self._methods.ListFacets, search_pb2.ListFacetsRequest(filter=only))
 
+    async def get_index(self) -> search_pb2.GetIndexResponse:
+        """Returns facts about the index."""
+        return await self._query(self._methods.GetIndex, search_pb2.GetIndexRequest())
+
     async def add_disliked_colours(
         self, user_id: str, colours: Sequence[str], *, exact: bool = False
     ) -> search_pb2.AddDislikedColoursResponse:

@@ -92,6 +92,7 @@ ROUTES: Final[Mapping[tuple[str, str], Rule]] = MappingProxyType(
         ("POST", "/v1/products/{product_id}/photographs"): _WRITE,
         ("DELETE", "/v1/products/{product_id}/photographs/{photograph}"): _WRITE,
         ("GET", "/v1/facets"): _PUBLIC,
+        ("GET", "/v1/index"): _PUBLIC,
         ("GET", "/map.json"): _PUBLIC,
         ("GET", "/v1/users/{user_id}/disliked-colours"): _SHOPPER_READS,
         ("PUT", "/v1/users/{user_id}/disliked-colours/{colour}"): _SHOPPER_WRITES,

@@ -10,6 +10,7 @@ from PIL import Image
 from fashion.v1 import search_pb2, types_pb2
 from tests.support.gateways import Shop, problem, shop
 from tests.support.small_shop import COLOURS, items, photograph, rows
+from tests.support.waiting import eventually
 
 MARKUP = "<script>alert('x')</script> & \"Söhne\" \u2028"
 FULL = types_pb2.Product(
@@ -65,6 +66,20 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         )
         assert not any(each.status.code for each in written.results)
         yield found
+
+
+def test_the_index_says_what_is_usual(catalogue: Shop) -> None:
+    eventually(lambda: catalogue.grpc.index().HasField("nearest_similarity"), "it was not measured")
+    answer, index = catalogue.http.get("/v1/index"), catalogue.grpc.index()
+    assert answer.headers["cache-control"] == "public, max-age=60"
+    told = answer.json()
+    measured = told.pop("nearest_similarity")
+    assert [(each["share"], each["similarity"]) for each in measured["quantiles"]] == [
+        (pytest.approx(each.share), pytest.approx(each.similarity)) for each in index.nearest_similarity.quantiles
+    ]
+    assert len(measured["quantiles"]) == 7 and measured["product_count"] == index.nearest_similarity.product_count
+    names = ("product_count", "available_count", "model_version", "index_version")
+    assert told == {**{name: getattr(index, name) for name in names}, "unsure_below": pytest.approx(index.unsure_below)}
 
 
 def test_a_product_is_told_whole_and_what_is_unknown_is_null(catalogue: Shop) -> None:

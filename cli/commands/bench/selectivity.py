@@ -36,8 +36,8 @@ def selectivity(
     show, machine = say(), Machine.this()
     with Catalogue(work / "data") as catalogue:
         types = [(rows[0].product, [each.embedding for each in rows]) for rows in catalogue.by_derived_type()]
-    inventory = Inventory.of(types, products, seed)
     with TemporaryDirectory() as folder:
+        inventory = Inventory.of(types, products, seed, Path(folder))
         figures = selectivity_figures(
             inventory,
             Path(folder),

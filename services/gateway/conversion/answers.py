@@ -96,6 +96,27 @@ def added_photograph_from_proto(message: search_pb2.AddPhotographResponse) -> an
     )
 
 
+def index_from_proto(message: search_pb2.GetIndexResponse) -> answers.Index:
+    """Unpacks facts about the catalogue."""
+    measured = message.nearest_similarity
+    return answers.Index(
+        product_count=message.product_count,
+        available_count=message.available_count,
+        model_version=message.model_version,
+        index_version=message.index_version,
+        unsure_below=message.unsure_below if message.HasField("unsure_below") else None,
+        nearest_similarity=answers.SimilarityDistribution(
+            quantiles=[
+                answers.SimilarityQuantile(share=round(each.share, 6), similarity=each.similarity)
+                for each in measured.quantiles
+            ],
+            product_count=measured.product_count,
+        )
+        if message.HasField("nearest_similarity")
+        else None,
+    )
+
+
 def image_path(product_id: str, index: int = 0) -> str:
     """Returns the path of a product's photograph at the gateway, the first by default."""
     return f"/v1/products/{quote(product_id, safe='')}/" + (f"photographs/{index}" if index else "image")

@@ -8,7 +8,12 @@ from starlette.responses import Response
 
 from services.gateway.access.access import Access
 from services.gateway.backend import Backend
-from services.gateway.conversion.answers import product_from_proto, product_page_from_proto, update_results_from_proto
+from services.gateway.conversion.answers import (
+    index_from_proto,
+    product_from_proto,
+    product_page_from_proto,
+    update_results_from_proto,
+)
 from services.gateway.conversion.facets import facets_from_proto
 from services.gateway.conversion.requests import filter_to_proto, order_to_proto, product_update_to_proto
 from services.gateway.middleware.request import path_value
@@ -83,6 +88,13 @@ def products_router(backend: Backend, access: Access, settings: GatewaySettings)
         facets = await backend.ask(lambda search: search.list_facets(filter))
         response.headers["Cache-Control"] = cached
         return facets_from_proto(facets)
+
+    @router.get("/v1/index", summary="Describe the catalogue", response_model=answers.Index, responses=problems())
+    async def get_index(response: Response) -> answers.Index:
+        """Returns counts and versions, and what is usual for a similarity."""
+        index = await backend.ask(lambda search: search.get_index())
+        response.headers["Cache-Control"] = cached
+        return index_from_proto(index)
 
     @router.get(
         "/v1/products/{product_id}",

@@ -362,6 +362,39 @@ class Facets(Answer):
     total_count: int = Field(description="How many products the whole filter lets through.")
 
 
+class SimilarityQuantile(Answer):
+    """A quantile of similarities."""
+
+    share: float = Field(description="The share of products, in 0..1.", examples=[0.01])
+    similarity: float = Field(
+        description="This share of products has a nearest other one of at most this similarity.", examples=[0.58]
+    )
+
+
+class SimilarityDistribution(Answer):
+    """How similar products of the catalogue are to their nearest, variants aside."""
+
+    quantiles: list[SimilarityQuantile] = Field(description="In ascending order.")
+    product_count: int = Field(description="How many random products were measured.")
+
+
+class Index(Answer):
+    """Facts about the catalogue that is searched."""
+
+    product_count: int = Field(description="How many products there are.")
+    available_count: int = Field(description="How many of them are not out of stock.")
+    model_version: str = Field(description="The model whose embeddings are compared.")
+    index_version: int = Field(description="The version of the catalogue; grows with every write.")
+    unsure_below: float | None = Field(
+        description="The `confidence` below which a photograph's answer says UNSURE; null before it is measured.",
+        examples=[0.38],
+    )
+    nearest_similarity: SimilarityDistribution | None = Field(
+        description="What is usual for a `similarity`: where the first result is less similar than nearly all of "
+        "these, nothing is really like it. Null before it is measured."
+    )
+
+
 class DislikedColour(Answer):
     """A colour that a user dislikes."""
 

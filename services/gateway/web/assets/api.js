@@ -79,6 +79,25 @@ export function catalogueFacets() {
   return whole;
 }
 
+// Fewer products than this tell too little about what is usual.
+const LEAST_MEASURED = 100;
+let usual = null;
+
+/**
+ * Returns the similarity to their nearest that 99 % of the catalogue's products exceed; null while it is unknown, and in
+ * a small catalogue. Never fails, and sends one request at most once it is known.
+ */
+export function leastUsualSimilarity() {
+  usual ??= request("/v1/index").then(
+    ({ nearest_similarity: measured }) => {
+      if (measured === null) usual = null;
+      return measured?.product_count >= LEAST_MEASURED ? measured.quantiles[0].similarity : null;
+    },
+    () => (usual = null),
+  );
+  return usual;
+}
+
 /** Returns one product. */
 export function getProduct(id, { signal } = {}) {
   return request(`/v1/products/${encodeURIComponent(id)}`, { signal });

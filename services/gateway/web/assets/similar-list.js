@@ -4,12 +4,15 @@ import { catalogueColours } from "./colours.js";
 import { announce, counted, h, icon, wasAborted } from "./dom.js";
 import { UNSURE, degradedNotes, explanationOf, searchedText } from "./insight.js";
 import { emptyState, errorState, grid, labelText, nameOf, picture, productCard, roundButton, skeletonGrid, twinsLast } from "./parts.js";
-import { getProduct } from "./api.js";
+import { getProduct, leastUsualSimilarity } from "./api.js";
 import { session } from "./session.js";
 
 const LIMIT = 18;
 const MAX_STEERING = 20;
 const CURIOUS = "fashion.curious";
+// A person's photograph is less similar to studio shots than these are to one another: by how much is measured in
+// docs/evaluation/doubt.md.
+const PHOTOGRAPHED = 0.75;
 
 /**
  * Makes the list.
@@ -19,12 +22,14 @@ const CURIOUS = "fashion.curious";
  *   answered?: (answer: object) => void,
  *   steering?: {liked: string[], disliked: string[]},
  *   steered?: (steering: {liked: string[], disliked: string[]}) => void,
+ *   photographed?: boolean,
  *   signal: AbortSignal,
- * }} parts - `ask` sends the query, to the whole catalogue if `everywhere`, `answered` receives the result, `steered` the new likes and dislikes.
+ * }} parts - `ask` sends the query, to the whole catalogue if `everywhere`, `answered` receives the result, `steered` the new likes and dislikes;
+ *   `photographed` says that a person's photograph is compared.
  * @returns {{element: HTMLElement, wider: HTMLElement, refresh: () => Promise<void>}} `wider` holds products of other
  *   types where the searched ones have fewer than asked for.
  */
-export function similarList({ ask, answered, steering = { liked: [], disliked: [] }, steered, signal }) {
+export function similarList({ ask, answered, steering = { liked: [], disliked: [] }, steered, photographed = false, signal }) {
   const known = new Map();
   const undone = [];
   let now = steering;
@@ -33,7 +38,7 @@ export function similarList({ ask, answered, steering = { liked: [], disliked: [
 
   const steerBar = h("div.steering");
   const results = h("div.results", {}, skeletonGrid(6));
-  const notes = h("div");
+  const notes = h("div.notes");
   const behind = h("div");
   const curious = h(
     "details.curious",
@@ -65,12 +70,15 @@ export function similarList({ ask, answered, steering = { liked: [], disliked: [
     try {
       const { query, token } = await session.credentials();
       const steered = [...now.liked.map((id) => ["liked", id]), ...now.disliked.map((id) => ["disliked", id]), ...query];
-      const answer = await ask([["limit", LIMIT], ["explain", curious.open], ...steered], token, wanted);
+      const [answer, least] = await Promise.all([
+        ask([["limit", LIMIT], ["explain", curious.open], ...steered], token, wanted),
+        leastUsualSimilarity(),
+      ]);
       if (wanted.aborted) return;
       latest = answer;
       for (const { product } of answer.products) known.set(product.id, product);
       answered?.(answer);
-      draw(answer);
+      draw(answer, steered.length === query.length ? least : null);
       await Promise.all([widen(answer, steered, token, wanted), drawSteering()]);
       await drawBehind();
     } catch (error) {
@@ -85,9 +93,12 @@ export function similarList({ ask, answered, steering = { liked: [], disliked: [
     }
   }
 
-  function draw(answer) {
+  /** Shows an answer; `least` is the similarity of what is really like it, null where nobody knows. */
+  function draw(answer, least) {
     // The page of a photograph says so where it offers types.
     notes.replaceChildren(...degradedNotes(answer.applied, [UNSURE]));
+    if (least !== null && answer.products[0]?.similarity < (photographed ? PHOTOGRAPHED : 1) * least)
+      notes.append(h("p.notice.nothing-like-it", {}, "Nothing here is really like it. These come closest."));
     if (answer.products.length === 0) {
       results.replaceChildren(emptyState("Nothing like it", "No other product is left to compare with. Show more colours, or search the whole catalogue."));
       return;

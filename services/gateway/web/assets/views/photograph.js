@@ -67,6 +67,7 @@ function found(photograph, taken, startOver, signal) {
   const recognised = h("div.recognised", { aria: { live: "polite" } });
   let latest = null;
   const list = similarList({
+    photographed: true,
     ask: (more, token, wanted, { everywhere = false } = {}) =>
       findSimilarToPhotograph(photograph.file, { query: [...more, ...where(everywhere)], token, signal: wanted }),
     answered: (answer) => {
