@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from services.bundle.reader import Bundle
 from services.contract.errors import InvalidInput
 from services.contract.values import ModelInfo
-from services.embedder.garment_heads import GarmentHeads
+from services.embedder.garment_heads import GarmentHeads, HeadLogits
 from services.vision.preprocess import Frame
 
 Precision = Literal["float32", "bfloat16", "int8"]
@@ -27,10 +27,12 @@ class Features:
         embeddings: (n, dimension), float32, L2-normalised rows.
         maps: the activations of the last stages, the largest map first, each float32 (n, rows, columns, channels);
             empty where the encoder was loaded without maps.
+        logits: those of the garment heads, where the runtime computes them; they follow from the maps otherwise.
     """
 
     embeddings: NDArray[np.float32]
     maps: tuple[NDArray[np.float32], ...] = ()
+    logits: HeadLogits | None = None
 
 
 class Encoder(Protocol):
@@ -48,7 +50,7 @@ class Encoder(Protocol):
 
     @property
     def garment_heads(self) -> GarmentHeads | None:
-        """The heads that read the maps; None for a model that has none."""
+        """The heads of garments and turns; None for a model that has none."""
         ...
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -66,7 +68,7 @@ class Encoder(Protocol):
         ...
 
     def features(self, batch: NDArray[np.uint8]) -> Features:
-        """Embeds pictures, and returns the maps of the same inference; see `encode`."""
+        """Embeds pictures, and returns the maps or the heads' logits of the same inference; see `encode`."""
         ...
 
     def warm_up(self) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Self
 
 import numpy as np
@@ -18,6 +19,8 @@ MAX_GARMENTS: Final = 8
 UPRIGHT: Final = 0
 
 Array = NDArray[np.float32]
+# Left, top, right and bottom of a box.
+Edges = Sequence[float] | Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,20 @@ class Sight:
 
     turns: int = UPRIGHT
     garments: tuple[FramedGarment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadLogits:
+    """What the heads compute for n pictures.
+
+    Attributes:
+        turns: of 0, 1, 2 and 3 quarter turns, (n, 4).
+        cells: of a garment, of its four edges' distances and of its labels, for each cell of the largest map, (n, rows,
+            columns, 5 + labels); None without the head that finds garments.
+    """
+
+    turns: Array
+    cells: Array | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,31 +136,31 @@ class GarmentHeads:
         Returns:
             What each picture shows.
         """
-        turns = self.turn_probabilities(maps[1])
-        if not self.finds_garments:
-            return [Sight(self._confident_turns(turn)) for turn in turns]
-        confidences, boxes, labels = self.cells(maps)
-        return [
-            Sight(self._confident_turns(turn), self._garments(confidence, box, label))
-            for turn, confidence, box, label in zip(turns, confidences, boxes, labels, strict=True)
-        ]
+        return self.sights(self.logits(maps))
+
+    def sights(self, logits: HeadLogits) -> list[Sight]:
+        """Returns what each picture shows."""
+        turns = [self._confident_turns(each) for each in _softmax(logits.turns)]
+        if logits.cells is None:
+            return [Sight(turn) for turn in turns]
+        return [Sight(turn, self._garments(cells)) for turn, cells in zip(turns, logits.cells, strict=True)]
+
+    def logits(self, maps: Sequence[Array]) -> HeadLogits:
+        """Computes the heads in NumPy; a runtime may do so as part of its graph."""
+        return HeadLogits(self._turn_logits(maps[1]), self._cell_logits(maps) if self.finds_garments else None)
 
     def turn_probabilities(self, places: Array) -> Array:
         """Returns the probability of 0, 1, 2 and 3 quarter turns: (n, 4), for the map of stage 4."""
+        return _softmax(self._turn_logits(places))
+
+    def _turn_logits(self, places: Array) -> Array:
         weights = self.weights
         hidden = np.maximum(places @ weights["turn_places"] + weights["turn_places_bias"], 0)
         hidden = hidden.reshape(len(places), -1) @ weights["turn_hidden"] + weights["turn_hidden_bias"]
-        logits = np.maximum(hidden, 0) @ weights["turn"] + weights["turn_bias"]
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities: Array = powers / powers.sum(axis=1, keepdims=True)
-        return probabilities
+        logits: Array = np.maximum(hidden, 0) @ weights["turn"] + weights["turn_bias"]
+        return logits
 
-    def cells(self, maps: Sequence[Array]) -> tuple[Array, Array, NDArray[np.int64]]:
-        """Returns what each place of the largest map finds.
-
-        Returns:
-            Confidences (n, places); boxes (n, places, 4), in shares of the input; indices of labels (n, places).
-        """
+    def _cell_logits(self, maps: Sequence[Array]) -> Array:
         weights = self.weights
         rows, columns = maps[0].shape[1:3]
         hidden: Any = weights["stages_bias"]
@@ -157,26 +174,31 @@ class GarmentHeads:
         context = weights["context"]
         context = context.reshape(-1, context.shape[-1])
         hidden = np.maximum(np.concatenate(around, axis=-1) @ context + weights["context_bias"], 0)
-        outputs = (hidden @ weights["cells"] + weights["cells_bias"]).reshape(len(hidden), rows * columns, -1)
-        squashed = _sigmoid(outputs[..., :5])
-        boxes = boxes_of(squashed[..., 1:], rows, columns)
-        return squashed[..., 0], boxes, outputs[..., 5:].argmax(axis=-1)
+        logits: Array = hidden @ weights["cells"] + weights["cells_bias"]
+        return logits
 
     def _confident_turns(self, probabilities: Array) -> int:
         turns = int(probabilities.argmax())
         return turns if probabilities[turns] >= self.turn_threshold else UPRIGHT
 
-    def _garments(self, confidences: Array, boxes: Array, labels: NDArray[np.int64]) -> tuple[FramedGarment, ...]:
+    def _garments(self, logits: Array) -> tuple[FramedGarment, ...]:
         """The most confident boxes that are not of the same garment, the largest first."""
+        rows, columns = logits.shape[:2]
+        cells = logits.reshape(rows * columns, -1)
+        confidences = _sigmoid(cells[:, 0])
+        places = np.flatnonzero(confidences >= self.garment_threshold)
+        if not len(places):
+            return ()
+        boxes = boxes_of(_sigmoid(cells[:, 1:5]), rows, columns).tolist()
         found: list[int] = []
-        for place in np.argsort(-confidences, kind="stable"):
-            if confidences[place] < self.garment_threshold or len(found) == MAX_GARMENTS:
+        for place in places[np.argsort(-confidences[places], kind="stable")].tolist():
+            if len(found) == MAX_GARMENTS:
                 break
             if not any(_same_garment(boxes[place], boxes[other]) for other in found):
-                found.append(int(place))
+                found.append(place)
         found.sort(key=lambda place: -area(boxes[place]))
         return tuple(
-            FramedGarment(Box(*boxes[place].tolist()), self.labels[labels[place]], float(confidences[place]))
+            FramedGarment(Box(*boxes[place]), self.labels[cells[place, 5:].argmax()], float(confidences[place]))
             for place in found
         )
 
@@ -198,31 +220,42 @@ def boxes_of(distances: Array, rows: int, columns: int) -> Array:
     return clipped
 
 
+@lru_cache(maxsize=8)
 def cell_middles(rows: int, columns: int) -> Array:
     """Returns the middle of each cell, across and down, in shares: (rows * columns, 2)."""
     down, across = np.meshgrid((np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns, indexing="ij")
-    return np.stack([across.ravel(), down.ravel()], axis=1).astype(np.float32)
+    middles = np.stack([across.ravel(), down.ravel()], axis=1).astype(np.float32)
+    middles.flags.writeable = False
+    return middles
 
 
-def area(box: Array) -> float:
+def area(box: Edges) -> float:
     """Returns the area of a box."""
     return float(max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1]))
 
 
-def overlap(one: Array, other: Array) -> float:
+def overlap(one: Edges, other: Edges) -> float:
     """Returns the intersection of two boxes as a share of their union."""
     shared = _shared(one, other)
     union = area(one) + area(other) - shared
     return shared / union if union > 0 else 0.0
 
 
-def _same_garment(one: Array, other: Array) -> bool:
+def _same_garment(one: Edges, other: Edges) -> bool:
     part = _shared(one, other) > _PART * min(area(one), area(other))
     return part or overlap(one, other) > _SAME_GARMENT
 
 
-def _shared(one: Array, other: Array) -> float:
-    return area(np.concatenate([np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])]))
+def _shared(one: Edges, other: Edges) -> float:
+    across = min(one[2], other[2]) - max(one[0], other[0])
+    down = min(one[3], other[3]) - max(one[1], other[1])
+    return float(max(0.0, across) * max(0.0, down))
+
+
+def _softmax(logits: Array) -> Array:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: Array = powers / powers.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def _sigmoid(values: Array) -> Array:

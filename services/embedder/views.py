@@ -69,7 +69,8 @@ def see(encoder: Encoder, batch: NDArray[np.uint8]) -> list[Seen]:
     if heads is None:
         return [Seen(embedding, _BLANK) for embedding in encoder.encode(batch)]
     features = encoder.features(batch)
-    return [Seen(*each) for each in zip(features.embeddings, heads.see(features.maps), strict=True)]
+    sights = heads.see(features.maps) if features.logits is None else heads.sights(features.logits)
+    return [Seen(*each) for each in zip(features.embeddings, sights, strict=True)]
 
 
 def prepare_view(

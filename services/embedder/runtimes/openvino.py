@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from services.bundle.reader import Bundle
 from services.contract.values import ModelInfo
 from services.embedder.encoder import AnyPrecision, Features, Precision, check_architecture, check_batch, normalise
-from services.embedder.garment_heads import GarmentHeads
+from services.embedder.garment_heads import GarmentHeads, HeadLogits
 from services.embedder.processor import processor_flags
 from services.embedder.runtimes.resnet50 import build_resnet50, last_places
 from services.vision.preprocess import Frame, Preprocessing
@@ -94,8 +94,8 @@ class OpenvinoEncoder:
                 stages, which hold nine tenths of the weights. The other stages, and all stages for pictures from about
                 224 x 224 on, use bfloat16 if the processor has it, else float32.
             inferences: maximum inferences at once; if several, a second network is compiled for them.
-            heads: the heads that read the maps of the last stages.
-            maps: whether `features` returns the maps where there are no heads too.
+            heads: the heads that read the maps of the last stages; they are computed as part of the network.
+            maps: whether `features` returns the maps too.
 
         Raises:
             InvalidInput: the weights are not those of a ResNet50.
@@ -134,7 +134,8 @@ class OpenvinoEncoder:
             preprocessing,
             few_places=few_places,
             in_int8=precision == "int8",
-            maps=maps or heads is not None,
+            heads=None if heads is None else heads.weights,
+            maps=maps,
         )
 
         def compiled(streams: int, threads: int) -> _Network:
@@ -200,8 +201,12 @@ class OpenvinoEncoder:
             self._running += 1
             network = self._alone if self._running == 1 else self._together
         try:
-            activations, *maps = network.outputs(batch)
-            return Features(normalise(activations), tuple(maps))
+            activations, *others = network.outputs(batch)
+            logits = None
+            if self._heads is not None:
+                count = 2 if self._heads.finds_garments else 1
+                logits, others = HeadLogits(*others[:count]), others[count:]
+            return Features(normalise(activations), tuple(others), logits)
         finally:
             with self._counting:
                 self._running -= 1

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from openvino import opset13 as ops
 
 from services.contract.errors import InvalidInput
+from services.embedder.runtimes.garment_graph import garment_logits
 from services.vision.preprocess import Preprocessing
 
 Weights = Mapping[str, NDArray[np.float32]]
@@ -25,7 +26,13 @@ _EPSILON: Final = 1.001e-5
 
 
 def build_resnet50(
-    weights: Weights, preprocessing: Preprocessing, *, few_places: int = 0, in_int8: bool = False, maps: bool = False
+    weights: Weights,
+    preprocessing: Preprocessing,
+    *,
+    few_places: int = 0,
+    in_int8: bool = False,
+    heads: Weights | None = None,
+    maps: bool = False,
 ) -> ov.Model:
     """Builds the graph; batch normalisation is folded into the convolutions, in float64.
 
@@ -35,11 +42,12 @@ def build_resnet50(
         few_places: stages with at most this many places per picture become matrix products over the places of all
             pictures. Convolutions, one picture after another, would leave most of the vector width unused.
         in_int8: whether the matrices of these products are stored in 8 bits.
+        heads: the weights of garment heads, by the names of `GarmentHeads.weights`.
         maps: whether the activations of the stages in `MAPPED_STAGES` are returned too.
 
     Returns:
-        A model from uint8 (n, height, width, 3), RGB, to float32 (n, 2048); then per mapped stage, with `maps`, to
-        float32 (n, rows, columns, channels).
+        A model from uint8 (n, height, width, 3), RGB, to float32 (n, 2048); then, with `heads`, to their logits (see
+        `garment_logits`); then per mapped stage, with `maps`, to float32 (n, rows, columns, channels).
 
     Raises:
         InvalidInput: the weights are not those of a ResNet50.
@@ -51,7 +59,7 @@ def build_resnet50(
         x = ops.gather(x, _constant(np.array([2, 1, 0])), _constant(np.array(3)))
     x = ops.multiply(x, _constant(np.float32(preprocessing.scale)))
     x = ops.add(x, _constant(np.asarray(preprocessing.offset, dtype=np.float32).reshape(1, 1, 1, 3)))
-    x = ops.transpose(x, _constant(np.array([0, 3, 1, 2])))
+    x = _channels_first(x)
     x = ops.relu(layers.convolution(x, "conv1", stride=2, pad=3))
     # As in Keras: after a ReLU, padding with zeros does not change a maximum.
     x = ops.max_pool(x, [2, 2], [1, 1], [1, 1], [1, 1], [3, 3], "floor", "explicit").output(0)
@@ -66,12 +74,14 @@ def build_resnet50(
         else:
             x = _rows(x, None if not as_rows else before, stride)
             x, as_rows = _multiplied_stage(layers, x, stage, blocks, grid), True
-        if maps and stage in MAPPED_STAGES:
-            mapped.append(_pictures(x, grid) if as_rows else ops.transpose(x, _constant(np.array([0, 2, 3, 1]))))
+        if stage in MAPPED_STAGES:
+            mapped.append(_channels_first(_pictures(x, grid)) if as_rows else x)
+    logits = garment_logits(heads, mapped) if heads else []
     x = _pictures(x, grid) if as_rows else x
     x = ops.reduce_max(x, _constant(np.array([1, 2] if as_rows else [2, 3])), keep_dims=False)
     layers.check_all_used()
-    return ov.Model([ops.result(each) for each in (x, *mapped)], [pixels], "resnet50")
+    outputs = [x, *logits, *(map(_channels_last, mapped) if maps else ())]
+    return ov.Model([ops.result(each) for each in outputs], [pixels], "resnet50")
 
 
 def last_places(preprocessing: Preprocessing) -> int:
@@ -103,7 +113,7 @@ def _multiplied_stage(layers: "_Layers", x: Any, stage: int, blocks: int, grid: 
 
 def _rows(x: Any, grid: tuple[int, int] | None, stride: int) -> Any:
     """Takes every `stride`-th place of pictures (n, channels, height, width), or of rows of a grid, as rows."""
-    x = ops.transpose(x, _constant(np.array([0, 2, 3, 1]))) if grid is None else _pictures(x, grid)
+    x = _channels_last(x) if grid is None else _pictures(x, grid)
     if stride > 1:
         nothing, steps = np.zeros(4, dtype=np.int64), np.array([1, stride, stride, 1])
         x = ops.strided_slice(x, _constant(nothing), _constant(nothing), _constant(steps), [1] * 4, [1] * 4)
@@ -113,6 +123,14 @@ def _rows(x: Any, grid: tuple[int, int] | None, stride: int) -> Any:
 def _pictures(x: Any, grid: tuple[int, int]) -> Any:
     """Reshapes rows (n * places, channels) to pictures (n, height, width, channels)."""
     return ops.reshape(x, _constant(np.array([-1, *grid, _width(x)])), False)
+
+
+def _channels_first(x: Any) -> Any:
+    return ops.transpose(x, _constant(np.array([0, 3, 1, 2])))
+
+
+def _channels_last(x: Any) -> Any:
+    return ops.transpose(x, _constant(np.array([0, 2, 3, 1])))
 
 
 def _neighbourhoods(x: Any, grid: tuple[int, int]) -> Any:

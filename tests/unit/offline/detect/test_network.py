@@ -12,8 +12,10 @@ from offline.detect.examples import Material, ink_box
 from offline.detect.outlines import box_of, outline
 from services.bundle.reader import DESCRIPTION_FILE, Bundle, load_bundle
 from services.contract.errors import InvalidInput
-from services.embedder.garment_heads import GarmentHeads, boxes_of
+from services.embedder.encoder import Precision
+from services.embedder.garment_heads import GarmentHeads
 from services.embedder.runtimes.openvino import OpenvinoEncoder
+from services.embedder.views import see
 from services.vision import Frame
 from tests.support.random_resnet import HEIGHT, WIDTH, random_bundle, random_weights
 
@@ -57,22 +59,49 @@ def pictures() -> np.ndarray:
 
 def test_serving_computes_what_keras_trained(trained: tuple[Bundle, np.ndarray, np.ndarray]) -> None:
     bundle, cells, turns = trained
-    encoder = OpenvinoEncoder.from_bundle(bundle, precision="float32")
+    encoder = OpenvinoEncoder.from_bundle(bundle, precision="float32", maps=True)
     heads = encoder.garment_heads
     assert heads is not None
-    maps = encoder.features(pictures()).maps
-    rows, columns = maps[0].shape[1:3]
+    features = encoder.features(pictures())
 
-    confidences, boxes, labels = heads.cells(maps)
-    probabilities = heads.turn_probabilities(maps[1])
+    for logits in (heads.logits(features.maps), features.logits):
+        assert logits is not None and logits.cells is not None
+        ours = logits.cells.reshape(cells.shape)
+        # Half precision of the stored weights is all that differs.
+        np.testing.assert_allclose(squashed(ours[..., :5]), squashed(cells[..., :5]), atol=5e-3)
+        assert (ours[..., 5:].argmax(axis=-1) == cells[..., 5:].argmax(axis=-1)).mean() > 0.95
+        np.testing.assert_allclose(shares(logits.turns), shares(turns), atol=2e-2)
 
-    # Half precision of the stored weights is all that differs.
-    squashed = 1 / (1 + np.exp(-cells[..., :5]))
-    np.testing.assert_allclose(confidences, squashed[..., 0], atol=5e-3)
-    np.testing.assert_allclose(boxes, boxes_of(squashed[..., 1:], rows, columns), atol=5e-3)
-    assert (labels == cells[..., 5:].argmax(axis=-1)).mean() > 0.95
-    expected = np.exp(turns) / np.exp(turns).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(probabilities, expected, atol=2e-2)
+
+def squashed(logits: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-logits))
+
+
+def shares(logits: np.ndarray) -> np.ndarray:
+    return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(("precision", "within"), [("float32", 1e-4), ("bfloat16", 0.02), ("int8", 0.02)])
+def test_the_graph_computes_the_heads_as_numpy_does(
+    trained: tuple[Bundle, np.ndarray, np.ndarray], precision: Precision, within: float
+) -> None:
+    encoder = OpenvinoEncoder.from_bundle(trained[0], precision=precision, maps=True)
+    features = encoder.features(pictures())
+    assert features.logits is not None and features.logits.cells is not None and encoder.garment_heads is not None
+    numpys = encoder.garment_heads.logits(features.maps)
+    assert numpys.cells is not None
+
+    assert features.logits.cells.shape == numpys.cells.shape
+    np.testing.assert_allclose(squashed(features.logits.cells[..., :5]), squashed(numpys.cells[..., :5]), atol=within)
+    np.testing.assert_allclose(shares(features.logits.turns), shares(numpys.turns), atol=within)
+
+
+def test_maps_are_copied_out_of_the_network_only_where_they_are_asked_for(
+    trained: tuple[Bundle, np.ndarray, np.ndarray],
+) -> None:
+    encoder = OpenvinoEncoder.from_bundle(trained[0], precision="float32")
+    features = encoder.features(pictures())
+    assert features.maps == () and features.logits is not None and features.logits.cells is not None
 
 
 def test_a_turn_head_alone_tells_the_same_turns_and_finds_no_garments(
@@ -92,7 +121,7 @@ def test_a_turn_head_alone_tells_the_same_turns_and_finds_no_garments(
     heads = encoder.garment_heads
     assert heads is not None and not heads.finds_garments
 
-    sights = heads.see(encoder.features(pictures()).maps)
+    sights = [each.sight for each in see(encoder, pictures())]
 
     assert [each.turns for each in sights] == trained[2].argmax(axis=1).tolist()
     assert [each.garments for each in sights] == [()] * len(sights)
@@ -107,14 +136,15 @@ def test_heads_change_no_bit_of_an_embedding_in_the_reference_precision(
         options = {"precision": "float32"} if runtime is OpenvinoEncoder else {}
         before, after = (runtime.from_bundle(bundle, **options) for bundle in (plain, trained[0]))
         np.testing.assert_array_equal(before.encode(pictures()), after.encode(pictures()))
-        assert (before.garment_heads, before.features(pictures()).maps) == (None, ())
+        features = before.features(pictures())
+        assert (before.garment_heads, features.maps, features.logits) == (None, (), None)
 
 
 def test_the_maps_are_those_of_the_reference(trained: tuple[Bundle, np.ndarray, np.ndarray]) -> None:
     from services.embedder.runtimes.tensorflow import TensorflowEncoder
 
     reference = TensorflowEncoder.from_bundle(trained[0]).features(pictures()).maps
-    found = OpenvinoEncoder.from_bundle(trained[0], precision="float32").features(pictures()).maps
+    found = OpenvinoEncoder.from_bundle(trained[0], precision="float32", maps=True).features(pictures()).maps
     assert [each.shape for each in found] == [each.shape for each in reference]
     for one, other in zip(found, reference, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3 * float(other.max()))
