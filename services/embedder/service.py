@@ -182,12 +182,14 @@ class LocalEmbedder:
         if again is None:
             return Embedding(seen.embedding, version, view_of(prepared, garments))
         region, turns = again
-        part = await self._decode(photograph, region, turns)
+        part = await self._decode(photograph, region, turns, prepared)
         second = await self._batcher.submit(part.pixels, lane)
         return Embedding(second_embedding(seen, second, part), version, view_of(part, garments))
 
-    async def _decode(self, photograph: Photograph, region: Box | None = None, turns: int = 0) -> Prepared:
-        return await self._in_thread(self._decoding(photograph, region, turns))
+    async def _decode(
+        self, photograph: Photograph, region: Box | None = None, turns: int = 0, first: Prepared | None = None
+    ) -> Prepared:
+        return await self._in_thread(self._decoding(photograph, region, turns, first))
 
     async def _decode_all(self, photographs: Sequence[Photograph]) -> Sequence[Prepared | FashionError]:
         jobs = [self._decoding(photograph) for photograph in photographs]
@@ -202,14 +204,16 @@ class LocalEmbedder:
         context = contextvars.copy_context()
         return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, decode)
 
-    def _decoding(self, photograph: Photograph, region: Box | None = None, turns: int = 0) -> Callable[[], Prepared]:
+    def _decoding(
+        self, photograph: Photograph, region: Box | None = None, turns: int = 0, first: Prepared | None = None
+    ) -> Callable[[], Prepared]:
         frame, limits = self._encoder.frame, self._limits.image
 
         def decode() -> Prepared:
             if deadline.passed(deadline.current()):
                 raise deadline.exceeded()
             with _DECODE_SECONDS.time(), spans.step("embedder.decode"):
-                return prepare_view(photograph, frame, limits, region=region, turns=turns)
+                return prepare_view(photograph, frame, limits, region=region, turns=turns, first=first)
 
         return decode
 

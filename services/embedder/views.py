@@ -14,11 +14,14 @@ from PIL import Image
 from services.contract.values import Box, Garment, Photograph, Subject, View
 from services.embedder.encoder import Encoder, normalise
 from services.embedder.garment_heads import UPRIGHT, FramedGarment, Sight
-from services.vision.decode import ImageLimits
-from services.vision.preprocess import Frame, fit, open_part, stands_on_white, widened
+from services.vision.decode import Decoded, ImageLimits
+from services.vision.preprocess import Frame, cut_out, decoded_for, fit, stands_on_white, widened
 
 # A garment that fills more of its photograph than this, margin included, is not looked at again.
 _MAX_AREA: Final = 0.8
+# A photograph decoded to more pixels than this is decoded anew for a second look, rather than kept until then. A JPEG
+# of any size has fewer, in the proportions of clothes.
+_MAX_KEPT_PIXELS: Final = 262_144
 _WHOLE: Final = Box(0.0, 0.0, 1.0, 1.0)
 _BLANK: Final = Sight()
 
@@ -46,6 +49,7 @@ class Prepared:
         turns: quarter turns clockwise that were made.
         size: width and height of the part after that, in pixels of whatever size it was decoded at.
         on_white: whether it is a studio shot, by what surrounds its product; False where no garment is to be found.
+        decoded: the photograph, where its garment may be cut out of it; None otherwise.
     """
 
     pixels: NDArray[np.uint8]
@@ -53,6 +57,7 @@ class Prepared:
     turns: int
     size: tuple[int, int]
     on_white: bool
+    decoded: Decoded | None = None
 
 
 def see(encoder: Encoder, batch: NDArray[np.uint8]) -> list[Seen]:
@@ -80,6 +85,7 @@ def prepare_view(
     *,
     region: Box | None = None,
     turns: int = 0,
+    first: Prepared | None = None,
 ) -> Prepared:
     """Decodes a photograph, or a part of it, for one look.
 
@@ -89,17 +95,21 @@ def prepare_view(
         limits: the limits to check; None for the default ones.
         region: the part; None for that which the photograph names.
         turns: quarter turns clockwise to make.
+        first: what the first look was taken at, for a second one.
 
     Raises:
         InvalidInput: those of `prepare`.
     """
     region = region or photograph.region
-    part = open_part(photograph.content, frame, region, limits)
+    decoded = decoded_for(photograph.content, frame, region, limits, None if first is None else first.decoded)
+    part = cut_out(decoded.picture, region)
     if turns:
         part = part.transpose(_CLOCKWISE[turns])
     # Only a garment that is to be found depends on it.
-    on_white = photograph.subject is Subject.AUTO and region is None and stands_on_white(part)
-    return Prepared(fit(part, frame), region, turns, part.size, on_white)
+    to_find = photograph.subject is Subject.AUTO and region is None
+    on_white = to_find and stands_on_white(part)
+    kept = to_find and not on_white and part.width * part.height <= _MAX_KEPT_PIXELS
+    return Prepared(fit(part, frame), region, turns, part.size, on_white, decoded if kept else None)
 
 
 _CLOCKWISE: Final = {1: Image.Transpose.ROTATE_270, 2: Image.Transpose.ROTATE_180, 3: Image.Transpose.ROTATE_90}
@@ -163,7 +173,7 @@ def embed_views(
     first = see(encoder, np.stack([each.pixels for each in prepared]))
     embeddings = [each.embedding for each in first]
     again = {
-        index: prepare_view(photograph, frame, region=second[0], turns=second[1])
+        index: prepare_view(photograph, frame, region=second[0], turns=second[1], first=look)
         for index, (photograph, look, seen) in enumerate(zip(photographs, prepared, first, strict=True))
         if (second := look_again(photograph, look, seen.sight, frame)) is not None
     }

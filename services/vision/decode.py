@@ -4,7 +4,7 @@ import io
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -69,9 +69,34 @@ class ImageLimits:
     memory: MemoryBudget | None = None
 
 
-def decode(
-    content: bytes, limits: ImageLimits | None = None, enough: Callable[[int, int], float] | None = None
-) -> Image.Image:
+# Takes the upright width and height, and returns the share of them that is needed.
+Enough = Callable[[int, int], float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """A decoded photograph, which knows for which other uses it is decoded well.
+
+    Attributes:
+        picture: upright, mode "RGB", at its own size or a reduced one.
+    """
+
+    picture: Image.Image
+    _container: Container
+    _limits: ImageLimits
+    _reduction: tuple[int, int]
+
+    def serves(self, enough: Enough) -> bool:
+        """Tells whether decoding with another `enough` would give the same picture."""
+        return self._reduction == _reduction(self._container, *_share(self._container, self._limits, enough))
+
+
+def decode(content: bytes, limits: ImageLimits | None = None, enough: Enough | None = None) -> Image.Image:
+    """Returns the picture of `decoded`."""
+    return decoded(content, limits, enough).picture
+
+
+def decoded(content: bytes, limits: ImageLimits | None = None, enough: Enough | None = None) -> Decoded:
     """Decodes a photograph: upright as its EXIF orientation says, in RGB of sRGB, transparency laid on white.
 
     The content determines the format, never a name. Size, pixels and work are checked before any pixel is decoded.
@@ -87,7 +112,7 @@ def decode(
             converted.
 
     Returns:
-        The picture, mode "RGB", at its own size or a reduced one.
+        The picture, at its own size or a reduced one.
 
     Raises:
         InvalidInput: IMAGE_EMPTY, IMAGE_TOO_LARGE, IMAGE_FORMAT_UNSUPPORTED, IMAGE_TOO_MANY_PIXELS, IMAGE_TOO_COMPLEX,
@@ -111,7 +136,7 @@ def decode(
     needed = size * container.pixel_bytes + container.held_bytes
     with nullcontext() if limits.memory is None else limits.memory.taken(needed):
         try:
-            return _decoded(container, limits, share, scale)
+            picture = _decoded(container, limits, share, scale)
         except (FashionError, MemoryError):
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -122,6 +147,7 @@ def decode(
         # Pillow reports a broken file with exceptions of many kinds.
         except Exception as error:
             raise broken(container.format, error) from error
+    return Decoded(picture, replace(container, content=b"", pauses=()), limits, _reduction(container, share, scale))
 
 
 def _read(content: bytes) -> Container:
@@ -186,6 +212,13 @@ def _share(container: Container, limits: ImageLimits, enough: Callable[[int, int
     while width * height > limits.max_pixels * scale * scale and scale < _SCALES[-1]:
         scale *= 2
     return share, scale
+
+
+def _reduction(container: Container, share: float, scale: int) -> tuple[int, int]:
+    """Returns the divisor at which a picture is decoded, and that by which it is then reduced for its profile."""
+    # An AVIF tells about its profile only as it is decoded.
+    may_reduce = container.profile is not None or container.format == "AVIF"
+    return scale, int(1 / (share * scale)) if may_reduce else 1
 
 
 def _decoded(container: Container, limits: ImageLimits, share: float, scale: int) -> Image.Image:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from services.contract.errors import InvalidInput
 from services.contract.values import Box
-from services.vision.decode import WHITE, ImageLimits, decode
+from services.vision.decode import WHITE, Decoded, ImageLimits, decoded
 
 RESAMPLE: Final = "bicubic-antialias"
 
@@ -122,7 +122,7 @@ _WHITE_SHARE: Final = 0.75
 def prepare(
     content: bytes, frame: Frame, region: Box | None = None, limits: ImageLimits | None = None
 ) -> NDArray[np.uint8]:
-    """Decodes a photograph and fits it into the input, still as pixels; see `open_part` and `fit`.
+    """Decodes a photograph and fits it into the input, still as pixels; see `decoded_for`, `cut_out` and `fit`.
 
     Args:
         content: a JPEG, PNG, WebP or AVIF file.
@@ -136,22 +136,24 @@ def prepare(
     Raises:
         InvalidInput: REGION_INVALID, and those of `decode`.
     """
-    return fit(open_part(content, frame, region, limits), frame)
+    return fit(cut_out(decoded_for(content, frame, region, limits).picture, region), frame)
 
 
-def open_part(
-    content: bytes, frame: Frame, region: Box | None = None, limits: ImageLimits | None = None
-) -> Image.Image:
-    """Decodes a photograph, as large as the input needs, and cuts out the region with a margin around it.
+def decoded_for(
+    content: bytes,
+    frame: Frame,
+    region: Box | None = None,
+    limits: ImageLimits | None = None,
+    earlier: Decoded | None = None,
+) -> Decoded:
+    """Decodes a photograph, as large as the input needs for a region with a margin around it.
 
     Args:
-        content: a JPEG, PNG or WebP file.
+        content: a JPEG, PNG, WebP or AVIF file.
         frame: the input.
-        region: the part to use; None for the whole.
+        region: the part that is needed; None for the whole.
         limits: the limits to check; None for the default ones.
-
-    Returns:
-        The part, mode "RGB".
+        earlier: the same photograph, decoded for another part; it is returned where it would be decoded as large again.
 
     Raises:
         InvalidInput: REGION_INVALID, and those of `decode`.
@@ -164,8 +166,14 @@ def open_part(
     def enough(picture_width: int, picture_height: int) -> float:
         return _OVERSAMPLING * min(frame.width / (picture_width * across), frame.height / (picture_height * down))
 
-    picture = decode(content, limits, enough)
-    return picture if region is None else _crop(picture, region)
+    if earlier is not None and earlier.serves(enough):
+        return earlier
+    return decoded(content, limits, enough)
+
+
+def cut_out(picture: Image.Image, region: Box | None) -> Image.Image:
+    """Cuts a region out of a picture, with a margin around it; returns the picture for None."""
+    return picture if region is None else _crop(picture, widened(region))
 
 
 def widened(region: Box) -> Box:
@@ -252,8 +260,10 @@ def _rim_colour(picture: Image.Image) -> tuple[int, int, int]:
 
 def _rim(picture: Image.Image) -> NDArray[np.uint8]:
     """Returns the outermost pixels: (n, 3), uint8."""
-    pixels = np.asarray(picture)
-    return np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    width, height = picture.size
+    edges = ((0, 0, width, 1), (0, height - 1, width, height), (0, 0, 1, height), (width - 1, 0, width, height))
+    # An array of the whole picture would copy it.
+    return np.concatenate([np.asarray(picture.crop(edge)).reshape(-1, 3) for edge in edges])
 
 
 def _crop(picture: Image.Image, region: Box) -> Image.Image:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import ExifTags, Image, ImageDraw
 
+from offline.benchmark.hard_pictures import display_p3_profile
 from services.contract.errors import Unsupported
 from services.contract.values import Box, Photograph, Subject
 from services.embedder.batching import BatchingLimits
@@ -17,8 +18,8 @@ from services.embedder.garment_heads import FramedGarment, Sight
 from services.embedder.runtimes.fake import FakeEncoder
 from services.embedder.service import EmbedderLimits, local_embedder
 from services.embedder.views import embed_views, garments_in, prepare_view
-from services.vision import Frame, fit
-from services.vision.decode import ImageLimits
+from services.vision import Frame, fit, preprocess
+from services.vision.decode import ImageLimits, decoded
 from services.vision.preprocess import REGION_MARGIN, widened
 
 FRAME = Frame(80, 60)
@@ -150,6 +151,52 @@ class TurnedOnceHeads(ShirtHeads):
     def see(self, maps: Sequence[NDArray[np.float32]]) -> list[Sight]:
         turns, self.turns = self.turns, 0
         return [Sight(turns) for _ in maps[0]]
+
+
+@pytest.mark.parametrize(
+    ("form", "size", "box", "orientation", "profile", "decoded_again"),
+    [
+        pytest.param("JPEG", (200, 256), Box(0.2, 0.2, 0.7, 0.7), 1, False, False, id="small"),
+        pytest.param("JPEG", (2100, 2800), Box(0.2, 0.2, 0.8, 0.8), 1, False, False, id="at an eighth both times"),
+        pytest.param(
+            "JPEG", (1500, 2000), Box(0.2, 0.2, 0.4, 0.4), 1, False, True, id="a small garment of a large one"
+        ),
+        pytest.param("JPEG", (2100, 2800), Box(0.2, 0.2, 0.8, 0.8), 6, False, False, id="stored on its side"),
+        pytest.param("JPEG", (800, 1000), Box(0.3, 0.3, 0.5, 0.5), 1, True, True, id="reduced for its colours"),
+        pytest.param("PNG", (400, 500), Box(0.3, 0.3, 0.5, 0.5), 1, False, False, id="no JPEG"),
+        pytest.param("PNG", (600, 800), Box(0.3, 0.3, 0.5, 0.5), 1, False, True, id="too large to be kept"),
+    ],
+)
+def test_a_second_look_decodes_nothing_that_the_first_has_and_sees_the_same_pixels(
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
+    size: tuple[int, int],
+    box: Box,
+    orientation: int,
+    profile: bool,
+    decoded_again: bool,
+) -> None:
+    noise = np.random.default_rng(1).integers(0, 200, (size[1] // 8, size[0] // 8, 3), dtype=np.uint8)
+    picture, content, exif = Image.fromarray(noise).resize(size), io.BytesIO(), Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    picture.save(content, form, exif=exif, icc_profile=display_p3_profile() if profile else None)
+    asked = Photograph(content.getvalue(), subject=Subject.AUTO)
+    first, anew = prepare_view(asked, FRAME), prepare_view(asked, FRAME, region=box)
+    decodings = []
+    monkeypatch.setattr(preprocess, "decoded", lambda *arguments: decodings.append(arguments) or decoded(*arguments))
+
+    second = prepare_view(asked, FRAME, region=box, first=first)
+
+    assert bool(decodings) == decoded_again
+    np.testing.assert_array_equal(second.pixels, anew.pixels)
+    assert (second.region, second.size) == (anew.region, anew.size)
+
+
+def test_a_studio_shot_is_not_kept_for_a_second_look() -> None:
+    content = photograph(SMALL, (255, 255, 255))
+    assert prepare_view(Photograph(content, subject=Subject.AUTO), FRAME).decoded is None
+    assert prepare_view(Photograph(photograph(SMALL)), FRAME).decoded is None
+    assert prepare_view(Photograph(photograph(SMALL), subject=Subject.AUTO), FRAME).decoded is not None
 
 
 def test_a_region_gets_its_margin_as_far_as_there_is_a_picture() -> None:
