@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,7 +33,7 @@ from offline.benchmark.machine import Machine
 from offline.benchmark.overload import overload
 from offline.benchmark.processes import running
 from offline.benchmark.starts import measure_starts
-from offline.benchmark.subject import subject_workloads
+from offline.benchmark.subject import WHOLE_WITHOUT_HEADS, measure_subject
 from offline.benchmark.timing import Series, interleaved, ratio
 from offline.benchmark.trace import Trace, trace_photographs
 from offline.benchmark.updates import measure_updates, summary, without_photographs
@@ -303,17 +303,16 @@ class Benchmarks:
         options = self._settings.model_copy(update={"threads": 1}).encoder()
         bundle = load_bundle(Path(options.bundle))
         files = {name: facts for name, facts in bundle.description["files"].items() if name != GARMENT_HEADS_FILE}
-        workloads = subject_workloads(
+        series = measure_subject(
             load_encoder(options, bundle),
             load_encoder(options, replace(bundle, description={**bundle.description, "files": files})),
             self._queries.contents,
+            self._options.rounds,
         )
-        series = interleaved(workloads, self._options.rounds, 1, time.process_time)
-        of_all = series["whole, without heads"]
-        count = len(self._queries.contents)
+        of_all = series[WHOLE_WITHOUT_HEADS]
         return {
-            "photographs": count,
-            "processor_ms": {name: each.median / count for name, each in series.items()},
+            "photographs": len(self._queries.contents),
+            "processor_ms": _medians(series),
             "ratios": {name: asdict(ratio(series[name], (of_all, 1))) for name in ("whole", "auto")},
         }
 
@@ -418,5 +417,5 @@ class Benchmarks:
         return embeddings
 
 
-def _medians(series: dict[str, Series]) -> dict[str, float]:
+def _medians(series: Mapping[str, Series]) -> dict[str, float]:
     return {name: one.median for name, one in series.items()}

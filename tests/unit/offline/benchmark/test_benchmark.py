@@ -12,15 +12,18 @@ from PIL import Image
 
 from cli.main import run
 from offline.benchmark import peers
+from offline.benchmark.hard_pictures import encoded, noise
 from offline.benchmark.load import LoadPoint, arrivals, sustained
 from offline.benchmark.overload import overload
 from offline.benchmark.page import page, target_rows
 from offline.benchmark.parts import PARTS
 from offline.benchmark.plots import draw_plots
 from offline.benchmark.starts import AFTER_KILL, WITH
+from offline.benchmark.subject import WHOLE_WITHOUT_HEADS, measure_subject
 from offline.benchmark.timing import Series, interleaved, ratio
 from offline.benchmark.trace import TracedStep, medians
 from services.bundle.reader import Bundle
+from services.embedder.runtimes.fake import FakeEncoder
 from services.embedder.runtimes.openvino import OpenvinoEncoder
 from tests.support.random_resnet import HEIGHT, WIDTH
 
@@ -30,6 +33,14 @@ def test_workloads_take_turns_and_the_warm_up_does_not_count() -> None:
     series = interleaved({"a": lambda: called.append("a"), "b": lambda: called.append("b")}, rounds=3, calls=2)
     assert called == ["a", "a", "b", "b"] * 4
     assert [len(one.rounds) for one in series.values()] == [3, 3]
+
+
+def test_the_ways_to_look_at_a_photograph_are_measured_in_every_round() -> None:
+    content = encoded(noise(60, 80))
+    series = measure_subject(FakeEncoder(dimension=8), FakeEncoder(dimension=8), [content] * 3, rounds=2)
+
+    assert set(series) == {WHOLE_WITHOUT_HEADS, "whole", "auto"}
+    assert all(len(each.rounds) == 2 and min(each.rounds) > 0 for each in series.values())
 
 
 def test_a_ratio_is_formed_round_by_round() -> None:
