@@ -309,6 +309,8 @@ def how_to_reach(server: str, storefront: str | None, data_dir: Path, example: s
     """
     from cli import output
     from cli.demo.material import EXAMPLE_PHOTOGRAPH
+    from services.gateway.settings import GatewaySettings
+    from services.serving.settings import ServerSettings, read_settings
 
     to = output.console()
     fashion = output.command_name()
@@ -323,11 +325,15 @@ def how_to_reach(server: str, storefront: str | None, data_dir: Path, example: s
         ]
         if EXAMPLE_PHOTOGRAPH.is_file():
             suggestions.append(f"{fashion} search {EXAMPLE_PHOTOGRAPH}{option}")
-    to.print(f"\nThe stack answers at [bold]{server}[/bold] (gRPC, reflection on). Try:")
-    for line in (*suggestions, f"grpcurl {_grpcurl_options()} {server} list"):
+    reflection = read_settings(ServerSettings).reflection
+    if reflection:
+        suggestions.append(f"grpcurl {_grpcurl_options()} {server} list")
+    to.print(f"\nThe stack answers at [bold]{server}[/bold] (gRPC, reflection {'on' if reflection else 'off'}). Try:")
+    for line in suggestions:
         to.print(f"  {line}", markup=False, soft_wrap=True)
     if storefront is not None:
-        to.print(f"The storefront is at [bold]{storefront}[/bold] (HTTP API: {storefront}docs).")
+        reference = f" (HTTP API: {storefront}docs)" if read_settings(GatewaySettings).reference else ""
+        to.print(f"The storefront is at [bold]{storefront}[/bold]{reference}.")
     to.print(f"End it with: {'Ctrl-C' if foreground else f'{fashion} stop{at}'}", markup=False)
     if not foreground:
         to.print(f"Log: {data_dir / 'stack.log'}", markup=False, soft_wrap=True)

@@ -59,7 +59,7 @@ def _credentials(settings: ClientSettings) -> "Watched[grpc.ChannelCredentials] 
     files = TlsFiles(settings.tls_certificate_file, settings.tls_key_file, settings.tls_ca_file)
 
     def read() -> grpc.ChannelCredentials:
-        _, (certificate, key, ca) = read_files(files)
+        _, (certificate, key, ca) = read_files(files, "client")
         return grpc.ssl_channel_credentials(ca, key, certificate)
 
     variables = "CLIENT_TLS_CA_FILE, CLIENT_TLS_CERTIFICATE_FILE, CLIENT_TLS_KEY_FILE"

@@ -10,9 +10,11 @@ from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 from starlette.datastructures import Headers
 
+from services.serving.exposure import check_admin_exposure
 from services.serving.http import HttpServer, http_config, serving_http
 from services.serving.run import listening_socket
 from services.serving.settings import ServerSettings
+from services.serving.tls import http_context
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -33,16 +35,19 @@ async def running_admin(settings: ServerSettings, ready: Callable[[], Awaitable[
 
     Raises:
         ServeError: the port cannot be had.
+        SettingsError: other machines would reach it without TLS, unasked, or a file of the certificate is bad.
     """
     if settings.admin_port is None:
         yield None
         return
+    check_admin_exposure(settings)
     host = settings.admin_host
+    tls = http_context(settings, None) if settings.admin_tls else None
     with listening_socket(host, settings.admin_port, "SERVER_ADMIN") as listening:
-        server = HttpServer(http_config(_app(ready), grace_s=1))
+        server = HttpServer(http_config(_app(ready), grace_s=1, tls=tls))
         port = int(listening.getsockname()[1])
         async with serving_http(server, listening):
-            _log.info("listening for operators", host=host, port=port)
+            _log.info("listening for operators", host=host, port=port, tls=settings.admin_tls)
             yield port
 
 

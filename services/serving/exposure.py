@@ -39,3 +39,19 @@ def check_exposure(settings: ServerSettings, host: str, variable: str) -> None:
             )
     if lacking:
         raise SettingsError(f"{variable}: other machines reach {host}, and {'; and '.join(lacking)}.")
+
+
+def check_admin_exposure(settings: ServerSettings) -> None:
+    """Checks that the port for operators may be listened on.
+
+    Raises:
+        SettingsError: other machines reach it, and it would not be encrypted.
+    """
+    host = settings.admin_host
+    if is_loopback(host) or settings.admin_tls or settings.admin_allow_plaintext:
+        return
+    raise SettingsError(
+        f"SERVER_ADMIN_HOST: other machines reach {host}, and the port for operators would not be encrypted: set "
+        "SERVER_ADMIN_TLS=true, or allow it with SERVER_ADMIN_ALLOW_PLAINTEXT=true where a network policy says who "
+        "reaches it."
+    )

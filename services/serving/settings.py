@@ -136,9 +136,11 @@ class ServerSettings(Settings):
     Attributes:
         host: address to listen on; 0.0.0.0 or [::] for all.
         port: port to listen on; 0 for a free one. Absent: the service's own.
-        admin_host: address to listen on for operators. What is there is neither encrypted nor needs a key, and holds
-            nothing of the shop or of its shoppers.
+        admin_host: address to listen on for operators. What is there needs no key, and holds nothing of the shop or of
+            its shoppers.
         admin_port: port for operators, with /metrics, /healthz and /readyz over HTTP; 0 for a free one. Absent: none.
+        admin_tls: whether the port for operators speaks TLS, with the server's own certificate.
+        admin_allow_plaintext: whether other machines may ask the port for operators without TLS.
         max_message_bytes: maximum size of a message, in both directions.
         max_concurrent_calls: maximum calls under way. More are refused with RESOURCE_EXHAUSTED and a delay before a
             retry; beyond sixteen times as many (including streams that watch health), without a delay.
@@ -180,6 +182,8 @@ class ServerSettings(Settings):
     port: int | None = Field(default=None, ge=0, le=65_535)
     admin_host: str = Field(default="127.0.0.1", min_length=1)
     admin_port: int | None = Field(default=None, ge=0, le=65_535)
+    admin_tls: bool = False
+    admin_allow_plaintext: bool = False
     max_message_bytes: int = Field(default=32 * 1024 * 1024, ge=64 * 1024, le=1024 * 1024 * 1024)
     max_concurrent_calls: int = Field(default=256, ge=1)
     message_timeout_s: float = Field(default=30.0, gt=0, le=3600)
@@ -214,6 +218,8 @@ class ServerSettings(Settings):
             raise ValueError("SERVER_TLS_CERTIFICATE_FILE and SERVER_TLS_KEY_FILE should be set together")
         if self.tls_client_ca_file is not None and self.tls_certificate_file is None:
             raise ValueError("SERVER_TLS_CERTIFICATE_FILE should be set too, for callers to send certificates")
+        if self.admin_tls and self.tls_certificate_file is None:
+            raise ValueError("SERVER_TLS_CERTIFICATE_FILE should be set too, for SERVER_ADMIN_TLS")
         return self
 
     def token_keys(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 import grpc
 
+from services.serving.expiry import note_expiry
 from services.serving.settings import ServerSettings, SettingsError
 from services.serving.watched import Watched
 
@@ -95,10 +96,14 @@ def certificate_names(peer: Any) -> tuple[str, ...]:
     return tuple(name for kind, name in (peer or {}).get("subjectAltName", ()) if kind in {"DNS", "URI"})
 
 
-def read_files(files: TlsFiles) -> tuple[ssl.SSLContext, Sequence[bytes | None]]:
+def read_files(files: TlsFiles, use: str) -> tuple[ssl.SSLContext, Sequence[bytes | None]]:
     """Reads certificates and keys, and checks that they belong together.
 
     Python says what is wrong with them. gRPC would let every handshake fail.
+
+    Args:
+        files: the files.
+        use: what the certificate is for, "server" or "client".
 
     Returns:
         A server's context with them, and the contents of certificate, key and authorities; None for absent ones.
@@ -118,6 +123,7 @@ def read_files(files: TlsFiles) -> tuple[ssl.SSLContext, Sequence[bytes | None]]
         context.verify_mode = ssl.CERT_REQUIRED
     if contents != files.contents():
         raise ValueError("the files change while they are read")
+    note_expiry(use, contents[0])
     return context, contents
 
 
@@ -127,7 +133,7 @@ def _watched(
     if settings.tls_certificate_file is None:
         return None
     files = TlsFiles(settings.tls_certificate_file, settings.tls_key_file, client_ca)
-    return Watched(files.given(), lambda: make(*read_files(files)), variable=_VARIABLES)
+    return Watched(files.given(), lambda: make(*read_files(files, "server")), variable=_VARIABLES)
 
 
 class _Latest(ssl.SSLContext):

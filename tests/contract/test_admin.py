@@ -4,8 +4,10 @@ import asyncio
 import dataclasses
 import re
 import socket
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -15,7 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families as parsed
 
 from services.serving.admin import running_admin
 from services.serving.run import ServeError
-from services.serving.settings import ServerSettings
+from services.serving.settings import ServerSettings, SettingsError, read_settings
+from tests.support.certificates import Certificates
 from tests.support.deployment import container_probe
 from tests.support.embedders import embed, embedder_running, picture
 from tests.support.gateways import bearer, gateway_settings
@@ -171,3 +174,53 @@ async def test_a_taken_port_is_told_with_the_variable_that_helps() -> None:
         with pytest.raises(ServeError, match="SERVER_ADMIN_PORT"):
             async with running_admin(settings, ready):
                 pass
+
+
+async def test_it_speaks_tls_with_a_certificate_that_may_change(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    files = certificates.issue("search", "127.0.0.1")
+    trust = ssl.create_default_context(cafile=files.ca)
+    settings = {**files.server(mutual=False), "admin_port": 0, "admin_tls": True}
+    async with embedder_running(**settings) as embedder:
+        port = embedder.server.admin_port
+
+        async def end() -> tuple[str, float]:
+            """Returns when the certificate ends, as it is shown and as the metric says."""
+            url = f"https://127.0.0.1:{port}/metrics"
+            async with httpx.AsyncClient(verify=trust) as http, http.stream("GET", url) as answer:
+                assert answer.status_code == 200
+                shown = answer.extensions["network_stream"].get_extra_info("ssl_object").getpeercert()["notAfter"]
+                text = (await answer.aread()).decode()
+            (line,) = re.findall(r'fashion_certificate_expiry_timestamp_seconds\{use="server"\} (\S+)', text)
+            return shown, float(line)
+
+        shown, metric = await end()
+        assert metric == ssl.cert_time_to_seconds(shown)
+        certificates.issue("search", "127.0.0.1", ends=timedelta(days=30))
+        async with asyncio.timeout(20):
+            while (renewed := await end())[0] == shown:
+                await asyncio.sleep(0.1)
+        assert renewed[1] == ssl.cert_time_to_seconds(renewed[0]) > metric
+        with pytest.raises(httpx.HTTPError):
+            async with httpx.AsyncClient() as http:
+                await http.get(f"http://127.0.0.1:{port}/metrics")
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+async def test_other_machines_reach_it_without_tls_only_where_that_is_allowed(allowed: bool) -> None:
+    async def ready() -> bool:
+        return True
+
+    settings = ServerSettings(admin_port=0, admin_host="0.0.0.0", admin_allow_plaintext=allowed)
+    if allowed:
+        async with running_admin(settings, ready) as port:
+            assert port
+        return
+    with pytest.raises(SettingsError, match=r"SERVER_ADMIN_TLS=true.+SERVER_ADMIN_ALLOW_PLAINTEXT=true"):
+        async with running_admin(settings, ready):
+            pass
+
+
+def test_tls_needs_a_certificate() -> None:
+    with pytest.raises(SettingsError, match="SERVER_TLS_CERTIFICATE_FILE"):
+        read_settings(ServerSettings, admin_tls=True)

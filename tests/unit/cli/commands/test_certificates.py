@@ -30,7 +30,7 @@ def test_each_service_gets_what_it_needs_and_only_its_owner_reads_the_keys(tmp_p
     authority = certificate(folder / "ca.crt")
     for name in (*SERVERS, "client"):
         place = folder / name
-        read_files(TlsFiles(place / "tls.crt", place / "tls.key", place / "ca.crt"))
+        read_files(TlsFiles(place / "tls.crt", place / "tls.key", place / "ca.crt"), "server")
         own = certificate(place / "tls.crt")
         own.verify_directly_issued_by(authority)
         assert (own.not_valid_after_utc - own.not_valid_before_utc).days == 30
