@@ -4,14 +4,16 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import httpx
 
 from offline.benchmark.processes import free_port, start_process, wait_until_serving
+from offline.benchmark.proxy import Proxy, proxies
 from services.contract.errors import NotReady
 from services.stack.embedded_redis import EmbeddedRedis, embedded_redis
 
@@ -108,6 +110,7 @@ class Deployment:
         search: the only one.
         gateways: at least one.
         redis: the server of Redis.
+        proxies: of "redis", "embedder" (the first), "classifier" and "search"; none where there are none.
     """
 
     embedders: tuple[Part, ...]
@@ -115,6 +118,7 @@ class Deployment:
     search: Part
     gateways: tuple[Part, ...]
     redis: EmbeddedRedis
+    proxies: Mapping[str, Proxy]
 
     def parts(self) -> tuple[Part, ...]:
         """Lists the services, in the order in which they need one another."""
@@ -139,6 +143,7 @@ def deployed(
     gateways: int = 1,
     environment: Mapping[str, str] | None = None,
     search: Mapping[str, str] | None = None,
+    behind_proxies: bool = False,
 ) -> Iterator[Deployment]:
     """Runs all services within a context.
 
@@ -148,27 +153,44 @@ def deployed(
         gateways: how many there are.
         environment: settings of all.
         search: settings of search.
+        behind_proxies: whether search and the gateways reach what they ask through proxies, which can do harm.
 
     Raises:
         NotReady: one of them does not start.
     """
     folder.mkdir(parents=True, exist_ok=True)
     everywhere = {"SERVER_LOG_LEVEL": "warning", **(environment or {})}
-    with embedded_redis(folder / "redis") as redis:
-        shared = {"REDIS_URL": redis.url, **everywhere}
+    with ExitStack() as stack:
+        redis = stack.enter_context(embedded_redis(folder / "redis"))
+        between: dict[str, Proxy] = {}
+
+        def reached(name: str, to: str) -> str:
+            """Returns where others reach something."""
+            if behind_proxies:
+                (between[name],) = stack.enter_context(proxies(to))
+                return between[name].target
+            return to
+
+        redis_url = f"redis://{reached('redis', urlsplit(redis.url).path)}" if behind_proxies else redis.url
 
         def part(service: str, number: int, own: Mapping[str, str]) -> Part:
             name = service if number == 1 else f"{service} {number}"
-            return Part(name, service, {**shared, **own}, folder / f"{name.replace(' ', '-')}.log")
+            given = {"REDIS_URL": redis_url, **everywhere, **own}
+            return Part(name, service, given, folder / f"{name.replace(' ', '-')}.log")
 
         embedder_parts = tuple(part("embedder", number + 1, {}) for number in range(embedders))
-        embedder_target = "ipv4:" + ",".join(each.target for each in embedder_parts)
-        classifier = part("classifier", 1, {"CLASSIFIER_EMBEDDER_TARGET": embedder_target})
-        targets = {"SEARCH_EMBEDDER_TARGET": embedder_target, "SEARCH_CLASSIFIER_TARGET": classifier.target}
+        first, *others = [each.target for each in embedder_parts]
+        embedder_target = "ipv4:" + ",".join((reached("embedder", first), *others))
+        # The classifier asks the embedder as it starts alone.
+        classifier = part("classifier", 1, {"CLASSIFIER_EMBEDDER_TARGET": first})
+        targets = {
+            "SEARCH_EMBEDDER_TARGET": embedder_target,
+            "SEARCH_CLASSIFIER_TARGET": reached("classifier", classifier.target),
+        }
         search_part = part("search", 1, {"SEARCH_DATA_DIR": str(folder / "data"), **targets, **(search or {})})
-        asking = {"GATEWAY_SEARCH_TARGET": search_part.target, "GATEWAY_TOKEN_FREE": "true"}
+        asking = {"GATEWAY_SEARCH_TARGET": reached("search", search_part.target), "GATEWAY_TOKEN_FREE": "true"}
         gateway_parts = tuple(part("gateway", number + 1, asking) for number in range(gateways))
-        deployment = Deployment(embedder_parts, classifier, search_part, gateway_parts, redis)
+        deployment = Deployment(embedder_parts, classifier, search_part, gateway_parts, redis, between)
         try:
             for each in deployment.parts():
                 each.start()
