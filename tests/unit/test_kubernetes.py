@@ -1,7 +1,5 @@
 """Kubernetes: valid manifests that tell the same story as compose, and let nobody talk to whom they need not."""
 
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,14 +8,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from cli.main import run
+from tests.support.kubernetes import KUBERNETES, OURS, VERSIONS, overlay_manifests
 
 ROOT = Path(__file__).parents[2]
-KUBERNETES = ROOT / "deploy" / "kubernetes"
 COMPONENT = "app.kubernetes.io/component"
-OURS = ("embedder", "classifier", "search", "gateway")
-# The oldest version that is still patched by its makers, and the newest that the schemas know.
-VERSIONS = ("1.34", "1.37")
 
 
 def documents(*paths: Path) -> list[dict[str, Any]]:
@@ -231,23 +225,7 @@ def test_exactly_those_may_talk_that_call_one_another() -> None:
 
 @pytest.mark.parametrize("overlay", sorted(each.name for each in (KUBERNETES / "overlays").iterdir()))
 def test_an_overlay_renders_to_valid_manifests(tmp_path: Path, overlay: str) -> None:
-    kubectl = shutil.which("kubectl")
-    if kubectl is None:
-        pytest.skip("kubectl is not installed (Debian: kubernetes-client)")
-    copy = tmp_path / "kubernetes"
-    shutil.copytree(KUBERNETES, copy)
-    assert run(["certificates", "create", str(copy / "overlays" / "dev" / "certificates")]) == 0
-    command = [kubectl, "kustomize", str(copy / "overlays" / overlay)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "must be a file" in ended.stderr:
-        # Before kubectl 1.21, folders were named in a list of their own.
-        file = copy / "overlays" / overlay / "kustomization.yaml"
-        settings = yaml.safe_load(file.read_text())
-        settings["resources"].remove("../../base")
-        file.write_text(yaml.safe_dump({**settings, "bases": ["../../base"]}))
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    rendered = list(yaml.safe_load_all(ended.stdout))
+    rendered = overlay_manifests(overlay, tmp_path)
     assert {
         each["metadata"]["name"] for each in rendered if each["kind"] in {"Deployment", "StatefulSet"}
     } == WORKLOADS.keys()
