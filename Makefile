@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export OPENBLAS_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup demo up down test check format protos stubs lock bench clean
+.PHONY: help setup demo up down test check format protos stubs audit release lock bench clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -65,6 +65,12 @@ stubs: setup ## Build a small wheel with the stubs alone, for backend teams, in 
 	@cp -r stubs/. build/stubs/ && cp -r fashion build/stubs/
 	@$(BIN)/python -m build --quiet --wheel --no-isolation --outdir dist build/stubs
 	@ls dist/fashion_stubs-*.whl
+
+audit: setup ## Ask whether a locked package has a known weakness, where the data can be reached.
+	@$(BIN)/python -m tools.audit
+
+release: check audit stubs ## Put into dist/ what is published beside the images: SBOMs, licences, chart, API, checksums.
+	@$(BIN)/python -m tools.release
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
