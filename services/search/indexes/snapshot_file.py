@@ -69,7 +69,7 @@ class SnapshotFile:
         self._dimension = index.dimension
         self._seal = {
             "format": _FORMAT,
-            "program": importlib.metadata.version("fashion-recommender"),
+            "program": _program(),
             "model_version": model_version,
             "dimension": index.dimension,
             "components": index.settings.components,
@@ -200,6 +200,13 @@ class SnapshotFile:
                 _rows(block, "further_") if reduced else None,
             )
         return Part(products, listed, searchable, embeddings, _rows(block, "") if reduced else None, further)
+
+
+def _program() -> str:
+    try:
+        return importlib.metadata.version("fashion-recommender")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _block(part: Part) -> Block:
