@@ -25,12 +25,14 @@ from services.contract.errors import DataLoss, InvalidInput, NotFound, Upstream
 from services.search.catalogue.database import (
     CHECKED_COLUMNS,
     FURTHER_COLUMNS,
+    ORIGIN_COLUMNS,
     SCHEMA_VERSION,
     SEVERAL_PHOTOGRAPHS_VERSION,
     UNREADABLE,
     CatalogueUnusable,
     connect_read_only,
     further_checksum,
+    origin_checksum,
     row_checksum,
 )
 from services.search.catalogue.photographs import photograph_path
@@ -233,6 +235,7 @@ def _read(database: Path, damage: list[str]) -> tuple[int, int, list[str]]:
                     several[values[0]] = count - 1
             if schema_version == SCHEMA_VERSION:
                 damage += _damaged_further(connection, several)
+                damage += _damaged_beside(connection)
             ((version,),) = connection.execute("SELECT index_version FROM state")
             tables = ["products", *(["further_photographs"] if schema_version >= SEVERAL_PHOTOGRAPHS_VERSION else [])]
             query = " UNION ".join(
@@ -250,6 +253,16 @@ def _damaged_further(connection: sqlite3.Connection, several: Mapping[str, int])
         if values[0] in sound and further_checksum(values, embedding) == checksum:
             sound[values[0]] += 1
     return [f'The product "{each}" is damaged.' for each, count in several.items() if sound[each] != count]
+
+
+def _damaged_beside(connection: sqlite3.Connection) -> list[str]:
+    """Returns a sentence for each embedding beside the rows that is not sound; the next start makes it again."""
+    rows = connection.execute(f"SELECT {', '.join(ORIGIN_COLUMNS)}, embedding, checksum FROM embeddings")
+    return [
+        f"The embedding of the photograph {values[1]} by model {values[0]} is damaged."
+        for *values, embedding, checksum in rows
+        if origin_checksum(values, embedding) != checksum
+    ]
 
 
 def _in_folder(data_dir: Path) -> Callable[[str], bytes | None]:

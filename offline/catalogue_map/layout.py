@@ -21,8 +21,11 @@ from numpy.typing import NDArray
 from offline.whole_file import whole_file
 from services.contract.errors import FashionError, NotFound
 from services.contract.values import Gender
-from services.search.catalogue.database import PRODUCT_COLUMNS, connect_read_only, product_of
+from services.search.catalogue.content import StoredProduct
+from services.search.catalogue.database import SqlValue, connect_read_only
+from services.search.catalogue.generations import live_model, of_model
 from services.search.catalogue.products import Product
+from services.search.catalogue.rows import Read, read_products
 from services.search.catalogue.store import DATABASE_FILE
 
 ATTRIBUTES: Final = ("gender", "article_type", "sub_category", "base_colour", "derived_type")
@@ -34,9 +37,13 @@ _COMPONENTS: Final = 50
 _PERPLEXITY: Final = 30.0
 # For fewer products neighbourhoods mean nothing, and principal components show everything.
 _MIN_TSNE_PRODUCTS: Final = 10
-_FLOAT16: Final = np.dtype("<f2")
 _DECIMALS: Final = 4
 _AT_ONCE: Final = 500
+# Embeddings of the live model may lie beside the rows, during a change of the model.
+_OF_MODEL: Final = (
+    "SELECT id, gender, article_type FROM products WHERE model_version = ? OR photograph_sha256 IN"
+    " (SELECT photograph_sha256 FROM embeddings WHERE model_version = ?) ORDER BY id"
+)
 
 Say = Callable[[str], None]
 
@@ -100,8 +107,8 @@ def attribute_of(product: Product, attribute: str) -> str | None:
 def draw_sample(data_dir: Path, limit: int = MAX_PRODUCTS, seed: int = 1) -> Sample:
     """Reads random products, of every derived type its share, without disturbing a server on the same catalogue.
 
-    Only products of the most frequent model count, as embeddings of two models cannot be compared. Several models are
-    there while the catalogue is embedded again.
+    Only products of the live model count, as embeddings of two models cannot be compared. Where none is known to be
+    live, it is the most frequent one.
 
     Args:
         data_dir: the data directory of the catalogue.
@@ -120,17 +127,19 @@ def draw_sample(data_dir: Path, limit: int = MAX_PRODUCTS, seed: int = 1) -> Sam
         ).fetchall()
         if not versions:
             raise NotFound(f"The catalogue in {data_dir} is empty: ingest products first.", reason="CATALOGUE_EMPTY")
-        model_version = str(versions[0][0])
+
+        def read(query: str, *parameters: SqlValue) -> list[sqlite3.Row]:
+            return connection.execute(query, parameters).fetchall()
+
+        model_version = live_model(read) or str(versions[0][0])
         strata: dict[tuple[str, str], list[str]] = {}
-        for product_id, *key in connection.execute(
-            "SELECT id, gender, article_type FROM products WHERE model_version = ? ORDER BY id", (model_version,)
-        ):
+        for product_id, *key in read(_OF_MODEL, model_version, model_version):
             strata.setdefault((key[0], key[1]), []).append(product_id)
         chosen = stratified(strata, limit, np.random.default_rng(seed))
-        rows = _rows(connection, sorted(chosen))
+        found = _products(read, sorted(chosen), model_version)
     return Sample(
-        products=tuple(product_of(row, photograph_absent=row["photograph_sha256"] is None) for row in rows),
-        embeddings=np.stack([np.frombuffer(row["embedding"], dtype=_FLOAT16) for row in rows]).astype(np.float32),
+        products=tuple(each.product for each in found),
+        embeddings=np.stack([each.embedding for each in found]).astype(np.float32),
         model_version=model_version,
         catalogue_size=sum(count for _, count in versions),
     )
@@ -212,11 +221,9 @@ def missing_extra(what: str, library: str) -> FashionError:
     )
 
 
-def _rows(connection: sqlite3.Connection, product_ids: Sequence[str]) -> list[sqlite3.Row]:
-    columns = ", ".join((*PRODUCT_COLUMNS, "photograph_sha256", "embedding"))
-    rows: list[sqlite3.Row] = []
+def _products(read: Read, product_ids: Sequence[str], model_version: str) -> list[StoredProduct]:
+    found: list[StoredProduct] = []
     for at in range(0, len(product_ids), _AT_ONCE):
-        ids = json.dumps(list(product_ids[at : at + _AT_ONCE]))
-        query = f"SELECT {columns} FROM products WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"
-        rows += connection.execute(query, (ids,)).fetchall()
-    return rows
+        some = of_model(read, read_products(read, product_ids[at : at + _AT_ONCE]), model_version)
+        found += [each for _, each in sorted(some.items()) if each and each.content.model_version == model_version]
+    return found

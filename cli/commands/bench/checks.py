@@ -15,7 +15,7 @@ _Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of all that i
 
 def add_to(app: typer.Typer) -> None:
     """Adds the commands."""
-    for check in (correctness, kills, soak, restart, messages):
+    for check in (correctness, kills, soak, restart, messages, reindex):
         app.command()(check)
 
 
@@ -94,6 +94,28 @@ def messages(
     figures = send(number, seed, say(), attack_s=attack_s)
     summary = f"{figures['messages']:,} messages, {figures['wrong']:,} wrong"
     _conclude("messages", figures, figures["problems"], summary, output)
+
+
+def reindex(
+    products: Annotated[int, typer.Option(metavar="N", min=100, max=5000, help="Number of products.")] = 3000,
+    rate: Annotated[float, typer.Option(metavar="Q", min=0.5, help="Queries a second.")] = 8.0,
+    rest_s: Annotated[
+        float, typer.Option(metavar="S", min=5, help="Seconds of queries alone, before and after.")
+    ] = 60.0,
+    seed: _Seed = 0,
+    output: Output = FIGURES,
+) -> None:
+    """Change the model under load: no query may fail, and the 99th percentile stay within 1.5 times."""
+    from offline.benchmark.reindex import draw_reindex
+    from offline.benchmark.reindex import reindex as change
+
+    without_proxies()
+    figures = change(products, rate, rest_s, seed, say())
+    output.mkdir(parents=True, exist_ok=True)
+    with suppress(ImportError):
+        draw_reindex(figures, output / "reindex.png")
+    summary = f"{figures['queries']:,} queries, {figures['failed']:,} failed, {figures['slowdown']:.2f} times the p99"
+    _conclude("reindex", figures, figures["problems"], summary, output)
 
 
 def _conclude(name: str, figures: Mapping[str, Any], problems: Sequence[str], summary: str, output: Path) -> None:

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,7 @@ from typing import Any, Final
 from offline.benchmark.crashes.writer import write_until_lost
 from services.bundle import block_file
 from services.search.catalogue import photographs, store
+from services.search.catalogue.generations import Generations
 from services.search.preferences import RedisPreferences
 from services.search.writes.writer import CatalogueWriter
 from services.serving.run import run_process
@@ -36,6 +38,9 @@ POINTS: Final = (
     "snapshot before its name",
     "snapshot named",
 )
+# What a reindex writes; each is a point before its commit and one after it.
+OPERATIONS: Final = ("begin", "add", "judge", "switch", "drop_other", "tidy")
+REINDEX_POINTS: Final = tuple(f"{when} commit of {name}" for name in OPERATIONS for when in ("before", "after"))
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
@@ -93,7 +98,13 @@ def _run(order: Order) -> None:
 
 
 def arm(file: Path, point: str, passage: int) -> None:
-    """Lets a stack kill itself at one of `POINTS`, at one of its next passages, from 1; "" for nowhere."""
+    """Lets a stack kill itself at a point, at one of its next passages, from 1; "" for nowhere.
+
+    Args:
+        file: that the stack looks into.
+        point: of `POINTS` or `REINDEX_POINTS`.
+        passage: which of the next ones.
+    """
     fresh = file.with_suffix(".new")
     fresh.write_text(f"{passage} {point}")
     fresh.replace(file)
@@ -102,6 +113,8 @@ def arm(file: Path, point: str, passage: int) -> None:
 def _place_points(armed: Path) -> None:
     """Lets this process kill itself at a point."""
     passages: Counter[str] = Counter()
+    # What of a reindex this thread writes.
+    writing = threading.local()
 
     def pass_by(point: str) -> None:
         order = armed.read_text() if armed.exists() else ""
@@ -113,9 +126,21 @@ def _place_points(armed: Path) -> None:
         def worked() -> None:
             work()
             pass_by("before commit")
+            pass_by(f"before commit of {getattr(writing, 'operation', '')}")
 
         in_transaction(connection, worked)
         pass_by("after commit")
+        pass_by(f"after commit of {getattr(writing, 'operation', '')}")
+
+    def of_operation(name: str) -> Callable[..., Any]:
+        def operated(operate: Any, *arguments: Any) -> Any:
+            writing.operation = name
+            try:
+                return operate(*arguments)
+            finally:
+                writing.operation = ""
+
+        return operated
 
     def synchronised(synchronise: Any, path: Path) -> None:
         if path.is_dir():
@@ -138,6 +163,8 @@ def _place_points(armed: Path) -> None:
         pass_by("dislike written")
         return answer
 
+    for name in OPERATIONS:
+        _replace(Generations, name, of_operation(name))
     _replace(store, "in_transaction", with_points)
     _replace(photographs, "synchronise", synchronised)
     _replace(RedisPreferences, "_execute", executed)

@@ -15,10 +15,11 @@ _MIN_QUERIES: Final = 40
 # So often the pause is set anew, in queries.
 _EVERY: Final = 20
 # The pause after a piece of work, in seconds; it grows and shrinks between these.
+_CHANGE: Final = 1.5
 _MIN_PAUSE_S: Final = 0.002
-_MAX_PAUSE_S: Final = 2.0
+_MAX_PAUSE_S: Final = 0.5
 # A piece of work begins while no query is under way; but it waits no longer than this for that.
-_MAX_WAIT_S: Final = 0.25
+_MAX_WAIT_S: Final = 0.1
 _LOOK_S: Final = 0.002
 
 
@@ -106,6 +107,6 @@ class Throttle:
         slowdown = float(np.quantile(self._recent, 0.99) / np.quantile(self._alone, 0.99))
         # Well below what is allowed, since the percentile of few queries is uncertain.
         if slowdown > 1 + 0.7 * (self._max_slowdown - 1):
-            self._pause_s = min(2 * self._pause_s, _MAX_PAUSE_S)
+            self._pause_s = min(_CHANGE * self._pause_s, _MAX_PAUSE_S)
         elif slowdown < 1 + 0.3 * (self._max_slowdown - 1):
-            self._pause_s = max(0.8 * self._pause_s, _MIN_PAUSE_S)
+            self._pause_s = max(self._pause_s / _CHANGE, _MIN_PAUSE_S)
