@@ -244,6 +244,42 @@ def new_types_command(
 
 @app.command(
     epilog=(
+        "Examples:\n\nfashion evaluate doubt --catalogue train.zip --queries photos.zip --studio test.zip\n\n"
+        "It measures what the defaults stand on: below which confidence how many types are searched, and below which "
+        f"similarity nothing is really like it.\n\n{_EXIT_CODES}"
+    )
+)
+@shared_options("selected", Photographed)
+def doubt(
+    *,
+    selected: Photographed,
+    studio: Annotated[
+        Path, typer.Option("--studio", metavar="PATH", help=f"Studio shots that the catalogue has not: {DATASET}.")
+    ],
+    json_file: Json = None,
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", dir_okay=False, help="The page to write.")] = Path(
+        "out/doubt.md"
+    ),
+    source: Source = "",
+) -> None:
+    """Measure when to doubt an answer, on people's photographs and on studio shots that the catalogue has not."""
+    from offline.evaluate.doubt import doubt_page
+
+    check_dataset(studio)
+    options: list[tuple[str, Path | str | None]] = [
+        ("--catalogue", selected.catalogue),
+        ("--queries", selected.queries),
+        ("--studio", studio),
+    ]
+    with evaluated(selected, output, Subject.AUTO) as evaluation:
+        document = evaluation.doubt(studio)
+    document |= {"command": _command("doubt", options, selected.limit), "source": source}
+    _write_json(json_file, document)
+    write_file(output, doubt_page(document))
+
+
+@app.command(
+    epilog=(
         "Examples:\n\nfashion evaluate photographs --catalogue train.zip --queries photos.zip --studio test.zip\n\n"
         "fashion evaluate photographs --catalogue photos.zip --queries photos.zip --output out/page.md\n\n"
         "offline/evaluate/coarse_types.toml says which coarse types and article types count as right. Photographs also "

@@ -14,8 +14,11 @@ from offline.dataset.rows import Dataset, open_dataset
 from offline.evaluate.alterations import ALTERATIONS
 from offline.evaluate.cache import EmbeddingCache
 from offline.evaluate.classification import ClassificationEvaluation, evaluate_classification
+from offline.evaluate.coarse_types import CoarseTypes
 from offline.evaluate.designs import measure_designs
 from offline.evaluate.documents import Inputs
+from offline.evaluate.doubt import Asked, doubt_figures
+from offline.evaluate.doubt import searches as doubt_searches
 from offline.evaluate.model import EvaluatedModel
 from offline.evaluate.new_types import measure_new_types, new_types
 from offline.evaluate.photograph_figures import PhotographEvaluation
@@ -206,6 +209,37 @@ class Evaluation:
             self.options.seed,
             self.progress.stage("searching", searches(self.queries, self.catalogue, count)),
         )
+
+    def doubt(self, studio: Path) -> dict[str, Any]:
+        """Measures when to doubt answers to the queries, which are people's photographs, and to studio shots.
+
+        Args:
+            studio: a data set of studio shots that the catalogue does not hold.
+
+        Returns:
+            The figures as JSON values.
+
+        Raises:
+            InvalidInput: a data set cannot be used.
+        """
+        if self.options.queries is None:
+            raise InvalidInput("Name the photographs with --queries.", reason="QUERIES_MISSING")
+        with open_dataset(self.options.queries) as dataset:
+            labels = photograph_labels(dataset)
+        with open_dataset(studio) as dataset, _embedder(self.options, self.model) as embedder:
+            rows = [dataset.rows[at] for at in drawn(len(dataset.rows), self.options.limit, self.options.seed)]
+            advance = self.progress.stage("embedding studio shots", len(rows))
+            shots = embedder.embed(dataset, rows, np.float32, advance, subject=self.options.subject)
+        asked = (Asked.studio(shots), Asked.photographs(self.queries, labels, CoarseTypes.load()))
+        advance = self.progress.stage("searching", doubt_searches(asked))
+        figures = doubt_figures(asked, self.catalogue, self._service(self.catalogue), advance)
+        return {
+            "model": self.model.info.name,
+            "model_version": self.model.info.model_version,
+            "catalogue": len(self.catalogue),
+            "queries": {each.name: len(each.queries) for each in asked},
+            **figures,
+        }
 
     def _sold(self, photographs: Dataset) -> ProductTable:
         """Embeds the queries as a shop embeds its products: whole."""

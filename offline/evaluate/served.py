@@ -18,6 +18,7 @@ from services.contract.values import CandidateSet, Classification, Embedding, Ge
 from services.search.candidates.clusters import compute_candidates
 from services.search.candidates.doubt import Doubt, measured, sample
 from services.search.catalogue.products import Product
+from services.search.filters.filter import Filter
 from services.search.indexes.base import Eligibility, Index, IndexedProduct
 from services.search.query.find_similar import MAX_UNSURE_TYPES
 from services.search.query.recognition import recognised
@@ -87,6 +88,35 @@ class LocalService:
         types = [nowhere] * len(queries)
         if path == "photograph":
             types = [frozenset(self.searched_types(answer)) for answer in self.classify(queries)]
+        results, fell_back = self._served(types, queries, k, advance, apart)
+        return Served(results, fell_back + types.count(nowhere) if path == "photograph" else 0)
+
+    def search_types(
+        self, types: Sequence[frozenset[str]], queries: ProductTable, k: int, advance: Callable[[int], None]
+    ) -> NDArray[np.int64]:
+        """Returns what the derived types of each query hold, as rows of the catalogue: int64, shape (n, k)."""
+        return self._served(types, queries, k, advance)[0]
+
+    def top_similarities(
+        self, queries: ProductTable, filters: Sequence[Filter], advance: Callable[[int], None]
+    ) -> NDArray[np.float64]:
+        """Returns the similarity of the product most similar to each query under its filter: float64, shape (n,)."""
+        similarities = []
+        for vector, filter in zip(queries.embeddings, filters, strict=True):
+            hits = self._index.search(unit(vector), 1, Eligibility(filter=filter)).hits
+            similarities.append(hits[0].similarity if hits else -1.0)
+            advance(1)
+        return np.array(similarities)
+
+    def _served(
+        self,
+        types: Sequence[frozenset[str]],
+        queries: ProductTable,
+        k: int,
+        advance: Callable[[int], None],
+        apart: Sequence[Collection[str]] | None = None,
+    ) -> tuple[NDArray[np.int64], int]:
+        """Returns results, int64, shape (n, k), and how many queries searched everything instead of their types."""
         vectors = queries.embeddings
         results = np.full((len(queries), k), MISSING, dtype=np.int64)
 
@@ -103,7 +133,7 @@ class LocalService:
 
         with ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="search") as pool:
             fell_back = sum(pool.map(answer, range(0, len(queries), _QUERIES_AT_ONCE)))
-        return Served(results, fell_back + types.count(nowhere) if path == "photograph" else 0)
+        return results, fell_back
 
     def classify(self, queries: ProductTable) -> list[Classification]:
         """Recognises queries as if the query's own product were not in the catalogue."""
