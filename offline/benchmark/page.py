@@ -166,7 +166,7 @@ def page(figures: Figures, command: str, notes: str = "", pictures: Mapping[str,
         ("peers", _peers),
     )
     for part, section in sections:
-        if part in figures:
+        if part in figures and (part != "start" or "index" in figures[part]):
             lines += section(figures[part], _picture(part, pictures or {}))
     return page_text(lines)
 
@@ -315,7 +315,9 @@ def _picture(part: str, pictures: Mapping[str, str]) -> list[str]:
 
 
 def _missing(target: Target, part: Mapping[str, Any]) -> bool:
-    """Tells whether a part lacks this figure: a peer is not installed, or nothing was refused."""
+    """Tells whether a part lacks this figure: a peer is not installed, nothing was refused, or it is of before."""
+    if target.part == "start" and target.spread is not None:
+        return "index" not in part
     if target.name == _REFUSALS:
         return part.get("overload", {}).get("hinted_share") is None
     return (
