@@ -50,7 +50,7 @@ check: setup ## Linters, types, import rules, protos, generated code, deployment
 	$(BIN)/python tools/generate_stubs.py --check
 	$(BIN)/python tools/document_settings.py --check
 	$(BIN)/hadolint deploy/Dockerfile
-	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml docker-compose.milvus.yml
 
 format: setup ## Format the code and the protos.
 	$(BIN)/ruff check --fix .
@@ -76,8 +76,9 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 lock: setup ## Pin the dependencies of pyproject.toml anew, with hashes.
 	@$(BIN)/python -m pip install --quiet uv
-	$(COMPILE) --extra local --extra traces --extra parquet --extra certificates --extra dev --extra train --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra local --extra traces --extra parquet --extra milvus --extra certificates --extra dev --extra train --output-file requirements.lock pyproject.toml
 	$(COMPILE) --constraint requirements.lock --extra image --extra traces --output-file requirements-serve.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock --extra image --extra traces --extra milvus --output-file requirements-milvus.lock pyproject.toml
 	$(COMPILE) --constraint requirements.lock --extra local --extra bench --output-file requirements-bench.lock pyproject.toml
 
 bench: setup ## Measure speed and memory beside what others use; DATASET=path, on an otherwise idle machine.

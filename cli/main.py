@@ -61,6 +61,7 @@ ENTRIES = (
     Entry("users", "cli.commands.users", "app", "Change and show the colours that a user dislikes."),
     Entry("shoppers", "cli.commands.shoppers", "app", "Hand over or erase what is kept about one shopper."),
     Entry("keys", "cli.commands.keys", "app", "Make, list and revoke the keys that callers need."),
+    Entry("index", "cli.commands.index", "app", "Check a Milvus before search uses it."),
     Entry("certificates", "cli.commands.certificates", "app", "Make certificates of the services, for trials."),
     Entry("dataset", "cli.commands.dataset", "app", "Download, draw, split or check a data set."),
     Entry("train", "cli.commands.train", "app", "Train a model and write its bundle."),

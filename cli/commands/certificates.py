@@ -21,9 +21,10 @@ app = typer.Typer(
 )
 
 # What each may do that calls others, by its certificate.
-_CALLERS: Final[dict[str, Literal["read", "admin"]]] = {
+_CALLERS: Final[dict[str, Literal["read", "write", "admin"]]] = {
     "classifier": "read",
-    "search": "read",
+    # Replicas pass writes on.
+    "search": "write",
     # Shoppers erase themselves through it.
     "gateway": "admin",
     "client": "admin",
@@ -108,8 +109,9 @@ def _write_all(folder: Path, authority: "Authority", names: "list[str] | tuple[(
     _write(folder / "ca.crt", own.certificate, 0o644)
     for name in (*_SERVERS, "client"):
         server = name in _SERVERS
-        # Those of the next model, during a change, have the same certificate.
+        # Those of the next model, during a change, and replicas of search have the same certificate.
         own_names = [name, *([f"{name}-next"] if name in _OF_MODELS else [])]
+        own_names += [f"{name}-replica"] if name == "search" else []
         issued: Issued = authority.issue([*own_names, *((*_LOCAL, *names) if server else ())], server=server, ends=ends)
         place = folder / name
         place.mkdir(mode=0o700, exist_ok=True)

@@ -29,8 +29,9 @@ class SearchServiceStub:
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
     google.api.http says which path of the gateway answers an RPC; `*` stands for what the gateway itself puts into the
     request. An RPC without it is offered over gRPC alone. Parameters and JSON are those of docs/http.md.
-    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
-    RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
+    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded; with the
+    index in Milvus also INDEX_UNAVAILABLE and INDEX_INCOMPLETE, try again; of a replica also SEARCH_UNAVAILABLE, the
+    search that has the catalogue does not answer), RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
     type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts,
     DeleteProducts, AddPhotograph and RemovePhotograph.
     Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
@@ -134,8 +135,9 @@ class SearchServiceServicer:
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
     google.api.http says which path of the gateway answers an RPC; `*` stands for what the gateway itself puts into the
     request. An RPC without it is offered over gRPC alone. Parameters and JSON are those of docs/http.md.
-    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
-    RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
+    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded; with the
+    index in Milvus also INDEX_UNAVAILABLE and INDEX_INCOMPLETE, try again; of a replica also SEARCH_UNAVAILABLE, the
+    search that has the catalogue does not answer), RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
     type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts,
     DeleteProducts, AddPhotograph and RemovePhotograph.
     Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
@@ -474,8 +476,9 @@ class SearchService:
     """Finds the catalogue's most similar products, keeps the catalogue, and remembers which colours users dislike.
     google.api.http says which path of the gateway answers an RPC; `*` stands for what the gateway itself puts into the
     request. An RPC without it is offered over gRPC alone. Parameters and JSON are those of docs/http.md.
-    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
-    RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
+    Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded; with the
+    index in Milvus also INDEX_UNAVAILABLE and INDEX_INCOMPLETE, try again; of a replica also SEARCH_UNAVAILABLE, the
+    search that has the catalogue does not answer), RESOURCE_EXHAUSTED (reason QUEUE_FULL, try again later), INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the
     type) and INTERNAL. A caller that sets no deadline gets one of 2 s; 60 s for UpsertProducts, UpdateProducts,
     DeleteProducts, AddPhotograph and RemovePhotograph.
     Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),

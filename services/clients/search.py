@@ -121,6 +121,15 @@ class SearchClient(SearchCalls):
         response = await self._send(self._methods.BatchFindSimilar, request, self._timeouts.write_s)
         return response
 
+    async def pass_on(self, rpc: str, request: Message, *, writes: bool) -> Any:
+        """Makes the call of an RPC, such as "GetIndex", with a message that somebody else has sent.
+
+        Raises:
+            FashionError: as the RPC documents; Upstream: SEARCH_UNAVAILABLE.
+        """
+        method = getattr(self._methods, rpc)
+        return await (self._write if writes else self._query)(method, request)
+
     async def serving(self, timeout_s: float = 1.0) -> bool:
         """Tells whether the service answers in time that it is ready."""
         try:

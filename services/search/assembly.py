@@ -18,6 +18,7 @@ from services.search.candidates.keeper import CandidateKeeper
 from services.search.candidates.publisher import CandidatePublisher
 from services.search.catalogue.store import Catalogue
 from services.search.index_metrics import index_metrics
+from services.search.indexes.base import Index
 from services.search.indexes.faiss import FaissIndex
 from services.search.indexes.reduction_file import ReductionFile
 from services.search.preferences import PreferenceStore
@@ -126,7 +127,7 @@ async def running_search(
             )
             await resources.enter_async_context(in_background(reembedding, reembedding_ended))
         await resources.enter_async_context(in_background(reindexer.run(), reindexer.ended))
-        resources.enter_context(index_metrics(lambda: generations.live.generation.index, catalogue))
+        resources.enter_context(index_metrics(lambda: generations.live.generation.index, lambda: catalogue.update_time))
         yield LocalSearch(
             generations=generations,
             reindexer=reindexer,
@@ -147,7 +148,7 @@ def _generation(
 ) -> ServedGeneration:
     """Puts together what answers from a model; its index is empty."""
     model = parts.space
-    index = FaissIndex(model.dimension, settings.index(), ReductionFile(folder, model.model_version))
+    index = _index(settings, model, folder, on_failure)
     keeper = CandidateKeeper(index, model, settings.candidates_changed_share, CandidateFile(folder, model))
     publisher = CandidatePublisher(keeper, parts.candidate_store, model, settings.publisher())
     meter = DoubtMeter(
@@ -189,3 +190,14 @@ def _generation(
         meter=meter,
         on_failure=on_failure,
     )
+
+
+def _index(settings: SearchSettings, model: EmbeddingSpace, folder: Path, on_failure: Callable[[str], None]) -> Index:
+    """Makes the index that was chosen; it is empty."""
+    if settings.index == "milvus":
+        from services.search.indexes.milvus.index import MilvusIndex
+        from services.search.indexes.milvus.store import MilvusStore
+
+        store = MilvusStore(settings.milvus(), model.dimension, model.model_version)
+        return MilvusIndex(store, start_timeout_s=settings.start_timeout_s, on_failure=on_failure)
+    return FaissIndex(model.dimension, settings.faiss(), ReductionFile(folder, model.model_version))

@@ -2,24 +2,27 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 
 from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from services.search.catalogue.store import Catalogue
-from services.search.indexes.base import Index
+from services.search.indexes.base import ReadableIndex
+
+# Returns when the newest write was committed; None for never, and where that is not known.
+UpdateTime = Callable[[], datetime | None]
 
 
 class _IndexCollector(Collector):
     """Tells about the index that was opened last; a second family of one name would make the page invalid."""
 
     def __init__(self) -> None:
-        self._open: list[tuple[Callable[[], Index], Catalogue]] = []
+        self._open: list[tuple[Callable[[], ReadableIndex], UpdateTime]] = []
 
     @contextmanager
-    def telling(self, index: Callable[[], Index], catalogue: Catalogue) -> Iterator[None]:
-        source = index, catalogue
+    def telling(self, index: Callable[[], ReadableIndex], update_time: UpdateTime) -> Iterator[None]:
+        source = index, update_time
         self._open.append(source)
         try:
             yield
@@ -33,8 +36,8 @@ class _IndexCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         if not self._open:
             return
-        index, catalogue = self._open[-1]
-        facts, updated = index().facts(), catalogue.update_time
+        index, update_time = self._open[-1]
+        facts, updated = index().facts(), update_time()
         for name, value, help in (
             ("products", facts.product_count, "Products of the catalogue."),
             ("available_products", facts.available_count, "Products that are not out of stock."),
@@ -54,6 +57,6 @@ _collector = _IndexCollector()
 REGISTRY.register(_collector)
 
 
-def index_metrics(index: Callable[[], Index], catalogue: Catalogue) -> AbstractContextManager[None]:
-    """Tells about the index that is live and its catalogue for as long as the context lasts."""
-    return _collector.telling(index, catalogue)
+def index_metrics(index: Callable[[], ReadableIndex], update_time: UpdateTime) -> AbstractContextManager[None]:
+    """Tells about the index that is live, and when its catalogue was written last, for as long as the context lasts."""
+    return _collector.telling(index, update_time)

@@ -9,6 +9,7 @@ import grpc
 from fashion.v1 import reindex_pb2, reindex_pb2_grpc, search_pb2, search_pb2_grpc
 from services.search.conversion import facets, filters, preferences, products, queries, reindex
 from services.search.filters.colours import DislikedColour
+from services.search.reading import ReadingSearch
 from services.search.reindex.reindexer import Reindexer
 from services.search.service import LocalSearch
 from services.serving.conversion import embedding_to_proto, garments_to_proto, photograph_from_proto
@@ -43,22 +44,22 @@ DISLIKES: Final = f"{SEARCH.name}.DislikedColours"
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
-class SearchServicer(search_pb2_grpc.SearchServiceServicer):
-    """SearchService of fashion.v1; search.proto documents what each method does and refuses."""
+class ReadingServicer(search_pb2_grpc.SearchServiceServicer):
+    """The part of SearchService that changes no product; search.proto documents what each method does and refuses."""
 
-    def __init__(self, search: LocalSearch) -> None:
-        self._search = search
+    def __init__(self, search: ReadingSearch) -> None:
+        self._reading = search
 
     async def dislikes_known(self) -> bool:
         """Tells whether the disliked colours can be read now; no RPC, but for the gateway in the same process."""
-        return await self._search.dislikes_known()
+        return await self._reading.dislikes_known()
 
     async def FindSimilar(  # noqa: N802
         self, request: search_pb2.FindSimilarRequest, context: _Context
     ) -> search_pb2.FindSimilarResponse:
         """Finds the products most similar to a product, a photograph or an embedding."""
         return queries.similar_answer_to_proto(
-            await self._search.find_similar(queries.similar_request_from_proto(request))
+            await self._reading.find_similar(queries.similar_request_from_proto(request))
         )
 
     async def BatchFindSimilar(  # noqa: N802
@@ -66,7 +67,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     ) -> search_pb2.BatchFindSimilarResponse:
         """Finds the products most similar to each of some products."""
         product_ids = tuple(request.product_ids)
-        answers = await self._search.batch_find_similar(
+        answers = await self._reading.batch_find_similar(
             product_ids, queries.similar_request_from_proto(request.options)
         )
         return queries.similar_lists_to_proto(product_ids, answers)
@@ -75,8 +76,70 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         self, request: search_pb2.DetectGarmentsRequest, context: _Context
     ) -> search_pb2.DetectGarmentsResponse:
         """Finds the garments in a photograph."""
-        garments = await self._search.detect_garments(photograph_from_proto(request.image))
+        garments = await self._reading.detect_garments(photograph_from_proto(request.image))
         return search_pb2.DetectGarmentsResponse(garments=garments_to_proto(garments))
+
+    async def ListProducts(  # noqa: N802
+        self, request: search_pb2.ListProductsRequest, context: _Context
+    ) -> search_pb2.ListProductsResponse:
+        """Lists a page of products."""
+        page = await self._reading.list_products(
+            filters.filter_from_proto(request.filter),
+            order=filters.order_from_proto(request.order),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return search_pb2.ListProductsResponse(
+            products=[products.product_to_proto(product) for product in page.products],
+            next_page_token=page.next_page_token,
+            total_size=page.total_count,
+            other_currencies=facets.currencies_to_proto(page.other_currencies),
+        )
+
+    async def ListFacets(  # noqa: N802
+        self, request: search_pb2.ListFacetsRequest, context: _Context
+    ) -> search_pb2.ListFacetsResponse:
+        """Counts the products of the catalogue by the values of their attributes."""
+        return facets.facets_to_proto(await self._reading.list_facets(filters.filter_from_proto(request.filter)))
+
+    async def AddDislikedColours(  # noqa: N802
+        self, request: search_pb2.AddDislikedColoursRequest, context: _Context
+    ) -> search_pb2.AddDislikedColoursResponse:
+        """Adds colours that a user dislikes."""
+        named = [preferences.disliked_colour_from_proto(colour) for colour in request.colours]
+        colours = await self._reading.add_disliked_colours(request.user_id, named)
+        return search_pb2.AddDislikedColoursResponse(colours=await self._with_covered(colours))
+
+    async def RemoveDislikedColours(  # noqa: N802
+        self, request: search_pb2.RemoveDislikedColoursRequest, context: _Context
+    ) -> search_pb2.RemoveDislikedColoursResponse:
+        """Removes colours that a user dislikes."""
+        colours = await self._reading.remove_disliked_colours(request.user_id, tuple(request.colours))
+        return search_pb2.RemoveDislikedColoursResponse(colours=await self._with_covered(colours))
+
+    async def ListDislikedColours(  # noqa: N802
+        self, request: search_pb2.ListDislikedColoursRequest, context: _Context
+    ) -> search_pb2.ListDislikedColoursResponse:
+        """Lists the colours that a user dislikes."""
+        colours = await self._reading.list_disliked_colours(request.user_id)
+        return search_pb2.ListDislikedColoursResponse(colours=await self._with_covered(colours))
+
+    async def ForgetUser(  # noqa: N802
+        self, request: search_pb2.ForgetUserRequest, context: _Context
+    ) -> search_pb2.ForgetUserResponse:
+        """Erases all data about a user."""
+        return search_pb2.ForgetUserResponse(existed=await self._reading.forget_user(request.user_id))
+
+    async def _with_covered(self, colours: Sequence[DislikedColour]) -> list[search_pb2.DislikedColour]:
+        return preferences.disliked_colours_to_proto(colours, await self._reading.covered(colours))
+
+
+class SearchServicer(ReadingServicer):
+    """SearchService of fashion.v1; search.proto documents what each method does and refuses."""
+
+    def __init__(self, search: LocalSearch) -> None:
+        super().__init__(search)
+        self._search = search
 
     async def UpsertProducts(  # noqa: N802
         self, request: search_pb2.UpsertProductsRequest, context: _Context
@@ -139,65 +202,11 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
             content=photograph.content, media_type=photograph.media_type, sha256=photograph.sha256
         )
 
-    async def ListProducts(  # noqa: N802
-        self, request: search_pb2.ListProductsRequest, context: _Context
-    ) -> search_pb2.ListProductsResponse:
-        """Lists a page of products."""
-        page = await self._search.list_products(
-            filters.filter_from_proto(request.filter),
-            order=filters.order_from_proto(request.order),
-            page_size=request.page_size,
-            page_token=request.page_token,
-        )
-        return search_pb2.ListProductsResponse(
-            products=[products.product_to_proto(product) for product in page.products],
-            next_page_token=page.next_page_token,
-            total_size=page.total_count,
-            other_currencies=facets.currencies_to_proto(page.other_currencies),
-        )
-
-    async def ListFacets(  # noqa: N802
-        self, request: search_pb2.ListFacetsRequest, context: _Context
-    ) -> search_pb2.ListFacetsResponse:
-        """Counts the products of the catalogue by the values of their attributes."""
-        return facets.facets_to_proto(await self._search.list_facets(filters.filter_from_proto(request.filter)))
-
-    async def AddDislikedColours(  # noqa: N802
-        self, request: search_pb2.AddDislikedColoursRequest, context: _Context
-    ) -> search_pb2.AddDislikedColoursResponse:
-        """Adds colours that a user dislikes."""
-        named = [preferences.disliked_colour_from_proto(colour) for colour in request.colours]
-        colours = await self._search.add_disliked_colours(request.user_id, named)
-        return search_pb2.AddDislikedColoursResponse(colours=await self._with_covered(colours))
-
-    async def RemoveDislikedColours(  # noqa: N802
-        self, request: search_pb2.RemoveDislikedColoursRequest, context: _Context
-    ) -> search_pb2.RemoveDislikedColoursResponse:
-        """Removes colours that a user dislikes."""
-        colours = await self._search.remove_disliked_colours(request.user_id, tuple(request.colours))
-        return search_pb2.RemoveDislikedColoursResponse(colours=await self._with_covered(colours))
-
-    async def ListDislikedColours(  # noqa: N802
-        self, request: search_pb2.ListDislikedColoursRequest, context: _Context
-    ) -> search_pb2.ListDislikedColoursResponse:
-        """Lists the colours that a user dislikes."""
-        colours = await self._search.list_disliked_colours(request.user_id)
-        return search_pb2.ListDislikedColoursResponse(colours=await self._with_covered(colours))
-
-    async def ForgetUser(  # noqa: N802
-        self, request: search_pb2.ForgetUserRequest, context: _Context
-    ) -> search_pb2.ForgetUserResponse:
-        """Erases all data about a user."""
-        return search_pb2.ForgetUserResponse(existed=await self._search.forget_user(request.user_id))
-
     async def GetIndex(  # noqa: N802
         self, request: search_pb2.GetIndexRequest, context: _Context
     ) -> search_pb2.GetIndexResponse:
         """Returns facts about the index."""
         return facets.catalogue_facts_to_proto(await self._search.get_index())
-
-    async def _with_covered(self, colours: Sequence[DislikedColour]) -> list[search_pb2.DislikedColour]:
-        return preferences.disliked_colours_to_proto(colours, await self._search.covered(colours))
 
 
 class ReindexServicer(reindex_pb2_grpc.ReindexServiceServicer):

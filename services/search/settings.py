@@ -1,15 +1,17 @@
 """The settings of search, read from SEARCH_… variables and REDIS_URL."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.search.candidates.publisher import PublisherSettings
 from services.search.catalogue.store import REMOVED_PHOTOGRAPH_DAYS, Catalogue
 from services.search.indexes.faiss import FaissSettings
+from services.search.indexes.milvus.settings import MilvusSettings
 from services.search.preferences import MAX_REMEMBERED_USERS, RedisPreferences
 from services.search.query.find_similar import ClassifierUse
 from services.search.reindex.reindexer import ReindexSettings
@@ -54,7 +56,17 @@ class SearchSettings(RedisSettings):
         candidates_period_s: how often to check that Redis still has the candidates, in seconds.
         threads: searches and reads at the same time.
         max_pending: searches and reads that may wait or be under way; more are refused with QUEUE_FULL.
+        index: "faiss" for an index in this process, or "milvus" for one in Milvus, which several processes read
+            (docs/operating.md, "Several processes").
         faiss_threads: threads of FAISS per search.
+        milvus_uri: address of Milvus, or the path of a file of Milvus Lite, which ends in ".db" and is for one process.
+        milvus_token: "user:password", or a key of Milvus. Absent: Milvus asks for none.
+        milvus_collection: what the names of collections begin with; each model version has a collection. Of one
+            catalogue alone.
+        milvus_timeout_s: how long Milvus may take for a query, in seconds.
+        milvus_write_timeout_s: how long Milvus may take for a part of a write, in seconds.
+        writer_target: gRPC target of the search that has the catalogue. With it, this process has no data directory: it
+            answers from Milvus, and passes writes, photographs and facts on.
         max_batch_rows: maximum number of products in one upsert or delete.
         max_pending_writes: writes that may wait or be under way; more are refused with QUEUE_FULL.
         snapshot: keep a snapshot of the index in the data directory, of about the size of the database. A start then
@@ -95,7 +107,14 @@ class SearchSettings(RedisSettings):
     candidates_period_s: float = Field(default=5.0, gt=0, le=3600)
     threads: int = Field(default=2, ge=1, le=256)
     max_pending: int = Field(default=64, ge=1)
+    index: Literal["faiss", "milvus"] = "faiss"
     faiss_threads: int = Field(default=1, ge=1, le=256)
+    milvus_uri: str = Field(default="http://localhost:19530", min_length=1)
+    milvus_token: SecretStr = SecretStr("")
+    milvus_collection: str = Field(default="fashion", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")
+    milvus_timeout_s: float = Field(default=1.5, gt=0, le=3600)
+    milvus_write_timeout_s: float = Field(default=30.0, gt=0, le=3600)
+    writer_target: str = ""
     max_batch_rows: int = Field(default=500, ge=1, le=10_000)
     max_pending_writes: int = Field(default=32, ge=1)
     snapshot: bool = True
@@ -107,6 +126,14 @@ class SearchSettings(RedisSettings):
     renew_group: int = Field(default=16, ge=1)
     reindex_group: int = Field(default=4, ge=1, le=64)
     reindex_max_slowdown: float = Field(default=1.5, gt=1, le=100)
+
+    @model_validator(mode="after")
+    def _goes_together_with_milvus(self) -> Self:
+        if self.index == "milvus" and find_spec("pymilvus") is None:
+            raise ValueError("SEARCH_INDEX=milvus needs pymilvus: install the extra `milvus`")
+        if self.writer_target and self.index != "milvus":
+            raise ValueError("SEARCH_WRITER_TARGET needs SEARCH_INDEX=milvus, which several processes can read")
+        return self
 
     def open_catalogue(self) -> Catalogue:
         """Opens the catalogue of the data directory; see `Catalogue`."""
@@ -124,13 +151,23 @@ class SearchSettings(RedisSettings):
         """Returns when candidates are published."""
         return PublisherSettings(period_s=self.candidates_period_s, pause_s=self.candidates_pause_s)
 
-    def index(self) -> FaissSettings:
-        """Returns how the index searches."""
+    def faiss(self) -> FaissSettings:
+        """Returns how the index in this process searches."""
         return FaissSettings(threads=self.faiss_threads)
+
+    def milvus(self) -> MilvusSettings:
+        """Returns where the index in Milvus is."""
+        return MilvusSettings(
+            self.milvus_uri,
+            self.milvus_token.get_secret_value(),
+            self.milvus_collection,
+            self.milvus_timeout_s,
+            self.milvus_write_timeout_s,
+        )
 
     def snapshots(self, catalogue: Catalogue, on_written: Callable[[int], object]) -> SnapshotKeeper | None:
         """Returns what keeps a snapshot of the index; None where none is kept."""
-        if not self.snapshot:
+        if not self.snapshot or self.index != "faiss":
             return None
         settings = SnapshotSettings(self.snapshot_min_changes, self.snapshot_changed_share, self.snapshot_pause_s)
         return SnapshotKeeper(catalogue, self.data_dir, settings, on_written)

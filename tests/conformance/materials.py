@@ -70,7 +70,13 @@ rankings: st.SearchStrategy[Ranking] = seeds.map(lambda seed: MATERIAL.ranking(R
 
 
 class MakesIndex(ABC):
-    """A class `Test…` that inherits from it makes the index to test."""
+    """A class `Test…` that inherits from it makes the index to test.
+
+    Attributes:
+        versions: how many versions are written while others read.
+    """
+
+    versions = 200
 
     @abstractmethod
     def make_index(self, dimension: int = DIMENSION) -> Index:

@@ -64,7 +64,7 @@ class SnapshotConformance(MakesIndex):
         readers = [threading.Thread(target=read) for _ in range(3)]
         for reader in readers:
             reader.start()
-        for version in range(1, 200):
+        for version in range(1, self.versions):
             ids = [f"p{number}" for number in range(version % 7 + 1)]
             rows = [
                 IndexedProduct(

@@ -280,7 +280,7 @@ def evaluate(filter: Filter, columns: AttributeColumns) -> NDArray[np.bool_]:
         attribute = BY_NAME[name]
         if isinstance(condition, NumberRange | FlagFilter):
             raise TypeError(f"A condition on {name} cannot be {condition}.")
-        any_of, none_of = _labels(attribute, condition, columns)
+        any_of, none_of = label_sets(attribute, condition, columns)
         if any_of is not None:
             mask &= has_label(columns, attribute, any_of)
         if none_of:
@@ -310,7 +310,7 @@ def unknown_value(attribute: str, value: str, known: Iterable[str]) -> InvalidIn
     )
 
 
-def _labels(
+def label_sets(
     attribute: Attribute, condition: LabelFilter | GenderFilter | ColourFilter, columns: AttributeColumns
 ) -> tuple[frozenset[str] | None, frozenset[str]]:
     """Returns the labels of which a product must have one (None: no condition), and those that it must not have."""

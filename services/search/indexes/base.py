@@ -263,39 +263,11 @@ class TypeMembers:
     index_version: int
 
 
-class Index(Protocol):
+class ReadableIndex(Protocol):
     """Finds the most similar of the eligible products.
 
     Any number of threads may read while one writes. Every answer is of one snapshot, and has its version.
     """
-
-    def load(self, batches: Iterable[Sequence[IndexedProduct]], index_version: int) -> None:
-        """Replaces all products; fastest if each batch has a whole derived type.
-
-        Raises:
-            ValueError: an embedding has another dtype or shape, or an id comes twice.
-        """
-        ...
-
-    def apply(
-        self,
-        upserts: Sequence[IndexedProduct],
-        deletes: Collection[str],
-        index_version: int,
-        updates: Sequence[Product] = (),
-    ) -> None:
-        """Creates, replaces and deletes products in one step for readers.
-
-        Args:
-            upserts: whole products, no id twice.
-            deletes: ids; an unknown one is no error.
-            index_version: the version after this write.
-            updates: products that are known, with other attributes; their embeddings stay as they are.
-
-        Raises:
-            ValueError: an embedding has another dtype or shape, an id comes twice, or that of an update is unknown.
-        """
-        ...
 
     def search(
         self, query: NDArray[np.float32], k: int, eligibility: Eligibility, ranking: Ranking = ...
@@ -392,4 +364,36 @@ class Index(Protocol):
 
     def facts(self) -> IndexFacts:
         """Returns counts and version."""
+        ...
+
+
+class Index(ReadableIndex, Protocol):
+    """An index that this process writes."""
+
+    def load(self, batches: Iterable[Sequence[IndexedProduct]], index_version: int) -> None:
+        """Replaces all products; fastest if each batch has a whole derived type.
+
+        Raises:
+            ValueError: an embedding has another dtype or shape, or an id comes twice.
+        """
+        ...
+
+    def apply(
+        self,
+        upserts: Sequence[IndexedProduct],
+        deletes: Collection[str],
+        index_version: int,
+        updates: Sequence[Product] = (),
+    ) -> None:
+        """Creates, replaces and deletes products in one step for readers.
+
+        Args:
+            upserts: whole products, no id twice.
+            deletes: ids; an unknown one is no error.
+            index_version: the version after this write.
+            updates: products that are known, with other attributes; their embeddings stay as they are.
+
+        Raises:
+            ValueError: an embedding has another dtype or shape, an id comes twice, or that of an update is unknown.
+        """
         ...

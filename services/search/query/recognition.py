@@ -14,7 +14,7 @@ from services.contract.values import (
     DerivedTypePrediction,
     SubCategoryPrediction,
 )
-from services.search.indexes.base import Eligibility, Hit, Index
+from services.search.indexes.base import Eligibility, Hit, ReadableIndex
 
 # More neighbours do not find more types (docs/decisions/0016).
 NEIGHBOURS: Final = 20
@@ -30,7 +30,7 @@ _EVERYTHING: Final = Eligibility(include_out_of_stock=True)
 def recognised(
     classification: Classification,
     direction: NDArray[np.float32],
-    index: Index,
+    index: ReadableIndex,
     top_k: int,
     voters: Eligibility = _EVERYTHING,
 ) -> Classification:

@@ -11,7 +11,7 @@ from services.contract.errors import InvalidInput, ModelMismatch
 from services.contract.values import Embedding
 from services.search.catalogue.products import Product, product_not_found, validate_product_id
 from services.search.filters.filter import unknown_value
-from services.search.indexes.base import Index
+from services.search.indexes.base import ReadableIndex
 from services.search.query.steering import SteeringWeights, steer
 
 MAX_DERIVED_TYPES = 100
@@ -27,7 +27,7 @@ class Inventory:
         weights: how much liked and disliked products count.
     """
 
-    index: Index
+    index: ReadableIndex
     model_version: str
     weights: SteeringWeights = field(default_factory=SteeringWeights)
 

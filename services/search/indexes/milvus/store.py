@@ -1,0 +1,345 @@
+"""A collection of Milvus: everything that is known of pymilvus."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.contract.errors import FailedPrecondition, Upstream
+from services.search.indexes.milvus.rows import (
+    LABELS,
+    MAX_DOCUMENT_BYTES,
+    MAX_TEXT_BYTES,
+    META,
+    META_KEY,
+    Row,
+    chunks,
+    empty_row,
+)
+from services.search.indexes.milvus.settings import MilvusSettings
+
+# Rows per request, of which each has about 10 KiB; Milvus takes 64 MiB.
+_MAX_ROWS: Final = 1000
+MAX_HITS: Final = 16_384
+# FLAT compares all that pass the filter. Of the others some give fewer hits than there are, each elsewhere.
+_INDEX: Final = "FLAT"
+_PAUSE_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What is written after each write.
+
+    Attributes:
+        sequence: the number of the write in this collection.
+        index_version: of the catalogue, after the write.
+    """
+
+    sequence: int = 0
+    index_version: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """A row that a search returned.
+
+    Attributes:
+        key: its primary key.
+        similarity: as Milvus computes it.
+        sequence: of the write that it is of.
+        vector: float16, shape (dimension,).
+    """
+
+    key: str
+    similarity: float
+    sequence: int
+    vector: NDArray[np.float16]
+
+
+class MilvusStore:
+    """The rows of one model version; may be used in several threads."""
+
+    def __init__(self, settings: MilvusSettings, dimension: int, model_version: str) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            settings: where Milvus is.
+            dimension: floats in an embedding.
+            model_version: of the embeddings.
+        """
+        self.dimension = dimension
+        self.name = f"{settings.collection}_{model_version}"
+        self._settings = settings
+        self._client: Any = None
+
+    def open(self, patience_s: float = 0.0, *, create: bool = True) -> None:
+        """Connects, and opens the collection.
+
+        Args:
+            patience_s: how long Milvus may take to answer, or the collection to be made, in seconds.
+            create: whether to make the collection where there is none.
+
+        Raises:
+            Upstream: INDEX_UNAVAILABLE.
+            FailedPrecondition: INDEX_FOREIGN: the collection has another form.
+        """
+        end = time.monotonic() + patience_s
+        while True:
+            try:
+                self._open(create=create)
+                return
+            except Upstream:
+                if time.monotonic() >= end:
+                    raise
+                time.sleep(_PAUSE_S)
+
+    def _open(self, *, create: bool) -> None:
+        # It takes a second or two and brings pandas, so that only processes that need it pay for it.
+        from pymilvus import MilvusClient
+
+        # It warns of each iterator.
+        logging.getLogger("pymilvus").setLevel(logging.ERROR)
+        timeout = self._settings.write_timeout_s
+        with self._answering():
+            if self._client is None:
+                self._client = MilvusClient(self._settings.uri, token=self._settings.token, timeout=timeout)
+            if not self._client.has_collection(self.name, timeout=timeout):
+                if not create:
+                    raise self.unavailable()
+                self._create()
+        self._check()
+        with self._answering():
+            # A collection that Milvus Lite has opened again is not loaded.
+            self._client.load_collection(self.name, timeout=timeout)
+
+    def _create(self) -> None:
+        from pymilvus import DataType
+
+        schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema.add_field("key", DataType.VARCHAR, is_primary=True, max_length=MAX_TEXT_BYTES)
+        for name in (*LABELS, "currency"):
+            schema.add_field(name, DataType.VARCHAR, max_length=MAX_TEXT_BYTES, is_partition_key=name == "derived_type")
+        for name in ("sequence", "digest", "price_units"):
+            schema.add_field(name, DataType.INT64)
+        for name in ("year", "price_nanos", "photograph", "further", "parts"):
+            schema.add_field(name, DataType.INT32)
+        for name in ("available", "searchable"):
+            schema.add_field(name, DataType.BOOL)
+        schema.add_field("document", DataType.VARCHAR, max_length=MAX_DOCUMENT_BYTES)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=self.dimension)
+        index = self._client.prepare_index_params()
+        index.add_index("vector", index_type=_INDEX, metric_type="IP")
+        self._client.create_collection(
+            self.name,
+            schema=schema,
+            index_params=index,
+            consistency_level="Bounded",
+            timeout=self._settings.write_timeout_s,
+        )
+
+    def _check(self) -> None:
+        with self._answering():
+            fields = self._client.describe_collection(self.name, timeout=self._settings.timeout_s)["fields"]
+        dimensions = {each["name"]: each.get("params", {}).get("dim") for each in fields}
+        if int(dimensions.get("vector") or 0) != self.dimension or not {"key", "digest", *LABELS} <= dimensions.keys():
+            raise FailedPrecondition(
+                f'The collection "{self.name}" of Milvus has another form; name another one or drop it.',
+                reason="INDEX_FOREIGN",
+                metadata={"collection": self.name},
+            )
+
+    def close(self) -> None:
+        """Ends the connection."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def drop(self) -> None:
+        """Deletes the collection with all that is in it."""
+        with self._answering():
+            self._client.drop_collection(self.name, timeout=self._settings.write_timeout_s)
+
+    def write(self, rows: Sequence[Row], keys: Iterable[str]) -> None:
+        """Deletes rows by their primary keys, and then inserts others, whose keys are among these or new.
+
+        Args:
+            rows: each key once: servers keep two rows of one key.
+            keys: those to be deleted; an unknown one is no error.
+
+        Raises:
+            Upstream: INDEX_UNAVAILABLE; some may be written.
+        """
+        timeout = self._settings.write_timeout_s
+        with self._answering():
+            for some in chunks(list(keys), _MAX_ROWS):
+                self._client.delete(self.name, ids=list(some), timeout=timeout)
+            for some in chunks(rows, _MAX_ROWS):
+                self._client.insert(self.name, list(some), timeout=timeout)
+
+    def read_meta(self) -> Meta:
+        """Returns what was written last.
+
+        Raises:
+            Upstream: INDEX_UNAVAILABLE.
+        """
+        for row in self.rows([META_KEY], ["sequence", "document"], latest=True):
+            return Meta(int(row["sequence"]), int(row["document"]))
+        return Meta()
+
+    def write_meta(self, meta: Meta) -> None:
+        """Writes what `read_meta` returns from now on.
+
+        Raises:
+            Upstream: INDEX_UNAVAILABLE.
+        """
+        row = empty_row(self.dimension, meta.sequence)
+        self.write([row | {"key": META_KEY, "photograph": META, "document": str(meta.index_version)}], [META_KEY])
+
+    def nearest(self, query: NDArray[np.float32], limit: int, expression: str, *, latest: bool) -> list[Found]:
+        """Finds the rows of the highest inner product.
+
+        Args:
+            query: float32, shape (dimension,).
+            limit: maximum number of rows, 1..16,384.
+            expression: those to compare.
+            latest: whether every write before this call counts, which waits for Milvus; otherwise those until some
+                seconds ago.
+
+        Raises:
+            Upstream: INDEX_UNAVAILABLE.
+        """
+        with self._answering():
+            hits = self._client.search(
+                self.name,
+                [query],
+                limit=limit,
+                filter=expression,
+                output_fields=["sequence", "vector"],
+                consistency_level="Strong" if latest else "Bounded",
+                timeout=self._settings.timeout_s,
+            )[0]
+            return [
+                Found(
+                    hit.id,
+                    float(hit["distance"]),
+                    int(hit["entity"]["sequence"]),
+                    np.array(hit["entity"]["vector"], dtype=np.float32).astype(np.float16),
+                )
+                for hit in hits
+            ]
+
+    def rows(self, keys: Sequence[str], fields: Sequence[str], *, latest: bool = False) -> Iterator[Row]:
+        """Yields fields of the rows of some primary keys, in no order, without those that there are not.
+
+        Raises:
+            Upstream: INDEX_UNAVAILABLE.
+        """
+        for some in chunks(keys, _MAX_ROWS):
+            with self._answering():
+                answer = self._client.query(
+                    self.name,
+                    ids=list(some),
+                    output_fields=["key", *fields],
+                    consistency_level="Strong" if latest else "Bounded",
+                    timeout=self._settings.timeout_s,
+                )
+            yield from answer
+
+    def every(self, expression: str, fields: Sequence[str]) -> Iterator[Row]:
+        """Yields fields of all rows that pass an expression, every write before this call included.
+
+        Raises:
+            Upstream: INDEX_UNAVAILABLE; INDEX_INCOMPLETE: others were written meanwhile.
+        """
+        found = 0
+        for row in self._iterated(expression, fields) if self._lite else self._in_order(expression, fields):
+            found += 1
+            yield row
+        with self._answering():
+            (count,) = self._query(expression, ["count(*)"])
+        if count["count(*)"] != found:
+            raise self.incomplete()
+
+    def _in_order(self, expression: str, fields: Sequence[str]) -> Iterator[Row]:
+        # Servers give the lowest keys first. The iterator of pymilvus 3.0 leaves out rows of a server 2.3.
+        last = ""
+        while True:
+            with self._answering():
+                page = self._query(f'({expression}) and key > "{last}"', ["key", *fields], limit=_MAX_ROWS)
+            yield from page
+            if len(page) < _MAX_ROWS:
+                return
+            last = max(row["key"] for row in page)
+
+    def _iterated(self, expression: str, fields: Sequence[str]) -> Iterator[Row]:
+        # Milvus Lite gives keys in any order, so that there is no next page, but its iterator leaves out none.
+        with self._answering():
+            pages = self._client.query_iterator(
+                self.name,
+                batch_size=_MAX_ROWS,
+                filter=expression,
+                output_fields=["key", *fields],
+                consistency_level="Strong",
+                timeout=self._settings.write_timeout_s,
+            )
+        try:
+            while True:
+                with self._answering():
+                    page = pages.next()
+                if not page:
+                    return
+                yield from page
+        finally:
+            pages.close()
+
+    def _query(self, expression: str, fields: Sequence[str], **arguments: Any) -> Sequence[Row]:
+        """Returns what passes an expression, every write before this call included."""
+        found: Sequence[Row] = self._client.query(
+            self.name,
+            filter=expression,
+            output_fields=fields,
+            consistency_level="Strong",
+            timeout=self._settings.write_timeout_s,
+            **arguments,
+        )
+        return found
+
+    @property
+    def _lite(self) -> bool:
+        return self._settings.uri.endswith(".db")
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Makes one error of all that pymilvus and gRPC raise."""
+        try:
+            yield
+        except (FailedPrecondition, Upstream):
+            raise
+        except Exception as error:
+            raise self.unavailable() from error
+
+    def incomplete(self) -> Upstream:
+        """Returns the error of a collection that does not give all that it should have."""
+        return Upstream(
+            "Milvus does not give all products that it should have; try again a little later.",
+            reason="INDEX_INCOMPLETE",
+            metadata={"collection": self.name},
+        )
+
+    def unavailable(self) -> Upstream:
+        """Returns the error of a collection that cannot be asked now."""
+        return Upstream(
+            "Milvus, which holds the index, does not answer; try again a little later.",
+            reason="INDEX_UNAVAILABLE",
+            metadata={"collection": self.name},
+        )
+
+
+def vector_of(row: Row) -> NDArray[np.float16]:
+    """Returns the embedding of a row: float16, shape (dimension,)."""
+    return np.array(row["vector"], dtype=np.float32).astype(np.float16)

@@ -1,0 +1,90 @@
+"""The index in Milvus: the suite of all indexes over Milvus Lite, and tests of its own."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import is_hypothesis_test, settings
+
+from offline.benchmark.milvus_check import AS_SERVED, CASES, Check, filled
+from services.search.indexes.base import Index
+from services.search.indexes.milvus.index import MilvusIndex
+from services.search.indexes.milvus.settings import MilvusSettings
+from services.search.indexes.milvus.store import MilvusStore
+from tests.conformance.index import IndexConformance
+from tests.conformance.materials import DIMENSION, SETTINGS
+from tests.support.milvus_server import NoMilvusServer, milvus_server
+
+pytest.importorskip("milvus_lite", reason="Milvus Lite is not installed (the extra bench has it).")
+
+
+class OnMilvus(IndexConformance):
+    """Empties one collection of each dimension for each test, since making one takes half a second."""
+
+    examples = 3
+    versions = 30
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def _opened(cls, milvus_uri: str) -> Iterator[None]:
+        cls.uri = milvus_uri
+        cls.indexes: dict[int, MilvusIndex] = {}
+        few = settings(SETTINGS, max_examples=cls.examples)
+        with pytest.MonkeyPatch.context() as patch:
+            for name in dir(cls):
+                if is_hypothesis_test(getattr(cls, name)):
+                    # Every write and search is a call over gRPC; the index in memory takes many more examples.
+                    patch.setattr(getattr(cls, name), "_hypothesis_internal_use_settings", few)
+            yield
+        for index in cls.indexes.values():
+            index.close()
+
+    def make_index(self, dimension: int = DIMENSION) -> Index:
+        if dimension not in self.indexes:
+            store = MilvusStore(MilvusSettings(self.uri, collection="suite"), dimension, str(dimension))
+            # What was written is found in Milvus alone at once.
+            self.indexes[dimension] = MilvusIndex(store, staleness_s=0.0)
+        self.indexes[dimension].load((), 0)
+        return self.indexes[dimension]
+
+
+class TestMilvusLite(OnMilvus):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def milvus_uri(cls, tmp_path_factory: pytest.TempPathFactory) -> str:
+        folder: Path = tmp_path_factory.mktemp("milvus")
+        return str(folder / "index.db")
+
+
+def _differences(uri: str) -> dict[str, str]:
+    outcomes = list(Check(MilvusSettings(uri, timeout_s=20.0)).run())
+    assert len(outcomes) == len(CASES) + len(AS_SERVED)
+    return {each.name: each.difference for each in outcomes if each.difference}
+
+
+def test_the_quick_part_holds_on_milvus_lite(tmp_path: Path) -> None:
+    assert _differences(str(tmp_path / "index.db")) == {}
+
+
+# The first time, the server is installed; and each of its searches waits 200 ms for all writes.
+@pytest.mark.timeout(900)
+def test_the_quick_part_holds_on_a_real_server(tmp_path: Path) -> None:
+    try:
+        with milvus_server(tmp_path) as uri:
+            assert _differences(uri) == {}
+    except NoMilvusServer as error:
+        pytest.skip(f"No Milvus server can run here: {error}")
+
+
+def test_the_quick_part_tells_what_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MilvusStore, "nearest", lambda self, query, limit, expression, latest: [])
+    differences = _differences(str(tmp_path / "index.db"))
+    assert "[INDEX_INCOMPLETE]" in differences[f"{filled.__doc__}"]
+
+
+def test_nothing_of_milvus_is_imported_unless_it_is_chosen() -> None:
+    code = "import sys, services.search.__main__; print([each for each in sys.modules if each.startswith('pymilvus')])"
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert outcome.stdout.strip() == "[]"
