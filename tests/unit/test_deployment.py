@@ -40,3 +40,18 @@ def test_compose_publishes_on_loopback_and_drains_before_it_refuses() -> None:
     assert not any("9090" in port for port in published)
     ours = [service for service in services.values() if "build" in service]
     assert [service["environment"]["SERVER_DRAIN_DELAY_S"] for service in ours] == ["1"] * 6
+
+
+def test_compose_with_milvus_publishes_nothing_more_and_gives_replicas_no_data() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.milvus.yml").read_text())["services"]
+    assert not any(service.get("ports") for service in services.values())
+    replica, base = services["search-replica"], yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    assert set(replica["volumes"]) == set(base["search"]["volumes"]) - {"catalogue:/data"}
+    here, there = replica["environment"], base["search"]["environment"]
+    assert {name for name in there if "NEXT" not in name and here.get(name) != there[name]} == {"SEARCH_DATA_DIR"}
+    assert here["SEARCH_WRITER_TARGET"] == "dns:///search:50053"
+    assert services["gateway"]["environment"]["GATEWAY_SEARCH_TARGET"] == "dns:///search-replica:50053"
+    # Made from the lock that has pymilvus, and nothing else asks for it.
+    assert services["search"]["build"]["target"] == "search-milvus"
+    pinned = {line.split("==")[0] for line in lines("requirements-milvus.lock") if "==" in line}
+    assert "pymilvus" in pinned and "pymilvus" not in lines("requirements-serve.lock")

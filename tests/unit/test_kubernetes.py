@@ -20,6 +20,7 @@ def documents(*paths: Path) -> list[dict[str, Any]]:
 
 BASE = documents(*sorted(p for p in (KUBERNETES / "base").glob("*.yaml") if p.name != "kustomization.yaml"))
 
+REPLICAS = documents(KUBERNETES / "overlays" / "milvus" / "replicas.yaml")
 NEXT = documents(KUBERNETES / "next" / "next.yaml")
 
 
@@ -46,7 +47,7 @@ def variables(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_manifest_is_valid(version: str) -> None:
     namespaces = documents(*KUBERNETES.glob("overlays/*/namespace.yaml"))
-    for document in [*BASE, *NEXT, *namespaces]:
+    for document in [*BASE, *NEXT, *REPLICAS, *namespaces]:
         kubernetes_validate.validate(document, version, strict=True)
 
 
@@ -223,12 +224,47 @@ def test_exactly_those_may_talk_that_call_one_another() -> None:
     assert of_kind("NetworkPolicy")["nothing-else"]["spec"].keys() == {"podSelector", "policyTypes"}
 
 
+def test_a_replica_of_search_is_the_search_without_its_data() -> None:
+    (found,) = [each for each in REPLICAS if each["kind"] == "Deployment"]
+    (served,) = found["spec"]["template"]["spec"]["containers"]
+    here = {each["name"]: each for each in served["env"]}
+    there = {each["name"]: each for each in container("search")["env"]}
+    writer = documents(KUBERNETES / "overlays" / "milvus" / "writer.yaml")[0]
+    (patched,) = writer["spec"]["template"]["spec"]["containers"]
+    assert {name: each for name, each in here.items() if there.get(name) != each} == {
+        **{each["name"]: each for each in patched["env"]},
+        "SEARCH_WRITER_TARGET": {"name": "SEARCH_WRITER_TARGET", "value": "dns:///search:50053"},
+        "SERVER_MAX_CONNECTION_AGE_S": {"name": "SERVER_MAX_CONNECTION_AGE_S", "value": "60"},
+        "SERVER_PROFILE": {"name": "SERVER_PROFILE", "value": "production"},
+    }
+    assert {name for name in there.keys() - here.keys() if "NEXT" not in name} == {"SEARCH_DATA_DIR"}
+    assert {each["name"] for each in served["volumeMounts"]} == {"tmp", "tls", "keys", "redis"}
+
+
+def test_exactly_those_may_talk_to_a_replica_that_it_calls_or_is_called_by() -> None:
+    outgoing, incoming = set(), set()
+    for policy in [each for each in REPLICAS if each["kind"] == "NetworkPolicy"]:
+        spec = policy["spec"]
+        if COMPONENT not in spec["podSelector"].get("matchLabels", {}):
+            continue
+        own = component(spec)
+        for rule in spec.get("egress", []):
+            outgoing |= {(own, component(to), port["port"]) for to in rule["to"] for port in rule["ports"]}
+        for rule in spec.get("ingress", []):
+            incoming |= {(component(each), own, port["port"]) for each in rule["from"] for port in rule["ports"]}
+    called_by_search = {(name, port) for caller, name, port in called() if caller == "search" and "next" not in name}
+    expected = {("search-replica", name, port) for name, port in called_by_search | {("search", 50053)}}
+    assert outgoing - {("gateway", "search-replica", 50053)} == expected
+    # What the writer may reach, the replica reaches by policies of its own.
+    assert incoming == outgoing
+
+
 @pytest.mark.parametrize("overlay", sorted(each.name for each in (KUBERNETES / "overlays").iterdir()))
 def test_an_overlay_renders_to_valid_manifests(tmp_path: Path, overlay: str) -> None:
     rendered = overlay_manifests(overlay, tmp_path)
     assert {
         each["metadata"]["name"] for each in rendered if each["kind"] in {"Deployment", "StatefulSet"}
-    } == WORKLOADS.keys()
+    } == WORKLOADS.keys() | ({"search-replica"} if overlay == "milvus" else set())
     for document in rendered:
         kubernetes_validate.validate(document, VERSIONS[-1], strict=True)
         assert document["kind"] == "Namespace" or document["metadata"]["namespace"].startswith("fashion")
