@@ -3,6 +3,7 @@
 import typer
 
 from cli.commands.bench import checks, speed
+from cli.commands.bench.milvus import milvus
 from cli.commands.bench.selectivity import selectivity
 
 app = typer.Typer(
@@ -21,4 +22,5 @@ app = typer.Typer(
 )
 speed.add_to(app)
 app.command()(selectivity)
+app.command()(milvus)
 checks.add_to(app)

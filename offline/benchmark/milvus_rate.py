@@ -1,0 +1,200 @@
+"""How many searches a second several processes answer together from one Milvus: `fashion bench milvus`."""
+
+import multiprocessing
+import os
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from multiprocessing.synchronize import Barrier
+from typing import Any, Final
+
+import numpy as np
+
+from offline.benchmark.milvus_check import product
+from services.contract.values import Gender
+from services.search.filters.filter import Filter, LabelFilter
+from services.search.indexes.base import Eligibility, Index, IndexedProduct, ReadableIndex
+from services.search.indexes.faiss import FaissIndex
+from services.search.indexes.milvus.follower import MilvusFollower
+from services.search.indexes.milvus.index import MilvusIndex
+from services.search.indexes.milvus.settings import MilvusSettings
+from services.search.indexes.milvus.store import MilvusStore
+
+DIMENSION: Final = 2048
+_BATCH: Final = 500
+_TYPES: Final = 40
+_TOP_K: Final = 10
+_SCOPES: Final = ("one derived type", "filtered inventory", "whole inventory")
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What processes answered together.
+
+    Attributes:
+        index: "milvus" or "faiss".
+        scope: what was searched.
+        processes: how many asked, each in a closed loop.
+        per_second: answers a second of all of them.
+        p50_ms: median time of an answer, in milliseconds.
+        p99_ms: 99th percentile.
+        load: the machine's load when it ended.
+    """
+
+    index: str
+    scope: str
+    processes: int
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+    load: float
+
+
+def milvus_rates(
+    settings: MilvusSettings, products: int, seconds: float, processes: Sequence[int], say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Fills a collection of its own, asks it with several numbers of processes, and deletes it.
+
+    Args:
+        settings: where Milvus is.
+        products: how many to write, with random embeddings of 2,048 floats in 40 derived types.
+        seconds: how long to ask, per figure.
+        processes: the numbers of processes.
+        say: is told each figure.
+    """
+    settings = replace(settings, collection=f"check_{secrets.token_hex(6)}")
+    store = MilvusStore(settings, DIMENSION, "rate")
+    rows = _rows(products)
+    index, local = MilvusIndex(store), FaissIndex(DIMENSION)
+    rates: list[Rate] = []
+    figures: dict[str, Any] = {"products": products, "cores": os.cpu_count()}
+    try:
+        begun = time.monotonic()
+        index.load((rows[start : start + _BATCH] for start in range(0, products, _BATCH)), 1)
+        figures["first_load_s"] = round(time.monotonic() - begun, 1)
+        begun = time.monotonic()
+        index.load((rows[start : start + _BATCH] for start in range(0, products, _BATCH)), 1)
+        figures["load_again_s"] = round(time.monotonic() - begun, 1)
+        figures["write_ms"] = _write_ms(index, rows)
+        local.load([rows], 1)
+        # Until then, searches wait for the latest writes.
+        time.sleep(16)
+        for scope in _SCOPES:
+            rates.append(_asked(local, "faiss", scope, seconds))
+            say(_text(rates[-1]))
+            for count in processes:
+                rates.append(_together(settings, scope, count, seconds))
+                say(_text(rates[-1]))
+    finally:
+        store.drop()
+        index.close()
+    return figures | {"rates": [asdict(each) for each in rates]}
+
+
+def _rows(products: int) -> list[IndexedProduct]:
+    dice = np.random.default_rng(1)
+    centres = dice.normal(size=(_TYPES, DIMENSION)).astype(np.float32)
+    found: list[IndexedProduct] = []
+    for number in range(products):
+        vector = centres[number % _TYPES] + dice.normal(size=DIMENSION).astype(np.float32)
+        vector /= np.linalg.norm(vector)
+        found.append(
+            IndexedProduct(
+                product(
+                    f"{number:07}",
+                    gender=Gender.MEN,
+                    article_type=f"T{number % _TYPES}",
+                    brand=f"B{number % 100}",
+                    base_colour="Blue",
+                ),
+                vector.astype(np.float16),
+            )
+        )
+    return found
+
+
+def _write_ms(index: Index, rows: Sequence[IndexedProduct]) -> dict[str, float]:
+    """Returns the median time of a write of one product and of 100, each new and changed, in milliseconds."""
+    figures: dict[str, float] = {}
+    for count in (1, 100):
+        for name in ("whole", "attributes"):
+            times: list[float] = []
+            for turn in range(5):
+                some = rows[turn * count : (turn + 1) * count]
+                begun = time.perf_counter()
+                if name == "whole":
+                    index.apply(some, (), 2)
+                else:
+                    index.apply((), (), 2, [each.product for each in some])
+                times.append(1e3 * (time.perf_counter() - begun))
+            figures[f"{name}_{count}"] = round(float(np.median(times)), 1)
+    return figures
+
+
+def _eligibility(scope: str, turn: int) -> Eligibility:
+    match scope:
+        case "one derived type":
+            return Eligibility(frozenset({f"Men T{turn % _TYPES}"}))
+        case "filtered inventory":
+            return Eligibility(filter=Filter(brand=LabelFilter((f"B{turn % 100}",))))
+    return Eligibility()
+
+
+def _times_of(index: ReadableIndex, scope: str, seconds: float) -> list[float]:
+    """Asks for a time in a closed loop; returns the times of the answers, in seconds."""
+    queries = [_query(seed) for seed in range(64)]
+    index.search(queries[0], _TOP_K, _eligibility(scope, 0))
+    end = time.perf_counter() + seconds
+    times: list[float] = []
+    while (begun := time.perf_counter()) < end:
+        answer = index.search(queries[len(times) % 64], _TOP_K, _eligibility(scope, len(times)))
+        assert len(answer.hits) == _TOP_K, "Every answer is full."
+        times.append(time.perf_counter() - begun)
+    return times
+
+
+def _query(seed: int) -> Any:
+    vector = np.random.default_rng(1000 + seed).normal(size=DIMENSION).astype(np.float32)
+    return vector / np.linalg.norm(vector)
+
+
+def _rate(index: str, scope: str, processes: int, times: Sequence[float], seconds: float) -> Rate:
+    p50, p99 = (1e3 * float(np.quantile(times, quantile)) for quantile in (0.5, 0.99))
+    load = os.getloadavg()[0]
+    return Rate(index, scope, processes, round(len(times) / seconds, 1), round(p50, 1), round(p99, 1), round(load, 1))
+
+
+def _asked(index: ReadableIndex, name: str, scope: str, seconds: float) -> Rate:
+    return _rate(name, scope, 1, _times_of(index, scope, seconds), seconds)
+
+
+def _together(settings: MilvusSettings, scope: str, count: int, seconds: float) -> Rate:
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(count), context.SimpleQueue()
+    arguments = settings, scope, seconds, barrier, results
+    workers = [context.Process(target=_follow, args=arguments, daemon=True) for _ in range(count)]
+    for worker in workers:
+        worker.start()
+    times = [each for _ in workers for each in results.get()]
+    for worker in workers:
+        worker.join()
+    return _rate("milvus", scope, count, times, seconds)
+
+
+def _follow(settings: MilvusSettings, scope: str, seconds: float, barrier: Barrier, results: Any) -> None:
+    """Runs in a process of its own."""
+    follower = MilvusFollower(MilvusStore(settings, DIMENSION, "rate"), staleness_s=0.0)
+    follower.begin(0.0)
+    try:
+        barrier.wait()
+        results.put(_times_of(follower, scope, seconds))
+    finally:
+        follower.close()
+
+
+def _text(rate: Rate) -> str:
+    return (
+        f"{rate.index}, {rate.scope}, processes: {rate.processes}: {rate.per_second} a second, "
+        f"p50 {rate.p50_ms} ms, p99 {rate.p99_ms} ms (load {rate.load})"
+    )
