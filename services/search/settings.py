@@ -79,7 +79,8 @@ class SearchSettings(RedisSettings):
         embed_group: photographs of a write per call of the embedder.
         embed_groups_in_flight: such calls at the same time.
         renew_group: products of another model version per call of the embedder, in the background.
-        reindex_group: products per call of the next model's embedder, in the background.
+        reindex_group: products per call of the next model's embedder, in the background. Queries wait for a call, so
+            that one is best where both have the same processors.
         reindex_max_slowdown: by what factor the 99th percentile of queries may grow while the next generation is built.
     """
 
@@ -124,7 +125,7 @@ class SearchSettings(RedisSettings):
     embed_group: int = Field(default=64, ge=1)
     embed_groups_in_flight: int = Field(default=4, ge=1)
     renew_group: int = Field(default=16, ge=1)
-    reindex_group: int = Field(default=4, ge=1, le=64)
+    reindex_group: int = Field(default=1, ge=1, le=64)
     reindex_max_slowdown: float = Field(default=1.5, gt=1, le=100)
 
     @model_validator(mode="after")

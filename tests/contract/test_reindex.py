@@ -1,5 +1,6 @@
 """A new model without a pause, as operators and callers see it, in one process."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,6 +94,12 @@ def test_the_model_that_was_switched_to_is_served_after_a_start(data_dir: Path, 
         assert models(caller) == {OLD}
     with stack_in_thread(settings) as stack, calling(stack.target) as caller:
         assert models(caller) == {OLD}
+
+
+def test_the_deadline_of_the_call_that_begins_it_does_not_end_it(caller: Caller, operator: Operator) -> None:
+    operator.start("fake-1", canaries=canaries(), timeout_s=1.5, hold=True)
+    time.sleep(1.5)
+    operator.until(READY)
 
 
 def test_a_gate_that_does_not_pass_waits_for_an_operator(caller: Caller, operator: Operator) -> None:

@@ -19,9 +19,11 @@ class Operator:
     def __init__(self, channel: grpc.Channel) -> None:
         self._stub = reindex_pb2_grpc.ReindexServiceStub(channel)
 
-    def start(self, bundle: str = "", **request: object) -> reindex_pb2.Reindex:
+    def start(self, bundle: str = "", *, timeout_s: float = 60, **request: object) -> reindex_pb2.Reindex:
         """Calls StartReindex."""
-        return self._stub.StartReindex(reindex_pb2.StartReindexRequest(bundle=bundle, **request), timeout=60).reindex
+        return self._stub.StartReindex(
+            reindex_pb2.StartReindexRequest(bundle=bundle, **request), timeout=timeout_s
+        ).reindex
 
     def state(self) -> reindex_pb2.Reindex:
         """Calls GetReindex."""

@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
+from contextvars import Context
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -64,12 +65,12 @@ class ReindexSettings:
     """How a reindex works.
 
     Attributes:
-        group: photographs per call of the next embedder.
+        group: products per call of the next embedder.
         max_slowdown: by what factor the 99th percentile of queries may grow meanwhile.
         pause_s: time before something that failed is tried again, in seconds.
     """
 
-    group: int = 4
+    group: int = 1
     max_slowdown: float = 1.5
     pause_s: float = 5.0
 
@@ -310,7 +311,8 @@ class Reindexer:
                 _log.error("the work on the other generation has ended", exc_info=error)
 
         self._working = AsyncExitStack()
-        await self._working.enter_async_context(in_background(self._work(record), ended))
+        # Not bound by the deadline of the call that begins it.
+        await self._working.enter_async_context(in_background(self._work(record), ended, context=Context()))
 
     async def _close_other(self) -> None:
         await self._working.aclose()
