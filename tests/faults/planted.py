@@ -154,7 +154,7 @@ def snapshot_without_fsync_of_the_file() -> None:
 
 def replay_skipped() -> None:
     """What has changed since the snapshot is not read again."""
-    SnapshotKeeper._read_again = lambda *_: None  # type: ignore[method-assign]
+    SnapshotKeeper._read_again = lambda *_: []  # type: ignore[method-assign]
     SnapshotKeeper._check_count = lambda _: None  # type: ignore[method-assign]
 
 
