@@ -244,7 +244,7 @@ def _ours(inventory: Inventory) -> dict[str, Way]:
     return {
         "ours": way(planned),
         "scan alone": way(replace(planned, exact_limit=inventory.count + 1)),
-        "index alone": way(replace(planned, exact_limit=1)),
+        "index alone": way(replace(planned, exact_limit=1, products_per_exact=2 * inventory.count)),
     }
 
 
@@ -327,6 +327,7 @@ def selectivity_page(folder: Path, command: str) -> str:
             *_table(figures),
             "",
             *(f"{name} was not measured: {why}." for name, why in figures["missing"].items()),
+            *([figures["note"]] if "note" in figures else []),
             "",
         ]
     return "\n".join(parts).rstrip("\n") + "\n"

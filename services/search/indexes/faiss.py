@@ -53,6 +53,7 @@ class FaissSettings:
         threads: threads of FAISS per search.
         exact_limit: up to this many eligible products, all are compared exactly. Above it, in a search of the whole
             inventory, the reduced index chooses the products to compare (docs/selectivity.md).
+        products_per_exact: one more for so many products that there are, as the reduced index looks at all of them.
         components: dimension of the reduced index, and number of further components that refine its choice.
         candidates_per_hit: products that the reduced index chooses at first per product of the answer; more where their
             bound does not exclude all others.
@@ -64,13 +65,14 @@ class FaissSettings:
 
     threads: int = 1
     exact_limit: int = 800
+    products_per_exact: int = 1000
     components: int = 256
     candidates_per_hit: int = 10
     min_candidates: int = 200
 
     def __post_init__(self) -> None:
-        least = min(self.threads, self.exact_limit, self.components, self.candidates_per_hit, self.min_candidates)
-        if least < 1:
+        least = min(self.threads, self.exact_limit, self.products_per_exact, self.components)
+        if min(least, self.candidates_per_hit, self.min_candidates) < 1:
             raise ValueError(f"Every setting of the index must be at least 1: {self}.")
 
 
@@ -320,7 +322,8 @@ class FaissIndex(ColumnarIndex):
             if not isinstance(rows, slice):
                 mask = np.zeros(len(state.columns), dtype=np.bool_)
                 mask[rows] = some
-            if np.count_nonzero(mask) > self.settings.exact_limit and state.reduced is not None:
+            limit = self.settings.exact_limit + len(mask) // self.settings.products_per_exact
+            if np.count_nonzero(mask) > limit and state.reduced is not None:
                 chosen = self._chosen(state, bounds or state.reduced.search(query), query, k, mask)
                 if chosen is not None:
                     return chosen
