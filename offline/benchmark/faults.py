@@ -31,9 +31,9 @@ _TIMEOUT_S: Final = 20.0
 # After it, so long must all be well.
 _CALM_S: Final = 2.0
 _SLOW_S: Final = 3.0
-# What a process may hold more afterwards: caches that fill, connections that are kept.
+# What a process may hold more afterwards: caches that fill, and connections that pools keep for the next rush.
 _MEMORY_SLACK_MIB: Final = 16.0
-_COUNT_SLACK: Final = 4
+_COUNT_SLACK: Final = {"threads": 4, "files": 48}
 _NORMAL: Final = "answered"
 
 
@@ -169,7 +169,7 @@ class _Faults:
         recovery_s = max(each.last_bad_s for each in self._outcomes.values())
         problems = [] if self._calm() else [f"not all is well after {MAX_RECOVERY_S:g} s"]
         for name, usage in self._usage().items():
-            problems += _left_behind(name, before.get(name), usage)
+            problems += left_behind(name, before.get(name), usage)
         return {
             "seen": {
                 kind: {
@@ -250,14 +250,14 @@ class _Faults:
         return _NORMAL if answer.status_code == 200 else f"{answer.status_code} {answer.json()['reason']}"
 
 
-def _left_behind(name: str, before: Usage | None, after: Usage) -> list[str]:
+def left_behind(name: str, before: Usage | None, after: Usage) -> list[str]:
     """Names what a process holds more than before; one that was started again holds what it needs."""
     if before is None:
         return []
     left = []
     if after.resident_mib > before.resident_mib + _MEMORY_SLACK_MIB:
         left.append(f"{name} holds {after.resident_mib - before.resident_mib:.0f} MiB more")
-    for what in ("threads", "files"):
-        if getattr(after, what) > getattr(before, what) + _COUNT_SLACK:
+    for what, slack in _COUNT_SLACK.items():
+        if getattr(after, what) > getattr(before, what) + slack:
             left.append(f"{name} holds {getattr(after, what)} {what}, {getattr(before, what)} before")
     return left

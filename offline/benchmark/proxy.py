@@ -57,7 +57,8 @@ class Proxy:
                 await asyncio.gather(self._forward(reader, other_writer), self._forward(other_reader, writer))
             finally:
                 other_writer.close()
-        except OSError:
+        except (OSError, asyncio.CancelledError):
+            # It ends with the connection, or with the proxy.
             pass
         finally:
             writer.close()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
 
+from services.clients.renewable import RenewableChannel
 from services.clients.settings import callers_have_settings
 from services.clients.tries import Tries
 from services.concurrency import deadline, spans
@@ -30,7 +31,7 @@ _SCHEMES: Final = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "vsock:"
 
 def open_channel(
     target: str, *, health_service: str | None = None, max_message_bytes: int = MAX_MESSAGE_BYTES
-) -> grpc.aio.Channel:
+) -> RenewableChannel:
     """Opens a channel that balances calls over all addresses of a target.
 
     Calls go to replicas that report SERVING, so not to one that still loads or already drains. A replica that fails
@@ -72,7 +73,10 @@ def open_channel(
         ("grpc.service_config", json.dumps(config)),
         # A name server must not replace this configuration.
         ("grpc.service_config_disable_resolution", 1),
-        # A connection that is dead without a sign is given up within ten seconds. Servers take a ping in five.
+        # A new channel means new connections.
+        ("grpc.use_local_subchannel_pool", 1),
+        # An idle connection that is dead without a sign is given up within ten seconds; servers take a ping in five. A
+        # busy one has no pings, as whatever is sent puts them off: `Tries` has it renewed.
         ("grpc.keepalive_time_ms", 6_000),
         ("grpc.keepalive_timeout_ms", 3_000),
         ("grpc.http2.max_pings_without_data", 0),
@@ -92,7 +96,7 @@ def open_channel(
         return grpc.aio.secure_channel(address, credentials, options=[*options, *own], interceptors=interceptors)
 
     if not callers_have_settings():
-        return opened(None, [])
+        return RenewableChannel(lambda _: opened(None, []))
     # The settings take long to import, and a command line that needs no key does without them.
     from services.clients.identity import identified
 
@@ -170,7 +174,15 @@ def error_of(error: grpc.aio.AioRpcError) -> FashionError | None:
 class Remote:
     """A service that another one depends on: its failures are `Upstream` errors, its refusals stay refusals."""
 
-    def __init__(self, name: str, unavailable_reason: str, *, try_s: float, watch: "CallWatch | None" = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        unavailable_reason: str,
+        *,
+        try_s: float,
+        watch: "CallWatch | None" = None,
+        renew: Callable[[], None] | None = None,
+    ) -> None:
         """Describes a service.
 
         Args:
@@ -178,11 +190,12 @@ class Remote:
             unavailable_reason: the reason of its failures, such as "EMBEDDER_UNAVAILABLE".
             try_s: wait after which a call counts as slow, in seconds.
             watch: told what happens to calls; None for nobody.
+            renew: replaces the connections; None where that is not possible.
         """
         self._name = name
         self.unavailable_reason = unavailable_reason
         self._try_s = try_s
-        self._tries = Tries(patience_s=try_s, watch=watch)
+        self._tries = Tries(patience_s=try_s, watch=watch, renew=renew)
 
     async def call(
         self,
@@ -231,3 +244,8 @@ class Remote:
 
     def _unavailable(self, message: str) -> Upstream:
         return Upstream(message, reason=self.unavailable_reason)
+
+
+def renewal(channel: grpc.aio.Channel) -> Callable[[], None] | None:
+    """Returns what replaces the connections of a channel; None for one that is not of `open_channel`."""
+    return channel.renew if isinstance(channel, RenewableChannel) else None

@@ -5,7 +5,7 @@ from typing import Final
 import grpc
 
 from fashion.v1 import classifier_pb2, classifier_pb2_grpc
-from services.clients.channel import Remote
+from services.clients.channel import Remote, renewal
 from services.clients.watch import CallWatch
 from services.contract.errors import Upstream
 from services.contract.values import Classification, Embedding
@@ -30,7 +30,7 @@ class ClassifierClient:
         """
         self._stub = classifier_pb2_grpc.ClassifierServiceStub(channel)
         self._timeout_s = timeout_s
-        self._remote = Remote(_NAME, _UNAVAILABLE, try_s=try_s, watch=CallWatch(_NAME))
+        self._remote = Remote(_NAME, _UNAVAILABLE, try_s=try_s, watch=CallWatch(_NAME), renew=renewal(channel))
 
     async def classify(self, embedding: Embedding, top_k: int) -> Classification:
         """Classifies an embedding.

@@ -9,7 +9,7 @@ import grpc
 import structlog
 
 from fashion.v1 import embedder_pb2, embedder_pb2_grpc
-from services.clients.channel import MAX_MESSAGE_BYTES, Remote
+from services.clients.channel import MAX_MESSAGE_BYTES, Remote, renewal
 from services.clients.watch import CallWatch
 from services.contract.errors import FashionError, InvalidInput, Unavailable, Upstream
 from services.contract.protocols import Embedder
@@ -55,7 +55,7 @@ class EmbedderClient:
     def __init__(self, channel: grpc.aio.Channel, limits: EmbedderClientLimits) -> None:
         self._stub = embedder_pb2_grpc.EmbedderServiceStub(channel)
         self._limits = limits
-        self._remote = Remote(_NAME, _UNAVAILABLE, try_s=limits.try_s, watch=CallWatch(_NAME))
+        self._remote = Remote(_NAME, _UNAVAILABLE, try_s=limits.try_s, watch=CallWatch(_NAME), renew=renewal(channel))
 
     async def embed(self, photograph: Photograph) -> Embedding:
         """Embeds one photograph.

@@ -12,7 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from fashion.v1 import search_pb2, search_pb2_grpc
-from services.clients.channel import error_of, open_channel, send
+from services.clients.channel import error_of, open_channel, renewal, send
 from services.clients.search_calls import Response, SearchCalls
 from services.clients.tries import Tries
 from services.concurrency.breaker import Unanswered
@@ -64,7 +64,7 @@ class SearchClient(SearchCalls):
         self._channel = channel
         self._target = target
         self._timeouts = timeouts or SearchTimeouts()
-        self._tries = Tries(patience_s=_PATIENCE_S, watch=watch)
+        self._tries = Tries(patience_s=_PATIENCE_S, watch=watch, renew=renewal(channel))
 
     @classmethod
     def connect(cls, target: str, timeouts: SearchTimeouts | None = None) -> Self:

@@ -44,16 +44,30 @@ class Tries:
     All RPCs of fashion.v1 may be made twice.
     """
 
-    def __init__(self, *, patience_s: float, watch: "CallWatch | None" = None) -> None:
+    def __init__(
+        self,
+        *,
+        patience_s: float,
+        watch: "CallWatch | None" = None,
+        renew: Callable[[], None] | None = None,
+    ) -> None:
         """Begins with a full budget.
 
         Args:
             patience_s: wait after which a call counts as unanswered, in seconds.
             watch: told what happens; None for nobody.
+            renew: replaces the connections, once nothing has been answered for a while; None for nothing.
         """
-        self._watch = watch
-        self._breaker = Breaker(patience_s=patience_s, **({} if watch is None else {"changed": watch.breaker_changed}))
+        self._watch, self._renew = watch, renew
+        self._breaker = Breaker(patience_s=patience_s, changed=self._changed)
         self._budget = MAX_BUDGET
+
+    def _changed(self, is_open: bool) -> None:
+        if self._watch is not None:
+            self._watch.breaker_changed(is_open)
+        if is_open and self._renew is not None:
+            # The service may be well, and only the connections to it dead without a sign.
+            self._renew()
 
     async def make(
         self, call: Callable[[float], Coroutine[Any, Any, T]], *, timeout_s: float, slow_s: float | None = None

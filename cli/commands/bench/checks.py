@@ -15,7 +15,7 @@ _Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of all that i
 
 def add_to(app: typer.Typer) -> None:
     """Adds the commands."""
-    for check in (correctness, kills, soak, restart, messages, reindex):
+    for check in (correctness, kills, soak, restart, messages, faults, reindex):
         app.command()(check)
 
 
@@ -116,6 +116,20 @@ def reindex(
         draw_reindex(figures, output / "reindex.png")
     summary = f"{figures['queries']:,} queries, {figures['failed']:,} failed, {figures['slowdown']:.2f} times the p99"
     _conclude("reindex", figures, figures["problems"], summary, output)
+
+
+def faults(
+    fault_s: Annotated[float, typer.Option(metavar="S", min=1, help="Seconds of each fault.")] = 4.0,
+    seed: _Seed = 0,
+    output: Output = FIGURES,
+) -> None:
+    """Kill, hang, slow and part each service and Redis under load: all has to be well again within ten seconds."""
+    from offline.benchmark.faults import run_faults
+
+    without_proxies()
+    figures = run_faults(fault_s, seed, say())
+    summary = f"{len(figures['faults'])} faults, {len(figures['problems'])} problems"
+    _conclude("faults", figures, figures["problems"], summary, output)
 
 
 def _conclude(name: str, figures: Mapping[str, Any], problems: Sequence[str], summary: str, output: Path) -> None:
