@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline.benchmark.peers import INSTALL as INSTALL
+from offline.benchmark.peers import load_again
 from services.search.indexes.base import IndexedProduct
 
 if TYPE_CHECKING:
@@ -112,10 +113,7 @@ def milvus_lite(products: Iterator[list[IndexedProduct]], dimension: int, folder
                 if each.embedding is not None
             ]
             client.insert("products", rows)
-    # Until a collection is flushed and loaded again, Milvus Lite 3.2 takes a hundred times as long.
-    client.flush("products")
-    client.release_collection("products")
-    client.load_collection("products")
+    load_again(client)
 
     def search(query: NDArray[np.float32], part: "Part") -> NDArray[np.int64]:
         condition = " and ".join(f"{name} in {list(labels)}" for name, labels in part.labels.items())

@@ -104,6 +104,7 @@ def milvus_method(embeddings: NDArray[np.float32], folder: Path) -> dict[str, Wo
         part = embeddings[start : start + 1000]
         rows = [{"id": start + at, "vector": vector.tolist()} for at, vector in enumerate(part)]
         client.insert("products", rows)
+    load_again(client)
     state = {"at": 0}
 
     def product() -> object:
@@ -111,6 +112,13 @@ def milvus_method(embeddings: NDArray[np.float32], folder: Path) -> dict[str, Wo
         return client.search("products", data=[embeddings[state["at"]].tolist()], limit=_TOP_K)
 
     return {"Milvus Lite, product": product}
+
+
+def load_again(client: Any) -> None:
+    """Has Milvus Lite 3.2 search what it has indexed: until then it takes a hundred times as long."""
+    client.flush("products")
+    client.release_collection("products")
+    client.load_collection("products")
 
 
 def onnx_model(bundle: Bundle) -> bytes:
