@@ -1,6 +1,8 @@
 """What the protos say to other tools: the gateway's paths, and which fields are required, as the comments have it."""
 
 import contextlib
+import importlib
+import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from grpc_tools import protoc
 
-from fashion.v1 import classifier_pb2, embedder_pb2, search_pb2, types_pb2
+import fashion.v1
 from services.gateway.access.access import Access
 from services.gateway.app import routed_app
 from services.gateway.backend import Backend
@@ -23,10 +25,11 @@ from services.gateway.thumbnails import Thumbnails
 from tests.support.gateways import gateway_settings
 
 PROTOS = Path(__file__).parents[2] / "protos"
-FILES = [module.DESCRIPTOR for module in (classifier_pb2, embedder_pb2, search_pb2, types_pb2)]
+NAMES = [each.name for each in pkgutil.iter_modules(fashion.v1.__path__) if each.name.endswith("_pb2")]
+FILES = [importlib.import_module(f"fashion.v1.{name}").DESCRIPTOR for name in NAMES]
 METHODS = [method for file in FILES for service in file.services_by_name.values() for method in service.methods]
 # Over gRPC alone, as their service's comment says: they take or return more than pages need.
-GRPC_ALONE = {"BatchFindSimilar", "UpsertProducts", "DeleteProducts", "GetIndex"}
+GRPC_ALONE = {"BatchFindSimilar", "UpsertProducts", "DeleteProducts"}
 
 
 def rules(method: MethodDescriptor) -> list[http_pb2.HttpRule]:

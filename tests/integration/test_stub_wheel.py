@@ -6,16 +6,12 @@ import sys
 import tomllib
 import venv
 from collections.abc import Iterator
-from concurrent import futures
 from pathlib import Path
 
-import grpc
 import pytest
 
-from fashion.v1 import search_pb2, search_pb2_grpc
-from services.contract.errors import NotFound
-from services.serving.status import status_of
 from tests.support.documents import python_example
+from tests.support.one_product import one_product
 
 ROOT = Path(__file__).resolve().parents[2]
 CALLER = """
@@ -36,21 +32,6 @@ for found in answer.products:
 """
 
 
-class OneProduct(search_pb2_grpc.SearchServiceServicer):
-    """Answers with the product that was asked for, so that both directions cross the wire; knows none without an id."""
-
-    def FindSimilar(  # noqa: N802 - the name of the RPC
-        self, request: search_pb2.FindSimilarRequest, context: grpc.ServicerContext
-    ) -> search_pb2.FindSimilarResponse:
-        if not request.product_id:
-            status = status_of(NotFound("No such product.", reason="PRODUCT_NOT_FOUND", metadata={"id": ""}))
-            context.set_trailing_metadata(status.trailing_metadata)
-            context.abort(status.code, status.message)
-        found = search_pb2.SimilarProduct(similarity=request.top_k / 10)
-        found.product.id = request.product_id
-        return search_pb2.FindSimilarResponse(products=[found])
-
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
@@ -63,12 +44,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def target() -> Iterator[str]:
-    server = grpc.server(futures.ThreadPoolExecutor(1))
-    search_pb2_grpc.add_SearchServiceServicer_to_server(OneProduct(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield f"127.0.0.1:{port}"
-    server.stop(None)
+    with one_product() as address:
+        yield address
 
 
 def called(wheel: str, packages: list[str], program: str, target: str, folder: Path) -> list[str]:
