@@ -147,7 +147,7 @@ def measure_latency(
         channel = stack.enter_context(grpc.insecure_channel(search_target))
         answer = photograph_query(channel, queries.contents)()
         size = answer.ByteSize() if isinstance(answer, search_pb2.FindSimilarResponse) else 0
-        echoing = stack.enter_context(grpc.insecure_channel(stack.enter_context(running_echo(size))))
+        echoing = stack.enter_context(grpc.insecure_channel(stack.enter_context(running_echo(size)).target))
         return interleaved(
             {
                 "floor": floor(encoder, queries.contents, type_embeddings),

@@ -159,6 +159,7 @@ def page(figures: Figures, command: str, notes: str = "", pictures: Mapping[str,
     sections = (
         ("floor", _floor),
         ("latency", _latency),
+        ("cost", _cost),
         ("load", _load),
         ("ingest", _ingest),
         ("start", _start),
@@ -201,6 +202,36 @@ def _latency(latency: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
         "Where a photograph's time goes, in one process:",
         "",
         *Table(("step", "ms"), [(name, f"{ms:.2f}") for name, ms in latency["waterfall"].items()]).markdown(),
+        "",
+        *picture,
+    ]
+
+
+def _cost(cost: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
+    rows = [
+        (
+            f"{kind}, {load}",
+            f"{point['answered']:.0f}",
+            f"{point['failed']}",
+            *(f"{point[key]:.1f}" for key in ("processor_ms", "floor_ms")),
+            f"{point['ratio']:.2f}",
+            *(f"{point[key]:.1f}" for key in ("sender_ms", "p50_ms", "p99_ms")),
+            f"{point['batch']:.1f}" if point["batch"] else "-",
+        )
+        for kind, loads in cost["loads"].items()
+        for load, point in loads.items()
+    ]
+    return [
+        "## The processor time of a query",
+        "",
+        "User and system time of all processes of the stack per answer, in ms; the sender's own is apart. The floor is "
+        "decoding, inference in batches of the same size, FAISS, and a bare gRPC echo of the same bytes under the same "
+        "load; of a product it is the search in the index, and the echo.",
+        "",
+        *Table(
+            ("query, load", "a second", "failed", "stack", "floor", "ratio", "sender", "p50 ms", "p99 ms", "batch"),
+            rows,
+        ).markdown(),
         "",
         *picture,
     ]

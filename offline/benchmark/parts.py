@@ -10,6 +10,7 @@ PARTS: Final[Mapping[str, str]] = MappingProxyType(
         "ingest": "Ingest of the data set; makes the catalogue in --work that the others need.",
         "start": "Start, import and memory of the stack.",
         "latency": "Queries one at a time, beside their floor.",
+        "cost": "Processor time of a query in all processes, under each load, beside its floor.",
         "load": "Queries that arrive at random, beside the rate of the bare embedder.",
         "updates": "Rows of updates a second, beside queries.",
         "precision": "Precisions of the network: their speed, and what they change.",

@@ -52,9 +52,30 @@ class ServerProcess:
 
     def processor_s(self) -> float:
         """Returns the processor time that it has taken, in seconds; only on Linux."""
-        # The name, in brackets, may hold spaces.
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return _processor_s(_process_facts(self.pid))
+
+    def all_processor_s(self) -> float:
+        """Returns the processor time of it and of the processes that it has started, in seconds; only on Linux."""
+        running = {}
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdecimal():
+                # A process may end while its facts are read.
+                with contextlib.suppress(OSError):
+                    running[int(folder.name)] = _process_facts(int(folder.name))
+        ours = {self.pid}
+        while started := {pid for pid, facts in running.items() if int(facts[1]) in ours} - ours:
+            ours |= started
+        return sum(_processor_s(running[pid]) for pid in ours)
+
+
+def _process_facts(pid: int) -> list[str]:
+    """Returns what Linux tells about a process, from its state on."""
+    # The name, in brackets, may hold spaces.
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _processor_s(facts: list[str]) -> float:
+    return (int(facts[11]) + int(facts[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def free_port() -> int:
@@ -118,14 +139,14 @@ def running(
 
 
 @contextlib.contextmanager
-def running_echo(answer_bytes: int) -> Iterator[str]:
-    """Runs the bare echo server, and yields its address."""
-    port = free_port()
+def running_echo(answer_bytes: int) -> Iterator[ServerProcess]:
+    """Runs the bare echo server."""
+    port, began = free_port(), time.monotonic()
     process = subprocess.Popen([sys.executable, "-m", "offline.benchmark.echo", str(port), str(answer_bytes)])
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             grpc.channel_ready_future(channel).result(timeout=60)
-        yield f"127.0.0.1:{port}"
+        yield ServerProcess(f"127.0.0.1:{port}", process.pid, time.monotonic() - began)
     finally:
         process.kill()
         process.wait(20)

@@ -12,11 +12,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import faiss
 import grpc
 import numpy as np
 from numpy.typing import NDArray
 
 from offline.benchmark import peers
+from offline.benchmark.cost import floor_ms, measure_costs, processor_ms
 from offline.benchmark.export import measure_export
 from offline.benchmark.inventory import inventory_figures
 from offline.benchmark.latency import (
@@ -31,7 +33,7 @@ from offline.benchmark.latency import (
 from offline.benchmark.load import LIMIT_MS, LoadPoint, offer, sustained
 from offline.benchmark.machine import Machine
 from offline.benchmark.overload import overload
-from offline.benchmark.processes import running
+from offline.benchmark.processes import free_port, running
 from offline.benchmark.starts import measure_starts
 from offline.benchmark.subject import WHOLE_WITHOUT_HEADS, measure_subject
 from offline.benchmark.timing import Series, interleaved, ratio
@@ -46,7 +48,8 @@ from services.embedder.processor import available_processors
 from services.embedder.runtimes.select import load_encoder
 from services.embedder.settings import EmbedderSettings
 from services.search.catalogue.store import DATABASE_FILE, Catalogue
-from services.search.indexes.base import IndexedProduct
+from services.search.indexes.base import Eligibility, IndexedProduct
+from services.search.indexes.faiss import FaissIndex, FaissSettings
 from services.vision import prepare
 
 _PHOTOGRAPHS: Final = 200
@@ -238,6 +241,25 @@ class Benchmarks:
         figures["rounds"], figures["calls"] = options.rounds, options.calls
         return figures
 
+    def _cost(self) -> dict[str, Any]:
+        """Measures the processor time of queries in all processes of the stack, under each load, beside its floor."""
+        options, encoder, admin_port = self._options, self._encoder(), free_port()
+        with self._stack(SERVER_ADMIN_PORT=str(admin_port)) as stack:
+            costs = asyncio.run(measure_costs(stack, admin_port, self._queries, options.load_s, self._say))
+        inventory = self._inventory_batches()
+        index = FaissIndex(encoder.model.dimension, FaissSettings())
+        index.load(inventory, 1)
+        stand_in = faiss.IndexFlatIP(encoder.model.dimension)
+        stand_in.add(self._stand_in(encoder))
+        ids, products = set(self._queries.product_ids), [each for batch in inventory for each in batch]
+        chosen = [each.embedding for each in products if each.product.id in ids and each.embedding is not None]
+        asked = unit(np.stack(chosen))
+        floors = {
+            "photograph": floor_ms(encoder, self._queries.contents, stand_in, costs.batches),
+            "product": {"FAISS": processor_ms(lambda at: index.search(asked[at], 10, Eligibility()), len(asked))},
+        }
+        return costs.figures(floors)
+
     def _load(self) -> dict[str, Any]:
         encoder = self._encoder()
         offline = self._batch_rate(encoder, self._options.rounds)
@@ -318,11 +340,7 @@ class Benchmarks:
 
     def _inventory(self) -> dict[str, Any]:
         """Measures searches of the whole catalogue, for its products and for the photographs of the data set."""
-        with Catalogue(self._catalogue()) as catalogue:
-            batches = [
-                [IndexedProduct(row.product, row.embedding) for row in rows if row.embedding is not None]
-                for rows in catalogue.by_derived_type()
-            ]
+        batches = self._inventory_batches()
         products = [each for batch in batches for each in batch]
         chosen = np.linspace(0, len(products) - 1, min(_INVENTORY_QUERIES, len(products))).astype(int)
         encoder = self._encoder()
@@ -331,6 +349,14 @@ class Benchmarks:
             "photograph": encoder.encode(self._pixels(encoder)[:: max(1, len(self._queries.contents) // len(chosen))]),
         }
         return {"inventory": len(products), "queries": inventory_figures(batches, queries, self._options.rounds)}
+
+    def _inventory_batches(self) -> list[list[IndexedProduct]]:
+        """Returns the catalogue's products by derived type, as an index loads them."""
+        with Catalogue(self._catalogue()) as catalogue:
+            return [
+                [IndexedProduct(row.product, row.embedding) for row in rows if row.embedding is not None]
+                for rows in catalogue.by_derived_type()
+            ]
 
     def _peers(self) -> dict[str, Any]:
         embeddings = self._embeddings()
@@ -396,8 +422,8 @@ class Benchmarks:
             )
         return self._data
 
-    def _stack(self, data: Path | None = None) -> Any:
-        settings = {"SEARCH_DATA_DIR": str(data or self._catalogue())}
+    def _stack(self, data: Path | None = None, **settings: str) -> Any:
+        settings = {"SEARCH_DATA_DIR": str(data or self._catalogue()), **settings}
         return running("services.stack", settings, self._options.work / "stack.log")
 
     def _measured(self, encoder: Encoder, target: str, name: str) -> dict[str, Series]:
