@@ -1,6 +1,8 @@
 """Messages as confused and hostile callers send them: any values in any field, and bytes changed afterwards."""
 
 from collections.abc import Sequence
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any, Final
 
 import numpy as np
@@ -8,10 +10,12 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from fashion.v1 import classifier_pb2, embedder_pb2, search_pb2
+from fashion import v1
 from offline.benchmark.hard_pictures import mutated
 
-_FILES: Final = (search_pb2, embedder_pb2, classifier_pb2)
+_FILES: Final = [
+    import_module(each.name) for each in iter_modules(v1.__path__, "fashion.v1.") if each.name.endswith("_pb2")
+]
 # So deep are messages filled; below they stay empty.
 _MAX_DEPTH: Final = 4
 _MAX_REPEATED: Final = 4
