@@ -178,8 +178,9 @@ class _Change:
             answer = await search.FindSimilar(request, timeout=_TIMEOUT_S)
             version = answer.applied.model_version
             classified = answer.classification.model_version
-            if len(answer.products) != 10 or (classified and classified != version):
-                self._failed.append(f"{len(answer.products)} products of {version}, classified by {classified}")
+            count, wanted = len(answer.products), min(10, answer.applied.eligible_count)
+            if count != wanted or (classified and classified != version):
+                self._failed.append(f"{count} of {wanted} products of {version}, classified by {classified}")
         except grpc.aio.AioRpcError as error:
             self._failed.append(f"{error.code().name}: {error.details()}")
         # From when it was to be sent, so that a sender that falls behind hides nothing.

@@ -16,7 +16,7 @@ from services.contract.errors import FailedPrecondition, FashionError
 from services.contract.protocols import EmbeddingSpace
 from services.contract.values import CandidateSet
 from services.embedder.runtimes.select import EncoderOptions, load_encoder
-from services.embedder.service import local_embedder
+from services.embedder.service import cold_embedder
 from services.embedder.settings import EmbedderSettings
 from services.search.catalogue.generations import GenerationRecord, Generations
 from services.search.reindex.reindexer import no_next_model
@@ -140,9 +140,8 @@ class StackModels:
         options = self._options(record.source or self._live_source)
         bundle = await asyncio.to_thread(options.open_bundle)
         encoder = await asyncio.to_thread(load_encoder, options, bundle)
-        async with local_embedder(
-            encoder, self._embedder.limits(), warm_up_timeout_s=self._embedder.warm_up_timeout_s
-        ) as embedder:
+        # Warming up would take all processors for seconds. The first photographs that are embedded again do it.
+        async with cold_embedder(encoder, self._embedder.limits()) as embedder:
             classifier = local_classifier(self._classifier, encoder.model, bundle)
             try:
                 yield ModelParts(encoder.model, embedder, classifier, HandedOverCandidates(classifier.use))

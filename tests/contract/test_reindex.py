@@ -60,6 +60,7 @@ def test_a_reindex_switches_where_its_gate_passes_and_goes_back(caller: Caller, 
     assert begun.other.model_version == NEW
     done = operator.until(PREVIOUS)
     assert (done.live.model_version, done.other.model_version, done.missing_count) == (NEW, OLD, 0)
+    assert done.comparison.sample_count == 40 and len(done.comparison.canaries) == 4
     assert models(caller) == {NEW}
 
     # What comes after the switch is in both.

@@ -184,7 +184,8 @@ class Reindexer:
     async def state(self) -> ReindexState:
         """Returns what there is."""
         live, other = self._records()
-        comparison = None if other is None or other.comparison is None else Comparison.from_text(other.comparison)
+        # After a switch, the live one is what was compared.
+        compared = (other.comparison if other is not None else None) or live.comparison
         return ReindexState(
             live=live,
             other=other,
@@ -195,7 +196,7 @@ class Reindexer:
             failed=(*self._failed,)[:_MAX_FAILED_NAMED],
             remaining_s=self._remaining_s(other),
             trouble=self._trouble,
-            comparison=comparison,
+            comparison=None if compared is None else Comparison.from_text(compared),
         )
 
     async def switch(self, *, force: bool = False) -> None:
