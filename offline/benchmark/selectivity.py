@@ -347,8 +347,8 @@ Times are over the queries, in ms of processor time of one thread, filter includ
 three ways ran by turns. The filters are one to three conditions on labels, independent of looks and of one
 another. FAISS IVF (float16, 32 probes) and hnswlib (M 16, ef 100) know no attributes: they get a mask of what passes,
 whose making is not counted. hnswlib asks Python about each product that it visits. Milvus Lite has its AUTOINDEX, in a
-process of its own, so that its times are by the clock. Above the size of the data set, embeddings are drawn from the real ones by
-a smoothed bootstrap within each derived type. Queries are drawn so too, and are none of the products."""
+process of its own, so that its times are by the clock. Above the size of the data set, embeddings are drawn from the
+real ones by a smoothed bootstrap within each derived type. Queries are drawn so too, and are none of the products."""
 _OTHERS: Final = ("FAISS IVF", "hnswlib", "Milvus Lite")
 
 
