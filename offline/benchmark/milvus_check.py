@@ -90,7 +90,7 @@ class Check:
         return MilvusIndex(self.store(), staleness_s=staleness_s)
 
     def _drop(self) -> None:
-        for version in ("a", "b"):
+        for version in ("a", "another-model"):
             store = self.store(model_version=version)
             try:
                 store.open(create=False)
@@ -340,7 +340,7 @@ def followed(check: Check, index: MilvusIndex) -> None:
 def generations(check: Check, index: MilvusIndex) -> None:
     """Each model version has products of its own, and another dimension is refused."""
     index.apply([IndexedProduct(product("a"), unit(1))], (), 1)
-    other = MilvusIndex(check.store(model_version="b"), staleness_s=0.0)
+    other = MilvusIndex(check.store(model_version="another-model"), staleness_s=0.0)
     try:
         other.load([[IndexedProduct(product("b"), unit(2))]], 1)
         if [hit.product.id for hit in other.search(query(1), 5, Eligibility()).hits] != ["b"]:

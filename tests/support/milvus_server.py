@@ -15,7 +15,8 @@ from pathlib import Path
 
 PINNED = "milvus==2.3.5 --hash=sha256:69515a0630ce29fd10e101fa442afea8ca1387b93a456cd9bd41fdf3deb93d04\n"
 _ENVIRONMENT = Path(sys.prefix) / "milvus-2.3.5"
-_START_TIMEOUT_S = 120
+_END_TIMEOUT_S = 60
+_GRACE_S = 10
 _PORT = 19530
 
 
@@ -41,11 +42,11 @@ def _python() -> Path:
 
 
 @contextmanager
-def milvus_server(folder: Path) -> Iterator[str]:
+def milvus_server(folder: Path) -> Iterator[Path]:
     """Runs a server with its data in a folder.
 
     Yields:
-        The URI of a socket that leads to it.
+        A socket that leads to it, see `reachable`.
 
     Raises:
         NoMilvusServer: it cannot run here.
@@ -68,12 +69,26 @@ def milvus_server(folder: Path) -> Iterator[str]:
         try:
             if server.stdout.readline() != b"ready\n":
                 raise NoMilvusServer(f"it does not start: {log.read_text()[-300:]}")
-            with _relay(socket.create_server(("127.0.0.1", 0)), lambda: _connected(inside)) as port:
-                yield f"http://127.0.0.1:{port}"
+            yield inside
         finally:
             # The script ends the server, and waits for it, once it reads the end.
             server.stdin.close()
-            server.wait(timeout=60)
+            server.wait(timeout=_END_TIMEOUT_S)
+
+
+@contextmanager
+def reachable(server: Path, port: int = 0) -> Iterator[str]:
+    """Has a server answer on loopback for as long as the context lasts; then it is gone, with all its connections.
+
+    Args:
+        server: what `milvus_server` gives.
+        port: where; 0 for a free one.
+
+    Yields:
+        Its URI.
+    """
+    with _relay(socket.create_server(("127.0.0.1", port)), lambda: _connected(server)) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def _connected(path: Path) -> socket.socket:
@@ -85,6 +100,7 @@ def _connected(path: Path) -> socket.socket:
 @contextmanager
 def _relay(listener: socket.socket, connect: Callable[[], socket.socket]) -> Iterator[int]:
     """Passes connections on to another socket, for as long as the context lasts."""
+    both: list[socket.socket] = []
 
     def accept() -> None:
         while True:
@@ -97,6 +113,7 @@ def _relay(listener: socket.socket, connect: Callable[[], socket.socket]) -> Ite
             except OSError:
                 near.close()
                 continue
+            both.extend((near, far))
             for source, sink in ((near, far), (far, near)):
                 threading.Thread(target=_copy, args=(source, sink), daemon=True).start()
 
@@ -105,7 +122,13 @@ def _relay(listener: socket.socket, connect: Callable[[], socket.socket]) -> Ite
         name = listener.getsockname()
         yield name[1] if isinstance(name, tuple) else 0
     finally:
+        # Closing alone would leave the thread waiting, and the port taken.
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
         listener.close()
+        for each in both:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
 
 def _copy(source: socket.socket, sink: socket.socket) -> None:
@@ -142,7 +165,12 @@ def _run(folder: Path) -> None:
         if server.server_proc is not None:
             # Its own `stop` kills it after a second, before it has written everything.
             server.server_proc.terminate()
-            server.server_proc.wait()
+            try:
+                server.server_proc.wait(_GRACE_S)
+            except subprocess.TimeoutExpired:
+                # Where its clients were cut off, some of its parts may wait for others that have ended.
+                server.server_proc.kill()
+                server.server_proc.wait()
             server.server_proc = None
 
 

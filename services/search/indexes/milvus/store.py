@@ -1,7 +1,9 @@
 """A collection of Milvus: everything that is known of pymilvus."""
 
 import logging
+import re
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,7 +75,10 @@ class MilvusStore:
             model_version: of the embeddings.
         """
         self.dimension = dimension
-        self.name = f"{settings.collection}_{model_version}"
+        # Milvus takes letters, digits and underscores; the number keeps versions apart that differ in others.
+        plain = re.sub("[^A-Za-z0-9_]", "_", model_version)[:100]
+        number = "" if plain == model_version else f"_{zlib.crc32(model_version.encode()):08x}"
+        self.name = f"{settings.collection}_{plain}{number}"
         self._settings = settings
         self._client: Any = None
 

@@ -15,7 +15,7 @@ from services.search.indexes.milvus.settings import MilvusSettings
 from services.search.indexes.milvus.store import MilvusStore
 from tests.conformance.index import IndexConformance
 from tests.conformance.materials import DIMENSION, SETTINGS
-from tests.support.milvus_server import NoMilvusServer, milvus_server
+from tests.support.milvus_server import NoMilvusServer, milvus_server, reachable
 
 pytest.importorskip("milvus_lite", reason="Milvus Lite is not installed (the extra bench has it).")
 
@@ -72,7 +72,7 @@ def test_the_quick_part_holds_on_milvus_lite(tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 def test_the_quick_part_holds_on_a_real_server(tmp_path: Path) -> None:
     try:
-        with milvus_server(tmp_path) as uri:
+        with milvus_server(tmp_path) as server, reachable(server) as uri:
             assert _differences(uri) == {}
     except NoMilvusServer as error:
         pytest.skip(f"No Milvus server can run here: {error}")
