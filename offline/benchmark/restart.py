@@ -48,8 +48,8 @@ OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", 2_000),
 )
 # What docs/http.md says: these pauses, in seconds, before a request is made again.
-PAUSES_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 4.0, 4.0)
-_TIMEOUT_S: Final = 20.0
+PAUSES_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, *[4.0] * 10)
+_TIMEOUT_S: Final = 60.0
 _HTTP_SHARE: Final = 5
 _PRODUCTS: Final = 120
 # Between two restarts.

@@ -42,13 +42,13 @@ async def test_two_thousand_idle_streams_keep_nobody_from_being_answered() -> No
         opened = await _idle(running, 10, 200, EMBED, WATCH)
         await asyncio.sleep(0.5)
         for _ in range(20):
-            await running.stub.Embed(embed(picture()), timeout=5)
-            answer = await running.health.Check(health_pb2.HealthCheckRequest(), timeout=5)
+            await running.stub.Embed(embed(picture()), timeout=30)
+            answer = await running.health.Check(health_pb2.HealthCheckRequest(), timeout=30)
             assert answer.status == SERVING
         for connection in opened:
             await connection.close()
         # Nothing of them is left.
-        await running.stub.Embed(embed(picture()), timeout=5)
+        await running.stub.Embed(embed(picture()), timeout=30)
 
 
 async def test_a_message_that_does_not_arrive_is_not_waited_for() -> None:
@@ -71,7 +71,7 @@ async def test_where_too_many_wait_the_one_that_has_waited_longest_is_refused() 
         # Of a server for one call at a time, four may wait.
         others = [silent_call(running) for _ in range(4)]
         assert (await refused(first))[:2] == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL")
-        await running.stub.Embed(embed(picture()), timeout=5)
+        await running.stub.Embed(embed(picture()), timeout=30)
         assert sum(call.done() for call in others) <= 1
         for call in others:
             call.cancel()
@@ -106,7 +106,7 @@ async def test_streams_that_watch_health_are_bounded_and_leave_room_for_calls() 
         for stream in watching:
             assert (await stream.read()).status == SERVING
         assert not await _may_watch(running)
-        await running.stub.Embed(embed(picture()), timeout=5)
+        await running.stub.Embed(embed(picture()), timeout=30)
         watching[0].cancel()
         async with asyncio.timeout(20):
             while not await _may_watch(running):
