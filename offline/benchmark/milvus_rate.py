@@ -18,6 +18,7 @@ from services.search.indexes.base import Eligibility, Index, IndexedProduct, Rea
 from services.search.indexes.faiss import FaissIndex
 from services.search.indexes.milvus.follower import MilvusFollower
 from services.search.indexes.milvus.index import MilvusIndex
+from services.search.indexes.milvus.reader import STALENESS_S
 from services.search.indexes.milvus.settings import MilvusSettings
 from services.search.indexes.milvus.store import MilvusStore
 
@@ -79,7 +80,7 @@ def milvus_rates(
         figures["write_ms"] = _write_ms(index, rows)
         local.load([rows], 1)
         # Until then, searches wait for the latest writes.
-        time.sleep(16)
+        time.sleep(STALENESS_S + 1)
         for scope in _SCOPES:
             rates.append(_asked(local, "faiss", scope, seconds))
             say(_text(rates[-1]))
@@ -184,9 +185,11 @@ def _together(settings: MilvusSettings, scope: str, count: int, seconds: float) 
 
 def _follow(settings: MilvusSettings, scope: str, seconds: float, barrier: Barrier, results: Any) -> None:
     """Runs in a process of its own."""
-    follower = MilvusFollower(MilvusStore(settings, DIMENSION, "rate"), staleness_s=0.0)
+    follower = MilvusFollower(MilvusStore(settings, DIMENSION, "rate"))
     follower.begin(0.0)
     try:
+        # Until then, searches wait for the latest writes.
+        time.sleep(STALENESS_S + 1)
         barrier.wait()
         results.put(_times_of(follower, scope, seconds))
     finally:
