@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ("requirements-serve.lock", "requirements.lock", "requirements-bench.lock")
+LOCKS = ("requirements-serve.lock", "requirements-milvus.lock", "requirements.lock", "requirements-bench.lock")
 
 
 def audited(lock: Path) -> list[dict[str, Any]]:

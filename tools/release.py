@@ -18,7 +18,11 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 DIST = ROOT / "dist"
 # What each SBOM describes, by its name.
-LOCKS = {"images": "requirements-serve.lock", "development": "requirements.lock"}
+LOCKS = {
+    "images": "requirements-serve.lock",
+    "milvus": "requirements-milvus.lock",
+    "development": "requirements.lock",
+}
 
 NOT_INSTALLED = "not for the platform of this report"
 

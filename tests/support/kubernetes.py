@@ -28,10 +28,11 @@ def overlay_manifests(overlay: str, scratch: Path) -> list[dict[str, Any]]:
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if "must be a file" in ended.stderr:
         # Before kubectl 1.21, folders were named in a list of their own.
-        file = copy / "overlays" / overlay / "kustomization.yaml"
-        settings = yaml.safe_load(file.read_text())
-        settings["resources"].remove("../../base")
-        file.write_text(yaml.safe_dump({**settings, "bases": ["../../base"]}))
+        for file in copy.glob("overlays/*/kustomization.yaml"):
+            settings = yaml.safe_load(file.read_text())
+            folders = [each for each in settings["resources"] if not each.endswith(".yaml")]
+            settings["resources"] = [each for each in settings["resources"] if each.endswith(".yaml")]
+            file.write_text(yaml.safe_dump({**settings, "bases": folders}))
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     return [each for each in yaml.safe_load_all(ended.stdout) if each]
