@@ -15,7 +15,7 @@ def test_thirty_kills_lose_nothing_that_was_acknowledged() -> None:
     assert not figures["lost"]
     assert figures["kills"] == 30
     # The kills came while there was something to lose.
-    assert figures["points_reached"] >= 15 and figures["power_cuts"] >= 10
+    assert figures["points_reached"] >= 12 and figures["power_cuts"] >= 10
     assert figures["starts_from_a_snapshot"] >= 15 and figures["damaged_snapshots_refused"] >= 2
     assert figures["acknowledged"] > 50 and figures["under_way_and_not_there"] > 5 and figures["compared"] > 100
 

@@ -193,7 +193,8 @@ class _Harness:
         """
         self.kills.kills[moment] += 1
         at_point = moment in POINTS
-        passage = self._random.randint(1, _MAX_PASSAGE)
+        # Between two snapshots lies about half a second.
+        passage = self._random.randint(1, 2 if moment.startswith("snapshot") else _MAX_PASSAGE)
         port, pid = self._running or self._served()
         arm(self._armed, moment if at_point else "", passage)
         log = self._folder / f"writes-{self.kills.kills.total()}.jsonl"
