@@ -28,6 +28,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "min_similarity": {"min_similarity": 0.8},
     "boosts": {"boosts": [{"condition": {"words": "red"}, "factor": 1.5}]},
     "diversity": {"diversity": 0.4},
+    "widen": {"top_k": 100, "widen": True},
 }
 REFUSED = ("product_id", "image", "embedding", "explain")
 

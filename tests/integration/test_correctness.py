@@ -11,7 +11,7 @@ import pytest
 from offline.benchmark.correctness.run import Correctness
 from services.gateway.routes import similar
 from services.search.filters import filter as filters
-from services.search.indexes import faiss, nearest
+from services.search.indexes import columnar, nearest
 from services.search.indexes.columns import Columns
 from services.search.indexes.faiss import FaissIndex, FaissSettings
 from services.search.indexes.nearest import Selection
@@ -30,7 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Correctness]:
         # Most searches of the inventory ask the reduced index.
         patch.setattr(
             SearchSettings,
-            "index",
+            "faiss",
             lambda _: FaissSettings(exact_limit=50, components=128, min_candidates=10, candidates_per_hit=1),
         )
         with (
@@ -88,7 +88,7 @@ def _without_exclusions(original: Any, parameters: Any, query: Any) -> Any:
 # The last one leaves the index in disorder.
 FAULTS: dict[str, tuple[object, str, Change]] = {
     "no filter": _eligibility(filter=filters.Filter()),
-    "no none_of": (filters, "_labels", lambda original, *a: (original(*a)[0], frozenset())),
+    "no none_of": (filters, "label_sets", lambda original, *a: (original(*a)[0], frozenset())),
     "no dislikes": _eligibility(disliked_colours=()),
     "no stock": _eligibility(include_out_of_stock=True),
     "no exclusions": (Columns, "without_excluded", lambda _, self, passing, *a: passing),
@@ -101,8 +101,8 @@ FAULTS: dict[str, tuple[object, str, Change]] = {
     "two in the wrong order": _hits(lambda hits: (*hits[1:2], *hits[:1], *hits[2:])),
     "no boosts": (nearest, "boosted", lambda _, similarity, factor: similarity),
     "rungs by similarity alone": (nearest, "_rank", lambda _, hit: (-hit.value, hit.product.id)),
-    "a ladder that is never climbed": (faiss, "rungs_of", lambda original, *a: original(*a) * 0 + 4),
-    "no rung of article types": (faiss, "rungs_of", lambda original, *a: np.maximum(original(*a), 2)),
+    "a ladder that is never climbed": (columnar, "rungs_of", lambda original, *a: original(*a) * 0 + 4),
+    "no rung of article types": (columnar, "rungs_of", lambda original, *a: np.maximum(original(*a), 2)),
     "no variants": (Selection, "with_variants", lambda _, self, hits, asked: tuple(hits)),
     "half of what the reduced index chooses": (FaissIndex, "_chosen", _half),
     "dislikes lost in a batch": (SimilarQuery, "of_product", _forgetful),

@@ -9,5 +9,5 @@ _INDEX = FaissSettings(exact_limit=300, components=128, min_candidates=10, candi
 
 
 if __name__ == "__main__":
-    setattr(SearchSettings, "index", lambda _: _INDEX)  # noqa: B010 - settings are frozen
+    setattr(SearchSettings, "faiss", lambda _: _INDEX)  # noqa: B010 - settings are frozen
     run_process("stack", main)
