@@ -153,7 +153,7 @@ def visit_over_grpc(running: dict[str, Service], key: str, wrong_key: str, expir
 
 
 def operators_pages(everything: list[Service]) -> bytes:
-    ports = [re.search(r'"port": (\d+), "event": "listening for operators"', each.output()) for each in everything]
+    ports = [re.search(r'"port": (\d+)[^}]*"event": "listening for operators"', each.output()) for each in everything]
     assert all(ports)
     return b"".join(httpx.get(f"http://127.0.0.1:{port[1]}/metrics", headers=PAGE).content for port in ports if port)
 

@@ -33,6 +33,7 @@ def test_every_category_has_a_status_of_its_own_or_its_parents() -> None:
         "InvalidInput": 400,
         "NotFound": 404,
         "AlreadyExists": 409,
+        "FailedPrecondition": 409,
         "ModelMismatch": 409,
         "Overloaded": 503,
         "DeadlineExceeded": 504,

@@ -37,9 +37,10 @@ def test_each_service_gets_what_it_needs_and_only_its_owner_reads_the_keys(tmp_p
         usages = own.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         assert (ExtendedKeyUsageOID.SERVER_AUTH in usages) is (name in SERVERS)
         local = {"localhost", "127.0.0.1", "::1", "shop.example"} if name in SERVERS else set()
-        # Those of the next model, during a change of the model, have the same certificate.
+        # Those of the next model, during a change of the model, and replicas of search have the same certificate.
         of_next = {f"{name}-next"} if name in {"embedder", "classifier"} else set()
-        assert names(place / "tls.crt") == {name, *of_next, *local}
+        replicas = {"search-replica"} if name == "search" else set()
+        assert names(place / "tls.crt") == {name, *of_next, *replicas, *local}
     secret = [*folder.rglob("*.key"), *folder.rglob("*.json"), *folder.rglob("password")]
     assert len(secret) == 9 and all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in secret)
     exports = dict(line.removeprefix("export ").split("=") for line in (folder / "client.env").read_text().splitlines())
@@ -51,7 +52,8 @@ def test_each_service_gets_what_it_needs_and_only_its_owner_reads_the_keys(tmp_p
     scopes = {name: key.allows for name in (*SERVERS, "client") if (key := keys.by_certificate([name]))}
     assert scopes == {
         "classifier": Scope.READ,
-        "search": Scope.READ,
+        # A replica passes writes on to the search that has the catalogue.
+        "search": Scope.WRITE,
         "gateway": Scope.ADMIN,
         "client": Scope.ADMIN,
     }
