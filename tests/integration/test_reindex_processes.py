@@ -59,6 +59,8 @@ class Shoppers:
     def __init__(self, target: str) -> None:
         self.answers: Counter[str] = Counter()
         self.wrong: list[str] = []
+        # Answers that say that no classifier answered in time, as is documented while one restarts.
+        self.unclassified = 0
         self._target = target
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._ask)
@@ -83,6 +85,9 @@ class Shoppers:
                     self.answers[answer.applied.model_version] += 1
                     if len(answer.products) != count:
                         self.wrong.append(f"{len(answer.products)} products of {answer.applied.model_version}")
+                if search_pb2.DEGRADED_REASON_CLASSIFIER_UNAVAILABLE in shot.applied.degraded:
+                    self.unclassified += 1
+                    continue
                 # An answer is of one model, whole: the classification and the similarities.
                 if shot.classification.model_version != shot.applied.model_version:
                     self.wrong.append(f"{shot.classification.model_version} in {shot.applied.model_version}")
@@ -139,6 +144,8 @@ def test_the_steps_of_operating_lead_to_a_new_model_without_a_pause(tmp_path: Pa
                 eventually(lambda: shoppers.answers[NEW] > before + 20)
                 assert served(caller) == NEW
             assert not shoppers.wrong, Counter(shoppers.wrong)
+            # A classifier that restarts is missed by few: the other one is asked.
+            assert shoppers.unclassified <= 5 < shoppers.answers[NEW]
             assert set(shoppers.answers) == {OLD, NEW}
 
         running.search.kill()
