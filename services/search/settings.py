@@ -14,7 +14,7 @@ from services.search.indexes.faiss import FaissSettings
 from services.search.indexes.milvus.settings import MilvusSettings
 from services.search.preferences import MAX_REMEMBERED_USERS, RedisPreferences
 from services.search.query.find_similar import ClassifierUse
-from services.search.reindex.reindexer import ReindexSettings
+from services.search.reindex.builder import ReindexSettings
 from services.search.writes.snapshots import SnapshotKeeper, SnapshotSettings
 from services.search.writes.writer import WriteLimits
 from services.serving.settings import RedisSettings

@@ -1,78 +1,33 @@
-"""Changes the model of a running search: builds the next generation, compares it, switches, and goes back."""
+"""What an operator may ask for: to begin the next generation, to switch to it, to go back, and to end it."""
 
 import asyncio
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
-from contextvars import Context
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 
-from services.concurrency.background import in_background
-from services.contract.errors import (
-    DeadlineExceeded,
-    FailedPrecondition,
-    FashionError,
-    ModelMismatch,
-    Overloaded,
-    Unavailable,
-)
+from services.contract.errors import FailedPrecondition, FashionError
 from services.search.catalogue.generations import CanaryRow, GenerationRecord, Status
 from services.search.catalogue.store import Catalogue
-from services.search.reindex.comparison import (
-    CanaryResult,
-    Comparison,
-    Gate,
-    Plan,
-    check_canaries,
-    compare_neighbours,
-    try_canary,
-)
+from services.search.reindex.builder import GenerationBuilder, Progress, ReindexSettings
+from services.search.reindex.comparison import Comparison, Gate, Plan, check_canaries
 from services.search.reindex.served import ModelParts, ModelSource, ServedGeneration, ServedGenerations
 from services.search.reindex.throttle import Throttle
 from services.search.writes.writer import CatalogueWriter
 
-T = TypeVar("T")
-
 _log = structlog.stdlib.get_logger(__name__)
 
-# Faults that pass: what failed is tried again.
-_PASSING: Final = (Unavailable, ModelMismatch, Overloaded, DeadlineExceeded)
 _MAX_FAILED_NAMED: Final = 100
-# How long the next classifier may take to follow the candidates before both generations are compared, in seconds.
-_FOLLOW_S: Final = 60.0
 # How long an embedder may take to say which model it serves before a switch, in seconds.
 _ANSWER_S: Final = 2.0
 _TIDY_PAUSE_S: Final = 0.05
-_LOG_EVERY_S: Final = 30.0
-_KEEP_UP_S: Final = 1.0
-_LOOK_S: Final = 0.1
-# Pauses before photographs that could not be embedded are tried again.
-_RETRY_PAUSES: Final = 12
-# Products whose ids are read at once.
-_PAGE: Final = 500
 
 Build = Callable[[ModelParts, Path], ServedGeneration]
-
-
-@dataclass(frozen=True, slots=True)
-class ReindexSettings:
-    """How a reindex works.
-
-    Attributes:
-        group: products per call of the next embedder.
-        max_slowdown: by what factor the 99th percentile of queries may grow meanwhile.
-        pause_s: time before something that failed is tried again, in seconds.
-    """
-
-    group: int = 1
-    max_slowdown: float = 1.5
-    pause_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,20 +80,17 @@ class Reindexer:
         self._settings = settings
         self._models = models
         self._on_failure = on_failure
-        self.throttle = Throttle(settings.max_slowdown)
-        self._other: ServedGeneration | None = None
+        self._builder = GenerationBuilder(catalogue, writer, served, settings, self._opened, self._switch_by_itself)
         # What each generation holds open, by its model.
         self._open = {served.live.model_version: AsyncExitStack()}
         self._open[served.live.model_version].push_async_callback(served.live.close)
-        self._working = AsyncExitStack()
         self._changing = asyncio.Lock()
-        self._loaded = False
-        self._missing = 0
-        self._embedded = 0
-        self._begun = self._retried = time.monotonic()
-        self._failed: dict[str, None] = {}
-        self._trouble = ""
         self._wake = asyncio.Event()
+
+    @property
+    def throttle(self) -> Throttle:
+        """Holds the work back; to be told of each query."""
+        return self._builder.throttle
 
     async def start(self, bundle: str, gate: Gate, canaries: Sequence[CanaryRow], *, hold: bool) -> None:
         """Begins the next generation; see `StartReindex`.
@@ -177,25 +129,26 @@ class Reindexer:
                 Plan(gate, hold).text(),
             )
             await asyncio.to_thread(self._catalogue.generations.begin, record, canaries, self._models.live_source)
-            self._reset()
+            self._builder.progress = Progress()
             _log.info("reindex begun", model_version=record.model_version, live=live.model_version)
-            await self._begin_work(record)
+            await self._builder.begin(record)
 
     async def state(self) -> ReindexState:
         """Returns what there is."""
         live, other = self._records()
         # After a switch, the live one is what was compared.
         compared = (other.comparison if other is not None else None) or live.comparison
+        progress, building = self._builder.progress, other is not None and other.status is Status.BUILDING
         return ReindexState(
             live=live,
             other=other,
-            loaded=self._loaded and self._writer.generations.follows,
+            loaded=self._builder.loaded is not None and self._writer.generations.follows,
             product_count=self._served.live.generation.index.facts().product_count,
-            missing_count=self._missing,
-            embedded_count=self._embedded,
-            failed=(*self._failed,)[:_MAX_FAILED_NAMED],
-            remaining_s=self._remaining_s(other),
-            trouble=self._trouble,
+            missing_count=progress.missing,
+            embedded_count=progress.embedded,
+            failed=(*progress.failed,)[:_MAX_FAILED_NAMED],
+            remaining_s=progress.remaining_s() if building else None,
+            trouble=progress.trouble,
             comparison=None if compared is None else Comparison.from_text(compared),
         )
 
@@ -253,7 +206,7 @@ class Reindexer:
             await self._close_other()
             await asyncio.to_thread(self._catalogue.generations.drop_other)
             await asyncio.to_thread(shutil.rmtree, own_folder(self._directory, other.model_version), ignore_errors=True)
-            self._reset()
+            self._builder.progress = Progress()
             _log.info("reindex ended", model_version=other.model_version, status=other.status.value)
             self._wake.set()
 
@@ -262,7 +215,7 @@ class Reindexer:
         other = self._catalogue.generations.other
         if other is not None and self._models is not None:
             async with self._changing:
-                await self._begin_work(other)
+                await self._builder.begin(other)
         while True:
             try:
                 while await asyncio.to_thread(self._catalogue.generations.tidy):
@@ -281,7 +234,7 @@ class Reindexer:
 
     async def close(self) -> None:
         """Ends the work on the other generation; the next start goes on with it."""
-        await self._working.aclose()
+        await self._builder.stop()
         for resources in self._open.values():
             await resources.aclose()
         self._open.clear()
@@ -291,53 +244,29 @@ class Reindexer:
         assert live is not None, "Search adopts its model at the start."
         return live, self._catalogue.generations.other
 
-    def _reset(self) -> None:
-        self._missing = self._embedded = 0
-        self._failed.clear()
-        self._trouble = ""
-        self._loaded = False
-        self._begun = time.monotonic()
-
-    def _remaining_s(self, other: GenerationRecord | None) -> float | None:
-        if other is None or other.status is not Status.BUILDING or not self._embedded:
-            return None
-        return self._missing * (time.monotonic() - self._begun) / self._embedded
-
-    async def _begin_work(self, record: GenerationRecord) -> None:
-        """Works on a generation in the background, from now on."""
-
-        def ended(error: BaseException | None) -> None:
-            if error is not None:
-                self._trouble = f"It has stopped after an unexpected {type(error).__name__}; the log says more."
-                _log.error("the work on the other generation has ended", exc_info=error)
-
-        self._working = AsyncExitStack()
-        # Not bound by the deadline of the call that begins it.
-        await self._working.enter_async_context(in_background(self._work(record), ended, context=Context()))
-
     async def _close_other(self) -> None:
-        await self._working.aclose()
+        await self._builder.stop()
         await self._writer.beside.end()
         _, other = self._records()
-        if self._other is not None:
-            await self._other.drained()
-        self._other = None
+        if self._builder.loaded is not None:
+            await self._builder.loaded.drained()
+        self._builder.loaded = None
         if other is not None and (resources := self._open.pop(other.model_version, None)) is not None:
             await resources.aclose()
 
     async def _switch(self, other: GenerationRecord, *, force: bool) -> None:
-        if self._other is None or not self._loaded or not self._writer.generations.follows:
+        former, following = self._served.live, self._builder.loaded
+        if following is None or not self._writer.generations.follows:
             raise _not_ready(other)
         if not force:
-            await self._check_answers(self._other)
-        former, following = self._served.live, self._other
+            await self._check_answers(following)
 
         def switched() -> None:
             self._served.live = following
 
         begun = time.monotonic()
         index_version = await self._writer.beside.switch(switched)
-        self._other = former
+        self._builder.loaded = former
         _log.info(
             "generation switched",
             model_version=following.model_version,
@@ -365,25 +294,6 @@ class Reindexer:
             metadata={"model_version": generation.model_version},
         )
 
-    async def _work(self, record: GenerationRecord) -> None:
-        """Builds, loads, compares and keeps up a generation, until cancelled."""
-        served = await self._until_done(lambda: self._opened(record))
-        await self._writer.beside.begin(served.generation)
-        with self.throttle.active():
-            if record.status is Status.BUILDING:
-                await self._fill_all(record.model_version)
-            await self._until_done(lambda: self._writer.beside.load(self.throttle.pace))
-            await served.begin()
-            self._other = served
-            self._loaded = True
-            if record.status is Status.BUILDING:
-                record = await self._judged(record, served)
-        if record.status is Status.READY and not Plan.from_text(record.plan).hold:
-            await self._switch_by_itself()
-        while True:
-            await self._keep_up(served)
-            await asyncio.sleep(_KEEP_UP_S)
-
     async def _opened(self, record: GenerationRecord) -> ServedGeneration:
         assert self._models is not None
         async with AsyncExitStack() as resources:
@@ -395,74 +305,6 @@ class Reindexer:
             self._open[record.model_version] = resources.pop_all()
             return served
 
-    async def _fill_all(self, model_version: str) -> None:
-        """Has everything embedded, until a whole pass finds nothing more that could be."""
-        generations = self._catalogue.generations
-        self._begun = time.monotonic()
-        self._missing = await self._count_missing(model_version)
-        said = time.monotonic()
-        while True:
-            embedded, after = self._embedded, ""
-            while ids := await asyncio.to_thread(generations.missing, model_version, after, _PAGE):
-                after = ids[-1]
-                for start in range(0, len(ids), self._settings.group):
-                    await self._fill(ids[start : start + self._settings.group])
-                    if time.monotonic() - said > _LOG_EVERY_S:
-                        said = time.monotonic()
-                        _log.info("reindex goes on", missing=self._missing, pause_s=round(self.throttle.pause_s, 3))
-            if self._embedded == embedded:
-                break
-        self._missing = await self._count_missing(model_version)
-        _log.info(
-            "photographs embedded by the next model",
-            embedded=self._embedded,
-            missing=self._missing,
-            seconds=round(time.monotonic() - self._begun, 1),
-        )
-
-    async def _fill(self, product_ids: Sequence[str]) -> None:
-        async with self.throttle.piece():
-            filled = await self._until_done(lambda: self._writer.beside.fill(product_ids))
-        self._embedded += filled.embedded
-        self._missing = max(0, self._missing - len(product_ids) + len(filled.failed))
-        self._failed.update(dict.fromkeys(filled.failed))
-
-    async def _count_missing(self, model_version: str) -> int:
-        count, after = 0, ""
-        while ids := await asyncio.to_thread(self._catalogue.generations.missing, model_version, after, _PAGE):
-            count, after = count + len(ids), ids[-1]
-        return count
-
-    async def _judged(self, record: GenerationRecord, served: ServedGeneration) -> GenerationRecord:
-        """Compares a generation with the live one, and notes whether it may take its place."""
-        until = time.monotonic() + _FOLLOW_S
-        while not served.meter.measured and time.monotonic() < until:
-            await asyncio.sleep(_LOOK_S)
-        live = self._served.live
-        comparison = await asyncio.to_thread(
-            compare_neighbours, live.generation.index, served.generation.index, self.throttle.pace
-        )
-        results: list[CanaryResult] = []
-        for canary in await asyncio.to_thread(self._catalogue.generations.canaries):
-            next_passed, next_type = await self._until_done(partial(try_canary, served.finder, canary))
-            try:
-                live_passed, _ = await try_canary(live.finder, canary)
-            except FashionError:
-                live_passed = False
-            results.append(CanaryResult(canary.name, live_passed, next_passed, next_type))
-        comparison = replace(comparison, canaries=tuple(results)).judged(Plan.from_text(record.plan).gate)
-        status = Status.REFUSED if comparison.reasons else Status.READY
-        await asyncio.to_thread(self._catalogue.generations.judge, status, comparison.text())
-        _log.info(
-            "generations compared",
-            model_version=record.model_version,
-            passed=not comparison.reasons,
-            overlap=round(comparison.overlap, 3),
-            label_agreement=round(comparison.next_label_agreement, 3),
-            reasons=list(comparison.reasons),
-        )
-        return replace(record, status=status)
-
     async def _switch_by_itself(self) -> None:
         while True:
             try:
@@ -472,46 +314,8 @@ class Reindexer:
                         await self._switch(other, force=False)
                     return
             except FashionError as error:
-                self._trouble = error.message
+                self._builder.progress.trouble = error.message
                 await asyncio.sleep(self._settings.pause_s)
-
-    async def _keep_up(self, served: ServedGeneration) -> None:
-        """Embeds what writes left out, and loads an index again that did not take over a write.
-
-        Args:
-            served: the generation of this reindex, live by now or not.
-        """
-        if not self._writer.generations.follows:
-            await self._until_done(lambda: self._writer.beside.load(self.throttle.pace))
-        lacking = sorted(self._writer.generations.lacking.copy() - self._failed.keys())
-        if self._failed and time.monotonic() - self._retried > _RETRY_PAUSES * self._settings.pause_s:
-            # A photograph that was damaged may have been sent again.
-            self._retried = time.monotonic()
-            again = sorted(self._failed)
-            self._failed.clear()
-            if self._served.live is served:
-                await self._until_done(lambda: self._writer.photographs.embed_again(again))
-                stored = await asyncio.to_thread(self._catalogue.of_model, again, served.model_version)
-                lacks = served.generation.lacks
-                self._failed.update({each.product.id: None for each in stored if any(map(lacks, each.contents))})
-            else:
-                lacking += again
-        for start in range(0, len(lacking), self._settings.group):
-            await self._fill(lacking[start : start + self._settings.group])
-
-    async def _until_done(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Does something, again after each fault that passes."""
-        while True:
-            try:
-                result = await work()
-            except _PASSING as error:
-                if not self._trouble:
-                    _log.warning("reindex is delayed; trying again", reason=error.reason, why=error.message)
-                self._trouble = error.message
-                await asyncio.sleep(self._settings.pause_s)
-            else:
-                self._trouble = ""
-                return result
 
 
 def own_folder(directory: Path, model_version: str) -> Path:

@@ -1,0 +1,260 @@
+"""Builds the generation beside the live one, compares it, and keeps it up to date."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from contextvars import Context
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Final, TypeVar
+
+import structlog
+
+from services.concurrency.background import in_background
+from services.contract.errors import DeadlineExceeded, FashionError, ModelMismatch, Overloaded, Unavailable
+from services.search.catalogue.generations import GenerationRecord, Status
+from services.search.catalogue.store import Catalogue
+from services.search.reindex.comparison import CanaryResult, Plan, compare_neighbours, try_canary
+from services.search.reindex.served import ServedGeneration, ServedGenerations
+from services.search.reindex.throttle import Throttle
+from services.search.writes.writer import CatalogueWriter
+
+T = TypeVar("T")
+
+_log = structlog.stdlib.get_logger(__name__)
+
+# Faults that pass: what failed is tried again.
+_PASSING: Final = (Unavailable, ModelMismatch, Overloaded, DeadlineExceeded)
+# How long the next classifier may take to follow the candidates before both generations are compared, in seconds.
+_FOLLOW_S: Final = 60.0
+_LOG_EVERY_S: Final = 30.0
+_KEEP_UP_S: Final = 1.0
+_LOOK_S: Final = 0.1
+# Pauses before photographs that could not be embedded are tried again.
+_RETRY_PAUSES: Final = 12
+# Products whose ids are read at once.
+_PAGE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ReindexSettings:
+    """How a reindex works.
+
+    Attributes:
+        group: products per call of the next embedder.
+        max_slowdown: by what factor the 99th percentile of queries may grow meanwhile.
+        pause_s: time before something that failed is tried again, in seconds.
+    """
+
+    group: int = 1
+    max_slowdown: float = 1.5
+    pause_s: float = 5.0
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far the work has come.
+
+    Attributes:
+        missing: products with a photograph that still has to be embedded.
+        embedded: photographs that have been embedded.
+        failed: products with a photograph that cannot be embedded; the keys, in the order in which they were found.
+        trouble: what delays the work, as a sentence; "" for nothing.
+        begun: when the work began: a time of time.monotonic().
+    """
+
+    missing: int = 0
+    embedded: int = 0
+    failed: dict[str, None] = field(default_factory=dict)
+    trouble: str = ""
+    begun: float = field(default_factory=time.monotonic)
+
+    def remaining_s(self) -> float | None:
+        """How long the rest will take, in seconds; None before that can be told."""
+        return self.missing * (time.monotonic() - self.begun) / self.embedded if self.embedded else None
+
+
+class GenerationBuilder:
+    """The work on the generation beside the live one; belongs to one event loop.
+
+    Attributes:
+        throttle: holds the work back, so that queries hardly notice.
+        progress: how far it has come.
+        loaded: the generation beside the live one once its index is loaded: the next one, or after a switch the former.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        writer: CatalogueWriter,
+        served: ServedGenerations,
+        settings: ReindexSettings,
+        opened: Callable[[GenerationRecord], Awaitable[ServedGeneration]],
+        passed: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Takes the parts.
+
+        Args:
+            catalogue: the truth.
+            writer: writes to all generations.
+            served: the generation that queries are answered from.
+            settings: how the work is done.
+            opened: has the model of a generation served, and returns what answers from it.
+            passed: called once a generation has passed its gate and need not wait for an operator.
+        """
+        self._catalogue = catalogue
+        self._writer = writer
+        self._served = served
+        self._settings = settings
+        self._open = opened
+        self._passed = passed
+        self._working = AsyncExitStack()
+        self._retried = time.monotonic()
+        self.throttle = Throttle(settings.max_slowdown)
+        self.progress = Progress()
+        self.loaded: ServedGeneration | None = None
+
+    async def begin(self, record: GenerationRecord) -> None:
+        """Works on a generation in the background, from now on."""
+
+        def ended(error: BaseException | None) -> None:
+            if error is not None:
+                self.progress.trouble = f"It has stopped after an unexpected {type(error).__name__}; the log says more."
+                _log.error("the work on the other generation has ended", exc_info=error)
+
+        self._working = AsyncExitStack()
+        # Not bound by the deadline of the call that begins it.
+        await self._working.enter_async_context(in_background(self._work(record), ended, context=Context()))
+
+    async def stop(self) -> None:
+        """Ends the work; the next `begin` goes on with it."""
+        await self._working.aclose()
+
+    async def _work(self, record: GenerationRecord) -> None:
+        """Builds, loads, compares and keeps up a generation, until cancelled."""
+        served = await self._until_done(lambda: self._open(record))
+        await self._writer.beside.begin(served.generation)
+        with self.throttle.active():
+            if record.status is Status.BUILDING:
+                await self._fill_all(record.model_version)
+            await self._until_done(lambda: self._writer.beside.load(self.throttle.pace))
+            await served.begin()
+            self.loaded = served
+            if record.status is Status.BUILDING:
+                record = await self._judged(record, served)
+        if record.status is Status.READY and not Plan.from_text(record.plan).hold:
+            await self._passed()
+        while True:
+            await self._keep_up(served)
+            await asyncio.sleep(_KEEP_UP_S)
+
+    async def _fill_all(self, model_version: str) -> None:
+        """Has everything embedded, until a whole pass finds nothing more that could be."""
+        generations = self._catalogue.generations
+        self.progress.begun = time.monotonic()
+        self.progress.missing = await self._count_missing(model_version)
+        said = time.monotonic()
+        while True:
+            embedded, after = self.progress.embedded, ""
+            while ids := await asyncio.to_thread(generations.missing, model_version, after, _PAGE):
+                after = ids[-1]
+                for start in range(0, len(ids), self._settings.group):
+                    await self._fill(ids[start : start + self._settings.group])
+                    if time.monotonic() - said > _LOG_EVERY_S:
+                        said = time.monotonic()
+                        _log.info(
+                            "reindex goes on", missing=self.progress.missing, pause_s=round(self.throttle.pause_s, 3)
+                        )
+            if self.progress.embedded == embedded:
+                break
+        self.progress.missing = await self._count_missing(model_version)
+        _log.info(
+            "photographs embedded by the next model",
+            embedded=self.progress.embedded,
+            missing=self.progress.missing,
+            seconds=round(time.monotonic() - self.progress.begun, 1),
+        )
+
+    async def _fill(self, product_ids: Sequence[str]) -> None:
+        async with self.throttle.piece():
+            filled = await self._until_done(lambda: self._writer.beside.fill(product_ids))
+        self.progress.embedded += filled.embedded
+        self.progress.missing = max(0, self.progress.missing - len(product_ids) + len(filled.failed))
+        self.progress.failed.update(dict.fromkeys(filled.failed))
+
+    async def _count_missing(self, model_version: str) -> int:
+        count, after = 0, ""
+        while ids := await asyncio.to_thread(self._catalogue.generations.missing, model_version, after, _PAGE):
+            count, after = count + len(ids), ids[-1]
+        return count
+
+    async def _judged(self, record: GenerationRecord, served: ServedGeneration) -> GenerationRecord:
+        """Compares a generation with the live one, and notes whether it may take its place."""
+        until = time.monotonic() + _FOLLOW_S
+        while not served.meter.measured and time.monotonic() < until:
+            await asyncio.sleep(_LOOK_S)
+        live = self._served.live
+        comparison = await asyncio.to_thread(
+            compare_neighbours, live.generation.index, served.generation.index, self.throttle.pace
+        )
+        results: list[CanaryResult] = []
+        for canary in await asyncio.to_thread(self._catalogue.generations.canaries):
+            next_passed, next_type = await self._until_done(partial(try_canary, served.finder, canary))
+            try:
+                live_passed, _ = await try_canary(live.finder, canary)
+            except FashionError:
+                live_passed = False
+            results.append(CanaryResult(canary.name, live_passed, next_passed, next_type))
+        comparison = replace(comparison, canaries=tuple(results)).judged(Plan.from_text(record.plan).gate)
+        status = Status.REFUSED if comparison.reasons else Status.READY
+        await asyncio.to_thread(self._catalogue.generations.judge, status, comparison.text())
+        _log.info(
+            "generations compared",
+            model_version=record.model_version,
+            passed=not comparison.reasons,
+            overlap=round(comparison.overlap, 3),
+            label_agreement=round(comparison.next_label_agreement, 3),
+            reasons=list(comparison.reasons),
+        )
+        return replace(record, status=status)
+
+    async def _keep_up(self, served: ServedGeneration) -> None:
+        """Embeds what writes left out, and loads an index again that did not take over a write.
+
+        Args:
+            served: the generation of this reindex, live by now or not.
+        """
+        if not self._writer.generations.follows:
+            await self._until_done(lambda: self._writer.beside.load(self.throttle.pace))
+        lacking = sorted(self._writer.generations.lacking.copy() - self.progress.failed.keys())
+        if self.progress.failed and time.monotonic() - self._retried > _RETRY_PAUSES * self._settings.pause_s:
+            # A photograph that was damaged may have been sent again.
+            self._retried = time.monotonic()
+            again = sorted(self.progress.failed)
+            self.progress.failed.clear()
+            if self._served.live is served:
+                await self._until_done(lambda: self._writer.photographs.embed_again(again))
+                stored = await asyncio.to_thread(self._catalogue.of_model, again, served.model_version)
+                lacks = served.generation.lacks
+                self.progress.failed.update(
+                    {each.product.id: None for each in stored if any(map(lacks, each.contents))}
+                )
+            else:
+                lacking += again
+        for start in range(0, len(lacking), self._settings.group):
+            await self._fill(lacking[start : start + self._settings.group])
+
+    async def _until_done(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Does something, again after each fault that passes."""
+        while True:
+            try:
+                result = await work()
+            except _PASSING as error:
+                if not self.progress.trouble:
+                    _log.warning("reindex is delayed; trying again", reason=error.reason, why=error.message)
+                self.progress.trouble = error.message
+                await asyncio.sleep(self._settings.pause_s)
+            else:
+                self.progress.trouble = ""
+                return result
