@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from services.clients.model_choice import ModelClassifier, ModelEmbedder, served_models
-from services.contract.errors import FailedPrecondition, InvalidInput
+from services.contract.errors import FailedPrecondition, FashionError, InvalidInput, Unavailable
 from services.contract.protocols import CandidateStore, Classifier, Embedder, EmbeddingSpace
 from services.contract.values import ModelInfo
 from services.search.catalogue.generations import GenerationRecord, Generations
@@ -19,6 +19,9 @@ from services.search.reindex.served import ModelParts, NextModel
 _log = structlog.stdlib.get_logger(__name__)
 
 _POLL_S: Final = 1.0
+# A connection to a service that was not there is tried again within 5 s.
+_RECONNECT_S: Final = 6.0
+_RETRY_S: Final = 0.25
 
 
 class RemoteModels:
@@ -78,7 +81,7 @@ class RemoteModels:
                 reason="BUNDLE_NOT_ALLOWED",
                 metadata={"field": "bundle"},
             )
-        for model in await served_models(self._embedders):
+        for model in await _models_of(self._embedders):
             if isinstance(model, ModelInfo) and model.model_version != live_version:
                 return NextModel(model.model_version, model.dimension, None)
         raise no_next_model()
@@ -93,7 +96,7 @@ class RemoteModels:
 
     async def check_settled(self, model_version: str) -> None:
         """Checks that the embedders of every day serve a model; see `ModelSource.check_settled`."""
-        (model,) = await served_models(self._embedders[:1])
+        (model,) = await _models_of(self._embedders[:1])
         if isinstance(model, ModelInfo) and model.model_version == model_version:
             return
         what = f"serves {model.model_version}" if isinstance(model, ModelInfo) else "does not answer"
@@ -103,3 +106,13 @@ class RemoteModels:
             reason="MODEL_NOT_SETTLED",
             metadata={"model_version": model_version},
         )
+
+
+async def _models_of(embedders: Sequence[Embedder]) -> list[ModelInfo | FashionError]:
+    """Asks embedders for their models, and for a while again where one does not answer: it may have just started."""
+    until = time.monotonic() + _RECONNECT_S
+    while True:
+        models = await served_models(embedders)
+        if time.monotonic() >= until or not any(isinstance(each, Unavailable) for each in models):
+            return models
+        await asyncio.sleep(_RETRY_S)
