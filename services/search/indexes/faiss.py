@@ -24,7 +24,7 @@ from services.search.indexes.batch import Batch, BatchBounds, Bounds
 from services.search.indexes.columnar import ColumnarIndex
 from services.search.indexes.columns import Columns
 from services.search.indexes.nearest import Field
-from services.search.indexes.parts import Part, SnapshotInterrupted, check_indexed, part_of
+from services.search.indexes.parts import Part, SnapshotInterrupted, check_indexed, check_write, part_of
 from services.search.indexes.reducer import Reducer
 from services.search.indexes.reduction_file import ReductionFile
 from services.search.indexes.shards import FlatIndex, ReducedIndex, ReducedSearch, Reduction, Shard, ShardSearch
@@ -178,10 +178,7 @@ class FaissIndex(ColumnarIndex):
         updates: Sequence[Product] = (),
     ) -> None:
         """See `Index.apply`."""
-        check_indexed(upserts, self.dimension)
-        ids = [*(row.product.id for row in upserts), *deletes, *(product.id for product in updates)]
-        if len(set(ids)) < len(ids):
-            raise ValueError("An id comes twice in one write.")
+        check_write(upserts, deletes, updates, self.dimension)
         with self._write_lock:
             projections, further = self._state.project(upserts), self._state.project_further(upserts)
             with self._lock.writing():

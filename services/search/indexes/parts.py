@@ -1,6 +1,6 @@
 """Some products of an index with all that it holds of them: what a snapshot keeps, and what an index is filled from."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,6 +72,21 @@ def check_indexed(indexed: Sequence[IndexedProduct], dimension: int) -> None:
                 embedding.dtype != np.float16 or embedding.shape != (dimension,) or not np.isfinite(embedding).all()
             ):
                 raise ValueError(f"The embedding of {each.product.id} must be {dimension} finite float16 numbers.")
+
+
+def check_write(
+    upserts: Sequence[IndexedProduct], deletes: Collection[str], updates: Sequence[Product], dimension: int
+) -> list[str]:
+    """Checks what `Index.apply` is given, and returns the ids of all that it changes.
+
+    Raises:
+        ValueError: as `check_indexed`, or an id comes twice.
+    """
+    check_indexed(upserts, dimension)
+    ids = [*(row.product.id for row in upserts), *deletes, *(product.id for product in updates)]
+    if len(set(ids)) < len(ids):
+        raise ValueError("An id comes twice in one write.")
+    return ids
 
 
 def part_of(indexed: Sequence[IndexedProduct], dimension: int) -> Part:

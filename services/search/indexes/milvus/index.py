@@ -25,7 +25,7 @@ from services.search.indexes.milvus.rows import (
 )
 from services.search.indexes.milvus.state import Behind, MilvusState, Recent, SearchedState
 from services.search.indexes.milvus.store import Meta, MilvusStore
-from services.search.indexes.parts import check_indexed
+from services.search.indexes.parts import check_indexed, check_write
 
 _CHECK_S: Final = 0.5
 
@@ -125,10 +125,7 @@ class MilvusIndex(MilvusReader):
         updates: Sequence[Product] = (),
     ) -> None:
         """See `Index.apply`; while Milvus does not answer, it gets the write later."""
-        check_indexed(upserts, self._store.dimension)
-        ids = [*(row.product.id for row in upserts), *deletes, *(product.id for product in updates)]
-        if len(set(ids)) < len(ids):
-            raise ValueError("An id comes twice in one write.")
+        ids = check_write(upserts, deletes, updates, self._store.dimension)
         with self._write_lock:
             state = self._state
             for product in updates:
