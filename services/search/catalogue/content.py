@@ -54,10 +54,6 @@ class ContentState:
         """What any model can embed again; None if it came as an embedding."""
         return None if self.photograph_sha256 is None else (self.photograph_sha256, self.region)
 
-    def is_of(self, photograph: Photograph, model_version: str) -> bool:
-        """Returns whether the embedding is the one that this model makes of this photograph."""
-        return self == ContentState.of(photograph, model_version)
-
 
 @dataclass(frozen=True, slots=True)
 class NewContent:

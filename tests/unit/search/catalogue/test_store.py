@@ -83,7 +83,7 @@ def test_everything_that_is_written_is_there_after_reopening(tmp_path: Path) -> 
         assert stored.product == full
         assert np.array_equal(stored.embedding, embedding(1).values.astype(np.float16))
         assert stored.content.region == region
-        assert stored.content.is_of(Photograph(jpeg("x"), region), "m1")
+        assert stored.content == ContentState.of(Photograph(jpeg("x"), region), "m1")
         kept = catalogue.photograph("ä-1")
         assert kept is not None
         assert (kept.content, kept.media_type) == (jpeg("x"), "image/jpeg")
