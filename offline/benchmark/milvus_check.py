@@ -151,15 +151,20 @@ def _write(index: MilvusIndex, oracle: Oracle, version: int, rows: Sequence[Inde
     oracle.apply(rows, deletes)
 
 
-def random_histories(check: Check, index: MilvusIndex) -> None:
-    """Random writes and searches are answered as by comparing every product."""
-    oracle, dice, material = Oracle(), Random(7), Material(_IDS, ("p1", "p2", "q"))
-    for version in range(1, 5):
+def _history(index: MilvusIndex, dice: Random, *, writes: int, counts: Sequence[int]) -> None:
+    """Writes, and after each write searches for each of some numbers of products, as by comparing all of them."""
+    oracle, material = Oracle(), Material(_IDS, ("p1", "p2", "q"))
+    for version in range(1, 1 + writes):
         ids = dice.sample(_IDS, 6)
         rows = [IndexedProduct(material.product(dice, each), unit(dice.randrange(5))) for each in ids[:4]]
         _write(index, oracle, version, rows, set(ids[4:]))
-        for seed in range(3):
-            _ask(index, oracle, seed, 1 + 2 * seed, material.eligibility(dice), material.ranking(dice))
+        for seed, count in enumerate(counts):
+            _ask(index, oracle, seed, count, material.eligibility(dice), material.ranking(dice))
+
+
+def random_histories(check: Check, index: MilvusIndex) -> None:
+    """Random writes and searches are answered as by comparing every product."""
+    _history(index, Random(7), writes=4, counts=(1, 3, 5))
 
 
 def missing_values(check: Check, index: MilvusIndex) -> None:
@@ -240,13 +245,7 @@ def own_deletes(check: Check, index: MilvusIndex) -> None:
 
 def at_once(check: Check, index: MilvusIndex) -> None:
     """What was just written is found without waiting for Milvus, as it was written last."""
-    oracle, dice, material = Oracle(), Random(8), Material(_IDS, ("p1", "p2", "q"))
-    for version in range(1, 9):
-        ids = dice.sample(_IDS, 6)
-        rows = [IndexedProduct(material.product(dice, each), unit(dice.randrange(5))) for each in ids[:4]]
-        _write(index, oracle, version, rows, set(ids[4:]))
-        for seed in range(6):
-            _ask(index, oracle, seed, 1 + seed, material.eligibility(dice), material.ranking(dice))
+    _history(index, Random(8), writes=8, counts=(1, 2, 3, 4, 5, 6))
 
 
 def any_text(check: Check, index: MilvusIndex) -> None:

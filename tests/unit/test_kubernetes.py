@@ -1,5 +1,6 @@
 """Kubernetes: valid manifests that tell the same story as compose, and let nobody talk to whom they need not."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -209,9 +210,10 @@ def component(selector: dict[str, Any]) -> str:
     return str(selector["podSelector"]["matchLabels"][COMPONENT])
 
 
-def test_exactly_those_may_talk_that_call_one_another() -> None:
+def allowed(manifests: Iterable[Any]) -> tuple[set[Any], set[Any]]:
+    """Returns caller, callee and port of each call that policies let out, and of each that they let in."""
     outgoing, incoming = set(), set()
-    for policy in [each for each in (*BASE, *NEXT) if each["kind"] == "NetworkPolicy"]:
+    for policy in [each for each in manifests if each["kind"] == "NetworkPolicy"]:
         spec = policy["spec"]
         if COMPONENT not in spec["podSelector"].get("matchLabels", {}):
             continue
@@ -220,6 +222,11 @@ def test_exactly_those_may_talk_that_call_one_another() -> None:
             outgoing |= {(own, component(to), port["port"]) for to in rule["to"] for port in rule["ports"]}
         for rule in spec.get("ingress", []):
             incoming |= {(component(each), own, port["port"]) for each in rule["from"] for port in rule["ports"]}
+    return outgoing, incoming
+
+
+def test_exactly_those_may_talk_that_call_one_another() -> None:
+    outgoing, incoming = allowed((*BASE, *NEXT))
     assert outgoing == incoming == called()
     assert of_kind("NetworkPolicy")["nothing-else"]["spec"].keys() == {"podSelector", "policyTypes"}
 
@@ -242,16 +249,7 @@ def test_a_replica_of_search_is_the_search_without_its_data() -> None:
 
 
 def test_exactly_those_may_talk_to_a_replica_that_it_calls_or_is_called_by() -> None:
-    outgoing, incoming = set(), set()
-    for policy in [each for each in REPLICAS if each["kind"] == "NetworkPolicy"]:
-        spec = policy["spec"]
-        if COMPONENT not in spec["podSelector"].get("matchLabels", {}):
-            continue
-        own = component(spec)
-        for rule in spec.get("egress", []):
-            outgoing |= {(own, component(to), port["port"]) for to in rule["to"] for port in rule["ports"]}
-        for rule in spec.get("ingress", []):
-            incoming |= {(component(each), own, port["port"]) for each in rule["from"] for port in rule["ports"]}
+    outgoing, incoming = allowed(REPLICAS)
     called_by_search = {(name, port) for caller, name, port in called() if caller == "search" and "next" not in name}
     expected = {("search-replica", name, port) for name, port in called_by_search | {("search", 50053)}}
     assert outgoing - {("gateway", "search-replica", 50053)} == expected

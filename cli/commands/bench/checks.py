@@ -1,7 +1,7 @@
 """Checks of what must never go wrong: each needs no data set, and ends with 1 where something was wrong."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -60,11 +60,8 @@ def soak(
 
     without_proxies()
     figures = load(minutes, seed, say())
-    output.mkdir(parents=True, exist_ok=True)
-    with suppress(ImportError):
-        draw_soak(figures, output / "soak.png")
     done, failed = sum(figures["operations"].values()), sum(figures["failed"].values())
-    _conclude("soak", figures, figures["problems"], f"{done:,} operations, {failed:,} failed", output)
+    _conclude("soak", figures, figures["problems"], f"{done:,} operations, {failed:,} failed", output, draw_soak)
 
 
 def restart(
@@ -111,11 +108,8 @@ def reindex(
 
     without_proxies()
     figures = change(products, rate, rest_s, seed, say())
-    output.mkdir(parents=True, exist_ok=True)
-    with suppress(ImportError):
-        draw_reindex(figures, output / "reindex.png")
     summary = f"{figures['queries']:,} queries, {figures['failed']:,} failed, {figures['slowdown']:.2f} times the p99"
-    _conclude("reindex", figures, figures["problems"], summary, output)
+    _conclude("reindex", figures, figures["problems"], summary, output, draw_reindex)
 
 
 def faults(
@@ -132,13 +126,23 @@ def faults(
     _conclude("faults", figures, figures["problems"], summary, output)
 
 
-def _conclude(name: str, figures: Mapping[str, Any], problems: Sequence[str], summary: str, output: Path) -> None:
-    """Writes the figures, tells what was wrong, and ends with 1 if anything was."""
+def _conclude(
+    name: str,
+    figures: Mapping[str, Any],
+    problems: Sequence[str],
+    summary: str,
+    output: Path,
+    draw: Callable[[Mapping[str, Any], Path], object] | None = None,
+) -> None:
+    """Writes the figures, with a picture where there is one, tells what was wrong, and ends with 1 if anything was."""
     from cli.output import EXIT_ERROR
 
     show, file = say(), output / f"{name}.json"
     output.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(figures, indent=1) + "\n")
+    if draw is not None:
+        with suppress(ImportError):
+            draw(figures, output / f"{name}.png")
     for problem in problems:
         show(problem)
     show(f"{summary} in {figures['seconds']:,} s: {file}")
