@@ -15,7 +15,7 @@ from services.contract.protocols import Classifier, EmbeddingSpace
 from services.contract.values import Embedding
 from services.search.candidates.doubt import Doubt, measured, sample
 from services.search.indexes.base import Index
-from services.search.writes.writer import Change
+from services.search.writes.generation import Change
 
 FILE: Final = "doubt.safetensors"
 _FORMAT: Final = "fashion-doubt-1"

@@ -11,8 +11,8 @@ from services.search.candidates.clusters import Candidate, candidate_set, candid
 from services.search.candidates.file import CandidateFile, StoredType
 from services.search.catalogue.products import Product
 from services.search.indexes.base import Index, TypeMembers
+from services.search.writes.generation import Change
 from services.search.writes.snapshots import Restored
-from services.search.writes.writer import Change
 
 
 @dataclass(slots=True)

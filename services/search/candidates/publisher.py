@@ -13,8 +13,8 @@ from services.contract.errors import Unavailable
 from services.contract.protocols import CandidateStore, EmbeddingSpace
 from services.contract.values import CandidateSet
 from services.search.candidates.keeper import CandidateKeeper
+from services.search.writes.generation import Change
 from services.search.writes.snapshots import Restored
-from services.search.writes.writer import Change
 
 # Budget for computing candidates: at most 5 % of the time on average, in bursts of at most 1 s. So a single write is
 # followed at once, while a large ingest, which makes nearly all types due all the time, keeps the processors.

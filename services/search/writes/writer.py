@@ -28,15 +28,12 @@ from services.search.writes.beside import BesideWriter
 from services.search.writes.contents import ToEmbed, resolved
 from services.search.writes.generation import (
     Change,
-    ChangeListener,
     EmbeddedPhotographs,
     Generation,
     WrittenGenerations,
 )
 from services.search.writes.photographs import PhotographWriter
 from services.search.writes.rows import DeleteReport, Planned, UpdateRow, UpsertReport, UpsertRow, checked_rows
-
-__all__ = ["CatalogueWriter", "Change", "ChangeListener", "WriteLimits"]
 
 _log = structlog.stdlib.get_logger(__name__)
 

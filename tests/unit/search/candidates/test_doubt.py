@@ -16,7 +16,7 @@ from services.search.candidates.doubt_meter import FILE, DoubtMeter
 from services.search.catalogue.products import Product, validate_product
 from services.search.indexes.base import IndexedProduct
 from services.search.indexes.faiss import FaissIndex
-from services.search.writes.writer import Change
+from services.search.writes.generation import Change
 
 _SIZE = 8
 

@@ -16,8 +16,8 @@ from services.search.candidates.publisher import CandidatePublisher, PublisherSe
 from services.search.catalogue.products import Product
 from services.search.indexes.base import IndexedProduct
 from services.search.indexes.faiss import FaissIndex
+from services.search.writes.generation import Change
 from services.search.writes.snapshots import Restored
-from services.search.writes.writer import Change
 
 SIZE = 8
 MODEL = ModelInfo("tiny", "m1", SIZE, 8, 8, "none", "float32", "float32")
