@@ -66,7 +66,8 @@ class FaissSettings:
     threads: int = 1
     exact_limit: int = 800
     products_per_exact: int = 1000
-    components: int = 256
+    # With the norm beside them 256 floats, which FAISS compares in 0.78 of the time of the 264 that 257 are padded to.
+    components: int = 255
     candidates_per_hit: int = 10
     min_candidates: int = 200
 

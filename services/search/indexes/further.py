@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from services.contract.embedding import inner_products
 from services.search.indexes.parts import MAX_FURTHER, FurtherPart
 from services.search.indexes.shards import FlatIndex, ReducedIndex
 
@@ -193,7 +194,7 @@ class FurtherPhotographs:
         places = np.flatnonzero(np.isin(self._rows, rows))
         if len(places):
             position = {row: place for place, row in enumerate(rows.tolist())}
-            exact = (self._embeddings.rows()[places].astype(np.float64) * query).sum(axis=1)
+            exact = inner_products(self._embeddings.rows()[places], query)
             # In the order of the numbers, so that the earlier of equal ones stays.
             for each in np.argsort(self._numbers[places], kind="stable").tolist():
                 product = position[int(self._rows[places[each]])]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.contract.attributes import BASE_COLOUR
+from services.contract.embedding import inner_products
 from services.search.catalogue.products import Product
 from services.search.filters import filter as filters
 from services.search.filters.ranking import Boost, Ranking, boosted, diverse
@@ -191,7 +192,7 @@ class Selection:
             if len(nearest) < k:
                 # These are all there are.
                 return nearest
-            first = (self._state.embeddings(nearest).astype(np.float64) * self._query).sum(axis=1)
+            first = inner_products(self._state.embeddings(nearest), self._query)
             # The k-th product is at least so similar.
             least = float(np.partition(first, -k)[-k])
             eligible = np.zeros(len(self._state.columns), dtype=np.bool_)
@@ -235,8 +236,7 @@ class Selection:
 
     def _similarities(self, rows: NDArray[np.int64]) -> tuple[list[float], list[int]]:
         """Returns the exact similarity of each row that has an embedding, rounded to float32; and its photograph."""
-        # Unlike a matrix product, sums by row give equal embeddings the same similarity to the last bit.
-        exact = (self._state.embeddings(rows).astype(np.float64) * self._query).sum(axis=1)
+        exact = inner_products(self._state.embeddings(rows), self._query)
         numbers: NDArray[np.int8] = np.zeros(len(rows), dtype=np.int8)
         if len(self._state.further):
             exact, numbers = self._state.further.best(self._query, rows, exact)
