@@ -1,8 +1,12 @@
 """Runs the embedder as a process of its own: `python -m services.embedder`."""
 
+import services.serving.quick_start  # noqa: F401 - before all else
+
+# isort: split
 import asyncio
 from contextlib import AsyncExitStack
 
+from services.concurrency.background import in_background
 from services.embedder.runtimes.select import load_encoder
 from services.embedder.service import local_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
@@ -33,6 +37,7 @@ async def main() -> None:
             server.watched(EMBEDDER, embedder.died, why="the encoder has stopped working", stop=True)
         )
         await server.ready(EMBEDDER, EmbedderServicer(embedder, settings.max_batch))
+        await resources.enter_async_context(in_background(embedder.warm_up_further()))
 
     await serve(server_settings, [EMBEDDER], start, default_port=DEFAULT_PORT)
 

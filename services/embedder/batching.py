@@ -117,6 +117,8 @@ class MicroBatcher(Generic[_Answer]):
         self._threads = tuple(InferenceThread() for _ in range(limits.inferences))
         # A stack: the thread that ran last has its data in the processor's cache.
         self._idle = list(self._threads)
+        # Who has a thread next, before any photograph.
+        self._turns: dict[InferenceThread, asyncio.Future[None]] = {}
         self._queries_run = False
         self._running: dict[asyncio.Task[None], Sequence[_Waiting[_Answer]]] = {}
         self._died = asyncio.Event()
@@ -212,6 +214,33 @@ class MicroBatcher(Generic[_Answer]):
         """
         return await asyncio.gather(*(thread.run(function, timeout_s) for thread in self._threads))
 
+    async def between(self, thread: int, function: Callable[[], _Result]) -> _Result:
+        """Runs a short function in one of the threads, as soon as its inference under way has ended.
+
+        Args:
+            thread: which, from 0.
+            function: takes less than `inference_timeout_s`.
+
+        Raises:
+            NotReady: MODEL_NOT_READY; an inference thread is dead.
+            Exception: raised by the function.
+        """
+        if self._ended:
+            raise _dead()
+        taken = self._threads[thread]
+        if taken in self._idle:
+            self._idle.remove(taken)
+        else:
+            turn = self._turns[taken] = asyncio.get_running_loop().create_future()
+            await turn
+        try:
+            return await taken.run(function, self._limits.inference_timeout_s)
+        except ThreadDied:
+            self._thread_died()
+            raise _dead() from None
+        finally:
+            self._free(taken)
+
     async def died(self) -> None:
         """Waits until an inference thread has died; it is never replaced."""
         await self._died.wait()
@@ -247,9 +276,7 @@ class MicroBatcher(Generic[_Answer]):
             if len(answers) != len(batch):
                 raise RuntimeError(f"the encoder returned {len(answers)} embeddings of {len(batch)} photographs")
         except ThreadDied:
-            _log.critical("an inference thread has died", exc_info=True)
-            self._died.set()
-            self._end()
+            self._thread_died()
             return
         except Exception as error:
             _refuse(batch, error)
@@ -257,10 +284,23 @@ class MicroBatcher(Generic[_Answer]):
             for waiting, answer in zip(batch, answers, strict=True):
                 if not waiting.answer.done():
                     waiting.answer.set_result(answer)
-        self._idle.append(thread)
         if with_queries:
             self._queries_run = False
+        self._free(thread)
+
+    def _free(self, thread: InferenceThread) -> None:
+        """Gives a thread to whoever is next."""
+        turn = self._turns.pop(thread, None)
+        if turn is not None and not turn.done():
+            turn.set_result(None)
+        else:
+            self._idle.append(thread)
         self._start()
+
+    def _thread_died(self) -> None:
+        _log.critical("an inference thread has died", exc_info=True)
+        self._died.set()
+        self._end()
 
     def _end(self) -> None:
         """Refuses all waiting and all later photographs."""
@@ -273,6 +313,8 @@ class MicroBatcher(Generic[_Answer]):
         for lane in self._lanes.values():
             _refuse(lane, _dead())
             lane.clear()
+        for turn in self._turns.values():
+            turn.cancel()
 
 
 def _observe_begin(queries: Sequence[_Waiting[Any]], batches: Sequence[_Waiting[Any]]) -> None:

@@ -1,5 +1,6 @@
 """The interface of every runtime: pixels in, embeddings out."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
@@ -71,8 +72,12 @@ class Encoder(Protocol):
         """Embeds pictures, and returns the maps or the heads' logits of the same inference; see `encode`."""
         ...
 
-    def warm_up(self) -> None:
-        """Does the slow work of the first call in advance, such as compiling."""
+    def warm_up(self) -> Iterator[None]:
+        """Does the slow work of first calls in advance, such as compiling, step by step.
+
+        Each thread that encodes takes the first step; after it a single picture takes no longer than ever. The further
+        steps are for several pictures at once, and one of the threads takes them for all.
+        """
         ...
 
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeVar
 
 import structlog
@@ -35,6 +36,10 @@ _DECODE_SECONDS: Final = Histogram("fashion_embedder_decode_seconds", "Time of d
 _MODEL: Final = Gauge(
     "fashion_model_info", "The model that is served.", ("name", "model_version", "runtime", "precision")
 )
+
+_END: Final = object()
+# Between two steps of warming up while calls are answered, of which each takes about half as long.
+_STEP_PAUSE_S: Final = 0.1
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -73,17 +78,36 @@ class LocalEmbedder:
         # Parts of batches decoded or encoded at once: the next one is ready when an inference ends.
         self._batch_window = asyncio.Semaphore(max(2, limits.decode_threads))
 
+        # The steps of warming up that each thread has begun.
+        self._steps: Sequence[Iterator[None]] = ()
+
         model = encoder.model
         _MODEL.labels(model.name, model.model_version, model.runtime, model.precision).set(1)
 
     async def warm_up(self, timeout_s: float) -> None:
-        """Runs the first inferences, which are slow, before any call.
+        """Runs the first inferences, which are slow, before any call; enough for calls to be answered.
 
         Raises:
             ThreadDied: they take longer than `timeout_s` seconds.
         """
+
+        def first_step() -> Iterator[None]:
+            steps = self._encoder.warm_up()
+            next(steps, None)
+            return steps
+
         # Runtimes keep memory and state per thread: warm up the threads that encode.
-        await self._batcher.in_every_thread(self._encoder.warm_up, timeout_s)
+        self._steps = await self._batcher.in_every_thread(first_step, timeout_s)
+
+    async def warm_up_further(self) -> None:
+        """Does what `warm_up` has left, step by step between inferences; a failure is logged."""
+        try:
+            for steps in self._steps[:1]:
+                while await self._batcher.between(0, partial(_take_step, steps)):
+                    # Leaves the processors to calls for a while.
+                    await asyncio.sleep(_STEP_PAUSE_S)
+        except Exception:
+            _log.exception("warming up further has failed")
 
     async def embed(self, photograph: Photograph) -> Embedding:
         """Embeds one photograph.
@@ -218,6 +242,11 @@ class LocalEmbedder:
         return decode
 
 
+def _take_step(steps: Iterator[None]) -> bool:
+    """Takes a step; returns whether there was one."""
+    return next(steps, _END) is not _END
+
+
 def _prepared_or_error(decode: Callable[[], Prepared]) -> Prepared | FashionError:
     """Decodes a photograph of a batch; returns its error, which spares the others.
 
@@ -258,7 +287,7 @@ async def cold_embedder(encoder: Encoder, limits: EmbedderLimits) -> AsyncIterat
 async def local_embedder(
     encoder: Encoder, limits: EmbedderLimits, *, warm_up_timeout_s: float
 ) -> AsyncIterator[LocalEmbedder]:
-    """Runs an embedder that is warmed up for as long as the context lasts.
+    """Runs an embedder that is warmed up for as long as the context lasts; `warm_up_further` does the rest.
 
     Args:
         encoder: loaded.

@@ -45,6 +45,8 @@ T = TypeVar("T")
 
 SERVICES: Final = (EMBEDDER, CLASSIFIER, SEARCH, REINDEX)
 
+_GATEWAY: Final = "services.gateway.server"
+
 _ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "[::]": "[::1]"}
 
 
@@ -135,8 +137,11 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
     options, bundle = await asyncio.to_thread(live_options, settings.embedder.encoder(), catalogue.generations)
 
     loading = await enter(_loading_embedder(settings.embedder, options, bundle, server))
-    gateway = await enter(_gateway(settings, server))
+    if settings.gateway is not None:
+        # FastAPI takes time and memory to import, which a stack without a gateway need not spend. Redis starts beside.
+        await enter(in_background(asyncio.to_thread(importlib.import_module, _GATEWAY)))
     preferences = await enter(_preferences(settings.search, server))
+    gateway = await enter(_gateway(settings, server))
     embedder = DeferredEmbedder(loading)
     # With a bundle nobody has to wait for the network to know the model.
     space = bundle or await embedder.get_model()
@@ -171,6 +176,7 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
         # Its requests in flight are answered before search is closed.
         resources.push_async_callback(gateway.stopped)
         gateway.ready(InProcessSearch(servicer))
+    await enter(in_background(loading.result().warm_up_further()))
     return gateway
 
 
@@ -212,8 +218,8 @@ async def _gateway(settings: StackSettings, server: Server) -> "AsyncIterator[Ga
     if settings.gateway is None:
         yield None
         return
-    # FastAPI takes time and memory to import, which a stack without a gateway need not spend.
-    await asyncio.to_thread(importlib.import_module, "services.gateway.server")
+    # Waits, beside the event loop, for the import that has begun.
+    await asyncio.to_thread(importlib.import_module, _GATEWAY)
     from services.gateway.server import running_gateway
 
     async with running_gateway(

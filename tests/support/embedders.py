@@ -5,7 +5,7 @@ import io
 import struct
 import threading
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +60,8 @@ class GatedEncoder:
     def __init__(self, dimension: int = 2048) -> None:
         self._fake = FakeEncoder(dimension=dimension)
         self.heads: GarmentHeads | None = None
-        self.warmed_up = False
+        # Steps of warming up, by the thread that took them.
+        self.warm_steps: list[int] = []
         self.gate = threading.Event()
         self.gate.set()
         self.inside = threading.Event()
@@ -89,8 +90,10 @@ class GatedEncoder:
         self.encoded += len(batch)
         return self._fake.encode(batch)
 
-    def warm_up(self) -> None:
-        self.warmed_up = True
+    def warm_up(self) -> Iterator[None]:
+        for _ in range(3):
+            self.warm_steps.append(threading.get_ident())
+            yield
 
 
 def raising(error: BaseException) -> Callable[[], None]:

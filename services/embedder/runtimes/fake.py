@@ -1,5 +1,6 @@
 """An encoder without weights, for tests: deterministic, with similar embeddings for similar pictures."""
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -72,5 +73,6 @@ class FakeEncoder:
         embedding: NDArray[np.float32] = normalise((features @ self._projection)[None])[0]
         return embedding
 
-    def warm_up(self) -> None:
+    def warm_up(self) -> Iterator[None]:
         """Does nothing."""
+        return iter(())

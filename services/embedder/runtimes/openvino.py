@@ -1,7 +1,7 @@
 """A bundle's network on OpenVINO, the runtime that serves, in the best precision for the processor."""
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, Self
 
 import numpy as np
@@ -20,10 +20,11 @@ from services.vision.preprocess import Frame, Preprocessing
 _log = structlog.stdlib.get_logger(__name__)
 
 _DIMENSION: Final = 2048
-# OpenVINO makes kernels once for each number of pictures, which is slow. So only 1 to 8 and 16 occur. More pictures at
-# once are only 3 % faster.
-_MAX_SMALL_PART: Final = 8
-_LARGE_PART: Final = 16
+# OpenVINO makes kernels once for each number of pictures, which is slow. So only these occur. More pictures at once are
+# only 3 % faster.
+_SIZES: Final = (*range(1, 9), 16)
+# Those of a network that begins to warm up.
+_FIRST_SIZES: Final = (1,)
 _DEVICE: Final = "CPU"
 _NATIVE_BFLOAT16: Final = "BF16"
 _INT8_FLAG: Final = "avx512_vnni"
@@ -143,7 +144,13 @@ class OpenvinoEncoder:
             return _Network(core.compile_model(network, _DEVICE, settings | sizes))
 
         self._alone = compiled(1, threads)
-        self._together = compiled(inferences, inferences) if inferences > 1 and threads != 1 else self._alone
+        # Compiled by the first inference beside another one, or by warming up.
+        self._together: _Network | None = None
+        self._compile_together: Callable[[], _Network] = lambda: self._alone
+        if inferences > 1 and threads != 1:
+            self._compile_together = lambda: compiled(inferences, inferences)
+        self._compiling = threading.Lock()
+        self._warms_up = False
         self._running = 0
         self._counting = threading.Lock()
         _log.info("network compiled", runtime="openvino", precision=precision, threads=threads, inferences=inferences)
@@ -199,8 +206,9 @@ class OpenvinoEncoder:
         check_batch(batch, self.frame)
         with self._counting:
             self._running += 1
-            network = self._alone if self._running == 1 else self._together
+            alone = self._running == 1
         try:
+            network = self._alone if alone else self._for_several()
             activations, *others = network.outputs(batch)
             logits = None
             if self._heads is not None:
@@ -211,16 +219,48 @@ class OpenvinoEncoder:
             with self._counting:
                 self._running -= 1
 
-    def warm_up(self) -> None:
-        """Makes OpenVINO's kernels for every number of pictures that `encode` uses."""
-        height, width = self.frame.height, self.frame.width
-        for network in {self._alone, self._together}:
-            for count in (*range(1, _MAX_SMALL_PART + 1), _LARGE_PART):
-                network.outputs(np.full((count, height, width, 3), 255, dtype=np.uint8))
+    def warm_up(self) -> Iterator[None]:
+        """Makes OpenVINO's kernels for every number of pictures that `encode` uses; see `Encoder.warm_up`.
+
+        Until a step has made those of a number, pictures are encoded in smaller ones. The kernels serve all threads.
+        """
+        with self._compiling:
+            if not self._warms_up:
+                self._warms_up, self._alone.sizes = True, _FIRST_SIZES
+        self._alone.warm_up(self._frame, 1)
+        yield
+        # A dict keeps the order, and one network may be both.
+        networks = tuple(dict.fromkeys((self._alone, self._compiled_together())))
+        for count in _SIZES:
+            for network in networks:
+                network.warm_up(self._frame, count)
+                yield
+
+    def _for_several(self) -> "_Network":
+        """Returns the network of an inference that is not alone."""
+        if self._together is None and self._warms_up:
+            # No query waits for what is about to be compiled.
+            return self._alone
+        return self._compiled_together()
+
+    def _compiled_together(self) -> "_Network":
+        with self._compiling:
+            if self._together is None:
+                together = self._compile_together()
+                if self._warms_up and together is not self._alone:
+                    together.sizes = _FIRST_SIZES
+                self._together = together
+                # Lets go of the graph.
+                del self._compile_together
+            return self._together
 
 
 class _Network:
-    """A compiled network; thread-safe."""
+    """A compiled network; thread-safe.
+
+    Attributes:
+        sizes: the numbers of pictures that it infers at once, ascending from 1.
+    """
 
     def __init__(self, compiled: ov.CompiledModel) -> None:
         self._compiled = compiled
@@ -229,16 +269,14 @@ class _Network:
             tuple(size.get_length() for size in list(output.partial_shape)[1:]) for output in compiled.outputs
         ]
         self._requests = threading.local()
+        self.sizes: tuple[int, ...] = _SIZES
 
     def outputs(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Returns the network's outputs, n rows each, for pictures (n, height, width, 3)."""
-        request = getattr(self._requests, "one", None)
-        if request is None:
-            # A request is not thread-safe, and keeps the memory of its last shape.
-            request = self._requests.one = self._compiled.create_infer_request()
+        request = self._request()
         outputs = [np.empty((len(batch), *shape), dtype=np.float32) for shape in self._shapes]
         at = 0
-        for size in _parts(len(batch)):
+        for size in _parts(len(batch), self.sizes):
             part = np.ascontiguousarray(batch[at : at + size])
             results = request.infer([part], share_inputs=True, share_outputs=True)
             for index, output in enumerate(outputs):
@@ -246,9 +284,26 @@ class _Network:
             at += size
         return outputs
 
+    def warm_up(self, frame: Frame, count: int) -> None:
+        """Makes the kernels of a number of pictures, which may be inferred at once from then on."""
+        pixels = np.full((count, frame.height, frame.width, 3), 255, dtype=np.uint8)
+        # As in `outputs`: without shared inputs it would write into the array that was shared before.
+        self._request().infer([pixels], share_inputs=True, share_outputs=True)
+        self.sizes = tuple(sorted({*self.sizes, count}))
 
-def _parts(count: int) -> list[int]:
-    """Splits a number of pictures into those that `_LARGE_PART` and `_MAX_SMALL_PART` allow."""
-    large, rest = divmod(count, _LARGE_PART)
-    small, last = divmod(rest, _MAX_SMALL_PART)
-    return [_LARGE_PART] * large + [_MAX_SMALL_PART] * small + ([last] if last else [])
+    def _request(self) -> Any:
+        """Returns the request of the calling thread."""
+        request = getattr(self._requests, "one", None)
+        if request is None:
+            # A request is not thread-safe, and keeps the memory of its last shape.
+            request = self._requests.one = self._compiled.create_infer_request()
+        return request
+
+
+def _parts(count: int, sizes: Sequence[int] = _SIZES) -> list[int]:
+    """Splits a number of pictures into as few as some sizes, ascending from 1, allow."""
+    parts = []
+    for size in reversed(sizes):
+        parts += [size] * (count // size)
+        count %= size
+    return parts

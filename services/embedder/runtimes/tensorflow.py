@@ -1,7 +1,7 @@
 """A bundle's network on TensorFlow: Keras's ResNet50 without its top, in float32; the reference for all runtimes."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -160,11 +160,12 @@ class TensorflowEncoder:
         activations, *maps = (output.numpy() for output in self._run(tf.constant(batch)))
         return Features(normalise(activations), tuple(maps))
 
-    def warm_up(self) -> None:
+    def warm_up(self) -> Iterator[None]:
         """Traces the graph, and makes oneDNN plan its convolutions for each size of a service's small batches."""
         height, width = self.frame.height, self.frame.width
         for count in range(1, _WARM_BATCH + 1):
             self.encode(np.full((count, height, width, 3), 255, dtype=np.uint8))
+            yield
 
     def _outputs(self, pixels: tf.Tensor) -> list[tf.Tensor]:
         scaled = tf.cast(pixels, tf.float32)

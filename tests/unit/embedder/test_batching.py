@@ -258,6 +258,42 @@ async def test_warming_up_for_ever_is_told() -> None:
         never.set()
 
 
+async def test_work_between_inferences_comes_next_in_its_thread_whatever_waits() -> None:
+    gate, order = Gate(), []
+    async with MicroBatcher(gate.encode, LIMITS) as batcher:
+        tasks = await waiting(batcher, gate, *((value, Lane.BATCH) for value in range(1, 9)))
+        work = asyncio.create_task(batcher.between(0, lambda: order.append(len(gate.batches))))
+        await asyncio.sleep(0.05)
+        assert not order
+        gate.open()
+        await asyncio.gather(work, *tasks)
+        assert order == [1] and len(gate.batches) == 3
+        # And at once where nothing runs.
+        assert await batcher.between(0, lambda: threading.current_thread().name) == "inference"
+        assert await ask(batcher, 9) == 9
+
+
+async def test_work_between_inferences_that_fails_or_dies_is_told() -> None:
+    def fail() -> None:
+        raise OSError
+
+    def die() -> None:
+        raise SystemExit
+
+    async with MicroBatcher(Gate().encode, LIMITS) as batcher:
+        with pytest.raises(OSError):
+            await batcher.between(0, fail)
+        assert await ask(batcher, 1) == 1
+        with pytest.raises(NotReady):
+            await batcher.between(0, die)
+        async with asyncio.timeout(20):
+            await batcher.died()
+        with pytest.raises(NotReady):
+            await ask(batcher, 2)
+        with pytest.raises(NotReady):
+            await batcher.between(0, fail)
+
+
 def test_a_micro_batch_has_room_for_both_lanes() -> None:
     with pytest.raises(ValueError, match="at least 2"):
         BatchingLimits(query_places=1, batch_places=1, micro_batch=1, inference_timeout_s=1)

@@ -4,7 +4,7 @@ import asyncio
 import io
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import numpy as np
@@ -54,7 +54,7 @@ async def embedder(encoder: GatedEncoder) -> AsyncIterator[LocalEmbedder]:
 async def test_it_fulfils_the_contract_and_is_warm(embedder: LocalEmbedder, encoder: GatedEncoder) -> None:
     fulfilled: Embedder = embedder
 
-    assert encoder.warmed_up
+    assert len(encoder.warm_steps) == 1
     assert await fulfilled.get_model() == encoder.model
 
 
@@ -237,9 +237,34 @@ async def test_a_dead_encoder_refuses_everything_and_says_so(encoder: GatedEncod
     assert caught.value.reason == "MODEL_NOT_READY"
 
 
+async def test_the_rest_of_warming_up_comes_between_photographs(encoder: GatedEncoder) -> None:
+    async with embedding_with(encoder, limits()) as embedder:
+        encoder.gate.clear()
+        asked = asyncio.create_task(embedder.embed(Photograph(picture(1))))
+        assert await asyncio.to_thread(encoder.inside.wait, 20)
+        rest = asyncio.create_task(embedder.warm_up_further())
+        await asyncio.sleep(0.05)
+        assert len(encoder.warm_steps) == 1
+        encoder.gate.set()
+        await asyncio.gather(asked, rest)
+        assert len(encoder.warm_steps) == 3 and len({*encoder.warm_steps}) == 1
+        await embedder.embed(Photograph(picture(2)))
+
+
+async def test_warming_up_that_fails_later_spoils_no_photograph(encoder: GatedEncoder) -> None:
+    class Broken(GatedEncoder):
+        def warm_up(self) -> Iterator[None]:
+            yield
+            raise RuntimeError("no such kernel")
+
+    async with embedding_with(Broken(), limits()) as embedder:
+        await embedder.warm_up_further()
+        await embedder.embed(Photograph(picture(1)))
+
+
 async def test_warming_up_that_fails_is_told(encoder: GatedEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(GatedEncoder):
-        def warm_up(self) -> None:
+        def warm_up(self) -> Iterator[None]:
             raise RuntimeError("no such kernel")
 
     with pytest.raises(RuntimeError, match="no such kernel"):

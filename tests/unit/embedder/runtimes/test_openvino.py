@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from offline.drawn import catalogue_specs, draw_product
 from services.bundle.reader import Bundle, load_bundle
 from services.contract.errors import InvalidInput
 from services.embedder.encoder import Encoder
-from services.embedder.runtimes.openvino import AnyPrecision, OpenvinoEncoder, fastest_precision
+from services.embedder.runtimes.openvino import AnyPrecision, OpenvinoEncoder, _parts, fastest_precision
 from services.embedder.runtimes.select import load_encoder
 from services.embedder.settings import EmbedderSettings
 from services.vision import Frame, fit, prepare
@@ -133,8 +134,6 @@ def test_the_shipped_model_is_within_tolerance_on_photographs(
 
 
 def test_a_batch_of_any_size_is_encoded_in_parts_of_few_sizes(bundle: Bundle) -> None:
-    from services.embedder.runtimes.openvino import _parts
-
     for count in range(1, 200):
         parts = _parts(count)
         assert sum(parts) == count
@@ -143,6 +142,28 @@ def test_a_batch_of_any_size_is_encoded_in_parts_of_few_sizes(bundle: Bundle) ->
     batch = np.random.default_rng(2).integers(0, 256, (45, HEIGHT, WIDTH, 3), dtype=np.uint8)
     alone = np.concatenate([encoder.encode(batch[at : at + 1]) for at in range(45)])
     assert (encoder.encode(batch) * alone).sum(axis=1).min() >= 0.99999
+
+
+def test_until_a_number_of_pictures_is_warm_smaller_ones_are_encoded(bundle: Bundle) -> None:
+    encoder = OpenvinoEncoder.from_bundle(bundle, precision="float32", inferences=2)
+    batch = np.random.default_rng(2).integers(0, 256, (8, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    steps = encoder.warm_up()
+    next(steps)
+    alone = np.concatenate([encoder.encode(batch[at : at + 1]) for at in range(8)])
+    # To the last bit only where each picture is an inference of its own.
+    np.testing.assert_array_equal(encoder.encode(batch), alone)
+    assert _parts(8, (1, 2, 3)) == [3, 3, 2]
+    list(steps)
+    assert (encoder.encode(batch) * alone).sum(axis=1).min() >= 0.99999
+
+
+def test_the_network_for_several_inferences_is_compiled_once_it_is_needed(bundle: Bundle) -> None:
+    encoder = OpenvinoEncoder.from_bundle(bundle, precision="float32", inferences=2)
+    batch = np.random.default_rng(2).integers(0, 256, (4, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    expected = encoder.encode(batch)
+    with ThreadPoolExecutor(2) as pool:
+        for found in pool.map(encoder.encode, [batch] * 8):
+            assert (found * expected).sum(axis=1).min() >= 0.99999
 
 
 def test_precision_is_always_said(bundle: Bundle) -> None:
