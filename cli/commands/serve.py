@@ -157,6 +157,7 @@ def _serve_here(
     demo_catalogue: bool,
     log_file: Path | None,
 ) -> None:
+    import services.serving.quick_start
     from cli import output
     from cli.demo.material import DEMO_HOME, fill_if_empty
     from services.serving.run import run_loop
@@ -165,6 +166,7 @@ def _serve_here(
     from services.stack.settings import StackSettings
     from services.stack.startup import RunningStack, serve_stack
 
+    services.serving.quick_start.imported()
     with startup_errors():
         settings = StackSettings.load(host=host, port=port, http_port=http_port, data_dir=data_dir)
         if demo_catalogue:

@@ -1,5 +1,8 @@
 """Runs the classifier as a process of its own: `python -m services.classifier`."""
 
+import services.serving.quick_start  # noqa: F401 - before all else
+
+# isort: split
 import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path

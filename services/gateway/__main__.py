@@ -1,5 +1,8 @@
 """Runs the gateway as a process of its own: `python -m services.gateway`."""
 
+from services.serving import quick_start  # Before all else.
+
+# isort: split
 import asyncio
 import signal
 
@@ -41,6 +44,7 @@ async def main() -> None:
         running_admin(server_settings, gateway.is_ready),
     ):
         gateway.ready(search)
+        quick_start.serving()
         await signalled.wait()
         # A second signal ends the process at once.
         for number in (signal.SIGTERM, signal.SIGINT):

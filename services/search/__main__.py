@@ -1,5 +1,8 @@
 """Runs search as a process of its own: `python -m services.search`."""
 
+import services.serving.quick_start  # noqa: F401 - before all else
+
+# isort: split
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import gc
 import os
 import signal
 import socket
@@ -19,6 +18,7 @@ from grpc_reflection.v1alpha import reflection
 
 from services.concurrency.background import in_background
 from services.contract.errors import NotReady
+from services.serving import quick_start
 from services.serving.exposure import check_exposure
 from services.serving.guard import Guard
 from services.serving.health import Health
@@ -46,8 +46,6 @@ _BACKLOG: Final = 256
 # How long a thread may keep the interpreter while another waits for it, in seconds. A query takes turns with a write of
 # many rows about ten times, and waits so long each time; Python's own 0.005 makes that 50 ms.
 _SWITCH_INTERVAL_S: Final = 0.0005
-# How many collections of younger objects come before a full one.
-_FULL_COLLECTION: Final = 1000
 # Time for answers to leave once no call is under way.
 _ANSWERS_LEAVE_S: Final = 1.0
 
@@ -338,6 +336,7 @@ def run_process(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> NoR
     """
     # What a service writes, such as the catalogue, is for its user alone.
     os.umask(0o077)
+    quick_start.imported()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
         run_loop(main())
@@ -399,10 +398,7 @@ async def _serve_until_stopped(
             # Operators want to know what is wrong, not where in the code it was noticed.
             _log.debug("start-up failed", exc_info=True)
             raise ServeError(f"cannot start: {_one_line(error)}") from error
-        # A full garbage collection over a catalogue of 40,000 products stops every call for 0.1 s, and frees nothing.
-        gc.freeze()
-        # Nor does one over the products that later writes bring.
-        gc.set_threshold(*gc.get_threshold()[:2], _FULL_COLLECTION)
+        await asyncio.to_thread(quick_start.serving)
 
     async with running(settings, services, started, default_port=default_port) as server:
         await server.stopped()

@@ -1,5 +1,8 @@
 """Runs all services in one process on one port: `python -m services.stack`."""
 
+import services.serving.quick_start  # noqa: F401 - before all else
+
+# isort: split
 from services.serving.run import run_process
 from services.serving.telemetry import configure_logging
 from services.serving.tracing import configure_tracing
