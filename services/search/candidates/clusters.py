@@ -170,7 +170,8 @@ def candidate_set(model_version: str, dimension: int, candidates: Iterable[Candi
     for text in (model_version, *(text for candidate in ordered for text in _texts(candidate))):
         content = text.encode()
         digest.update(struct.pack("<Q", len(content)) + content)
-    digest.update(embeddings.astype("<f4").tobytes())
+    # The same bytes on every processor, and no copy of them on most.
+    digest.update(np.ascontiguousarray(embeddings, dtype="<f4").data)
     return CandidateSet(
         version=digest.hexdigest()[:16],
         model_version=model_version,

@@ -28,7 +28,9 @@ def unpack_products(content: bytes) -> list[Product]:
     prices = zip(*(columns.pop(name) for name in PRICE_COLUMNS), strict=True)
     columns["price"] = [None if code is None else Price(code, units, nanos) for code, units, nanos in prices]
     for name, read in READ:
-        columns[name] = [None if value is None else read(value) for value in columns[name]]
+        # Once for all products with the same value.
+        values = {value: None if value is None else read(value) for value in {*columns[name]}}
+        columns[name] = [values[value] for value in columns[name]]
     for name in OWN:
         columns[name] = [value or {} for value in columns[name]]
     return products_of(columns)

@@ -184,7 +184,8 @@ def products_of(columns: Mapping[str, Sequence[Any]]) -> list[Product]:
         if len(columns[each.name]) != len(products):
             raise ValueError(f"There are {len(products)} products, and {len(columns[each.name])} of {each.name}.")
         if each.name in _INTERNED:
-            values = (None if value is None else sys.intern(value) for value in values)
+            shared = {value: value and sys.intern(value) for value in {*values}}
+            values = map(shared.__getitem__, values)
         deque(map(getattr(Product, each.name).__set__, products, values), maxlen=0)
     return products
 
