@@ -291,8 +291,10 @@ def _start(start: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
     def shown(values: Sequence[float]) -> str:
         return f"{np.median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
 
+    kinds = ("starts", "index", "processors")
     rows = [
-        (name, *(shown(start[kind][name]) for kind in ("starts", "index", "processors"))) for name in start["starts"]
+        (name, *(shown(start[kind][name]) if name in start[kind] else "-" for kind in kinds))
+        for name in start["starts"]
     ]
     imports = ", ".join(f"`{module}` {shown(seconds)}" for module, seconds in start["imports"].items())
     return [

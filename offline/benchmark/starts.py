@@ -26,13 +26,15 @@ AFTER_KILL: Final = "from the snapshot, killed while it was written to"
 WITHOUT: Final = "without a snapshot"
 COLD: Final = ", cold"
 _STACK, _SEARCH = "services.stack", "services.search"
+_WITHOUT_INDEX: Final = ("services.embedder", "services.classifier")
+_PROCESSES: Final = (_STACK, _SEARCH, *_WITHOUT_INDEX, "services.gateway")
 _CHANGES: Final = 1000
 _BATCH: Final = 500
 _OFF: Final = {"SEARCH_SNAPSHOT": "false"}
 
 
 def measure_starts(data: Path, product_ids: Sequence[str], rounds: int) -> dict[str, Any]:
-    """Starts the stack, and search as a process of its own, in each way by turns.
+    """Starts the stack, and services as processes of their own, in each way by turns.
 
     Args:
         data: the data directory; a copy of it is written to.
@@ -40,8 +42,8 @@ def measure_starts(data: Path, product_ids: Sequence[str], rounds: int) -> dict[
         rounds: how often.
 
     Returns:
-        By module and way seconds from the start of a process to SERVING, what of it the index takes, and the time of
-        processors; seconds of the imports; a list each, one value a round.
+        By module and way seconds from the start of a process to SERVING, what of it the index takes where there is
+        one, and the time of processors; seconds of the imports; a list each, one value a round.
     """
     figures: dict[str, dict[str, list[float]]] = {"imports": {}, "starts": {}, "index": {}, "processors": {}}
     with ExitStack() as resources:
@@ -58,16 +60,25 @@ def measure_starts(data: Path, product_ids: Sequence[str], rounds: int) -> dict[
                     os.kill(server.pid, signal.SIGKILL)
                     return
                 processor_s = server.processor_s()
-            for kind, seconds in (("starts", server.start_s), ("index", _index_s(log)), ("processors", processor_s)):
-                figures[kind].setdefault(f"{module}, {way}", []).append(seconds)
+            name = f"{module}, {way}" if way else module
+            for kind, values in (
+                ("starts", [server.start_s]),
+                ("index", _index_s(log)),
+                ("processors", [processor_s]),
+            ):
+                if values:
+                    figures[kind].setdefault(name, []).extend(values)
 
         # The first start brings the copy up to date, and its stop leaves a snapshot.
         start(_STACK, "first", {})
         for values in figures.values():
             values.clear()
         for _ in range(rounds):
-            for module in (_STACK, _SEARCH):
+            for module in _PROCESSES:
                 figures["imports"].setdefault(module, []).append(_import_s(module))
+            for module in _WITHOUT_INDEX:
+                start(module, "", {})
+            for module in (_STACK, _SEARCH):
                 start(module, WITHOUT, _OFF)
                 start(module, WITH, {})
                 start(module, "", {}, kill=True)
@@ -97,7 +108,7 @@ def _others(folder: Path) -> Iterator[dict[str, str]]:
         shared = {"REDIS_URL": redis, "CLASSIFIER_EMBEDDER_TARGET": embedder.target}
         classifier = stack.enter_context(running("services.classifier", shared, folder / "classifier.log"))
         yield {
-            "REDIS_URL": redis,
+            **shared,
             "SEARCH_EMBEDDER_TARGET": embedder.target,
             "SEARCH_CLASSIFIER_TARGET": classifier.target,
         }
@@ -117,10 +128,10 @@ def _write(server: ServerProcess, product_ids: Sequence[str]) -> None:
             stub.UpdateProducts(request, timeout=60)
 
 
-def _index_s(log: Path) -> float:
-    """Returns how long the index took, as the log says."""
+def _index_s(log: Path) -> list[float]:
+    """Returns how long the index took, as the log says; nothing where there is none."""
     events = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
-    return next(float(event["seconds"]) for event in events if event["event"] == "index loaded")
+    return [float(event["seconds"]) for event in events if event["event"] == "index loaded"]
 
 
 def _import_s(module: str) -> float:
