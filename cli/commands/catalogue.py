@@ -107,6 +107,8 @@ def stats(
         ("model version", index.model_version),
         ("candidates version", index.candidates_version or "none yet"),
     ]
+    if index.approximate:
+        facts.append(("whole inventory", "searched approximately; derived types exactly"))
     if index.outdated_count:
         facts.append(("of another model", f"{index.outdated_count:,}; ingest them again to find them"))
     # Colours alone have a family.

@@ -858,7 +858,7 @@ class GetIndexRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetIndexResponse(_message.Message):
-    __slots__ = ("product_count", "available_count", "model_version", "index_version", "update_time", "candidates_version", "derived_types", "outdated_count", "unsure_below", "nearest_similarity")
+    __slots__ = ("product_count", "available_count", "model_version", "index_version", "update_time", "candidates_version", "derived_types", "outdated_count", "unsure_below", "nearest_similarity", "approximate")
     PRODUCT_COUNT_FIELD_NUMBER: _ClassVar[int]
     AVAILABLE_COUNT_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -869,6 +869,7 @@ class GetIndexResponse(_message.Message):
     OUTDATED_COUNT_FIELD_NUMBER: _ClassVar[int]
     UNSURE_BELOW_FIELD_NUMBER: _ClassVar[int]
     NEAREST_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    APPROXIMATE_FIELD_NUMBER: _ClassVar[int]
     product_count: int
     available_count: int
     model_version: str
@@ -879,7 +880,8 @@ class GetIndexResponse(_message.Message):
     outdated_count: int
     unsure_below: float
     nearest_similarity: SimilarityDistribution
-    def __init__(self, product_count: _Optional[int] = ..., available_count: _Optional[int] = ..., model_version: _Optional[str] = ..., index_version: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., candidates_version: _Optional[str] = ..., derived_types: _Optional[_Iterable[_Union[DerivedTypeCount, _Mapping]]] = ..., outdated_count: _Optional[int] = ..., unsure_below: _Optional[float] = ..., nearest_similarity: _Optional[_Union[SimilarityDistribution, _Mapping]] = ...) -> None: ...
+    approximate: bool
+    def __init__(self, product_count: _Optional[int] = ..., available_count: _Optional[int] = ..., model_version: _Optional[str] = ..., index_version: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., candidates_version: _Optional[str] = ..., derived_types: _Optional[_Iterable[_Union[DerivedTypeCount, _Mapping]]] = ..., outdated_count: _Optional[int] = ..., unsure_below: _Optional[float] = ..., nearest_similarity: _Optional[_Union[SimilarityDistribution, _Mapping]] = ..., approximate: _Optional[bool] = ...) -> None: ...
 
 class SimilarityDistribution(_message.Message):
     __slots__ = ("quantiles", "product_count")

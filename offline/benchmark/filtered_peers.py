@@ -94,8 +94,8 @@ def milvus_lite(products: Iterator[list[IndexedProduct]], dimension: int, folder
     schema = client.create_schema()
     schema.add_field("id", DataType.INT64, is_primary=True)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dimension)
-    for name in ("brand", "season", "usage"):
-        schema.add_field(name, DataType.VARCHAR, max_length=16)
+    for name in ("brand", "season", "usage", "derived_type"):
+        schema.add_field(name, DataType.VARCHAR, max_length=256)
     indexes = client.prepare_index_params()
     indexes.add_index("vector", index_type="AUTOINDEX", metric_type="IP")
     client.create_collection("products", schema=schema, index_params=indexes)
@@ -108,6 +108,7 @@ def milvus_lite(products: Iterator[list[IndexedProduct]], dimension: int, folder
                     "brand": each.product.brand,
                     "season": each.product.season,
                     "usage": each.product.usage,
+                    "derived_type": each.product.derived_type,
                 }
                 for each in batch[start : start + 500]
                 if each.embedding is not None
@@ -116,7 +117,8 @@ def milvus_lite(products: Iterator[list[IndexedProduct]], dimension: int, folder
     load_again(client)
 
     def search(query: NDArray[np.float32], part: "Part") -> NDArray[np.int64]:
-        condition = " and ".join(f"{name} in {list(labels)}" for name, labels in part.labels.items())
+        labels = {**part.labels, **({} if part.derived_type is None else {"derived_type": (part.derived_type,)})}
+        condition = " and ".join(f"{name} in {list(each)}" for name, each in labels.items())
         found = client.search("products", data=[query.tolist()], limit=_TOP_K, filter=condition)
         return np.array([each["id"] for each in found[0]], dtype=np.int64)
 

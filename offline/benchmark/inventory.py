@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.search.indexes.base import Eligibility, IndexedProduct
-from services.search.indexes.faiss import FaissIndex, FaissSettings
+from services.search.indexes.faiss import FaissIndex
+from services.search.indexes.faiss_settings import FaissSettings
 
 _TOP_K = 10
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from offline.benchmark import scale_page
 from offline.benchmark.starts import AFTER_KILL, WITH
 from offline.report.markdown import Table, page_text
 
@@ -94,6 +95,18 @@ TARGETS: Final = (
     _start_target("start to SERVING, killed while it was written to", AFTER_KILL),
     Target("export of the 20 most similar of each product", "export", lambda f: f["seconds"], 60, True, " s"),
     Target("resident memory after queries", "start", lambda f: f["resident_after_queries_mib"], 900, True, " MiB"),
+    Target("a million products: resident memory", "scale", scale_page.resident_gib, 6, True, " GiB"),
+    Target(
+        "a million products: start of the index",
+        "scale",
+        scale_page.start_s,
+        20,
+        True,
+        " s",
+    ),
+    Target("a million products: lowest recall@10 of any selectivity", "scale", scale_page.worst_recall, 0.99, False),
+    Target("a million products: p99 / that of 40,000, whole inventory", "scale", scale_page.inventory_growth, 3, True),
+    Target("a million products: p99 / that of 40,000, worst kind of query", "scale", scale_page.worst_growth, 3, True),
 )
 
 
@@ -165,6 +178,7 @@ def page(figures: Figures, command: str, notes: str = "", pictures: Mapping[str,
         ("start", _start),
         ("export", _export),
         ("peers", _peers),
+        ("scale", scale_page.section),
     )
     for part, section in sections:
         if part in figures and (part != "start" or "index" in figures[part]):
@@ -351,6 +365,8 @@ def _missing(target: Target, part: Mapping[str, Any]) -> bool:
     """Tells whether a part lacks this figure: a peer is not installed, nothing was refused, or it is of before."""
     if target.part == "start" and target.spread is not None:
         return "index" not in part
+    if target.part == "scale":
+        return not scale_page.has_both_ends(part)
     if target.name == _REFUSALS:
         return part.get("overload", {}).get("hinted_share") is None
     return (

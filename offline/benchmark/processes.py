@@ -47,10 +47,7 @@ class ServerProcess:
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
     def _memory_mib(self, name: str) -> float:
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith(f"{name}:"):
-                return int(line.split()[1]) / 1024
-        raise NotReady(f"The process {self.pid} has no resident memory: it has ended.", reason="PROCESS_GONE")
+        return _memory_mib(self.pid, name)
 
     def processor_s(self) -> float:
         """Returns the processor time that it has taken, in seconds; only on Linux."""
@@ -58,16 +55,38 @@ class ServerProcess:
 
     def all_processor_s(self) -> float:
         """Returns the processor time of it and of the processes that it has started, in seconds; only on Linux."""
-        running = {}
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdecimal():
-                # A process may end while its facts are read.
-                with contextlib.suppress(OSError):
-                    running[int(folder.name)] = _process_facts(int(folder.name))
-        ours = {self.pid}
-        while started := {pid for pid, facts in running.items() if int(facts[1]) in ours} - ours:
-            ours |= started
-        return sum(_processor_s(running[pid]) for pid in ours)
+        return sum(_processor_s(facts) for facts in _with_started(self.pid).values())
+
+
+def all_resident_mib(pid: int) -> float:
+    """Returns the resident memory of a process and of those that it has started, in MiB; only on Linux."""
+    return sum(_memory_mib(each, "VmRSS") for each in _with_started(pid))
+
+
+def peak_mib(pid: int) -> float:
+    """Returns the most memory that a process has held, in MiB; only on Linux."""
+    return _memory_mib(pid, "VmHWM")
+
+
+def _memory_mib(pid: int, name: str) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) / 1024
+    raise NotReady(f"The process {pid} has no resident memory: it has ended.", reason="PROCESS_GONE")
+
+
+def _with_started(pid: int) -> dict[int, list[str]]:
+    """Returns the facts of a process and of those that it has started, by their ids."""
+    running = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            # A process may end while its facts are read.
+            with contextlib.suppress(OSError):
+                running[int(folder.name)] = _process_facts(int(folder.name))
+    ours = {pid}
+    while started := {each for each, facts in running.items() if int(facts[1]) in ours} - ours:
+        ours |= started
+    return {each: running[each] for each in ours}
 
 
 def _process_facts(pid: int) -> list[str]:

@@ -49,7 +49,8 @@ from services.embedder.runtimes.select import load_encoder
 from services.embedder.settings import EmbedderSettings
 from services.search.catalogue.store import DATABASE_FILE, Catalogue
 from services.search.indexes.base import Eligibility, IndexedProduct
-from services.search.indexes.faiss import FaissIndex, FaissSettings
+from services.search.indexes.faiss import FaissIndex
+from services.search.indexes.faiss_settings import FaissSettings
 from services.vision import prepare
 
 _PHOTOGRAPHS: Final = 200

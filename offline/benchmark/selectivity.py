@@ -4,6 +4,7 @@ import gc
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,8 @@ from offline.benchmark import filtered_peers as peers
 from services.search.catalogue.products import Product
 from services.search.filters.filter import Filter, LabelFilter
 from services.search.indexes.base import Eligibility, IndexedProduct
-from services.search.indexes.faiss import FaissIndex, FaissSettings
+from services.search.indexes.faiss import FaissIndex
+from services.search.indexes.faiss_settings import FaissSettings
 
 TOP_K: Final = 10
 SELECTIVITIES: Final = (0.0001, 0.001, 0.01, 0.1, 1.0)
@@ -33,22 +35,25 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """A filter, and what it lets through.
+    """The products that searches may return, by a filter.
 
     Attributes:
-        selectivity: the share of products that it is meant to let through.
+        selectivity: the share of products that the filter is meant to let through.
         labels: by attribute, those that it lets through.
         mask: whether each product passes: bool, shape (n,).
+        derived_type: the one that is searched; None for the whole inventory.
     """
 
     selectivity: float
     labels: Mapping[str, tuple[str, ...]]
     mask: NDArray[np.bool_]
+    derived_type: str | None = None
 
     @property
-    def filter(self) -> Filter:
-        """The filter."""
-        return Filter(**{name: LabelFilter(any_of=labels) for name, labels in self.labels.items()})
+    def eligibility(self) -> Eligibility:
+        """The same, as our index takes it."""
+        labels = Filter(**{name: LabelFilter(any_of=labels) for name, labels in self.labels.items()})
+        return Eligibility(None if self.derived_type is None else frozenset({self.derived_type}), labels)
 
 
 class Inventory:
@@ -62,7 +67,7 @@ class Inventory:
             count: number of products. Above the real number, embeddings are drawn by a smoothed bootstrap: a random one
                 of the type, moved by a share of the difference of two others, which keeps the spread of the type.
             seed: of all that is random.
-            file: gets the embeddings, so that they take no memory.
+            file: gets the embeddings, so that they take no memory. One of the right size is what an earlier run drew.
         """
         sizes = np.array([len(rows) for _, rows in types])
         self._types = types
@@ -75,13 +80,17 @@ class Inventory:
         # A filter may name every label.
         self._labels[:, : len(_SHARES)] = np.arange(len(_SHARES))
         self._file = file
+        if file.is_file() and file.stat().st_size == 2 * count * self.dimension:
+            return
         random = np.random.default_rng(seed + 1)
-        with file.open("wb") as opened:
+        unfinished = file.with_suffix(".unfinished")
+        with unfinished.open("wb") as opened:
             for (_, rows), size in zip(types, self._sizes.tolist(), strict=True):
                 for start in range(0, size, _ROWS):
                     real = count == sizes.sum()
                     part = rows[start : start + _ROWS] if real else _of_like(rows, min(_ROWS, size - start), random)
                     part.tofile(opened)
+        unfinished.replace(file)
 
     @classmethod
     def of(
@@ -100,10 +109,35 @@ class Inventory:
         """Yields one to three filters of each selectivity."""
         for selectivity in SELECTIVITIES:
             for count in range(1, 1 + len(_ATTRIBUTES)):
-                below = _SHARES.index(round(selectivity ** (1 / count), 9)) + 1
-                labels = tuple(map(str, range(below)))
-                mask = np.logical_and.reduce(self._labels[:count] < below)
-                yield Part(selectivity, dict.fromkeys(_ATTRIBUTES[:count], labels), mask)
+                yield self.part(selectivity, count)
+
+    def part(self, selectivity: float, count: int, within: int | None = None) -> Part:
+        """Returns a filter.
+
+        Args:
+            selectivity: one of `SELECTIVITIES`.
+            count: number of its conditions; 0 for no filter.
+            within: number of the derived type that is searched; None for the whole inventory.
+        """
+        below = _SHARES.index(round(selectivity ** (1 / count), 9)) + 1 if count else 0
+        labels = tuple(map(str, range(below)))
+        mask = np.logical_and.reduce(self._labels[:count] < below, axis=0) if count else np.ones(self.count, np.bool_)
+        if within is not None:
+            end = int(self._sizes[: within + 1].sum())
+            mask[: end - self._sizes[within]] = mask[end:] = False
+        kind = None if within is None else self._types[within][0].derived_type
+        return Part(selectivity, dict.fromkeys(_ATTRIBUTES[:count], labels), mask, kind)
+
+    @property
+    def largest(self) -> int:
+        """The number of the derived type that has most products."""
+        return int(np.argmax(self._sizes))
+
+    def light(self) -> "Inventory":
+        """Returns the same products, for another process: no others of their like can be drawn from it."""
+        light = copy(self)
+        light._types = [(kind, rows[:1]) for kind, rows in self._types]
+        return light
 
     def embeddings(self) -> Iterator[NDArray[np.float16]]:
         """Yields the embeddings in parts, each of one derived type: float16, shape (m, dimension), L2 norm 1."""
@@ -118,10 +152,17 @@ class Inventory:
         everything = np.memmap(self._file, np.float16, "r", shape=(self.count, self.dimension))
         return np.asarray(everything[numbers], dtype=np.float32)
 
-    def queries(self, count: int) -> NDArray[np.float32]:
-        """Returns embeddings of their like that are none of them: float32, shape (count, dimension), L2 norm 1."""
+    def queries(self, count: int, within: int | None = None) -> NDArray[np.float32]:
+        """Returns embeddings of their like that are none of them: float32, shape (count, dimension), L2 norm 1.
+
+        Args:
+            count: how many.
+            within: number of the derived type that all are of; None for types as the products have them.
+        """
         random = np.random.default_rng(self._seed + 2)
         chosen = random.choice(len(self._types), count, p=self._sizes / self.count)
+        if within is not None:
+            chosen[:] = within
         rows = [_of_like(self._types[each][1], 1, random)[0] for each in chosen.tolist()]
         vectors = np.stack(rows).astype(np.float32)
         unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -135,7 +176,10 @@ class Inventory:
             batch = []
             for embedding in rows:
                 brand, season, usage = map(str, self._labels[:, number].tolist())
-                product = replace(next(kinds), id=str(number), brand=brand, season=season, usage=usage)
+                kind = next(kinds)
+                # As in a shop, each has a name and an address of its own, which take memory.
+                name, url = f"{kind.name or kind.article_type} {number}", f"https://shop.example/products/{number}"
+                product = replace(kind, id=str(number), brand=brand, season=season, usage=usage, name=name, url=url)
                 batch.append(IndexedProduct(product, embedding))
                 number += 1
             yield batch
@@ -196,7 +240,7 @@ def selectivity_figures(
     ]
     missing: dict[str, str] = {}
     size_gib = inventory.count * inventory.dimension / 2**30
-    for name, (bytes_a_float, make) in _makers(inventory, folder).items():
+    for name, (bytes_a_float, make) in makers(inventory, folder).items():
         if bytes_a_float * size_gib > memory_gib:
             missing[name] = f"needs about {bytes_a_float * size_gib:.0f} GiB of memory"
             continue
@@ -208,7 +252,7 @@ def selectivity_figures(
             continue
         say(f"{name}: built in {time.monotonic() - began:.0f} s")
         for part, cell, nearest in zip(parts, cells, right, strict=True):
-            cell["ways"] |= _measured(ways, part, asked, nearest, inventory, rounds, seconds)
+            cell["ways"] |= measured(ways, part, asked, nearest, inventory, rounds, seconds)
             told = ", ".join(f"{way} {each['p50_ms']:.2f} ms" for way, each in cell["ways"].items() if way in ways)
             say(f"{part.selectivity:.2%} by {len(part.labels)}: {told}")
         del ways
@@ -216,7 +260,7 @@ def selectivity_figures(
     return {"inventory": inventory.count, "cells": cells, "missing": missing}
 
 
-def _makers(inventory: Inventory, folder: Path) -> dict[str, tuple[float, Callable[[], dict[str, Way]]]]:
+def makers(inventory: Inventory, folder: Path) -> dict[str, tuple[float, Callable[[], dict[str, Way]]]]:
     """Returns, by name, how many bytes of memory an index takes per float of an embedding, and what builds it."""
     return {
         "ours": (3.2, lambda: _ours(inventory)),
@@ -236,7 +280,7 @@ def _ours(inventory: Inventory) -> dict[str, Way]:
         def search(query: NDArray[np.float32], part: Part) -> NDArray[np.int64]:
             # One index for all, as two would take twice the memory.
             index.settings = settings
-            hits = index.search(query, TOP_K, Eligibility(filter=part.filter)).hits
+            hits = index.search(query, TOP_K, part.eligibility).hits
             return np.array([int(hit.product.id) for hit in hits], dtype=np.int64)
 
         return search
@@ -248,7 +292,7 @@ def _ours(inventory: Inventory) -> dict[str, Way]:
     }
 
 
-def _measured(
+def measured(
     ways: Mapping[str, Way],
     part: Part,
     queries: NDArray[np.float32],
@@ -363,10 +407,10 @@ def _table(figures: Mapping[str, Any]) -> Iterator[str]:
             f"{cell['selectivity'] * 100:g} %",
             str(cell["filters"]),
             f"{cell['eligible']:,}",
-            _cell(ways["ours"]),
-            f"{better.split()[0]} {_cell(ways[better])}",
+            cell_text(ways["ours"]),
+            f"{better.split()[0]} {cell_text(ways[better])}",
             f"{ways['ours']['p50_ms'] / ways[better]['p50_ms']:.2f}",
-            *(_cell(ways[name]) for name in others),
+            *(cell_text(ways[name]) for name in others),
         ]
         yield f"| {' | '.join(columns)} |"
 
@@ -375,5 +419,6 @@ def _better(ways: Mapping[str, Mapping[str, float]]) -> str:
     return "scan alone" if ways["scan alone"]["p50_ms"] <= ways["index alone"]["p50_ms"] else "index alone"
 
 
-def _cell(way: Mapping[str, float]) -> str:
+def cell_text(way: Mapping[str, float]) -> str:
+    """Returns recall and times of a way."""
     return f"{way['recall']:.1%} · {way['p50_ms']:.2f} / {way['p99_ms']:.2f}"

@@ -200,4 +200,4 @@ def _index(settings: SearchSettings, model: EmbeddingSpace, folder: Path, on_fai
 
         store = MilvusStore(settings.milvus(), model.dimension, model.model_version)
         return MilvusIndex(store, start_timeout_s=settings.start_timeout_s, on_failure=on_failure)
-    return FaissIndex(model.dimension, settings.faiss(), ReductionFile(folder, model.model_version))
+    return FaissIndex(model.dimension, settings.faiss(), ReductionFile(folder, model.model_version), settings.data_dir)

@@ -10,7 +10,7 @@ from pydantic_settings import SettingsConfigDict
 
 from services.search.candidates.publisher import PublisherSettings
 from services.search.catalogue.store import REMOVED_PHOTOGRAPH_DAYS, Catalogue
-from services.search.indexes.faiss import FaissSettings
+from services.search.indexes.faiss_settings import APPROXIMATE_FROM, FaissSettings
 from services.search.indexes.milvus.settings import MilvusSettings
 from services.search.preferences import MAX_REMEMBERED_USERS, RedisPreferences
 from services.search.query.find_similar import ClassifierUse
@@ -59,6 +59,8 @@ class SearchSettings(RedisSettings):
         index: "faiss" for an index in this process, or "milvus" for one in Milvus, which several processes read
             (docs/operating.md, "Several processes").
         faiss_threads: threads of FAISS per search.
+        approximate_from: from so many products on, a large search of the whole inventory looks only at those most like
+            its query, and may miss one; derived types are searched exactly at any size (docs/decisions/0028-cells.md).
         milvus_uri: address of Milvus, or the path of a file of Milvus Lite, which ends in ".db" and is for one process.
         milvus_token: "user:password", or a key of Milvus. Absent: Milvus asks for none.
         milvus_collection: what the names of collections begin with; each model version has a collection. Of one
@@ -110,6 +112,7 @@ class SearchSettings(RedisSettings):
     max_pending: int = Field(default=64, ge=1)
     index: Literal["faiss", "milvus"] = "faiss"
     faiss_threads: int = Field(default=1, ge=1, le=256)
+    approximate_from: int = Field(default=APPROXIMATE_FROM, ge=1)
     milvus_uri: str = Field(default="http://localhost:19530", min_length=1)
     milvus_token: SecretStr = SecretStr("")
     milvus_collection: str = Field(default="fashion", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")
@@ -154,7 +157,7 @@ class SearchSettings(RedisSettings):
 
     def faiss(self) -> FaissSettings:
         """Returns how the index in this process searches."""
-        return FaissSettings(threads=self.faiss_threads)
+        return FaissSettings(threads=self.faiss_threads, approximate_from=self.approximate_from)
 
     def milvus(self) -> MilvusSettings:
         """Returns where the index in Milvus is."""

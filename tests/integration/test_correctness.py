@@ -13,7 +13,8 @@ from services.gateway.routes import similar
 from services.search.filters import filter as filters
 from services.search.indexes import columnar, nearest
 from services.search.indexes.columns import Columns
-from services.search.indexes.faiss import FaissIndex, FaissSettings
+from services.search.indexes.faiss import FaissIndex
+from services.search.indexes.faiss_settings import FaissSettings
 from services.search.indexes.nearest import Selection
 from services.search.query.find_similar import SimilarQuery
 from services.search.settings import SearchSettings

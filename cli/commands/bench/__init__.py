@@ -4,6 +4,7 @@ import typer
 
 from cli.commands.bench import checks, speed
 from cli.commands.bench.milvus import milvus
+from cli.commands.bench.scale import scale
 from cli.commands.bench.selectivity import selectivity
 
 app = typer.Typer(
@@ -22,5 +23,6 @@ app = typer.Typer(
 )
 speed.add_to(app)
 app.command()(selectivity)
+app.command()(scale)
 app.command()(milvus)
 checks.add_to(app)

@@ -45,22 +45,24 @@ def _command(parts: Sequence[str]) -> Callable[..., None]:
         benchmarks = Benchmarks(BenchOptions(dataset, output, work, products, rounds, calls, load_s), say())
         for part in parts:
             benchmarks.run(part)
-        _write_page(output, f"fashion bench all DATASET{f' --products {products}' if products else ''}")
+        write_page(output, f"fashion bench all DATASET{f' --products {products}' if products else ''}")
 
     return measure
 
 
 def report(output: Output = FIGURES) -> None:
     """Write the page and its plots again from the figures."""
-    _write_page(output, "fashion bench all DATASET")
+    write_page(output, "fashion bench all DATASET")
 
 
-def _write_page(output: Path, command: str) -> None:
+def write_page(output: Path, command: str) -> None:
+    """Writes the page from the figures in a folder; the command writes it again."""
     from offline.benchmark.page import page, target_rows
     from offline.benchmark.plots import draw_plots
 
     show = say()
-    figures = {part: json.loads(file.read_text()) for part in PARTS if (file := output / f"{part}.json").is_file()}
+    parts = [*PARTS, "scale"]
+    figures = {part: json.loads(file.read_text()) for part in parts if (file := output / f"{part}.json").is_file()}
     if not figures:
         raise typer.BadParameter(f"{output} holds no figures: run a benchmark first.", param_hint="--output")
     notes = f"{output.name}/{_NOTES}" if (output / _NOTES).is_file() else ""

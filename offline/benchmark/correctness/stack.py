@@ -1,6 +1,6 @@
 """A stack that asks the reduced index from 300 products on, so that a small catalogue shows whether it is right."""
 
-from services.search.indexes.faiss import FaissSettings
+from services.search.indexes.faiss_settings import FaissSettings
 from services.search.settings import SearchSettings
 from services.serving.run import run_process
 from services.stack.__main__ import main

@@ -104,6 +104,7 @@ def index_from_proto(message: search_pb2.GetIndexResponse) -> answers.Index:
         available_count=message.available_count,
         model_version=message.model_version,
         index_version=message.index_version,
+        approximate=message.approximate,
         unsure_below=message.unsure_below if message.HasField("unsure_below") else None,
         nearest_similarity=answers.SimilarityDistribution(
             quantiles=[

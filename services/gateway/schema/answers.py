@@ -385,6 +385,10 @@ class Index(Answer):
     available_count: int = Field(description="How many of them are not out of stock.")
     model_version: str = Field(description="The model whose embeddings are compared.")
     index_version: int = Field(description="The version of the catalogue; grows with every write.")
+    approximate: bool = Field(
+        description="Whether a search of the whole inventory may miss one of the most similar products, as it may in "
+        "very large catalogues. Searches of derived types miss none."
+    )
     unsure_below: float | None = Field(
         description="The `confidence` below which a photograph's answer says UNSURE; null before it is measured.",
         examples=[0.38],

@@ -95,6 +95,7 @@ def catalogue_facts_to_proto(facts: CatalogueFacts) -> search_pb2.GetIndexRespon
             for label, count in facts.index.derived_types.items()
         ],
         outdated_count=facts.index.outdated_count,
+        approximate=facts.index.approximate,
         unsure_below=None if facts.doubt is None else facts.doubt.unsure_below,
         nearest_similarity=None if facts.doubt is None else _distribution(facts.doubt),
     )

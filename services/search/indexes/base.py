@@ -222,6 +222,7 @@ class IndexFacts:
         outdated_count: number of products without an embedding of the served model.
         derived_types: number of products by label, in alphabetical order.
         index_version: of the snapshot.
+        approximate: whether a large search of the whole inventory may miss a product.
     """
 
     product_count: int
@@ -229,6 +230,7 @@ class IndexFacts:
     outdated_count: int
     derived_types: Mapping[str, int]
     index_version: int
+    approximate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

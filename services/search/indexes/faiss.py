@@ -4,11 +4,13 @@ import math
 import threading
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import faiss
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from services.search.catalogue.products import Product
@@ -17,16 +19,19 @@ from services.search.indexes.base import (
     Eligibility,
     IndexAnswer,
     IndexedProduct,
+    IndexFacts,
     Search,
     TypeMembers,
 )
 from services.search.indexes.batch import Batch, BatchBounds, Bounds
 from services.search.indexes.columnar import ColumnarIndex
 from services.search.indexes.columns import Columns
+from services.search.indexes.faiss_settings import FaissSettings
 from services.search.indexes.nearest import Field
 from services.search.indexes.parts import Part, SnapshotInterrupted, check_indexed, check_write, part_of
 from services.search.indexes.reducer import Reducer
 from services.search.indexes.reduction_file import ReductionFile
+from services.search.indexes.rows_file import RowsFile
 from services.search.indexes.shards import FlatIndex, ReducedIndex, ReducedSearch, Reduction, Shard, ShardSearch
 from services.search.indexes.state import State
 
@@ -37,6 +42,8 @@ _MIN_CHOICE = 4
 _MIN_REDUCTION = 8
 # Fewer products per derived type than this are copied together sooner than each type is searched.
 _MIN_SHARE = 16
+# Products that the first components choose of the nearest cells, per one that is compared.
+_NEAR_PER_COMPARED = 5
 # Products compared at once at first, then twice as many each time.
 _FIRST_COMPARED = 64
 # A batch of fewer searches is not worth the copy of the reduced index.
@@ -44,50 +51,27 @@ _MIN_BATCH = 16
 # Searches whose bounds are computed together: a matrix product of fewer is slower per search, one of more no faster.
 _MAX_BATCH = 128
 
-
-@dataclass(frozen=True, slots=True)
-class FaissSettings:
-    """The settings of a search.
-
-    Attributes:
-        threads: threads of FAISS per search.
-        exact_limit: up to this many eligible products, all are compared exactly. Above it, in a search of the whole
-            inventory, the reduced index chooses the products to compare (docs/selectivity.md).
-        products_per_exact: one more for so many products that there are, as the reduced index looks at all of them.
-        components: dimension of the reduced index, and number of further components that refine its choice.
-        candidates_per_hit: products that the reduced index chooses at first per product of the answer; more where their
-            bound does not exclude all others.
-        min_candidates: minimum number of products that it chooses.
-
-    Raises:
-        ValueError: a setting is below 1.
-    """
-
-    threads: int = 1
-    exact_limit: int = 800
-    products_per_exact: int = 1000
-    # With the norm beside them 256 floats, which FAISS compares in 0.78 of the time of the 264 that 257 are padded to.
-    components: int = 255
-    candidates_per_hit: int = 10
-    min_candidates: int = 200
-
-    def __post_init__(self) -> None:
-        least = min(self.threads, self.exact_limit, self.products_per_exact, self.components)
-        if min(least, self.candidates_per_hit, self.min_candidates) < 1:
-            raise ValueError(f"Every setting of the index must be at least 1: {self}.")
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class FaissIndex(ColumnarIndex):
     """Fulfils `services.search.indexes.base.Index` in memory, with one copy of the embeddings, in float16.
 
-    Every search answers what a comparison with all eligible products would, and decides ties exactly. Searches of
-    derived types, or of at most `exact_limit` eligible products, are such comparisons. In larger searches of the whole
-    inventory the reduced index chooses the products to compare, with a bound for all others. A query unlike the
-    catalogue, such as a random vector, is compared with all of them.
+    A search answers what a comparison with all eligible products would, and decides ties exactly. Searches of derived
+    types, or of at most `exact_limit` eligible products, are such comparisons. In larger ones the reduced index chooses
+    the products to compare, with a bound for all others. A query unlike the catalogue, such as a random vector, is
+    compared with all of them.
+
+    From `approximate_from` products on, searches of the whole inventory that are larger than that are approximate: the
+    reduced index chooses from the nearest cells. Their answers are filled all the same.
     """
 
     def __init__(
-        self, dimension: int, settings: FaissSettings | None = None, kept: ReductionFile | None = None
+        self,
+        dimension: int,
+        settings: FaissSettings | None = None,
+        kept: ReductionFile | None = None,
+        folder: Path | None = None,
     ) -> None:
         """Makes an empty index.
 
@@ -95,6 +79,7 @@ class FaissIndex(ColumnarIndex):
             dimension: floats in an embedding.
             settings: of a search.
             kept: stores the projection of the reduced index between starts; None stores it nowhere.
+            folder: has the embeddings of very many products; None for the system's folder of temporary files.
         """
         super().__init__()
         self.dimension = dimension
@@ -104,7 +89,16 @@ class FaissIndex(ColumnarIndex):
         self._rounding = 1.01 * dimension * 2.0**-24
         # Held during a whole write; readers are blocked only by the short part of it under `_lock`.
         self._write_lock = threading.Lock()
-        self._reducer = Reducer(dimension, self.settings.exact_limit, self.settings.components, kept)
+        self._reducer = Reducer(
+            dimension,
+            kept,
+            exact_limit=self.settings.exact_limit,
+            components=self.settings.components,
+            approximate_from=self.settings.approximate_from,
+            cells=self.settings.cells,
+        )
+        self._folder = folder
+        self._disk_refused = False
         self._state = self._empty()
         self._last_bounds: weakref.ref[BatchBounds] | None = None
 
@@ -137,9 +131,13 @@ class FaissIndex(ColumnarIndex):
         with self._write_lock:
             state = self._empty()
             if reduction is not None:
-                state.reduce(*(ReducedIndex(reduction, self.settings.components, 0) for _ in range(2)))
+                components = self.settings.components
+                further = ReducedIndex(reduction, components, 0, with_cells=False)
+                state.reduce(ReducedIndex(reduction, components, 0), further)
             for part in parts:
                 state.extend(part)
+                if file := self._file_for(state):
+                    state.replace_shards(state.moved_to(file), file)
             self._reduce(state)
             with self._lock.writing():
                 self._state = state
@@ -213,7 +211,8 @@ class FaissIndex(ColumnarIndex):
         with self._lock.reading():
             if not batch.holds(self._state, self._index_version):
                 batch.state, batch.reduced, batch.index_version = self._state, self._state.reduced, self._index_version
-                batch.bounds = None if batch.reduced is None else self._bounds(batch.reduced)
+                whole = batch.reduced is not None and not self._approximate(self._state)
+                batch.bounds = self._bounds(batch.reduced) if whole and batch.reduced is not None else None
                 batch.passing = None
 
     def _bounds(self, reduced: ReducedIndex) -> BatchBounds:
@@ -257,12 +256,12 @@ class FaissIndex(ColumnarIndex):
     def members(self, derived_type: str) -> TypeMembers:
         """See `Index.members`."""
         with self._lock.reading():
-            shard = self._state.shards.get(derived_type, Shard(self.dimension))
+            shard = self._state.shards.get(derived_type) or Shard(FlatIndex(self.dimension))
             products = [self._state.columns.product(row) for row in shard.members.tolist()]
             order = sorted(range(len(products)), key=lambda position: products[position].id)
             return TypeMembers(
                 products=tuple(products[position] for position in order),
-                embeddings=shard.embeddings.rows()[np.array(order, dtype=np.int64)],
+                embeddings=shard.embeddings.read(np.array(order, dtype=np.int64)),
                 index_version=self._index_version,
             )
 
@@ -275,6 +274,10 @@ class FaissIndex(ColumnarIndex):
         """See `Index.searchable_types`."""
         with self._lock.reading():
             return {label: len(shard) for label, shard in sorted(self._state.shards.items())}
+
+    def facts(self) -> IndexFacts:
+        """See `Index.facts`."""
+        return replace(super().facts(), approximate=self._approximate(self._state))
 
     def _within(
         self,
@@ -291,6 +294,12 @@ class FaissIndex(ColumnarIndex):
         ends = np.cumsum([len(shard) for shard in shards])[:-1]
 
         def contenders(k: int, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+            if np.count_nonzero(mask) > self.settings.exact_type_limit and state.reduced is not None:
+                whole = np.zeros(len(state.columns), dtype=np.bool_)
+                whole[members] = mask
+                chosen = self._chosen(state, state.reduced.search(query), query, k, whole)
+                if chosen is not None:
+                    return chosen
             masks = np.split(mask, ends)
             searches = [ShardSearch(shard, query, mine) for shard, mine in zip(shards, masks, strict=False)]
             return self._contenders(searches, k)
@@ -322,6 +331,8 @@ class FaissIndex(ColumnarIndex):
                 mask[rows] = some
             limit = self.settings.exact_limit + len(mask) // self.settings.products_per_exact
             if np.count_nonzero(mask) > limit and state.reduced is not None:
+                if self._approximate(state):
+                    return self._near(state, state.reduced.search(query), query, k, mask)
                 chosen = self._chosen(state, bounds or state.reduced.search(query), query, k, mask)
                 if chosen is not None:
                     return chosen
@@ -335,7 +346,7 @@ class FaissIndex(ColumnarIndex):
         rows = np.flatnonzero(mask)
         if len(rows) >= _MIN_SHARE * len(shards):
             return [ShardSearch(shard, query, mask[shard.members]) for shard in shards]
-        together = Shard(self.dimension)
+        together = Shard(FlatIndex(self.dimension))
         together.append(rows, state.embeddings(rows))
         return [ShardSearch(together, query, np.ones(len(rows), dtype=np.bool_))]
 
@@ -362,10 +373,7 @@ class FaissIndex(ColumnarIndex):
                 if floor > -math.inf and len(rows) > count // _MIN_REDUCTION:
                     return None
                 part = rows[:size]
-                chosen = FlatIndex(self.dimension)
-                chosen.append(state.embeddings(part))
-                # FAISS reads float16 as it is; NumPy would convert it first, which takes four times as long.
-                part_similarities, order = chosen.nearest(query, len(part), np.ones(len(part), dtype=np.bool_))
+                part_similarities, order = self._compared(state, query, part)
                 similarities = np.concatenate([similarities, part_similarities])
                 compared = np.concatenate([compared, part[order]])
                 if len(similarities) >= k:
@@ -378,6 +386,32 @@ class FaissIndex(ColumnarIndex):
                 return compared[similarities >= self._contending(least)]
             wanted = bounds.more_than(candidates, floor, mask)
         return None
+
+    def _approximate(self, state: State) -> bool:
+        """Returns whether large searches of the whole inventory may miss a product."""
+        cells = None if state.reduced is None else state.reduced.cells
+        return cells is not None and len(state.columns) >= self.settings.approximate_from
+
+    def _near(
+        self, state: State, reduced: ReducedSearch, query: NDArray[np.float32], k: int, mask: NDArray[np.bool_]
+    ) -> NDArray[np.int64]:
+        """Returns the rows of at least `k` products, probably the nearest, of the nearest cells: int64, shape (n,)."""
+        compared = max(self.settings.min_candidates, self.settings.candidates_per_hit * k)
+        near = reduced.near(max(self.settings.near, 2 * _NEAR_PER_COMPARED * compared), mask)
+        chosen = min(int(np.count_nonzero(near)), _NEAR_PER_COMPARED * compared)
+        rows = reduced.nearest(chosen, near).rows[:compared]
+        similarities, order = self._compared(state, query, rows)
+        least = float(np.partition(similarities, -k)[-k]) if len(rows) > k else -math.inf
+        return rows[order][similarities >= self._contending(least)]
+
+    def _compared(
+        self, state: State, query: NDArray[np.float32], rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Returns the similarities of some rows, descending, and the places of these rows."""
+        chosen = FlatIndex(self.dimension)
+        chosen.append(state.embeddings(rows))
+        # FAISS reads float16 as it is; NumPy would convert it first, which takes four times as long.
+        return chosen.nearest(query, len(rows), np.ones(len(rows), dtype=np.bool_))
 
     def _contenders(self, searches: Sequence[ShardSearch], k: int) -> NDArray[np.int64]:
         """Returns the rows that may be among the `k` nearest of several shards: int64, shape (n,)."""
@@ -400,8 +434,23 @@ class FaissIndex(ColumnarIndex):
         """
         return least - 2 * self._rounding - 2.0**-23
 
+    def _file_for(self, state: State) -> RowsFile | None:
+        """Returns a file for the embeddings of a state; None where they stay where they are."""
+        if not state.in_memory or self._disk_refused or len(state.columns) < self.settings.on_disk_from:
+            return None
+        try:
+            return RowsFile(self._folder, self.dimension)
+        except OSError as error:
+            self._disk_refused = True
+            _log.warning("embeddings stay in memory: the disk does not take them", why=str(error))
+            return None
+
     def _reduce(self, state: State) -> None:
-        """Gives a state the reduced indexes that it should have; takes seconds where it has to train."""
+        """Puts a state where it should be, and gives it reduced indexes; takes seconds where it has to train."""
+        if file := self._file_for(state):
+            shards = state.moved_to(file)
+            with self._lock.writing():
+                state.replace_shards(shards, file)
         reduced = self._reducer.reduced(state)
         if reduced is None or reduced is state.reduced:
             return

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from services.contract.embedding import inner_products
 from services.search.indexes.parts import MAX_FURTHER, FurtherPart
-from services.search.indexes.shards import FlatIndex, ReducedIndex
+from services.search.indexes.shards import FlatIndex, Projections, ReducedIndex
 
 # The reduced index is given up where it would choose more than one in so many.
 _MIN_CHOICE: Final = 4
@@ -49,14 +49,14 @@ class FurtherPhotographs:
     def replace(
         self,
         photographs: Mapping[int, Sequence[NDArray[np.float16] | None]],
-        projections: NDArray[np.float16] | None,
+        projections: Projections | None,
     ) -> None:
         """Replaces the further photographs of some products.
 
         Args:
             photographs: those of each product by its row, in their order: float16, shape (dimension,), L2 norm 1; None
                 for one of another model, which is not compared.
-            projections: of those that are compared, for the reduced index where there is one: float16, shape (n, m).
+            projections: of those that are compared, for the reduced index where there is one.
         """
         self.remove(photographs)
         added = [

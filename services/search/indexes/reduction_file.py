@@ -36,10 +36,16 @@ class ReductionFile:
                 raise ValueError(f"its basis is {basis.dtype} {basis.shape}")
             if np.abs(basis.T @ basis - np.eye(basis.shape[1], dtype=np.float32)).max() > _ORTHONORMAL_WITHIN:
                 raise ValueError("its columns are not orthonormal")
-            return Reduction(basis, int(metadata["trained_on"]))
+            centres = tensors.get("centres")
+            if centres is not None and (centres.dtype != np.float32 or centres.ndim != 2 or not len(centres)):
+                raise ValueError(f"its centres are {centres.dtype} {centres.shape}")
+            return Reduction(basis, int(metadata["trained_on"]), centres)
 
         return self._file.read(parse)
 
     def save(self, reduction: Reduction) -> None:
         """Keeps a projection; a failure is logged."""
-        self._file.write({"basis": reduction.basis.astype(np.float32)}, {"trained_on": str(reduction.trained_on)})
+        tensors = {"basis": reduction.basis.astype(np.float32)}
+        if reduction.centres is not None:
+            tensors["centres"] = reduction.centres
+        self._file.write(tensors, {"trained_on": str(reduction.trained_on)})

@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
+
+from services.search.indexes.cells import Cells, cells_of
 
 # Parameters of the randomised subspace iteration. Usual are 5 to 10 additional columns and 1 to 3 rounds; here both are
 # cheap.
@@ -26,8 +29,30 @@ _LEAST_HALVING = 2.0**-23
 _MAX_DOUBLINGS = 40.0
 
 
-ReducedRows = tuple[NDArray[np.float16], NDArray[np.float16]]
-"""Rows of a reduced index: first and further components, float16, shapes (n, a) and (n, b)."""
+class Projections(NamedTuple):
+    """Projections of embeddings.
+
+    Attributes:
+        components: float16, shape (n, components).
+        cells: uint16, shape (n,); None without cells.
+    """
+
+    components: NDArray[np.float16]
+    cells: NDArray[np.uint16] | None = None
+
+
+class ReducedRows(NamedTuple):
+    """Rows of a reduced index.
+
+    Attributes:
+        first: their first components, float16, shape (n, a).
+        refining: their further ones, float16, shape (n, b).
+        cells: uint16, shape (n,); None without cells.
+    """
+
+    first: NDArray[np.float16]
+    refining: NDArray[np.float16]
+    cells: NDArray[np.uint16] | None = None
 
 
 class FlatIndex:
@@ -53,6 +78,14 @@ class FlatIndex:
             codes = faiss.rev_swig_ptr(self._faiss.codes.data(), size) if size else np.empty(0, dtype=np.uint8)
             rows = self._rows = codes.view(np.float16).reshape(-1, self.dimension)
         return rows
+
+    def read(self, positions: NDArray[np.int64] | slice) -> NDArray[np.float16]:
+        """Returns some vectors: float16, shape (n, dimension); of a slice it may be a view, as `rows` is."""
+        return self.rows()[positions]
+
+    def overwrite(self, position: int, vector: NDArray[np.float16]) -> None:
+        """Replaces a vector: float16, shape (dimension,)."""
+        self.rows()[position] = vector
 
     def append(self, vectors: NDArray[np.float16]) -> None:
         """Adds vectors: float16, shape (n, dimension), which are the very codes of QT_fp16."""
@@ -98,11 +131,40 @@ def _selector(mask: NDArray[np.bool_]) -> faiss.IDSelector:
     return faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))  # type: ignore[call-arg, arg-type]
 
 
+class Embeddings(Protocol):
+    """Embeddings of which the nearest are found; see `FlatIndex`."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, positions: NDArray[np.int64] | slice) -> NDArray[np.float16]:
+        """See `FlatIndex.read`."""
+        ...
+
+    def overwrite(self, position: int, vector: NDArray[np.float16]) -> None:
+        """See `FlatIndex.overwrite`."""
+        ...
+
+    def append(self, vectors: NDArray[np.float16]) -> None:
+        """See `FlatIndex.append`."""
+        ...
+
+    def remove(self, positions: Sequence[int]) -> None:
+        """See `FlatIndex.remove`."""
+        ...
+
+    def nearest(
+        self, query: NDArray[np.float32], k: int, eligible: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """See `FlatIndex.nearest`."""
+        ...
+
+
 class Shard:
     """The products of one derived type: their embeddings, and their rows in the columns."""
 
-    def __init__(self, dimension: int) -> None:
-        self.embeddings = FlatIndex(dimension)
+    def __init__(self, embeddings: Embeddings) -> None:
+        """Takes where the embeddings are kept; there are none yet."""
+        self.embeddings = embeddings
         self.members: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
@@ -151,14 +213,20 @@ class Reduction:
     Attributes:
         basis: float32, shape (dimension, components), orthonormal columns.
         trained_on: number of products in the catalogue at the training.
+        centres: of the cells, by their first components: float32, shape (cells, m); None for no cells.
     """
 
     basis: NDArray[np.float32]
     trained_on: int
+    centres: NDArray[np.float32] | None = None
 
-    def project(self, vectors: NDArray[np.float16] | NDArray[np.float32]) -> NDArray[np.float16]:
-        """Projects vectors, shape (n, dimension); returns float16, shape (n, components)."""
-        return (vectors.astype(np.float32) @ self.basis).astype(np.float16)
+    def project(self, vectors: NDArray[np.float16] | NDArray[np.float32]) -> Projections:
+        """Projects vectors, shape (n, dimension)."""
+        components = (vectors.astype(np.float32) @ self.basis).astype(np.float16)
+        if self.centres is None:
+            return Projections(components)
+        # The last components matter most.
+        return Projections(components, cells_of(components[:, -self.centres.shape[1] :], self.centres))
 
 
 def train_reduction(sample: NDArray[np.float16], components: int, trained_on: int, seed: int) -> Reduction:
@@ -203,17 +271,23 @@ class ReducedIndex:
     Beside its projection each row holds the norm of what the projection leaves out. With the query's own in the same
     place, the inner product of two rows is an upper bound of that of the whole embeddings (Cauchy and Schwarz). For the
     products that may be nearest by this, further components give a lower bound of the same kind.
+
+    Attributes:
+        reduction: the projection.
+        cells: of the rows; None where all are looked at.
     """
 
-    def __init__(self, reduction: Reduction, components: int, rows: int) -> None:
+    def __init__(self, reduction: Reduction, components: int, rows: int, *, with_cells: bool = True) -> None:
         """Makes an index of rows at zero.
 
         Args:
             reduction: the projection.
             components: number of the components that are compared for all products; the others refine.
             rows: number of rows.
+            with_cells: whether rows are in the cells of the projection, where it has any.
         """
         self.reduction = reduction
+        self.cells = Cells(reduction.centres, 0) if with_cells and reduction.centres is not None else None
         # The last components matter most.
         self._split = max(reduction.basis.shape[1] - components, 0)
         self._components = reduction.basis.shape[1] - self._split
@@ -226,20 +300,38 @@ class ReducedIndex:
         """Adds rows at zero."""
         for index in (self._index, self._refining):
             index.append(np.zeros((rows, index.dimension), dtype=np.float16))
+        if self.cells is not None:
+            self.cells.append(np.zeros(rows, dtype=np.uint16))
 
-    def write(self, rows: Sequence[int] | NDArray[np.int64], projections: NDArray[np.float16]) -> None:
-        """Overwrites rows with projections of embeddings of norm 1: float16, shape (n, components)."""
-        vectors = np.zeros((len(projections), self._index.dimension), dtype=np.float16)
-        refining = np.zeros((len(projections), self._refining.dimension), dtype=np.float16)
-        squares = np.square(projections.astype(np.float32))
+    def divide(self, centres: NDArray[np.float32], part_rows: int) -> None:
+        """Puts all rows into cells, which it has had none of: centres as of a `Reduction`."""
+        self.reduction = replace(self.reduction, centres=centres)
+        self.cells = Cells(centres, len(self._index))
+        for start in range(0, len(self._index), part_rows):
+            part = self._index.rows()[start : start + part_rows, : self._components]
+            self.cells.write(np.arange(start, start + len(part)), cells_of(part, centres))
+
+    def projections(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Returns the first components of some rows: float32, shape (n, m)."""
+        return self._index.rows()[rows, : self._components].astype(np.float32)
+
+    def write(self, rows: Sequence[int] | NDArray[np.int64], projections: Projections) -> None:
+        """Overwrites rows with projections of embeddings of norm 1."""
+        components = projections.components
+        vectors = np.zeros((len(components), self._index.dimension), dtype=np.float16)
+        refining = np.zeros((len(components), self._refining.dimension), dtype=np.float16)
+        squares = np.square(components.astype(np.float32))
         left_out = _MAX_SQUARED_NORM - squares[:, self._split :].sum(axis=1)
-        vectors[:, : self._components] = projections[:, self._split :]
+        vectors[:, : self._components] = components[:, self._split :]
         vectors[:, self._components] = np.sqrt(np.maximum(left_out, 0.0))
-        refining[:, : self._split] = projections[:, : self._split]
+        refining[:, : self._split] = components[:, : self._split]
         refining[:, self._split] = np.sqrt(np.maximum(left_out - squares[:, : self._split].sum(axis=1), 0.0))
         refining[:, self._split + 1] = vectors[:, self._components]
         self._index.rows()[rows] = vectors
         self._refining.rows()[rows] = refining
+        if self.cells is not None:
+            assert projections.cells is not None, "They are of the same reduction."
+            self.cells.write(rows, projections.cells)
 
     def append(self, count: int, places: NDArray[np.int64], rows: ReducedRows) -> None:
         """Adds rows as `copied` returned them.
@@ -249,16 +341,22 @@ class ReducedIndex:
             places: of those that are not at zero, among the new ones: int64, shape (n,), ascending.
             rows: these, n of them.
         """
-        for index, vectors in zip((self._index, self._refining), rows, strict=True):
+        for index, vectors in ((self._index, rows.first), (self._refining, rows.refining)):
             if len(places) < count:
                 padded = np.zeros((count, index.dimension), dtype=np.float16)
                 padded[places] = vectors
                 vectors = padded
             index.append(vectors)
+        if self.cells is not None:
+            assert rows.cells is not None, "The rows are of an index of the same reduction."
+            cells = np.zeros(count, dtype=np.uint16)
+            cells[places] = rows.cells
+            self.cells.append(cells)
 
     def copied(self, rows: NDArray[np.int64]) -> ReducedRows:
         """Copies some rows."""
-        return self._index.rows()[rows], self._refining.rows()[rows]
+        cells = None if self.cells is None else self.cells.copied(rows)
+        return ReducedRows(self._index.rows()[rows], self._refining.rows()[rows], cells)
 
     @property
     def widths(self) -> tuple[int, int]:
@@ -295,6 +393,8 @@ class ReducedIndex:
             for new, old in moves:
                 vectors[new] = vectors[old]
             index.truncate(length)
+        if self.cells is not None:
+            self.cells.move(moves, length)
 
     def search(self, query: NDArray[np.float32]) -> "ReducedSearch":
         """Projects a query, float32, shape (dimension,), of norm 1."""
@@ -310,7 +410,7 @@ class ReducedIndex:
         refining[self._split] = math.sqrt(max(left_out - float(squares[: self._split].sum()), 0.0))
         # Takes the part of the first bound away that the other two replace.
         refining[self._split + 1] = -vector[self._components]
-        return ReducedSearch(self._index, self._refining, vector, refining, left_out)
+        return ReducedSearch(self._index, self._refining, vector, refining, left_out, self.cells)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -323,6 +423,7 @@ class ReducedSearch:
         vector: the query, for the first.
         refining_vector: the query, for the further ones.
         left_out: the share of the query's squared norm that the first components leave out, in [0, 1].
+        cells: of all products; None for none.
     """
 
     index: FlatIndex
@@ -330,6 +431,11 @@ class ReducedSearch:
     vector: NDArray[np.float32]
     refining_vector: NDArray[np.float32]
     left_out: float
+    cells: Cells | None = None
+
+    def near(self, wanted: int, eligible: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """See `Cells.near`; without cells, all that are eligible."""
+        return eligible if self.cells is None else self.cells.near(self.vector, wanted, eligible)
 
     def first(self, count: int) -> int:
         """Returns about how many of `count` products the first components cannot exclude.

@@ -115,7 +115,10 @@ class SnapshotFile:
 
         def blocks() -> Iterator[Block]:
             if reduction is not None:
-                yield {"basis": reduction.basis}
+                yield {
+                    "basis": reduction.basis,
+                    **({} if reduction.centres is None else {"centres": reduction.centres}),
+                }
             for part in parts:
                 yield _block(part)
                 pause()
@@ -162,7 +165,8 @@ class SnapshotFile:
                 raise ValueError(f"its {name} is {_brief(header[name])} instead of {_brief(wanted)}")
         reduction = None
         if (trained_on := header["trained_on"]) is not None:
-            reduction = Reduction(next(file.blocks)["basis"], int(trained_on))
+            first = next(file.blocks)
+            reduction = Reduction(first["basis"], int(trained_on), first.get("centres"))
         parts = (self._part(block, reduction is not None) for block in file.blocks)
         return Snapshot(
             int(header["index_version"]), str(header["mark"]), frozenset(header["damaged"]), reduction, parts
@@ -219,18 +223,23 @@ def _block(part: Part) -> Block:
         "embeddings": part.embeddings,
     }
     if part.reduced is not None:
-        block["reduced"], block["refining"] = part.reduced
+        block |= _named(part.reduced, "")
     if part.further is not None:
         block["further_places"] = part.further.places
         block["further_numbers"] = part.further.numbers
         block["further_embeddings"] = part.further.embeddings
         if part.further.reduced is not None:
-            block["further_reduced"], block["further_refining"] = part.further.reduced
+            block |= _named(part.further.reduced, "further_")
     return block
 
 
 def _rows(block: Mapping[str, Any], prefix: str) -> ReducedRows:
-    return block[f"{prefix}reduced"], block[f"{prefix}refining"]
+    return ReducedRows(block[f"{prefix}reduced"], block[f"{prefix}refining"], block.get(f"{prefix}cells"))
+
+
+def _named(rows: ReducedRows, prefix: str) -> dict[str, Any]:
+    named = {"reduced": rows.first, "refining": rows.refining, "cells": rows.cells}
+    return {f"{prefix}{name}": array for name, array in named.items() if array is not None}
 
 
 def _brief(value: object) -> str:

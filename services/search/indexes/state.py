@@ -15,12 +15,14 @@ from services.search.indexes.columns import Columns
 from services.search.indexes.designs import Designs, Groups
 from services.search.indexes.further import FurtherPhotographs
 from services.search.indexes.parts import Part
-from services.search.indexes.shards import ReducedIndex, Shard
+from services.search.indexes.rows_file import RowsFile, StoredIndex
+from services.search.indexes.shards import FlatIndex, Projections, ReducedIndex, Shard
 
 # What a derived type is made of, which is compared faster than it is named; and what groups of products are made of.
 _type_of: Final = attrgetter("gender", "article_type")
 _grouped_by: Final = attrgetter("name", "base_colour", "line", "parent_id")
 _MIN_CAPACITY: Final = 256
+_MOVED_AT_ONCE: Final = 4096
 
 
 class State:
@@ -34,8 +36,37 @@ class State:
         self.reduced: ReducedIndex | None = None
         self.further = FurtherPhotographs(dimension, exact_limit, min_candidates)
         self._designs = Designs()
+        # Has the embeddings of the products; None while they are in memory.
+        self._file: RowsFile | None = None
         # Per row, the position of its embedding in the shard of its derived type.
         self._positions = np.zeros(_MIN_CAPACITY, dtype=np.int64)
+
+    def moved_to(self, file: RowsFile) -> dict[str, Shard]:
+        """Returns the shards with copies of their embeddings in a file, for `replace_shards`."""
+        moved: dict[str, Shard] = {}
+        for label, shard in self.shards.items():
+            moved[label] = Shard(StoredIndex(file))
+            for start in range(0, len(shard), _MOVED_AT_ONCE):
+                some = slice(start, start + _MOVED_AT_ONCE)
+                moved[label].append(shard.members[some], shard.embeddings.read(some))
+        return moved
+
+    def replace_shards(self, shards: dict[str, Shard], file: RowsFile) -> None:
+        """Takes the same embeddings, which are in a file, as all later ones will be."""
+        self.shards = shards
+        self._file = file
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the embeddings are in memory."""
+        return self._file is None
+
+    def _shard(self, label: str) -> Shard:
+        """Returns the shard of a derived type, which may be new."""
+        if (shard := self.shards.get(label)) is None:
+            embeddings = FlatIndex(self._dimension) if self._file is None else StoredIndex(self._file)
+            shard = self.shards[label] = Shard(embeddings)
+        return shard
 
     def groups(self, collapse: Collapse) -> Groups | None:
         """Returns which products take one place together; None where each takes its own."""
@@ -64,7 +95,7 @@ class State:
         for start, end in pairwise((0, *ends)) if len(rows) else ():
             places = by_code[start:end]
             label = self.columns.product(int(rows[places[0]])).derived_type
-            copied[places] = self.shards[label].embeddings.rows()[positions[places]]
+            copied[places] = self.shards[label].embeddings.read(positions[places])
         return copied
 
     def delete(self, product_ids: Iterable[str]) -> None:
@@ -116,7 +147,7 @@ class State:
         ends = [*(np.flatnonzero(codes[1:] != codes[:-1]) + 1).tolist(), len(rows)]
         for start, end in pairwise((0, *ends)) if len(rows) else ():
             label = part.products[int(places[start])].derived_type
-            shard = self.shards.setdefault(label, Shard(self._dimension))
+            shard = self._shard(label)
             self._positions[rows[start:end]] = np.arange(len(shard), len(shard) + end - start)
             shard.append(rows[start:end], part.embeddings[start:end])
         if self.reduced is not None:
@@ -140,14 +171,14 @@ class State:
             self.further.part(rows),
         )
 
-    def project(self, products: Sequence[IndexedProduct]) -> NDArray[np.float16] | None:
+    def project(self, products: Sequence[IndexedProduct]) -> Projections | None:
         """Projects the embeddings that products have, in their order; returns None without a reduced index."""
         embeddings = [product.embedding for product in products if product.embedding is not None]
         if self.reduced is None or not embeddings:
             return None
         return self.reduced.reduction.project(np.stack(embeddings))
 
-    def project_further(self, products: Sequence[IndexedProduct]) -> NDArray[np.float16] | None:
+    def project_further(self, products: Sequence[IndexedProduct]) -> Projections | None:
         """Projects the further embeddings that products have, as `project` does the first ones."""
         embeddings = [each for product in products for each in product.further if each is not None]
         if self.reduced is None or not embeddings:
@@ -157,8 +188,8 @@ class State:
     def upsert(
         self,
         products: Sequence[IndexedProduct],
-        projections: NDArray[np.float16] | None,
-        further_projections: NDArray[np.float16] | None = None,
+        projections: Projections | None,
+        further_projections: Projections | None = None,
     ) -> None:
         """Creates or replaces products, no id twice; the projections are theirs."""
         self._upsert(products, projections)
@@ -166,7 +197,7 @@ class State:
             rows = ((self.columns.row_of(product.product.id), product.further) for product in products)
             self.further.replace({row: further for row, further in rows if row is not None}, further_projections)
 
-    def _upsert(self, products: Sequence[IndexedProduct], projections: NDArray[np.float16] | None) -> None:
+    def _upsert(self, products: Sequence[IndexedProduct], projections: Projections | None) -> None:
         """Does so, but for further photographs, which go by their product's row."""
         rows_before = len(self.columns)
         self._designs.change(product.product.id for product in products)
@@ -184,11 +215,11 @@ class State:
                 rows.append(row)
                 label = product.product.derived_type
                 if row in staying:
-                    self.shards[label].embeddings.rows()[self._positions[row]] = product.embedding
+                    self.shards[label].embeddings.overwrite(int(self._positions[row]), product.embedding)
                 else:
                     added.setdefault(label, []).append((row, product.embedding))
         for label, pairs in added.items():
-            shard = self.shards.setdefault(label, Shard(self._dimension))
+            shard = self._shard(label)
             for position, (row, _) in enumerate(pairs, start=len(shard)):
                 self._positions[row] = position
             shard.append([row for row, _ in pairs], np.stack([embedding for _, embedding in pairs]))

@@ -6,7 +6,7 @@ from offline.benchmark.inventory import inventory_figures
 from services.contract.values import Gender
 from services.search.catalogue.products import Product
 from services.search.indexes.base import IndexedProduct
-from services.search.indexes.faiss import FaissSettings
+from services.search.indexes.faiss_settings import FaissSettings
 
 
 def unit_rows(count: int, seed: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

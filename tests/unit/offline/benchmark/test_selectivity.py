@@ -16,7 +16,7 @@ DIMENSION = 32
 ROOT = Path(__file__).parents[4]
 
 
-def _inventory(folder: Path, count: int | None) -> Inventory:
+def small_inventory(folder: Path, count: int | None) -> Inventory:
     random = np.random.default_rng(0)
     types = []
     for number in range(4):
@@ -29,7 +29,7 @@ def _inventory(folder: Path, count: int | None) -> Inventory:
 
 @pytest.mark.parametrize("count", [None, 3000])
 def test_filters_let_through_what_they_are_meant_to(tmp_path: Path, count: int | None) -> None:
-    inventory = _inventory(tmp_path, count)
+    inventory = small_inventory(tmp_path, count)
     assert inventory.count == (count or 406)
     index = FaissIndex(DIMENSION)
     index.load(inventory.products(), 1)
@@ -38,7 +38,7 @@ def test_filters_let_through_what_they_are_meant_to(tmp_path: Path, count: int |
         (share, number) for share in SELECTIVITIES for number in (1, 2, 3)
     ]
     for part in parts:
-        answer = index.search(inventory.queries(1)[0], 10, Eligibility(filter=part.filter))
+        answer = index.search(inventory.queries(1)[0], 10, part.eligibility)
         assert answer.eligible_count == np.count_nonzero(part.mask)
         # Ten more have every label.
         assert abs(answer.eligible_count - inventory.count * part.selectivity) < 12 + inventory.count / 20
@@ -47,7 +47,7 @@ def test_filters_let_through_what_they_are_meant_to(tmp_path: Path, count: int |
 
 
 def test_ours_finds_all_and_recall_sees_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    inventory = _inventory(tmp_path, 3000)
+    inventory = small_inventory(tmp_path, 3000)
     made = selectivity._ours
 
     def makers(inventory: Inventory, folder: Path) -> dict[str, object]:
@@ -57,7 +57,7 @@ def test_ours_finds_all_and_recall_sees_what_is_missing(tmp_path: Path, monkeypa
 
         return {"ours": (0.1, lambda: made(inventory)), "FAISS IVF": (0.1, half), "hnswlib": (1e9, half)}
 
-    monkeypatch.setattr(selectivity, "_makers", makers)
+    monkeypatch.setattr(selectivity, "makers", makers)
     figures = selectivity_figures(
         inventory, tmp_path, queries=20, rounds=1, seconds=1, memory_gib=1, say=lambda _: None
     )
@@ -69,7 +69,7 @@ def test_ours_finds_all_and_recall_sees_what_is_missing(tmp_path: Path, monkeypa
 
 
 def test_what_does_not_pass_is_not_right(tmp_path: Path) -> None:
-    inventory = _inventory(tmp_path, 3000)
+    inventory = small_inventory(tmp_path, 3000)
     queries = inventory.queries(3)
     part = next(iter(inventory.parts()))
     everything = Part(1.0, part.labels, np.ones_like(part.mask))

@@ -10,7 +10,8 @@ from offline.benchmark.correctness.conditions import COLOURS
 from services.search.filters.filter import ColourFilter, Filter
 from services.search.indexes import faiss
 from services.search.indexes.base import Collapse, Eligibility, IndexedProduct, Search
-from services.search.indexes.faiss import FaissIndex, FaissSettings
+from services.search.indexes.faiss import FaissIndex
+from services.search.indexes.faiss_settings import FaissSettings
 from tests.conformance.materials import product
 
 DIMENSION, COUNT = 96, 3000

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from offline.benchmark.correctness.material import ARTICLE_TYPES
 from services.search.indexes.base import Eligibility, Index, IndexAnswer, IndexedProduct
-from services.search.indexes.faiss import FaissIndex, FaissSettings
+from services.search.indexes.faiss import FaissIndex
+from services.search.indexes.faiss_settings import FaissSettings
 from services.search.indexes.locking import ReadersWriterLock
 from tests.conformance.answers import AnswerConformance
 from tests.conformance.index import IndexConformance
@@ -29,6 +30,24 @@ class TestReduced(IndexConformance):
         )
 
 
+def large(dimension: int) -> FaissSettings:
+    """As if there were very many products; all that is eligible in the nearest cells is compared."""
+    return FaissSettings(
+        exact_limit=2,
+        components=dimension // 2,
+        min_candidates=1000,
+        approximate_from=3,
+        on_disk_from=4,
+        cells=3,
+        exact_type_limit=2,
+    )
+
+
+class TestLarge(IndexConformance):
+    def make_index(self, dimension: int = DIMENSION) -> Index:
+        return FaissIndex(dimension, large(dimension))
+
+
 class Restored(FaissIndex):
     """An index that is taken apart and filled anew before every answer."""
 
@@ -41,6 +60,11 @@ class Restored(FaissIndex):
 class TestRestored(AnswerConformance):
     def make_index(self, dimension: int = DIMENSION) -> Index:
         return Restored(dimension, FaissSettings(exact_limit=2, components=dimension // 2, min_candidates=1))
+
+
+class TestRestoredLarge(AnswerConformance):
+    def make_index(self, dimension: int = DIMENSION) -> Index:
+        return Restored(dimension, large(dimension))
 
 
 @SETTINGS

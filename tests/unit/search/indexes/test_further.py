@@ -10,7 +10,8 @@ from offline.benchmark.correctness.oracle import Oracle
 from services.search.filters.filter import Filter, LabelFilter
 from services.search.filters.ranking import Boost, Ranking
 from services.search.indexes.base import Collapse, Eligibility, IndexedProduct
-from services.search.indexes.faiss import FaissIndex, FaissSettings
+from services.search.indexes.faiss import FaissIndex
+from services.search.indexes.faiss_settings import FaissSettings
 from services.search.indexes.further import FurtherPhotographs
 from tests.conformance.answers import check
 from tests.conformance.materials import product

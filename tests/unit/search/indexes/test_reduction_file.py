@@ -8,7 +8,8 @@ import pytest
 from services.contract.values import Gender
 from services.search.catalogue.products import Product
 from services.search.indexes.base import Eligibility, IndexedProduct
-from services.search.indexes.faiss import FaissIndex, FaissSettings
+from services.search.indexes.faiss import FaissIndex
+from services.search.indexes.faiss_settings import FaissSettings
 from services.search.indexes.reduction_file import ReductionFile
 from services.search.indexes.shards import Reduction, train_reduction
 

@@ -20,7 +20,8 @@ from services.search.catalogue.content import NewContent, StoredProduct, Upsert,
 from services.search.catalogue.store import Catalogue
 from services.search.filters.filter import Filter
 from services.search.indexes.base import IndexAnswer
-from services.search.indexes.faiss import FaissIndex, FaissSettings
+from services.search.indexes.faiss import FaissIndex
+from services.search.indexes.faiss_settings import FaissSettings
 from services.search.indexes.snapshot_file import FILE
 from services.search.writes.generation import Generation, WrittenGenerations
 from services.search.writes.photograph_embedder import WriteEmbedder

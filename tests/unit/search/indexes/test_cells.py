@@ -1,0 +1,177 @@
+"""Cells of similar products: what they hold follows every write, and searches of them are filled and nearly right."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from services.search.filters.filter import Filter, LabelFilter
+from services.search.indexes.base import Collapse, Eligibility, IndexedProduct, Search
+from services.search.indexes.cells import Cells, cells_of, train_centres
+from services.search.indexes.faiss import FaissIndex
+from services.search.indexes.faiss_settings import FaissSettings
+from services.search.indexes.reduction_file import ReductionFile
+from tests.conformance.materials import product
+
+DIMENSION, COUNT, GROUPS, CELLS = 64, 6000, 120, 40
+LARGE = FaissSettings(
+    exact_limit=50,
+    components=16,
+    min_candidates=60,
+    candidates_per_hit=5,
+    approximate_from=2000,
+    cells=CELLS,
+    near=1000,
+    exact_type_limit=300,
+)
+EXACT = FaissSettings(exact_limit=2 * COUNT)
+
+
+def _vectors(count: int, seed: int) -> NDArray[np.float16]:
+    """Products of many groups, most of which is in few directions, as photographs are."""
+    middles = np.random.default_rng(5).normal(size=(GROUPS, DIMENSION)) * np.exp(-np.arange(DIMENSION) / 10)
+    random = np.random.default_rng(seed)
+    rows = middles[random.integers(GROUPS, size=count)]
+    rows = rows + 0.4 * random.normal(size=(count, DIMENSION)) * np.exp(-np.arange(DIMENSION) / 10)
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
+
+
+def _products() -> list[IndexedProduct]:
+    return [
+        IndexedProduct(
+            product(
+                f"{number:05}",
+                article_type=f"Type {number % 3}",
+                brand=f"Brand {number % 10}",
+                parent_id=f"Family {number // 4}" if number % 2 else None,
+            ),
+            vector,
+        )
+        for number, vector in enumerate(_vectors(COUNT, 6))
+    ]
+
+
+@pytest.fixture(scope="module")
+def indexes() -> Iterator[tuple[FaissIndex, FaissIndex]]:
+    large, exact = FaissIndex(DIMENSION, LARGE), FaissIndex(DIMENSION, EXACT)
+    for index in (large, exact):
+        index.load([_products()], 1)
+    yield large, exact
+
+
+def _ids(index: FaissIndex, query: NDArray[np.float32], k: int, eligibility: Eligibility) -> list[str]:
+    return [hit.product.id for hit in index.search(query, k, eligibility).hits]
+
+
+def test_every_row_is_in_the_cell_of_the_nearest_centre() -> None:
+    vectors = _vectors(3000, 7)
+    centres = train_centres(vectors.astype(np.float32), CELLS, 1)
+    assert centres.shape == (CELLS, DIMENSION)
+    assert np.array_equal(centres, train_centres(vectors.astype(np.float32), CELLS, 1))
+    distances = np.linalg.norm(vectors[:, np.newaxis].astype(np.float64) - centres, axis=2)
+    assert np.allclose(distances[np.arange(3000), cells_of(vectors, centres)], distances.min(axis=1), atol=1e-3)
+
+
+def test_the_nearest_cells_hold_about_as_many_as_are_wanted() -> None:
+    vectors = _vectors(3000, 7)
+    centres = train_centres(vectors.astype(np.float32), CELLS, 1)
+    cells = Cells(centres, 0)
+    cells.append(cells_of(vectors, centres))
+    random = np.random.default_rng(1)
+    for share in (1.0, 0.3, 0.01):
+        eligible = random.random(3000) < share
+        for wanted in (1, 200, 5000):
+            near = cells.near(vectors[3].astype(np.float32), wanted, eligible)
+            assert not (near & ~eligible).any()
+            assert np.count_nonzero(near) >= min(wanted / 2, np.count_nonzero(eligible))
+    # Those that are eligible may all be in one cell that is far away.
+    far = cells_of(vectors, centres) == int(np.argmin(centres @ vectors[3].astype(np.float32)))
+    assert np.array_equal(cells.near(vectors[3].astype(np.float32), 4, far), far)
+
+
+def test_large_searches_are_filled_and_nearly_right(indexes: tuple[FaissIndex, FaissIndex]) -> None:
+    large, exact = indexes
+    assert large.facts().approximate and not exact.facts().approximate
+    searches = [
+        Eligibility(),
+        Eligibility(filter=Filter(brand=LabelFilter(any_of=("Brand 3",)))),
+        Eligibility(collapse=Collapse.VARIANTS),
+    ]
+    for eligibility in searches:
+        shares = []
+        for query in _vectors(40, 8).astype(np.float32):
+            right, found = (_ids(index, query, 10, eligibility) for index in (exact, large))
+            assert len(found) == len(set(found)) == 10
+            shares.append(len(set(right) & set(found)) / 10)
+        assert np.mean(shares) >= 0.95
+    everything = large.search(_vectors(1, 9)[0].astype(np.float32), 500, Eligibility())
+    assert len(everything.hits) == 500 and everything.eligible_count == COUNT
+
+
+def test_few_cells_miss_products_so_that_recall_is_something_to_measure() -> None:
+    few = FaissIndex(
+        DIMENSION, FaissSettings(**{**_fields(LARGE), "near": 40, "min_candidates": 2, "candidates_per_hit": 2})
+    )
+    exact = FaissIndex(DIMENSION, EXACT)
+    for index in (few, exact):
+        index.load([_products()], 1)
+    queries = _vectors(40, 8).astype(np.float32)
+    shares = [
+        len(set(_ids(exact, each, 10, Eligibility())) & set(_ids(few, each, 10, Eligibility()))) for each in queries
+    ]
+    assert 20 < np.sum(shares) < 380
+
+
+def test_searches_of_derived_types_stay_exact(indexes: tuple[FaissIndex, FaissIndex]) -> None:
+    large, exact = indexes
+    types = (frozenset({"Men Type 1"}), frozenset({"Men Type 0", "Men Type 2"}))
+    for query in (*_vectors(20, 8), *np.eye(DIMENSION)[:20].astype(np.float16)):
+        for derived_types in types:
+            eligibility = Eligibility(derived_types)
+            assert (
+                large.search(query.astype(np.float32), 10, eligibility).hits
+                == exact.search(query.astype(np.float32), 10, eligibility).hits
+            )
+
+
+def test_many_searches_are_answered_as_one_by_one(indexes: tuple[FaissIndex, FaissIndex]) -> None:
+    large, _ = indexes
+    searches = [Search(query.astype(np.float32), 10, Eligibility()) for query in _vectors(40, 8)]
+    for search, answer in zip(searches, large.search_many(searches), strict=True):
+        assert answer.hits == large.search(search.query, search.k, search.eligibility).hits
+
+
+def test_cells_follow_writes_and_begin_once_there_are_enough_products(tmp_path: Path) -> None:
+    rows = _products()
+    index = FaissIndex(DIMENSION, LARGE, ReductionFile(tmp_path, "m1"))
+    index.load([rows[:1900]], 1)
+    assert not index.facts().approximate
+    index.apply(rows[1900:2500], (), 2)
+    assert index.facts().approximate
+    index.apply(rows[2500:3000], [row.product.id for row in rows[:400]], 3)
+    moved = [
+        IndexedProduct(row.product, other.embedding) for row, other in zip(rows[400:900], rows[5000:], strict=False)
+    ]
+    index.apply(moved, (), 4)
+    held = {row.product.id: row.embedding for row in (*rows[900:3000], *moved)}
+    state = index._state
+    assert state.reduced is not None and state.reduced.cells is not None and state.reduced.reduction.centres is not None
+    everything = [state.columns.product(row).id for row in range(len(state.columns))]
+    assert set(everything) == held.keys()
+    stacked = np.stack([each for name in everything if (each := held[name]) is not None])
+    cells = state.reduced.reduction.project(stacked).cells
+    assert np.array_equal(state.reduced.cells.copied(np.arange(len(everything))), cells)
+    # The centres are stored, and used again.
+    again = FaissIndex(DIMENSION, LARGE, ReductionFile(tmp_path, "m1"))
+    again.load([rows[:2400]], 5)
+    assert again._state.reduced is not None
+    assert np.array_equal(again._state.reduced.reduction.centres, state.reduced.reduction.centres)
+    # A catalogue that has become small is searched exactly.
+    index.apply((), everything[:1500], 6)
+    assert not index.facts().approximate
+
+
+def _fields(settings: FaissSettings) -> dict[str, int]:
+    return {name: getattr(settings, name) for name in settings.__slots__}
