@@ -78,7 +78,7 @@ def test_the_index_says_what_is_usual(catalogue: Shop) -> None:
         (pytest.approx(each.share), pytest.approx(each.similarity)) for each in index.nearest_similarity.quantiles
     ]
     assert len(measured["quantiles"]) == 7 and measured["product_count"] == index.nearest_similarity.product_count
-    names = ("product_count", "available_count", "model_version", "index_version")
+    names = ("product_count", "available_count", "model_version", "index_version", "approximate")
     assert told == {**{name: getattr(index, name) for name in names}, "unsure_below": pytest.approx(index.unsure_below)}
 
 
