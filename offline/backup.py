@@ -1,7 +1,7 @@
 """Backs up a data directory while its server writes, restores it elsewhere, and checks either.
 
-A backup is a zip: `backup.json` says what is in it, `catalogue.sqlite3` is one state of the catalogue, `photographs/`
-has what its products show, and `dislikes.jsonl` the colours that users dislike.
+A backup is a zip: `backup.json` says what is in it, `catalogue.sqlite3` is one state of the catalogue, `catalogue.id`
+says which one, `photographs/` has what its products show, and `dislikes.jsonl` the colours that users dislike.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ import redis
 
 from offline.whole_file import whole_file
 from services.contract.errors import DataLoss, InvalidInput, NotFound, Upstream
+from services.search.catalogue import identity
 from services.search.catalogue.database import (
     CHECKED_COLUMNS,
     FURTHER_COLUMNS,
@@ -106,6 +107,8 @@ def back_up(data_dir: Path, target: Path, redis_url: str | None = None, say: Say
             copy.execute("PRAGMA journal_mode = DELETE")
         products, index_version, hashes = _read(database, damage)
         archive.write(database, DATABASE_FILE)
+        if (data_dir / identity.FILE).is_file():
+            archive.write(data_dir / identity.FILE, identity.FILE)
         photographs = 0
         for sha256, content in _photographs(hashes, _in_folder(data_dir), damage, say):
             if content is not None:
@@ -166,7 +169,8 @@ def restore(source: Path, data_dir: Path, redis_url: str | None = None, say: Say
         fresh = Path(tempfile.mkdtemp(prefix=f".{data_dir.name}.", dir=data_dir.parent))
         try:
             names = [each for each in archive.namelist() if each.startswith(f"{PHOTOGRAPHS_FOLDER}/")]
-            _extract(archive, DATABASE_FILE, fresh / DATABASE_FILE)
+            for name in {DATABASE_FILE, identity.FILE}.intersection(archive.namelist()):
+                _extract(archive, name, fresh / name)
             for number, name in enumerate(names, 1):
                 say("photographs", number, len(names))
                 _extract(archive, name, photograph_path(fresh / PHOTOGRAPHS_FOLDER, name.rpartition("/")[2]))

@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from services.stack.embedded_redis import EmbeddedRedis, embedded_redis
+from tests.support.milvus_server import NoMilvusServer, milvus_server
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +24,16 @@ def redis_url(redis_of_the_session: EmbeddedRedis) -> str:
     with redis.Redis.from_url(redis_of_the_session.url) as client:
         client.flushall()
     return redis_of_the_session.url
+
+
+@pytest.fixture(scope="session")
+def milvus_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A socket that leads to a real Milvus server. Tests that share it name collections of their own."""
+    try:
+        with milvus_server(tmp_path_factory.mktemp("milvus")) as server:
+            yield server
+    except NoMilvusServer as error:
+        pytest.skip(f"No Milvus server can run here: {error}")
 
 
 @pytest.fixture(scope="session")

@@ -22,13 +22,16 @@ from services.search.catalogue.products import Product
 from services.search.filters.filter import Filter, LabelFilter, YearRange
 from services.search.filters.ranking import BY_SIMILARITY, Ranking
 from services.search.indexes.base import Eligibility, IndexAnswer, IndexedProduct, ReadableIndex
+from services.search.indexes.milvus.expressions import SEARCHABLE
 from services.search.indexes.milvus.follower import MilvusFollower
 from services.search.indexes.milvus.index import MilvusIndex
 from services.search.indexes.milvus.reader import STALENESS_S
+from services.search.indexes.milvus.rows import CONTINUED, MAX_DOCUMENT_BYTES, empty_row
 from services.search.indexes.milvus.settings import MilvusSettings
-from services.search.indexes.milvus.store import MilvusStore
+from services.search.indexes.milvus.store import MAX_HITS, MilvusStore
 
 _DIMENSION: Final = 8
+_CATALOGUE: Final = "suite"
 _FOLLOWED_WITHIN_S: Final = 15.0
 _IDS: Final = tuple(f"p{number}" for number in range(12))
 
@@ -87,7 +90,11 @@ class Check:
 
     def reopened(self, staleness_s: float = 0.0) -> MilvusIndex:
         """Makes an index of the same collection; with 0 each search waits for all writes, so that Milvus answers."""
-        return MilvusIndex(self.store(), staleness_s=staleness_s)
+        return self.index(self.store(), staleness_s)
+
+    def index(self, store: MilvusStore, staleness_s: float = 0.0, catalogue: str = _CATALOGUE) -> MilvusIndex:
+        """Makes an index of any collection."""
+        return MilvusIndex(store, catalogue, staleness_s=staleness_s)
 
     def _drop(self) -> None:
         for version in ("a", "another-model"):
@@ -230,8 +237,72 @@ def equals_in_order(check: Check, index: MilvusIndex) -> None:
     oracle = Oracle()
     names = [f"{number:03}" for number in range(300)]
     _write(index, oracle, 1, [IndexedProduct(product(each), unit(1)) for each in reversed(names)], set())
-    for k in (7, 299):
+    for k in (1, 7, 50, 299):
         _ask(index, oracle, 1, k, Eligibility(), BY_SIMILARITY)
+
+
+def pages(check: Check, index: MilvusIndex) -> None:
+    """Pages of products that are equal in all but their ids name each once, wherever they are asked for."""
+    names = [f"{number:03}" for number in range(100)]
+    index.apply([IndexedProduct(product(each), unit(1)) for each in reversed(names)], (), 1)
+    with _following(check) as follower:
+        for reader in (index, follower):
+            listed: list[str] = []
+            while (page := reader.page(Filter(), (listed[-1],) if listed else None, 7)).products:
+                listed += [each.id for each in page.products]
+            if listed != names:
+                raise Differs(f"The pages hold {listed}.")
+
+
+def limits(check: Check, index: MilvusIndex) -> None:
+    """Milvus gives as many rows as a search asks for at most, and takes a write that is larger than a request."""
+    oracle, store = Oracle(), check.store()
+    _write(index, oracle, 1, [IndexedProduct(product(each), unit(place)) for place, each in enumerate(_IDS)], set())
+    try:
+        store.open()
+        found = store.nearest(query(1), MAX_HITS, SEARCHABLE, latest=True)
+        if len(found) != len(_IDS):
+            raise Differs(f"A search for {MAX_HITS} rows gives {len(found)} of {len(_IDS)}.")
+        # 68 MiB. They are of no product, so that the next load deletes them.
+        row = empty_row(_DIMENSION, 1) | {"photograph": CONTINUED, "document": "x" * MAX_DOCUMENT_BYTES}
+        store.write([row | {"key": f"d1/{number}"} for number in range(1100)], ())
+        written = sum(1 for _ in store.every(f"photograph == {CONTINUED}", []))
+        if written != 1100:
+            raise Differs(f"Of a large write {written} of 1100 rows are there.")
+    finally:
+        store.close()
+
+
+def bad_writes(check: Check, index: MilvusIndex) -> None:
+    """An embedding that is no number, and an id that comes twice in a write, are refused and change nothing."""
+    oracle = Oracle()
+    _write(index, oracle, 1, [IndexedProduct(product("a"), unit(1))], set())
+    nowhere = np.full(_DIMENSION, np.nan, dtype=np.float16)
+    for bad in (
+        [IndexedProduct(product("a"), unit(2)), IndexedProduct(product("b"), nowhere)],
+        [IndexedProduct(product("a"), unit(2)), IndexedProduct(product("a"), unit(3))],
+    ):
+        try:
+            index.apply(bad, (), 2)
+        except ValueError:
+            _ask(index, oracle, 1, 10, Eligibility(), BY_SIMILARITY)
+            continue
+        raise Differs(f"{bad[1].product.id} is taken.")
+
+
+def one_catalogue(check: Check, index: MilvusIndex) -> None:
+    """A collection belongs to one catalogue: another one is refused, and changes nothing."""
+    oracle = Oracle()
+    _write(index, oracle, 1, [IndexedProduct(product("a"), unit(1))], set())
+    other = check.index(check.store(), catalogue="another")
+    try:
+        other.load([[IndexedProduct(product("b"), unit(2))]], 1)
+    except FailedPrecondition:
+        _ask(index, oracle, 1, 10, Eligibility(), BY_SIMILARITY)
+        return
+    finally:
+        other.close()
+    raise Differs("Another catalogue is written to it.")
 
 
 def own_deletes(check: Check, index: MilvusIndex) -> None:
@@ -339,7 +410,7 @@ def followed(check: Check, index: MilvusIndex) -> None:
 def generations(check: Check, index: MilvusIndex) -> None:
     """Each model version has products of its own, and another dimension is refused."""
     index.apply([IndexedProduct(product("a"), unit(1))], (), 1)
-    other = MilvusIndex(check.store(model_version="another-model"), staleness_s=0.0)
+    other = check.index(check.store(model_version="another-model"))
     try:
         other.load([[IndexedProduct(product("b"), unit(2))]], 1)
         if [hit.product.id for hit in other.search(query(1), 5, Eligibility()).hits] != ["b"]:
@@ -373,6 +444,10 @@ CASES: Final[Sequence[Callable[[Check, MilvusIndex], None]]] = (
     partition_key,
     one_row_an_id,
     equals_in_order,
+    pages,
+    limits,
+    bad_writes,
+    one_catalogue,
     any_text,
     long_products,
     several_photographs,

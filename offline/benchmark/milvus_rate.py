@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from multiprocessing.synchronize import Barrier
 from typing import Any, Final
@@ -26,6 +26,7 @@ DIMENSION: Final = 2048
 _BATCH: Final = 500
 _TYPES: Final = 40
 _TOP_K: Final = 10
+_WRITES: Final = 20
 _SCOPES: Final = ("one derived type", "filtered inventory", "whole inventory")
 
 
@@ -67,7 +68,7 @@ def milvus_rates(
     settings = replace(settings, collection=f"check_{secrets.token_hex(6)}")
     store = MilvusStore(settings, DIMENSION, "rate")
     rows = _rows(products)
-    index, local = MilvusIndex(store), FaissIndex(DIMENSION)
+    index, local = MilvusIndex(store, "rate"), FaissIndex(DIMENSION)
     rates: list[Rate] = []
     figures: dict[str, Any] = {"products": products, "cores": os.cpu_count()}
     try:
@@ -81,16 +82,52 @@ def milvus_rates(
         local.load([rows], 1)
         # Until then, searches wait for the latest writes.
         time.sleep(STALENESS_S + 1)
-        for scope in _SCOPES:
-            rates.append(_asked(local, "faiss", scope, seconds))
-            say(_text(rates[-1]))
-            for count in processes:
-                rates.append(_together(settings, scope, count, seconds))
-                say(_text(rates[-1]))
+        figures |= _replica_ms(index, settings)
+        say(f"visible at a replica after {figures['visible_ms']} ms, a search takes {figures['consistency_ms']} ms")
+        for rate in _rates(settings, local, processes, seconds):
+            say(_text(rate))
+            rates.append(rate)
     finally:
         store.drop()
         index.close()
     return figures | {"rates": [asdict(each) for each in rates]}
+
+
+def _rates(settings: MilvusSettings, local: FaissIndex, processes: Sequence[int], seconds: float) -> Iterator[Rate]:
+    for scope in _SCOPES:
+        yield _rate("faiss", scope, 1, _times_of(local, scope, seconds), seconds)
+    for count in processes:
+        for scope, times in _together(settings, count, seconds).items():
+            yield _rate("milvus", scope, count, times, seconds)
+
+
+def _replica_ms(index: MilvusIndex, settings: MilvusSettings) -> dict[str, dict[str, float]]:
+    """Returns when a write is visible at a replica, and how long its searches take, in milliseconds."""
+    follower = MilvusFollower(MilvusStore(settings, DIMENSION, "rate"))
+    strong = MilvusFollower(MilvusStore(settings, DIMENSION, "rate"), staleness_s=0.0)
+    try:
+        follower.begin(0.0)
+        strong.begin(0.0)
+        waits: list[float] = []
+        for turn in range(_WRITES):
+            new = IndexedProduct(product(f"new{turn}", article_type="T0"), _query(turn).astype(np.float16))
+            index.apply([new], (), 3)
+            begun = time.perf_counter()
+            while follower.product(new.product.id) is None:
+                time.sleep(0.002)
+            waits.append(1e3 * (time.perf_counter() - begun))
+            # So that writes come at any time between two looks.
+            time.sleep(0.05 * (turn % 10))
+        time.sleep(STALENESS_S + 1)
+        consistency: dict[str, float] = {}
+        for name, reader in (("bounded", follower), ("strong", strong)):
+            times = _times_of(reader, _SCOPES[0], 3.0)
+            consistency[name] = round(1e3 * float(np.median(times)), 1)
+    finally:
+        follower.close()
+        strong.close()
+    visible = {"p50": float(round(np.median(waits))), "slowest": float(round(max(waits)))}
+    return {"visible_ms": visible, "consistency_ms": consistency}
 
 
 def _rows(products: int) -> list[IndexedProduct]:
@@ -166,32 +203,33 @@ def _rate(index: str, scope: str, processes: int, times: Sequence[float], second
     return Rate(index, scope, processes, round(len(times) / seconds, 1), round(p50, 1), round(p99, 1), round(load, 1))
 
 
-def _asked(index: ReadableIndex, name: str, scope: str, seconds: float) -> Rate:
-    return _rate(name, scope, 1, _times_of(index, scope, seconds), seconds)
-
-
-def _together(settings: MilvusSettings, scope: str, count: int, seconds: float) -> Rate:
+def _together(settings: MilvusSettings, count: int, seconds: float) -> dict[str, list[float]]:
+    """Returns the times of the answers of all processes, by scope."""
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(count), context.SimpleQueue()
-    arguments = settings, scope, seconds, barrier, results
+    arguments = settings, seconds, barrier, results
     workers = [context.Process(target=_follow, args=arguments, daemon=True) for _ in range(count)]
     for worker in workers:
         worker.start()
-    times = [each for _ in workers for each in results.get()]
+    times: dict[str, list[float]] = {scope: [] for scope in _SCOPES}
+    for _ in range(count * len(_SCOPES)):
+        scope, some = results.get()
+        times[scope] += some
     for worker in workers:
         worker.join()
-    return _rate("milvus", scope, count, times, seconds)
+    return times
 
 
-def _follow(settings: MilvusSettings, scope: str, seconds: float, barrier: Barrier, results: Any) -> None:
+def _follow(settings: MilvusSettings, seconds: float, barrier: Barrier, results: Any) -> None:
     """Runs in a process of its own."""
     follower = MilvusFollower(MilvusStore(settings, DIMENSION, "rate"))
     follower.begin(0.0)
     try:
         # Until then, searches wait for the latest writes.
         time.sleep(STALENESS_S + 1)
-        barrier.wait()
-        results.put(_times_of(follower, scope, seconds))
+        for scope in _SCOPES:
+            barrier.wait()
+            results.put((scope, _times_of(follower, scope, seconds)))
     finally:
         follower.close()
 

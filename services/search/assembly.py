@@ -76,7 +76,8 @@ async def running_search(
         resources.callback(workers.close)
 
         def build(parts: ModelParts, folder: Path) -> ServedGeneration:
-            return _generation(settings, parts, folder, preferences, workers, on_failure)
+            index = _index(settings, parts.space, folder, catalogue, on_failure)
+            return _generation(settings, parts, folder, index, preferences, workers, on_failure)
 
         folder = derived_folder(settings.data_dir, model.model_version)
         live = build(ModelParts(model, embedder, classifier, candidate_store), folder)
@@ -142,13 +143,13 @@ def _generation(
     settings: SearchSettings,
     parts: ModelParts,
     folder: Path,
+    index: Index,
     preferences: PreferenceStore,
     workers: Workers,
     on_failure: Callable[[str], None],
 ) -> ServedGeneration:
-    """Puts together what answers from a model; its index is empty."""
+    """Puts together what answers from a model, with its index."""
     model = parts.space
-    index = _index(settings, model, folder, on_failure)
     keeper = CandidateKeeper(index, model, settings.candidates_changed_share, CandidateFile(folder, model))
     publisher = CandidatePublisher(keeper, parts.candidate_store, model, settings.publisher())
     meter = DoubtMeter(
@@ -192,12 +193,18 @@ def _generation(
     )
 
 
-def _index(settings: SearchSettings, model: EmbeddingSpace, folder: Path, on_failure: Callable[[str], None]) -> Index:
+def _index(
+    settings: SearchSettings,
+    model: EmbeddingSpace,
+    folder: Path,
+    catalogue: Catalogue,
+    on_failure: Callable[[str], None],
+) -> Index:
     """Makes the index that was chosen; it is empty."""
     if settings.index == "milvus":
         from services.search.indexes.milvus.index import MilvusIndex
         from services.search.indexes.milvus.store import MilvusStore
 
         store = MilvusStore(settings.milvus(), model.dimension, model.model_version)
-        return MilvusIndex(store, start_timeout_s=settings.start_timeout_s, on_failure=on_failure)
+        return MilvusIndex(store, catalogue.identity, start_timeout_s=settings.start_timeout_s, on_failure=on_failure)
     return FaissIndex(model.dimension, settings.faiss(), ReductionFile(folder, model.model_version), settings.data_dir)

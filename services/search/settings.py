@@ -63,8 +63,8 @@ class SearchSettings(RedisSettings):
             its query, and may miss one; derived types are searched exactly at any size (docs/decisions/0028-cells.md).
         milvus_uri: address of Milvus, or the path of a file of Milvus Lite, which ends in ".db" and is for one process.
         milvus_token: "user:password", or a key of Milvus. Absent: Milvus asks for none.
-        milvus_collection: what the names of collections begin with; each model version has a collection. Of one
-            catalogue alone.
+        milvus_collection: what the names of collections begin with; each model version has a collection. It belongs to
+            the catalogue that used it first; another one is refused.
         milvus_timeout_s: how long Milvus may take for a query, in seconds.
         milvus_write_timeout_s: how long Milvus may take for a part of a write, in seconds.
         writer_target: gRPC target of the search that has the catalogue. With it, this process has no data directory: it

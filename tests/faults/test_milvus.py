@@ -1,4 +1,4 @@
-"""A writer and a replica on a real Milvus server: as one search, and while Milvus is gone."""
+"""A writer and a replica on a real Milvus server: as one search, and while Milvus hangs, is slow and is gone."""
 
 import time
 from collections.abc import Iterator
@@ -11,7 +11,9 @@ import grpc
 import pytest
 
 from fashion.v1 import search_pb2, types_pb2
-from tests.support.milvus_server import NoMilvusServer, milvus_server, reachable
+from offline.benchmark.proxy import Proxy, proxies
+from services.search.indexes.milvus.reader import STALENESS_S
+from tests.support.milvus_server import reachable
 from tests.support.processes import Service, Services, free_port, services
 from tests.support.running import Caller, calling, refusal
 from tests.support.small_shop import items, photograph, rows
@@ -20,32 +22,32 @@ from tests.support.waiting import eventually
 # The first time, the server is installed.
 pytestmark = pytest.mark.timeout(900)
 _RECOVERY_S = 10.0
+_SLOW_S = 3.0
+# A search may ask for rows and for embeddings.
+_WAIT_S = 4.0
+_AT_ONCE_S = 0.5
 
 
-@pytest.fixture
-def milvus(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "milvus"
-    folder.mkdir()
-    try:
-        with milvus_server(folder) as server:
-            yield server
-    except NoMilvusServer as error:
-        pytest.skip(f"No Milvus server can run here: {error}")
-
-
-def test_a_replica_answers_as_the_writer_and_both_get_over_a_milvus_that_was_gone(
-    tmp_path: Path, redis_url: str, milvus: Path
+def test_a_replica_answers_as_the_writer_and_both_get_over_a_milvus_that_hangs_is_slow_or_gone(
+    tmp_path: Path, redis_url: str, milvus_of_the_session: Path
 ) -> None:
     port = free_port()
-    chosen = {"SEARCH_INDEX": "milvus", "SEARCH_MILVUS_URI": f"http://127.0.0.1:{port}"}
+    chosen = {
+        "SEARCH_INDEX": "milvus",
+        "SEARCH_MILVUS_URI": f"http://127.0.0.1:{port}",
+        "SEARCH_MILVUS_COLLECTION": "faults",
+        # Five searches wait for so long before others are refused at once.
+        "SEARCH_MILVUS_TIMEOUT_S": "1",
+    }
     first = items()[0].id
 
     def similar(caller: Caller) -> list[search_pb2.SimilarProduct]:
         return list(caller.find(product_id=first, top_k=5).products)
 
     with (
+        proxies(str(milvus_of_the_session)) as (proxy,),
         ExitStack() as way,
-        services_on(milvus, port, way, tmp_path, redis_url, chosen) as (running, replica),
+        services_on(proxy, port, way, tmp_path, redis_url, chosen) as (running, replica),
         calling(running.search.target) as writer,
         calling(replica.target) as reader,
     ):
@@ -60,18 +62,31 @@ def test_a_replica_answers_as_the_writer_and_both_get_over_a_milvus_that_was_gon
         assert kept.content == items()[0].photograph()
         assert reader.index() == writer.index()
 
+        # What was written in the last 15 s is answered without Milvus.
+        time.sleep(STALENESS_S)
+        for begin, end in ((proxy.part, proxy.join), (partial(proxy.slow, _SLOW_S), partial(proxy.slow, 0.0))):
+            begin()
+            for caller in (writer, reader):
+                assert _refused_within(caller, first) < _WAIT_S
+                eventually(partial(_refused_at_once, caller, first), "searches go on waiting", timeout_s=30)
+                assert _count(caller) == len(items())
+            end()
+            back = time.monotonic()
+            for caller in (writer, reader):
+                eventually(partial(_answers, caller, first), "Milvus answers again, and nothing is found")
+            assert time.monotonic() - back < _RECOVERY_S
+
         before = similar(reader)
         way.close()
-        # What was written in the last 15 s is answered without Milvus.
         for caller in (writer, reader):
-            eventually(partial(_refuses, caller, first), "a search is answered without Milvus", timeout_s=40)
+            assert _refused_within(caller, first) < _WAIT_S
             assert _count(caller) == len(items())
         deleted = reader.search.DeleteProducts(
             search_pb2.DeleteProductsRequest(product_ids=[before[0].product.id]), timeout=60
         )
         assert deleted.index_version > written.index_version
 
-        way.enter_context(reachable(milvus, port))
+        way.enter_context(reachable(proxy.target, port))
         back = time.monotonic()
         for caller in (writer, reader):
             eventually(partial(_answers, caller, first), "Milvus is back, and nothing is found")
@@ -83,10 +98,10 @@ def test_a_replica_answers_as_the_writer_and_both_get_over_a_milvus_that_was_gon
 
 @contextmanager
 def services_on(
-    milvus: Path, port: int, way: ExitStack, folder: Path, redis_url: str, chosen: dict[str, str]
+    proxy: Proxy, port: int, way: ExitStack, folder: Path, redis_url: str, chosen: dict[str, str]
 ) -> Iterator[tuple[Services, Service]]:
     """Runs the services and a replica of search, which reach Milvus as long as `way` is open."""
-    way.enter_context(reachable(milvus, port))
+    way.enter_context(reachable(proxy.target, port))
     with services(folder, redis_url, **chosen) as running:
         environment = dict(running.search.environment) | {"SEARCH_WRITER_TARGET": running.search.target}
         environment["SEARCH_DATA_DIR"] = "/nowhere"
@@ -113,13 +128,15 @@ def _answers(caller: Caller, product_id: str) -> bool:
         return False
 
 
-def _refuses(caller: Caller, product_id: str) -> bool:
+def _refused_within(caller: Caller, product_id: str) -> float:
+    """Asks, and returns after how many seconds the answer was that Milvus does not answer."""
     begun = time.monotonic()
-    try:
+    with pytest.raises(grpc.RpcError) as error:
         caller.find(product_id=product_id, top_k=5)
-    except grpc.RpcError as error:
-        code, reason, _, _ = refusal(error)
-        assert (code, reason) == (grpc.StatusCode.UNAVAILABLE, "INDEX_UNAVAILABLE")
-        assert time.monotonic() - begun < 10
-        return True
-    return False
+    code, reason, _, _ = refusal(error.value)
+    assert (code, reason) == (grpc.StatusCode.UNAVAILABLE, "INDEX_UNAVAILABLE")
+    return time.monotonic() - begun
+
+
+def _refused_at_once(caller: Caller, product_id: str) -> bool:
+    return _refused_within(caller, product_id) < _AT_ONCE_S

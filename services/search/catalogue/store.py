@@ -43,6 +43,7 @@ from services.search.catalogue.generations import (
     of_model,
     write_embeddings,
 )
+from services.search.catalogue.identity import identity_of
 from services.search.catalogue.photographs import PhotographDamaged, PhotographStore, StoredPhotograph
 from services.search.catalogue.products import Product
 from services.search.catalogue.references import (
@@ -91,6 +92,7 @@ class Catalogue:
 
     Attributes:
         generations: the live model, and the next or the previous one.
+        identity: what tells it from every other catalogue, and not from its copies; see `identity_of`.
     """
 
     def __init__(
@@ -138,6 +140,7 @@ class Catalogue:
             self._log = WriteLog(self._writer)
             self._reader = connect(directory / DATABASE_FILE)
             self._sweep()
+            self.identity = identity_of(directory)
         except BaseException:
             self._lock.release()
             raise

@@ -71,17 +71,17 @@ class MilvusFollower(MilvusReader):
 
     def _check(self) -> None:
         try:
+            if self._down.is_set():
+                self._store.reopen(create=False)
             self._follow()
         except Upstream as error:
             if not self._down.is_set():
                 _log.error("Milvus does not answer", exc_info=error)
             self._down.set()
-            # Connects anew.
-            self._store.open(create=False)
-        else:
-            if self._down.is_set():
-                _log.info("Milvus answers again")
-                self._down.clear()
+            return
+        if self._down.is_set():
+            _log.info("Milvus answers again")
+        self._answers_again()
 
     def _catch_up(self, attempt: int) -> None:
         # A writer that has ended amid a write has left some products of a write that it has not finished.

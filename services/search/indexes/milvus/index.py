@@ -42,6 +42,7 @@ class MilvusIndex(MilvusReader):
     def __init__(
         self,
         store: MilvusStore,
+        catalogue: str,
         *,
         staleness_s: float = STALENESS_S,
         start_timeout_s: float = 0.0,
@@ -51,11 +52,13 @@ class MilvusIndex(MilvusReader):
 
         Args:
             store: the collection; opened by `load`.
+            catalogue: the identity of the catalogue. No other one is written to the collection.
             staleness_s: see `MilvusReader`.
             start_timeout_s: how long Milvus may take to answer at first, in seconds.
             on_failure: called with a sentence where the process has to start again.
         """
         super().__init__(store, staleness_s, _CHECK_S)
+        self._catalogue = catalogue
         self._start_timeout_s = start_timeout_s
         self._on_failure = on_failure
         # Primary keys that Milvus still has to delete, and ids of the products that are gone.
@@ -73,6 +76,7 @@ class MilvusIndex(MilvusReader):
         """
         with self._write_lock:
             self._store.open(self._start_timeout_s)
+            self._store.claim(self._catalogue)
             known = {
                 row["key"]: int(row["digest"]) for row in self._store.every(f"photograph >= {CONTINUED}", ["digest"])
             }
@@ -187,7 +191,7 @@ class MilvusIndex(MilvusReader):
         """Writes what Milvus has missed, if it answers again."""
         with self._write_lock:
             try:
-                self._store.open()
+                self._store.reopen()
                 sequence = self._store.read_meta().sequence
             except Upstream as error:
                 _log.info("Milvus does not answer yet", why=str(error.__cause__))
@@ -197,7 +201,7 @@ class MilvusIndex(MilvusReader):
                     "Milvus has lost the index, or another process has written it: it has to be loaded anew"
                 )
                 return
-            self._down.clear()
+            self._answers_again()
             self._flush()
             if not self._down.is_set():
                 _log.info("Milvus answers again")

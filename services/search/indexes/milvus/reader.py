@@ -12,6 +12,7 @@ import structlog
 from numpy.typing import NDArray
 
 from services.contract.attributes import DERIVED_TYPE
+from services.contract.errors import Upstream
 from services.search.filters.filter import has_label
 from services.search.filters.ranking import BY_SIMILARITY, Ranking
 from services.search.indexes.base import Eligibility, IndexAnswer, Search, TypeMembers
@@ -19,7 +20,7 @@ from services.search.indexes.columnar import ColumnarIndex
 from services.search.indexes.columns import Columns
 from services.search.indexes.milvus import expressions
 from services.search.indexes.milvus.state import Behind, MilvusState, SearchedState
-from services.search.indexes.milvus.store import MilvusStore
+from services.search.indexes.milvus.store import UNAVAILABLE, MilvusStore
 from services.search.indexes.nearest import Field
 
 # A search may miss what was written this long ago: Milvus's bounded staleness is 5 s, and clocks differ.
@@ -27,6 +28,8 @@ STALENESS_S: Final = 15.0
 # With more recent products than this, searches wait for Milvus rather than compare all of them here.
 MAX_RECENT: Final = 2000
 _ATTEMPTS: Final = 4
+# Searches in a row without an answer, after which none waits any more until Milvus answers again.
+_MAX_UNANSWERED: Final = 5
 
 _log = structlog.stdlib.get_logger(__name__)
 T = TypeVar("T")
@@ -58,6 +61,7 @@ class MilvusReader(ColumnarIndex):
         self._latest_until = 0.0
         # Whether Milvus lacks a write, or has not answered.
         self._down = threading.Event()
+        self._unanswered = 0
         self._closed = threading.Event()
         self._keeper: threading.Thread | None = None
 
@@ -73,10 +77,14 @@ class MilvusReader(ColumnarIndex):
         self._store.close()
 
     def _begin(self) -> None:
-        self._down.clear()
+        self._answers_again()
         if self._keeper is None:
             self._keeper = threading.Thread(target=self._keep, name="milvus-keeper", daemon=True)
             self._keeper.start()
+
+    def _answers_again(self) -> None:
+        self._unanswered = 0
+        self._down.clear()
 
     def _keep(self) -> None:
         while not self._closed.wait(self._check_s):
@@ -156,10 +164,24 @@ class MilvusReader(ColumnarIndex):
         return Field(contenders, rows, eligible)
 
     def _reading(self, read: Callable[[SearchedState], T]) -> T:
+        """Reads one snapshot; fails at once while Milvus does not answer."""
+        if self._down.is_set() or self._keeper is None:
+            raise self._store.unavailable()
+        try:
+            answer = self._attempted(read)
+        except Upstream as error:
+            if error.reason == UNAVAILABLE:
+                self._unanswered += 1
+                if self._unanswered >= _MAX_UNANSWERED:
+                    # The keeper looks whether it answers again.
+                    self._down.set()
+            raise
+        self._unanswered = 0
+        return answer
+
+    def _attempted(self, read: Callable[[SearchedState], T]) -> T:
         """Reads one snapshot; again where Milvus is behind, or has gone on."""
         for attempt in range(_ATTEMPTS):
-            if self._down.is_set() or self._keeper is None:
-                raise self._store.unavailable()
             latest = attempt > 0 or not self._staleness_s or time.monotonic() < self._latest_until
             try:
                 with self._lock.reading():

@@ -29,6 +29,8 @@ CONTINUED, DELETED, META = -1, -2, -3
 # Of so many writes it is known which products they have deleted.
 KEPT_WRITES: Final = 1000
 META_KEY: Final = "meta"
+# What the key begins with of the row that says whose the collection is.
+CATALOGUE_PREFIX: Final = "catalogue/"
 
 Row = dict[str, Any]
 

@@ -243,7 +243,8 @@ class SearchedState:
             if each.sequence > self._state.sequence:
                 raise Behind
             if row is not None and contending.mask[row]:
-                self._fetched[product_id, int(number)] = each.vector
+                if each.vector is not None:
+                    self._fetched[product_id, int(number)] = each.vector
                 contending.add(row, each.similarity)
 
 

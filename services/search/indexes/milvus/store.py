@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from services.contract.errors import FailedPrecondition, Upstream
 from services.search.indexes.milvus.rows import (
+    CATALOGUE_PREFIX,
     LABELS,
     MAX_DOCUMENT_BYTES,
     MAX_TEXT_BYTES,
@@ -25,12 +26,18 @@ from services.search.indexes.milvus.rows import (
 )
 from services.search.indexes.milvus.settings import MilvusSettings
 
-# Rows per request, of which each has about 10 KiB; Milvus takes 64 MiB.
 _MAX_ROWS: Final = 1000
+# Of a request; servers refuse one of 64 MiB.
+_MAX_BYTES: Final = 48 << 20
+# What a row takes beside its embedding and its document, at most.
+_LABEL_BYTES: Final = 4096
 MAX_HITS: Final = 16_384
+# With more hits than this, their embeddings are not asked for: servers refuse an answer of 100 MiB.
+_MAX_VECTORS: Final = 1000
 # FLAT compares all that pass the filter. Of the others some give fewer hits than there are, each elsewhere.
 _INDEX: Final = "FLAT"
 _PAUSE_S: Final = 0.5
+UNAVAILABLE: Final = "INDEX_UNAVAILABLE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +61,13 @@ class Found:
         key: its primary key.
         similarity: as Milvus computes it.
         sequence: of the write that it is of.
-        vector: float16, shape (dimension,).
+        vector: float16, shape (dimension,); None where there are so many hits that they come without.
     """
 
     key: str
     similarity: float
     sequence: int
-    vector: NDArray[np.float16]
+    vector: NDArray[np.float16] | None
 
 
 class MilvusStore:
@@ -96,31 +103,49 @@ class MilvusStore:
         end = time.monotonic() + patience_s
         while True:
             try:
-                self._open(create=create)
+                self._open(self._settings.write_timeout_s, create=create)
                 return
             except Upstream:
                 if time.monotonic() >= end:
                     raise
                 time.sleep(_PAUSE_S)
 
-    def _open(self, *, create: bool) -> None:
+    def reopen(self, *, create: bool = True) -> None:
+        """Opens the collection over a new connection, since the former one may be dead without a sign.
+
+        Raises:
+            Upstream: INDEX_UNAVAILABLE.
+            FailedPrecondition: INDEX_FOREIGN.
+        """
+        with self._answering():
+            former, self._client = self._client, self._connected(self._settings.timeout_s)
+            if former is not None:
+                former.close()
+        self._open(self._settings.timeout_s, create=create)
+
+    def _connected(self, timeout_s: float) -> Any:
         # It takes a second or two and brings pandas, so that only processes that need it pay for it.
         from pymilvus import MilvusClient
 
         # It warns of each iterator.
         logging.getLogger("pymilvus").setLevel(logging.ERROR)
-        timeout = self._settings.write_timeout_s
+        # Otherwise a new connection may be the former one, though that is dead.
+        own = {"grpc.use_local_subchannel_pool": 1}
+        settings = self._settings
+        return MilvusClient(settings.uri, token=settings.token, timeout=timeout_s, dedicated=True, grpc_options=own)
+
+    def _open(self, timeout_s: float, *, create: bool) -> None:
         with self._answering():
             if self._client is None:
-                self._client = MilvusClient(self._settings.uri, token=self._settings.token, timeout=timeout)
-            if not self._client.has_collection(self.name, timeout=timeout):
+                self._client = self._connected(timeout_s)
+            if not self._client.has_collection(self.name, timeout=timeout_s):
                 if not create:
                     raise self.unavailable()
                 self._create()
         self._check()
         with self._answering():
             # A collection that Milvus Lite has opened again is not loaded.
-            self._client.load_collection(self.name, timeout=timeout)
+            self._client.load_collection(self.name, timeout=timeout_s)
 
     def _create(self) -> None:
         from pymilvus import DataType
@@ -148,10 +173,15 @@ class MilvusStore:
         )
 
     def _check(self) -> None:
+        timeout = self._settings.timeout_s
         with self._answering():
-            fields = self._client.describe_collection(self.name, timeout=self._settings.timeout_s)["fields"]
-        dimensions = {each["name"]: each.get("params", {}).get("dim") for each in fields}
-        if int(dimensions.get("vector") or 0) != self.dimension or not {"key", "digest", *LABELS} <= dimensions.keys():
+            fields = self._client.describe_collection(self.name, timeout=timeout)["fields"]
+            dimensions = {each["name"]: each.get("params", {}).get("dim") for each in fields}
+            right = {"key", "digest", *LABELS} <= dimensions.keys()
+            right = right and int(dimensions.get("vector") or 0) == self.dimension
+            # Another would not compare all rows.
+            right = right and self._client.describe_index(self.name, "vector", timeout=timeout)["index_type"] == _INDEX
+        if not right:
             raise FailedPrecondition(
                 f'The collection "{self.name}" of Milvus has another form; name another one or drop it.',
                 reason="INDEX_FOREIGN",
@@ -183,8 +213,49 @@ class MilvusStore:
         with self._answering():
             for some in chunks(list(keys), _MAX_ROWS):
                 self._client.delete(self.name, ids=list(some), timeout=timeout)
-            for some in chunks(rows, _MAX_ROWS):
-                self._client.insert(self.name, list(some), timeout=timeout)
+            for some in self._requests(rows):
+                self._client.insert(self.name, some, timeout=timeout)
+
+    def _requests(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
+        """Yields rows in parts that a request can take."""
+        part: list[Row] = []
+        size = 0
+        for row in rows:
+            row_bytes = 4 * self.dimension + len(row["document"]) + _LABEL_BYTES
+            if part and (len(part) == _MAX_ROWS or size + row_bytes > _MAX_BYTES):
+                yield part
+                part, size = [], 0
+            part.append(row)
+            size += row_bytes
+        if part:
+            yield part
+
+    def claim(self, catalogue: str) -> None:
+        """Writes whose the collection is, once; later, checks it.
+
+        Args:
+            catalogue: the identity of the catalogue that is to be written here.
+
+        Raises:
+            FailedPrecondition: INDEX_FOREIGN: it is another one's.
+            Upstream: INDEX_UNAVAILABLE.
+        """
+        if not self._owners():
+            row = empty_row(self.dimension, 0) | {"key": f"{CATALOGUE_PREFIX}{catalogue}", "photograph": META}
+            self.write([row], ())
+        # Two that claim it at the same time both find two rows.
+        if self._owners() != {catalogue}:
+            raise FailedPrecondition(
+                f'The collection "{self.name}" of Milvus belongs to another catalogue; '
+                "set SEARCH_MILVUS_COLLECTION to a name that no other catalogue uses.",
+                reason="INDEX_FOREIGN",
+                metadata={"collection": self.name},
+            )
+
+    def _owners(self) -> set[str]:
+        with self._answering():
+            rows = self._query(f'photograph == {META} and key != "{META_KEY}"', ["key"])
+        return {str(row["key"]).removeprefix(CATALOGUE_PREFIX) for row in rows}
 
     def read_meta(self) -> Meta:
         """Returns what was written last.
@@ -218,13 +289,14 @@ class MilvusStore:
         Raises:
             Upstream: INDEX_UNAVAILABLE.
         """
+        fields = ["sequence", "vector"] if limit <= _MAX_VECTORS else ["sequence"]
         with self._answering():
             hits = self._client.search(
                 self.name,
                 [query],
                 limit=limit,
                 filter=expression,
-                output_fields=["sequence", "vector"],
+                output_fields=fields,
                 consistency_level="Strong" if latest else "Bounded",
                 timeout=self._settings.timeout_s,
             )[0]
@@ -233,7 +305,7 @@ class MilvusStore:
                     hit.id,
                     float(hit["distance"]),
                     int(hit["entity"]["sequence"]),
-                    np.array(hit["entity"]["vector"], dtype=np.float32).astype(np.float16),
+                    vector_of(hit["entity"]) if "vector" in fields else None,
                 )
                 for hit in hits
             ]
@@ -340,7 +412,7 @@ class MilvusStore:
         """Returns the error of a collection that cannot be asked now."""
         return Upstream(
             "Milvus, which holds the index, does not answer; try again a little later.",
-            reason="INDEX_UNAVAILABLE",
+            reason=UNAVAILABLE,
             metadata={"collection": self.name},
         )
 

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import is_hypothesis_test, settings
 
 from offline.benchmark.milvus_check import AS_SERVED, CASES, Check, filled
-from services.search.indexes.base import Index
+from services.search.indexes.base import Eligibility, Index, IndexedProduct
+from services.search.indexes.milvus import state, store
 from services.search.indexes.milvus.index import MilvusIndex
 from services.search.indexes.milvus.settings import MilvusSettings
 from services.search.indexes.milvus.store import MilvusStore
 from tests.conformance.index import IndexConformance
-from tests.conformance.materials import DIMENSION, SETTINGS
-from tests.support.milvus_server import NoMilvusServer, milvus_server, reachable
+from tests.conformance.materials import DIMENSION, SETTINGS, embedding, product, query_vector
+from tests.support.milvus_server import reachable
 
 pytest.importorskip("milvus_lite", reason="Milvus Lite is not installed (the extra bench has it).")
 
@@ -43,9 +44,9 @@ class OnMilvus(IndexConformance):
 
     def make_index(self, dimension: int = DIMENSION) -> Index:
         if dimension not in self.indexes:
-            store = MilvusStore(MilvusSettings(self.uri, collection="suite"), dimension, str(dimension))
+            collection = MilvusStore(MilvusSettings(self.uri, collection="suite"), dimension, str(dimension))
             # What was written is found in Milvus alone at once.
-            self.indexes[dimension] = MilvusIndex(store, staleness_s=0.0)
+            self.indexes[dimension] = MilvusIndex(collection, "suite", staleness_s=0.0)
         self.indexes[dimension].load((), 0)
         return self.indexes[dimension]
 
@@ -68,14 +69,11 @@ def test_the_quick_part_holds_on_milvus_lite(tmp_path: Path) -> None:
     assert _differences(str(tmp_path / "index.db")) == {}
 
 
-# The first time, the server is installed; and each of its searches waits 200 ms for all writes.
+# The first time, the server is installed.
 @pytest.mark.timeout(900)
-def test_the_quick_part_holds_on_a_real_server(tmp_path: Path) -> None:
-    try:
-        with milvus_server(tmp_path) as server, reachable(server) as uri:
-            assert _differences(uri) == {}
-    except NoMilvusServer as error:
-        pytest.skip(f"No Milvus server can run here: {error}")
+def test_the_quick_part_holds_on_a_real_server(milvus_of_the_session: Path) -> None:
+    with reachable(milvus_of_the_session) as uri:
+        assert _differences(uri) == {}
 
 
 def test_the_quick_part_tells_what_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +82,45 @@ def test_the_quick_part_tells_what_differs(tmp_path: Path, monkeypatch: pytest.M
     assert "[INDEX_INCOMPLETE]" in differences[f"{filled.__doc__}"]
 
 
+def test_more_equals_than_milvus_gives_at_once_are_all_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of 300 equals; a server gives 16,384.
+    monkeypatch.setattr(state, "MAX_HITS", 50)
+    monkeypatch.setattr(state, "_MAX_NAMED", 40)
+    monkeypatch.setattr(store, "_MAX_VECTORS", 30)
+    index = MilvusIndex(MilvusStore(MilvusSettings(str(tmp_path / "index.db")), DIMENSION, "a"), "suite")
+    try:
+        names = [f"{number:03}" for number in range(300)]
+        index.load([[IndexedProduct(product(each), embedding(1)) for each in reversed(names)]], 1)
+        for k in (7, 60):
+            answer = index.search(query_vector(1), k, Eligibility())
+            assert [hit.product.id for hit in answer.hits] == names[:k]
+    finally:
+        index.close()
+
+
+def test_another_process_is_told_that_it_cannot_open_the_file_of_milvus_lite(tmp_path: Path) -> None:
+    uri = str(tmp_path / "index.db")
+    first = MilvusIndex(MilvusStore(MilvusSettings(uri), DIMENSION, "a"), "suite")
+    first.load((), 0)
+    code = (
+        "from services.search.indexes.milvus.settings import MilvusSettings\n"
+        "from services.search.indexes.milvus.store import MilvusStore\n"
+        "from services.contract.errors import Upstream\n"
+        "try:\n"
+        f"    MilvusStore(MilvusSettings({uri!r}), {DIMENSION}, 'a').open()\n"
+        "except Upstream as error:\n"
+        "    print(error.reason)\n"
+    )
+    try:
+        outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    finally:
+        first.close()
+    assert outcome.stdout.strip() == "INDEX_UNAVAILABLE"
+
+
 def test_nothing_of_milvus_is_imported_unless_it_is_chosen() -> None:
-    code = "import sys, services.search.__main__; print([each for each in sys.modules if each.startswith('pymilvus')])"
+    code = "import sys, services.search.__main__; print({'pymilvus', 'pandas'} & {*sys.modules})"
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert outcome.stdout.strip() == "[]"
+    assert outcome.stdout.strip() == "set()"
