@@ -25,8 +25,9 @@ def milvus(
     from services.search.indexes.milvus.settings import MilvusSettings
 
     without_proxies()
+    machine = Machine.this()
     figures = milvus_rates(MilvusSettings(target, token, timeout_s=30.0), products, seconds, (1, 2, 3), say())
     output.mkdir(parents=True, exist_ok=True)
     file = output / "milvus.json"
-    file.write_text(json.dumps({"machine": asdict(Machine.this()), **figures}, indent=1) + "\n")
+    file.write_text(json.dumps({"machine": asdict(machine), **figures}, indent=1) + "\n")
     say()(f"{file}")
