@@ -22,6 +22,7 @@ from services.contract.values import Embedding, ModelInfo, Photograph
 from services.embedder.runtimes.fake import FakeEncoder
 from services.embedder.service import LocalEmbedder, local_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
+from services.search.writes.photograph_embedder import WriteEmbedder
 from services.serving.run import Server, running
 from services.serving.settings import ServerSettings
 from tests.support.documents import python_example
@@ -133,6 +134,20 @@ async def test_one_large_batch_is_spread() -> None:
         results = await client.batch_embed([PHOTOGRAPH] * 240)
 
         assert all(isinstance(result, Embedding) for result in results)
+        assert sum(replica.calls for replica in each) == 30
+        assert all(replica.calls >= 5 for replica in each), [replica.calls for replica in each]
+
+
+async def test_the_writes_of_an_ingest_are_spread() -> None:
+    async with asyncio.timeout(60), replicas(3) as each, open_channel(target(each), health_service=SERVICE) as channel:
+        client = EmbedderClient(channel, CLIENT_LIMITS)
+        await all_serve(client, each)
+        # As search has the photographs of writes embedded, of which an ingest has some under way.
+        embedder = WriteEmbedder(client, (await client.get_model()).model_version, group_size=8, groups_in_flight=4)
+
+        written = await asyncio.gather(*(embedder.embed([PHOTOGRAPH] * 80) for _ in range(3)))
+
+        assert all(isinstance(result, Embedding) for results in written for result in results)
         assert sum(replica.calls for replica in each) == 30
         assert all(replica.calls >= 5 for replica in each), [replica.calls for replica in each]
 

@@ -39,7 +39,7 @@ def scale(
     """Build, start, search and update the index at four sizes, beside other indexes. Repeat it to go on."""
     from cli.commands.bench.speed import write_page
     from offline.benchmark.machine import Machine
-    from offline.benchmark.scale import OURS, SIZES, ScaleOptions, measure_size
+    from offline.benchmark.scale import BUILT, OURS, SIZES, ScaleOptions, measure_size
     from offline.benchmark.selectivity import Inventory
     from services.search.catalogue.store import Catalogue
 
@@ -65,5 +65,7 @@ def scale(
         smaller = [each for each in figures["sizes"].values() if each["products"] < size]
         folder = scratch / str(size)
         folder.mkdir(parents=True, exist_ok=True)
+        if again:
+            (folder / BUILT).unlink(missing_ok=True)
         measure_size(Inventory.of(types, size, seed, folder), folder, options, known, smaller, keep, show)
     write_page(output, "fashion bench all DATASET")

@@ -86,6 +86,26 @@ def prepared(dataset: Dataset, catalogue: Catalogue, limits: IngestLimits = LIMI
     return Ingest(dataset, catalogue, limits=limits, sleep=no_wait, clock=itertools.count().__next__, **options)  # type: ignore[arg-type]
 
 
+async def test_photographs_are_read_as_they_are_sent(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    ahead: list[int] = []
+    with open_dataset(folder) as dataset:
+        photograph = dataset.photograph
+        monkeypatch.setattr(dataset, "photograph", lambda name: read.append(name) or photograph(name))
+
+        class Slow(Catalogue):
+            """Tells how many photographs have been read beyond those that were sent before."""
+
+            async def write(self, rows: Sequence[PhotographedRow]) -> BatchOutcome:
+                await asyncio.sleep(0.02)
+                ahead.append(len(read) - len(self.known))
+                return await super().write(rows)
+
+        await Ingest(dataset, Slow(), limits=IngestLimits(batch_rows=1, in_flight=2)).run()
+    # Those of the calls under way, and of the next batch.
+    assert len(read) == 10 and max(ahead) <= 4
+
+
 async def test_every_row_is_sent_once_in_bounded_batches_a_few_at_a_time(folder: Path) -> None:
     catalogue, counts = Catalogue(), []
     with open_dataset(folder) as dataset:
