@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from services.classifier.candidate_index import CandidateIndex
 from services.classifier.recognition import ClassifierModel, classify_batch
 from services.classifier.taxonomy import Taxonomy, taxonomy
+from services.concurrency import memory
 from services.concurrency.workers import Workers
 from services.contract.embedding import check_model_version
 from services.contract.errors import InvalidInput
@@ -72,6 +73,8 @@ class LocalClassifier:
             raise ValueError(f"the candidates have {candidates.embeddings.shape[1]} dimensions")
         # One assignment: a classification under way keeps its index.
         self._index = self._model.index(candidates)
+        # Of comparing all candidates with each other.
+        memory.give_back()
 
     def get_taxonomy(self) -> Taxonomy:
         """Lists what the classifier can recognise now."""

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 import structlog
 from prometheus_client import Gauge, Histogram
 
-from services.concurrency import deadline, spans
+from services.concurrency import deadline, memory, spans
 from services.concurrency.metrics import SECONDS
 from services.contract.errors import DeadlineExceeded, FashionError, Unsupported
 from services.contract.values import Box, Embedding, Garment, ModelInfo, Photograph
@@ -106,6 +106,8 @@ class LocalEmbedder:
                 while await self._batcher.between(0, partial(_take_step, steps)):
                     # Leaves the processors to calls for a while.
                     await asyncio.sleep(_STEP_PAUSE_S)
+            if self._steps:
+                await asyncio.to_thread(memory.give_back)
         except Exception:
             _log.exception("warming up further has failed")
 

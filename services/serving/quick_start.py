@@ -1,9 +1,7 @@
-"""What makes a start quick once this module is imported, before all else, and what follows once a process serves."""
+"""What makes the start of a process quick, once this module is imported; each `__main__` does that before all else."""
 
-import ctypes
 import gc
 import sys
-from contextlib import suppress
 from typing import Final
 
 # Libraries import these wherever they are installed, and nothing here uses what they do with them: structlog its
@@ -31,12 +29,6 @@ def imported() -> None:
 
 
 def serving() -> None:
-    """Keeps garbage collections away from all objects there are, and gives the memory back that only the start took.
-
-    The latter takes some milliseconds.
-    """
+    """Keeps garbage collections away from all objects there are, and full ones rare."""
     gc.freeze()
     gc.set_threshold(*_SERVING)
-    # The C library keeps what was freed: 100 MiB with a catalogue of 40,000 products. Not every C library has this.
-    with suppress(AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)

@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from services.concurrency import memory
 from services.search.catalogue.database import UNREADABLE
 from services.search.catalogue.store import Catalogue
 from services.search.catalogue.write_log import changed_since, mark_of
@@ -235,3 +236,5 @@ class SnapshotKeeper:
             self._catalogue.forget_writes(index_version)
             self._written = file.model_version
             self._on_written(index_version)
+            # Of the copies of its blocks.
+            memory.give_back()
