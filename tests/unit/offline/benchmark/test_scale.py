@@ -30,7 +30,7 @@ def _measure(folder: Path, sizes: dict[str, Any], count: int) -> list[str]:
 def test_each_index_is_measured_once_and_others_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scale, "_apart", _here)
     sizes: dict[str, Any] = {}
-    assert len(_measure(tmp_path, sizes, 3000)) == 3
+    assert len(_measure(tmp_path, sizes, 3000)) == 4
     known = sizes["3000"]
     assert known["indexes"].keys() == {OURS, "FAISS IVF"}
     assert known["missing"].keys() == {"hnswlib", "Milvus Lite"}
