@@ -36,8 +36,12 @@ up: setup ## Start the stack with the demo catalogue, leave it running, and say 
 down: ## Stop what `make up` started.
 	@$(BIN)/fashion stop
 
+# They measure how long callers wait: nothing else may run beside them.
+ALONE := tests/e2e/test_restart.py tests/faults/test_recovery.py
+
 test: setup ## Run every test; FASHION_DATASET=path and FASHION_PHOTOS=path add those on real data.
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses logical --maxprocesses 4 --no-loadscope-reorder $(addprefix --ignore=,$(ALONE))
+	@$(BIN)/pytest $(ALONE)
 
 check: setup ## Linters, types, import rules, protos, generated code, deployment files.
 	$(BIN)/ruff check .

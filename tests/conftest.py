@@ -1,4 +1,4 @@
-"""What all tests share: a real Redis, and the real data set where there is one."""
+"""What all tests share: a real Redis, the real data set where there is one, and how processes divide the tests."""
 
 import os
 from collections.abc import Iterator
@@ -6,9 +6,35 @@ from pathlib import Path
 
 import pytest
 import redis
+import structlog
+from xdist.scheduler import LoadFileScheduling
 
 from services.stack.embedded_redis import EmbeddedRedis, embedded_redis
 from tests.support.milvus_server import NoMilvusServer, milvus_server
+
+# structlog would show the variables of each frame of a traceback: some take it seconds, and nobody reads them.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
+
+# Two browsers at once make pages so slow that tests of their timing fail; one Milvus server is enough.
+_TOGETHER = ("tests/browser/", "/test_milvus")
+
+
+class _ByFile(LoadFileScheduling):
+    """Leaves each file to one process, for the sake of its fixtures, and all files of the browser to the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return next((part for part in _TOGETHER if part in file), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _ByFile:
+    """Is called by pytest-xdist where tests run in several processes."""
+    return _ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

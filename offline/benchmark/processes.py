@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from services.contract.errors import NotReady
 
 # Otherwise a channel that was refused tries again after one second, then after 1.6 more, and starts seem so long.
 _EAGER = [(f"grpc.{name}_reconnect_backoff_ms", 100) for name in ("initial", "min", "max")]
+# Of its own: several processes of tests are seeded alike.
+_RANDOM = random.SystemRandom()
 _OURS = ("SERVER_", "CLIENT_", "EMBEDDER_", "CLASSIFIER_", "SEARCH_", "REDIS_", "GATEWAY_", "OTEL_")
 
 
@@ -100,10 +103,12 @@ def _processor_s(facts: list[str]) -> float:
 
 
 def free_port() -> int:
-    """Returns a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Returns a free port; not one of those that a system gives to whoever asks for any, before it is used."""
+    while True:
+        port = _RANDOM.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def start_process(

@@ -3,14 +3,12 @@
 import asyncio
 import io
 import json
-import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
 import pytest
-import structlog
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -25,7 +23,6 @@ from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.serving.run import GrpcService, ServeError, Server, running
 from services.serving.settings import TracingSettings
 from services.serving.status import error_info
-from services.serving.telemetry import configure_logging
 from services.serving.traces import Traces
 from tests.support.embedders import (
     SERVING,
@@ -39,6 +36,7 @@ from tests.support.embedders import (
     refused,
     server_settings,
 )
+from tests.support.running import logged_to
 
 
 async def test_a_message_beyond_the_servers_limit_is_refused_by_grpc_itself() -> None:
@@ -166,15 +164,9 @@ async def test_a_caller_who_goes_leaves_nothing_behind(embedder: Running) -> Non
 @pytest.fixture
 def log() -> Iterator[Callable[[], list[dict[str, Any]]]]:
     """Captures the log of a service; calling it returns the lines."""
-    root = logging.getLogger()
-    handlers, level, stream = root.handlers[:], root.level, io.StringIO()
-    configure_logging("info", "json", stream=stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for ours in ("services", "cli", "offline"):
-        logging.getLogger(ours).setLevel(logging.NOTSET)
-    structlog.reset_defaults()
+    stream = io.StringIO()
+    with logged_to(stream):
+        yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
 async def test_an_unexpected_error_tells_nothing_and_is_logged_with_its_traceback(

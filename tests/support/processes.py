@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,19 +16,13 @@ import grpc
 import httpx
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from offline.benchmark.processes import free_port as free_port
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 _OURS = ("SERVER_", "CLIENT_", "EMBEDDER_", "CLASSIFIER_", "SEARCH_", "REDIS_", "GATEWAY_", "OTEL_")
 # What lets other machines in.
 EXPOSED = {"SERVER_ALLOW_PLAINTEXT": "true", "SERVER_ALLOW_WITHOUT_KEYS": "true"}
-
-
-def free_port() -> int:
-    """Finds a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def run_to_end(module: str, **environment: str) -> tuple[int, str]:

@@ -59,6 +59,8 @@ def logged_to(stream: io.StringIO, level: LogLevel = "info") -> Iterator[None]:
         structlog.configure(**known)
         root.handlers[:] = handlers
         root.setLevel(former)
+        for ours in ("services", "cli", "offline"):
+            logging.getLogger(ours).setLevel(logging.NOTSET)
 
 
 @contextmanager

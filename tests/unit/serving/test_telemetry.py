@@ -15,18 +15,13 @@ import structlog
 from services.serving.request_id import accepted_request_id, current_request_id, request_id_bound
 from services.serving.telemetry import LogFormat, configure_logging
 from tests.support.processes import ROOT
+from tests.support.running import logged_to
 
 
 @pytest.fixture(autouse=True)
 def logging_restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for ours in ("services", "cli", "offline"):
-        logging.getLogger(ours).setLevel(logging.NOTSET)
-    structlog.reset_defaults()
+    with logged_to(io.StringIO()):
+        yield
 
 
 @pytest.mark.parametrize("sent", ["a", "order-7/retry:2", "A.B_c+d=e@f", "x" * 128])
