@@ -81,8 +81,14 @@ async def running_gateway(
     async with AsyncExitStack() as resources:
         listening = resources.enter_context(listening_socket(host, settings.port, "GATEWAY"))
         backend = Backend(settings.deadline_s)
+
+        async def photograph_count(product_id: str) -> int:
+            answer = await backend.ask(lambda search: search.get_product(product_id))
+            return answer.product.photograph_count
+
         thumbnails = Thumbnails(
             lambda product_id, index: backend.ask(lambda search: search.get_photograph(product_id, index)),
+            photograph_count,
             settings.thumbnail_cache_bytes,
             timeout_s=settings.thumbnail_timeout_s,
             decode_bytes=settings.decode_bytes,

@@ -57,6 +57,8 @@ class Photograph(Protocol):
 
 # Returns a photograph of a product, by its place from 0, or raises NotFound.
 Fetch = Callable[[str, int], Awaitable[Photograph]]
+# Returns how many photographs a product has, or raises NotFound.
+Count = Callable[[str], Awaitable[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +70,22 @@ class Picture:
     tag: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A photograph: its SHA-256, how many the product had, and the time until which it counts as unchanged."""
+
+    sha256: str
+    count: int
+    until: float
+
+
 class Thumbnails:
     """Fetches photographs, and makes and caches thumbnails."""
 
     def __init__(
         self,
         fetch: Fetch,
+        count: Count,
         max_bytes: int,
         now: Callable[[], float] = time.monotonic,
         *,
@@ -84,12 +96,14 @@ class Thumbnails:
 
         Args:
             fetch: fetches a photograph of a product.
+            count: counts the photographs of a product.
             max_bytes: maximum size of the cache.
             now: clock, in seconds.
             timeout_s: maximum time for making a thumbnail, in seconds.
             decode_bytes: maximum memory of the photographs that are decoded at once, in bytes.
         """
         self._fetch = fetch
+        self._count = count
         self._max_bytes = max_bytes
         self._now = now
         self._timeout_s = timeout_s
@@ -104,8 +118,8 @@ class Thumbnails:
         self._thumbnails: OrderedDict[str, Picture] = OrderedDict()
         self._cached_bytes = 0
         self._fetching = asyncio.Semaphore(_MAX_FETCHING)
-        # By product and place: SHA-256 of the photograph, and the time until which it counts as unchanged.
-        self._known: OrderedDict[tuple[str, int], tuple[str, float]] = OrderedDict()
+        # By product and place.
+        self._known: OrderedDict[tuple[str, int], _Known] = OrderedDict()
 
     async def original(self, product_id: str, index: int = 0) -> Picture:
         """Returns a photograph as uploaded, by its place from 0.
@@ -129,13 +143,19 @@ class Thumbnails:
             FashionError: as SearchService.GetPhotograph documents; PHOTOGRAPH_UNREADABLE.
             DeadlineExceeded: making it takes too long.
         """
-        sha256, until = self._known.get((product_id, index), ("", 0.0))
-        if until > self._now():
-            cached = self._thumbnails.get(_tag(sha256, width, media_type))
+        # Asked each time, so that what is deleted is gone at once, whatever is cached.
+        count = await self._count(product_id)
+        known = self._known.get((product_id, index))
+        if known is not None and known.until > self._now() and known.count == count:
+            cached = self._thumbnails.get(_tag(known.sha256, width, media_type))
             if cached is not None:
                 self._thumbnails.move_to_end(cached.tag)
                 return cached
         photograph = await self._fetched(product_id, index)
+        self._known[product_id, index] = _Known(photograph.sha256, count, self._now() + _FRESH_S)
+        self._known.move_to_end((product_id, index))
+        if len(self._known) > _MAX_KNOWN:
+            self._known.popitem(last=False)
         tag = _tag(photograph.sha256, width, media_type)
         thumbnail = self._thumbnails.get(tag)
         if thumbnail is None:
@@ -159,12 +179,7 @@ class Thumbnails:
 
     async def _fetched(self, product_id: str, index: int) -> Photograph:
         async with self._fetching:
-            photograph = await self._fetch(product_id, index)
-        self._known[product_id, index] = (photograph.sha256, self._now() + _FRESH_S)
-        self._known.move_to_end((product_id, index))
-        if len(self._known) > _MAX_KNOWN:
-            self._known.popitem(last=False)
-        return photograph
+            return await self._fetch(product_id, index)
 
     def _cache(self, thumbnail: Picture) -> None:
         replaced = self._thumbnails.pop(thumbnail.tag, None)

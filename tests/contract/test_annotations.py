@@ -53,7 +53,7 @@ def shape(path: str) -> str:
 @pytest.fixture
 def openapi(tmp_path: Path) -> dict[str, Any]:
     settings = gateway_settings()
-    with contextlib.closing(Thumbnails(lambda product_id: None, 0)) as thumbnails:  # type: ignore[arg-type, return-value]
+    with contextlib.closing(Thumbnails(None, None, 0)) as thumbnails:  # type: ignore[arg-type]
         access = Access.of(settings, "127.0.0.1")
         return document(routed_app(settings, Backend(1.0), access, thumbnails, tmp_path / "map.json", keys_needed=True))
 

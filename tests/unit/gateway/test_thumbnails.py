@@ -41,8 +41,13 @@ class Photographs:
             raise NotFound("none", reason="PHOTOGRAPH_NOT_FOUND")
         return self.kept[product_id]
 
+    async def count(self, product_id: str) -> int:
+        if product_id not in self.kept:
+            raise NotFound("none", reason="PRODUCT_NOT_FOUND")
+        return 1
+
     def thumbnails(self, max_bytes: int = 1_000_000) -> Thumbnails:
-        return Thumbnails(self.fetch, max_bytes, lambda: self.now, timeout_s=300)
+        return Thumbnails(self.fetch, self.count, max_bytes, lambda: self.now, timeout_s=300)
 
 
 async def test_a_thumbnail_is_made_once_while_its_photograph_is_fresh() -> None:
@@ -56,6 +61,16 @@ async def test_a_thumbnail_is_made_once_while_its_photograph_is_fresh() -> None:
     photographs.kept["a"] = picture(400, 300, "blue")
     later = await thumbnails.thumbnail("a", 120, JPEG)
     assert later.tag != first.tag and later.content != first.content
+    thumbnails.close()
+
+
+async def test_what_is_deleted_has_no_thumbnail_any_more() -> None:
+    photographs = Photographs(a=picture(400, 300))
+    thumbnails = photographs.thumbnails()
+    await thumbnails.thumbnail("a", 120, JPEG)
+    del photographs.kept["a"]
+    with pytest.raises(NotFound):
+        await thumbnails.thumbnail("a", 120, JPEG)
     thumbnails.close()
 
 
@@ -124,7 +139,7 @@ async def test_a_thumbnail_shows_the_colours_of_the_profile(form: str) -> None:
 
 async def test_a_thumbnail_that_takes_too_long_ends() -> None:
     photographs = Photographs(slow=Kept(many_scans(3000, 150)))
-    thumbnails = Thumbnails(photographs.fetch, 1_000_000, timeout_s=0.2)
+    thumbnails = Thumbnails(photographs.fetch, photographs.count, 1_000_000, timeout_s=0.2)
     for task in [asyncio.create_task(thumbnails.thumbnail("slow", 960, JPEG)) for _ in range(4)]:
         with pytest.raises(DeadlineExceeded):
             await task
