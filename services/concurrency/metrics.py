@@ -1,6 +1,12 @@
 """What the metrics share. Each stands beside the code that it counts; docs/metrics.md lists them all."""
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
+
+from prometheus_client import REGISTRY
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
 from services.concurrency import spans
 
@@ -24,3 +30,32 @@ def exemplar(request_id: str) -> dict[str, str] | None:
     if _NAMES_CHARACTERS + len(trace_id) + len(request_id) <= _MAX_EXEMPLAR_CHARACTERS:
         labels["request_id"] = request_id
     return labels or None
+
+
+class CurrentMetrics(Collector):
+    """Metrics that are asked for whenever Prometheus reads; of several sources the one that was opened last counts.
+
+    A second family of one name would make the page invalid.
+    """
+
+    def __init__(self) -> None:
+        """Registers it; there is no source yet."""
+        self._sources: list[Callable[[], Iterable[Metric]]] = []
+        REGISTRY.register(self)
+
+    @contextmanager
+    def of(self, source: Callable[[], Iterable[Metric]]) -> Iterator[None]:
+        """Tells what a source returns, for as long as the context lasts."""
+        self._sources.append(source)
+        try:
+            yield
+        finally:
+            self._sources.remove(source)
+
+    def describe(self) -> Iterable[Metric]:
+        """Names nothing, since Prometheus's client would ask a source already when this is registered."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Returns the metrics of the last source."""
+        return self._sources[-1]() if self._sources else ()

@@ -24,6 +24,7 @@ from services.search.indexes.reduction_file import ReductionFile
 from services.search.preferences import PreferenceStore
 from services.search.query.find_similar import SimilarFinder
 from services.search.query.retrieval import Inventory
+from services.search.reindex.metrics import reindex_metrics
 from services.search.reindex.reindexer import Reindexer, derived_folder
 from services.search.reindex.served import ModelParts, ModelSource, ServedGeneration, ServedGenerations
 from services.search.service import LocalSearch
@@ -128,6 +129,7 @@ async def running_search(
             )
             await resources.enter_async_context(in_background(reembedding, reembedding_ended))
         await resources.enter_async_context(in_background(reindexer.run(), reindexer.ended))
+        resources.enter_context(reindex_metrics(reindexer.state))
         resources.enter_context(index_metrics(lambda: generations.live.generation.index, lambda: catalogue.update_time))
         yield LocalSearch(
             generations=generations,

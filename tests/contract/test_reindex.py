@@ -6,8 +6,11 @@ from pathlib import Path
 
 import grpc
 import pytest
+from prometheus_client import REGISTRY
 
 from fashion.v1 import reindex_pb2, search_pb2, types_pb2
+from services.contract.errors import Unavailable
+from services.search.writes.beside import BesideWriter
 from tests.support.reindexing import PREVIOUS, READY, REFUSED, Operator, canaries
 from tests.support.running import Caller, calling, refusal, stack_in_thread, stack_settings
 from tests.support.small_shop import items, photograph, rows
@@ -148,6 +151,38 @@ def test_one_that_is_given_up_leaves_nothing_behind(caller: Caller, operator: Op
     operator.start("fake-2")
     operator.until(PREVIOUS)
     assert models(caller) == {"fake-2048-80x60-2"}
+
+
+def measured(name: str) -> dict[tuple[str, ...], float]:
+    """What Prometheus reads of a metric, by the values of its labels."""
+    families = [each for each in REGISTRY.collect() if each.name == f"fashion_reindex_{name}"]
+    return {tuple(sample.labels.values()): sample.value for each in families for sample in each.samples}
+
+
+def test_prometheus_is_told_how_far_it_is_and_what_the_gate_says(caller: Caller, operator: Operator) -> None:
+    assert measured("generation_info") == {(OLD, "live"): 1}
+    assert measured("progress_timestamp_seconds") == {(): 0} and measured("gate_passed") == {}
+    begun = time.time()
+    with pytest.MonkeyPatch.context() as patch:
+        # Nothing can be embedded until later.
+        patch.setattr(BesideWriter, "fill", unavailable)
+        operator.start("fake-1", hold=True)
+        eventually(lambda: measured("missing_products") == {(): 40})
+        assert measured("generation_info") == {(OLD, "live"): 1, (NEW, "building"): 1}
+        assert begun <= measured("progress_timestamp_seconds")[()] <= time.time()
+        assert measured("rest_ratio")[()] > 0
+    state = operator.until(READY)
+    assert measured("missing_products") == {(): 0} and measured("embedded_photographs")[()] > 0
+    assert measured("gate_passed") == {(NEW,): 1}
+    assert measured("overlap_ratio")[()] == pytest.approx(state.comparison.overlap)
+    operator.end()
+    operator.start("fake-2", gate=reindex_pb2.Gate(min_overlap=1))
+    operator.until(REFUSED)
+    assert measured("gate_passed") == {("fake-2048-80x60-2",): 0}
+
+
+async def unavailable(*_: object) -> None:
+    raise Unavailable("The embedder does not answer.", reason="EMBEDDER_UNAVAILABLE")
 
 
 REFUSALS = {

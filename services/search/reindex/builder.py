@@ -133,13 +133,15 @@ class GenerationBuilder:
 
     async def _work(self, record: GenerationRecord) -> None:
         """Builds, loads, compares and keeps up a generation, until cancelled."""
-        served = await self._until_done(lambda: self._open(record))
-        await self._writer.beside.begin(served.generation)
         with self.throttle.active():
+            with self.throttle.unpaced():
+                served = await self._until_done(lambda: self._open(record))
+            await self._writer.beside.begin(served.generation)
             if record.status is Status.BUILDING:
                 await self._fill_all(record.model_version)
-            await self._until_done(lambda: self._writer.beside.load(self.throttle.pace))
-            await served.begin()
+            await self._load()
+            with self.throttle.unpaced():
+                await served.begin()
             self.loaded = served
             if record.status is Status.BUILDING:
                 record = await self._judged(record, served)
@@ -148,6 +150,11 @@ class GenerationBuilder:
         while True:
             await self._keep_up(served)
             await asyncio.sleep(_KEEP_UP_S)
+
+    async def _load(self) -> None:
+        """Fills the index of the other generation."""
+        with self.throttle.paced() as pace:
+            await self._until_done(lambda: self._writer.beside.load(pace))
 
     async def _fill_all(self, model_version: str) -> None:
         """Has everything embedded, until a whole pass finds nothing more that could be."""
@@ -163,9 +170,7 @@ class GenerationBuilder:
                     await self._fill(ids[start : start + self._settings.group])
                     if time.monotonic() - said > _LOG_EVERY_S:
                         said = time.monotonic()
-                        _log.info(
-                            "reindex goes on", missing=self.progress.missing, pause_s=round(self.throttle.pause_s, 3)
-                        )
+                        _log.info("reindex goes on", missing=self.progress.missing, rest=round(self.throttle.rest, 1))
             if self.progress.embedded == embedded:
                 break
         self.progress.missing = await self._count_missing(model_version)
@@ -192,12 +197,14 @@ class GenerationBuilder:
     async def _judged(self, record: GenerationRecord, served: ServedGeneration) -> GenerationRecord:
         """Compares a generation with the live one, and notes whether it may take its place."""
         until = time.monotonic() + _FOLLOW_S
-        while not served.meter.measured and time.monotonic() < until:
-            await asyncio.sleep(_LOOK_S)
+        with self.throttle.unpaced():
+            while not served.meter.measured and time.monotonic() < until:
+                await asyncio.sleep(_LOOK_S)
         live = self._served.live
-        comparison = await asyncio.to_thread(
-            compare_neighbours, live.generation.index, served.generation.index, self.throttle.pace
-        )
+        with self.throttle.paced() as pace:
+            comparison = await asyncio.to_thread(
+                compare_neighbours, live.generation.index, served.generation.index, pace
+            )
         results: list[CanaryResult] = []
         for canary in await asyncio.to_thread(self._catalogue.generations.canaries):
             next_passed, next_type = await self._until_done(partial(try_canary, served.finder, canary))
@@ -226,7 +233,7 @@ class GenerationBuilder:
             served: the generation of this reindex, live by now or not.
         """
         if not self._writer.generations.follows:
-            await self._until_done(lambda: self._writer.beside.load(self.throttle.pace))
+            await self._load()
         lacking = sorted(self._writer.generations.lacking.copy() - self.progress.failed.keys())
         if self.progress.failed and time.monotonic() - self._retried > _RETRY_PAUSES * self._settings.pause_s:
             # A photograph that was damaged may have been sent again.

@@ -32,7 +32,14 @@ Build = Callable[[ModelParts, Path], ServedGeneration]
 
 @dataclass(frozen=True, slots=True)
 class ReindexState:
-    """What there is; see `Reindex` of reindex.proto."""
+    """What there is; see `Reindex` of reindex.proto.
+
+    Attributes:
+        failed: the first of the products with a photograph that cannot be embedded.
+        failed_count: how many there are.
+        rest: the present rest after a piece of work, as a multiple of its duration.
+        moved: when a piece of work ended last, in seconds since 1970.
+    """
 
     live: GenerationRecord
     other: GenerationRecord | None
@@ -41,6 +48,9 @@ class ReindexState:
     missing_count: int
     embedded_count: int
     failed: tuple[str, ...]
+    failed_count: int
+    rest: float
+    moved: float
     remaining_s: float | None
     trouble: str
     comparison: Comparison | None
@@ -133,8 +143,8 @@ class Reindexer:
             _log.info("reindex begun", model_version=record.model_version, live=live.model_version)
             await self._builder.begin(record)
 
-    async def state(self) -> ReindexState:
-        """Returns what there is."""
+    def state(self) -> ReindexState:
+        """Returns what there is; in any thread."""
         live, other = self._records()
         # After a switch, the live one is what was compared.
         compared = (other.comparison if other is not None else None) or live.comparison
@@ -146,7 +156,10 @@ class Reindexer:
             product_count=self._served.live.generation.index.facts().product_count,
             missing_count=progress.missing,
             embedded_count=progress.embedded,
-            failed=(*progress.failed,)[:_MAX_FAILED_NAMED],
+            failed=(*progress.failed.copy(),)[:_MAX_FAILED_NAMED],
+            failed_count=len(progress.failed),
+            rest=self.throttle.rest,
+            moved=self.throttle.moved,
             remaining_s=progress.remaining_s() if building else None,
             trouble=progress.trouble,
             comparison=None if compared is None else Comparison.from_text(compared),

@@ -1,5 +1,7 @@
 """What decides during a change of the model: how fast it goes on, and whether the next generation may be live."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -23,31 +25,95 @@ SIZE = 16
 SOUND = Comparison(100, 100, 0, 50, 0.5, 0.8, 0.8)
 
 
-def queries(throttle: Throttle, alone_ms: float, beside_ms: float, count: int = 400) -> None:
+def alone(throttle: Throttle, ms: float = 10, count: int = 100) -> None:
     for _ in range(count):
-        throttle.note(alone_ms / 1000, beside=False)
-        throttle.note(beside_ms / 1000, beside=True)
+        throttle.note(ms / 1000, beside=False)
 
 
-def test_work_pauses_longer_where_queries_notice_it_and_less_where_they_do_not() -> None:
+def test_work_rests_longer_at_once_where_a_query_is_late_and_less_bit_by_bit() -> None:
+    throttle = Throttle(1.5)
+    alone(throttle)
+    with throttle.active():
+        first = throttle.rest
+        throttle.note(0.0151, beside=True)
+        assert throttle.rest == 2 * first
+        # What is late by itself is not the work's fault.
+        alone(throttle, 14.9, count=1)
+        throttle.note(0.1, beside=False)
+        assert throttle.rest < 2 * first
+        for _ in range(3000):
+            throttle.note(0.0149, beside=True)
+        assert throttle.rest < first / 10
+        for _ in range(30):
+            throttle.note(1.0, beside=True)
+        # Then the work takes so little of the time that hardly a query meets it.
+        assert throttle.rest == 250
+
+
+@pytest.mark.parametrize("cost_ms", [2.0, 10.0, 40.0])
+def test_the_rest_finds_the_speed_at_which_one_query_in_a_hundred_is_late(cost_ms: float) -> None:
+    """Queries of 5 ms in the median beside pieces of 20 ms: one that meets a piece takes longer by its cost."""
+    random, throttle = np.random.default_rng(4), Throttle(1.5)
+
+    def plain_ms() -> float:
+        return float(5 * random.lognormal(0, 0.3))
+
+    for _ in range(400):
+        throttle.note(plain_ms() / 1000, beside=False)
+    with throttle.active():
+        took: list[float] = []
+        for _ in range(6000):
+            beside = random.random() < 1 / (1 + throttle.rest)
+            took.append(plain_ms() + beside * cost_ms)
+            throttle.note(took[-1] / 1000, beside=beside)
+        assert np.quantile(took[1000:], 0.99) < 1.5 * np.quantile([plain_ms() for _ in range(20_000)], 0.99)
+        # Where queries hardly notice the work, it does not rest for long.
+        assert cost_ms > 2 or throttle.rest < 1
+
+
+def test_few_queries_change_nothing_and_then_it_begins_with_care() -> None:
     throttle = Throttle(1.5)
     with throttle.active():
-        first = throttle.pause_s
-        queries(throttle, 10, 11)
-        assert throttle.pause_s == first
-        queries(throttle, 10, 30)
-        slow = throttle.pause_s
-        assert slow > 10 * first
-        queries(throttle, 10, 10.5, count=2000)
-        assert throttle.pause_s < slow / 10
+        first = throttle.rest
+        for _ in range(10):
+            throttle.note(0.001, beside=False)
+            throttle.note(1.0, beside=True)
+        assert throttle.rest == first
+        alone(throttle)
+        assert throttle.rest > 5 * first
 
 
-def test_few_queries_change_nothing() -> None:
-    throttle = Throttle(1.5)
+async def test_nothing_rests_while_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    throttle, naps = Throttle(1.5), []
+
+    async def nap(seconds: float) -> None:
+        naps.append(seconds)
+
+    monkeypatch.setattr("asyncio.sleep", nap)
     with throttle.active():
-        first = throttle.pause_s
-        queries(throttle, 1, 1000, count=10)
-        assert throttle.pause_s == first
+        async with throttle.piece():
+            time.sleep(0.01)
+        with throttle.query():
+            pass
+        async with throttle.piece():
+            time.sleep(0.01)
+    assert naps[0] == 0 and naps[1] >= 0.01
+
+
+def test_a_thread_whose_work_was_given_up_pauses_no_more() -> None:
+    throttle = Throttle(1.5)
+    alone(throttle)
+    throttle.note(0.001, beside=True)
+    with throttle.active(), throttle.paced() as pace:
+        begun = time.perf_counter()
+        time.sleep(0.002)
+        pace()
+        assert time.perf_counter() - begun > 0.01
+    begun = time.perf_counter()
+    for _ in range(100):
+        time.sleep(0.0001)
+        pace()
+    assert time.perf_counter() - begun < 1
 
 
 async def test_a_query_counts_as_beside_where_any_part_of_it_was() -> None:
@@ -61,7 +127,7 @@ async def test_a_query_counts_as_beside_where_any_part_of_it_was() -> None:
         async with throttle.piece():
             with throttle.query():
                 pass
-    assert len(throttle._alone) == 1 and len(throttle._recent) == 3
+    assert len(throttle._alone) == 1
 
 
 @pytest.mark.parametrize(
