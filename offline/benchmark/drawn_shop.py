@@ -5,25 +5,38 @@ from offline.benchmark.hard_pictures import encoded
 from offline.drawn.catalogue import catalogue_specs, draw_product
 
 
-def drawn_rows(seed: int, products: int, *, width: int = 360) -> list[search_pb2.ProductRow]:
+def drawn_rows(
+    seed: int, products: int, *, width: int = 360, pictures: int | None = None
+) -> list[search_pb2.ProductRow]:
     """Returns products "p0", "p1" and so on, each with its photograph as a JPEG.
 
     Args:
         seed: of the catalogue.
         products: how many, in [1, 5000].
         width: of the photographs, in pixels; they are a third higher.
+        pictures: draws at most this many; products beyond them get one of these in a file of their own. None: draws
+            all.
     """
-    return [
-        search_pb2.ProductRow(
-            product=types_pb2.Product(
-                id=f"p{number}",
-                gender=f"GENDER_{spec.gender.upper()}",
-                article_type=spec.article_type,
-                sub_category=spec.sub_category,
-                base_colour=spec.base_colour,
-                name=f"Product {number}",
-            ),
-            image=types_pb2.Image(content=encoded(draw_product(spec).resize((width, width * 4 // 3)), "JPEG")),
+    specs = catalogue_specs(seed, min(products, pictures or products))
+    drawn = [encoded(draw_product(spec).resize((width, width * 4 // 3)), "JPEG") for spec in specs]
+
+    def row(number: int) -> search_pb2.ProductRow:
+        spec, photograph = specs[number % len(specs)], drawn[number % len(specs)]
+        product = types_pb2.Product(
+            id=f"p{number}",
+            gender=f"GENDER_{spec.gender.upper()}",
+            article_type=spec.article_type,
+            sub_category=spec.sub_category,
+            base_colour=spec.base_colour,
+            name=f"Product {number}",
         )
-        for number, spec in enumerate(catalogue_specs(seed, products))
-    ]
+        image = types_pb2.Image(content=_with_comment(photograph, f"{number:8}"))
+        return search_pb2.ProductRow(product=product, image=image)
+
+    return [row(number) for number in range(products)]
+
+
+def _with_comment(jpeg: bytes, comment: str) -> bytes:
+    """Returns the same picture as another file."""
+    content = comment.encode()
+    return jpeg[:2] + b"\xff\xfe" + (len(content) + 2).to_bytes(2, "big") + content + jpeg[2:]

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from offline.benchmark import scale_page
+from offline.benchmark.change_pages import day_section, reindex_section
 from offline.benchmark.starts import AFTER_KILL, WITH
 from offline.report.markdown import Table, page_text
 
@@ -43,6 +44,8 @@ _PICTURES: Final = {
     "latency": "The steps of a photograph query, one below the other, in ms since the call",
     "load": "p50, p99 and p99.9 against the offered rate",
     "peers": "The time of each method as bars, on a logarithmic axis",
+    "day": "The 99th percentile of queries over the day, with the times of writes in grey",
+    "reindex": "The 99th percentile of queries over time, while the model is changed",
 }
 _REFUSALS: Final = "refusals under overload with RESOURCE_EXHAUSTED and RetryInfo / all refusals"
 
@@ -88,6 +91,14 @@ TARGETS: Final = (
         "rows of updates acknowledged a second, beside queries", "updates", lambda f: f["rows_a_second"], 5000, False
     ),
     _target("p99 of queries beside updates / without", "updates", ("p99_ratio",), 1.5, True),
+    Target(
+        "p99 of queries beside the writes of a shop's day / alone",
+        "day",
+        lambda f: f["slowdowns"]["the whole day"]["slowdown"],
+        1.5,
+        True,
+    ),
+    Target("p99 of queries while the model is changed / before", "reindex", lambda f: f["slowdown"], 1.5, True),
     _target("bfloat16 or int8, whichever serves, / float32, throughput", "precision", ("throughput",), 2, False),
     _target("people's photographs: AUTO / whole without garment heads", "subject", ("ratios", "auto"), 1.4, True),
     Target("ingest / batch rate of the embedder", "ingest", lambda f: f["ratio"], 0.85, False),
@@ -180,6 +191,8 @@ def page(figures: Figures, command: str, notes: str = "", pictures: Mapping[str,
         ("peers", _peers),
         ("scale", scale_page.section),
         ("milvus", _milvus),
+        ("day", day_section),
+        ("reindex", reindex_section),
     )
     for part, section in sections:
         if part in figures and (part != "start" or "index" in figures[part]):

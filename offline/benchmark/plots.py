@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from offline.benchmark.day import draw_day
 from offline.benchmark.load import LIMIT_MS
+from offline.benchmark.reindex import draw_reindex
 from offline.report.plots import BLUE, GREEN, ORANGE, new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ def draw_plots(figures: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[s
         folder: the folder for the files, which need not exist.
 
     Returns:
-        The files by part: `load.png`, `latency.png`, `peers.png`. A part without figures, or with figures of an earlier
+        The files by part: such as `load.png`. A part without figures, or with figures of an earlier
         version, has none.
 
     Raises:
@@ -39,6 +41,9 @@ def draw_plots(figures: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[s
         drawn["latency"] = save_figure(_waterfall(figures["latency"]), folder / "latency.png")
     if figures.get("peers", {}).get("medians_ms"):
         drawn["peers"] = save_figure(_peers(figures["peers"]), folder / "peers.png")
+    for part, draw in (("day", draw_day), ("reindex", draw_reindex)):
+        if part in figures:
+            drawn[part] = draw(figures[part], folder / f"{part}.png")
     return drawn
 
 

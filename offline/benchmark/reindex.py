@@ -1,11 +1,10 @@
 """A change of the model under load: what queries notice of it, second by second."""
 
 import asyncio
-import json
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -14,6 +13,7 @@ import grpc
 import numpy as np
 
 from fashion.v1 import reindex_pb2, reindex_pb2_grpc, search_pb2, search_pb2_grpc, types_pb2
+from offline.benchmark.altered_bundles import altered_bundle
 from offline.benchmark.drawn_shop import drawn_rows
 from offline.benchmark.hard_pictures import encoded
 from offline.benchmark.load import arrivals
@@ -21,11 +21,11 @@ from offline.benchmark.machine import Machine
 from offline.benchmark.processes import running
 from offline.drawn.catalogue import catalogue_specs, draw_upload
 from offline.report.plots import BLUE, GREEN, ORANGE, new_figure, save_figure
-from services.bundle.reader import content_version
 
 Say = Callable[[str], None]
 
 MAX_SLOWDOWN: Final = 1.5
+_PICTURES: Final = 480
 _PHOTOGRAPHS: Final = 24
 _ROWS: Final = 100
 _TIMEOUT_S: Final = 30.0
@@ -41,17 +41,6 @@ class Query:
     at_s: float
     ms: float
     model_version: str
-
-
-def next_bundle(bundle: Path, folder: Path) -> str:
-    """Copies a bundle under another name, which makes it another model; returns its version."""
-    shutil.copytree(bundle, folder)
-    file = folder / "bundle.json"
-    description: dict[str, Any] = json.loads(file.read_text())
-    description["name"] += "-next"
-    description["model_version"] = content_version(description)
-    file.write_text(json.dumps(description))
-    return str(description["model_version"])
 
 
 def reindex(
@@ -81,7 +70,7 @@ def reindex(
     """
     with TemporaryDirectory() as folder:
         other = Path(folder) / "next"
-        version = next_bundle(bundle, other)
+        version = altered_bundle(bundle, other)
         settings = {
             "SEARCH_DATA_DIR": str(Path(folder) / "data"),
             "EMBEDDER_BUNDLE": str(bundle.absolute()),
@@ -106,11 +95,11 @@ class _Change:
         self._began = 0.0
 
     async def run(self, products: int) -> dict[str, Any]:
-        specs = catalogue_specs(self._seed, max(products, _PHOTOGRAPHS))
+        specs = catalogue_specs(self._seed, _PICTURES)
         photographs = [encoded(draw_upload(each), "JPEG") for each in specs[:: len(specs) // _PHOTOGRAPHS]]
         async with grpc.aio.insecure_channel(self._target) as channel:
             search, operator = search_pb2_grpc.SearchServiceStub(channel), reindex_pb2_grpc.ReindexServiceStub(channel)
-            rows = drawn_rows(self._seed, products)
+            rows = drawn_rows(self._seed, products, pictures=_PICTURES)
             for start in range(0, len(rows), _ROWS):
                 await search.UpsertProducts(
                     search_pb2.UpsertProductsRequest(rows=rows[start : start + _ROWS]), timeout=300
@@ -138,6 +127,8 @@ class _Change:
         while True:
             response = await operator.GetReindex(reindex_pb2.GetReindexRequest(), timeout=_TIMEOUT_S)
             state = response.reindex
+            if "loaded" not in self._events and state.embedded_count:
+                self._event("loaded")
             if "embedded" not in self._events and state.embedded_count and not state.missing_count:
                 self._event("embedded")
             if state.live.model_version == self._version:
@@ -195,6 +186,12 @@ class _Change:
         }
         p99 = {name: percentile(self._queries, *span) for name, span in spans.items()}
         slowdown = p99["during"] / p99["before"]
+        limit_ms = MAX_SLOWDOWN * p99["before"]
+        # Queries beyond the limit, between two events.
+        late = {
+            f"{start} to {end}": [each.ms > limit_ms for each in self._queries if from_s <= each.at_s < to_s]
+            for (start, from_s), (end, to_s) in pairwise(self._events.items())
+        }
         problems = [*dict.fromkeys(self._failed)][:20]
         if slowdown > MAX_SLOWDOWN:
             problems.append(f"The 99th percentile grew {slowdown:.2f} times; at most {MAX_SLOWDOWN:g} is allowed.")
@@ -209,6 +206,7 @@ class _Change:
             "p50_ms": {name: round(percentile(self._queries, *span, share=0.5), 2) for name, span in spans.items()},
             "p99_ms": {name: round(value, 2) for name, value in p99.items()},
             "slowdown": round(slowdown, 2),
+            "late": {name: [sum(each), len(each)] for name, each in late.items()},
             "rollback_s": round(rollback_s, 3),
             "embedded_per_s": round(state.embedded_count / max(self._events.get("embedded", switched) - begun, 0.1), 1),
             "overlap": round(state.comparison.overlap, 4),

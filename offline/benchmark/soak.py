@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -13,15 +12,14 @@ from typing import Any, Final
 
 import grpc
 import httpx
-import numpy as np
 
 from fashion.v1 import search_pb2, search_pb2_grpc, types_pb2
-from offline.benchmark.deployment import Deployment, Usage, deployed
+from offline.benchmark.deployment import PATIENT, Deployment, deployed
 from offline.benchmark.drawn_shop import drawn_rows
+from offline.benchmark.growth import Sample, growth_figures, memory_text, watch
 from offline.benchmark.hard_pictures import encoded
 from offline.benchmark.machine import Machine
 from offline.drawn.catalogue import catalogue_specs, draw_upload
-from offline.report.plots import new_figure, save_figure
 
 Say = Callable[[str], None]
 
@@ -29,79 +27,9 @@ _PRODUCTS: Final = 240
 _PHOTOGRAPHS: Final = 24
 _USERS: Final = 200
 _COLOURS: Final = ("Blue", "Red", "Yellow", "Black", "Green")
-_SAMPLE_S: Final = 5.0
 _TIMEOUT_S: Final = 30.0
-# So long things may settle, and so long are the spans that are compared.
-_SETTLE_S: Final = 300.0
-# What allocators and the machine's other work move about.
-_MEMORY_SLACK_MIB: Final = 8.0
-_MEMORY_SLACK_SHARE: Final = 0.03
-_COUNT_SLACK: Final = 2
 # What a busy machine may answer.
 _BUSY: Final = ("DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "503", "504", "ReadTimeout")
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What all processes held at one time.
-
-    Attributes:
-        at_s: since the begin of the load, in seconds.
-        usage: by the name of the process.
-    """
-
-    at_s: float
-    usage: Mapping[str, Usage]
-
-
-@dataclass(frozen=True, slots=True)
-class Growth:
-    """What one process held after it had settled, and at the end.
-
-    Attributes:
-        resident_mib: median memory of the two spans, in MiB.
-        threads: highest number in the two spans.
-        files: highest number of open files and sockets in the two spans.
-    """
-
-    resident_mib: tuple[float, float]
-    threads: tuple[int, int]
-    files: tuple[int, int]
-
-    def problems(self) -> list[str]:
-        """Names what has grown; nothing where nothing has."""
-        before, after = self.resident_mib
-        slack = max(_MEMORY_SLACK_MIB, _MEMORY_SLACK_SHARE * before)
-        grown = [f"memory from {before:.0f} to {after:.0f} MiB"] if after > before + slack else []
-        for name, (first, last) in (("threads", self.threads), ("files", self.files)):
-            if last > first + _COUNT_SLACK:
-                grown.append(f"{name} from {first} to {last}")
-        return grown
-
-
-def growth(samples: Sequence[Sample]) -> dict[str, Growth]:
-    """Compares the span after the first minutes with the last one, for each process.
-
-    Args:
-        samples: at least four, ascending in time.
-    """
-    seconds = samples[-1].at_s
-    settle_s = min(_SETTLE_S, seconds / 4)
-    span_s = min(_SETTLE_S, (seconds - settle_s) / 3)
-    first = [each.usage for each in samples if settle_s <= each.at_s <= settle_s + span_s]
-    last = [each.usage for each in samples if each.at_s >= seconds - span_s]
-
-    def compared(name: str) -> Growth:
-        def both(of: Callable[[Sequence[Usage]], Any]) -> tuple[Any, Any]:
-            return of([usage[name] for usage in first]), of([usage[name] for usage in last])
-
-        return Growth(
-            both(lambda usages: float(np.median([each.resident_mib for each in usages]))),
-            both(lambda usages: max(each.threads for each in usages)),
-            both(lambda usages: max(each.files for each in usages)),
-        )
-
-    return {name: compared(name) for name in samples[0].usage}
 
 
 def soak(
@@ -118,14 +46,8 @@ def soak(
     Returns:
         The figures; `problems` is empty where nothing has grown and nothing has failed.
     """
-    # A busy machine must not look like a fault.
-    patient = {"SERVER_QUERY_DEADLINE_S": "30", "GATEWAY_DEADLINE_S": "30", **(environment or {})}
-    slow = {
-        "SEARCH_EMBEDDER_TIMEOUT_S": "30",
-        "SEARCH_CLASSIFIER_TIMEOUT_S": "30",
-        "SEARCH_PREFERENCES_TIMEOUT_S": "30",
-    }
-    with TemporaryDirectory() as folder, deployed(Path(folder), environment=patient, search=slow) as deployment:
+    patient = {**PATIENT, **(environment or {})}
+    with TemporaryDirectory() as folder, deployed(Path(folder), environment=patient) as deployment:
         say(f"{len(deployment.parts())} services and a Redis serve; {minutes:g} minutes of load begin")
         return asyncio.run(_Load(deployment, seed, say).run(minutes * 60))
 
@@ -140,7 +62,6 @@ class _Load:
         self._photographs = [encoded(draw_upload(spec), "JPEG") for spec in specs[:: _PRODUCTS // _PHOTOGRAPHS]]
         self.done: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
-        self.samples: list[Sample] = []
 
     async def run(self, seconds: float) -> dict[str, Any]:
         """Runs the load for a while, and returns the figures."""
@@ -159,13 +80,13 @@ class _Load:
                 for name, (rate, operation) in self._operations().items()
             ]
             try:
-                await self._watch(seconds)
+                samples = await watch(self._deployment.usage, seconds, self._tell)
                 await asyncio.gather(*tasks)
             finally:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
-        return self._figures(machine, seconds)
+        return self._figures(machine, samples, seconds)
 
     def _operations(self) -> dict[str, tuple[float, Callable[[], Awaitable[object]]]]:
         """Returns the rate of each operation, a second, and the operation."""
@@ -201,21 +122,14 @@ class _Load:
             except httpx.TransportError as error:
                 self.failed[f"{name}: {type(error).__name__}"] += 1
 
-    async def _watch(self, seconds: float) -> None:
-        step_s, told_s = min(_SAMPLE_S, seconds / 40), 0.0
-        while (at_s := time.monotonic() - self._began) < seconds:
-            self.samples.append(Sample(at_s, self._deployment.usage()))
-            if at_s - told_s >= 60:
-                told_s = at_s
-                held = ", ".join(f"{name} {usage.resident_mib:.0f}" for name, usage in self.samples[-1].usage.items())
-                self._say(f"{at_s / 60:.0f} min, {self.done.total():,} done, {self.failed.total()} failed, MiB: {held}")
-            await asyncio.sleep(step_s)
+    def _tell(self, sample: Sample) -> None:
+        done = f"{self.done.total():,} done, {self.failed.total()} failed"
+        self._say(f"{sample.at_s / 60:.0f} min, {done}, {memory_text(sample)}")
 
-    def _figures(self, machine: Machine, seconds: float) -> dict[str, Any]:
-        grown = growth(self.samples)
-        problems = [f"{name}: {problem}" for name, each in grown.items() for problem in each.problems()]
+    def _figures(self, machine: Machine, samples: Sequence[Sample], seconds: float) -> dict[str, Any]:
+        held = growth_figures(samples)
+        problems = [*held.pop("grown")]
         problems += [f"{count} x {what}" for what, count in self.failed.items() if not what.endswith(_BUSY)]
-        every = max(1, len(self.samples) // 120)
         return {
             "minutes": round(seconds / 60, 1),
             "load_at_begin": machine.load,
@@ -223,15 +137,8 @@ class _Load:
             "processors": machine.processors,
             "operations": dict(self.done),
             "failed": dict(self.failed),
-            "processes": {
-                name: {"resident_mib": each.resident_mib, "threads": each.threads, "files": each.files}
-                for name, each in grown.items()
-            },
+            **held,
             "problems": problems,
-            "minute": [round(each.at_s / 60, 2) for each in self.samples[::every]],
-            "resident_mib": {
-                name: [round(each.usage[name].resident_mib, 1) for each in self.samples[::every]] for name in grown
-            },
             "seconds": round(seconds),
         }
 
@@ -312,21 +219,3 @@ class _Load:
         call.cancel()
         with suppress(asyncio.CancelledError):
             await call
-
-
-def draw_soak(figures: Mapping[str, Any], file: Path) -> Path:
-    """Draws the memory of each process over time.
-
-    Raises:
-        ImportError: matplotlib is not installed.
-    """
-    figure = new_figure(8.0, 4.0)
-    axes = figure.add_subplot()
-    for name, memory in figures["resident_mib"].items():
-        axes.plot(figures["minute"], memory, label=name)
-    axes.axvline(min(_SETTLE_S, figures["seconds"] / 4) / 60, color="black", linewidth=0.8, linestyle=":")
-    axes.set_xlabel("minutes of mixed load; growth counts from the dotted line on")
-    axes.set_ylabel("resident memory, MiB")
-    axes.set_ylim(bottom=0)
-    axes.legend(loc="center right")
-    return save_figure(figure, file)

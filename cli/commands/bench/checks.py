@@ -15,7 +15,7 @@ _Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of all that i
 
 def add_to(app: typer.Typer) -> None:
     """Adds the commands."""
-    for check in (correctness, kills, soak, restart, messages, faults, reindex):
+    for check in (correctness, kills, soak, day, restart, messages, faults, reindex, gate):
         app.command()(check)
 
 
@@ -55,13 +55,31 @@ def soak(
     output: Output = FIGURES,
 ) -> None:
     """Run all services under mixed load: nothing that they hold may grow after the first minutes."""
-    from offline.benchmark.soak import draw_soak
+    from offline.benchmark.growth import draw_memory
     from offline.benchmark.soak import soak as load
 
     without_proxies()
     figures = load(minutes, seed, say())
     done, failed = sum(figures["operations"].values()), sum(figures["failed"].values())
-    _conclude("soak", figures, figures["problems"], f"{done:,} operations, {failed:,} failed", output, draw_soak)
+    _conclude("soak", figures, figures["problems"], f"{done:,} operations, {failed:,} failed", output, draw_memory)
+
+
+def day(
+    minutes: Annotated[float, typer.Option(metavar="N", min=0.2, help="How long the day takes.")] = 60.0,
+    products: Annotated[int, typer.Option(metavar="N", min=100, max=5000, help="Number of products.")] = 1200,
+    rate: Annotated[float, typer.Option(metavar="Q", min=0.5, help="Queries a second, in the mean.")] = 8.0,
+    seed: _Seed = 0,
+    output: Output = FIGURES,
+) -> None:
+    """Live through a shop's day: queries never wait for writes, see whole batches, and nothing that is deleted."""
+    from offline.benchmark.day import day as live
+    from offline.benchmark.day import draw_day
+
+    without_proxies()
+    figures = live(minutes, products, rate, seed, say())
+    wrong, slowdown = sum(figures["wrong"].values()), figures["slowdowns"]["the whole day"]["slowdown"]
+    summary = f"{figures['queries']:,} queries, {wrong:,} wrong, {slowdown:.2f} times the p99 beside writes"
+    _conclude("day", figures, figures["problems"], summary, output, draw_day)
 
 
 def restart(
@@ -110,6 +128,23 @@ def reindex(
     figures = change(products, rate, rest_s, seed, say())
     summary = f"{figures['queries']:,} queries, {figures['failed']:,} failed, {figures['slowdown']:.2f} times the p99"
     _conclude("reindex", figures, figures["problems"], summary, output, draw_reindex)
+
+
+def gate(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder or zip in Kaggle's layout.")],
+    products: Annotated[int, typer.Option(metavar="N", min=100, help="Take only the first N products.")] = 2000,
+    others: Annotated[
+        list[Path] | None, typer.Option("--bundle", metavar="DIR", help="A further bundle to compare; may be repeated.")
+    ] = None,
+    output: Output = FIGURES,
+) -> None:
+    """Compare broken and sound copies of the model by the gate of a reindex: it must tell them apart."""
+    from offline.benchmark.gate import gate as judge
+
+    without_proxies()
+    figures = judge(dataset, products, others or (), say())
+    summary = f"{len(figures['models'])} models, {sum(each['passed'] for each in figures['models'].values())} passed"
+    _conclude("gate", figures, figures["problems"], summary, output)
 
 
 def faults(
