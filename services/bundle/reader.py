@@ -197,11 +197,12 @@ def _digest(counted: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:_VERSION_DIGITS]
 
 
-def load_bundle(path: Path) -> Bundle:
-    """Opens a bundle and checks all its files.
+def load_bundle(path: Path, *, encoder: bool = True) -> Bundle:
+    """Opens a bundle and checks its files.
 
     Args:
         path: the folder.
+        encoder: whether the network's weights are checked too, which takes longest. Reading them does that anyway.
 
     Returns:
         The bundle; its weights are read later.
@@ -243,7 +244,8 @@ def load_bundle(path: Path) -> Bundle:
         if required not in files:
             raise _invalid(description_file, f"it does not list {required}")
     for name, facts in files.items():
-        _read_verified(path, name, facts)
+        if encoder or name != ENCODER_FILE:
+            _read_verified(path, name, facts)
     return bundle
 
 

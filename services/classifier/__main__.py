@@ -73,7 +73,8 @@ async def main() -> None:
 
 async def _model(settings: ClassifierSettings, embedder: Embedder) -> ClassifierModel:
     if settings.bundle != IMAGENET:
-        return ClassifierModel.of(await asyncio.to_thread(load_bundle, Path(settings.bundle)))
+        # It has no use for the network.
+        return ClassifierModel.of(await asyncio.to_thread(load_bundle, Path(settings.bundle), encoder=False))
     # Only the embedder knows the model of weights without a bundle.
     return ClassifierModel.without_heads(await wait_for_model(embedder, settings.start_timeout_s))
 

@@ -60,7 +60,7 @@ def local_classifier(settings: ClassifierSettings, space: EmbeddingSpace, bundle
 
 
 def live_options(options: EncoderOptions, generations: Generations) -> tuple[EncoderOptions, Bundle | None]:
-    """Opens the bundle to begin with: that of the live generation, where a reindex came to it.
+    """Opens the bundle to begin with, whose network comes next: that of the live generation, if a reindex came to it.
 
     Args:
         options: the settings' own bundle.
@@ -75,7 +75,7 @@ def live_options(options: EncoderOptions, generations: Generations) -> tuple[Enc
     """
     live = generations.live
     if live is None or live.source is None or live.source == options.bundle:
-        return options, options.open_bundle()
+        return options, options.open_bundle(encoder=False)
     try:
         bundle = options.open_bundle()
     except FashionError:

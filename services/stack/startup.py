@@ -45,8 +45,6 @@ T = TypeVar("T")
 
 SERVICES: Final = (EMBEDDER, CLASSIFIER, SEARCH, REINDEX)
 
-_GATEWAY: Final = "services.gateway.server"
-
 _ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "[::]": "[::1]"}
 
 
@@ -125,8 +123,8 @@ async def serve_stack(
 async def _start(settings: StackSettings, server: Server, resources: AsyncExitStack) -> "Gateway | None":
     """Starts all parts; they are closed in the reverse order, so that each is closed before what it uses.
 
-    Loading the network takes longest and hardly needs the interpreter. It runs in the background of everything that
-    follows it here: importing the gateway, starting Redis, and loading the catalogue.
+    Loading the network takes long and hardly needs the interpreter. It runs in the background of everything else:
+    importing the gateway, starting Redis, and loading the catalogue, which also go on beside one another.
     """
     enter = resources.enter_async_context
     # Steps that may fail come before slow ones.
@@ -137,11 +135,8 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
     options, bundle = await asyncio.to_thread(live_options, settings.embedder.encoder(), catalogue.generations)
 
     loading = await enter(_loading_embedder(settings.embedder, options, bundle, server))
-    if settings.gateway is not None:
-        # FastAPI takes time and memory to import, which a stack without a gateway need not spend. Redis starts beside.
-        await enter(in_background(asyncio.to_thread(importlib.import_module, _GATEWAY)))
+    starting_gateway = await enter(in_background(enter(_gateway(settings, server))))
     preferences = await enter(_preferences(settings.search, server))
-    gateway = await enter(_gateway(settings, server))
     embedder = DeferredEmbedder(loading)
     # With a bundle nobody has to wait for the network to know the model.
     space = bundle or await embedder.get_model()
@@ -169,6 +164,7 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
         )
     )
     await warming_up
+    gateway = await starting_gateway
     servicer = SearchServicer(search)
     await server.ready(SEARCH, servicer)
     await server.ready(REINDEX, ReindexServicer(search.reindexer))
@@ -218,8 +214,8 @@ async def _gateway(settings: StackSettings, server: Server) -> "AsyncIterator[Ga
     if settings.gateway is None:
         yield None
         return
-    # Waits, beside the event loop, for the import that has begun.
-    await asyncio.to_thread(importlib.import_module, _GATEWAY)
+    # FastAPI takes time and memory to import, which a stack without a gateway need not spend.
+    await asyncio.to_thread(importlib.import_module, "services.gateway.server")
     from services.gateway.server import running_gateway
 
     async with running_gateway(

@@ -10,6 +10,7 @@ import structlog
 from numpy.typing import NDArray
 
 from services.bundle.reader import Bundle
+from services.concurrency import memory
 from services.contract.values import ModelInfo
 from services.embedder.encoder import AnyPrecision, Features, Precision, check_architecture, check_batch, normalise
 from services.embedder.garment_heads import GarmentHeads, HeadLogits
@@ -94,7 +95,7 @@ class OpenvinoEncoder:
             precision: precision of the arithmetic; "auto" is that of `fastest_precision`. "int8" applies to the last
                 stages, which hold nine tenths of the weights. The other stages, and all stages for pictures from about
                 224 x 224 on, use bfloat16 if the processor has it, else float32.
-            inferences: maximum inferences at once; if several, a second network is compiled for them.
+            inferences: maximum inferences at once; if several, the first of them have a second network compiled.
             heads: the heads that read the maps of the last stages; they are computed as part of the network.
             maps: whether `features` returns the maps too.
 
@@ -143,14 +144,12 @@ class OpenvinoEncoder:
             sizes = {"NUM_STREAMS": str(streams), "INFERENCE_NUM_THREADS": str(threads)}
             return _Network(core.compile_model(network, _DEVICE, settings | sizes))
 
-        self._alone = compiled(1, threads)
-        # Compiled by the first inference beside another one, or by warming up.
-        self._together: _Network | None = None
-        self._compile_together: Callable[[], _Network] = lambda: self._alone
+        # Another network for inferences at once is not made before there are any: it takes 100 MiB, and without
+        # batches there are none.
+        self._alone = self._together = compiled(1, threads)
+        self._compile_together: Callable[[], _Network] | None = None
         if inferences > 1 and threads != 1:
             self._compile_together = lambda: compiled(inferences, inferences)
-        self._compiling = threading.Lock()
-        self._warms_up = False
         self._running = 0
         self._counting = threading.Lock()
         _log.info("network compiled", runtime="openvino", precision=precision, threads=threads, inferences=inferences)
@@ -206,9 +205,13 @@ class OpenvinoEncoder:
         check_batch(batch, self.frame)
         with self._counting:
             self._running += 1
-            alone = self._running == 1
+            network, compiled = self._alone, None
+            if self._running > 1:
+                network, compiled, self._compile_together = self._together, self._compile_together, None
+        if compiled is not None:
+            # Nobody waits for it: until it is there, inferences at once take turns.
+            threading.Thread(target=self._make_together, args=(compiled,), name="compiling").start()
         try:
-            network = self._alone if alone else self._for_several()
             activations, *others = network.outputs(batch)
             logits = None
             if self._heads is not None:
@@ -224,35 +227,21 @@ class OpenvinoEncoder:
 
         Until a step has made those of a number, pictures are encoded in smaller ones. The kernels serve all threads.
         """
-        with self._compiling:
-            if not self._warms_up:
-                self._warms_up, self._alone.sizes = True, _FIRST_SIZES
-        self._alone.warm_up(self._frame, 1)
-        yield
-        # A dict keeps the order, and one network may be both.
-        networks = tuple(dict.fromkeys((self._alone, self._compiled_together())))
+        self._alone.sizes = _FIRST_SIZES
         for count in _SIZES:
-            for network in networks:
+            self._alone.warm_up(self._frame, count)
+            yield
+
+    def _make_together(self, compiled: "Callable[[], _Network]") -> None:
+        try:
+            network = compiled()
+            for count in _SIZES:
                 network.warm_up(self._frame, count)
-                yield
-
-    def _for_several(self) -> "_Network":
-        """Returns the network of an inference that is not alone."""
-        if self._together is None and self._warms_up:
-            # No query waits for what is about to be compiled.
-            return self._alone
-        return self._compiled_together()
-
-    def _compiled_together(self) -> "_Network":
-        with self._compiling:
-            if self._together is None:
-                together = self._compile_together()
-                if self._warms_up and together is not self._alone:
-                    together.sizes = _FIRST_SIZES
-                self._together = together
-                # Lets go of the graph.
-                del self._compile_together
-            return self._together
+        except Exception:
+            _log.exception("the network for several inferences cannot be compiled; they share the other one")
+            return
+        self._together = network
+        memory.give_back()
 
 
 class _Network:

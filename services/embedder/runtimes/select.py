@@ -32,8 +32,11 @@ class EncoderOptions:
     threads: int
     inferences: int
 
-    def open_bundle(self) -> Bundle | None:
+    def open_bundle(self, *, encoder: bool = True) -> Bundle | None:
         """Opens the bundle; returns None for the fake runtime and for weights without a bundle.
+
+        Args:
+            encoder: whether the network's weights are checked already, not only as they are loaded.
 
         Raises:
             NotFound: there is no bundle.
@@ -43,7 +46,7 @@ class EncoderOptions:
         path = Path(self.bundle)
         if self.runtime == "fake" or self.bundle == IMAGENET or path.suffix == ".h5":
             return None
-        return load_bundle(path)
+        return load_bundle(path, encoder=encoder)
 
 
 def load_encoder(options: EncoderOptions, bundle: Bundle | None = None) -> Encoder:
@@ -66,7 +69,7 @@ def load_encoder(options: EncoderOptions, bundle: Bundle | None = None) -> Encod
         seed = options.bundle.removeprefix(FAKE_BUNDLE)
         return FakeEncoder(seed=int(seed) if seed.isdecimal() else 0)
     # Importing a runtime takes seconds: report a wrong path first.
-    bundle = bundle or options.open_bundle()
+    bundle = bundle or options.open_bundle(encoder=False)
     if bundle is not None and options.runtime == "openvino":
         from services.embedder.runtimes.openvino import OpenvinoEncoder
 

@@ -96,6 +96,17 @@ def test_a_flipped_byte_is_refused_by_name(tmp_path: Path, file: str, place: flo
     assert refused.value.metadata["file"] == file
 
 
+def test_weights_that_were_not_checked_at_first_are_checked_when_they_are_read(tmp_path: Path) -> None:
+    write(tmp_path)
+    content = bytearray((tmp_path / "encoder.safetensors").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "encoder.safetensors").write_bytes(content)
+    bundle = load_bundle(tmp_path, encoder=False)
+    assert bundle.head("gender").labels
+    with pytest.raises(InvalidInput, match=r"encoder\.safetensors"):
+        bundle.encoder_weights()
+
+
 def test_a_file_changed_after_loading_is_refused_when_it_is_read(tmp_path: Path) -> None:
     bundle = write(tmp_path)
     content = bytearray((tmp_path / "heads.safetensors").read_bytes())
