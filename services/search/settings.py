@@ -60,7 +60,8 @@ class SearchSettings(RedisSettings):
             (docs/operating.md, "Several processes").
         faiss_threads: threads of FAISS per search.
         approximate_from: from so many products on, a large search of the whole inventory looks only at those most like
-            its query, and may miss one; derived types are searched exactly at any size (docs/decisions/0028-cells.md).
+            its query, and may miss one; derived types are searched exactly at any size. Embeddings are then in a file
+            of the data directory instead of in memory (docs/decisions/0028-cells.md).
         milvus_uri: address of Milvus, or the path of a file of Milvus Lite, which ends in ".db" and is for one process.
         milvus_token: "user:password", or a key of Milvus. Absent: Milvus asks for none.
         milvus_collection: what the names of collections begin with; each model version has a collection. It belongs to
@@ -157,7 +158,8 @@ class SearchSettings(RedisSettings):
 
     def faiss(self) -> FaissSettings:
         """Returns how the index in this process searches."""
-        return FaissSettings(threads=self.faiss_threads, approximate_from=self.approximate_from)
+        begins = self.approximate_from
+        return FaissSettings(threads=self.faiss_threads, approximate_from=begins, on_disk_from=begins)
 
     def milvus(self) -> MilvusSettings:
         """Returns where the index in Milvus is."""

@@ -2,13 +2,16 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from offline.benchmark.correctness.run import Correctness
+from offline.benchmark.correctness.stack import index_settings
 from services.gateway.routes import similar
 from services.search.filters import filter as filters
 from services.search.indexes import columnar, nearest
@@ -25,21 +28,31 @@ from tests.support.gateways import shop
 Change = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Correctness]:
+@contextmanager
+def _running(folder: Path, settings: FaissSettings) -> Iterator[Correctness]:
     with pytest.MonkeyPatch.context() as patch:
-        # Most searches of the inventory ask the reduced index.
-        patch.setattr(
-            SearchSettings,
-            "faiss",
-            lambda _: FaissSettings(exact_limit=50, components=128, min_candidates=10, candidates_per_hit=1),
-        )
-        with (
-            shop(tmp_path_factory.mktemp("shop"), token_free=True) as stack,
-            Correctness(stack.grpc.target, stack.url, products=400) as run,
-        ):
+        patch.setattr(SearchSettings, "faiss", lambda _: settings)
+        with shop(folder, token_free=True) as stack, Correctness(stack.grpc.target, stack.url, products=400) as run:
             run.fill()
             yield run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Correctness]:
+    # Most searches of the inventory ask the reduced index.
+    settings = FaissSettings(exact_limit=50, components=128, min_candidates=10, candidates_per_hit=1)
+    with _running(tmp_path_factory.mktemp("shop"), settings) as run:
+        yield run
+
+
+def test_every_answer_of_a_large_index_is_right_where_it_compares_all_of_its_cells(tmp_path: Path) -> None:
+    large = index_settings(SearchSettings(approximate_from=200))
+    with _running(tmp_path, replace(large, exact_limit=50)) as run:
+        run.round(150)
+        run.compare_lists()
+        figures = run.figures()
+    assert not figures["wrong"], figures["examples"]
+    assert figures["answers"] == 150 and figures["full"] > 40
 
 
 def test_every_answer_is_that_of_a_comparison_with_all_products(run: Correctness) -> None:

@@ -23,6 +23,7 @@ def correctness(
     queries: Annotated[int, typer.Option(metavar="N", min=1, help="Number of queries.")] = 100_000,
     # So few, because each answer is compared with all of them.
     products: Annotated[int, typer.Option(metavar="N", min=32, help="Number of products.")] = 1500,
+    large: Annotated[bool, typer.Option("--large", help="Have the index work as with very many products.")] = False,
     seed: _Seed = 0,
     output: Output = FIGURES,
 ) -> None:
@@ -30,7 +31,7 @@ def correctness(
     from offline.benchmark.correctness.run import correctness as ask
 
     without_proxies()
-    figures = ask(queries, products, seed, say())
+    figures = ask(queries, products, seed, say(), large)
     summary = f"{figures['answers']:,} answers, {sum(figures['wrong'].values()):,} wrong"
     _conclude("correctness", figures, figures["examples"], summary, output)
 

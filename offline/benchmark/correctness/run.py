@@ -267,8 +267,15 @@ class Correctness:
             self.judge.report("list", f"{len(ids)} products, not {len(self.judge.oracle.rows)}")
 
 
-def correctness(queries: int, products: int, seed: int, say: Say) -> Mapping[str, Any]:
+def correctness(queries: int, products: int, seed: int, say: Say, large: bool = False) -> Mapping[str, Any]:
     """Asks a stack of its own random queries beside random writes, over gRPC, HTTP and in batches.
+
+    Args:
+        queries: number of queries.
+        products: number of products.
+        seed: of all that is random.
+        say: reports progress.
+        large: whether the index works as it does with very many products.
 
     Returns:
         The figures; `wrong` counts wrong answers by kind, and is empty where there are none.
@@ -276,7 +283,7 @@ def correctness(queries: int, products: int, seed: int, say: Say) -> Mapping[str
     began = time.monotonic()
     with (
         TemporaryDirectory() as folder,
-        _stack(Path(folder)) as (target, url),
+        _stack(Path(folder), large) as (target, url),
         Correctness(target, url, products, seed) as run,
     ):
         run.fill()
@@ -285,11 +292,11 @@ def correctness(queries: int, products: int, seed: int, say: Say) -> Mapping[str
             if asked % (25 * _QUERIES_A_ROUND) == 0:
                 say(f"{asked:,} queries, {run.judge.wrong.total()} wrong, {time.monotonic() - began:.0f} s")
         run.compare_lists()
-        return {**run.figures(), "seed": seed, "seconds": round(time.monotonic() - began)}
+        return {**run.figures(), "large": large, "seed": seed, "seconds": round(time.monotonic() - began)}
 
 
 @contextmanager
-def _stack(folder: Path) -> Iterator[tuple[str, str]]:
+def _stack(folder: Path, large: bool) -> Iterator[tuple[str, str]]:
     """Runs a stack with the fake encoder and an empty catalogue in a folder; yields its gRPC target and its URL."""
     port = free_port()
     settings = {
@@ -300,6 +307,7 @@ def _stack(folder: Path) -> Iterator[tuple[str, str]]:
         # A busy machine makes no answer wrong.
         "GATEWAY_DEADLINE_S": "60",
         "SERVER_HOST": "127.0.0.1",
+        **({"SEARCH_APPROXIMATE_FROM": "500"} if large else {}),
     }
     with running("offline.benchmark.correctness.stack", settings, folder / "stack.log") as server:
         yield server.target, f"http://127.0.0.1:{port}"

@@ -83,12 +83,15 @@ class Cells:
         Returns:
             bool, shape (n,): at least half as many as wanted, or all that are eligible.
         """
+        eligible_count = int(np.count_nonzero(eligible))
+        if eligible_count <= wanted:
+            return eligible
         # Unlike `@`, einsum starts no threads.
         order = np.argsort(-np.einsum("ij,j->i", self._centres, projection[: self._centres.shape[1]]))
         sizes = self._sizes
         if sizes is None:
             sizes = self._sizes = np.bincount(self._cells, minlength=len(self._centres))
-        share = np.count_nonzero(eligible) / max(len(eligible), 1)
+        share = eligible_count / len(eligible)
         count = int(np.searchsorted(np.cumsum(sizes[order]) * share, wanted)) + 1
         while True:
             chosen = np.zeros(len(order), dtype=np.bool_)

@@ -294,7 +294,8 @@ class FaissIndex(ColumnarIndex):
         ends = np.cumsum([len(shard) for shard in shards])[:-1]
 
         def contenders(k: int, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-            if np.count_nonzero(mask) > self.settings.exact_type_limit and state.reduced is not None:
+            limit = self.settings.exact_type_limit if state.in_memory else self.settings.exact_on_disk
+            if np.count_nonzero(mask) > limit and state.reduced is not None:
                 whole = np.zeros(len(state.columns), dtype=np.bool_)
                 whole[members] = mask
                 chosen = self._chosen(state, state.reduced.search(query), query, k, whole)
@@ -330,6 +331,8 @@ class FaissIndex(ColumnarIndex):
                 mask = np.zeros(len(state.columns), dtype=np.bool_)
                 mask[rows] = some
             limit = self.settings.exact_limit + len(mask) // self.settings.products_per_exact
+            if not state.in_memory:
+                limit = self.settings.exact_on_disk
             if np.count_nonzero(mask) > limit and state.reduced is not None:
                 if self._approximate(state):
                     return self._near(state, state.reduced.search(query), query, k, mask)

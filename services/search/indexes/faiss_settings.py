@@ -27,6 +27,7 @@ class FaissSettings:
         near: about how many eligible products it looks at then.
         exact_type_limit: up to this many eligible products of some derived types, all are compared. Of more, the
             reduced index chooses, with a bound for all others, so that none is missed.
+        exact_on_disk: the same for embeddings on the disk, in derived types and in the whole inventory.
 
     Raises:
         ValueError: a setting is below 1.
@@ -44,6 +45,7 @@ class FaissSettings:
     cells: int = 1024
     near: int = 32_000
     exact_type_limit: int = 10_000
+    exact_on_disk: int = 400
 
     def __post_init__(self) -> None:
         if min(astuple(self)) < 1:

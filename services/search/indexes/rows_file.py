@@ -121,6 +121,10 @@ class StoredIndex:
     def __len__(self) -> int:
         return len(self._places)
 
+    def places(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Returns where some vectors are in the file."""
+        return self._places[positions]
+
     def read(self, positions: NDArray[np.int64] | slice) -> NDArray[np.float16]:
         """See `FlatIndex.read`."""
         return self._file.read(self._places[positions])

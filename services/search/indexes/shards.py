@@ -26,6 +26,8 @@ _MAX_SQUARED_NORM = 1.0 + 4 * 2.0**-11
 # the numbers finite.
 _SURPLUS = 1.25
 _LEAST_HALVING = 2.0**-23
+# Eligible rows are copied together where they are fewer than one in so many.
+_SPARSE = 40
 _MAX_DOUBLINGS = 40.0
 
 
@@ -446,8 +448,15 @@ class ReducedSearch:
 
     def nearest(self, k: int, eligible: NDArray[np.bool_]) -> "Candidates":
         """Finds the `k` eligible products that may be nearest by their first components: bool, shape (n,)."""
-        bounds, rows = self.index.nearest(self.vector, k, eligible)
         # Few rows are copied sooner than FAISS looks every row up in a selector.
+        if np.count_nonzero(eligible) * _SPARSE < len(eligible):
+            some = np.flatnonzero(eligible)
+            copied = FlatIndex(self.index.dimension)
+            copied.append(self.index.rows()[some])
+            bounds, places = copied.nearest(self.vector, k, np.ones(len(some), dtype=np.bool_))
+            rows = some[places]
+        else:
+            bounds, rows = self.index.nearest(self.vector, k, eligible)
         chosen = FlatIndex(self.refining_index.dimension)
         chosen.append(self.refining_index.rows()[rows])
         differences, places = chosen.nearest(self.refining_vector, k, np.ones(k, dtype=np.bool_))

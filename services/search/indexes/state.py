@@ -86,7 +86,9 @@ class State:
 
     def embeddings(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
         """Copies the embeddings of rows that have one; float16, shape (n, dimension)."""
-        copied = np.empty((len(rows), self._dimension), dtype=np.float16)
+        file = self._file
+        copied = np.empty((len(rows), self._dimension if file is None else 0), dtype=np.float16)
+        in_file = np.empty(len(rows), dtype=np.int64)
         positions = self._positions[rows]
         codes = self.columns.codes(DERIVED_TYPE)[rows]
         by_code = np.argsort(codes, kind="stable")
@@ -95,8 +97,12 @@ class State:
         for start, end in pairwise((0, *ends)) if len(rows) else ():
             places = by_code[start:end]
             label = self.columns.product(int(rows[places[0]])).derived_type
-            copied[places] = self.shards[label].embeddings.read(positions[places])
-        return copied
+            embeddings = self.shards[label].embeddings
+            if isinstance(embeddings, StoredIndex):
+                in_file[places] = embeddings.places(positions[places])
+            else:
+                copied[places] = embeddings.read(positions[places])
+        return copied if file is None else file.read(in_file)
 
     def delete(self, product_ids: Iterable[str]) -> None:
         """Deletes products; an unknown id is no error."""
