@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from contextvars import Context
@@ -33,6 +34,8 @@ _KEEP_UP_S: Final = 1.0
 _LOOK_S: Final = 0.1
 # Pauses before photographs that could not be embedded are tried again.
 _RETRY_PAUSES: Final = 12
+# Photographs by which the time that is left is told: the speed changes with the queries beside the work.
+_RECENT: Final = 500
 # Products whose ids are read at once.
 _PAGE: Final = 500
 
@@ -61,18 +64,25 @@ class Progress:
         embedded: photographs that have been embedded.
         failed: products with a photograph that cannot be embedded; the keys, in the order in which they were found.
         trouble: what delays the work, as a sentence; "" for nothing.
-        begun: when the work began: a time of time.monotonic().
+        recent: when each of the last photographs was embedded: times of time.monotonic(), after that of the begin.
     """
 
     missing: int = 0
     embedded: int = 0
     failed: dict[str, None] = field(default_factory=dict)
     trouble: str = ""
-    begun: float = field(default_factory=time.monotonic)
+    recent: deque[float] = field(default_factory=lambda: deque([time.monotonic()], maxlen=_RECENT))
+
+    def note(self, embedded: int) -> None:
+        """Counts photographs that have been embedded."""
+        self.embedded += embedded
+        self.recent.extend([time.monotonic()] * embedded)
 
     def remaining_s(self) -> float | None:
-        """How long the rest will take, in seconds; None before that can be told."""
-        return self.missing * (time.monotonic() - self.begun) / self.embedded if self.embedded else None
+        """How long the rest will take at the present speed, in seconds; None before that can be told."""
+        if len(self.recent) < 2:
+            return None
+        return self.missing * (time.monotonic() - self.recent[0]) / (len(self.recent) - 1)
 
 
 class GenerationBuilder:
@@ -159,7 +169,8 @@ class GenerationBuilder:
     async def _fill_all(self, model_version: str) -> None:
         """Has everything embedded, until a whole pass finds nothing more that could be."""
         generations = self._catalogue.generations
-        self.progress.begun = time.monotonic()
+        begun = time.monotonic()
+        self.progress.recent = deque([begun], maxlen=_RECENT)
         self.progress.missing = await self._count_missing(model_version)
         said = time.monotonic()
         while True:
@@ -178,13 +189,13 @@ class GenerationBuilder:
             "photographs embedded by the next model",
             embedded=self.progress.embedded,
             missing=self.progress.missing,
-            seconds=round(time.monotonic() - self.progress.begun, 1),
+            seconds=round(time.monotonic() - begun, 1),
         )
 
     async def _fill(self, product_ids: Sequence[str]) -> None:
         async with self.throttle.piece():
             filled = await self._until_done(lambda: self._writer.beside.fill(product_ids))
-        self.progress.embedded += filled.embedded
+        self.progress.note(filled.embedded)
         self.progress.missing = max(0, self.progress.missing - len(product_ids) + len(filled.failed))
         self.progress.failed.update(dict.fromkeys(filled.failed))
 

@@ -11,6 +11,7 @@ from services.search.catalogue.generations import CanaryRow
 from services.search.catalogue.products import Product
 from services.search.indexes.base import IndexedProduct
 from services.search.indexes.faiss import FaissIndex
+from services.search.reindex.builder import Progress
 from services.search.reindex.comparison import (
     CanaryResult,
     Comparison,
@@ -128,6 +129,18 @@ async def test_a_query_counts_as_beside_where_any_part_of_it_was() -> None:
             with throttle.query():
                 pass
     assert len(throttle._alone) == 1
+
+
+def test_the_time_that_is_left_is_told_by_the_present_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    progress = Progress(missing=600)
+    assert progress.remaining_s() is None
+    for seconds, photographs in ((100, 10), (10, 100), (10, 100), (10, 100), (10, 100), (10, 100)):
+        now += seconds
+        progress.note(photographs)
+    assert progress.embedded == 510
+    assert progress.remaining_s() == pytest.approx(60, rel=0.25)
 
 
 @pytest.mark.parametrize(
