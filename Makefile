@@ -10,6 +10,8 @@ STAMP := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= PASSIVE
 export OPENBLAS_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+# Some containers set it: each of hundreds of processes would compile the product and its tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo up down test check format protos stubs audit release lock bench clean
 
