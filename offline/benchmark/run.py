@@ -188,7 +188,7 @@ class Benchmarks:
         """Measures the time from start to SERVING, and the memory then and after queries."""
         measured = measure_starts(self._catalogue(), self._product_ids, self._options.rounds)
         memory, after = [], []
-        for _ in range(3):
+        for _ in range(min(3, self._options.rounds)):
             with self._stack() as stack:
                 memory.append(stack.resident_mib())
                 with grpc.insecure_channel(stack.target) as channel:
