@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from offline.benchmark import scale_page
+from offline.benchmark import milvus_page, scale_page
 from offline.benchmark.change_pages import day_section, reindex_section
 from offline.benchmark.starts import AFTER_KILL, WITH
 from offline.report.markdown import Table, page_text
@@ -190,7 +190,8 @@ def page(figures: Figures, command: str, notes: str = "", pictures: Mapping[str,
         ("export", _export),
         ("peers", _peers),
         ("scale", scale_page.section),
-        ("milvus", _milvus),
+        ("milvus", milvus_page.rates),
+        ("milvus-indexes", milvus_page.indexes),
         ("day", day_section),
         ("reindex", reindex_section),
     )
@@ -368,37 +369,6 @@ def _peers(peers: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
         *picture,
         *(f"Not measured: {name} ({why})." for name, why in peers["missing"].items()),
         "",
-    ]
-
-
-def _milvus(milvus: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
-    rows = [
-        (
-            f"{each['index']}, {each['scope']}",
-            f"{each['processes']}",
-            *(f"{each[key]:.1f}" for key in ("per_second", "p50_ms", "p99_ms")),
-        )
-        for each in sorted(milvus["rates"], key=lambda each: (each["scope"], each["index"], each["processes"]))
-    ]
-    write, visible, search = milvus["write_ms"], milvus["visible_ms"], milvus["consistency_ms"]
-    return [
-        "## Several processes on one Milvus",
-        "",
-        f"{milvus['products']:,} random products in a Milvus server on the same {milvus['cores']} cores "
-        f"(load {milvus['machine']['load']:.1f} at the start). Replicas of the index ask in closed loops, without gRPC "
-        "of ours around them; FAISS, in one process, is beside them. As all of them and Milvus share the cores, more "
-        "processes show that they do not hold one another up, and not what more machines give.",
-        "",
-        *Table(("index, scope", "processes", "a second", "p50 ms", "p99 ms"), rows).markdown(),
-        "",
-        f"The first start of the writer takes {milvus['first_load_s']:.0f} s, a start that finds all of it in Milvus "
-        f"{milvus['load_again_s']:.0f} s. A write of one product takes {write['whole_1']:.0f} ms in the index, of a "
-        f"hundred {write['whole_100']:.0f} ms; of attributes alone {write['attributes_1']:.0f} and "
-        f"{write['attributes_100']:.0f} ms. A replica shows it {visible['p50']:.0f} ms later (at most "
-        f"{visible['slowest']:.0f} ms). A search within one derived type takes {search['bounded']:.0f} ms with bounded "
-        f"staleness and {search['strong']:.0f} ms where it waits for all writes.",
-        "",
-        *picture,
     ]
 
 

@@ -18,8 +18,7 @@ _ENVIRONMENT = Path(sys.prefix) / "milvus-2.3.5"
 _END_TIMEOUT_S = 60
 _GRACE_S = 10
 _PORT = 19530
-# How often it tells what time it is, in milliseconds. A search that waits for all writes waits for the next time; with
-# the 200 that servers have by default, the suite takes minutes.
+# A search that waits for all writes waits until the server tells the time again. With its 200 ms, tests take minutes.
 _TIME_TICK_MS = 20
 
 
@@ -45,8 +44,12 @@ def _python() -> Path:
 
 
 @contextmanager
-def milvus_server(folder: Path) -> Iterator[Path]:
+def milvus_server(folder: Path, time_tick_ms: int = _TIME_TICK_MS) -> Iterator[Path]:
     """Runs a server with its data in a folder.
+
+    Args:
+        folder: for its data.
+        time_tick_ms: how often it tells what time it is, in milliseconds; servers do every 200 ms by default.
 
     Yields:
         A socket that leads to it, see `reachable`.
@@ -62,7 +65,7 @@ def milvus_server(folder: Path) -> Iterator[Path]:
         raise NoMilvusServer("there is no unshare") from error
     if probe.returncode:
         raise NoMilvusServer(f"a network of its own is not allowed: {probe.stderr.strip()[-200:]}")
-    command = [*alone, str(_python()), __file__, str(folder)]
+    command = [*alone, str(_python()), __file__, str(folder), str(time_tick_ms)]
     log = folder / "server.log"
     with log.open("wb") as output:
         server = subprocess.Popen(
@@ -146,7 +149,7 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
             end.shutdown(socket.SHUT_RDWR)
 
 
-def _run(folder: Path) -> None:
+def _run(folder: Path, time_tick_ms: int) -> None:
     """Runs inside of the new network and the new mounts, until its input ends."""
     from milvus import MilvusServer  # type: ignore[import-not-found]
 
@@ -158,7 +161,7 @@ def _run(folder: Path) -> None:
         subprocess.run(["mount", "--bind", str(own), place], check=True)
     server = MilvusServer(data_dir=str(folder / "data"), proxy_port=_PORT)
     server.config.set("proxy_port", _PORT)
-    server.config.set("proxy.timeTickInterval", _TIME_TICK_MS)
+    server.config.set("proxy.timeTickInterval", time_tick_ms)
     try:
         server.start()
         outer = socket.socket(socket.AF_UNIX)
@@ -182,4 +185,4 @@ def _run(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    _run(Path(sys.argv[1]))
+    _run(Path(sys.argv[1]), int(sys.argv[2]))

@@ -3,7 +3,7 @@
 import typer
 
 from cli.commands.bench import checks, speed
-from cli.commands.bench.milvus import milvus
+from cli.commands.bench.milvus import milvus, milvus_indexes
 from cli.commands.bench.scale import scale
 from cli.commands.bench.selectivity import selectivity
 
@@ -25,4 +25,5 @@ speed.add_to(app)
 app.command()(selectivity)
 app.command()(scale)
 app.command()(milvus)
+app.command()(milvus_indexes)
 checks.add_to(app)

@@ -1,20 +1,23 @@
-"""`fashion bench milvus`: searches a second of several processes on one Milvus."""
+"""`fashion bench milvus` and `milvus-indexes`: several processes on one Milvus, and what its index types find."""
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli.commands.bench.options import FIGURES, Output, say, without_proxies
 
+_Target = Annotated[str, typer.Option("--target", metavar="URL", help="Address of Milvus.")]
+_Token = Annotated[
+    str, typer.Option("--token", envvar="SEARCH_MILVUS_TOKEN", metavar="TOKEN", help='"user:password", or a key.')
+]
+
 
 def milvus(
-    target: Annotated[str, typer.Option("--target", metavar="URL", help="Address of Milvus.")],
-    token: Annotated[
-        str,
-        typer.Option("--token", envvar="SEARCH_MILVUS_TOKEN", metavar="TOKEN", help='"user:password", or a key.'),
-    ] = "",
+    target: _Target,
+    token: _Token = "",
     products: Annotated[int, typer.Option(metavar="N", min=1000, help="Number of products.")] = 40_000,
     seconds: Annotated[float, typer.Option(metavar="S", min=1, help="Time per figure.")] = 5.0,
     output: Output = FIGURES,
@@ -29,5 +32,34 @@ def milvus(
     figures = milvus_rates(MilvusSettings(target, token, timeout_s=30.0), products, seconds, (1, 2, 3), say())
     output.mkdir(parents=True, exist_ok=True)
     file = output / "milvus.json"
+    file.write_text(json.dumps({"machine": asdict(machine), **figures}, indent=1) + "\n")
+    say()(f"{file}")
+
+
+def milvus_indexes(
+    target: _Target,
+    token: _Token = "",
+    work: Annotated[Path, typer.Option("--work", metavar="DIR", help="Folder with the catalogue of `ingest`.")] = Path(
+        "var/bench"
+    ),
+    output: Output = FIGURES,
+) -> None:
+    """Ask the index types of a Milvus server under filters, as they are: are answers filled, and right."""
+    import numpy as np
+
+    from offline.benchmark.machine import Machine
+    from offline.benchmark.milvus_indexes import index_figures
+    from services.search.catalogue.store import Catalogue
+    from services.search.indexes.milvus.settings import MilvusSettings
+
+    without_proxies()
+    machine = Machine.this()
+    with Catalogue(work / "data") as catalogue:
+        stored = [each for rows in catalogue.by_derived_type() for each in rows]
+    embeddings = np.stack([each.embedding for each in stored])
+    types = [each.product.derived_type for each in stored]
+    figures = index_figures(MilvusSettings(target, token), embeddings, types, say())
+    output.mkdir(parents=True, exist_ok=True)
+    file = output / "milvus-indexes.json"
     file.write_text(json.dumps({"machine": asdict(machine), **figures}, indent=1) + "\n")
     say()(f"{file}")

@@ -61,7 +61,7 @@ def write_page(output: Path, command: str) -> None:
     from offline.benchmark.plots import draw_plots
 
     show = say()
-    parts = [*PARTS, "scale", "milvus", "day", "reindex"]
+    parts = [*PARTS, "scale", "milvus", "milvus-indexes", "day", "reindex"]
     figures = {part: json.loads(file.read_text()) for part in parts if (file := output / f"{part}.json").is_file()}
     if not figures:
         raise typer.BadParameter(f"{output} holds no figures: run a benchmark first.", param_hint="--output")

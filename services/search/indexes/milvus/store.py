@@ -29,12 +29,13 @@ from services.search.indexes.milvus.settings import MilvusSettings
 _MAX_ROWS: Final = 1000
 # Of a request; servers refuse one of 64 MiB.
 _MAX_BYTES: Final = 48 << 20
-# What a row takes beside its embedding and its document, at most.
-_LABEL_BYTES: Final = 4096
+# What a row takes beside its embedding and its texts, at most.
+_NUMBER_BYTES: Final = 256
 MAX_HITS: Final = 16_384
 # With more hits than this, their embeddings are not asked for: servers refuse an answer of 100 MiB.
 _MAX_VECTORS: Final = 1000
-# FLAT compares all that pass the filter. Of the others some give fewer hits than there are, each elsewhere.
+# FLAT compares all that pass the filter. Of the others some give fewer hits than there are, each elsewhere; HNSW of a
+# server is filled, and misses a third of the right ones under some filters (docs/performance.md).
 _INDEX: Final = "FLAT"
 _PAUSE_S: Final = 0.5
 UNAVAILABLE: Final = "INDEX_UNAVAILABLE"
@@ -221,7 +222,10 @@ class MilvusStore:
         part: list[Row] = []
         size = 0
         for row in rows:
-            row_bytes = 4 * self.dimension + len(row["document"]) + _LABEL_BYTES
+            # All texts are ASCII.
+            row_bytes = (
+                4 * self.dimension + _NUMBER_BYTES + sum(len(each) for each in row.values() if type(each) is str)
+            )
             if part and (len(part) == _MAX_ROWS or size + row_bytes > _MAX_BYTES):
                 yield part
                 part, size = [], 0
