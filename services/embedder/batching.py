@@ -48,6 +48,9 @@ _BATCH: Final = Histogram(
 _INFERENCE_SECONDS: Final = Histogram("fashion_embedder_inference_seconds", "Time of an inference.", buckets=SECONDS)
 
 _JOIN_TIMEOUT_S: Final = 10.0
+# Work between inferences looks for a while of this length without photographs, and how often.
+_CALM_S: Final = 0.25
+_LOOK_S: Final = 0.05
 
 
 class Lane(Enum):
@@ -120,6 +123,8 @@ class MicroBatcher(Generic[_Answer]):
         # Who has a thread next, before any photograph.
         self._turns: dict[InferenceThread, asyncio.Future[None]] = {}
         self._queries_run = False
+        # When a photograph was answered last.
+        self._left = 0.0
         self._running: dict[asyncio.Task[None], Sequence[_Waiting[_Answer]]] = {}
         self._died = asyncio.Event()
         self._ended = False
@@ -164,6 +169,7 @@ class MicroBatcher(Generic[_Answer]):
             yield
         finally:
             self._admitted[lane] -= count
+            self._left = time.monotonic()
             _PHOTOGRAPHS_OF[lane].dec(count)
 
     async def submit(self, pixels: Pixels, lane: Lane) -> _Answer:
@@ -214,17 +220,21 @@ class MicroBatcher(Generic[_Answer]):
         """
         return await asyncio.gather(*(thread.run(function, timeout_s) for thread in self._threads))
 
-    async def between(self, thread: int, function: Callable[[], _Result]) -> _Result:
+    async def between(self, thread: int, function: Callable[[], _Result], patience_s: float = 0.0) -> _Result:
         """Runs a short function in one of the threads, as soon as its inference under way has ended.
 
         Args:
             thread: which, from 0.
             function: takes less than `inference_timeout_s`.
+            patience_s: how long to wait first for a while without photographs, or for several that wait.
 
         Raises:
             NotReady: MODEL_NOT_READY; an inference thread is dead.
             Exception: raised by the function.
         """
+        until = time.monotonic() + patience_s
+        while not self._ended and time.monotonic() < until and not self._has_time():
+            await asyncio.sleep(_LOOK_S)
         if self._ended:
             raise _dead()
         taken = self._threads[thread]
@@ -287,6 +297,11 @@ class MicroBatcher(Generic[_Answer]):
         if with_queries:
             self._queries_run = False
         self._free(thread)
+
+    def _has_time(self) -> bool:
+        if sum(map(len, self._lanes.values())) > 1:
+            return True
+        return not any(self._admitted.values()) and time.monotonic() - self._left >= _CALM_S
 
     def _free(self, thread: InferenceThread) -> None:
         """Gives a thread to whoever is next."""

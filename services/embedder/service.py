@@ -38,8 +38,8 @@ _MODEL: Final = Gauge(
 )
 
 _END: Final = object()
-# Between two steps of warming up while calls are answered, of which each takes about half as long.
-_STEP_PAUSE_S: Final = 0.1
+# A step of warming up takes 0.1 to 0.2 s of a call that comes just then. So it waits this long for a calm while.
+_STEP_PATIENCE_S: Final = 5.0
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -103,9 +103,8 @@ class LocalEmbedder:
         """Does what `warm_up` has left, step by step between inferences; a failure is logged."""
         try:
             for steps in self._steps[:1]:
-                while await self._batcher.between(0, partial(_take_step, steps)):
-                    # Leaves the processors to calls for a while.
-                    await asyncio.sleep(_STEP_PAUSE_S)
+                while await self._batcher.between(0, partial(_take_step, steps), _STEP_PATIENCE_S):
+                    pass
             if self._steps:
                 await asyncio.to_thread(memory.give_back)
         except Exception:

@@ -273,6 +273,27 @@ async def test_work_between_inferences_comes_next_in_its_thread_whatever_waits()
         assert await ask(batcher, 9) == 9
 
 
+async def test_patient_work_waits_for_a_calm_while_or_for_several_photographs() -> None:
+    gate, order = Gate(), []
+    async with MicroBatcher(gate.encode, LIMITS) as batcher:
+        tasks = await waiting(batcher, gate)
+        work = asyncio.create_task(batcher.between(0, lambda: order.append("work"), 60))
+        await asyncio.sleep(0.1)
+        gate.open()
+        await asyncio.gather(*tasks)
+        for _ in range(10):
+            await ask(batcher, 1)
+        assert not order
+        async with asyncio.timeout(20):
+            await work
+        tasks = await waiting(batcher, gate, (1, Lane.QUERY), (2, Lane.QUERY))
+        work = asyncio.create_task(batcher.between(0, lambda: order.append("more"), 60))
+        await asyncio.sleep(0.1)
+        gate.open()
+        await asyncio.gather(work, *tasks)
+        assert gate.batches[-1] == [1, 2] and order == ["work", "more"]
+
+
 async def test_work_between_inferences_that_fails_or_dies_is_told() -> None:
     def fail() -> None:
         raise OSError
