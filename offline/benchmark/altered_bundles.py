@@ -19,6 +19,8 @@ Tensors: TypeAlias = dict[str, NDArray[Any]]
 Alteration: TypeAlias = Callable[[Tensors, Tensors, dict[str, Any]], None]
 
 _SEED: Final = 20261128
+# As a multiple of the standard deviation of the weights.
+_NOISE: Final = 4.0
 # Of the network's 2,048 outputs, those that a truncated one still has.
 _KEPT_OUTPUTS: Final = 64
 # What scales and shifts the outputs of a block of the last stage.
@@ -38,13 +40,12 @@ def _rounded(encoder: Tensors, heads: Tensors, description: dict[str, Any]) -> N
 
 
 def _noised(encoder: Tensors, heads: Tensors, description: dict[str, Any]) -> None:
-    """Adds noise to the weights of the last stage, as large as they are."""
+    """Adds noise to the weights of the last stage, four times as large as they are."""
     random = np.random.default_rng(_SEED)
     for name, kernel in encoder.items():
         if name.startswith("conv5") and name.endswith("/kernel"):
-            encoder[name] = (kernel + random.normal(0, kernel.astype(np.float32).std(), kernel.shape)).astype(
-                kernel.dtype
-            )
+            noise = random.normal(0, _NOISE * kernel.astype(np.float32).std(), kernel.shape)
+            encoder[name] = (kernel + noise).astype(kernel.dtype)
 
 
 def _truncated(encoder: Tensors, heads: Tensors, description: dict[str, Any]) -> None:
@@ -60,8 +61,9 @@ def _colours_swapped(encoder: Tensors, heads: Tensors, description: dict[str, An
 
 
 def _labels_shifted(encoder: Tensors, heads: Tensors, description: dict[str, Any]) -> None:
-    """Gives each derived type the direction of the one before it."""
-    heads["derivedType"] = np.roll(heads["derivedType"], 1, axis=0)
+    """Gives each label the direction of the one before it."""
+    for name, directions in heads.items():
+        heads[name] = np.roll(directions, 1, axis=0)
 
 
 ALTERATIONS: Final[Mapping[str, Alteration]] = MappingProxyType(

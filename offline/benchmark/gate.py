@@ -55,7 +55,7 @@ def gate(
         settings = {"SEARCH_DATA_DIR": str(data), "EMBEDDER_BUNDLE": str(bundle.absolute()), "GATEWAY_ENABLED": "false"}
         with running("services.stack", settings, log) as stack, grpc.insecure_channel(stack.target) as channel:
             command = ["-m", "cli", "ingest", str(dataset), "--server", stack.target, "--limit", str(products)]
-            subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([sys.executable, *command], check=True, capture_output=True)
             operator = reindex_pb2_grpc.ReindexServiceStub(channel)
             canaries = _canaries(search_pb2_grpc.SearchServiceStub(channel), opened, products)
             outcomes: dict[str, dict[str, Any]] = {}
