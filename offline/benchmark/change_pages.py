@@ -17,7 +17,7 @@ def day_section(day: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
         for name, each in day["slowdowns"].items()
     ]
     held = [
-        (name, *(f"{mib:.0f}" for mib in each["resident_mib"]), *each["threads"], *each["files"])
+        (name, *(f"{mib:.0f}" for mib in each["resident_mib"]), *map(str, (*each["threads"], *each["files"])))
         for name, each in day["processes"].items()
     ]
     wrong, failed = sum(day["wrong"].values()), sum(day["failed"].values())

@@ -92,9 +92,9 @@ TARGETS: Final = (
     ),
     _target("p99 of queries beside updates / without", "updates", ("p99_ratio",), 1.5, True),
     Target(
-        "p99 of queries beside the writes of a shop's day / alone",
+        "p99 of queries beside the worst writes of a shop's day / alone",
         "day",
-        lambda f: f["slowdowns"]["the whole day"]["slowdown"],
+        lambda f: max(each["slowdown"] for each in f["slowdowns"].values()),
         1.5,
         True,
     ),
