@@ -5,7 +5,8 @@ from typing import Final
 
 from fashion.v1 import search_pb2, types_pb2
 from offline.benchmark.hard_pictures import encoded
-from offline.drawn.catalogue import ProductSpec, catalogue_specs, draw_product
+from offline.drawn.catalogue import catalogue_specs, draw_product
+from offline.drawn.spec import ProductSpec
 
 # A catalogue that has some products of each article type.
 _MANY: Final = 1500
