@@ -13,6 +13,7 @@ def rates(milvus: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
             f"{each['index']}, {each['scope']}",
             f"{each['processes']}",
             *(f"{each[key]:.1f}" for key in ("per_second", "p50_ms", "p99_ms")),
+            f"{each['load']:.0f}",
         )
         for each in sorted(milvus["rates"], key=lambda each: (each["scope"], each["index"], each["processes"]))
     ]
@@ -21,11 +22,13 @@ def rates(milvus: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
         "## Several processes on one Milvus",
         "",
         f"{milvus['products']:,} random products in a Milvus server on the same {milvus['cores']} cores "
-        f"(load {milvus['machine']['load']:.1f} at the start). Replicas of the index ask in closed loops, without gRPC "
-        "of ours around them; FAISS, in one process, is beside them. As all of them and Milvus share the cores, more "
-        "processes show that they do not hold one another up, and not what more machines give.",
+        f"(load {milvus['machine']['load']:.0f} at the start), by `fashion bench milvus --target URL --products "
+        f"{milvus['products']}`. Replicas of the index ask in closed loops, without gRPC of ours around them; FAISS, "
+        "in one process, is beside them. All of them and Milvus share the cores, so that more processes show that they "
+        "do not hold one another up, and not what more machines give. Where the load says that others ran too, more "
+        "processes also get a larger share of the cores: such rates say little.",
         "",
-        *Table(("index, scope", "processes", "a second", "p50 ms", "p99 ms"), rows).markdown(),
+        *Table(("index, scope", "processes", "a second", "p50 ms", "p99 ms", "load"), rows).markdown(),
         "",
         f"The first start of the writer takes {milvus['first_load_s']:.0f} s, a start that finds all of it in Milvus "
         f"{milvus['load_again_s']:.0f} s. A write of one product takes {write['whole_1']:.0f} ms in the index, of a "

@@ -8,7 +8,7 @@ MACHINE = {"load": 0.4}
 
 
 def test_the_rates_of_several_processes_are_shown_by_scope() -> None:
-    rate = {"scope": "whole inventory", "per_second": 20.0, "p50_ms": 50.0, "p99_ms": 90.0}
+    rate = {"scope": "whole inventory", "per_second": 20.0, "p50_ms": 50.0, "p99_ms": 90.0, "load": 3.4}
     figures: dict[str, Any] = {
         "machine": MACHINE,
         "products": 40_000,
@@ -23,8 +23,8 @@ def test_the_rates_of_several_processes_are_shown_by_scope() -> None:
     lines = milvus_page.rates(figures, ())
     rows = [line for line in lines if "whole inventory" in line]
     assert rows == [
-        "| faiss, whole inventory | 1 | 20.0 | 50.0 | 90.0 |",
-        "| milvus, whole inventory | 2 | 20.0 | 50.0 | 90.0 |",
+        "| faiss, whole inventory | 1 | 20.0 | 50.0 | 90.0 | 3 |",
+        "| milvus, whole inventory | 2 | 20.0 | 50.0 | 90.0 | 3 |",
     ]
     assert "shows it 400 ms later (at most 900 ms)" in "\n".join(lines)
 
