@@ -105,33 +105,54 @@ def overlap_at_10(one: NDArray[np.float32], other: NDArray[np.float32]) -> float
 
 
 def check_within_tolerance(
-    shipped: Bundle, pictures: NDArray[np.uint8], precision: AnyPrecision, cosine: float
+    shipped: Bundle, computed: tuple[NDArray[np.uint8], NDArray[np.float32]], precision: AnyPrecision, cosine: float
 ) -> None:
-    from services.embedder.runtimes.tensorflow import TensorflowEncoder
-
-    reference = TensorflowEncoder.from_bundle(shipped).encode(pictures)
+    pictures, reference = computed
     found = OpenvinoEncoder.from_bundle(shipped, precision=precision).encode(pictures)
     assert (found * reference).sum(axis=1).min() >= cosine
     assert overlap_at_10(found, reference) >= 0.98
 
 
+@pytest.fixture(scope="module")
+def reference(shipped: Bundle) -> Encoder:
+    from services.embedder.runtimes.tensorflow import TensorflowEncoder
+
+    return TensorflowEncoder.from_bundle(shipped)
+
+
+@pytest.fixture(scope="module")
+def computed_drawings(reference: Encoder, drawings: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Drawings, and their embeddings by the reference."""
+    return drawings, reference.encode(drawings)
+
+
+@pytest.fixture(scope="module")
+def computed_photographs(reference: Encoder, fashion_dataset: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Photographs of products, and their embeddings by the reference."""
+    with open_dataset(fashion_dataset) as dataset:
+        contents = [dataset.photograph(row.id) for row in dataset.rows[:6000:20]]
+    pictures = np.stack([prepare(content, reference.frame) for content in contents])
+    return pictures, reference.encode(pictures)
+
+
 @pytest.mark.parametrize(("precision", "cosine"), PRECISIONS)
 def test_the_shipped_model_is_within_tolerance_on_drawings(
-    shipped: Bundle, drawings: NDArray[np.uint8], precision: AnyPrecision, cosine: float
+    shipped: Bundle,
+    computed_drawings: tuple[NDArray[np.uint8], NDArray[np.float32]],
+    precision: AnyPrecision,
+    cosine: float,
 ) -> None:
-    check_within_tolerance(shipped, drawings, precision, cosine)
+    check_within_tolerance(shipped, computed_drawings, precision, cosine)
 
 
-@pytest.mark.skipif("FASHION_DATASET" not in os.environ, reason="FASHION_DATASET is unset")
 @pytest.mark.parametrize(("precision", "cosine"), PRECISIONS)
 def test_the_shipped_model_is_within_tolerance_on_photographs(
-    shipped: Bundle, precision: AnyPrecision, cosine: float
+    shipped: Bundle,
+    computed_photographs: tuple[NDArray[np.uint8], NDArray[np.float32]],
+    precision: AnyPrecision,
+    cosine: float,
 ) -> None:
-    with open_dataset(Path(os.environ["FASHION_DATASET"])) as dataset:
-        contents = [dataset.photograph(row.id) for row in dataset.rows[:6000:20]]
-    check_within_tolerance(
-        shipped, np.stack([prepare(content, shipped.frame) for content in contents]), precision, cosine
-    )
+    check_within_tolerance(shipped, computed_photographs, precision, cosine)
 
 
 def test_a_batch_of_any_size_is_encoded_in_parts_of_few_sizes(bundle: Bundle) -> None:
