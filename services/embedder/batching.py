@@ -1,8 +1,8 @@
 """Feeds inference threads from bounded lanes, in small batches of whatever waits; each caller gets an answer.
 
-Photographs of queries go first. One inference at a time holds them, and has the processors to itself. Photographs of
-batches use the threads while there are no queries. They never starve: an inference of queries takes one of them along.
-No inference waits until its batch is full.
+Photographs of queries go first. Half of the threads at most hold them, since the rest of a query takes as long as its
+inference. Photographs of batches use the threads while there are no queries. They never starve: an inference of queries
+takes one of them along. No inference waits until its batch is full.
 """
 
 import asyncio
@@ -51,6 +51,8 @@ _JOIN_TIMEOUT_S: Final = 10.0
 # Work between inferences looks for a while of this length without photographs, and how often.
 _CALM_S: Final = 0.25
 _LOOK_S: Final = 0.05
+# How long the processors count as shared after two calls have met: their next photographs will meet again.
+_CROWDED_S: Final = 0.1
 
 
 class Lane(Enum):
@@ -104,12 +106,12 @@ class MicroBatcher(Generic[_Answer]):
     All methods belong to one event loop. An async context manager: the threads run inside.
     """
 
-    def __init__(self, encode: Callable[[Pixels], Sequence[_Answer]], limits: BatchingLimits) -> None:
+    def __init__(self, encode: Callable[[Pixels, bool], Sequence[_Answer]], limits: BatchingLimits) -> None:
         """Makes a batcher.
 
         Args:
             encode: from uint8 (n, height, width, 3), n in 1..micro_batch, to one answer per picture; called by
-                `limits.inferences` threads at once.
+                `limits.inferences` threads at once. It is told whether other calls need the processors too.
             limits: limits of the queues and of the inferences.
         """
         self._encode = encode
@@ -122,9 +124,11 @@ class MicroBatcher(Generic[_Answer]):
         self._idle = list(self._threads)
         # Who has a thread next, before any photograph.
         self._turns: dict[InferenceThread, asyncio.Future[None]] = {}
-        self._queries_run = False
         # When a photograph was answered last.
         self._left = 0.0
+        self._query_inferences = 0
+        self._max_query_inferences = max(1, limits.inferences // 2)
+        self._crowded_until = 0.0
         self._running: dict[asyncio.Task[None], Sequence[_Waiting[_Answer]]] = {}
         self._died = asyncio.Event()
         self._ended = False
@@ -163,6 +167,7 @@ class MicroBatcher(Generic[_Answer]):
                 reason="QUEUE_FULL",
                 metadata={"waiting": str(taken), "places": str(self._places[lane])},
             )
+        self._meet()
         self._admitted[lane] += count
         _PHOTOGRAPHS_OF[lane].inc(count)
         try:
@@ -171,6 +176,12 @@ class MicroBatcher(Generic[_Answer]):
             self._admitted[lane] -= count
             self._left = time.monotonic()
             _PHOTOGRAPHS_OF[lane].dec(count)
+            self._meet()
+
+    def _meet(self) -> None:
+        """Notes that one call comes or leaves where others are."""
+        if any(self._admitted.values()):
+            self._crowded_until = time.perf_counter() + _CROWDED_S
 
     async def submit(self, pixels: Pixels, lane: Lane) -> _Answer:
         """Encodes one admitted photograph; drops it if its caller leaves or its deadline passes.
@@ -261,7 +272,7 @@ class MicroBatcher(Generic[_Answer]):
             queries, batches = self._next()
             if not queries and not batches:
                 return
-            self._queries_run = self._queries_run or bool(queries)
+            self._query_inferences += bool(queries)
             batch = [*queries, *batches]
             _observe_begin(queries, batches)
             answering = asyncio.create_task(self._answer(batch, self._idle.pop(), bool(queries)))
@@ -272,16 +283,17 @@ class MicroBatcher(Generic[_Answer]):
         """Takes what one thread encodes next, of queries and of batches; of batches its share, if several are idle."""
         queries, batches = self._lanes[Lane.QUERY], self._lanes[Lane.BATCH]
         size = self._limits.micro_batch
-        taken = [] if self._queries_run else _take(queries, size - 1 if batches else size)
+        full = self._query_inferences >= self._max_query_inferences
+        taken = [] if full else _take(queries, size - 1 if batches else size)
         if taken:
             return taken, _take(batches, 1)
         return taken, _take(batches, min(size, -(-len(batches) // len(self._idle))))
 
     async def _answer(self, batch: Sequence[_Waiting[_Answer]], thread: InferenceThread, with_queries: bool) -> None:
         try:
-            pixels = np.stack([waiting.pixels for waiting in batch])
             begin = time.perf_counter()
-            answers = await thread.run(lambda: self._encode(pixels), self._limits.inference_timeout_s)
+            crowded = begin < self._crowded_until or sum(self._admitted.values()) > len(batch)
+            answers = await thread.run(lambda: self._encoded(batch, crowded), self._limits.inference_timeout_s)
             _INFERENCE_SECONDS.observe(time.perf_counter() - begin)
             if len(answers) != len(batch):
                 raise RuntimeError(f"the encoder returned {len(answers)} embeddings of {len(batch)} photographs")
@@ -294,8 +306,7 @@ class MicroBatcher(Generic[_Answer]):
             for waiting, answer in zip(batch, answers, strict=True):
                 if not waiting.answer.done():
                     waiting.answer.set_result(answer)
-        if with_queries:
-            self._queries_run = False
+        self._query_inferences -= with_queries
         self._free(thread)
 
     def _has_time(self) -> bool:
@@ -316,6 +327,9 @@ class MicroBatcher(Generic[_Answer]):
         _log.critical("an inference thread has died", exc_info=True)
         self._died.set()
         self._end()
+
+    def _encoded(self, batch: Sequence[_Waiting[_Answer]], crowded: bool) -> Sequence[_Answer]:
+        return self._encode(np.stack([waiting.pixels for waiting in batch]), crowded)
 
     def _end(self) -> None:
         """Refuses all waiting and all later photographs."""

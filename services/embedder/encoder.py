@@ -68,8 +68,14 @@ class Encoder(Protocol):
         """
         ...
 
-    def features(self, batch: NDArray[np.uint8]) -> Features:
-        """Embeds pictures, and returns the maps or the heads' logits of the same inference; see `encode`."""
+    def features(self, batch: NDArray[np.uint8], *, crowded: bool = False) -> Features:
+        """Embeds pictures, and returns the maps or the heads' logits of the same inference; see `encode`.
+
+        Args:
+            batch: as for `encode`.
+            crowded: whether others need the processors too, so that little processor time counts more than a soon
+                answer; a runtime may ignore it.
+        """
         ...
 
     def warm_up(self) -> Iterator[None]:

@@ -278,7 +278,7 @@ async def cold_embedder(encoder: Encoder, limits: EmbedderLimits) -> AsyncIterat
     """
     threads = ThreadPoolExecutor(limits.decode_threads, thread_name_prefix="decode")
     try:
-        async with MicroBatcher(lambda batch: see(encoder, batch), limits.batching) as batcher:
+        async with MicroBatcher(partial(see, encoder), limits.batching) as batcher:
             yield LocalEmbedder(encoder, limits, batcher, threads)
     finally:
         threads.shutdown(wait=False, cancel_futures=True)

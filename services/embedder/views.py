@@ -60,20 +60,21 @@ class Prepared:
     decoded: Decoded | None = None
 
 
-def see(encoder: Encoder, batch: NDArray[np.uint8]) -> list[Seen]:
+def see(encoder: Encoder, batch: NDArray[np.uint8], crowded: bool = False) -> list[Seen]:
     """Runs an inference.
 
     Args:
         encoder: the model.
         batch: uint8 (n, height, width, 3).
+        crowded: whether others need the processors too.
 
     Returns:
         What it says of each picture.
     """
     heads = encoder.garment_heads
+    features = encoder.features(batch, crowded=crowded)
     if heads is None:
-        return [Seen(embedding, _BLANK) for embedding in encoder.encode(batch)]
-    features = encoder.features(batch)
+        return [Seen(embedding, _BLANK) for embedding in features.embeddings]
     sights = heads.see(features.maps) if features.logits is None else heads.sights(features.logits)
     return [Seen(*each) for each in zip(features.embeddings, sights, strict=True)]
 

@@ -80,7 +80,7 @@ class GatedEncoder:
     def garment_heads(self) -> GarmentHeads | None:
         return self.heads
 
-    def features(self, batch: NDArray[np.uint8]) -> Features:
+    def features(self, batch: NDArray[np.uint8], *, crowded: bool = False) -> Features:
         return Features(self.encode(batch))
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -61,7 +61,7 @@ class FakeEncoder:
         embeddings = [self._encode_one(picture) for picture in batch]
         return np.stack(embeddings) if embeddings else np.zeros((0, self._model.dimension), dtype=np.float32)
 
-    def features(self, batch: NDArray[np.uint8]) -> Features:
+    def features(self, batch: NDArray[np.uint8], *, crowded: bool = False) -> Features:
         """Embeds pictures; there are no maps."""
         return Features(self.encode(batch))
 

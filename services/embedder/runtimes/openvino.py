@@ -67,8 +67,9 @@ def computes_bfloat16(core: ov.Core | None = None) -> bool:
 class OpenvinoEncoder:
     """ResNet50 with global max pooling; thread-safe.
 
-    The only inference under way uses all processors, for the soonest answer. Several at once use one processor each:
-    threads of one inference would wait for each other while others have their processors.
+    The only inference under way uses all processors, for the soonest answer. Several at once, and those among other
+    work, use one processor each: threads of one inference would wait for each other while others have their processors,
+    and waiting takes as much of a processor as work.
     """
 
     def __init__(
@@ -125,6 +126,8 @@ class OpenvinoEncoder:
             # Always set, because OpenVINO's default is bfloat16 if the processor has it.
             "INFERENCE_PRECISION_HINT": _TYPES[_without_int8(core) if precision == "int8" else precision],
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": str(_INT8_GROUP),
+            # A pinned thread waits for its processor while another one is idle.
+            "ENABLE_CPU_PINNING": "NO",
         }
         few_places = 0
         if precision == "int8":
@@ -200,13 +203,13 @@ class OpenvinoEncoder:
         """Embeds pictures; see `Encoder.encode`."""
         return self.features(batch).embeddings
 
-    def features(self, batch: NDArray[np.uint8]) -> Features:
+    def features(self, batch: NDArray[np.uint8], *, crowded: bool = False) -> Features:
         """Embeds pictures; see `Encoder.features`."""
         check_batch(batch, self.frame)
         with self._counting:
             self._running += 1
             network, compiled = self._alone, None
-            if self._running > 1:
+            if self._running > 1 or crowded:
                 network, compiled, self._compile_together = self._together, self._compile_together, None
         if compiled is not None:
             # Nobody waits for it: until it is there, inferences at once take turns.

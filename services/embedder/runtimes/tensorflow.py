@@ -152,7 +152,7 @@ class TensorflowEncoder:
         """Embeds pictures; see `Encoder.encode`."""
         return self.features(batch).embeddings
 
-    def features(self, batch: NDArray[np.uint8]) -> Features:
+    def features(self, batch: NDArray[np.uint8], *, crowded: bool = False) -> Features:
         """Embeds pictures; see `Encoder.features`."""
         check_batch(batch, self.frame)
         if not len(batch):

@@ -31,13 +31,15 @@ class Gate:
 
     def __init__(self, on_batch: Callable[[list[int]], None] = lambda _: None) -> None:
         self.batches: list[list[int]] = []
+        self.crowded: list[bool] = []
         self.threads: set[str] = set()
         self._open = threading.Event()
         self._open.set()
         self._inside = threading.Event()
         self._on_batch = on_batch
 
-    def encode(self, batch: Pixels) -> NDArray[np.float32]:
+    def encode(self, batch: Pixels, crowded: bool = False) -> NDArray[np.float32]:
+        self.crowded.append(crowded)
         values = [int(each[0, 0, 0]) for each in batch]
         self.batches.append(values)
         self.threads.add(threading.current_thread().name)
@@ -172,7 +174,7 @@ async def test_a_failed_inference_answers_all_its_callers_and_the_next_one_works
 
 
 async def test_an_encoder_that_returns_too_few_rows_answers_nobody_with_anothers() -> None:
-    def encode(batch: Pixels) -> NDArray[np.float32]:
+    def encode(batch: Pixels, crowded: bool) -> NDArray[np.float32]:
         return np.zeros((len(batch) - 1, 2), dtype=np.float32)
 
     async with MicroBatcher(encode, LIMITS) as batcher:
@@ -203,7 +205,7 @@ async def test_a_thread_that_hangs_is_given_up_and_does_not_hold_up_the_end() ->
     hanging = threading.Event()
     limits = BatchingLimits(query_places=8, batch_places=16, micro_batch=4, inference_timeout_s=0.05)
 
-    def hang(batch: Pixels) -> NDArray[np.float32]:
+    def hang(batch: Pixels, crowded: bool) -> NDArray[np.float32]:
         hanging.wait(60)
         raise AssertionError
 
@@ -346,6 +348,22 @@ async def test_whoever_leaves_with_several_takes_all_of_them_along() -> None:
         assert gate.batches == [[0], [9]]
 
 
+async def test_calls_that_met_leave_each_other_processors() -> None:
+    gate = Gate()
+    async with MicroBatcher(gate.encode, LIMITS) as batcher:
+        await ask(batcher, 1)
+        tasks = await waiting(batcher, gate, (2, Lane.QUERY))
+        gate.open()
+        await asyncio.gather(*tasks)
+        await ask(batcher, 3)
+        await asyncio.sleep(0.15)
+        await ask(batcher, 4)
+
+    assert gate.batches == [[1], [0], [2], [3], [4]]
+    # The first of two that meet has begun before the second one comes.
+    assert gate.crowded == [False, False, True, True, False]
+
+
 class TestSeveralThreads:
     """Two inferences at once."""
 
@@ -372,10 +390,20 @@ class TestSeveralThreads:
             assert await asyncio.gather(*tasks) == [0, 1, 2]
         assert gate.batches == [[0], [1, 2]]
 
+    async def test_half_of_the_threads_encode_queries(self) -> None:
+        gate = Gate()
+        async with MicroBatcher(gate.encode, replace(LIMITS, inferences=4)) as batcher:
+            tasks = await waiting(batcher, gate, *((value, Lane.QUERY) for value in (1, 2, 3)))
+            await asyncio.sleep(0.05)
+            assert sorted(gate.batches) == [[0], [1]]
+            gate.open()
+            assert await asyncio.gather(*tasks) == [0, 1, 2, 3]
+        assert gate.batches[2:] == [[2, 3]]
+
     async def test_a_query_does_not_wait_for_a_batch(self) -> None:
         gate = Gate()
 
-        def encode(batch: Pixels) -> NDArray[np.float32]:
+        def encode(batch: Pixels, crowded: bool) -> NDArray[np.float32]:
             return gate.encode(batch) if batch[0, 0, 0, 0] >= 100 else np.zeros((len(batch), 2), dtype=np.float32)
 
         async with MicroBatcher(encode, self.LIMITS) as batcher:

@@ -72,7 +72,7 @@ class SeeingEncoder(FakeEncoder):
     def garment_heads(self) -> Any:
         return self.heads
 
-    def features(self, batch: NDArray[np.uint8]) -> Features:
+    def features(self, batch: NDArray[np.uint8], *, crowded: bool = False) -> Features:
         self.seen += len(batch)
         return Features(self.encode(batch), (batch.astype(np.float32),))
 
