@@ -144,7 +144,9 @@ class TelemetryInterceptor(_UnaryInterceptor):
         behaviour = cast(_Behaviour, handler.unary_unary)
         quiet = method.startswith(_QUIET_PREFIX)
         seconds = _CALL_SECONDS.labels(method)
-        log, log_failure = (_log.debug, _log.debug) if quiet else (_log.info, _log.warning)
+        # Bound once: making a logger takes a quarter of the time of a line.
+        bound = _log.bind()
+        log, log_failure = (bound.debug, bound.debug) if quiet else (bound.info, bound.warning)
 
         async def logged(request: Any, context: _Context) -> Any:
             request_id = accepted_request_id(_sent_request_id(context))

@@ -117,6 +117,8 @@ REGION_MARGIN: Final = 0.15
 # Nearly white, as studio shots are around their product.
 _NEARLY_WHITE: Final = 240
 _WHITE_SHARE: Final = 0.75
+# A picture of at most so many pixels is copied sooner than its four edges are cut out of it.
+_MAX_COPIED_PIXELS: Final = 50_000
 
 
 def prepare(
@@ -261,8 +263,10 @@ def _rim_colour(picture: Image.Image) -> tuple[int, int, int]:
 def _rim(picture: Image.Image) -> NDArray[np.uint8]:
     """Returns the outermost pixels: (n, 3), uint8."""
     width, height = picture.size
+    if width * height <= _MAX_COPIED_PIXELS:
+        pixels = np.asarray(picture)
+        return np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     edges = ((0, 0, width, 1), (0, height - 1, width, height), (0, 0, 1, height), (width - 1, 0, width, height))
-    # An array of the whole picture would copy it.
     return np.concatenate([np.asarray(picture.crop(edge)).reshape(-1, 3) for edge in edges])
 
 
