@@ -39,6 +39,8 @@ def draw_plots(figures: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[s
         drawn["load"] = save_figure(_load(figures["load"]), folder / "load.png")
     if "traces" in figures.get("latency", {}):
         drawn["latency"] = save_figure(_waterfall(figures["latency"]), folder / "latency.png")
+    if figures.get("cost", {}).get("loads"):
+        drawn["cost"] = save_figure(_cost(figures["cost"]), folder / "cost.png")
     if figures.get("peers", {}).get("medians_ms"):
         drawn["peers"] = save_figure(_peers(figures["peers"]), folder / "peers.png")
     for part, draw in (("day", draw_day), ("reindex", draw_reindex)):
@@ -104,6 +106,37 @@ def _steps(trace: Mapping[str, Any], bare: Mapping[str, float]) -> list[tuple[st
                 bars.append((f"{name}, bare", start, bare[name], _PALE))
                 start += bare[name]
     return bars
+
+
+def _cost(cost: Mapping[str, Any]) -> "Figure":
+    figure = new_figure(9.0, 5.2)
+    panels = figure.subplots(len(cost["loads"]), 1, squeeze=False)[:, 0]
+    for axes, (kind, loads) in zip(panels, cost["loads"].items(), strict=True):
+        steps = cost["floors_ms"][kind]
+        for at, point in enumerate(loads.values()):
+            bare = point["floor_ms"] - point["echo_ms"]
+            inference = bare - steps.get("decoding", 0.0) - steps["FAISS"]
+            parts = {
+                "inference": (inference, BLUE),
+                "decoding": (steps.get("decoding", 0.0), GREEN),
+                "search in the index": (steps["FAISS"], ORANGE),
+                "bare gRPC": (point["echo_ms"], _GREY),
+                "all else": (max(point["processor_ms"] - point["floor_ms"], 0.0), _PALE),
+            }
+            left = 0.0
+            for name, (length, colour) in parts.items():
+                axes.barh(at, length, left=left, color=colour, height=0.66, label=None if at else name)
+                left += length
+            axes.annotate(f"{left:.3g}", (left, at), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9)
+        axes.set_yticks(range(len(loads)), list(loads))
+        axes.set_xlim(0, max(point["processor_ms"] for point in loads.values()) * 1.1)
+        axes.invert_yaxis()
+        axes.set_title(f"a {kind}", loc="left")
+        axes.grid(axis="x", alpha=0.3)
+        axes.set_axisbelow(True)
+    panels[0].legend(fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    panels[-1].set_xlabel("processor time of all processes per answer, ms; all but the pale part is measured bare")
+    return figure
 
 
 def _peers(peers: Mapping[str, Any]) -> "Figure":
