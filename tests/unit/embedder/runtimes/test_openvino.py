@@ -194,6 +194,20 @@ def test_the_network_for_several_inferences_is_compiled_once_it_is_needed(bundle
             assert (found * expected).sum(axis=1).min() >= 0.99999
 
 
+def test_an_inference_among_other_calls_is_one_of_several(bundle: Bundle) -> None:
+    encoder = OpenvinoEncoder.from_bundle(bundle, precision="float32", inferences=2)
+    batch = np.random.default_rng(2).integers(0, 256, (4, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    expected = encoder.encode(batch)
+    assert encoder._together is encoder._alone
+    ends = time.monotonic() + 60
+    while encoder._together is encoder._alone:
+        assert time.monotonic() < ends
+        found = encoder.features(batch, crowded=True).embeddings
+        assert (found * expected).sum(axis=1).min() >= 0.99999
+    found = encoder.features(batch, crowded=True).embeddings
+    assert (found * expected).sum(axis=1).min() >= 0.99999
+
+
 def test_precision_is_always_said(bundle: Bundle) -> None:
     core = openvino.Core()
     fastest = fastest_precision(core)
