@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 # Products that a centre is trained on, and rounds of the training: FAISS warns of fewer than 39, and more gain little.
 SAMPLE_PER_CELL: Final = 40
 _ROUNDS: Final = 10
+_LEAST_NORM: Final = 1e-6
 
 
 def train_centres(sample: NDArray[np.float32], cells: int, seed: int) -> NDArray[np.float32]:
@@ -47,6 +48,7 @@ class Cells:
             rows: number of rows.
         """
         self._centres = centres
+        self._halves = np.square(centres).sum(axis=1) / 2
         self._cells = np.zeros(rows, dtype=np.uint16)
         # Rows per cell; None after a change.
         self._sizes: NDArray[np.int64] | None = None
@@ -86,8 +88,12 @@ class Cells:
         eligible_count = int(np.count_nonzero(eligible))
         if eligible_count <= wanted:
             return eligible
+        direction = projection[: self._centres.shape[1]]
+        # By distance: a query of few components would be far from its own centre by the inner product. Scaled, as a
+        # photograph has less in these components than products do.
+        direction = direction / max(float(np.linalg.norm(direction)), _LEAST_NORM)
         # Unlike `@`, einsum starts no threads.
-        order = np.argsort(-np.einsum("ij,j->i", self._centres, projection[: self._centres.shape[1]]))
+        order = np.argsort(self._halves - np.einsum("ij,j->i", self._centres, direction))
         sizes = self._sizes
         if sizes is None:
             sizes = self._sizes = np.bincount(self._cells, minlength=len(self._centres))

@@ -43,7 +43,7 @@ class FaissSettings:
     approximate_from: int = APPROXIMATE_FROM
     on_disk_from: int = APPROXIMATE_FROM
     cells: int = 1024
-    near: int = 32_000
+    near: int = 20_000
     exact_type_limit: int = 10_000
     exact_on_disk: int = 400
 
