@@ -77,6 +77,7 @@ def section(scale: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
         lines += [f"{size['products']:,} products:", "", *_cells(scale, size), ""]
         lines += [f"{name} was not measured there: it {why}." for name, why in size["missing"].items()]
         lines += [""] if size["missing"] else []
+        lines += [size["note"], ""] if "note" in size else []
     return [*lines, *picture]
 
 
