@@ -136,7 +136,7 @@ def _fields(cells: Mapping[str, str]) -> Mapping[str, Any]:
         elif kind is Kind.OWN:
             try:
                 value = json.loads(cell)
-            except ValueError:
+            except (ValueError, RecursionError):
                 value = cell
         fields[name] = value
     return fields

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_DOWN, Decimal, InvalidOperation
 from typing import Final
 
 from services.search.catalogue.products import MAX_PRICE_UNITS, Price
@@ -20,6 +20,7 @@ _CURRENCIES_OF_SHARED_SIGN: Final = {
 }
 # Currencies with three decimals: their "1.299" is no thousand.
 _THREE_DECIMALS: Final = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
+_NANO: Final = Decimal("1e-9")
 # A number with marks, in which the last may be followed by dashes for no cents: "1'299.–".
 NUMBER: Final = re.compile(r"\d(?:[\d.,'’_\s]*\d)?(?:[.,](?:-|–|—)+)?")
 
@@ -52,13 +53,14 @@ def price_of(text: str, currency: str | None = None) -> Price | None:
     if code is None:
         return None
     try:
-        amount = Decimal(plain_number(number.group(), code))
+        # Without more decimals than a price has: rounding up could make a whole unit of them.
+        amount = Decimal(plain_number(number.group(), code)).quantize(_NANO, ROUND_DOWN)
     except InvalidOperation:
         return None
     units = int(amount)
     if units > MAX_PRICE_UNITS:
         return None
-    return Price(code, units, int((amount - units) * 1_000_000_000))
+    return Price(code, units, int((amount - units) / _NANO))
 
 
 def _currency(text: str) -> str | None:

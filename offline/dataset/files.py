@@ -29,7 +29,16 @@ _UTF8_FLAG = 0x800
 _ENTRY_MARK = b"PK\x01\x02"
 _ENTRY_BYTES = 46
 
+# Tables pack to a tenth or so. What unpacks to more than this multiple, beyond a first part, was made to fill memories.
+_MAX_UNPACKED = 200
+_FIRST_UNPACKED_BYTES = 16 << 20
+
 _Root = TypeVar("_Root", Path, PurePosixPath)
+
+
+def max_unpacked(packed_bytes: int) -> int:
+    """Returns how many bytes a packed file may unpack to."""
+    return max(_FIRST_UNPACKED_BYTES, _MAX_UNPACKED * packed_bytes)
 
 
 def composed(name: str) -> str:
@@ -210,6 +219,11 @@ class ZipFiles:
         info = self._members[str(self._root / name)]
         if info.file_size > limit:
             raise _too_large(f"{name} in {self._path}", limit)
+        if info.file_size > max_unpacked(info.compress_size):
+            raise InvalidInput(
+                f"The zip {self._path} is unsafe: its file {name!r} unpacks to far more than its size.",
+                reason="DATASET_ZIP_UNSAFE",
+            )
         try:
             # ZipFile counts its open members without a lock.
             with self._lock:

@@ -8,9 +8,17 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from services.contract.errors import InvalidInput
+
 DELIMITERS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 # A quote that stays open for this many lines is a character.
 MAX_LINES_PER_ROW: Final = 10_000
+# Lines are read in vain behind quotes that are never closed: this many times the lines of the table, and as many again
+# as a row may have, so that a table of such quotes does not take the square of its length.
+_MAX_IN_VAIN: Final = 20
+# Each row and each value takes memory of its own, many times its bytes.
+MAX_ROWS: Final = 5_000_000
+MAX_VALUES: Final = 50_000_000
 
 _MARKS: Final = (
     (b"\xef\xbb\xbf", "utf-8"),
@@ -65,7 +73,12 @@ class Table:
         Args:
             content: the file.
             columns: names that are looked for in the header, to tell the delimiter.
+
+        Raises:
+            InvalidInput: DATASET_FILE_TOO_LARGE; TABLE_UNREADABLE, also where rows are read.
         """
+        require_few("rows", content.count(b"\n"), MAX_ROWS)
+        require_few("values", sum(map(content.count, b",;\t|\n")), MAX_VALUES)
         self.encoding, content = _in_utf8(content)
         if content.count(b"\r") - content.count(b"\r\n") > content.count(b"\n"):
             content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -75,6 +88,7 @@ class Table:
             csv.reader(self._lines, delimiter=self.delimiter, escapechar=escape, strict=True) for escape in (None, "\\")
         )
         self._width = 0
+        self._in_vain = 0
         first = next(self._records(), None)
         self.header = () if first is None else tuple(cell.strip() for cell in first.cells)
         self._width = len(self.header)
@@ -139,11 +153,22 @@ class Table:
             try:
                 cells = next(reader)
             except (csv.Error, StopIteration):
+                self._count_in_vain(self._lines.at - first)
                 continue
             if self._lines.at == first + 1 or self._holds_one_row(first, cells):
                 return cells, ()
+            self._count_in_vain(self._lines.at - first)
         self._lines.at = first
         return self._one_line(next(self._lines))
+
+    def _count_in_vain(self, lines: int) -> None:
+        self._in_vain += lines
+        if self._in_vain > _MAX_IN_VAIN * (len(self._lines) + MAX_LINES_PER_ROW):
+            raise InvalidInput(
+                f"The quotes of the table are not sound: too many are never closed, up to line {self._lines.at:,}. "
+                'Double each " within a cell.',
+                reason="TABLE_UNREADABLE",
+            )
 
     def _holds_one_row(self, first: int, cells: Sequence[str]) -> bool:
         """Tells whether a row over several lines is one, rather than several that a stray quote ties together."""
@@ -166,6 +191,19 @@ class Table:
         lenient = next(csv.reader([line], delimiter=self.delimiter))
         chosen = plain if len(plain) == self._width != len(lenient) else lenient
         return chosen, (_ODD_QUOTE,)
+
+
+def require_few(what: str, count: int, most: int) -> None:
+    """Refuses a file with more rows or values than the memory is for.
+
+    Raises:
+        InvalidInput: DATASET_FILE_TOO_LARGE.
+    """
+    if count > most:
+        raise InvalidInput(
+            f"The file has more than {most:,} {what}, the most that are read. Split it into several.",
+            reason="DATASET_FILE_TOO_LARGE",
+        )
 
 
 def lines_of(text: str) -> list[str]:

@@ -216,7 +216,7 @@ def _features(
             turns=np.array([each.turns for each in examples], dtype=np.int32),
         )
         fresh.rename(file)
-    with np.load(file) as kept:
+    with np.load(file, allow_pickle=False) as kept:
         maps = tuple(kept[name] for name in sorted(kept.files) if name.startswith("arr_"))
         return _Features(maps, kept["targets"], kept["turns"])
 

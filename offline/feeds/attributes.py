@@ -1,7 +1,9 @@
 """The shop's own attributes in a feed: their names, and their values as people and programs write them."""
 
 import json
+import math
 import re
+import sys
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -125,7 +127,7 @@ def _of_json(name: str, content: Any, repairs: list[str]) -> AttributeValue | No
     match content:
         case bool():
             return Flag(content)
-        case int() | float() if abs(content) < float("inf"):
+        case int() | float() if abs(content) <= sys.float_info.max:
             return float(content)
         case str():
             return _labels(name, [content], repairs)
@@ -140,7 +142,7 @@ def _value(name: str, cells: Sequence[str], rule: AttributeRule, repairs: list[s
             return _labels(name, [part for cell in cells for part in _parts(name, cell, rule.separator)], repairs)
         case AttributeKind.NUMBER:
             number = decimal_of(cells[0])
-            if number is not None:
+            if number is not None and math.isfinite(float(number)):
                 return float(number) + 0.0
         case AttributeKind.FLAG:
             word = key(cells[0])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from offline.dataset.files import STYLES_FILE, readable
+from offline.dataset.files import STYLES_FILE, max_unpacked, readable
 from offline.dataset.rows import MAX_STYLES_BYTES
 from offline.dataset.table import DELIMITERS, Record, Table
 from offline.feeds import values
@@ -166,6 +166,7 @@ def read_feed(path: Path, mapping: FeedMapping | None = None, layout: str | None
     found = next((each for each in LAYOUTS if each.name == chosen), None) or recognised(header, records[:_FIRST_ROWS])
     columns = mapping.columns_of(found, header)
     items = tuple(found.read(records, columns))
+    notes += columns.notes()
     complete = complete and unpacked
     return Feed(path, found, kind, items, columns, header, place, tuple(notes), complete, encoding, delimiter)
 
@@ -177,12 +178,17 @@ def _content(path: Path) -> tuple[bytes, bool]:
         with path.open("rb") as file:
             content = file.read(MAX_STYLES_BYTES + 1)
         if content.startswith(_GZIP):
-            parts, size = [], 0
+            parts, size, most = [], 0, max_unpacked(len(content))
             with gzip.open(path) as packed:
                 try:
                     while size <= MAX_STYLES_BYTES and (part := packed.read(_PART_BYTES)):
                         parts.append(part)
                         size += len(part)
+                        if size > most:
+                            raise InvalidInput(
+                                f"{path} unpacks to far more than its size. Send it unpacked.",
+                                reason="FEED_UNSAFE",
+                            )
                 except EOFError:
                     whole = False
             content = b"".join(parts)

@@ -1,6 +1,7 @@
 """The items of a feed: its rows in our fields, by the names of its columns."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -96,6 +97,8 @@ COLUMNS_OF: Final = MappingProxyType(
 
 
 COLOUR_NAMES: Final = frozenset(map(key, COLUMNS_OF["colour"]))
+# More than any cell that is read needs: eight long addresses, or all own attributes of a product.
+MAX_CELL: Final = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,7 @@ class Columns:
             aliases: names of columns by field.
             own: the shop's own columns by field, which stand for the names; a text with "{column}" is a template.
         """
+        self._cut: Counter[str] = Counter()
         self.names = tuple(header)
         self.places = {key(plain_name(name)): place for place, name in reversed(list(enumerate(header)))}
         self._exact = {name: place for place, name in reversed(list(enumerate(header)))}
@@ -168,7 +172,17 @@ class Columns:
             cells = {part: self.value(record, part) for part in parts}
             return re.sub(r"\{([^{}]+)\}", lambda part: cells[part[1]], column) if all(cells.values()) else ""
         place = self.place(column)
-        return record.cells[place].strip() if place is not None and place < len(record.cells) else ""
+        cell = record.cells[place].strip() if place is not None and place < len(record.cells) else ""
+        if len(cell) > MAX_CELL:
+            self._cut[column] += 1
+        return cell[:MAX_CELL]
+
+    def notes(self) -> list[str]:
+        """Returns what was cut off in the rows that were read."""
+        return [
+            f"cells of the column {column[:128]} with more than {MAX_CELL:,} characters, cut off: {count:,}"
+            for column, count in self._cut.items()
+        ]
 
     def values(self, record: Record) -> dict[str, list[str]]:
         """Returns the cells of a row by field, without empty ones."""

@@ -49,6 +49,8 @@ _SHOPIFY: Final = MappingProxyType(
         **{f"option{number}_value": (f"option{number} value",) for number in (1, 2, 3)},
     }
 )  # fmt: skip
+# Shopify's own limit. Each variant has all pictures of its product.
+_MAX_PICTURES: Final = 250
 # What Shopify writes in the first row of a product alone.
 _SHOPIFY_SHARED: Final = (
     "name", "category", "gender", "age_group", "brand", "published", "status", "gift_card", "colour", "season", "usage",
@@ -89,10 +91,12 @@ def _shopify_product(
     variants = [each for each in rows if any(name in each[1] for name in ("id", "price", "option1_value"))]
     # Where variants have pictures of their own, nobody says which of them the others show.
     shared_pictures = [url for _, url in pictures] if not any("image" in own for _, own in variants) else []
+    further = list(dict.fromkeys(shared_pictures[1:]))[:_MAX_PICTURES]
     several = len(variants) > 1
+    lines = {record.line for record, _ in variants}
     for record, own in rows:
         values = shared | own
-        if not any(record is each for each, _ in variants):
+        if record.line not in lines:
             yield Item(record.line, values, record.repairs, "merged", product=handle)
             continue
         options = [
@@ -110,8 +114,8 @@ def _shopify_product(
             values["id"] = ["-".join([handle, *("-".join(value.split()).lower() for value in chosen)])]
         if "image" not in values and pictures:
             values["image"] = [pictures[0][1]]
-        if len(shared_pictures) > 1:
-            values["further_images"] = shared_pictures[1:]
+        if further:
+            values["further_images"] = further
         if several:
             values["parent"] = [handle]
         values["availability"] = _shopify_availability(values, counted=counted)

@@ -105,6 +105,8 @@ def read_mapping(path: Path) -> FeedMapping:
         raise _invalid(path, f"cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise _invalid(path, f"is no TOML: {str(error).rstrip('.')}") from error
+    except RecursionError:
+        raise _invalid(path, "is nested too deep") from None
     name = str(path)
     layouts = {layout.name for layout in LAYOUTS}
     for entry, value in document.items():

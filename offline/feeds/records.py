@@ -5,17 +5,21 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, overload
 from xml.etree.ElementTree import Element, ParseError
 
-from offline.dataset.table import Record, lines_of
+from offline.dataset.table import MAX_ROWS, MAX_VALUES, Record, lines_of, require_few
 from offline.feeds.attributes import WHOLE
 from services.contract.errors import InvalidInput
 
 # Elements that hold a product: RSS 2.0, RDF (RSS 1.0) and Atom.
 _ITEMS: Final = frozenset({"item", "entry"})
-_CUT_OFF: Final = "the {kind} ends amid {place} {number}: what comes before is read"
 _MAX_TEXT: Final = 1 << 20
+# So deep no feed is nested, so many elements no product has, and so many columns no source names: each row is looked at
+# under each column.
+_MAX_DEPTH: Final = 64
+_MAX_ELEMENTS: Final = 10_000
+_MAX_COLUMNS: Final = 2_000
 
 
 class Records(Protocol):
@@ -49,12 +53,30 @@ class Entries:
         self._rows: list[tuple[int, Mapping[str, str], tuple[str, ...]]] = []
 
     def add(self, number: int, values: Mapping[str, str], repairs: tuple[str, ...] = ()) -> None:
-        """Adds a row with its place in the source, from 1."""
+        """Adds a row with its place in the source, from 1.
+
+        Raises:
+            InvalidInput: DATASET_FILE_TOO_LARGE.
+        """
+        require_few("rows", len(self._rows), MAX_ROWS)
         self._rows.append((number, values, repairs))
 
     def end(self) -> None:
-        """Makes the header, once all rows are there."""
-        self.header = tuple(dict.fromkeys(name for _, values, _ in self._rows for name in values))
+        """Makes the header, once all rows are there.
+
+        Raises:
+            InvalidInput: FEED_UNREADABLE; they name too many columns.
+        """
+        names: dict[str, None] = {}
+        for _, values, _ in self._rows:
+            names |= dict.fromkeys(values)
+            if len(names) > _MAX_COLUMNS:
+                raise InvalidInput(
+                    f"The rows name more than {_MAX_COLUMNS:,} different columns, such as {list(names)[-1][:64]!r}. "
+                    "Name fields alike in all rows.",
+                    reason="FEED_UNREADABLE",
+                )
+        self.header = tuple(names)
 
     def cut_off(self, kind: str) -> None:
         """Notes that the source ends in the middle."""
@@ -64,7 +86,28 @@ class Entries:
     def __iter__(self) -> Iterator[Record]:
         """Yields the rows."""
         for number, values, repairs in self._rows:
-            yield Record(number, [values.get(name, "") for name in self.header], repairs)
+            yield Record(number, _Cells(self.header, values), repairs)
+
+
+class _Cells(Sequence[str]):
+    """The cells of a row that holds a value for few of many columns."""
+
+    def __init__(self, header: Sequence[str], values: Mapping[str, str]) -> None:
+        self._header, self._values = header, values
+
+    def __len__(self) -> int:
+        return len(self._header)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, place: int | slice) -> str | Sequence[str]:
+        if isinstance(place, slice):
+            return [self._values.get(name, "") for name in self._header[place]]
+        return self._values.get(self._header[place], "")
 
 
 def xml_records(content: bytes) -> Entries:
@@ -74,28 +117,42 @@ def xml_records(content: bytes) -> Entries:
     holds in elements of its own, such as a price of shipping, is left out.
 
     Raises:
-        InvalidInput: FEED_UNSAFE, it declares entities; FEED_UNREADABLE, it is no XML or holds no item.
+        InvalidInput: FEED_UNSAFE, it declares entities or is nested too deep; FEED_UNREADABLE, it is no XML or holds no
+            item.
     """
+    require_few("values", content.count(b"<"), MAX_VALUES)
     from defusedxml.common import DefusedXmlException
     from defusedxml.ElementTree import iterparse
 
     entries, number = Entries("item"), 0
-    inside = 0
+    inside = elements = 0
     root: Element | None = None
+    open_elements: list[Element] = []
     try:
         for event, element in iterparse(io.BytesIO(content), ("start", "end"), forbid_dtd=False):
             name = _local(element.tag)
             if event == "start":
                 root = element if root is None else root
+                open_elements.append(element)
                 inside += name in _ITEMS
+                elements = elements + 1 if inside else 0
+                if len(open_elements) > _MAX_DEPTH or elements > _MAX_ELEMENTS:
+                    raise InvalidInput(
+                        f"The XML nests elements deeper than {_MAX_DEPTH}, or more than {_MAX_ELEMENTS:,} in one item, "
+                        f"at item {number + 1}. A feed holds products as <item> or <entry>.",
+                        reason="FEED_UNSAFE",
+                    )
                 continue
+            open_elements.pop()
             if name in _ITEMS:
                 inside -= 1
                 if not inside:
                     number += 1
                     entries.add(number, _values(element))
-                    # Otherwise the whole feed stays in memory.
-                    element.clear()
+            if not inside and open_elements:
+                # Otherwise the whole feed stays in memory.
+                open_elements[-1].remove(element)
+                elements = 0
     except DefusedXmlException as error:
         raise InvalidInput(
             "The XML declares entities, which can fill the memory or read files. Remove its DOCTYPE.",
@@ -118,7 +175,7 @@ def xml_records(content: bytes) -> Entries:
 
 
 def _values(item: Element) -> dict[str, str]:
-    values: dict[str, str] = {}
+    values: dict[str, list[str]] = {}
     own: set[str] = set()
     for child in item:
         if len(child) and not (child.tag.startswith("{") and "Atom" in child.tag):
@@ -135,13 +192,13 @@ def _values(item: Element) -> dict[str, str]:
             continue
         if google and name not in own:
             # Of <title> and <g:title>, Google's counts.
-            values[name] = text
+            values[name] = [text]
             own.add(name)
         elif google:
-            values[name] += "," + text.replace(",", "%2C")
+            values[name].append(text.replace(",", "%2C"))
         else:
-            values.setdefault(name, text)
-    return values
+            values.setdefault(name, [text])
+    return {name: ",".join(texts) for name, texts in values.items()}
 
 
 def _local(tag: Any) -> str:
@@ -154,6 +211,7 @@ def json_records(content: bytes) -> Entries:
     Raises:
         InvalidInput: FEED_UNREADABLE, no object can be read.
     """
+    require_few("values", sum(map(content.count, b",[{")), MAX_VALUES)
     text = content.decode("utf-8-sig", errors="replace")
     whole: Any = None
     if not text.lstrip().startswith("{") or "\n" not in text.strip() or text.lstrip().startswith("{\n"):
@@ -203,10 +261,22 @@ def _read_cut_list(entries: Entries, text: str) -> None:
 
 
 def _add_object(entries: Entries, number: int, value: Any) -> None:
-    if isinstance(value, dict):
-        entries.add(number, dict(_flat(value)))
-    else:
-        entries.add(number, {}, (f"no JSON object: {str(value)[:200]}",))
+    try:
+        if isinstance(value, dict):
+            entries.add(number, {_sound(name): _sound(text) for name, text in _flat(value)})
+        else:
+            entries.add(number, {}, (f"no JSON object: {_sound(str(value)[:200])}",))
+    except RecursionError:
+        entries.add(number, {}, ("a JSON object that is nested too deep",))
+
+
+def _sound(text: str) -> str:
+    """Returns a text without halves of characters, which JSON can spell and no text can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def parquet_records(content: bytes) -> Entries:
@@ -225,6 +295,8 @@ def parquet_records(content: bytes) -> Entries:
     entries, number = Entries("row"), 0
     try:
         file = parquet.ParquetFile(io.BytesIO(content))
+        require_few("rows", file.metadata.num_rows, MAX_ROWS)
+        require_few("values", file.metadata.num_rows * file.metadata.num_columns, MAX_VALUES)
         for batch in file.iter_batches(batch_size=1000):
             for row in batch.to_pylist():
                 number += 1

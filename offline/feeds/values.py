@@ -15,7 +15,13 @@ from typing import Any, Final
 from offline.dataset.amounts import NUMBER, plain_number
 from services.search.filters.colours import FAMILIES, normalise
 
-_TAG: Final = re.compile(r"<[a-zA-Z/!][^>]*>")
+_TAG: Final = re.compile(r"<[a-zA-Z/!][^<>]*>")
+# Of a longer text with tags, the rest is left out: reading tags that never end takes time by the square of its length.
+_MAX_HTML: Final = 1024
+# How often a text may be escaped; beyond it, what looks like tags is left out.
+_MAX_ESCAPES: Final = 8
+# A number that is no character: Python refuses to read one of thousands of digits.
+_LONG_REFERENCE: Final = re.compile(r"&#[xX]?[0-9a-fA-F]{9,};?")
 _BLOCKS: Final = frozenset(
     {
         "address",
@@ -39,7 +45,6 @@ _BLOCKS: Final = frozenset(
     | {"table", "td", "th", "tr", "ul"}
 )
 _UNSHOWN: Final = frozenset({"script", "style", "template", "head", "iframe", "noscript"})
-_INTERVAL: Final = re.compile(r"\s*/\s*")
 _COLOUR_PARTS: Final = re.compile(r"(\s*[/|,;+&]\s*)")
 
 
@@ -81,16 +86,23 @@ def plain_text(text: str) -> str:
     """Returns HTML as text in one line; text that is none keeps its "<" and "&"."""
     if _TAG.search(text):
         parser = _Text()
-        parser.feed(text)
+        text = _LONG_REFERENCE.sub("\N{REPLACEMENT CHARACTER}", text[:_MAX_HTML])
+        # Behind the last ">" there is no tag, whatever begins there.
+        end = text.rfind(">") + 1
+        parser.feed(text[:end])
         parser.close()
-        text = "".join(parser.parts)
-    # Feeds often escape twice: "&amp;amp;".
-    for _ in range(2):
-        if "&" in text:
-            text = html.unescape(text)
-    if _TAG.search(text):
-        return plain_text(_TAG.sub(" ", text))
+        text = "".join(parser.parts) + text[end:]
+    for _ in range(_MAX_ESCAPES):
+        # Feeds often escape twice: "&amp;amp;".
+        text = _unescaped(_unescaped(text))
+        if not _TAG.search(text):
+            break
+        text = _TAG.sub(" ", text)
     return " ".join(text.split())
+
+
+def _unescaped(text: str) -> str:
+    return html.unescape(_LONG_REFERENCE.sub("\N{REPLACEMENT CHARACTER}", text)) if "&" in text else text
 
 
 def decimal_of(text: str) -> Decimal | None:
@@ -114,7 +126,7 @@ def is_current(interval: str, now: datetime | None = None) -> bool:
         now: the time; the present without one.
     """
     now = now or datetime.now(UTC)
-    start, _, end = _INTERVAL.sub("/", interval.strip()).partition("/")
+    start, end = (part.strip() for part in interval.partition("/")[::2])
     first, last = _time(start), _time(end)
     if last is not None and len(end) <= 10:
         last = last.replace(hour=23, minute=59, second=59)
@@ -226,6 +238,7 @@ def url_list(text: str) -> Iterator[str]:
     text = text.strip()
     if text.startswith(("http://", "https://")):
         # A comma may stand within an address; one before another address parts them.
-        yield from (each.strip(" ,;|") for each in re.split(r"[\s,;|]+(?=https?://)", text))
+        # What is looked behind for keeps a long run of marks from being tried from each of them.
+        yield from (each.strip(" ,;|") for each in re.split(r"(?<![\s,;|])[\s,;|]+(?=https?://)", text))
     else:
         yield from (each.strip() for each in re.split(r"[|;]|,\s*", text) if each.strip())

@@ -154,7 +154,10 @@ def _anchor(config: TrainConfig, model: Recogniser, train: Pictures, position: P
         if position.step:
             raise InvalidInput(f"{path} is missing; begin the run anew.", reason="CHECKPOINT_BROKEN")
         np.save(path, embed(model.backbone, train.pixels).astype(np.float16))
-    embeddings: NDArray[np.float16] = np.load(path, allow_pickle=False)
+    try:
+        embeddings: NDArray[np.float16] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InvalidInput(f"{path} is damaged; begin the run anew.", reason="CHECKPOINT_BROKEN") from error
     if len(embeddings) != len(train):
         raise InvalidInput(f"{path} is of another data set; begin the run anew.", reason="CHECKPOINT_BROKEN")
     return embeddings

@@ -88,7 +88,10 @@ def _value_of(value: object) -> AttributeValue:
         case bool():
             return Flag(value)
         case int() | float():
-            return float(value)
+            try:
+                return float(value)
+            except OverflowError as error:
+                raise ValueError("a number of an own attribute is too large") from error
         case list() if all(isinstance(each, str) for each in value):
             return tuple(map(sys.intern, value))
         case _:

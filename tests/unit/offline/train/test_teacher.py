@@ -1,5 +1,7 @@
 """A teacher's features, by the ids of pictures."""
 
+import os
+import pickle
 import sys
 from pathlib import Path
 
@@ -17,6 +19,39 @@ def test_features_of_an_unknown_picture_are_zeros(tmp_path: Path) -> None:
     (tmp_path / "teacher.npz").write_bytes(b"nothing")
     with pytest.raises(InvalidInput, match="fashion dataset teach"):
         Features.load(tmp_path / "teacher.npz")
+
+
+class Canary:
+    """Makes a folder where it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self._folder),)
+
+
+@pytest.mark.parametrize("form", ["array", "arrays", "pickle", "empty", "plain array"])
+def test_no_object_is_unpickled(tmp_path: Path, form: str) -> None:
+    canary, file = tmp_path / "canary", tmp_path / "teacher.npz"
+    objects = np.array([Canary(canary)], dtype=object)
+    with file.open("wb") as stream:
+        match form:
+            case "array":
+                np.save(stream, objects, allow_pickle=True)
+            case "arrays":
+                np.savez(stream, ids=objects, features=objects)
+            case "pickle":
+                pickle.dump(Canary(canary), stream)
+            case "plain array":
+                np.save(stream, np.zeros(2))
+    with pytest.raises(InvalidInput) as refused:
+        Features.load(file)
+    assert refused.value.reason == "TEACHER_INVALID"
+    assert not canary.exists()
+    # The canary sings where somebody does unpickle it.
+    pickle.loads(pickle.dumps(Canary(canary)))
+    assert canary.is_dir()
 
 
 def test_without_its_extra_the_teacher_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
