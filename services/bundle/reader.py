@@ -2,17 +2,15 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 from numpy.typing import NDArray
 
+from services.bundle.tensors import read_arrays
 from services.contract.errors import InvalidInput, NotFound
 from services.vision.preprocess import Frame, Preprocessing
 
@@ -26,6 +24,11 @@ GARMENTS_KEY: Final = "garments"
 # Sixteen hexadecimal digits distinguish all bundles that a shop will ever have.
 _VERSION_DIGITS: Final = 16
 _MAX_DESCRIPTION_BYTES: Final = 8 * 1024 * 1024
+# Beyond these nothing is a model of photographs, and a start would fill the memory before it fails.
+_MAX_SIDE: Final = 1024
+_MAX_DIMENSION: Final = 65_536
+# Of logits: beyond it they are no numbers that a softmax can take.
+_MAX_FACTOR: Final = 10_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,11 @@ class HeadSettings:
         scale, prior = float(described["scale"]), float(described.get("prior", 0.0))
         shares = {str(name): float(share) for name, share in described.get("shares", {}).items()}
         products = tuple(map(int, described.get("products", ())))
-        if not math.isfinite(scale) or scale <= 0:
+        if not 0 < scale <= _MAX_FACTOR:
             raise ValueError(f"the scale of the head {head!r} is {scale}")
-        if any(name not in labels or not 0 <= share < math.inf for name, share in shares.items()):
+        if any(name not in labels or not 0 <= share <= _MAX_FACTOR for name, share in shares.items()):
             raise ValueError(f"the shares of the head {head!r} are {shares}")
-        if not 0 <= prior < math.inf or min(products, default=0) < 0 or len(products) not in (0, len(labels[head])):
+        if not 0 <= prior <= _MAX_FACTOR or min(products, default=0) < 0 or len(products) not in (0, len(labels[head])):
             raise ValueError(f"prior and products of the head {head!r} do not fit its labels")
         return cls(scale, shares, products, prior)
 
@@ -162,10 +165,18 @@ class Bundle:
         # Checked again, because the file may have changed since; the bytes that were checked are the ones parsed.
         content = _read_verified(self.path, file, self.description["files"].get(file))
         try:
-            tensors = safetensors.numpy.load(content)
-        except (safetensors.SafetensorError, ValueError) as error:
+            arrays = read_arrays(content)
+        except ValueError as error:
             raise _invalid(self.path / file, f"it is no safetensors file ({error})") from error
-        return {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
+        weights = {}
+        for name, array in arrays.items():
+            if array.dtype.kind != "f":
+                raise _invalid(self.path / file, f"its weight {name[:128]!r} is of type {array.dtype}, not of floats")
+            with np.errstate(over="ignore"):
+                weights[name] = array.astype(np.float32)
+            if not np.isfinite(weights[name]).all():
+                raise _invalid(self.path / file, f"its weight {name[:128]!r} is not finite")
+        return weights
 
 
 def content_version(description: Mapping[str, Any]) -> str:
@@ -223,7 +234,7 @@ def load_bundle(path: Path, *, encoder: bool = True) -> Bundle:
         raise _invalid(description_file, f"it has more than {_MAX_DESCRIPTION_BYTES} bytes")
     try:
         description = json.loads(description_file.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _invalid(description_file, f"it is no JSON ({error})") from error
     if not isinstance(description, dict):
         raise _invalid(description_file, "it is no JSON object")
@@ -238,7 +249,7 @@ def load_bundle(path: Path, *, encoder: bool = True) -> Bundle:
             raise _invalid(description_file, "its content does not match its own hash, so it was changed")
         bundle = _bundle(path, version, description)
         files = dict(description["files"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise _invalid(description_file, f"a part is missing or malformed ({error})") from error
     for required in (ENCODER_FILE, HEADS_FILE):
         if required not in files:
@@ -256,36 +267,57 @@ def _garments_match(description: Mapping[str, Any]) -> bool:
 
 
 def _bundle(path: Path, version: str, description: dict[str, Any]) -> Bundle:
-    labels = {head: tuple(map(str, names)) for head, names in description["labels"].items()}
+    labels = {head: _labels(head, names) for head, names in description["labels"].items()}
+    height, width, dimension = (
+        _integer(where, of[name], most)
+        for where, of, name, most in (
+            ("input.height", description["input"], "height", _MAX_SIDE),
+            ("input.width", description["input"], "width", _MAX_SIDE),
+            ("dimension", description, "dimension", _MAX_DIMENSION),
+        )
+    )
     return Bundle(
         path=path,
         name=str(description["name"]),
         model_version=version,
         architecture=str(description["architecture"]),
-        preprocessing=Preprocessing.from_json(
-            int(description["input"]["height"]),
-            int(description["input"]["width"]),
-            description["preprocessing"],
-        ),
-        dimension=int(description["dimension"]),
+        preprocessing=Preprocessing.from_json(height, width, description["preprocessing"]),
+        dimension=dimension,
         labels=labels,
         settings={head: HeadSettings.from_json(description["heads"][head], head, labels) for head in labels},
         description=description,
     )
 
 
-def _read_verified(folder: Path, name: str, facts: Mapping[str, Any] | None) -> bytes:
+def _labels(head: str, names: Any) -> tuple[str, ...]:
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"the labels of the head {head!r} are no list of texts")
+    if len(set(names)) != len(names):
+        raise ValueError(f"a label of the head {head!r} occurs twice")
+    return tuple(names)
+
+
+def _integer(where: str, value: Any, most: int) -> int:
+    if type(value) is not int or not 1 <= value <= most:
+        raise ValueError(f"{where} must be a whole number from 1 to {most}")
+    return value
+
+
+def _read_verified(folder: Path, name: str, facts: Any) -> bytes:
     file = folder / name
-    if Path(name).name != name:
+    if Path(name).name != name or not name.isprintable():
         raise _invalid(folder / DESCRIPTION_FILE, f"it lists {name!r}, which is no plain file name")
-    if facts is None:
+    if not isinstance(facts, Mapping):
         raise _invalid(folder / DESCRIPTION_FILE, f"it does not list {name}")
     try:
+        # Never more than is announced: the file may be of any size, or have no end.
+        if not file.is_file():
+            raise _invalid(file, "it is missing, or no file")
+        if (size := file.stat().st_size) != facts.get("bytes"):
+            raise _invalid(file, f"it has {size} bytes instead of {facts.get('bytes')}")
         content = file.read_bytes()
     except OSError as error:
         raise _invalid(file, f"it cannot be read ({error.strerror})") from error
-    if len(content) != facts.get("bytes"):
-        raise _invalid(file, f"it has {len(content)} bytes instead of {facts.get('bytes')}")
     if hashlib.sha256(content).hexdigest() != facts.get("sha256"):
         raise _invalid(file, "its SHA-256 is not the one in bundle.json, so it was changed or damaged")
     return content

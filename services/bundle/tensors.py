@@ -23,11 +23,23 @@ def read_tensors(content: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str
     Raises:
         ValueError: the content is damaged, or was not written by `write_tensors`.
     """
+    tensors = read_arrays(content)
     try:
-        tensors = safetensors.numpy.load(content)
         # safetensors reads metadata from files only: the header is JSON behind eight bytes with its length.
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         metadata = header["__metadata__"]
-    except (safetensors.SafetensorError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"no safetensors with metadata ({type(error).__name__}: {error})") from error
-    return dict(tensors), metadata
+    return tensors, metadata
+
+
+def read_arrays(content: bytes) -> dict[str, NDArray[Any]]:
+    """Unpacks the arrays.
+
+    Raises:
+        ValueError: the content is no safetensors of types that NumPy has.
+    """
+    try:
+        return dict(safetensors.numpy.load(content))
+    except (safetensors.SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(f"no safetensors ({type(error).__name__}: {error})") from error

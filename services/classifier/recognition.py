@@ -14,6 +14,7 @@ from services.classifier import heads
 from services.classifier.candidate_index import CandidateIndex, compared, predicted_sub_categories
 from services.classifier.heads import LabelHead
 from services.classifier.type_head import TypeHead, with_equal_say
+from services.contract.errors import InvalidInput
 from services.contract.protocols import EmbeddingSpace
 from services.contract.values import (
     CandidateSet,
@@ -70,16 +71,20 @@ class ClassifierModel:
         """Loads the heads of a bundle; one that it lacks has no labels.
 
         Raises:
-            InvalidInput: the file of the heads is not what the bundle says.
-            ValueError: a label of the head over derived types is not a derived type.
+            InvalidInput: BUNDLE_INVALID; the heads are not what the bundle says, or do not fit together.
         """
-        sub_category, derived_type, article_type, gender = (
-            heads.load_head(bundle, name)
-            for name in (heads.SUB_CATEGORY, heads.DERIVED_TYPE, heads.ARTICLE_TYPE, heads.GENDER)
-        )
-        kinds = tuple(parse_derived_type(label, article_type.columns) for label in derived_type.labels)
-        derived_type = with_equal_say(derived_type, kinds, gender)
-        return cls(bundle.model_version, bundle.dimension, sub_category, derived_type, kinds, article_type)
+        try:
+            sub_category, derived_type, article_type, gender = (
+                heads.load_head(bundle, name)
+                for name in (heads.SUB_CATEGORY, heads.DERIVED_TYPE, heads.ARTICLE_TYPE, heads.GENDER)
+            )
+            kinds = tuple(parse_derived_type(label, article_type.columns) for label in derived_type.labels)
+            derived_type = with_equal_say(derived_type, kinds, gender)
+            return cls(bundle.model_version, bundle.dimension, sub_category, derived_type, kinds, article_type)
+        except ValueError as error:
+            raise InvalidInput(
+                f"The heads of the bundle {bundle.name!r} do not fit together: {error}.", reason="BUNDLE_INVALID"
+            ) from error
 
     @classmethod
     def without_heads(cls, space: EmbeddingSpace) -> Self:

@@ -120,6 +120,21 @@ def check_architecture(bundle: Bundle, architecture: str) -> None:
         )
 
 
+def check_dimension(bundle: Bundle, dimension: int) -> None:
+    """Refuses a bundle whose network has another dimension than its description, and so its heads, say.
+
+    Raises:
+        InvalidInput: BUNDLE_INVALID.
+    """
+    if bundle.dimension != dimension:
+        raise InvalidInput(
+            f"The bundle {bundle.name!r} says that an embedding has {bundle.dimension} floats; its network gives "
+            f"{dimension}.",
+            reason="BUNDLE_INVALID",
+            metadata={"field": "dimension"},
+        )
+
+
 def check_batch(batch: NDArray[np.uint8], frame: Frame) -> None:
     """Refuses a batch of another shape or type than the input.
 

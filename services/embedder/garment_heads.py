@@ -1,5 +1,6 @@
 """The garment heads of a bundle: which way up a photograph is, and where its garments are, from the network's maps."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,9 @@ _SAME_GARMENT: Final = 0.4
 _PART: Final = 0.65
 MAX_GARMENTS: Final = 8
 UPRIGHT: Final = 0
+_TURNS: Final = 4
+# Of a box.
+_EDGES: Final = 4
 
 Array = NDArray[np.float32]
 # Left, top, right and bottom of a box.
@@ -114,18 +118,39 @@ class GarmentHeads:
         return "cells" in self.weights
 
     def check(self, height: int, width: int) -> None:
-        """Tries the heads on maps of nothing.
+        """Compares the shapes of the weights.
 
         Raises:
-            ValueError: they do not fit a network's input of this size.
+            ValueError: they fit neither together nor a network's input of this size.
             KeyError: weights are missing.
         """
-        grids = [(-(-height // stride), -(-width // stride)) for stride in (8, 16, 32)]
-        depths = {4: self.weights["turn_places"].shape[0]}
-        if self.finds_garments:
-            depths = {stage: self.weights[f"stage{stage}"].shape[0] for stage in (3, 4, 5)}
-        channels = (depths.get(stage, 1) for stage in (3, 4, 5))
-        self.see([np.zeros((1, *grid, depth), dtype=np.float32) for grid, depth in zip(grids, channels, strict=True)])
+        if not math.isfinite(self.turn_threshold) or not math.isfinite(self.garment_threshold):
+            raise ValueError("a threshold is not finite")
+        places, hidden = (self._layer(name, None) for name in ("turn_places", "turn_hidden"))
+        self._require("turn_hidden", (-(-height // 16) * -(-width // 16) * places, hidden))
+        self._require("turn", (hidden, _TURNS))
+        self._layer("turn", _TURNS)
+        if not self.finds_garments:
+            return
+        (stages,) = self.weights["stages_bias"].shape
+        for stage in (3, 4, 5):
+            self._require(f"stage{stage}", (None, stages))
+        context = self._layer("context", None)
+        self._require("context", (3, 3, stages, context))
+        self._layer("cells", _EDGES + 1 + len(self.labels))
+        self._require("cells", (context, _EDGES + 1 + len(self.labels)))
+
+    def _layer(self, name: str, outputs: int | None) -> int:
+        """Returns how many outputs a layer has by its bias, where they are as many as they should be."""
+        self._require(f"{name}_bias", (outputs,))
+        return len(self.weights[f"{name}_bias"])
+
+    def _require(self, name: str, shape: tuple[int | None, ...]) -> None:
+        """Refuses weights of another shape; None stands for any size."""
+        actual = self.weights[name].shape
+        sizes = zip(actual, shape, strict=False)
+        if len(actual) != len(shape) or any(wanted not in (None, size) for size, wanted in sizes):
+            raise ValueError(f"{name} has the shape {actual} instead of {shape}")
 
     def see(self, maps: Sequence[Array]) -> list[Sight]:
         """Looks at pictures.

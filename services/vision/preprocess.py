@@ -83,6 +83,7 @@ class Preprocessing:
 
         Raises:
             InvalidInput: BUNDLE_INVALID: the description asks for something that this version cannot do.
+            ValueError: a number is none, or not finite.
         """
         paddings = [padding for padding, value in _PADDING_JSON.items() if value == described.get("pad")]
         known = described.get("resize") == RESAMPLE and described.get("channels") in ("RGB", "BGR")
@@ -92,7 +93,9 @@ class Preprocessing:
                 reason="BUNDLE_INVALID",
                 metadata={"field": "preprocessing"},
             )
-        offset = tuple(float(value) for value in described["offset"])
+        scale, offset = float(described["scale"]), tuple(float(value) for value in described["offset"])
+        if not all(map(math.isfinite, (scale, *offset))):
+            raise ValueError("preprocessing.scale and preprocessing.offset must be finite")
         if len(offset) != 3:
             raise InvalidInput(
                 f"The bundle's preprocessing.offset has {len(offset)} values instead of 3.",
@@ -100,7 +103,7 @@ class Preprocessing:
                 metadata={"field": "preprocessing.offset"},
             )
         frame = Frame(height, width, paddings[0])
-        return cls(frame, described["channels"], float(described["scale"]), offset)
+        return cls(frame, described["channels"], scale, offset)
 
 
 # How `bundle.json` names a padding, in words and in its field `pad`.

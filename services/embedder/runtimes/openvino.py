@@ -11,8 +11,17 @@ from numpy.typing import NDArray
 
 from services.bundle.reader import Bundle
 from services.concurrency import memory
+from services.contract.errors import InvalidInput
 from services.contract.values import ModelInfo
-from services.embedder.encoder import AnyPrecision, Features, Precision, check_architecture, check_batch, normalise
+from services.embedder.encoder import (
+    AnyPrecision,
+    Features,
+    Precision,
+    check_architecture,
+    check_batch,
+    check_dimension,
+    normalise,
+)
 from services.embedder.garment_heads import GarmentHeads, HeadLogits
 from services.embedder.processor import processor_flags
 from services.embedder.runtimes.resnet50 import build_resnet50, last_places
@@ -20,7 +29,6 @@ from services.vision.preprocess import Frame, Preprocessing
 
 _log = structlog.stdlib.get_logger(__name__)
 
-_DIMENSION: Final = 2048
 # OpenVINO makes kernels once for each number of pictures, which is slow. So only these occur. More pictures at once are
 # only 3 % faster.
 _SIZES: Final = (*range(1, 9), 16)
@@ -111,16 +119,6 @@ class OpenvinoEncoder:
             precision = _without_int8(core)
         self._frame = preprocessing.frame
         self._heads = heads
-        self._model = ModelInfo(
-            name=name,
-            model_version=model_version,
-            dimension=_DIMENSION,
-            input_height=preprocessing.frame.height,
-            input_width=preprocessing.frame.width,
-            runtime="openvino",
-            precision=precision,
-            reference_precision="float32",
-        )
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             # Always set, because OpenVINO's default is bfloat16 if the processor has it.
@@ -141,6 +139,17 @@ class OpenvinoEncoder:
             in_int8=precision == "int8",
             heads=None if heads is None else heads.weights,
             maps=maps,
+        )
+
+        self._model = ModelInfo(
+            name=name,
+            model_version=model_version,
+            dimension=network.output(0).get_partial_shape()[-1].get_length(),
+            input_height=preprocessing.frame.height,
+            input_width=preprocessing.frame.width,
+            runtime="openvino",
+            precision=precision,
+            reference_precision="float32",
         )
 
         def compiled(streams: int, threads: int) -> _Network:
@@ -172,7 +181,7 @@ class OpenvinoEncoder:
             InvalidInput: BUNDLE_INVALID; the bundle holds another network, or its file was changed.
         """
         check_architecture(bundle, "resnet50")
-        return cls(
+        encoder = cls(
             bundle.encoder_weights(),
             bundle.preprocessing,
             name=bundle.name,
@@ -183,6 +192,8 @@ class OpenvinoEncoder:
             heads=GarmentHeads.of(bundle),
             maps=maps,
         )
+        check_dimension(bundle, encoder.model.dimension)
+        return encoder
 
     @property
     def frame(self) -> Frame:
@@ -277,10 +288,18 @@ class _Network:
         return outputs
 
     def warm_up(self, frame: Frame, count: int) -> None:
-        """Makes the kernels of a number of pictures, which may be inferred at once from then on."""
+        """Makes the kernels of a number of pictures, which may be inferred at once from then on.
+
+        Raises:
+            InvalidInput: WEIGHTS_INVALID; what it computes is not finite.
+        """
         pixels = np.full((count, frame.height, frame.width, 3), 255, dtype=np.uint8)
         # As in `outputs`: without shared inputs it would write into the array that was shared before.
-        self._request().infer([pixels], share_inputs=True, share_outputs=True)
+        results = self._request().infer([pixels], share_inputs=True, share_outputs=True)
+        if not all(np.isfinite(results[index]).all() for index in range(len(self._shapes))):
+            raise InvalidInput(
+                "The model computes numbers that are not finite. Fetch its bundle again.", reason="WEIGHTS_INVALID"
+            )
         self.sizes = tuple(sorted({*self.sizes, count}))
 
     def _request(self) -> Any:

@@ -53,6 +53,16 @@ def build_resnet50(
         InvalidInput: the weights are not those of a ResNet50.
     """
     layers = _Layers(weights, in_int8=in_int8)
+    try:
+        return _graph(layers, preprocessing, few_places, heads, maps=maps)
+    except (ValueError, RuntimeError) as error:
+        # OpenVINO tells of the places in its own code.
+        raise _wrong("its layers do not fit together", "") from error
+
+
+def _graph(
+    layers: "_Layers", preprocessing: Preprocessing, few_places: int, heads: Weights | None, *, maps: bool
+) -> ov.Model:
     pixels = ops.parameter([-1, preprocessing.frame.height, preprocessing.frame.width, 3], ov.Type.u8, name="pixels")
     x = ops.convert(pixels, ov.Type.f32)
     if preprocessing.channels == "BGR":
@@ -192,14 +202,19 @@ class _Layers:
             self._take(f"{name}_{of}", 1).astype(np.float64)
             for of in ("conv/bias", "bn/gamma", "bn/beta", "bn/moving_mean", "bn/moving_variance")
         )
+        if not (variance >= 0).all():
+            raise _wrong(f"{name} has a variance below 0", f"{name}_bn/moving_variance")
         factor = gamma / np.sqrt(variance + _EPSILON)
         try:
-            folded = np.empty(kernel.shape, dtype=np.float32)
+            weights = np.empty(kernel.shape, dtype=np.float32)
             # In float64 piece by piece: a copy of the whole kernel takes three times as long.
-            np.multiply(kernel, factor, out=folded, dtype=np.float64, casting="same_kind")
-            return folded, ((bias - mean) * factor + beta).astype(np.float32)
+            np.multiply(kernel, factor, out=weights, dtype=np.float64, casting="same_kind")
+            folded = weights, ((bias - mean) * factor + beta).astype(np.float32)
         except ValueError as error:
             raise _wrong(f"{name} has a wrong shape", f"{name}_conv/kernel") from error
+        if not all(np.isfinite(part).all() for part in folded):
+            raise _wrong(f"{name} is not finite", f"{name}_conv/kernel")
+        return folded
 
     def check_all_used(self) -> None:
         if self._unused:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from services.bundle.reader import Bundle
 from services.contract.errors import InvalidInput, NotReady
 from services.contract.values import ModelInfo
-from services.embedder.encoder import Features, check_architecture, check_batch, normalise
+from services.embedder.encoder import Features, check_architecture, check_batch, check_dimension, normalise
 from services.embedder.garment_heads import GarmentHeads
 from services.vision.preprocess import Frame, Preprocessing
 
@@ -86,6 +86,7 @@ class TensorflowEncoder:
             NotReady: TensorFlow already runs in this process with another number of threads.
         """
         check_architecture(bundle, "resnet50")
+        check_dimension(bundle, _DIMENSION)
         return cls(
             bundle.encoder_weights(),
             bundle.preprocessing,

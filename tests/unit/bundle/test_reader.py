@@ -1,6 +1,7 @@
 """A bundle is read as it was written; a changed one is refused."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -209,3 +210,17 @@ def test_the_settings_of_a_head_are_read(tmp_path: Path) -> None:
     assert (head.prior, head.products, dict(head.shares)) == (0.5, (5, 0, 7), {"gender": 1.0})
     # Other settings stay.
     assert (head.scale, load_bundle(tmp_path).head("gender").prior) == (20.0, 0.0)
+
+
+def test_a_file_without_an_end_is_not_read(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "heads.safetensors").unlink()
+    os.mkfifo(tmp_path / "heads.safetensors")
+    with pytest.raises(InvalidInput, match=r"heads\.safetensors"):
+        load_bundle(tmp_path)
+    # Larger than any memory, and of a few bytes on the disk.
+    (tmp_path / "heads.safetensors").unlink()
+    with (tmp_path / "heads.safetensors").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(InvalidInput, match=r"heads\.safetensors"):
+        load_bundle(tmp_path)

@@ -1,6 +1,7 @@
 """ResNet50 on TensorFlow, with random weights, which need the same arithmetic as trained ones."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,3 +57,24 @@ class TestTensorflowEncoder(EncoderConformance):
 
         with pytest.raises(NotReady, match="EMBEDDER_BUNDLE"):
             TensorflowEncoder.imagenet(tmp_path / "none.h5")
+
+    def test_code_in_a_file_of_weights_is_not_executed(self, tmp_path: Path) -> None:
+        import keras
+
+        from services.embedder.runtimes.tensorflow import TensorflowEncoder
+
+        canary, file = tmp_path / "canary", tmp_path / "model.h5"
+
+        def harm(x: Any, folder: str = str(canary)) -> Any:
+            __import__("os").makedirs(folder, exist_ok=True)
+            return x
+
+        pixels = keras.Input((32, 32, 3))
+        keras.Model(pixels, keras.layers.Lambda(harm, output_shape=(32, 32, 3))(pixels)).save(file)
+        canary.rmdir()
+        with pytest.raises(NotReady, match="cannot be loaded"):
+            TensorflowEncoder.imagenet(file)
+        assert not canary.exists()
+        # The canary sings where somebody does load the model of the file.
+        keras.models.load_model(file, safe_mode=False)
+        assert canary.is_dir()
