@@ -7,13 +7,14 @@ says which one, `photographs/` has what its products show, and `dislikes.jsonl` 
 import hashlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -49,6 +50,9 @@ _ROW: Final = ", ".join((*CHECKED_COLUMNS, "embedding", "checksum"))
 _COUNT: Final = CHECKED_COLUMNS.index("photograph_count")
 _FURTHER_ROW: Final = ", ".join((*FURTHER_COLUMNS, "embedding", "checksum"))
 _BLOCK: Final = 1 << 20
+_HASH: Final = re.compile("[0-9a-f]{64}")
+# The bit of a zip's member.
+_ENCRYPTED: Final = 0x1
 _KEY_BEFORE, _KEY_AFTER = disliked_colours_key("\0").split("\0")
 
 Say = Callable[[str, int, int], None]
@@ -153,13 +157,13 @@ def restore(source: Path, data_dir: Path, redis_url: str | None = None, say: Say
             reason="DATA_DIR_NOT_EMPTY",
         )
     with _opened(source) as archive:
-        manifest, damage = _checked(archive, say)
-        unexpected = [line for line in damage if line not in manifest["damage"]]
+        checked = _checked(archive, say)
+        unexpected = [line for line in checked.damage if line not in checked.said.damage]
         if unexpected:
             raise DataLoss(
                 f"{source} is not as it was written: {unexpected[0]} Nothing was restored.", reason="BACKUP_DAMAGED"
             )
-        users = _users(archive) if _DISLIKES in archive.namelist() else {}
+        users = checked.dislikes or {}
         if users and redis_url is not None and _scan(redis_url):
             raise InvalidInput(
                 "The Redis has disliked colours already: name an empty one, so that nobody's are mixed.",
@@ -168,12 +172,12 @@ def restore(source: Path, data_dir: Path, redis_url: str | None = None, say: Say
         data_dir.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{data_dir.name}.", dir=data_dir.parent))
         try:
-            names = [each for each in archive.namelist() if each.startswith(f"{PHOTOGRAPHS_FOLDER}/")]
             for name in {DATABASE_FILE, identity.FILE}.intersection(archive.namelist()):
                 _extract(archive, name, fresh / name)
-            for number, name in enumerate(names, 1):
-                say("photographs", number, len(names))
-                _extract(archive, name, photograph_path(fresh / PHOTOGRAPHS_FOLDER, name.rpartition("/")[2]))
+            # Only what the catalogue names: another name in the zip could lead anywhere.
+            for number, sha256 in enumerate(checked.photographs, 1):
+                say("photographs", number, len(checked.photographs))
+                _extract(archive, _member(sha256), photograph_path(fresh / PHOTOGRAPHS_FOLDER, sha256))
             os.sync()
             if data_dir.is_dir():
                 data_dir.rmdir()
@@ -187,7 +191,7 @@ def restore(source: Path, data_dir: Path, redis_url: str | None = None, say: Say
         else:
             with embedded_redis(data_dir / _REDIS) as server:
                 _write(server.url, users)
-    return _said(manifest, damage)
+    return checked.contents
 
 
 def verify(path: Path, say: Say = _silent) -> Contents:
@@ -206,9 +210,8 @@ def verify(path: Path, say: Say = _silent) -> Contents:
     """
     if not path.is_dir():
         with _opened(path) as archive:
-            manifest, damage = _checked(archive, say)
-        return _said(manifest, damage)
-    damage = []
+            return _checked(archive, say).contents
+    damage: list[str] = []
     connect_read_only(path / DATABASE_FILE).close()
     products, index_version, hashes = _read(path / DATABASE_FILE, damage)
     for _ in _photographs(hashes, _in_folder(path), damage, say):
@@ -295,63 +298,131 @@ def _photographs(
         yield sha256, content
 
 
-def _said(manifest: Mapping[str, Any], damage: Sequence[str]) -> Contents:
-    """Returns what a backup says that it holds, and the damage that was found in it."""
-    return Contents(
-        manifest["products"], manifest["photographs"], manifest["users"], manifest["index_version"], tuple(damage)
-    )
-
-
 def _opened(source: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(source)
-    except (zipfile.BadZipFile, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise NotFound(f"There is no {source}.", reason="BACKUP_NOT_FOUND") from None
-        raise _unreadable(source, str(error)) from None
+    except FileNotFoundError:
+        raise NotFound(f"There is no {source}.", reason="BACKUP_NOT_FOUND") from None
+    # A damaged directory of a zip raises errors of many kinds.
+    except Exception as error:
+        raise _unreadable(source, str(error).rstrip(".")) from None
 
 
 def _unreadable(source: object, why: str) -> InvalidInput:
     return InvalidInput(f"{source} is no backup that can be read: {why}.", reason="BACKUP_UNREADABLE")
 
 
-def _checked(archive: zipfile.ZipFile, say: Say) -> tuple[Mapping[str, Any], list[str]]:
-    """Returns what the backup says of itself, and what is damaged in it."""
-    try:
-        manifest = json.loads(archive.read(_MANIFEST))
-        known = manifest["format"] == FORMAT
-    except (KeyError, TypeError, ValueError, zipfile.BadZipFile):
-        raise _unreadable(archive.filename, f"it has no {_MANIFEST}") from None
-    if not known:
-        raise _unreadable(archive.filename, f"its format is {manifest['format']}, and this program knows {FORMAT}")
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What a backup holds.
+
+    Attributes:
+        said: what its manifest says.
+        damage: what is damaged in it.
+        photographs: hashes of those that are in it and are named by its catalogue, in the form that names have.
+        dislikes: each user's colours; None where it has none.
+    """
+
+    said: Contents
+    damage: tuple[str, ...]
+    photographs: tuple[str, ...]
+    dislikes: Mapping[str, Mapping[str, str]] | None
+
+    @property
+    def contents(self) -> Contents:
+        """What it says that it holds, and the damage that was found in it."""
+        return replace(self.said, damage=self.damage)
+
+
+def _checked(archive: zipfile.ZipFile, say: Say) -> _Checked:
+    """Reads all of a backup.
+
+    Raises:
+        InvalidInput: BACKUP_UNREADABLE.
+    """
+    said, database_sha256 = _manifest(archive)
+    dislikes = _users(archive) if _DISLIKES in archive.namelist() else None
+    if (None if dislikes is None else len(dislikes)) != said.users:
+        raise _unreadable(archive.filename, f"its {_DISLIKES} has not the users that its {_MANIFEST} counts")
     damage: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         database = Path(folder) / DATABASE_FILE
         try:
             _extract(archive, DATABASE_FILE, database)
         except (KeyError, zipfile.BadZipFile):
-            return manifest, [f"{DATABASE_FILE} cannot be read."]
-        if _digest(database) != manifest["database_sha256"]:
+            return _Checked(said, (f"{DATABASE_FILE} cannot be read.",), (), dislikes)
+        if _digest(database) != database_sha256:
             damage.append(f"{DATABASE_FILE} is not what was written.")
         _, _, hashes = _read(database, damage)
 
-    def read(sha256: str) -> bytes | None:
+    def read_whole(name: str) -> bytes | None:
         try:
-            return archive.read(f"{PHOTOGRAPHS_FOLDER}/{sha256}")
+            return b"".join(_blocks(archive, name))
         except KeyError:
             return None
         except zipfile.BadZipFile:
             return b""
 
-    for _ in _photographs(hashes, read, damage, say):
-        pass
-    return manifest, damage
+    def read(sha256: str) -> bytes | None:
+        return read_whole(_member(sha256))
+
+    if identity.FILE in archive.namelist() and not read_whole(identity.FILE):
+        damage.append(f"{identity.FILE} cannot be read.")
+    there = [sha256 for sha256, content in _photographs(hashes, read, damage, say) if content is not None]
+    return _Checked(said, tuple(damage), tuple(filter(_HASH.fullmatch, there)), dislikes)
+
+
+def _manifest(archive: zipfile.ZipFile) -> tuple[Contents, str]:
+    """Returns what a backup says of itself, and the hash of its database.
+
+    Raises:
+        InvalidInput: BACKUP_UNREADABLE.
+    """
+    try:
+        manifest = json.loads(b"".join(_blocks(archive, _MANIFEST)))
+        form, damage = manifest["format"], manifest["damage"]
+        numbers = [manifest[name] for name in ("products", "photographs", "index_version")]
+        users, database_sha256 = manifest["users"], manifest["database_sha256"]
+        texts = [database_sha256, *damage] if isinstance(damage, list) else [damage]
+    except (KeyError, TypeError, ValueError, RecursionError, zipfile.BadZipFile):
+        raise _unreadable(archive.filename, f"it has no {_MANIFEST} that can be read") from None
+    if form != FORMAT:
+        raise _unreadable(archive.filename, f"its format is {str(form)[:64]}, and this program knows {FORMAT}")
+    counts = numbers if users is None else [*numbers, users]
+    if not all(type(each) is int for each in counts) or not all(isinstance(each, str) for each in texts):
+        raise _unreadable(archive.filename, f"its {_MANIFEST} says something else than counts and sentences")
+    products, photographs, index_version = numbers
+    return Contents(products, photographs, users, index_version, tuple(damage)), database_sha256
+
+
+def _member(sha256: str) -> str:
+    return f"{PHOTOGRAPHS_FOLDER}/{sha256}"
+
+
+def _blocks(archive: zipfile.ZipFile, name: str) -> Iterator[bytes]:
+    """Yields the content of a member.
+
+    Raises:
+        KeyError: there is none of this name.
+        BadZipFile: it is damaged, or no backup has one like it: packed, it could unpack to any size.
+    """
+    info = archive.getinfo(name)
+    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & _ENCRYPTED:
+        raise zipfile.BadZipFile(f"{name} is packed or encrypted")
+    try:
+        with archive.open(info) as source:
+            while block := source.read(_BLOCK):
+                yield block
+    # Offsets and lengths of a damaged directory lead anywhere.
+    except (OSError, EOFError, ValueError, NotImplementedError) as error:
+        raise zipfile.BadZipFile(f"{name} cannot be read: {error}") from error
 
 
 def _extract(archive: zipfile.ZipFile, name: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with archive.open(name) as source, path.open("wb") as target:
-        shutil.copyfileobj(source, target, _BLOCK)
+    with path.open("wb") as target:
+        for block in _blocks(archive, name):
+            target.write(block)
 
 
 def _digest(path: Path) -> str:
@@ -360,8 +431,22 @@ def _digest(path: Path) -> str:
 
 
 def _users(archive: zipfile.ZipFile) -> dict[str, dict[str, str]]:
-    lines = archive.read(_DISLIKES).decode().splitlines()
-    return {row["user"]: row["colours"] for row in map(json.loads, lines)}
+    """Returns each user's colours.
+
+    Raises:
+        InvalidInput: BACKUP_UNREADABLE.
+    """
+    try:
+        lines = b"".join(_blocks(archive, _DISLIKES)).decode().splitlines()
+        users = {row["user"]: row["colours"] for row in map(json.loads, lines)}
+        texts = [*users, *(text for colours in users.values() for pair in colours.items() for text in pair)]
+        # Halves of characters, which JSON can spell, are no text.
+        sound = all(isinstance(text, str) and text.encode() is not None for text in texts)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, zipfile.BadZipFile):
+        sound = False
+    if not sound:
+        raise _unreadable(archive.filename, f"its {_DISLIKES} holds something else than users and colours")
+    return users
 
 
 def _dislikes(data_dir: Path, redis_url: str | None) -> dict[str, dict[str, str]] | None:
