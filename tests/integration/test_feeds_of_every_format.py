@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from cli.main import run
+from offline.benchmark.hostile_files.shop_feeds import WRITERS, ShopProduct
 from offline.dataset.rows import open_dataset
 from services.contract.values import Gender
 from tests.support.photograph_server import PhotographServer, photograph_server
 from tests.support.processes import ROOT
 from tests.support.running import calling, stack_in_thread, stack_settings
-from tests.support.shop_feeds import WRITERS, ShopProduct
 
 DATASET = os.environ.get("FASHION_DATASET")
 TABLE = ROOT / "out" / "feeds.md"

@@ -15,7 +15,7 @@ _Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of all that i
 
 def add_to(app: typer.Typer) -> None:
     """Adds the commands."""
-    for check in (correctness, kills, soak, day, restart, messages, faults, reindex, gate):
+    for check in (correctness, kills, soak, day, restart, messages, files, faults, reindex, gate):
         app.command()(check)
 
 
@@ -110,6 +110,19 @@ def messages(
     figures = send(number, seed, say(), attack_s=attack_s)
     summary = f"{figures['messages']:,} messages, {figures['wrong']:,} wrong"
     _conclude("messages", figures, figures["problems"], summary, output)
+
+
+def files(
+    number: Annotated[int, typer.Option("--files", metavar="N", min=10, help="How many.")] = 20_000,
+    seed: _Seed = 0,
+    output: Output = FIGURES,
+) -> None:
+    """Hand over mutated feeds, bundles and backups: each is read or refused with a sentence, none is executed."""
+    from offline.benchmark.hostile_files.run import files as hand_over
+
+    figures = hand_over(number, seed, say())
+    summary = f"{figures['files']:,} files, {figures['wrong']:,} wrong"
+    _conclude("files", figures, figures["problems"], summary, output)
 
 
 def reindex(

@@ -86,7 +86,7 @@ def _groups(products: Sequence[ShopProduct]) -> list[list[ShopProduct]]:
 
 
 def _shopify(products: Sequence[ShopProduct], path: Path) -> None:
-    rows = []
+    rows: list[dict[str, str]] = []
     for group in _groups(products):
         for number, each in enumerate(group):
             gender, age = _AGES[each.gender]
@@ -113,7 +113,7 @@ def _shopify(products: Sequence[ShopProduct], path: Path) -> None:
 
 
 def _woocommerce(products: Sequence[ShopProduct], path: Path) -> None:
-    rows = []
+    rows: list[dict[str, str]] = []
     for group in _groups(products):
         first = group[0]
         alone = len(group) == 1

@@ -1,0 +1,10 @@
+"""Mutated feeds, bundles and backups are read with every row counted, or refused with a sentence."""
+
+from offline.benchmark.hostile_files.run import files
+
+
+def test_four_hundred_mutated_files_are_read_or_refused_and_nothing_is_executed() -> None:
+    figures = files(400, 1)
+    assert figures["problems"] == []
+    assert set(figures["outcomes"]) == {"feed", "mapping", "data set", "bundle", "backup"}
+    assert all({"read"} < set(counted) for counted in figures["outcomes"].values())
