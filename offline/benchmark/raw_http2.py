@@ -2,14 +2,18 @@
 
 import asyncio
 import struct
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Final
 
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GO_AWAY = 0x0, 0x1, 0x3, 0x4, 0x6, 0x7
+_DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GO_AWAY, _WINDOW = 0x0, 0x1, 0x3, 0x4, 0x6, 0x7, 0x8
 _END_STREAM, _END_HEADERS, _ACK = 0x1, 0x4, 0x1
 _INITIAL_WINDOW_SIZE: Final = 0x4
 _CANCEL: Final = 0x8
+# How much the other side may be sent before it allows more (RFC 9113, 6.9.2), and of one frame.
+_FIRST_WINDOW: Final = 65_535
+_FRAME_BYTES: Final = 16_384
 
 
 class RawConnection:
@@ -25,6 +29,11 @@ class RawConnection:
         self._stream = -1
         self.closed = asyncio.Event()
         self.ended: set[int] = set()
+        self._initial = _FIRST_WINDOW
+        # What may still be sent: of the connection under 0, and of each stream.
+        self._allowed: defaultdict[int, int] = defaultdict(lambda: self._initial)
+        self._allowed[0] = _FIRST_WINDOW
+        self._more = asyncio.Event()
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
@@ -62,10 +71,31 @@ class RawConnection:
         self._writer.write(_frame(_HEADERS, _END_HEADERS, self._stream, _headers(headers)))
         if message is not None:
             content = struct.pack(">BI", 0, len(message) + promised) + message
-            for at in range(0, len(content), 16_384):
-                last = at + 16_384 >= len(content) and not promised
-                self._writer.write(_frame(_DATA, _END_STREAM if last else 0, self._stream, content[at : at + 16_384]))
+            for at in range(0, len(content), _FRAME_BYTES):
+                part = content[at : at + _FRAME_BYTES]
+                last = at + _FRAME_BYTES >= len(content) and not promised
+                self._writer.write(_frame(_DATA, _END_STREAM if last else 0, self._stream, part))
+                self._count(self._stream, -len(part))
         return self._stream
+
+    def _count(self, stream: int, size: int) -> None:
+        self._allowed[stream] += size
+        self._allowed[0] += size
+
+    async def go_on(self, stream: int, size: int) -> int:
+        """Sends further bytes of a message, as fast as the server allows; returns how many, fewer where it ends."""
+        left = size
+        while left and not self.closed.is_set() and stream not in self.ended:
+            part = min(left, _FRAME_BYTES, self._allowed[stream], self._allowed[0])
+            if part <= 0:
+                self._more.clear()
+                await self._more.wait()
+                continue
+            self._writer.write(_frame(_DATA, 0, stream, bytes(part)))
+            self._count(stream, -part)
+            left -= part
+            await self.flush()
+        return size - left
 
     def cancel(self, stream: int) -> None:
         """Cancels a call."""
@@ -94,15 +124,27 @@ class RawConnection:
             while True:
                 head = await self._reader.readexactly(9)
                 length, kind, flags = int.from_bytes(head[:3], "big"), head[3], head[4]
-                await self._reader.readexactly(length)
+                content = await self._reader.readexactly(length)
                 if kind == _SETTINGS and not flags & _ACK:
                     self._writer.write(_frame(_SETTINGS, _ACK, 0, b""))
+                    self._take_settings(content)
+                if kind == _WINDOW:
+                    self._allowed[int.from_bytes(head[5:], "big")] += int.from_bytes(content, "big")
                 if kind == _RESET or (kind == _HEADERS and flags & _END_STREAM):
                     self.ended.add(int.from_bytes(head[5:], "big"))
                 if kind == _GO_AWAY:
                     self.closed.set()
+                self._more.set()
         except (asyncio.IncompleteReadError, ConnectionError):
             self.closed.set()
+            self._more.set()
+
+    def _take_settings(self, content: bytes) -> None:
+        for name, value in struct.iter_unpack(">HI", content):
+            if name == _INITIAL_WINDOW_SIZE:
+                for stream in self._allowed.keys() - {0}:
+                    self._allowed[stream] += value - self._initial
+                self._initial = value
 
 
 def _frame(kind: int, flags: int, stream: int, content: bytes) -> bytes:

@@ -18,7 +18,8 @@ _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]]"
 
-_REFUSED: Final = object()
+# How often is looked for calls that wait long.
+_LOOK_S: Final = 0.5
 _LATE: Final = Counter("fashion_grpc_late_messages", "Calls whose message did not arrive in time.")
 
 
@@ -26,13 +27,17 @@ class Reception:
     """Receives messages: at most so many calls wait for theirs at once, each for at most so long.
 
     Where more wait, the one that has waited longest is refused. A caller who sends at once is never that one.
+
+    gRPC does not tell how much of a message has arrived, and holds that until the rest does. So of calls that have
+    waited for more than a moment, only as many may go on as there is memory for, were each message of the largest size.
     """
 
-    def __init__(self, *, max_waiting: int, timeout_s: float) -> None:
-        """Takes the number of calls, and the time in seconds."""
-        self._max_waiting, self._timeout_s = max_waiting, timeout_s
-        # In the order of their arrival.
-        self._waiting: dict[asyncio.Timeout, object] = {}
+    def __init__(self, *, max_waiting: int, max_slow: int, timeout_s: float) -> None:
+        """Takes how many calls may wait, how many of them for longer than a second, and the longest wait in seconds."""
+        self._max_waiting, self._max_slow, self._timeout_s = max_waiting, max_slow, timeout_s
+        # How often a look has found each of them waiting, in the order of their arrival.
+        self._waiting: dict[asyncio.Timeout, int] = {}
+        self._looking: asyncio.TimerHandle | None = None
 
     async def receive(self, context: _Context) -> bytes:
         """Returns the message of a call.
@@ -45,13 +50,15 @@ class Reception:
         refused = False
         try:
             async with asyncio.timeout(self._timeout_s) as timer:
-                self._waiting[timer] = None
+                self._waiting[timer] = 0
+                if self._looking is None:
+                    self._looking = asyncio.get_running_loop().call_later(_LOOK_S, self._look)
                 try:
                     if len(self._waiting) > self._max_waiting:
                         self._refuse_longest()
                     content = await cast(Any, context).read()
                 finally:
-                    refused = self._waiting.pop(timer, _REFUSED) is _REFUSED
+                    refused = self._waiting.pop(timer, None) is None
         except TimeoutError:
             _LATE.inc()
             if refused:
@@ -65,6 +72,19 @@ class Reception:
         if content is grpc.aio.EOF:
             raise InvalidInput("The call has no message; send one.", reason="REQUEST_MALFORMED")
         return cast(bytes, content)
+
+    def _look(self) -> None:
+        """Refuses calls that wait long, where there are too many of them.
+
+        A call waits long if it was there at two looks: one that the loop itself has kept waiting has been read between.
+        """
+        slow = 0
+        for timer, looks in self._waiting.items():
+            self._waiting[timer] = looks + 1
+            slow += looks > 0
+        for _ in range(slow - self._max_slow):
+            self._refuse_longest()
+        self._looking = asyncio.get_running_loop().call_later(_LOOK_S, self._look) if self._waiting else None
 
     def _refuse_longest(self) -> None:
         longest = next(iter(self._waiting))

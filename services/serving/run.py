@@ -231,7 +231,9 @@ async def running(
             admission=admission,
             guard=Guard.of(settings),
             reception=Reception(
-                max_waiting=_WAITING_FACTOR * settings.max_concurrent_calls, timeout_s=settings.message_timeout_s
+                max_waiting=_WAITING_FACTOR * settings.max_concurrent_calls,
+                max_slow=max(1, settings.max_unfinished_bytes // settings.max_message_bytes),
+                timeout_s=settings.message_timeout_s,
             ),
             error_domain=settings.error_domain,
         ),

@@ -146,6 +146,8 @@ class ServerSettings(Settings):
             retry; beyond sixteen times as many (including streams that watch health), without a delay.
         message_timeout_s: maximum time for the message of a call to arrive, in seconds. Where more than four times
             `max_concurrent_calls` wait for theirs, the one that has waited longest is refused.
+        max_unfinished_bytes: memory for messages of which a part has not arrived within a second. Each counts as
+            `max_message_bytes`; of more calls, the ones that have waited longest are refused.
         query_deadline_s: default deadline of a query, in seconds.
         write_deadline_s: default deadline of a write or a batch, in seconds.
         grace_s: maximum time for calls in flight after the drain has begun, in seconds.
@@ -187,6 +189,7 @@ class ServerSettings(Settings):
     max_message_bytes: int = Field(default=32 * 1024 * 1024, ge=64 * 1024, le=1024 * 1024 * 1024)
     max_concurrent_calls: int = Field(default=256, ge=1)
     message_timeout_s: float = Field(default=30.0, gt=0, le=3600)
+    max_unfinished_bytes: int = Field(default=512 * 1024 * 1024, ge=64 * 1024)
     query_deadline_s: float = Field(default=2.0, gt=0, le=3600)
     write_deadline_s: float = Field(default=60.0, gt=0, le=3600)
     grace_s: float = Field(default=20.0, ge=0, le=3600)
