@@ -15,6 +15,7 @@ helm = pytest.importorskip("helm_python", reason="helm-python-sdk has no wheel f
 # What kustomize appends to names of what it generates.
 HASH = "-[bcdfghkmt2456789]{10}"
 PRODUCTION = {"image": {"registry": "registry.example/"}}
+QUEUE = {**PRODUCTION, **yaml.safe_load((KUBERNETES / "values-queue.yaml").read_text())}
 DEVELOPMENT = yaml.safe_load((KUBERNETES / "values-dev.yaml").read_text())
 
 
@@ -65,7 +66,8 @@ def story(document: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("overlay", "values", "namespace"), [("production", PRODUCTION, "fashion"), ("dev", DEVELOPMENT, "fashion-dev")]
+    ("overlay", "values", "namespace"),
+    [("production", PRODUCTION, "fashion"), ("queue", QUEUE, "fashion"), ("dev", DEVELOPMENT, "fashion-dev")],
 )
 def test_the_chart_tells_the_story_of_the_overlay(
     tmp_path: Path, overlay: str, values: dict[str, Any], namespace: str
@@ -80,7 +82,7 @@ def test_the_chart_tells_the_story_of_the_overlay(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("values", [{}, PRODUCTION, DEVELOPMENT], ids=["defaults", "production", "dev"])
+@pytest.mark.parametrize("values", [{}, PRODUCTION, QUEUE, DEVELOPMENT], ids=["defaults", "production", "queue", "dev"])
 def test_every_manifest_of_the_chart_is_valid(version: str, values: dict[str, Any]) -> None:
     for document in rendered(values):
         kubernetes_validate.validate(document, version, strict=True)

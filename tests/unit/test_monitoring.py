@@ -33,6 +33,61 @@ def test_alerts_and_dashboard_name_metrics_that_exist() -> None:
     assert {expression: unknown(expression) for expression in expressions if unknown(expression)} == {}
 
 
+def adapter_rule() -> dict[str, Any]:
+    (rule,) = yaml.safe_load((PROMETHEUS / "adapter.yml").read_text())["rules"]["custom"]
+    return dict(rule)
+
+
+def test_the_autoscaler_goes_by_a_metric_that_the_adapter_makes_of_one_of_ours() -> None:
+    rule = adapter_rule()
+    assert unknown(rule["seriesQuery"]) == set()
+    patch = yaml.safe_load((ROOT / "deploy/kubernetes/overlays/queue/queue.yaml").read_text())
+    by_queue, by_processor = patch["spec"]["metrics"]
+    assert by_queue["pods"]["metric"]["name"] == rule["name"]["as"]
+    # A cluster without the metric scales as one without the overlay.
+    base = yaml.safe_load_all((ROOT / "deploy/kubernetes/base/embedder.yaml").read_text())
+    assert [each["spec"]["metrics"] for each in base if each["kind"] == patch["kind"]] == [[by_processor]]
+
+
+def test_the_adapter_asks_for_the_photographs_of_both_lanes_of_each_pod(tmp_path: Path) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian: prometheus)")
+    series = re.sub(r"\{.*", "", adapter_rule()["seriesQuery"])
+    query = adapter_rule()["metricsQuery"]
+    for part, text in (("Series", series), ("LabelMatchers", 'namespace="fashion"'), ("GroupBy", "pod")):
+        query = query.replace(f"<<.{part}>>", text)
+    assert "<<" not in query
+
+    def input_series(pod: str, lane: str, values: str, namespace: str = "fashion") -> dict[str, str]:
+        return {
+            "series": f'{series}{{namespace="{namespace}", pod="{pod}", lane="{lane}"}}',
+            "values": values,
+        }
+
+    test = {
+        "interval": "15s",
+        "input_series": [
+            input_series("a", "query", "4 4 4 4 4"),
+            input_series("a", "batch", "10 10 10 10 10"),
+            input_series("b", "query", "0 0 0 0 0"),
+            input_series("a", "query", "99 99 99 99 99", "another"),
+        ],
+        "promql_expr_test": [
+            {
+                "expr": query,
+                "eval_time": "1m",
+                "exp_samples": [{"labels": '{pod="a"}', "value": 14}, {"labels": '{pod="b"}', "value": 0}],
+            }
+        ],
+    }
+    (tmp_path / "test.yml").write_text(yaml.safe_dump({"tests": [test]}))
+    ended = subprocess.run(
+        [promtool, "test", "rules", str(tmp_path / "test.yml")], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
 def test_the_panels_of_the_dashboard_do_not_overlap() -> None:
     places = [panel["gridPos"] for panel in json.loads((ROOT / "deploy/grafana/fashion.json").read_text())["panels"]]
     cells = [
