@@ -67,6 +67,7 @@ class SearchServiceStub:
     """Finds what FindSimilar finds for each of some products of the catalogue, up to 500 at once: for lists that are made in
     advance, such as each night. Each answer is that of FindSimilar, but names products by their ids alone. Faster than
     as many calls. Each product stands alone: a bad one spoils only itself. The default deadline is 60 s.
+    Over gRPC alone: lists of all products are made by programs (`fashion export similar`), and a page shows one.
 
     Possible errors:
     - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE, BATCH_OPTION_INVALID, and those of FindSimilar for the options.
@@ -88,6 +89,8 @@ class SearchServiceStub:
     UpsertProducts: _grpc.UnaryUnaryMultiCallable[_search_pb2.UpsertProductsRequest, _search_pb2.UpsertProductsResponse]
     """Creates or replaces products, up to 500 at once. Each row stands alone: a bad one spoils only itself. A row is
     acknowledged once it is on disk and can be found. Sending the same row again changes nothing and embeds nothing.
+    Over gRPC alone: rows hold whole photographs, 32 MiB together, more than a request of the gateway may have. A shop
+    that speaks no gRPC hands over a feed (`fashion ingest`).
 
     Possible errors:
     - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE, UPDATE_MASK_INVALID. (What is wrong with a row stands in its status:
@@ -113,6 +116,8 @@ class SearchServiceStub:
     """
     DeleteProducts: _grpc.UnaryUnaryMultiCallable[_search_pb2.DeleteProductsRequest, _search_pb2.DeleteProductsResponse]
     """Deletes products and their photographs, up to 500 at once.
+    Over gRPC alone, as UpsertProducts, which it undoes: who keeps the catalogue calls both, or `fashion ingest --sync`.
+    What is only sold out is changed by UpdateProducts, over HTTP too.
 
     Possible errors:
     - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE. (A row's own: PRODUCT_ID_INVALID, PRODUCT_NOT_FOUND.)
@@ -247,6 +252,7 @@ class SearchServiceAsyncStub(SearchServiceStub):
     """Finds what FindSimilar finds for each of some products of the catalogue, up to 500 at once: for lists that are made in
     advance, such as each night. Each answer is that of FindSimilar, but names products by their ids alone. Faster than
     as many calls. Each product stands alone: a bad one spoils only itself. The default deadline is 60 s.
+    Over gRPC alone: lists of all products are made by programs (`fashion export similar`), and a page shows one.
 
     Possible errors:
     - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE, BATCH_OPTION_INVALID, and those of FindSimilar for the options.
@@ -268,6 +274,8 @@ class SearchServiceAsyncStub(SearchServiceStub):
     UpsertProducts: _aio.UnaryUnaryMultiCallable[_search_pb2.UpsertProductsRequest, _search_pb2.UpsertProductsResponse]  # type: ignore[assignment]
     """Creates or replaces products, up to 500 at once. Each row stands alone: a bad one spoils only itself. A row is
     acknowledged once it is on disk and can be found. Sending the same row again changes nothing and embeds nothing.
+    Over gRPC alone: rows hold whole photographs, 32 MiB together, more than a request of the gateway may have. A shop
+    that speaks no gRPC hands over a feed (`fashion ingest`).
 
     Possible errors:
     - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE, UPDATE_MASK_INVALID. (What is wrong with a row stands in its status:
@@ -293,6 +301,8 @@ class SearchServiceAsyncStub(SearchServiceStub):
     """
     DeleteProducts: _aio.UnaryUnaryMultiCallable[_search_pb2.DeleteProductsRequest, _search_pb2.DeleteProductsResponse]  # type: ignore[assignment]
     """Deletes products and their photographs, up to 500 at once.
+    Over gRPC alone, as UpsertProducts, which it undoes: who keeps the catalogue calls both, or `fashion ingest --sync`.
+    What is only sold out is changed by UpdateProducts, over HTTP too.
 
     Possible errors:
     - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE. (A row's own: PRODUCT_ID_INVALID, PRODUCT_NOT_FOUND.)
@@ -436,6 +446,7 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         """Finds what FindSimilar finds for each of some products of the catalogue, up to 500 at once: for lists that are made in
         advance, such as each night. Each answer is that of FindSimilar, but names products by their ids alone. Faster than
         as many calls. Each product stands alone: a bad one spoils only itself. The default deadline is 60 s.
+        Over gRPC alone: lists of all products are made by programs (`fashion export similar`), and a page shows one.
 
         Possible errors:
         - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE, BATCH_OPTION_INVALID, and those of FindSimilar for the options.
@@ -469,6 +480,8 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_search_pb2.UpsertProductsResponse, _abc.Awaitable[_search_pb2.UpsertProductsResponse]]:
         """Creates or replaces products, up to 500 at once. Each row stands alone: a bad one spoils only itself. A row is
         acknowledged once it is on disk and can be found. Sending the same row again changes nothing and embeds nothing.
+        Over gRPC alone: rows hold whole photographs, 32 MiB together, more than a request of the gateway may have. A shop
+        that speaks no gRPC hands over a feed (`fashion ingest`).
 
         Possible errors:
         - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE, UPDATE_MASK_INVALID. (What is wrong with a row stands in its status:
@@ -506,6 +519,8 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_search_pb2.DeleteProductsResponse, _abc.Awaitable[_search_pb2.DeleteProductsResponse]]:
         """Deletes products and their photographs, up to 500 at once.
+        Over gRPC alone, as UpsertProducts, which it undoes: who keeps the catalogue calls both, or `fashion ingest --sync`.
+        What is only sold out is changed by UpdateProducts, over HTTP too.
 
         Possible errors:
         - INVALID_ARGUMENT: BATCH_EMPTY, BATCH_TOO_LARGE. (A row's own: PRODUCT_ID_INVALID, PRODUCT_NOT_FOUND.)

@@ -28,7 +28,7 @@ PROTOS = Path(__file__).parents[2] / "protos"
 NAMES = [each.name for each in pkgutil.iter_modules(fashion.v1.__path__) if each.name.endswith("_pb2")]
 FILES = [importlib.import_module(f"fashion.v1.{name}").DESCRIPTOR for name in NAMES]
 METHODS = [method for file in FILES for service in file.services_by_name.values() for method in service.methods]
-# Over gRPC alone, as their service's comment says: they take or return more than pages need.
+# Over gRPC alone, as their comments say: they take or return more than pages need.
 GRPC_ALONE = {"BatchFindSimilar", "UpsertProducts", "DeleteProducts"}
 
 
@@ -94,7 +94,7 @@ def behaviour(field: FieldDescriptor) -> list[str]:
 
 @pytest.fixture(scope="module")
 def comments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The comment of each field by its full name."""
+    """The comment of each field and of each RPC by its full name."""
     file = tmp_path_factory.mktemp("descriptors") / "all.binpb"
     includes = [f"-I{PROTOS}", f"-I{Path(grpc_tools.__file__).parent / '_proto'}"]
     sources = [str(PROTOS / each.name) for each in FILES]
@@ -108,12 +108,23 @@ def comments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
                     holder = proto.message_type[message]
                     name = f"{proto.package}.{holder.name}.{holder.field[field].name}"
                     found[name] = " ".join(location.leading_comments.split())
+                # Field 6 of a file is a service, field 2 of a service an RPC.
+                case [6, service, 2, rpc]:
+                    offered = proto.service[service]
+                    name = f"{proto.package}.{offered.name}.{offered.method[rpc].name}"
+                    found[name] = " ".join(location.leading_comments.split())
     return found
+
+
+def test_the_rpcs_of_search_without_a_path_say_why(comments: dict[str, str]) -> None:
+    methods = [method for method in METHODS if method.containing_service.name == "SearchService"]
+    saying = {method.name for method in methods if "Over gRPC alone" in comments[method.full_name]}
+    assert saying == GRPC_ALONE
 
 
 def test_fields_behave_as_their_comments_say(comments: dict[str, str]) -> None:
     fields = [field for file in FILES for message in file.message_types_by_name.values() for field in message.fields]
-    assert fields and {field.full_name for field in fields} == comments.keys()
+    assert fields and {field.full_name for field in fields} == comments.keys() - {each.full_name for each in METHODS}
     for field in fields:
         comment, expected = comments[field.full_name], []
         if re.search(r"\bRequired\b", comment) and field.containing_oneof is None:
