@@ -378,16 +378,20 @@ def _manifest(archive: zipfile.ZipFile) -> tuple[Contents, str]:
     Raises:
         InvalidInput: BACKUP_UNREADABLE.
     """
+    unreadable = _unreadable(archive.filename, f"it has no {_MANIFEST} that can be read")
     try:
         manifest = json.loads(b"".join(_blocks(archive, _MANIFEST)))
-        form, damage = manifest["format"], manifest["damage"]
-        numbers = [manifest[name] for name in ("products", "photographs", "index_version")]
-        users, database_sha256 = manifest["users"], manifest["database_sha256"]
-        texts = [database_sha256, *damage] if isinstance(damage, list) else [damage]
+        form = manifest["format"]
     except (KeyError, TypeError, ValueError, RecursionError, zipfile.BadZipFile):
-        raise _unreadable(archive.filename, f"it has no {_MANIFEST} that can be read") from None
+        raise unreadable from None
     if form != FORMAT:
         raise _unreadable(archive.filename, f"its format is {str(form)[:64]}, and this program knows {FORMAT}")
+    try:
+        damage, users, database_sha256 = (manifest[name] for name in ("damage", "users", "database_sha256"))
+        numbers = [manifest[name] for name in ("products", "photographs", "index_version")]
+    except KeyError:
+        raise unreadable from None
+    texts = [database_sha256, *damage] if isinstance(damage, list) else [damage]
     counts = numbers if users is None else [*numbers, users]
     if not all(type(each) is int for each in counts) or not all(isinstance(each, str) for each in texts):
         raise _unreadable(archive.filename, f"its {_MANIFEST} says something else than counts and sentences")
