@@ -46,7 +46,9 @@ def draft(feed: Feed) -> str:
         ("categories", _categories(feed)),
         ("availability", _availability(feed)),
     ):
-        lines += ["", f"# {_HEADINGS[table]}", f"[{table}]", *entries]
+        # Words that differ in control characters alone are spelt alike, and TOML takes each once.
+        once = {entry.partition('" = ')[0]: entry for entry in entries}
+        lines += ["", f"# {_HEADINGS[table]}", f"[{table}]", *once.values()]
     return "\n".join(lines) + "\n"
 
 

@@ -77,6 +77,22 @@ async def test_where_too_many_wait_the_one_that_has_waited_longest_is_refused() 
             call.cancel()
 
 
+async def test_of_messages_that_arrive_slowly_only_as_many_are_kept_as_there_is_memory_for() -> None:
+    # Room for two messages of the largest size.
+    async with embedder_running(max_message_bytes=1 << 20, max_unfinished_bytes=2 << 20) as running:
+        connection = await RawConnection.open(f"127.0.0.1:{running.server.port}")
+        slow = [connection.call(EMBED, b"x" * 1000, promised=500_000) for _ in range(4)]
+        await connection.flush()
+        async with asyncio.timeout(30):
+            while len(connection.ended) < 2:
+                await asyncio.sleep(0.05)
+        # Who sends at once is not among them, and the two that came last still are waited for.
+        await running.stub.Embed(embed(picture()), timeout=30)
+        await asyncio.sleep(1.5)
+        assert connection.ended == set(slow[:2])
+        await connection.close()
+
+
 async def test_a_call_without_a_message_is_malformed() -> None:
     async with embedder_running() as running:
         assert (await refused(running.channel.stream_unary(EMBED)(iter(()))))[:2] == (
