@@ -41,6 +41,7 @@ _ONE: Final = "one process, photograph / (floor + 1 echo)"
 _THREE: Final = "three processes, photograph / (floor + 3 echoes)"
 _REPORT: Final = "the report's method"
 _PICTURES: Final = {
+    "cost": "The parts of the processor time of a query under each load, as bars beside its floor",
     "latency": "The steps of a photograph query, one below the other, in ms since the call",
     "load": "p50, p99 and p99.9 against the offered rate",
     "peers": "The time of each method as bars, on a logarithmic axis",

@@ -28,7 +28,7 @@ class EmbedderSettings(BaseSettings):
             repeatable embeddings without meaning, for tests.
         precision: precision of OpenVINO's arithmetic. "auto" is int8 (for the layers with nine tenths of the weights)
             with avx512_vnni but no AMX, else bfloat16 if the processor has instructions for it, else float32.
-        threads: threads of an inference that is the only one under way. Absent: all processors of this process.
+        threads: threads of an inference while no calls meet. Absent: all processors of this process.
         inferences: maximum inferences at once; several use one thread each. Absent: with OpenVINO one per processor of
             this process, at most 8; with other runtimes 1.
         decode_threads: maximum photographs decoded at once.
