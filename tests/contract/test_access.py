@@ -196,7 +196,7 @@ def test_a_key_that_is_made_or_revoked_counts_within_seconds(tmp_path: Path) -> 
 
 def test_quotas_refuse_with_the_time_to_come_back(tmp_path: Path) -> None:
     with locked_stack(tmp_path) as locked:
-        some = (key("write", "fashion_few", id="few", requests_per_s=0.5, rows_per_s=1.0),)
+        some = (key("write", "fashion_few", id="few", requests_per_s=0.1, rows_per_s=1.0),)
         locked.file.write_text(Keys(keys=some).document())
         name, few = "fashion.v1.SearchService/GetIndex", {"api-key": "fashion_few"}
         _eventually(lambda: locked.call(name, few)[0] is grpc.StatusCode.OK)
@@ -204,12 +204,12 @@ def test_quotas_refuse_with_the_time_to_come_back(tmp_path: Path) -> None:
         with pytest.raises(grpc.RpcError) as caught:
             send(b"", metadata=tuple(few.items()), timeout=20)
         assert refusal(caught.value)[:2] == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED")
-        assert 0 < (retry_delay_s(caught.value.trailing_metadata()) or 0) <= 2
+        assert 0 < (retry_delay_s(caught.value.trailing_metadata()) or 0) <= 10
         # The gateway counts by itself.
         assert locked.http.get("/v1/products", headers=few).status_code == 200
         answer = locked.http.get("/v1/products", headers=few)
         problem(answer, 429, "QUOTA_EXCEEDED")
-        assert answer.headers["retry-after"] in {"1", "2"}
+        assert 1 <= int(answer.headers["retry-after"]) <= 10
 
 
 def test_writes_and_refusals_are_audited_and_no_secret_is_logged(tmp_path: Path) -> None:
@@ -327,7 +327,7 @@ async def test_a_quota_of_the_gateway_at_search_is_429_with_the_time_to_come_bac
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with locked_stack(tmp_path) as locked:
-        some = (key("admin", "fashion_gateway", id="gateway", requests_per_s=0.5),)
+        some = (key("admin", "fashion_gateway", id="gateway", requests_per_s=0.1),)
         locked.file.write_text(Keys(keys=some).document())
         await asyncio.sleep(1.2)
         monkeypatch.setenv("CLIENT_API_KEY", "fashion_gateway")
@@ -341,4 +341,4 @@ async def test_a_quota_of_the_gateway_at_search_is_429_with_the_time_to_come_bac
             assert (await http.get("/v1/facets")).status_code == 200
             answer = await http.get("/v1/facets")
         problem(answer, 429, "QUOTA_EXCEEDED")
-        assert answer.headers["retry-after"] in {"1", "2"}
+        assert 1 <= int(answer.headers["retry-after"]) <= 10

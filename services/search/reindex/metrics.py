@@ -37,17 +37,17 @@ def _metrics(state: ReindexState) -> Iterator[Metric]:
         ("progress_timestamp_seconds", state.moved if building else 0, "Time of its last step; 0 while none is built."),
     ):
         yield GaugeMetricFamily(f"{_PREFIX}_{name}", help, value=value)
-    if state.other is None:
-        return
-    if (passed := _JUDGED.get(state.other.status)) is not None:
-        gate = GaugeMetricFamily(f"{_PREFIX}_gate_passed", "Whether the gate has passed.", labels=("model_version",))
-        gate.add_metric((state.other.model_version,), passed)
-        yield gate
-    if (comparison := state.comparison) is not None:
-        yield GaugeMetricFamily(f"{_PREFIX}_overlap_ratio", "Share of the ten nearest in common.", comparison.overlap)
-        agreement = GaugeMetricFamily(
-            f"{_PREFIX}_label_agreement_ratio", "Share of the ten nearest of the own type.", labels=("generation",)
-        )
-        agreement.add_metric(("live",), comparison.live_label_agreement)
-        agreement.add_metric(("next",), comparison.next_label_agreement)
-        yield agreement
+    # They are told of even without a value, so that whoever reads /metrics learns what there is.
+    gate = GaugeMetricFamily(f"{_PREFIX}_gate_passed", "Whether the gate has passed.", labels=("model_version",))
+    overlap = GaugeMetricFamily(f"{_PREFIX}_overlap_ratio", "Share of the ten nearest in common.", labels=())
+    agreement = GaugeMetricFamily(
+        f"{_PREFIX}_label_agreement_ratio", "Share of the ten nearest of the own type.", labels=("generation",)
+    )
+    if state.other is not None:
+        if (passed := _JUDGED.get(state.other.status)) is not None:
+            gate.add_metric((state.other.model_version,), passed)
+        if (comparison := state.comparison) is not None:
+            overlap.add_metric((), comparison.overlap)
+            agreement.add_metric(("live",), comparison.live_label_agreement)
+            agreement.add_metric(("next",), comparison.next_label_agreement)
+    yield from (gate, overlap, agreement)
