@@ -20,6 +20,9 @@ structlog.configure(
     ]
 )
 
+# pytest-xdist tells its processes how wide its terminal is: what commands print should not depend on that.
+os.environ.pop("COLUMNS", None)
+
 # Two browsers at once make pages so slow that tests of their timing fail; one Milvus server is enough.
 _TOGETHER = ("tests/browser/", "/test_milvus")
 

@@ -1,7 +1,7 @@
 """`fashion dataset`: downloads, draws, splits and checks data sets in Kaggle's layout."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -135,8 +135,17 @@ def split(
             types = len({row.derived_type for row in dataset.rows if row.id in ids})
             rows.append((part, f"{len(ids):,}", f"{len(in_part):,}", f"{types:,}", str(file)))
     right = {"justify": "right"}
-    columns = [("part", {}), ("products", right), ("groups", right), ("derived types", right), ("file", {})]
-    output.console().print(output.plain_table([(name, dict(options)) for name, options in columns], rows))
+    # Where it is narrow, nothing may be cut off but folded: the names of the parts, and where they are.
+    whole = {"min_width": max(map(len, PARTS))}
+    folded = {"no_wrap": False, "overflow": "fold"}
+    columns: list[tuple[str, dict[str, Any]]] = [
+        ("part", whole),
+        ("products", right),
+        ("groups", right),
+        ("derived types", right),
+        ("file", folded),
+    ]
+    output.console().print(output.plain_table(columns, rows))
     for product_id, why in unreadable.items():
         output.errors().print(f"Product {product_id} is left out: {why}", markup=False, soft_wrap=True, style="yellow")
 

@@ -87,8 +87,14 @@ def test_a_planted_fault_is_found(shop: Shop, name: str, monkeypatch: pytest.Mon
     original = getattr(owner, attribute)
     monkeypatch.setattr(owner, attribute, lambda *a, **named: change(original, *a, **named))
     waiting = "wait" in name
-    figures = live(shop, 4.0, kind, rate=8.0, max_slowdown=1.5) if waiting else live(shop, 3.0, kind, rate=20.0)
-    assert any(seen in each for each in figures["problems"]), figures["problems"]
+    problems: list[str] = []
+    # On a busy machine few queries and writes fit into seconds, and may miss each other.
+    for _ in range(5):
+        figures = live(shop, 4.0, kind, rate=8.0, max_slowdown=1.5) if waiting else live(shop, 3.0, kind, rate=20.0)
+        problems += figures["problems"]
+        if any(seen in each for each in problems):
+            return
+    pytest.fail(f"not found: {problems}")
 
 
 @pytest.mark.parametrize(
