@@ -32,7 +32,15 @@ from services.search.indexes.parts import Part, SnapshotInterrupted, check_index
 from services.search.indexes.reducer import Reducer
 from services.search.indexes.reduction_file import ReductionFile
 from services.search.indexes.rows_file import RowsFile
-from services.search.indexes.shards import FlatIndex, ReducedIndex, ReducedSearch, Reduction, Shard, ShardSearch
+from services.search.indexes.shards import (
+    FlatIndex,
+    ReducedIndex,
+    ReducedSearch,
+    Reduction,
+    Shard,
+    ShardSearch,
+    nearest_among,
+)
 from services.search.indexes.state import State
 
 # Additional products to fetch: mostly enough to decide which products of equal similarity belong to the answer.
@@ -376,7 +384,7 @@ class FaissIndex(ColumnarIndex):
                 if floor > -math.inf and len(rows) > count // _MIN_REDUCTION:
                     return None
                 part = rows[:size]
-                part_similarities, order = self._compared(state, query, part)
+                part_similarities, order = nearest_among(state.embeddings(part), query)
                 similarities = np.concatenate([similarities, part_similarities])
                 compared = np.concatenate([compared, part[order]])
                 if len(similarities) >= k:
@@ -403,18 +411,9 @@ class FaissIndex(ColumnarIndex):
         near = reduced.near(max(self.settings.near, 2 * _NEAR_PER_COMPARED * compared), mask)
         chosen = min(int(np.count_nonzero(near)), _NEAR_PER_COMPARED * compared)
         rows = reduced.nearest(chosen, near).rows[:compared]
-        similarities, order = self._compared(state, query, rows)
-        least = float(np.partition(similarities, -k)[-k]) if len(rows) > k else -math.inf
+        similarities, order = nearest_among(state.embeddings(rows), query)
+        least = float(similarities[k - 1]) if len(rows) > k else -math.inf
         return rows[order][similarities >= self._contending(least)]
-
-    def _compared(
-        self, state: State, query: NDArray[np.float32], rows: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Returns the similarities of some rows, descending, and the places of these rows."""
-        chosen = FlatIndex(self.dimension)
-        chosen.append(state.embeddings(rows))
-        # FAISS reads float16 as it is; NumPy would convert it first, which takes four times as long.
-        return chosen.nearest(query, len(rows), np.ones(len(rows), dtype=np.bool_))
 
     def _contenders(self, searches: Sequence[ShardSearch], k: int) -> NDArray[np.int64]:
         """Returns the rows that may be among the `k` nearest of several shards: int64, shape (n,)."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from services.contract.embedding import inner_products
 from services.search.indexes.parts import MAX_FURTHER, FurtherPart
-from services.search.indexes.shards import FlatIndex, Projections, ReducedIndex
+from services.search.indexes.shards import FlatIndex, Projections, ReducedIndex, nearest_among
 
 # The reduced index is given up where it would choose more than one in so many.
 _MIN_CHOICE: Final = 4
@@ -26,7 +26,6 @@ class FurtherPhotographs:
             exact_limit: up to this many eligible ones are all compared. Of more, the reduced index chooses some.
             min_candidates: minimum number of those that it chooses.
         """
-        self._dimension = dimension
         self._exact_limit = exact_limit
         self._min_candidates = min_candidates
         self._embeddings = FlatIndex(dimension)
@@ -166,9 +165,7 @@ class FurtherPhotographs:
             places, upper, size = candidates.rows, candidates.bounds, _FIRST_COMPARED
             while len(places) and upper[0] >= reached.floor:
                 part = places[:size]
-                chosen = FlatIndex(self._dimension)
-                chosen.append(self._embeddings.rows()[part])
-                similarities, order = chosen.nearest(query, len(part), np.ones(len(part), dtype=np.bool_))
+                similarities, order = nearest_among(self._embeddings.rows()[part], query)
                 reached.add(similarities, part[order])
                 contending = upper[size:] >= reached.floor
                 places, upper, size = places[size:][contending], upper[size:][contending], 2 * size

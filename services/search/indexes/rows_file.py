@@ -11,7 +11,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from services.search.indexes.shards import FlatIndex
+from services.search.indexes.shards import nearest_among
 
 # Rows that are read and compared at once: 16 MiB.
 _COMPARED: Final = 4096
@@ -114,7 +114,6 @@ class StoredIndex:
 
     def __init__(self, file: RowsFile) -> None:
         """Makes an empty one; others may have rows in the same file."""
-        self.dimension = file.dimension
         self._file = file
         self._places = np.empty(0, dtype=np.int64)
 
@@ -151,9 +150,7 @@ class StoredIndex:
         candidates = np.flatnonzero(eligible)
         for start in range(0, len(candidates), _COMPARED):
             part = candidates[start : start + _COMPARED]
-            chosen = FlatIndex(self.dimension)
-            chosen.append(self.read(part))
-            found, order = chosen.nearest(query, min(k, len(part)), np.ones(len(part), dtype=np.bool_))
+            found, order = nearest_among(self.read(part), query, min(k, len(part)))
             similarities = np.concatenate([similarities, found])
             positions = np.concatenate([positions, part[order]])
             best = np.argsort(-similarities, kind="stable")[:k]
