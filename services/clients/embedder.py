@@ -12,6 +12,7 @@ from fashion.v1 import embedder_pb2, embedder_pb2_grpc
 from services.clients.channel import MAX_MESSAGE_BYTES, Remote, renewal
 from services.clients.watch import CallWatch
 from services.contract.errors import FashionError, InvalidInput, Unavailable, Upstream
+from services.contract.messages import in_messages
 from services.contract.protocols import Embedder
 from services.contract.values import Embedding, Garment, ModelInfo, Photograph
 from services.serving import conversion
@@ -151,17 +152,12 @@ class EmbedderClient:
         ]
 
     def _messages(self, photographs: Sequence[Photograph], indices: Sequence[int]) -> Iterator[list[int]]:
-        message: list[int] = []
-        size = 0
-        for index in indices:
-            needed = len(photographs[index].content) + _OVERHEAD_BYTES
-            if message and (len(message) == self._limits.max_batch or size + needed > self._limits.max_message_bytes):
-                yield message
-                message, size = [], 0
-            message.append(index)
-            size += needed
-        if message:
-            yield message
+        return in_messages(
+            indices,
+            lambda index: len(photographs[index].content) + _OVERHEAD_BYTES,
+            max_count=self._limits.max_batch,
+            max_bytes=self._limits.max_message_bytes,
+        )
 
     def _check_size(self, photograph: Photograph) -> None:
         # The embedder checks its own, lower limit; a larger photograph cannot even be sent.

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.contract.errors import FailedPrecondition, Upstream
+from services.contract.messages import in_messages
 from services.search.indexes.milvus.rows import (
     CATALOGUE_PREFIX,
     LABELS,
@@ -214,25 +215,12 @@ class MilvusStore:
         with self._answering():
             for some in chunks(list(keys), _MAX_ROWS):
                 self._client.delete(self.name, ids=list(some), timeout=timeout)
-            for some in self._requests(rows):
-                self._client.insert(self.name, some, timeout=timeout)
+            for part in in_messages(rows, self._row_bytes, max_count=_MAX_ROWS, max_bytes=_MAX_BYTES):
+                self._client.insert(self.name, part, timeout=timeout)
 
-    def _requests(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
-        """Yields rows in parts that a request can take."""
-        part: list[Row] = []
-        size = 0
-        for row in rows:
-            # All texts are ASCII.
-            row_bytes = (
-                4 * self.dimension + _NUMBER_BYTES + sum(len(each) for each in row.values() if type(each) is str)
-            )
-            if part and (len(part) == _MAX_ROWS or size + row_bytes > _MAX_BYTES):
-                yield part
-                part, size = [], 0
-            part.append(row)
-            size += row_bytes
-        if part:
-            yield part
+    def _row_bytes(self, row: Row) -> int:
+        # All texts are ASCII.
+        return 4 * self.dimension + _NUMBER_BYTES + sum(len(each) for each in row.values() if type(each) is str)
 
     def claim(self, catalogue: str) -> None:
         """Writes whose the collection is, once; later, checks it.
