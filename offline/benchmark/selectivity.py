@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from offline.benchmark import filtered_peers as peers
 from services.search.catalogue.products import Product
+from services.search.catalogue.store import Catalogue
 from services.search.filters.filter import Filter, LabelFilter
 from services.search.indexes.base import Eligibility, IndexedProduct
 from services.search.indexes.faiss import FaissIndex
@@ -56,6 +57,16 @@ class Part:
         return Eligibility(None if self.derived_type is None else frozenset({self.derived_type}), labels)
 
 
+# Of each derived type a product, and the embeddings of all: float16, shape (dimension,); None for none.
+StoredTypes = Sequence[tuple[Product, Sequence[NDArray[np.float16] | None]]]
+
+
+def stored_types(data: Path) -> StoredTypes:
+    """Reads the catalogue of a data directory."""
+    with Catalogue(data) as catalogue:
+        return [(rows[0].product, [each.embedding for each in rows]) for rows in catalogue.by_derived_type()]
+
+
 class Inventory:
     """Products by derived type: those of a catalogue, or more of their like."""
 
@@ -93,13 +104,7 @@ class Inventory:
         unfinished.replace(file)
 
     @classmethod
-    def of(
-        cls,
-        types: Sequence[tuple[Product, Sequence[NDArray[np.float16] | None]]],
-        count: int | None,
-        seed: int,
-        folder: Path,
-    ) -> "Inventory":
+    def of(cls, types: StoredTypes, count: int | None, seed: int, folder: Path) -> "Inventory":
         """Returns products like those of a catalogue, as many as it has by default; see `__init__`."""
         stacked = [(kind, [each for each in rows if each is not None]) for kind, rows in types]
         real = [(kind, np.stack(rows)) for kind, rows in stacked if rows]

@@ -2,12 +2,11 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.commands.bench.options import FIGURES, Output, say, without_proxies
+from cli.commands.bench.options import FIGURES, WORK, CatalogueWork, Output, say, without_proxies
 
 _Target = Annotated[str, typer.Option("--target", metavar="URL", help="Address of Milvus.")]
 _Token = Annotated[
@@ -39,9 +38,7 @@ def milvus(
 def milvus_indexes(
     target: _Target,
     token: _Token = "",
-    work: Annotated[Path, typer.Option("--work", metavar="DIR", help="Folder with the catalogue of `ingest`.")] = Path(
-        "var/bench"
-    ),
+    work: CatalogueWork = WORK,
     output: Output = FIGURES,
 ) -> None:
     """Ask the index types of a Milvus server under filters, as they are: are answers filled, and right."""

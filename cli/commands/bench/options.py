@@ -14,6 +14,10 @@ Output = Annotated[
     Path, typer.Option("--output", metavar="DIR", help="Folder for the figures; the page goes beside it.")
 ]
 
+# Takes the catalogue that `fashion bench ingest` made.
+CatalogueWork = Annotated[Path, typer.Option("--work", metavar="DIR", help="Folder with the catalogue of `ingest`.")]
+WORK = Path("var/bench")
+
 
 def say() -> Callable[[str], None]:
     """Returns what shows a line."""

@@ -7,13 +7,11 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.bench.options import FIGURES, Output, say, without_proxies
+from cli.commands.bench.options import FIGURES, WORK, CatalogueWork, Output, say, without_proxies
 
 
 def scale(
-    work: Annotated[Path, typer.Option("--work", metavar="DIR", help="Folder with the catalogue of `ingest`.")] = Path(
-        "var/bench"
-    ),
+    work: CatalogueWork = WORK,
     sizes: Annotated[
         list[int] | None,
         typer.Option("--products", metavar="N", min=1000, help="Number of products; by default four, up to a million."),
@@ -40,8 +38,7 @@ def scale(
     from cli.commands.bench.speed import write_page
     from offline.benchmark.machine import Machine
     from offline.benchmark.scale import BUILT, OURS, SIZES, ScaleOptions, measure_size
-    from offline.benchmark.selectivity import Inventory
-    from services.search.catalogue.store import Catalogue
+    from offline.benchmark.selectivity import Inventory, stored_types
 
     without_proxies()
     show, file = say(), output / "scale.json"
@@ -55,8 +52,7 @@ def scale(
         figures["machine"] = asdict(Machine.this())
         file.write_text(json.dumps(figures, indent=1) + "\n")
 
-    with Catalogue(work / "data") as catalogue:
-        types = [(rows[0].product, [each.embedding for each in rows]) for rows in catalogue.by_derived_type()]
+    types = stored_types(work / "data")
     for size in sorted(sizes or SIZES):
         known = figures["sizes"].setdefault(str(size), {"products": size, "indexes": {}, "missing": {}})
         known["load"] = Machine.this().load

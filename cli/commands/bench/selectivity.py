@@ -8,13 +8,11 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.bench.options import FIGURES, Output, say, without_proxies
+from cli.commands.bench.options import FIGURES, WORK, CatalogueWork, Output, say, without_proxies
 
 
 def selectivity(
-    work: Annotated[Path, typer.Option("--work", metavar="DIR", help="Folder with the catalogue of `ingest`.")] = Path(
-        "var/bench"
-    ),
+    work: CatalogueWork = WORK,
     products: Annotated[
         int | None, typer.Option(metavar="N", min=1000, help="Number of products; above those there are, their like.")
     ] = None,
@@ -29,13 +27,11 @@ def selectivity(
 ) -> None:
     """Compare the plan of a search with its two ways and other indexes, by what filters let through."""
     from offline.benchmark.machine import Machine
-    from offline.benchmark.selectivity import Inventory, selectivity_figures, selectivity_page
-    from services.search.catalogue.store import Catalogue
+    from offline.benchmark.selectivity import Inventory, selectivity_figures, selectivity_page, stored_types
 
     without_proxies()
     show, machine = say(), Machine.this()
-    with Catalogue(work / "data") as catalogue:
-        types = [(rows[0].product, [each.embedding for each in rows]) for rows in catalogue.by_derived_type()]
+    types = stored_types(work / "data")
     with TemporaryDirectory() as folder:
         inventory = Inventory.of(types, products, seed, Path(folder))
         figures = selectivity_figures(

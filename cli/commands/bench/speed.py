@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from cli.commands.bench.options import FIGURES, Output, say, without_proxies
+from cli.commands.bench.options import FIGURES, WORK, Output, say, without_proxies
 from offline.benchmark.parts import APART, PARTS
 
 _NOTES: Final = "performance-notes.md"
@@ -33,7 +33,7 @@ def _command(parts: Sequence[str]) -> Callable[..., None]:
     def measure(
         dataset: _DataSet,
         output: Output = FIGURES,
-        work: _Work = Path("var/bench"),
+        work: _Work = WORK,
         products: _Products = None,
         rounds: _Rounds = 7,
         calls: _Calls = 25,
