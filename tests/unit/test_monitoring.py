@@ -49,10 +49,16 @@ def test_the_autoscaler_goes_by_a_metric_that_the_adapter_makes_of_one_of_ours()
     assert [each["spec"]["metrics"] for each in base if each["kind"] == patch["kind"]] == [[by_processor]]
 
 
-def test_the_adapter_asks_for_the_photographs_of_both_lanes_of_each_pod(tmp_path: Path) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
+def promtool(*arguments: str) -> None:
+    """Runs promtool beside the rules; it has to find nothing wrong."""
+    program = shutil.which("promtool")
+    if program is None:
         pytest.skip("promtool is not installed (Debian: prometheus)")
+    ended = subprocess.run([program, *arguments], cwd=PROMETHEUS, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_the_adapter_asks_for_the_photographs_of_both_lanes_of_each_pod(tmp_path: Path) -> None:
     series = re.sub(r"\{.*", "", adapter_rule()["seriesQuery"])
     query = adapter_rule()["metricsQuery"]
     for part, text in (("Series", series), ("LabelMatchers", 'namespace="fashion"'), ("GroupBy", "pod")):
@@ -82,10 +88,7 @@ def test_the_adapter_asks_for_the_photographs_of_both_lanes_of_each_pod(tmp_path
         ],
     }
     (tmp_path / "test.yml").write_text(yaml.safe_dump({"tests": [test]}))
-    ended = subprocess.run(
-        [promtool, "test", "rules", str(tmp_path / "test.yml")], capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    promtool("test", "rules", str(tmp_path / "test.yml"))
 
 
 def test_the_panels_of_the_dashboard_do_not_overlap() -> None:
@@ -109,9 +112,5 @@ def test_each_alert_is_seen_to_fire_and_says_what_to_do() -> None:
 
 
 def test_prometheus_takes_the_rules_and_they_do_as_their_tests_say() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed (Debian: prometheus)")
-    for command in (["check", "config", "prometheus.yml"], ["test", "rules", "rules_test.yml"]):
-        ended = subprocess.run([promtool, *command], cwd=PROMETHEUS, capture_output=True, text=True, check=False)
-        assert ended.returncode == 0, ended.stdout + ended.stderr
+    promtool("check", "config", "prometheus.yml")
+    promtool("test", "rules", "rules_test.yml")

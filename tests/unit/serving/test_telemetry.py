@@ -20,6 +20,7 @@ from tests.support.running import logged_to
 
 @pytest.fixture(autouse=True)
 def logging_restored() -> Iterator[None]:
+    """Logs JSON to nowhere for the time of a test."""
     with logged_to(io.StringIO()):
         yield
 

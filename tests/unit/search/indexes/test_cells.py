@@ -1,6 +1,7 @@
 """Cells of similar products: what they hold follows every write, and searches of them are filled and nearly right."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,9 +112,7 @@ def test_large_searches_are_filled_and_nearly_right(indexes: tuple[FaissIndex, F
 
 
 def test_few_cells_miss_products_so_that_recall_is_something_to_measure() -> None:
-    few = FaissIndex(
-        DIMENSION, FaissSettings(**{**_fields(LARGE), "near": 40, "min_candidates": 2, "candidates_per_hit": 2})
-    )
+    few = FaissIndex(DIMENSION, replace(LARGE, near=40, min_candidates=2, candidates_per_hit=2))
     exact = FaissIndex(DIMENSION, EXACT)
     for index in (few, exact):
         index.load([_products()], 1)
@@ -171,7 +170,3 @@ def test_cells_follow_writes_and_begin_once_there_are_enough_products(tmp_path: 
     # A catalogue that has become small is searched exactly.
     index.apply((), everything[:1500], 6)
     assert not index.facts().approximate
-
-
-def _fields(settings: FaissSettings) -> dict[str, int]:
-    return {name: getattr(settings, name) for name in settings.__slots__}
