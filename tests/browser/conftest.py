@@ -1,5 +1,6 @@
 """A real Chromium in front of a real gateway and stack, with a small drawn shop."""
 
+import contextlib
 import functools
 import re
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from fashion.v1 import types_pb2
 from offline.catalogue_map.layout import MAP_FILE
@@ -125,6 +127,15 @@ def names_of(page: Page, within: str = ".results") -> list[str]:
     """Lists the ids of the products that are shown."""
     found: list[str] = page.locator(f"{within} .card").evaluate_all("all => all.map(one => one.dataset.product)")
     return found
+
+
+def expect_names(page: Page, names: list[str], within: str = ".results") -> None:
+    """Waits until just these products are shown, in this order."""
+    shown = "([cards, names]) => [...document.querySelectorAll(cards)].map(one => one.dataset.product).join() === names"
+    # The comparison below says what differs.
+    with contextlib.suppress(PlaywrightTimeout):
+        page.wait_for_function(shown, arg=[f"{within} .card", ",".join(names)])
+    assert names_of(page, within) == names
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from fashion.v1 import types_pb2
-from tests.browser.conftest import Open, names_of, picture
+from tests.browser.conftest import Open, expect_names, picture
 from tests.browser.test_browse import SIZES, phone
 from tests.support import small_shop
 from tests.support.gateways import Shop, shop
@@ -76,7 +76,7 @@ def test_an_own_attribute_narrows_the_list_and_stands_on_the_product(page: Page,
         picture(page, "attributes-sheet-phone", full_page=True)
     _filters(page, shown=False)
     assert "attribute=material%3AWool&attribute=material%3AElastane&attribute=organic%3Atrue" in page.url
-    assert names_of(page) == _ids(range(40), where=lambda number: number % 4 == 2)
+    expect_names(page, _ids(range(40), where=lambda number: number % 4 == 2))
     picture(page, f"attributes-{'phone' if phone(page) else 'desktop'}", full_page=True)
     page.reload()
     expect(page.locator(".count")).to_have_text("10 products")
@@ -123,7 +123,7 @@ def test_a_range_of_prices_and_of_numbers_is_chosen_or_written(page: Page, named
     expect(page.locator(".count")).to_have_text(f"{len(expected)} products")
     picture(page, f"price-sheet-{'phone' if phone(page) else 'desktop'}", full_page=True)
     _filters(page, shown=False)
-    assert names_of(page) == expected
+    expect_names(page, expected)
     chips = page.locator(".chips")
     expect(chips).to_contain_text("€60 – €99.99")
     expect(chips).to_contain_text("Heel mm: From 40")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import MARKUP, Open, names_of, picture
+from tests.browser.conftest import MARKUP, Open, expect_names, names_of, picture
 from tests.support import small_shop
 from tests.support.gateways import KEY, Shop, shop
 
@@ -136,10 +136,10 @@ def test_pages_go_forth_and_back(page: Page, stocked: Shop) -> None:
     assert not set(first) & set(second)
     page.reload()
     expect(page.locator(".results .card")).to_have_count(43 - FIRST_PAGE)
-    assert names_of(page) == second
+    expect_names(page, second)
     page.get_by_role("link", name="Previous").click()
     expect(page.locator(".results .card")).to_have_count(FIRST_PAGE)
-    assert names_of(page) == first
+    expect_names(page, first)
 
 
 def test_nothing_found_is_said_and_leads_on(page: Page, stocked: Shop) -> None:
@@ -202,7 +202,7 @@ def test_liked_and_disliked_products_steer_the_list(page: Page, stocked: Shop) -
     expect(page.locator(f'.similar [data-product="{disliked}"]')).to_have_count(0)
     page.get_by_role("button", name="Start over").click()
     expect(page.locator(f'.similar [data-product="{liked}"]')).to_have_count(1)
-    assert names_of(page, ".similar") == before
+    expect_names(page, before, within=".similar")
     assert "liked" not in page.url
 
 
