@@ -1,7 +1,7 @@
 """Backs up a data directory while its server writes, restores it elsewhere, and checks either.
 
-A backup is a zip: `backup.json` says what is in it, `catalogue.sqlite3` is one state of the catalogue, `catalogue.id`
-says which one, `photographs/` has what its products show, and `dislikes.jsonl` the colours that users dislike.
+A backup is a zip: `backup.json` says what is in it, `catalogue.sqlite3` is one state of the catalogue, and
+`catalogue.id` its identity. `photographs/` has what its products show, `dislikes.jsonl` the colours that users dislike.
 """
 
 import hashlib
@@ -368,7 +368,7 @@ def _checked(archive: zipfile.ZipFile, say: Say) -> _Checked:
 
     if identity.FILE in archive.namelist() and not read_whole(identity.FILE):
         damage.append(f"{identity.FILE} cannot be read.")
-    there = [sha256 for sha256, content in _photographs(hashes, read, damage, say) if content is not None]
+    there = [sha256 for sha256, content in _photographs(hashes, read, damage, say) if content]
     return _Checked(said, tuple(damage), tuple(filter(_HASH.fullmatch, there)), dislikes)
 
 
@@ -382,8 +382,10 @@ def _manifest(archive: zipfile.ZipFile) -> tuple[Contents, str]:
     try:
         manifest = json.loads(b"".join(_blocks(archive, _MANIFEST)))
         form = manifest["format"]
-    except (KeyError, TypeError, ValueError, RecursionError, zipfile.BadZipFile):
+    except (KeyError, TypeError, ValueError, RecursionError):
         raise unreadable from None
+    except zipfile.BadZipFile as error:
+        raise _unreadable(archive.filename, str(error).rstrip(".")) from None
     if form != FORMAT:
         raise _unreadable(archive.filename, f"its format is {str(form)[:64]}, and this program knows {FORMAT}")
     try:
@@ -391,9 +393,9 @@ def _manifest(archive: zipfile.ZipFile) -> tuple[Contents, str]:
         numbers = [manifest[name] for name in ("products", "photographs", "index_version")]
     except KeyError:
         raise unreadable from None
-    texts = [database_sha256, *damage] if isinstance(damage, list) else [damage]
     counts = numbers if users is None else [*numbers, users]
-    if not all(type(each) is int for each in counts) or not all(isinstance(each, str) for each in texts):
+    sound = isinstance(damage, list) and all(isinstance(each, str) for each in (database_sha256, *damage))
+    if not sound or not all(type(each) is int for each in counts):
         raise _unreadable(archive.filename, f"its {_MANIFEST} says something else than counts and sentences")
     products, photographs, index_version = numbers
     return Contents(products, photographs, users, index_version, tuple(damage)), database_sha256

@@ -145,6 +145,48 @@ def test_nothing_is_overwritten_and_no_other_file_is_taken(backed_up: tuple[Path
         restore(other, tmp_path / "restored")
 
 
+def _repacked(backup: Path, target: Path, changes: dict[str, bytes], packing: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(backup) as source, zipfile.ZipFile(target, "w", packing) as written:
+        for name in source.namelist():
+            written.writestr(name, changes.get(name, source.read(name)))
+    return target
+
+
+def test_a_backup_that_somebody_has_packed_or_changed_is_refused_with_the_reason(
+    backed_up: tuple[Path, Path], tmp_path: Path
+) -> None:
+    _, backup = backed_up
+    with pytest.raises(InvalidInput, match=r"read: backup\.json is packed or encrypted\."):
+        verify(_repacked(backup, tmp_path / "packed.zip", {}, zipfile.ZIP_DEFLATED))
+    with zipfile.ZipFile(backup) as archive:
+        manifest = json.loads(archive.read("backup.json"))
+    for change in (
+        {"damage": "a text"},
+        {"damage": [1]},
+        {"products": "6"},
+        {"users": True},
+        {"database_sha256": None},
+    ):
+        changed = {"backup.json": json.dumps({**manifest, **change}).encode()}
+        with pytest.raises(InvalidInput, match="something else than counts and sentences"):
+            verify(_repacked(backup, tmp_path / "changed.zip", changed))
+
+
+def test_a_photograph_that_was_damaged_before_and_cannot_be_read_now_stops_no_restore(
+    backed_up: tuple[Path, Path], tmp_path: Path
+) -> None:
+    data, _ = backed_up
+    victim = next((data / "photographs").glob("??/*"))
+    victim.write_bytes(b"something else")
+    backup = tmp_path / "partial.zip"
+    contents = back_up(data, backup)
+    assert len(contents.damage) == 1
+    broken = tmp_path / "broken.zip"
+    broken.write_bytes(backup.read_bytes().replace(b"something else", b"something more"))
+    assert restore(broken, tmp_path / "restored") == contents
+    assert verify(tmp_path / "restored").damage[0].endswith("is gone or cannot be read.")
+
+
 def test_a_backup_of_a_former_version_is_restored_and_brought_up_to_date(tmp_path: Path) -> None:
     former = tmp_path / "former"
     shutil.copytree(FORMER, former)
