@@ -1,7 +1,7 @@
 """The items of a feed: its rows in our fields, by the names of its columns."""
 
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -144,7 +144,8 @@ class Columns:
             aliases: names of columns by field.
             own: the shop's own columns by field, which stand for the names; a text with "{column}" is a template.
         """
-        self._cut: Counter[str] = Counter()
+        # The lines of cells that were too long, by column: a cell may be read for several fields.
+        self._cut: defaultdict[str, set[int]] = defaultdict(set)
         self.names = tuple(header)
         self.places = {key(plain_name(name)): place for place, name in reversed(list(enumerate(header)))}
         self._exact = {name: place for place, name in reversed(list(enumerate(header)))}
@@ -173,15 +174,15 @@ class Columns:
             return re.sub(r"\{([^{}]+)\}", lambda part: cells[part[1]], column) if all(cells.values()) else ""
         place = self.place(column)
         cell = record.cells[place].strip() if place is not None and place < len(record.cells) else ""
-        if len(cell) > MAX_CELL:
-            self._cut[column] += 1
+        if place is not None and len(cell) > MAX_CELL:
+            self._cut[self.names[place]].add(record.line)
         return cell[:MAX_CELL]
 
     def notes(self) -> list[str]:
         """Returns what was cut off in the rows that were read."""
         return [
-            f"cells of the column {column[:128]} with more than {MAX_CELL:,} characters, cut off: {count:,}"
-            for column, count in self._cut.items()
+            f"cells of the column {column[:128]} with more than {MAX_CELL:,} characters, cut off: {len(lines):,}"
+            for column, lines in self._cut.items()
         ]
 
     def values(self, record: Record) -> dict[str, list[str]]:

@@ -242,6 +242,14 @@ class TestBadInput:
             in dataset.report.findings
         )
 
+    def test_a_cell_that_is_cut_off_counts_once(self, tmp_path: Path) -> None:
+        """The title is read as the name and within the address of the photograph."""
+        written(tmp_path / "a.png", b"a")
+        rows = "".join(f"{number};{'a' * length};Shirts\n" for number, length in enumerate((40_000, 5, 40_000)))
+        path = written(tmp_path / "shop.csv", f"id;title;category\n{rows}")
+        feed = read_feed(path, FeedMapping(columns={"name": ("Title",), "image": ("{title}.png",)}))
+        assert feed.notes == ("cells of the column title with more than 32,768 characters, cut off: 2",)
+
     @pytest.mark.parametrize(
         "declaration",
         [
