@@ -42,8 +42,8 @@ def measure_starts(data: Path, product_ids: Sequence[str], rounds: int) -> dict[
         rounds: how often.
 
     Returns:
-        By module and way seconds from the start of a process to SERVING, what of it the index takes where there is
-        one, and the time of processors; seconds of the imports; a list each, one value a round.
+        Seconds, one value a round. By module and way: from the start of a process to SERVING, what of it the index
+        takes where there is one, and the time of processors. By module: the imports.
     """
     figures: dict[str, dict[str, list[float]]] = {"imports": {}, "starts": {}, "index": {}, "processors": {}}
     with ExitStack() as resources:
@@ -61,13 +61,11 @@ def measure_starts(data: Path, product_ids: Sequence[str], rounds: int) -> dict[
                     return
                 processor_s = server.processor_s()
             name = f"{module}, {way}" if way else module
-            for kind, values in (
-                ("starts", [server.start_s]),
-                ("index", _index_s(log)),
-                ("processors", [processor_s]),
-            ):
-                if values:
-                    figures[kind].setdefault(name, []).extend(values)
+            measured = {"starts": server.start_s, "processors": processor_s}
+            if module not in _WITHOUT_INDEX:
+                measured["index"] = _index_s(log)
+            for kind, seconds in measured.items():
+                figures[kind].setdefault(name, []).append(seconds)
 
         # The first start brings the copy up to date, and its stop leaves a snapshot.
         start(_STACK, "first", {})
@@ -128,10 +126,10 @@ def _write(server: ServerProcess, product_ids: Sequence[str]) -> None:
             stub.UpdateProducts(request, timeout=60)
 
 
-def _index_s(log: Path) -> list[float]:
-    """Returns how long the index took, as the log says; nothing where there is none."""
+def _index_s(log: Path) -> float:
+    """Returns how long the index took, as the log says."""
     events = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
-    return [float(event["seconds"]) for event in events if event["event"] == "index loaded"]
+    return next(float(event["seconds"]) for event in events if event["event"] == "index loaded")
 
 
 def _import_s(module: str) -> float:

@@ -27,8 +27,8 @@ _GENDER_OF: Final = {
     for word in words.split()
 }
 _LINE_BREAKS: Final = re.compile(r"[\r\n]+")
-# Control characters, Unicode's separators of lines and paragraphs, which are white space in a cell, and halves of
-# characters, which JSON can spell and no text can hold.
+# Control characters, and Unicode's separators of lines and paragraphs, which are white space in a cell. Halves of
+# characters too, which JSON can spell and no text can hold.
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # Invisible characters that tools leave at the ends of cells.
 _INVISIBLE: Final = "\ufeff\u200b\u2060"

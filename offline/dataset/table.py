@@ -13,8 +13,8 @@ from services.contract.errors import InvalidInput
 DELIMITERS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 # A quote that stays open for this many lines is a character.
 MAX_LINES_PER_ROW: Final = 10_000
-# Lines are read in vain behind quotes that are never closed: this many times the lines of the table, and as many again
-# as a row may have, so that a table of such quotes does not take the square of its length.
+# Lines are read in vain behind quotes that are never closed: at most this many times those of the table and of the
+# longest row together. Otherwise a table of such quotes would take the square of its length.
 _MAX_IN_VAIN: Final = 20
 # Each row and each value takes memory of its own, many times its bytes.
 MAX_ROWS: Final = 5_000_000
