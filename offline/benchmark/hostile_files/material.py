@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -234,7 +235,9 @@ def members(content: bytes) -> list[tuple[zipfile.ZipInfo, bytes]]:
 def packed(parts: Sequence[tuple[zipfile.ZipInfo, bytes]]) -> bytes:
     """Returns a zip of members, with their names, kinds and ways of packing as they are said."""
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
+    with warnings.catch_warnings(), zipfile.ZipFile(content, "w") as archive:
+        # A name may be meant to stand there twice.
+        warnings.simplefilter("ignore", UserWarning)
         for info, part in parts:
             fresh = zipfile.ZipInfo(info.filename)
             fresh.external_attr, fresh.compress_type = info.external_attr, info.compress_type

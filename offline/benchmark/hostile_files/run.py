@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from shutil import rmtree
@@ -125,19 +125,24 @@ class _Worker:
                     raise NotReady(f"The sound file {each.name} is not read: {found}", reason="SERVER_NOT_READY")
             return self.judge(mutant, watched=watched)
         assert self._process is not None and self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"kind": mutant.kind, "folder": str(place), "watched": watched}) + "\n")
-        self._process.stdin.flush()
+        began = time.monotonic()
+        # One that has died meanwhile has ended its answers too.
+        with suppress(BrokenPipeError):
+            order = {"kind": mutant.kind, "folder": str(place), "watched": watched}
+            self._process.stdin.write(f"{json.dumps(order)}\n")
+            self._process.stdin.flush()
         try:
             line = self._answers.get(timeout=_HUNG_S)
         except queue.Empty:
-            line = ""
-        if line:
-            answer: dict[str, Any] = json.loads(line)
-            return answer
-        code = self._process.poll()
+            outcome, problem = "hung", f"It has not answered for {_HUNG_S:.0f} s."
+        else:
+            if line:
+                answer: dict[str, Any] = json.loads(line)
+                return answer
+            # Its answers end a moment before it does.
+            outcome, problem = "died", f"It ended with {self._process.wait(_HUNG_S)}."
         self.end()
-        outcome = "hung" if code is None else "died"
-        return {"outcome": outcome, "problem": f"with {code}", "seconds": _HUNG_S, "grown_mib": 0.0}
+        return {"outcome": outcome, "problem": problem, "seconds": time.monotonic() - began, "grown_mib": 0.0}
 
     def _start(self) -> None:
         command = [sys.executable, "-m", f"{__package__}.worker", str(self._folder), str(self._canary)]
