@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import grpc
-import httpx
 import numpy as np
 
 from offline.benchmark.day_shop import DELETES, DISLIKES, FEED, PRICES, UPLOADS, Shop
@@ -188,7 +187,7 @@ class Day:
             await asyncio.gather(*sent, return_exceptions=True)
 
     async def _query(self, at_s: float) -> None:
-        await self._counted("a query", self._shop.query)
+        await self._succeeds("a query", self._shop.query)
         # From when it was to be sent, so that a sender that falls behind hides nothing.
         self._queries.append((at_s, 1000 * (self._now() - at_s)))
 
@@ -197,17 +196,20 @@ class Day:
         while due_s < until_s:
             await asyncio.sleep(max(0.0, due_s - self._now()))
             due_s = max(due_s + _PERIOD_S[kind], self._now())
-            await self._counted(kind, self._shop.kinds[kind])
-            self._done[kind] += 1
+            self._done[kind] += await self._succeeds(kind, self._shop.kinds[kind])
 
-    async def _counted(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Does something, and counts it as failed where it fails."""
+    async def _succeeds(self, name: str, work: Callable[[], Awaitable[None]]) -> bool:
+        """Does something; returns False, and counts it as failed, where it fails."""
         try:
             await work()
         except grpc.aio.AioRpcError as error:
             self._failed[f"{name}: {error.code().name}: {error.details()}"] += 1
-        except httpx.HTTPError as error:
+            return False
+        # Nothing else would tell of an error in a task of its own, be it one of this check.
+        except Exception as error:
             self._failed[f"{name}: {error!r}"] += 1
+            return False
+        return True
 
     def _figures(
         self, machine: Machine, spans: Sequence[Span], samples: Sequence[Sample], max_slowdown: float

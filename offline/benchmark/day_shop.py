@@ -1,5 +1,6 @@
 """The catalogue of a shop's day: products in batches, queries whose answers are judged, and what a shop writes."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -23,6 +24,8 @@ BATCH: Final = 20
 PRICES, FEED, DELETES, DISLIKES, UPLOADS = "prices", "a feed", "deletes", "dislikes", "photographs"
 _PICTURES_PER_UPLOAD: Final = 12
 _TIMEOUT_S: Final = 30.0
+# How often a write looks for a batch that no other write has.
+_LOOK_S: Final = 0.01
 # Queries of each kind in a hundred.
 _MIXTURE: Final = MappingProxyType({"product": 35, "photograph": 25, "batch": 25, "HTTP": 15})
 # Of those that a query may ask for, the newest ones: older ones are long gone.
@@ -143,10 +146,11 @@ class Shop:
 
     # Writes.
 
-    @contextmanager
-    def _held(self, count: int) -> Iterator[list[Batch]]:
-        """Keeps other writes from some batches."""
-        free = [each for each in self._known() if not each.held]
+    @asynccontextmanager
+    async def _held(self, count: int) -> AsyncIterator[list[Batch]]:
+        """Keeps other writes from some batches, once one of them is free."""
+        while not (free := [each for each in self._known() if not each.held]):
+            await asyncio.sleep(_LOOK_S)
         batches = self._random.sample(free, min(count, len(free)))
         for batch in batches:
             batch.held = True
@@ -172,7 +176,7 @@ class Shop:
 
     async def _reprice(self) -> None:
         """Changes the prices of some batches in one write; now and then they are sold out before."""
-        with self._held(self._random.randint(1, 3)) as batches:
+        async with self._held(self._random.randint(1, 3)) as batches:
             if self._random.random() < 0.2:
                 await self._update(batches, None)
             await self._update(batches, self._next_price())
@@ -238,11 +242,11 @@ class Shop:
     async def _feed(self) -> None:
         """Takes new products in, and withdraws as many."""
         await self._add()
-        with self._held(1) as batches:
+        async with self._held(1) as batches:
             await self._delete(batches[0])
 
     async def _delete_and_add(self) -> None:
-        with self._held(1) as batches:
+        async with self._held(1) as batches:
             await self._delete(batches[0])
         await self._add()
 
@@ -250,7 +254,7 @@ class Shop:
         """A shopper dislikes a colour of an answer, and sees it no more."""
         self._shoppers += 1
         user = f"shopper-{self._shoppers}"
-        with self._held(1) as batches:
+        async with self._held(1) as batches:
             product_id = self._random.choice(batches[0].product_ids)
             request = search_pb2.FindSimilarRequest(product_id=product_id, user_id=user)
             answer = await self._writes.FindSimilar(request, timeout=_TIMEOUT_S)
@@ -265,7 +269,7 @@ class Shop:
 
     async def _upload(self) -> None:
         """A product gets another photograph, and loses it again."""
-        with self._held(1) as batches:
+        async with self._held(1) as batches:
             product_id = self._random.choice(batches[0].product_ids)
             add = search_pb2.AddPhotographRequest(product_id=product_id, image=self._photograph())
             remove = search_pb2.RemovePhotographRequest(product_id=product_id, index=1)
