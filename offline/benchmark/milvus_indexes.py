@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from services.contract.errors import Upstream
 from services.search.indexes.milvus.settings import MilvusSettings
 
 _PARAMETERS: Final[Mapping[str, Mapping[str, int]]] = {"FLAT": {}, "HNSW": {"M": 16, "efConstruction": 200}}
@@ -91,7 +92,11 @@ def _fill(
     types: Sequence[str],
     shares: NDArray[np.int64],
 ) -> None:
-    """Makes a collection, and waits until it is indexed."""
+    """Makes a collection, and waits until it is indexed.
+
+    Raises:
+        Upstream: INDEX_UNAVAILABLE; it is not indexed in time.
+    """
     from pymilvus import DataType
 
     schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
@@ -110,7 +115,11 @@ def _fill(
         client.insert(name, rows)
     client.flush(name)
     end = time.monotonic() + _TIMEOUT_S
-    while client.describe_index(name, "vector")["pending_index_rows"] and time.monotonic() < end:
+    while pending := client.describe_index(name, "vector")["pending_index_rows"]:
+        if time.monotonic() > end:
+            raise Upstream(
+                f"Milvus has not indexed {pending:,} rows within {_TIMEOUT_S:.0f} s.", reason="INDEX_UNAVAILABLE"
+            )
         time.sleep(_PAUSE_S)
     client.load_collection(name)
     # Until the segments that are indexed have taken the place of those that were written.

@@ -5,13 +5,16 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from multiprocessing.synchronize import Barrier
+from threading import BrokenBarrierError
 from typing import Any, Final
 
 import numpy as np
 
 from offline.benchmark.milvus_check import product
+from services.contract.errors import Upstream
 from services.contract.values import Gender
 from services.search.filters.filter import Filter, LabelFilter
 from services.search.indexes.base import Eligibility, Index, IndexedProduct, ReadableIndex
@@ -27,7 +30,11 @@ _BATCH: Final = 500
 _TYPES: Final = 40
 _TOP_K: Final = 10
 _WRITES: Final = 20
+_VISIBLE_WITHIN_S: Final = 60.0
 _SCOPES: Final = ("one derived type", "filtered inventory", "whole inventory")
+
+# Of a process of a pool: where it waits for the others.
+_barrier: Barrier | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +121,11 @@ def _replica_ms(index: MilvusIndex, settings: MilvusSettings) -> dict[str, dict[
             index.apply([new], (), 3)
             begun = time.perf_counter()
             while follower.product(new.product.id) is None:
+                if time.perf_counter() - begun > _VISIBLE_WITHIN_S:
+                    raise Upstream(
+                        f"A write is not visible at a replica within {_VISIBLE_WITHIN_S:.0f} s.",
+                        reason="INDEX_UNAVAILABLE",
+                    )
                 time.sleep(0.002)
             waits.append(1e3 * (time.perf_counter() - begun))
             # So that writes come at any time between two looks.
@@ -206,30 +218,37 @@ def _rate(index: str, scope: str, processes: int, times: Sequence[float], second
 def _together(settings: MilvusSettings, count: int, seconds: float) -> dict[str, list[float]]:
     """Returns the times of the answers of all processes, by scope."""
     context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(count), context.SimpleQueue()
-    arguments = settings, seconds, barrier, results
-    workers = [context.Process(target=_follow, args=arguments, daemon=True) for _ in range(count)]
-    for worker in workers:
-        worker.start()
-    times: dict[str, list[float]] = {scope: [] for scope in _SCOPES}
-    for _ in range(count * len(_SCOPES)):
-        scope, some = results.get()
-        times[scope] += some
-    for worker in workers:
-        worker.join()
-    return times
+    with ProcessPoolExecutor(count, context, _meet_at, (context.Barrier(count),)) as pool:
+        asking = [pool.submit(_follow, settings, seconds) for _ in range(count)]
+    errors = [error for each in asking if (error := each.exception()) is not None]
+    if errors:
+        # One that fails breaks the barrier for the others.
+        raise min(errors, key=lambda error: isinstance(error, BrokenBarrierError))
+    return {scope: [took for each in asking for took in each.result()[scope]] for scope in _SCOPES}
 
 
-def _follow(settings: MilvusSettings, seconds: float, barrier: Barrier, results: Any) -> None:
-    """Runs in a process of its own."""
+def _meet_at(barrier: Barrier) -> None:
+    """Takes where the processes of a pool wait for one another."""
+    global _barrier
+    _barrier = barrier
+
+
+def _follow(settings: MilvusSettings, seconds: float) -> dict[str, list[float]]:
+    """Runs in a process of its own; returns the times of its answers by scope, in seconds."""
+    assert _barrier is not None
     follower = MilvusFollower(MilvusStore(settings, DIMENSION, "rate"))
-    follower.begin(0.0)
     try:
+        follower.begin(0.0)
         # Until then, searches wait for the latest writes.
         time.sleep(STALENESS_S + 1)
+        times: dict[str, list[float]] = {}
         for scope in _SCOPES:
-            barrier.wait()
-            results.put((scope, _times_of(follower, scope, seconds)))
+            _barrier.wait()
+            times[scope] = _times_of(follower, scope, seconds)
+        return times
+    except BaseException:
+        _barrier.abort()
+        raise
     finally:
         follower.close()
 

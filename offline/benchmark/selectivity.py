@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline.benchmark import filtered_peers as peers
+from services.contract.errors import InvalidInput
 from services.search.catalogue.products import Product
-from services.search.catalogue.store import Catalogue
+from services.search.catalogue.store import DATABASE_FILE, Catalogue
 from services.search.filters.filter import Filter, LabelFilter
 from services.search.indexes.base import Eligibility, IndexedProduct
 from services.search.indexes.faiss import FaissIndex
@@ -62,7 +63,16 @@ StoredTypes = Sequence[tuple[Product, Sequence[NDArray[np.float16] | None]]]
 
 
 def stored_types(data: Path) -> StoredTypes:
-    """Reads the catalogue of a data directory."""
+    """Reads the catalogue of a data directory.
+
+    Raises:
+        InvalidInput: CATALOGUE_MISSING; it has none.
+    """
+    if not (data / DATABASE_FILE).is_file():
+        raise InvalidInput(
+            f"There is no catalogue in {data}: run `fashion bench ingest DATASET` first, or name its folder by --work.",
+            reason="CATALOGUE_MISSING",
+        )
     with Catalogue(data) as catalogue:
         return [(rows[0].product, [each.embedding for each in rows]) for rows in catalogue.by_derived_type()]
 

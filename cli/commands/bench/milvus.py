@@ -1,12 +1,10 @@
 """`fashion bench milvus` and `milvus-indexes`: several processes on one Milvus, and what its index types find."""
 
-import json
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from cli.commands.bench.options import FIGURES, WORK, CatalogueWork, Output, say, without_proxies
+from cli.commands.bench.options import FIGURES, WORK, CatalogueWork, Output, say, without_proxies, write_figures
 
 _Target = Annotated[str, typer.Option("--target", metavar="URL", help="Address of Milvus.")]
 _Token = Annotated[
@@ -29,9 +27,7 @@ def milvus(
     without_proxies()
     machine = Machine.this()
     figures = milvus_rates(MilvusSettings(target, token, timeout_s=30.0), products, seconds, (1, 2, 3), say())
-    output.mkdir(parents=True, exist_ok=True)
-    file = output / "milvus.json"
-    file.write_text(json.dumps({"machine": asdict(machine), **figures}, indent=1) + "\n")
+    write_figures(file := output / "milvus.json", machine, figures)
     say()(f"{file}")
 
 
@@ -46,17 +42,14 @@ def milvus_indexes(
 
     from offline.benchmark.machine import Machine
     from offline.benchmark.milvus_indexes import index_figures
-    from services.search.catalogue.store import Catalogue
+    from offline.benchmark.selectivity import stored_types
     from services.search.indexes.milvus.settings import MilvusSettings
 
     without_proxies()
     machine = Machine.this()
-    with Catalogue(work / "data") as catalogue:
-        stored = [each for rows in catalogue.by_derived_type() for each in rows]
-    embeddings = np.stack([each.embedding for each in stored])
-    types = [each.product.derived_type for each in stored]
+    stored = stored_types(work / "data")
+    known = [(kind.derived_type, each) for kind, rows in stored for each in rows if each is not None]
+    types, embeddings = [kind for kind, _ in known], np.stack([each for _, each in known])
     figures = index_figures(MilvusSettings(target, token), embeddings, types, say())
-    output.mkdir(parents=True, exist_ok=True)
-    file = output / "milvus-indexes.json"
-    file.write_text(json.dumps({"machine": asdict(machine), **figures}, indent=1) + "\n")
+    write_figures(file := output / "milvus-indexes.json", machine, figures)
     say()(f"{file}")

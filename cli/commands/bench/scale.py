@@ -1,6 +1,7 @@
 """`fashion bench scale`: how the index behaves from 40 thousand products to a million."""
 
 import json
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -53,13 +54,15 @@ def scale(
         file.write_text(json.dumps(figures, indent=1) + "\n")
 
     types = stored_types(work / "data")
+    # What another run has left there is of use only where it has drawn the same products.
+    drawn = f"{zlib.crc32(repr([(kind.derived_type, len(rows)) for kind, rows in types]).encode()):08x}-{seed}"
     for size in sorted(sizes or SIZES):
         known = figures["sizes"].setdefault(str(size), {"products": size, "indexes": {}, "missing": {}})
         known["load"] = Machine.this().load
         if again:
             known["indexes"].pop(OURS, None)
         smaller = [each for each in figures["sizes"].values() if each["products"] < size]
-        folder = scratch / str(size)
+        folder = scratch / f"{size}-{drawn}"
         folder.mkdir(parents=True, exist_ok=True)
         if again:
             (folder / BUILT).unlink(missing_ok=True)

@@ -1,14 +1,12 @@
 """`fashion bench selectivity`: filters that let through from one product in ten thousand to all of them."""
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
-from cli.commands.bench.options import FIGURES, WORK, CatalogueWork, Output, say, without_proxies
+from cli.commands.bench.options import FIGURES, WORK, CatalogueWork, Output, say, without_proxies, write_figures
 
 
 def selectivity(
@@ -43,9 +41,7 @@ def selectivity(
             memory_gib=memory_gib,
             say=show,
         )
-    output.mkdir(parents=True, exist_ok=True)
-    file = output / f"selectivity-{inventory.count}.json"
-    file.write_text(json.dumps({"machine": asdict(machine), **figures}, indent=1) + "\n")
+    write_figures(output / f"selectivity-{inventory.count}.json", machine, figures)
     page = output.parent / "selectivity.md"
     page.write_text(selectivity_page(output, f"fashion bench selectivity --products {inventory.count}"))
     show(f"{page}")
