@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from offline.benchmark.processes import free_port, start_process, wait_until_serving
+from offline.benchmark.processes import end_of_log, free_port, start_process, wait_until_serving
 from offline.benchmark.proxy import Proxy, proxies
 from services.contract.errors import NotReady
 from services.stack.embedded_redis import EmbeddedRedis, embedded_redis
@@ -94,7 +94,10 @@ class Part:
                 if httpx.get(f"http://{self.target}/readyz", timeout=5).status_code == 200:
                     return
             time.sleep(_POLL_S)
-        raise NotReady(f"The gateway does not serve: see its log {self._log}.", reason="SERVER_NOT_READY")
+        raise NotReady(
+            f'The gateway does not serve. Its log {self._log} ends with "{end_of_log(self._log)}".',
+            reason="SERVER_NOT_READY",
+        )
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """Ends it, and waits until it has ended."""

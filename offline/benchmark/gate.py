@@ -17,6 +17,7 @@ from offline.benchmark.altered_bundles import ALTERATIONS, altered_bundle
 from offline.benchmark.machine import Machine
 from offline.benchmark.processes import running
 from offline.dataset.rows import Dataset, open_dataset
+from services.contract.errors import DeadlineExceeded, InvalidInput
 
 Say = Callable[[str], None]
 
@@ -48,14 +49,25 @@ def gate(
 
     Returns:
         The figures; `problems` is empty where the gate has let the good ones pass, and none of the broken ones.
+
+    Raises:
+        InvalidInput: DATASET_TOO_SMALL; it has no products beyond those of the catalogue.
+        CalledProcessError: the catalogue could not be filled; the reason stands in standard error.
+        DeadlineExceeded: a bundle was not judged in time.
     """
     began, machine = time.monotonic(), Machine.this()
     with TemporaryDirectory() as folder, open_dataset(dataset) as opened:
+        if len(opened.rows) <= products:
+            raise InvalidInput(
+                f"{dataset} has {len(opened.rows):,} products: take fewer into the catalogue by --products, so that "
+                "there are others to ask with.",
+                reason="DATASET_TOO_SMALL",
+            )
         data, log = Path(folder) / "data", Path(folder) / "stack.log"
         settings = {"SEARCH_DATA_DIR": str(data), "EMBEDDER_BUNDLE": str(bundle.absolute()), "GATEWAY_ENABLED": "false"}
         with running("services.stack", settings, log) as stack, grpc.insecure_channel(stack.target) as channel:
             command = ["-m", "cli", "ingest", str(dataset), "--server", stack.target, "--limit", str(products)]
-            subprocess.run([sys.executable, *command], check=True, capture_output=True)
+            subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
             operator = reindex_pb2_grpc.ReindexServiceStub(channel)
             canaries = _canaries(search_pb2_grpc.SearchServiceStub(channel), opened, products)
             outcomes: dict[str, dict[str, Any]] = {}
@@ -65,8 +77,8 @@ def gate(
                 outcomes[name] = outcome(operator, path, canaries)
                 say(f"{name}: {outcomes[name]}")
             for path in others:
-                outcomes[path.name] = outcome(operator, path.absolute(), canaries)
-                say(f"{path.name}: {outcomes[path.name]}")
+                outcomes[str(path)] = outcome(operator, path.absolute(), canaries)
+                say(f"{path}: {outcomes[str(path)]}")
     problems = [
         f"The gate {'lets pass' if each['passed'] else 'refuses'} {name}."
         for name, each in outcomes.items()
@@ -91,7 +103,7 @@ def outcome(operator: Any, bundle: Path, canaries: Sequence[reindex_pb2.Canary])
         canaries: queries with a known answer.
 
     Raises:
-        RuntimeError: it was not judged in time.
+        DeadlineExceeded: it was not judged in time.
     """
     request = reindex_pb2.StartReindexRequest(bundle=str(bundle), canaries=canaries, hold=True)
     operator.StartReindex(request, timeout=_TIMEOUT_S)
@@ -101,7 +113,10 @@ def outcome(operator: Any, bundle: Path, canaries: Sequence[reindex_pb2.Canary])
         if state.other.status != reindex_pb2.GENERATION_STATUS_BUILDING:
             judged = state.comparison
         elif time.monotonic() > until:
-            raise RuntimeError(f"The gate has not judged {bundle} in time: {state.trouble or 'still building'}")
+            raise DeadlineExceeded(
+                f"The gate has not judged {bundle} within {_LONGEST_S:.0f} s: {state.trouble or 'it still builds.'}",
+                reason="DEADLINE_EXCEEDED",
+            )
         else:
             time.sleep(_POLL_S)
     operator.EndReindex(reindex_pb2.EndReindexRequest(), timeout=_TIMEOUT_S)
@@ -126,6 +141,7 @@ def _canaries(search: Any, dataset: Dataset, products: int) -> list[reindex_pb2.
         types = [rows[at].derived_type, rows[at].article_type]
         image = types_pb2.Image(content=dataset.photograph(rows[at].id))
         answer = search.FindSimilar(search_pb2.FindSimilarRequest(image=image), timeout=_TIMEOUT_S)
-        if all({each.product.derived_type, each.product.article_type} & {*types} for each in answer.products):
+        found = [{each.product.derived_type, each.product.article_type} for each in answer.products]
+        if found and all(each & {*types} for each in found):
             canaries.append(reindex_pb2.Canary(name=rows[at].id, image=image, expected_types=types))
     return canaries[:_CANARIES]

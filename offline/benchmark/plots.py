@@ -28,8 +28,7 @@ def draw_plots(figures: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[s
         folder: the folder for the files, which need not exist.
 
     Returns:
-        The files by part: such as `load.png`. A part without figures, or with figures of an earlier
-        version, has none.
+        The files by part, such as `load.png`. A part without figures, or with figures of an earlier version, has none.
 
     Raises:
         ImportError: matplotlib is not installed.

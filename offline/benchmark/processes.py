@@ -20,6 +20,8 @@ from services.contract.errors import NotReady
 _EAGER = [(f"grpc.{name}_reconnect_backoff_ms", 100) for name in ("initial", "min", "max")]
 # Of its own: several processes of tests are seeded alike.
 _RANDOM = random.SystemRandom()
+_PORTS = (20_000, 32_000)
+_GIVEN: set[int] = set()
 _OURS = ("SERVER_", "CLIENT_", "EMBEDDER_", "CLASSIFIER_", "SEARCH_", "REDIS_", "GATEWAY_", "OTEL_")
 
 
@@ -63,7 +65,12 @@ class ServerProcess:
 
 def all_resident_mib(pid: int) -> float:
     """Returns the resident memory of a process and of those that it has started, in MiB; only on Linux."""
-    return sum(_memory_mib(each, "VmRSS") for each in _with_started(pid))
+    held_mib = _memory_mib(pid, "VmRSS")
+    for each in _with_started(pid).keys() - {pid}:
+        # One that has ended holds none.
+        with contextlib.suppress(OSError, NotReady):
+            held_mib += _memory_mib(each, "VmRSS")
+    return held_mib
 
 
 def peak_mib(pid: int) -> float:
@@ -103,12 +110,17 @@ def _processor_s(facts: list[str]) -> float:
 
 
 def free_port() -> int:
-    """Returns a free port; not one of those that a system gives to whoever asks for any, before it is used."""
+    """Returns a free port; not one of those that a system gives to whoever asks for any, before it is used.
+
+    A process gets each once: it may ask for several before it uses them.
+    """
     while True:
-        port = _RANDOM.randrange(20_000, 32_000)
+        port = _RANDOM.randrange(*_PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            return port
+            if port not in _GIVEN:
+                _GIVEN.add(port)
+                return port
 
 
 def start_process(
@@ -162,6 +174,7 @@ def running(
             process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait(60)
 
 
 @contextlib.contextmanager
@@ -195,10 +208,20 @@ def wait_until_serving(process: "subprocess.Popen[bytes]", target: str, service:
         stub = health_pb2_grpc.HealthStub(channel)
         while time.monotonic() < until:
             if process.poll() is not None:
-                raise NotReady(f"The server ended at once: see its log {log}.", reason="SERVER_ENDED")
+                raise NotReady(
+                    f'The server ended at once. Its log {log} ends with "{end_of_log(log)}".', reason="SERVER_ENDED"
+                )
             with contextlib.suppress(grpc.RpcError):
                 answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=1.0)  # type: ignore[attr-defined]
                 if answer.status == health_pb2.HealthCheckResponse.SERVING:
                     return
             time.sleep(0.02)
-    raise NotReady(f"The server did not serve in time: see its log {log}.", reason="SERVER_NOT_READY")
+    raise NotReady(
+        f'The server did not serve in time. Its log {log} ends with "{end_of_log(log)}".', reason="SERVER_NOT_READY"
+    )
+
+
+def end_of_log(log: Path) -> str:
+    """Returns the last line of a log, whose folder may be gone when somebody looks for it; "" where it has none."""
+    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+    return next((line.strip()[:500] for line in reversed(lines) if line.strip()), "")

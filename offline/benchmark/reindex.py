@@ -21,6 +21,7 @@ from offline.benchmark.machine import Machine
 from offline.benchmark.processes import running
 from offline.drawn.catalogue import catalogue_specs, draw_upload
 from offline.report.plots import BLUE, GREEN, ORANGE, new_figure, save_figure
+from services.contract.errors import DeadlineExceeded, FailedPrecondition
 
 Say = Callable[[str], None]
 
@@ -95,6 +96,7 @@ class _Change:
         self._began = 0.0
 
     async def run(self, products: int) -> dict[str, Any]:
+        machine = Machine.this()
         specs = catalogue_specs(self._seed, _PICTURES)
         photographs = [encoded(draw_upload(each), "JPEG") for each in specs[:: len(specs) // _PHOTOGRAPHS]]
         async with grpc.aio.insecure_channel(self._target) as channel:
@@ -119,7 +121,7 @@ class _Change:
             finally:
                 asking.cancel()
                 await asyncio.gather(asking, return_exceptions=True)
-        return self._figures(products, state, rollback_s)
+        return self._figures(machine, products, state, rollback_s)
 
     async def _change(self, operator: "reindex_pb2_grpc.ReindexServiceAsyncStub") -> reindex_pb2.Reindex:
         self._event("begun")
@@ -135,7 +137,14 @@ class _Change:
                 self._event("switched")
                 return state
             if state.other.status == reindex_pb2.GENERATION_STATUS_REFUSED:
-                raise RuntimeError(f"The gate has not passed: {[*state.comparison.reasons]}")
+                raise FailedPrecondition(
+                    f"The gate has not passed: {' '.join(state.comparison.reasons)}", reason="GATE_NOT_PASSED"
+                )
+            if time.monotonic() - self._began > _LONGEST_S:
+                raise DeadlineExceeded(
+                    f"The model is not changed after {_LONGEST_S:.0f} s: {state.trouble or 'it is still building.'}",
+                    reason="DEADLINE_EXCEEDED",
+                )
             await asyncio.sleep(_POLL_S)
 
     def _event(self, name: str) -> None:
@@ -177,7 +186,9 @@ class _Change:
         # From when it was to be sent, so that a sender that falls behind hides nothing.
         self._queries.append(Query(at_s, 1000 * (time.monotonic() - self._began - at_s), version))
 
-    def _figures(self, products: int, state: reindex_pb2.Reindex, rollback_s: float) -> dict[str, Any]:
+    def _figures(
+        self, machine: Machine, products: int, state: reindex_pb2.Reindex, rollback_s: float
+    ) -> dict[str, Any]:
         begun, switched = self._events["begun"], self._events["switched"]
         spans = {
             "before": (min(2.0, begun / 4), begun),
@@ -193,11 +204,12 @@ class _Change:
             for (start, from_s), (end, to_s) in pairwise(self._events.items())
         }
         problems = [*dict.fromkeys(self._failed)][:20]
-        if slowdown > MAX_SLOWDOWN:
+        # NaN, of no queries at all, is no answer either.
+        if not slowdown <= MAX_SLOWDOWN:
             problems.append(f"The 99th percentile grew {slowdown:.2f} times; at most {MAX_SLOWDOWN:g} is allowed.")
         windows = np.arange(0.0, max(each.at_s for each in self._queries), _WINDOW_S / 2)
         return {
-            "machine": asdict(Machine.this()),
+            "machine": asdict(machine),
             "products": products,
             "rate": self._rate,
             "queries": len(self._queries),

@@ -22,6 +22,7 @@ from tests.support.certificates import Certificates
 from tests.support.deployment import container_probe
 from tests.support.embedders import embed, embedder_running, picture
 from tests.support.gateways import bearer, gateway_settings
+from tests.support.processes import free_port
 from tests.support.running import Caller, calling, stack_in_thread, stack_settings
 from tests.support.small_shop import rows
 
@@ -36,12 +37,6 @@ class Watched:
     http: httpx.Client
     grpc: Caller
     url: str
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

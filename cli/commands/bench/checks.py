@@ -148,7 +148,14 @@ def gate(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder or zip in Kaggle's layout.")],
     products: Annotated[int, typer.Option(metavar="N", min=100, help="Take only the first N products.")] = 2000,
     others: Annotated[
-        list[Path] | None, typer.Option("--bundle", metavar="DIR", help="A further bundle to compare; may be repeated.")
+        list[Path] | None,
+        typer.Option(
+            "--bundle",
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="A further bundle to compare; may be repeated.",
+        ),
     ] = None,
     output: Output = FIGURES,
 ) -> None:
