@@ -54,7 +54,7 @@ def scale(
         file.write_text(json.dumps(figures, indent=1) + "\n")
 
     types = stored_types(work / "data")
-    # What another run has left there is of use only where it has drawn the same products.
+    # What another run has left is of use only where it has drawn the same products.
     drawn = f"{zlib.crc32(repr([(kind.derived_type, len(rows)) for kind, rows in types]).encode()):08x}-{seed}"
     for size in sorted(sizes or SIZES):
         known = figures["sizes"].setdefault(str(size), {"products": size, "indexes": {}, "missing": {}})
@@ -62,8 +62,11 @@ def scale(
         if again:
             known["indexes"].pop(OURS, None)
         smaller = [each for each in figures["sizes"].values() if each["products"] < size]
-        folder = scratch / f"{size}-{drawn}"
+        folder = scratch / str(size)
         folder.mkdir(parents=True, exist_ok=True)
+        if (left := folder / "drawn").is_file() and left.read_text() != drawn:
+            raise typer.BadParameter(f"{folder} holds products of another catalogue or seed.", param_hint="--scratch")
+        left.write_text(drawn)
         if again:
             (folder / BUILT).unlink(missing_ok=True)
         measure_size(Inventory.of(types, size, seed, folder), folder, options, known, smaller, keep, show)
