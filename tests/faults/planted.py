@@ -12,7 +12,7 @@ from services.bundle import block_file, durable
 from services.search.catalogue import database, photographs, store, write_log
 from services.search.catalogue.store import Catalogue
 from services.search.preferences import RedisPreferences
-from services.search.writes.snapshots import SnapshotKeeper
+from services.search.writes.snapshots import Restored, SnapshotKeeper
 from services.search.writes.writer import CatalogueWriter
 
 
@@ -154,7 +154,7 @@ def snapshot_without_fsync_of_the_file() -> None:
 
 def replay_skipped() -> None:
     """What has changed since the snapshot is not read again."""
-    SnapshotKeeper._read_again = lambda *_: []  # type: ignore[method-assign]
+    SnapshotKeeper._read_again = lambda *_: Restored(0, (), frozenset())  # type: ignore[method-assign]
     SnapshotKeeper._check_count = lambda _: None  # type: ignore[method-assign]
 
 

@@ -72,8 +72,10 @@ class CandidateKeeper:
         since = None if restored is None else restored.index_version
         found = self._file.load(version, since) if self._file is not None else None
         self._file_version, stored = found if found is not None else (None, {})
-        changes = () if restored is None or self._file_version == version else restored.changes
+        changes = restored.since(self._file_version) if restored and self._file_version not in (None, version) else ()
         changed = {product.id for each in changes for product in (each.before, each.after) if product is not None}
+        ids = [candidate.product_id for each in stored.values() for candidate in each.candidates]
+        present = {each: product.derived_type for each, product in self._index.products(ids).items()}
         with self._lock:
             self._types = {
                 # A product may have been of a third type when the candidates were computed.
@@ -81,7 +83,10 @@ class CandidateKeeper:
                     each.candidates,
                     each.count,
                     set(each.changed),
-                    due=any(candidate.product_id in changed for candidate in each.candidates),
+                    due=any(
+                        candidate.product_id in changed or present.get(candidate.product_id) != label
+                        for candidate in each.candidates
+                    ),
                 )
                 for label, each in stored.items()
             } | {label: _Type() for label in derived_types if label not in stored}

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Final, Protocol
 
 import structlog
@@ -31,6 +32,10 @@ class Change:
 
     before: Product | None
     after: Product | None
+
+
+# What of a product candidates and the measure of doubt go by, besides what it looks like.
+kind_of: Final = attrgetter("gender", "article_type", "sub_category", "parent_id")
 
 
 class ChangeListener(Protocol):

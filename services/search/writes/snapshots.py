@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import structlog
 
 from services.concurrency import memory
 from services.search.catalogue.database import UNREADABLE
+from services.search.catalogue.products import Product
 from services.search.catalogue.store import Catalogue
 from services.search.catalogue.write_log import changed_since, mark_of
+from services.search.indexes.base import Index, IndexedProduct
 from services.search.indexes.faiss import FaissIndex
 from services.search.indexes.parts import SnapshotInterrupted
 from services.search.indexes.snapshot_file import Snapshot, SnapshotFile, SnapshotUnusable
-from services.search.writes.generation import Change, Generation, WrittenGenerations
+from services.search.writes.generation import Change, Generation, WrittenGenerations, kind_of
 
 # At an orderly stop, fewer changes are worth a snapshot than while products are served.
 _SHARE_AT_STOP: Final = 0.2
@@ -62,11 +65,19 @@ class Restored:
 
     Attributes:
         index_version: of the snapshot.
-        changes: the products that have changed since, as they were in the snapshot and as they are now.
+        written: the products that were written since, as they were in the snapshot and as they are now.
+        alike: ids of those of them that look as they did, and are of the same kind.
     """
 
     index_version: int
-    changes: Sequence[Change]
+    written: Sequence[Change]
+    alike: frozenset[str]
+
+    def since(self, index_version: int) -> Sequence[Change]:
+        """Returns what may have changed since a version of the catalogue, the snapshot's or a later one."""
+        # What looked as in the snapshot may have looked otherwise at the later version.
+        alike = self.alike if index_version == self.index_version else frozenset()
+        return [each for each in self.written if each.after is None or each.after.id not in alike]
 
 
 class SnapshotKeeper:
@@ -128,7 +139,7 @@ class SnapshotKeeper:
                 changed = self._changed_since(snapshot)
                 self._index.restore(snapshot.reduction, snapshot.parts, snapshot.index_version)
                 self._catalogue.left_out(snapshot.damaged - changed)
-            changes = self._read_again(generations.live, sorted(changed))
+            restored = self._read_again(generations.live, sorted(changed), snapshot.index_version)
             self._check_count()
         except (SnapshotUnusable, *UNREADABLE) as error:
             _log.warning("snapshot of the index is not used; the index is built from the catalogue", why=str(error))
@@ -141,7 +152,7 @@ class SnapshotKeeper:
             return False
         self._catalogue.forget_writes(snapshot.index_version)
         self._written = generations.live.model_version
-        self.restored = Restored(snapshot.index_version, changes)
+        self.restored = restored
         _log.info(
             "snapshot of the index used",
             index_version=snapshot.index_version,
@@ -159,19 +170,21 @@ class SnapshotKeeper:
             raise SnapshotUnusable(f"{len(changed)} products have changed since")
         return changed
 
-    def _read_again(self, live: Generation, product_ids: Iterable[str]) -> list[Change]:
+    def _read_again(self, live: Generation, product_ids: Iterable[str], index_version: int) -> Restored:
         """Gives the index what the catalogue now has of some products; returns how they have changed."""
-        changes: list[Change] = []
-        index_version = self._catalogue.index_version
+        written: list[Change] = []
+        alike: set[str] = set()
+        now = self._catalogue.index_version
         ids = iter(product_ids)
         while some := [*itertools.islice(ids, _REPLAYED)]:
             products = self._catalogue.some(some)
             upserts = [live.indexed(each) for each in products.values() if each is not None]
             sound = {each.product.id: each.product for each in upserts}
             before = live.index.products(some)
-            changes += [Change(before.get(each), sound.get(each)) for each in some]
-            live.index.apply(upserts, [each for each in some if each not in sound], index_version)
-        return changes
+            written += [Change(before.get(each), sound.get(each)) for each in some]
+            alike |= {each.product.id for each in upserts if _is_alike(live.index, before.get(each.product.id), each)}
+            live.index.apply(upserts, [each for each in some if each not in sound], now)
+        return Restored(index_version, written, frozenset(alike))
 
     def _check_count(self) -> None:
         """Holds the number of products to the catalogue's.
@@ -238,3 +251,13 @@ class SnapshotKeeper:
             self._on_written(index_version)
             # Of the copies of its blocks.
             memory.give_back()
+
+
+def _is_alike(index: Index, before: Product | None, after: IndexedProduct) -> bool:
+    """Tells whether a product of an index looks as it did, and is of the same kind."""
+    if before is None or kind_of(before) != kind_of(after.product):
+        return False
+    embedding = index.embedding(before.id)
+    if embedding is None or after.embedding is None:
+        return embedding is after.embedding
+    return np.array_equal(embedding, after.embedding)

@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from types import MappingProxyType
-from typing import Final
 
 import structlog
 
@@ -31,6 +29,7 @@ from services.search.writes.generation import (
     EmbeddedPhotographs,
     Generation,
     WrittenGenerations,
+    kind_of,
 )
 from services.search.writes.photographs import PhotographWriter
 from services.search.writes.rows import DeleteReport, Planned, UpdateRow, UpsertReport, UpsertRow, checked_rows
@@ -308,7 +307,7 @@ class CatalogueWriter:
         product = live.index.product
         changes = [
             *(Change(product(each.product.id), each.product) for each in changed),
-            *(Change(before, after) for before, after in updated if _kind(before) != _kind(after)),
+            *(Change(before, after) for before, after in updated if kind_of(before) != kind_of(after)),
             *(Change(product(product_id), None) for product_id in deleted),
         ]
         try:
@@ -341,7 +340,3 @@ def _with_names_of(product: Product, names: frozenset[str]) -> frozenset[str]:
         reason="TOO_MANY_ATTRIBUTES",
         metadata={"field": f"{OWN_PREFIX}{min(new)}", "max_names": str(MAX_ATTRIBUTE_NAMES)},
     )
-
-
-# What of a product candidates and the measure of doubt go by, besides what it looks like.
-_kind: Final = attrgetter("gender", "article_type", "sub_category", "parent_id")

@@ -137,7 +137,7 @@ def test_candidates_of_an_earlier_version_count_where_what_changed_since_is_know
     changes = [*shop.write(11), *shop.write(31, article_type="Heels"), *shop.write(40, article_type="Boots")]
     counts = counted(monkeypatch)
     again = CandidateKeeper(shop.index, MODEL, 0.5, CandidateFile(shop.directory, MODEL))
-    again.begin(shop.index.searchable_types(), Restored(version, changes))
+    again.begin(shop.index.searchable_types(), Restored(version, changes, frozenset()))
     found = again.compute()
     # One of ten shirts is too few; the heels have changed enough, and the boots were due when they were stored.
     assert sorted(counts) == [1, 2]
@@ -154,10 +154,28 @@ def test_a_candidate_that_has_moved_twice_is_left_nowhere(shop: Shop) -> None:
     # Of these moves a start sees the first place and the last one alone.
     changes = shop.write(50, article_type="Heels")
     again = CandidateKeeper(shop.index, MODEL, 0.5, CandidateFile(shop.directory, MODEL))
-    again.begin(shop.index.searchable_types(), Restored(version, [replace(changes[0], before=None)]))
+    again.begin(shop.index.searchable_types(), Restored(version, [replace(changes[0], before=None)], frozenset()))
     found = again.compute()
     assert [each for each, kind in zip(found.product_ids, found.article_types, strict=True) if kind == "Boots"] == []
     assert "Heels" in found.article_types
+
+
+def test_products_that_are_as_they_were_make_no_type_due(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.write(*range(10))
+    shop.write(*range(20, 24), article_type="Shirts")
+    first = shop.started()
+    first.compute()
+    version = shop.version
+    first.keep_as_of(version)
+    changes = [*shop.write(*range(10)), *shop.write(*range(20, 24), article_type="Shirts")]
+    restored = Restored(version, changes, frozenset(f"p{each:03}" for each in range(10)))
+    counts = counted(monkeypatch)
+    again = CandidateKeeper(shop.index, MODEL, 0.5, CandidateFile(shop.directory, MODEL))
+    again.begin(shop.index.searchable_types(), restored)
+    again.compute()
+    assert counts == [4]
+    # They may have looked otherwise at a version between.
+    assert restored.since(version + 1) == restored.written
 
 
 def kept(directory: Path) -> tuple[CandidateFile, dict[str, StoredType]]:

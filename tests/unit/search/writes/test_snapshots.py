@@ -164,6 +164,32 @@ def test_answers_are_those_of_an_index_that_is_built_anew(directory: Path) -> No
         assert_same(shop.index, rebuilt(shop), seed=1)
 
 
+def test_products_that_look_as_before_and_are_of_the_same_kind_are_known_as_such(tmp_path: Path) -> None:
+    dice = Random(3)
+    upserts = {
+        each: upsert_of(MATERIAL.product(dice, each), [NewContent(embedding(number), None)])
+        for number, each in enumerate(IDS[:6], start=1)
+    }
+    priced, looks, kind, outdated, deleted, came = IDS[:6]
+    upserts[outdated] = upsert_of(upserts[outdated].product, [NewContent(embedding(7), None)])
+    for shop in opened(tmp_path):
+        shop.rebuild()
+        shop.taken_over(shop.catalogue.write([upserts[each] for each in IDS[:5]]))
+        shop.snapshots.stop()
+        version = shop.catalogue.index_version
+        known = {each: shop.index.product(each) for each in (priced, kind, outdated)}
+        changes = {priced: {"brand": "New"}, kind: {"sub_category": "New"}, outdated: {"brand": "New"}}
+        shop.catalogue.update([(before, replace(before, **changes[each])) for each, before in known.items() if before])
+        other = upsert_of(upserts[looks].product, [NewContent(embedding(99), None)])
+        shop.catalogue.write([other, upserts[came]], [deleted])
+    for shop in opened(tmp_path):
+        assert shop.restore() and shop.snapshots.restored
+        restored = shop.snapshots.restored
+        assert restored.alike == {priced, outdated}
+        changed = {product.id for each in restored.since(version) for product in [each.after or each.before] if product}
+        assert changed == {looks, kind, deleted, came}
+
+
 def test_a_catalogue_that_has_not_changed_is_not_read_again(directory: Path) -> None:
     for shop in opened(directory):
         assert shop.restore()
