@@ -202,7 +202,7 @@ def _note_files(directory: Path, journal: Path) -> None:
         os.write(descriptor, (json.dumps([os.fspath(each) for each in event]) + "\n").encode())  # type: ignore[call-overload]
 
     def ours(path: object) -> bool:
-        text = str(path)
+        text = f"{path}{os.sep}"
         return text.startswith(within) and "/redis/" not in text and "catalogue." not in text
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
