@@ -246,7 +246,7 @@ async def test_a_full_queue_and_a_late_answer(service: _Service, monkeypatch: py
     held = _Held()
     monkeypatch.setattr(local, "classify_batch", held)
     request = _request(embedding=_embedding((0, 1)))
-    late = service.stub.Classify(request, timeout=1)
+    late = service.stub.Classify(request, timeout=3)
     assert await asyncio.to_thread(held.begun.acquire, timeout=20)
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await service.stub.Classify(request, timeout=20)

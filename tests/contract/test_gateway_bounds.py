@@ -151,9 +151,14 @@ def test_a_second_sentof_a_connection_has_to_arrive_too() -> None:
 
 
 def test_a_caller_that_reads_nothing_is_cut_off_and_one_that_reads_gets_all() -> None:
-    with running(progress_timeout_s=0.5) as port, callers(port, 2, READ_PHOTOGRAPH) as (idle, reading):
-        assert rest_of_answer(reading) == len(PHOTOGRAPH)
-        time.sleep(1.5)
+    # While one is read, there is no room for another: it is given once the idle caller is cut off.
+    room = len(PHOTOGRAPH) + 1
+    with (
+        running(progress_timeout_s=0.5, max_bytes_under_way_per_address=room) as port,
+        callers(port, 1, READ_PHOTOGRAPH) as (idle,),
+    ):
+        assert status(idle) == 200
+        eventually(lambda: httpx.get(f"http://127.0.0.1:{port}/v1/products/x/image", timeout=20).content == PHOTOGRAPH)
         assert 0 < rest(idle) < len(PHOTOGRAPH)
         others_are_served(port)
 
@@ -214,10 +219,10 @@ def _serves(port: int) -> bool:
 @pytest.mark.parametrize("sent", [SLOW_BODY, READ_PHOTOGRAPH, b"GET / HT", b""], ids=["body", "reader", "head", "none"])
 def test_a_slow_caller_does_not_hold_up_the_end(sent: bytes) -> None:
     with ExitStack() as resources:
-        with running() as port:
+        with running(grace_s=60) as port:
             (caller,) = resources.enter_context(callers(port, 1, sent))
             time.sleep(0.3)
             began = time.monotonic()
         # Much less than the time that is left for work in flight.
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 30
         assert rest(caller) < len(PHOTOGRAPH)

@@ -28,9 +28,12 @@ from tests.support.certificates import Certificates, Files
 from tests.support.gateways import gateway_settings
 from tests.support.running import stack_in_thread, stack_settings
 from tests.support.small_shop import rows
+from tests.support.waiting import eventually
 
 HOSTS = ("localhost", "127.0.0.1")
 PAST = timedelta(hours=-1)
+# A little longer than the time between two looks at the files.
+CHECK_S = 1.1
 
 
 @dataclass
@@ -216,6 +219,19 @@ async def calling_on_and_on(target: str) -> AsyncIterator[list[int]]:
         ended.set()
 
 
+async def _calls_go_on(counts: list[int], more: int) -> None:
+    """Waits until so many further calls have been answered."""
+    wanted = len(counts) + more
+    await asyncio.to_thread(eventually, lambda: len(counts) >= wanted, "the calls do not go on")
+
+
+async def _client_has_looked(counts: list[int]) -> None:
+    """Waits until the client has looked at its files, as it does with a call a second after it last did."""
+    await asyncio.sleep(CHECK_S)
+    # The first may have begun before.
+    await _calls_go_on(counts, 2)
+
+
 def _refuses(running: Mutual, caller: Files) -> bool:
     with running.channel(caller) as channel:
         try:
@@ -223,6 +239,14 @@ def _refuses(running: Mutual, caller: Files) -> bool:
         except grpc.RpcError:
             return True
     return False
+
+
+def _refuses_http(running: Mutual, caller: Files) -> bool:
+    with running.http(caller) as http:
+        try:
+            return http.get("/healthz").status_code != 200
+        except httpx.TransportError:
+            return True
 
 
 async def test_every_certificate_and_both_authorities_change_without_a_failed_call(
@@ -235,12 +259,16 @@ async def test_every_certificate_and_both_authorities_change_without_a_failed_ca
             monkeypatch.setenv(name, value)
         failed: list[Exception] = []
         ended = threading.Event()
+        # It reads no file that is being written.
+        trusted = tmp_path / "trusted.crt"
+        trusted.write_bytes(running.server.ca.read_bytes())
 
         def browse() -> None:
             # One connection for each request: the new certificates are used at once.
             while not ended.is_set():
                 try:
-                    with running.http(running.certificates.issue("shop", file="browser", server=False)) as http:
+                    own = running.certificates.issue("shop", file="browser", server=False)
+                    with running.http(own, ca=trusted) as http:
                         assert http.get("/v1/facets").status_code == 200
                 except Exception as error:
                     failed.append(error)
@@ -254,34 +282,41 @@ async def test_every_certificate_and_both_authorities_change_without_a_failed_ca
             old, new = running.certificates.authority, Certificates(tmp_path / "new").authority
             both = old.own().certificate + new.own().certificate
             running.server.ca.write_bytes(both)
-            await asyncio.sleep(2.5)
+            newcomer = Certificates(tmp_path / "newcomer", new).issue("shop", server=False)
+            for refuses in (_refuses, _refuses_http):
+                await asyncio.to_thread(
+                    eventually, lambda refuses=refuses: not refuses(running, newcomer), "the new authority is not read"
+                )
+            await _client_has_looked(counts)
             ended.set()
-            browsing.join()
+            await asyncio.to_thread(browsing.join)
             saved = {file: file.read_bytes() for file in (former.certificate, former.key)}
             running.certificates.authority = new
             for name in ("search", "shop"):
                 running.certificates.issue(name, *(HOSTS if name == "search" else ()), server=name == "search")
-            await asyncio.sleep(2.5)
+
+            def all_new() -> bool:
+                return all(new != old for new, old in zip(_shown(running.stack), before, strict=True))
+
+            await asyncio.to_thread(eventually, all_new, "a port shows its former certificate")
+            await _client_has_looked(counts)
             running.server.ca.write_bytes(new.own().certificate)
-            await asyncio.sleep(2.5)
-            last = len(counts)
-            await asyncio.sleep(0.5)
-            assert len(counts) > last > 100
+            # A caller whom the former authority has signed for is a stranger from then on.
+            stale = Files(tmp_path / "stale.crt", tmp_path / "stale.key", running.server.ca)
+            for file, copy in zip(saved, (stale.certificate, stale.key), strict=True):
+                copy.write_bytes(saved[file])
+            for refuses in (_refuses, _refuses_http):
+                await asyncio.to_thread(
+                    eventually, lambda refuses=refuses: refuses(running, stale), "the former authority still counts"
+                )
+            await _client_has_looked(counts)
+            await _calls_go_on(counts, 50)
         assert failed == []
-        after = await asyncio.to_thread(_shown, running.stack)
-        assert all(new != old for new, old in zip(after, before, strict=True))
         with running.http(running.caller) as http:
             assert http.get("/v1/facets").status_code == 200
-        # A caller whom the former authority has signed for is a stranger now.
-        stale = Files(tmp_path / "stale.crt", tmp_path / "stale.key", running.server.ca)
-        for file, copy in zip(saved, (stale.certificate, stale.key), strict=True):
-            copy.write_bytes(saved[file])
-        assert await asyncio.to_thread(_refuses, running, stale)
-        with running.http(stale) as http, pytest.raises(httpx.TransportError):
-            http.get("/healthz")
         # Half of a pair changes nothing.
         running.server.key.write_bytes(running.caller.key.read_bytes())
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(CHECK_S)
         for _ in range(2):
             assert not await asyncio.to_thread(_refuses, running, running.caller)
 

@@ -110,7 +110,7 @@ def test_a_killed_redis_is_back_within_seconds_with_what_was_saved(
             pids = server.guard_pid, server.server_pid
             for victim in victims:
                 psutil.Process(pids[victim == "server"]).kill()
-            eventually(lambda: server.guard_pid not in pids and _value(client) == b"1", timeout_s=5)  # noqa: B023
+            eventually(lambda: server.guard_pid not in pids and _value(client) == b"1", timeout_s=10)  # noqa: B023
             _wait_until_gone(*pids)
     _wait_until_gone(server.guard_pid, server.server_pid)
     with embedded_redis(directory) as server, redis.Redis.from_url(server.url) as client:

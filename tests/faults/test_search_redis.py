@@ -111,7 +111,7 @@ def test_a_stack_starts_and_answers_while_redis_is_down(tmp_path: Path) -> None:
 
 def test_a_redis_that_hangs_holds_nobody_up(tmp_path: Path) -> None:
     with embedded_redis(tmp_path / "redis") as server:
-        settings = stack_settings(tmp_path / "data", redis_url=server.url)
+        settings = stack_settings(tmp_path / "data", redis_url=server.url, preferences_timeout_s=1.0)
         with stack_in_thread(settings) as stack, calling(stack.target) as caller:
             caller.upsert(rows())
             caller.dislike("ann", "Yellow")
@@ -121,13 +121,13 @@ def test_a_redis_that_hangs_holds_nobody_up(tmp_path: Path) -> None:
                 _refuses_what_needs_redis(caller)
             finally:
                 os.kill(server.server_pid, signal.SIGCONT)
-            found = caller.find(product_id=KNOWN, user_id="ann")
-            assert found.applied.excluded_colours == ["Yellow"]
-            assert not found.applied.degraded
+            eventually(lambda: not caller.find(product_id=KNOWN, user_id="ann").applied.degraded, timeout_s=10)
+            assert caller.find(product_id=KNOWN, user_id="ann").applied.excluded_colours == ["Yellow"]
 
 
 def test_health_and_readiness_tell_that_dislikes_cannot_be_read(tmp_path: Path) -> None:
-    settings = dataclasses.replace(stack_settings(tmp_path / "data"), gateway=GatewaySettings(port=0))
+    stack_of_all = stack_settings(tmp_path / "data", preferences_timeout_s=1.0)
+    settings = dataclasses.replace(stack_of_all, gateway=GatewaySettings(port=0))
     with stack_in_thread(settings) as stack, calling(stack.target) as caller:
         caller.upsert(rows())
         caller.dislike("ann", "Yellow")

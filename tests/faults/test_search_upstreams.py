@@ -21,7 +21,7 @@ SHOT = types_pb2.Image(content=photograph("Men Tshirts", "Red"))
 
 @pytest.fixture
 def running(tmp_path: Path, redis_url: str) -> Iterator[Services]:
-    with services(tmp_path, redis_url) as started:
+    with services(tmp_path, redis_url, SEARCH_CLASSIFIER_TIMEOUT_S="2") as started:
         yield started
 
 

@@ -89,7 +89,7 @@ def test_it_answers_what_search_answers_and_survives_its_restart(running: Servic
 
 
 def test_before_it_drains_it_says_so(running: Services, tmp_path: Path) -> None:
-    gateway, url = _gateway(tmp_path, running.search.target, SERVER_DRAIN_DELAY_S="2")
+    gateway, url = _gateway(tmp_path, running.search.target, SERVER_DRAIN_DELAY_S="5")
     gateway.start()
     assert gateway.process is not None
     _eventually(_ready(url), "the gateway is not ready")
@@ -146,7 +146,7 @@ def test_the_stack_says_it_drains_before_grpc_does(tmp_path: Path) -> None:
             "EMBEDDER_RUNTIME": "fake",
             "REDIS_URL": "",
             "GATEWAY_PORT": str(port),
-            "SERVER_DRAIN_DELAY_S": "2",
+            "SERVER_DRAIN_DELAY_S": "5",
         },
         tmp_path / "stack.log",
     )

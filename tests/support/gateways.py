@@ -61,10 +61,10 @@ def bearer(user_id: str, key: str = KEY, lifetime_s: float = 600) -> dict[str, s
 
 
 @contextmanager
-def gateway_in_thread(search: object, **given: object) -> Iterator[Gateway]:
+def gateway_in_thread(search: object, *, grace_s: float = 5.0, **given: object) -> Iterator[Gateway]:
     """Runs a gateway alone on an event loop of its own; `search` None leaves it starting."""
     settings = gateway_settings(**given)
-    server = ServerSettings(host="127.0.0.1", grace_s=5.0)
+    server = ServerSettings(host="127.0.0.1", grace_s=grace_s)
     with in_thread(running_gateway(settings, server)) as gateway:
         if search is not None:
             gateway.ready(search)  # type: ignore[arg-type]

@@ -195,6 +195,8 @@ def services(
                 "SEARCH_DATA_DIR": str(directory / "data"),
                 "SEARCH_EMBEDDER_TARGET": embedder_target,
                 "SEARCH_CLASSIFIER_TARGET": f"127.0.0.1:{classifier_port}",
+                # A busy machine is no fault of theirs.
+                **{f"SEARCH_{name}_TIMEOUT_S": "10" for name in ("EMBEDDER", "CLASSIFIER", "PREFERENCES")},
                 "SEARCH_CANDIDATES_PAUSE_S": "0.1",
                 "SEARCH_CANDIDATES_PERIOD_S": "0.2",
                 **search,

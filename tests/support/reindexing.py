@@ -37,6 +37,12 @@ class Operator:
         """Calls RollbackGeneration."""
         return self._stub.RollbackGeneration(reindex_pb2.RollbackGenerationRequest(force=force), timeout=20).reindex
 
+    def timed_rollback(self) -> float:
+        """Calls RollbackGeneration; returns how long it takes, in seconds."""
+        begun = time.monotonic()
+        self.rollback()
+        return time.monotonic() - begun
+
     def end(self, *, force: bool = False) -> reindex_pb2.Reindex:
         """Calls EndReindex."""
         return self._stub.EndReindex(reindex_pb2.EndReindexRequest(force=force), timeout=20).reindex

@@ -26,6 +26,8 @@ from services.stack.startup import RunningStack, running_stack
 
 T = TypeVar("T")
 
+# A busy machine is no fault of Redis or of the embedder.
+PATIENT = {"preferences_timeout_s": 10.0, "embedder_timeout_s": 10.0}
 MAX_MESSAGE = [("grpc.max_send_message_length", 64 << 20), ("grpc.max_receive_message_length", 64 << 20)]
 
 
@@ -43,7 +45,7 @@ def stack_settings(data_dir: Path, *, redis_url: str = "", runtime: str = "fake"
         ),
         embedder=EmbedderSettings(runtime=runtime),
         classifier=ClassifierSettings(redis_url=SecretStr("")),
-        search=SearchSettings(data_dir=data_dir, redis_url=SecretStr(redis_url), **search),
+        search=SearchSettings(data_dir=data_dir, redis_url=SecretStr(redis_url), **{**PATIENT, **search}),
     )
 
 

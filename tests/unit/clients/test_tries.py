@@ -132,7 +132,8 @@ async def test_while_nothing_answers_one_call_at_a_time_waits(tries: Tries) -> N
     began = time.monotonic()
     outcomes = await asyncio.gather(*(ask() for _ in range(100)))
     assert outcomes.count(Unanswered) == 99
-    assert time.monotonic() - began < 1
+    # One after another they would take 5 s.
+    assert time.monotonic() - began < 2.5
     assert hanging.made == MAX_UNANSWERED + 1
     # The first answer ends that.
     assert await tries.make(Scripted("answer"), timeout_s=1) == "answer"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from services.concurrency import deadline
 from services.contract.errors import DeadlineExceeded, FashionError, NotReady, Overloaded
+from services.embedder import batching
 from services.embedder.batching import BatchingLimits, Lane, MicroBatcher, Pixels
 from services.embedder.inference_thread import ThreadDied
 
@@ -57,6 +58,25 @@ class Gate:
 
     async def entered(self) -> None:
         assert await asyncio.to_thread(self._inside.wait, 20)
+
+
+class Clock:
+    """A time for the batcher, which passes only as the test says."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    perf_counter = monotonic
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(batching, "time", clock)
+    return clock
 
 
 async def ask(batcher: MicroBatcher, value: int, lane: Lane = Lane.QUERY) -> int:
@@ -275,7 +295,7 @@ async def test_work_between_inferences_comes_next_in_its_thread_whatever_waits()
         assert await ask(batcher, 9) == 9
 
 
-async def test_patient_work_waits_for_a_calm_while_or_for_several_photographs() -> None:
+async def test_patient_work_waits_for_a_calm_while_or_for_several_photographs(clock: Clock) -> None:
     gate, order = Gate(), []
     async with MicroBatcher(gate.encode, LIMITS) as batcher:
         tasks = await waiting(batcher, gate)
@@ -286,6 +306,7 @@ async def test_patient_work_waits_for_a_calm_while_or_for_several_photographs() 
         for _ in range(10):
             await ask(batcher, 1)
         assert not order
+        clock.now += 0.3
         async with asyncio.timeout(20):
             await work
         tasks = await waiting(batcher, gate, (1, Lane.QUERY), (2, Lane.QUERY))
@@ -348,7 +369,7 @@ async def test_whoever_leaves_with_several_takes_all_of_them_along() -> None:
         assert gate.batches == [[0], [9]]
 
 
-async def test_calls_that_met_leave_each_other_processors() -> None:
+async def test_calls_that_met_leave_each_other_processors(clock: Clock) -> None:
     gate = Gate()
     async with MicroBatcher(gate.encode, LIMITS) as batcher:
         await ask(batcher, 1)
@@ -356,7 +377,7 @@ async def test_calls_that_met_leave_each_other_processors() -> None:
         gate.open()
         await asyncio.gather(*tasks)
         await ask(batcher, 3)
-        await asyncio.sleep(0.15)
+        clock.now += 0.15
         await ask(batcher, 4)
 
     assert gate.batches == [[1], [0], [2], [3], [4]]

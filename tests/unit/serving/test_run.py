@@ -77,7 +77,10 @@ def test_a_port_listens_until_its_socket_is_closed() -> None:
 
 
 async def test_what_no_service_works_on_holds_up_no_end_and_a_slow_call_is_answered() -> None:
+    begun = asyncio.Event()
+
     async def slow(request: bytes, context: object) -> bytes:
+        begun.set()
         await asyncio.sleep(3)
         return b"answer"
 
@@ -98,7 +101,7 @@ async def test_what_no_service_works_on_holds_up_no_end_and_a_slow_call_is_answe
             await stream.write(reflection_pb2.ServerReflectionRequest(list_services=""))
             await stream.read()
             answer = asyncio.ensure_future(channel.unary_unary("/shop.Slow/Ask")(b"", timeout=30))
-            await asyncio.sleep(0.5)
+            await begun.wait()
         assert await answer == b"answer"
         assert await stream.code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
         await channel.close()

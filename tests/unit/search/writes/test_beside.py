@@ -134,7 +134,7 @@ async def test_a_hanging_embedder_of_the_next_model_holds_no_write_up(
     monkeypatch.setattr("services.search.writes.generation._BESIDE_S", 0.05)
     await shop.begin()
     shop.next_embedder.before = asyncio.Event().wait
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert (await shop.writer.upsert_products([row("b", shot(1))])).results == (CREATED,)
     assert shop.catalogue.generations.missing("m2") == ["b"]
 
