@@ -1,8 +1,10 @@
 """Feeds inference threads from bounded lanes, in small batches of whatever waits; each caller gets an answer.
 
 Photographs of queries go first. Half of the threads at most hold them, since the rest of a query takes as long as its
-inference. Photographs of batches use the threads while there are no queries. They never starve: an inference of queries
-takes one of them along. No inference waits until its batch is full.
+inference. Photographs of batches use all threads while there are no queries. For a while after each query they leave
+one thread to the next query, which would wait for a whole batch otherwise. Batches never starve: they keep the other
+half of the threads. A single thread takes one photograph of a batch along with those of queries. No inference waits
+until its batch is full.
 """
 
 import asyncio
@@ -53,6 +55,8 @@ _CALM_S: Final = 0.25
 _LOOK_S: Final = 0.05
 # How long the processors count as shared after two calls have met: their next photographs will meet again.
 _CROWDED_S: Final = 0.1
+# How long after a query batches leave a thread to the next one. Beside fewer queries than that, they have all threads.
+_QUERIED_S: Final = 2.0
 
 
 class Lane(Enum):
@@ -129,6 +133,7 @@ class MicroBatcher(Generic[_Answer]):
         self._query_inferences = 0
         self._max_query_inferences = max(1, limits.inferences // 2)
         self._crowded_until = 0.0
+        self._queried_until = 0.0
         self._running: dict[asyncio.Task[None], Sequence[_Waiting[_Answer]]] = {}
         self._died = asyncio.Event()
         self._ended = False
@@ -168,6 +173,8 @@ class MicroBatcher(Generic[_Answer]):
                 metadata={"waiting": str(taken), "places": str(self._places[lane])},
             )
         self._meet()
+        if lane is Lane.QUERY:
+            self._queried_until = time.perf_counter() + _QUERIED_S
         self._admitted[lane] += count
         _PHOTOGRAPHS_OF[lane].inc(count)
         try:
@@ -284,10 +291,13 @@ class MicroBatcher(Generic[_Answer]):
         queries, batches = self._lanes[Lane.QUERY], self._lanes[Lane.BATCH]
         size = self._limits.micro_batch
         full = self._query_inferences >= self._max_query_inferences
-        taken = [] if full else _take(queries, size - 1 if batches else size)
+        along = 1 if batches and len(self._threads) == 1 else 0
+        taken = [] if full else _take(queries, size - along)
         if taken:
-            return taken, _take(batches, 1)
-        return taken, _take(batches, min(size, -(-len(batches) // len(self._idle))))
+            return taken, _take(batches, along)
+        left = not full and len(self._threads) > 1 and time.perf_counter() < self._queried_until
+        threads = len(self._idle) - left
+        return (), _take(batches, min(size, -(-len(batches) // threads))) if threads else []
 
     async def _answer(self, batch: Sequence[_Waiting[_Answer]], thread: InferenceThread, with_queries: bool) -> None:
         try:

@@ -438,6 +438,30 @@ class TestSeveralThreads:
             assert await held == 100
         assert gate.batches == [[100]]
 
+    @pytest.mark.parametrize("queried_s", [60.0, 0.0])
+    async def test_for_a_while_after_a_query_batches_leave_a_thread_to_the_next(
+        self, monkeypatch: pytest.MonkeyPatch, queried_s: float
+    ) -> None:
+        monkeypatch.setattr(batching, "_QUERIED_S", queried_s)
+        gate = Gate()
+
+        def encode(batch: Pixels, crowded: bool) -> NDArray[np.float32]:
+            return gate.encode(batch) if batch[0, 0, 0, 0] >= 100 else np.zeros((len(batch), 2), dtype=np.float32)
+
+        async with MicroBatcher(encode, self.LIMITS) as batcher:
+            assert await ask(batcher, 0) == 0
+            gate.close()
+            with batcher.admitted(Lane.BATCH, 8):
+                many = asyncio.create_task(batcher.submit_all([pixels(value) for value in range(100, 108)], Lane.BATCH))
+                await gate.entered()
+                query = asyncio.create_task(ask(batcher, 0))
+                done, _ = await asyncio.wait({query}, timeout=20 if queried_s else 0.2)
+                assert bool(done) == bool(queried_s)
+                assert sum(map(len, gate.batches)) == (4 if queried_s else 8)
+                gate.open()
+                assert [value_of(each) for each in await many] == [*range(100, 108)]
+            assert await query == 0
+
     async def test_each_is_warmed_up_at_the_same_time(self) -> None:
         together = threading.Barrier(2)
         async with MicroBatcher(Gate().encode, self.LIMITS) as batcher:
