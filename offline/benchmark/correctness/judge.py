@@ -181,7 +181,7 @@ class Judge:
         reasons = set[str]().union(*map(self.oracle.refusals, filters))
         if any(each not in rows for each in _subjects(request)):
             reasons.add("PRODUCT_NOT_FOUND")
-        if not set(request.derived_types) <= {row.product.derived_type for row in rows.values()}:
+        if not {*request.derived_types} <= {*self.oracle.values("derived_type")}:
             reasons.add("DERIVED_TYPE_UNKNOWN")
         return query.answer.reason in reasons
 
@@ -250,8 +250,7 @@ class Judge:
             assert product is not None
             genders = (*Gender, None) if product.gender is None else (product.gender, None)
             may_be = {f"{each.value} {product.article_type}" if each else product.article_type for each in genders}
-            present = {row.product.derived_type for row in self.oracle.rows.values()}
-            types = frozenset(may_be & present) | {product.derived_type}
+            types = frozenset(may_be & {*self.oracle.values("derived_type")}) | {product.derived_type}
         if types != said:
             raise Wrong("scope", f"searched {said}, not {types}")
         return types

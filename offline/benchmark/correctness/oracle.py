@@ -5,10 +5,10 @@ It takes the domain's values and none of its code that filters, groups or ranks,
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +20,7 @@ from services.search.catalogue.products import Product
 from services.search.filters.colours import DislikedColour
 from services.search.filters.filter import (
     ColourFilter,
+    Condition,
     Filter,
     FlagFilter,
     LabelFilter,
@@ -36,6 +37,9 @@ _MIN_DESIGN_SIMILARITY: Final = 0.75
 _MIN_SAME_COLOUR_SIMILARITY: Final = 0.95
 _MAX_SAME_NAME: Final = 200
 _MAX_DIVERSE: Final = 200
+_NO_LOOK: Final = -1
+# The name of a column: what variants of one product have in common.
+_KIN: Final = "kin"
 _RUNGS: Final = ("derived_type", "article_type", "sub_category", "master_category")
 
 
@@ -88,6 +92,29 @@ class Expected:
         return [hit.product_id for hit in self.hits]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Comparison:
+    """A query beside every product, in the order of their ids, whatever their rungs.
+
+    Attributes:
+        searchable: whether each has an embedding, bool, shape (n,).
+        similarities: float64, shape (n,), -2 for a product without embedding.
+        photographs: which photograph each is of, int64, shape (n,).
+        values: what ranks them, float64, shape (n,).
+        conditions: whether each passes the filter, is in stock, is liked, is not excluded: bool, shape (n,) each.
+        group_of: int64, shape (n,).
+        derived: the groups that were derived.
+    """
+
+    searchable: NDArray[np.bool_]
+    similarities: NDArray[np.float64]
+    photographs: NDArray[np.int64]
+    values: NDArray[np.float64]
+    conditions: tuple[NDArray[np.bool_], ...]
+    group_of: NDArray[np.int64]
+    derived: frozenset[int]
+
+
 class Oracle:
     """Answers as an index must, over the products that it was told of."""
 
@@ -97,13 +124,19 @@ class Oracle:
         self._known: dict[int, int] = {}
         self._arrays: list[NDArray[np.float16]] = []
         self._exact: NDArray[np.float64] = np.empty((0, 0))
+        # The products of one of them with all of them.
+        self._dots: dict[int, NDArray[np.float64]] = {}
+        # The places of each product's embeddings among those seen, by its id.
+        self._looks_of: dict[str, list[int]] = {}
         self._forget()
 
     def apply(self, upserts: Sequence[IndexedProduct], deletes: Collection[str] = ()) -> None:
         """Takes over a write."""
         for product_id in deletes:
             self.rows.pop(product_id, None)
-        self.rows.update({row.product.id: row for row in upserts})
+        for row in upserts:
+            self.rows[row.product.id] = row
+            self._looks_of[row.product.id] = [self._place_of(each) for each in (row.embedding, *row.further)]
         self._forget()
 
     def update(self, products: Sequence[Product]) -> None:
@@ -111,10 +144,13 @@ class Oracle:
         self.apply([replace(self.rows[each.id], product=each) for each in products])
 
     def _forget(self) -> None:
-        self._columns: dict[str, tuple[list[Any], NDArray[np.int64]]] = {}
+        """Forgets what was read from the products before a write."""
+        self._columns: dict[str, tuple[dict[Any, int], NDArray[np.int64]]] = {}
+        self._masks: dict[tuple[str, Condition], NDArray[np.bool_]] = {}
+        self._place_of_id: dict[str, int] | None = None
         self._groups: dict[Collapse, tuple[NDArray[np.int64], frozenset[int]]] = {}
         self._sorted: list[IndexedProduct] | None = None
-        self._looks: NDArray[np.int64] | None = None
+        self._look_places: NDArray[np.int64] | None = None
 
     @property
     def _in_order(self) -> list[IndexedProduct]:
@@ -123,24 +159,44 @@ class Oracle:
             self._sorted = [self.rows[product_id] for product_id in sorted(self.rows)]
         return self._sorted
 
+    @property
+    def _places(self) -> dict[str, int]:
+        """The place of each product among them, by its id."""
+        if self._place_of_id is None:
+            self._place_of_id = {row.product.id: place for place, row in enumerate(self._in_order)}
+        return self._place_of_id
+
     def answer(
         self, query: NDArray[np.float32], k: int, eligibility: Eligibility, ranking: Ranking = BY_SIMILARITY
     ) -> Expected:
         """Returns what `Index.search` must answer."""
+        comparison = self._comparison(query, eligibility, ranking)
         if eligibility.ladder is None:
             types = eligibility.derived_types
             rungs = np.zeros(len(self.rows), dtype=np.int64)
             if types is not None:
                 rungs[~self._where("derived_type", lambda label: label in types)] = 1
-            return self._answer_of(query, k, eligibility, ranking, rungs, 0)
+            return self._answer_of(comparison, k, eligibility, ranking, rungs, 0)
         rungs = self._rungs(eligibility)
         for rung in range(4):
-            expected = self._answer_of(query, k, eligibility, ranking, rungs, rung)
+            expected = self._answer_of(comparison, k, eligibility, ranking, rungs, rung)
             if len(expected.hits) == k:
                 break
-        place = {p.id: place for place, p in enumerate(self._products())}
-        hits = (replace(hit, rung=int(rungs[place[hit.product_id]])) for hit in expected.hits)
+        hits = (replace(hit, rung=int(rungs[self._places[hit.product_id]])) for hit in expected.hits)
         return replace(expected, hits=tuple(hits), rung=rung)
+
+    def _comparison(self, query: NDArray[np.float32], eligibility: Eligibility, ranking: Ranking) -> _Comparison:
+        similarities, photographs = self._similarities(query)
+        group_of, derived = self._grouped(eligibility.collapse)
+        conditions = (
+            self._passing(eligibility.filter),
+            self._in_stock(eligibility),
+            self._liked(eligibility),
+            ~self._excluded(eligibility, group_of),
+        )
+        values = self._values(similarities, ranking.boosts)
+        searchable = (self._looks[:, :1] != _NO_LOOK).any(axis=1)
+        return _Comparison(searchable, similarities, photographs, values, conditions, group_of, derived)
 
     def _rungs(self, eligibility: Eligibility) -> NDArray[np.int64]:
         """Returns the lowest rung of a ladder that each product is on; 4 for none."""
@@ -161,14 +217,19 @@ class Oracle:
             for below, labels in zip(_RUNGS, known, strict=False):
                 for each in labels:
                     has_label = self._where(below, lambda label: label == each)  # noqa: B023
-                    counts = Counter(values[code] for code in codes[has_label].tolist() if values[code] is not None)
+                    frequent = np.bincount(codes[has_label], minlength=len(values)).tolist()
+                    counts = {
+                        label: count
+                        for label, count in zip(values, frequent, strict=True)
+                        if count and label is not None
+                    }
                     found.update(sorted(counts, key=lambda label: (-counts[label], label))[:1])
             known.append(found)
         return Ladder(*map(frozenset, known[1:]))
 
     def _answer_of(
         self,
-        query: NDArray[np.float32],
+        comparison: _Comparison,
         k: int,
         eligibility: Eligibility,
         ranking: Ranking,
@@ -176,20 +237,12 @@ class Oracle:
         rung: int,
     ) -> Expected:
         """Returns the answer from the products that are on a rung or below, by rung first."""
-        searched = np.array([row.embedding is not None for row in self._in_order], dtype=np.bool_)
-        searched &= rungs <= rung
-        group_of, derived = self._grouped(eligibility.collapse)
+        similarities, values, group_of = comparison.similarities, comparison.values, comparison.group_of
+        searched = comparison.searchable & (rungs <= rung)
         steps = [searched]
-        for mask in (
-            self._passing(eligibility.filter),
-            self._in_stock(eligibility),
-            self._liked(eligibility),
-            ~self._excluded(eligibility, group_of),
-        ):
+        for mask in comparison.conditions:
             steps.append(steps[-1] & mask)
         eligible = steps[-1]
-        similarities, photographs = self._similarities(query)
-        values = self._values(similarities, ranking.boosts)
         similar = eligible & (similarities >= (-2 if ranking.min_similarity is None else ranking.min_similarity))
         places = np.flatnonzero(similar)
         # Products are in the order of their ids, and equal values keep it.
@@ -198,19 +251,12 @@ class Oracle:
         if ranking.diversity:
             pool = order[: max(k, min(5 * k, _MAX_DIVERSE))]
             order = self._diverse(pool, values, k, ranking.diversity, rungs)
-        eligible_count = len(set(group_of[eligible].tolist()))
+        eligible_count = len(np.unique(group_of[eligible]))
         counts = [int(np.count_nonzero(step)) for step in steps] + [eligible_count]
-        excluded_colours = self._excluded_colours(eligibility.disliked_colours)
         return Expected(
-            hits=tuple(
-                replace(
-                    self._hit(place, float(similarities[place]), float(values[place]), eligibility, group_of, derived),
-                    photograph=int(photographs[place]),
-                )
-                for place in order[:k].tolist()
-            ),
+            hits=tuple(self._hit(place, comparison, eligibility) for place in order[:k].tolist()),
             eligible_count=eligible_count,
-            excluded_colours=excluded_colours,
+            excluded_colours=self._excluded_colours(eligibility.disliked_colours),
             left_out=tuple(more - less for more, less in pairwise(counts)),  # type: ignore[arg-type]
             other_currencies=self._other_currencies(eligibility, searched),
         )
@@ -219,14 +265,17 @@ class Oracle:
         """Returns the ids of the products that pass a filter, in their order."""
         return [p.id for p, passes in zip(self._products(), self._passing(filter), strict=True) if passes]
 
+    def values(self, name: str) -> Collection[Any]:
+        """Returns the different values of products that a condition of a name is about; None among them for none."""
+        return self._column(name)[0].keys()
+
     def refusals(self, filter: Filter) -> set[str]:
         """Returns the reasons for which a filter must be refused, any of them; none if it must be answered."""
         reasons: set[str] = set()
         known: set[str | None]
         for name, condition in filter.conditions.items():
-            own = name.removeprefix("attributes.")
-            if own != name:
-                values = [each for p in self._products() if (each := p.attributes.get(own)) is not None]
+            if name.startswith("attributes."):
+                values = [value for value in self.values(name) if value is not None]
                 kind = {LabelFilter: tuple, NumberRange: float, FlagFilter: Flag}[type(condition)]
                 if not values:
                     reasons.add("FILTER_VALUE_UNKNOWN")
@@ -234,9 +283,9 @@ class Oracle:
                     reasons.add("ATTRIBUTE_KIND_MISMATCH")
                 known = {label for value in values if isinstance(value, tuple) for label in value}
             elif isinstance(condition, ColourFilter):
-                known = {p.base_colour for p in self._products()} | TABLE_COLOURS
+                known = {*self.values(name)} | TABLE_COLOURS
             else:
-                known = {getattr(p, name, None) for p in self._products()}
+                known = {*self.values(name)}
             if (
                 isinstance(condition, LabelFilter | ColourFilter)
                 and not {*condition.any_of, *condition.none_of} <= known
@@ -252,13 +301,13 @@ class Oracle:
     def _products(self) -> list[Product]:
         return [row.product for row in self._in_order]
 
-    def _column(self, name: str) -> tuple[list[Any], NDArray[np.int64]]:
-        """Returns the different values of products, and the place of each product's among them."""
+    def _column(self, name: str) -> tuple[Mapping[Any, int], NDArray[np.int64]]:
+        """Returns the different values of products with their places, and the place of each product's among them."""
         if name not in self._columns:
-            places: dict[Hashable, int] = {}
-            read = value_of(name)
+            places: dict[Any, int] = {}
+            read = _kin if name == _KIN else value_of(name)
             codes = [places.setdefault(read(row.product), len(places)) for row in self._in_order]
-            self._columns[name] = list(places), np.array(codes, dtype=np.int64)
+            self._columns[name] = places, np.array(codes, dtype=np.int64)
         return self._columns[name]
 
     def _where(self, name: str, holds: Callable[[Any], bool]) -> NDArray[np.bool_]:
@@ -275,35 +324,32 @@ class Oracle:
     def _passing(self, filter: Filter) -> NDArray[np.bool_]:
         mask = np.ones(len(self.rows), dtype=np.bool_)
         for name, condition in filter.conditions.items():
-            mask &= self._where(name, lambda value: meets(value, condition))  # noqa: B023
+            if (name, condition) not in self._masks:
+                self._masks[name, condition] = self._where(name, lambda value: meets(value, condition))  # noqa: B023
+            mask &= self._masks[name, condition]
         return mask
 
-    def _excluded(self, eligibility: Eligibility, group_of: NDArray[np.int64]) -> NDArray[np.bool_]:
-        products = self._products()
-        designs = {
-            int(group)
-            for p, group in zip(products, group_of, strict=True)
-            if eligibility.collapse is Collapse.DESIGNS and p.id in eligibility.excluded_designs_of
-        }
-        return np.array(
-            [
-                p.id in eligibility.excluded_ids or _kin(p) in eligibility.excluded_families or int(group) in designs
-                for p, group in zip(products, group_of, strict=True)
-            ],
-            dtype=np.bool_,
-        )
+    def _excluded(self, eligibility: Eligibility, group_of: NDArray[np.int64] | None) -> NDArray[np.bool_]:
+        """Returns whether each product is excluded, bool, shape (n,); by its design too where groups are given."""
+        families, codes = self._column(_KIN)
+        mask = np.isin(codes, [families[each] for each in eligibility.excluded_families if each in families])
+        places = self._places
+        mask[[places[each] for each in eligibility.excluded_ids if each in places]] = True
+        if group_of is not None and eligibility.collapse is Collapse.DESIGNS:
+            designs = group_of[[places[each] for each in eligibility.excluded_designs_of if each in places]]
+            mask |= np.isin(group_of, designs)
+        return mask
 
     def _excluded_colours(self, dislikes: Sequence[DislikedColour]) -> tuple[str, ...]:
-        present = {p.base_colour for p in self._products()} - {None}
-        covered = {colour for colour in present if _is_disliked(colour, dislikes)}
-        return tuple(sorted(covered | {each.colour for each in dislikes}))  # type: ignore[arg-type]
+        covered = {colour for colour in self.values("base_colour") if _is_disliked(colour, dislikes)}
+        return tuple(sorted(covered | {each.colour for each in dislikes}))
 
     def _other_currencies(self, eligibility: Eligibility, searched: NDArray[np.bool_]) -> Mapping[str, int]:
         condition = eligibility.filter.conditions.get("price")
         if not isinstance(condition, PriceRange):
             return {}
         # Designs do not count here.
-        excluded = self._excluded(replace(eligibility, excluded_designs_of=()), np.arange(len(searched)))
+        excluded = self._excluded(eligibility, None)
         passing = self._passing(eligibility.filter.without("price"))
         mask = searched & passing & self._in_stock(eligibility) & self._liked(eligibility) & ~excluded
         found = Counter(
@@ -313,28 +359,45 @@ class Oracle:
 
     def _similarities(self, query: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Returns the similarity of each product, -2 for one without embedding; and the photograph that it is of."""
-        similarities, photographs = np.full(len(self.rows), -2.0), np.zeros(len(self.rows), dtype=np.int64)
-        if self._looks is None:
-            looks = [
-                (place, number, self._place_of(embedding))
-                for place, row in enumerate(self._in_order)
-                for number, embedding in enumerate((row.embedding, *row.further))
-                if embedding is not None
-            ]
-            self._looks = np.array(looks, dtype=np.int64).reshape(-1, 3).T
-            self._exact = np.array(self._arrays, dtype=np.float64)
-        places, numbers, codes = self._looks
-        if len(codes):
-            exact = (self._exact * query).sum(axis=1)[codes]
-            # The most similar one of each product, the first of equal ones.
-            order = np.lexsort((numbers, -exact, places))
-            _, first = np.unique(places[order], return_index=True)
-            best = order[first]
-            similarities[places[best]] = np.clip(exact[best], -1, 1).astype(np.float32)
-            photographs[places[best]] = numbers[best]
+        looks = self._looks
+        if not looks.size or not self._arrays:
+            return np.full(len(self.rows), -2.0), np.zeros(len(self.rows), dtype=np.int64)
+        # The last one stands for no embedding.
+        exact = np.append((self._vectors() * query.astype(np.float64)).sum(axis=1), -np.inf)[looks]
+        # The most similar one of each product, the first of equal ones.
+        photographs = exact.argmax(axis=1)
+        best = exact.max(axis=1)
+        similarities = np.where(best == -np.inf, -2.0, np.clip(best, -1, 1).astype(np.float32).astype(np.float64))
         return similarities, photographs
 
-    def _place_of(self, embedding: NDArray[np.float16]) -> int:
+    @property
+    def _looks(self) -> NDArray[np.int64]:
+        """The places of each product's embeddings among those that were seen: shape (n, photographs of any at most)."""
+        if self._look_places is None:
+            looks = [self._looks_of[row.product.id] for row in self._in_order]
+            columns = list(zip_longest(*looks, fillvalue=_NO_LOOK))
+            self._look_places = np.array(columns, dtype=np.int64).reshape(len(columns), len(looks)).T
+        return self._look_places
+
+    def _vectors(self) -> NDArray[np.float64]:
+        """Returns the embeddings that were seen, shape (m, dimension)."""
+        if len(self._exact) < len(self._arrays):
+            self._exact = np.array(self._arrays, dtype=np.float64)
+            self._dots = {}
+        return self._exact
+
+    def _alike(self, codes: Sequence[int], other: int) -> NDArray[np.float64]:
+        """Returns the products of some embeddings with another one: shape (len(codes),)."""
+        vectors = self._vectors()
+        if other not in self._dots:
+            self._dots[other] = (vectors * vectors[other]).sum(axis=1)
+        alike: NDArray[np.float64] = self._dots[other][codes]
+        return alike
+
+    def _place_of(self, embedding: NDArray[np.float16] | None) -> int:
+        """Returns the place of an embedding among those that were seen."""
+        if embedding is None:
+            return _NO_LOOK
         place = self._known.get(id(embedding))
         if place is None:
             place = self._known[id(embedding)] = len(self._arrays)
@@ -356,7 +419,7 @@ class Oracle:
         rungs: NDArray[np.int64],
     ) -> NDArray[np.int64]:
         """Chooses places that differ, as FindSimilarRequest.diversity says; one rung to its end before the next."""
-        vectors = np.array([self._in_order[place].embedding for place in order.tolist()], dtype=np.float64)
+        codes = [self._place_of(self._in_order[place].embedding) for place in order.tolist()]
         nearest = np.full(len(order), -np.inf)
         left, chosen = np.ones(len(order), dtype=np.bool_), list[int]()
         while left.any() and len(chosen) < k:
@@ -366,18 +429,11 @@ class Oracle:
             best = int(np.flatnonzero(lowest & (worth > highest - 1e-12))[0])
             left[best] = False
             chosen.append(best)
-            nearest = np.maximum(nearest, (vectors * vectors[best]).sum(axis=1))
+            nearest = np.maximum(nearest, self._alike(codes, codes[best]))
         return order[chosen]
 
-    def _hit(
-        self,
-        place: int,
-        similarity: float,
-        value: float,
-        eligibility: Eligibility,
-        group_of: NDArray[np.int64],
-        derived: frozenset[int],
-    ) -> ExpectedHit:
+    def _hit(self, place: int, comparison: _Comparison, eligibility: Eligibility) -> ExpectedHit:
+        group_of = comparison.group_of
         shown = self._in_order[place].product
         others = [
             p
@@ -391,8 +447,14 @@ class Oracle:
         for p in others:
             (then if p.base_colour in colours else first).append(p.id)
             colours.add(p.base_colour)
-        by_looks = bool(others) and int(group_of[place]) in derived
-        return ExpectedHit(shown.id, similarity, value, (*first, *then), by_looks)
+        return ExpectedHit(
+            shown.id,
+            float(comparison.similarities[place]),
+            float(comparison.values[place]),
+            variants=(*first, *then),
+            derived=bool(others) and int(group_of[place]) in comparison.derived,
+            photograph=int(comparison.photographs[place]),
+        )
 
     def _grouped(self, collapse: Collapse) -> tuple[NDArray[np.int64], frozenset[int]]:
         """Returns the group of each product, int64, shape (n,), and which groups were derived."""
@@ -421,8 +483,8 @@ class Oracle:
 
     def _join(self, members: Sequence[int], group_of: list[int]) -> set[int]:
         """Joins the groups of products of one name that look alike; returns the groups that it made."""
-        vectors = np.array([self._in_order[place].embedding for place in members], dtype=np.float64)
-        alike = vectors @ vectors.T
+        codes = [self._place_of(self._in_order[place].embedding) for place in members]
+        alike = np.array([self._alike(codes, each) for each in codes])
         colours = [self._in_order[place].product.base_colour for place in members]
         pairs = [(one, other) for one in range(len(members)) for other in range(len(members))]
         if any(
