@@ -52,18 +52,18 @@ def test_every_answer_of_a_large_index_is_right_where_it_compares_all_of_its_cel
         run.compare_lists()
         figures = run.figures()
     assert not figures["wrong"], figures["examples"]
-    assert figures["answers"] == 150 and figures["full"] > 40
+    assert figures["queries"] == 150 and figures["full"] > 40
 
 
 def test_every_answer_is_that_of_a_comparison_with_all_products(run: Correctness) -> None:
-    for _ in range(2):
-        run.round(100)
+    run.rounds(200, lambda _: None)
     run.compare_lists()
     figures = run.figures()
     assert not figures["wrong"], figures["examples"]
-    # Most were answered, on every way, and most answers were full.
-    assert min(figures["paths"].values()) > 40 and figures["answers"] == 200
-    assert figures["refused"] < 40 and figures["full"] > 60 and figures["versions"] > 20
+    # Most were answered, on every way, batches with several lists each, and many answers were full.
+    assert min(figures["paths"].values()) > 40 and figures["queries"] == 200 < figures["answers"]
+    assert figures["refused"] < figures["answers"] / 5
+    assert figures["full"] > 60 and figures["versions"] > 20
 
 
 def _eligibility(**changes: object) -> tuple[object, str, Change]:

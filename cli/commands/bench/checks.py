@@ -32,7 +32,8 @@ def correctness(
 
     without_proxies()
     figures = ask(queries, products, seed, say(), large)
-    summary = f"{figures['answers']:,} answers, {sum(figures['wrong'].values()):,} wrong"
+    wrong = sum(figures["wrong"].values())
+    summary = f"{figures['queries']:,} queries, {figures['answers']:,} answers, {wrong:,} wrong"
     _conclude("correctness", figures, figures["examples"], summary, output)
 
 

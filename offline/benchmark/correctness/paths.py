@@ -3,8 +3,8 @@
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 from urllib.parse import quote, urlencode
 
@@ -94,6 +94,10 @@ class Refused(Exception):
         self.reason = reason
 
 
+# A request with its answer.
+Asked = tuple[SimilarRequest, Answered | Refused]
+
+
 class Way(Protocol):
     """A way to ask."""
 
@@ -101,8 +105,8 @@ class Way(Protocol):
     plain: bool
     """Whether it takes only what HTTP can say."""
 
-    def ask(self, request: SimilarRequest) -> Answered:
-        """Asks.
+    def ask(self, request: SimilarRequest) -> Sequence[Asked]:
+        """Asks; returns the answer, and with it those to the same request for other products.
 
         Raises:
             Refused: the request was refused.
@@ -119,7 +123,7 @@ class GrpcPath:
     def __init__(self, stub: Any) -> None:
         self._stub = stub
 
-    def ask(self, request: SimilarRequest) -> Answered:
+    def ask(self, request: SimilarRequest) -> Sequence[Asked]:
         """See `Way`."""
         response = call(self._stub.FindSimilar, request_to_proto(request))
         hits = tuple(
@@ -134,32 +138,39 @@ class GrpcPath:
             )
             for each in response.products
         )
-        return _answered(response.applied, hits)
+        return [(request, _answered(response.applied, hits))]
 
 
 class BatchPath:
-    """BatchFindSimilar for one product among others, as `fashion export similar` asks."""
+    """BatchFindSimilar for a product and others, as `fashion export similar` asks."""
 
     way_name = "BatchFindSimilar"
     plain = False
 
-    def __init__(self, stub: Any, companions: Sequence[str]) -> None:
+    def __init__(self, stub: Any, companions: Callable[[], Sequence[str]]) -> None:
+        """Takes whom to ask, and what returns the products that are asked for beside that of a request."""
         self._stub = stub
-        self._companions = tuple(companions)
+        self._companions = companions
 
-    def ask(self, request: SimilarRequest) -> Answered:
+    def ask(self, request: SimilarRequest) -> Sequence[Asked]:
         """See `Way`; a query by embedding goes by another way."""
         if not isinstance(request.query, str):
             return GrpcPath(self._stub).ask(request)
         options = request_to_proto(request)
         options.ClearField("query")
-        ids = [*self._companions, request.query]
+        ids = [*self._companions(), request.query]
         response = call(
             self._stub.BatchFindSimilar, search_pb2.BatchFindSimilarRequest(product_ids=ids, options=options)
         )
-        answer = response.lists[-1]
+        return [
+            (replace(request, query=product_id), self._list(answer))
+            for product_id, answer in zip(ids, response.lists, strict=True)
+        ]
+
+    @staticmethod
+    def _list(answer: search_pb2.SimilarList) -> Answered | Refused:
         if answer.status.code:
-            raise Refused(answer.status.reason, answer.status.message)
+            return Refused(answer.status.reason, answer.status.message)
         hits = tuple(
             AnsweredHit(
                 each.product_id,
@@ -185,7 +196,7 @@ class HttpPath:
         self._url = url
         self._by_body = False
 
-    def ask(self, request: SimilarRequest) -> Answered:
+    def ask(self, request: SimilarRequest) -> Sequence[Asked]:
         """See `Way`."""
         self._by_body = not self._by_body
         parameters = request_to_query(request)
@@ -207,7 +218,7 @@ class HttpPath:
             raise Refused(problem.get("reason", str(error.code)), problem.get("detail", "")) from None
         applied = document["applied"]
         counts = applied["counts"]
-        return Answered(
+        answer = Answered(
             tuple(
                 AnsweredHit(
                     each["product"]["id"],
@@ -229,6 +240,7 @@ class HttpPath:
             applied["index_version"],
             tuple((frozenset(each["labels"]), each["returned_count"]) for each in applied["rungs"]),
         )
+        return [(request, answer)]
 
 
 def _answered(applied: search_pb2.AppliedSearch, hits: tuple[AnsweredHit, ...]) -> Answered:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from offline.benchmark.correctness.judge import Judge, Query, Write
 from offline.benchmark.correctness.material import NAMES, Material, few
 from offline.benchmark.correctness.oracle import Oracle
 from offline.benchmark.correctness.paths import (
-    Answered,
+    Asked,
     BatchPath,
     GrpcPath,
     HttpPath,
@@ -40,11 +40,7 @@ _QUERIES_A_ROUND: Final = 120
 _WRITES_A_ROUND: Final = 12
 _READERS: Final = 3
 _WRITERS: Final = 2
-_MAX_NAMED_VARIANTS: Final = 20
-_LIKED_WEIGHT, _DISLIKED_WEIGHT = 0.75, 0.15
 _CHANGED: Final = (search_pb2.UPSERT_OUTCOME_CREATED, search_pb2.UPSERT_OUTCOME_UPDATED)
-# Wrong answers that the report shows.
-_MAX_SHOWN: Final = 5
 Say = Callable[[str], None]
 
 
@@ -66,7 +62,7 @@ class Correctness:
         self._stub: Any = search_pb2_grpc.SearchServiceStub(self._channel)
         self.judge = Judge()
         self._lock = threading.Lock()
-        self._acknowledged = 0
+        self._acknowledged = self._asked = 0
         self._writes: list[Write] = []
         self._queries: list[Query] = []
         ids = [f"p{number}" for number in range(products)]
@@ -79,6 +75,8 @@ class Correctness:
         looks /= np.linalg.norm(looks, axis=1, keepdims=True)
         self._looks: list[NDArray[np.float16]] = list(looks.astype(np.float16))
         self._model_version = ""
+        # What is sent of each look, by its identity.
+        self._messages: dict[int, types_pb2.Embedding] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -92,10 +90,32 @@ class Correctness:
         ids = self._material.ids
         for start in range(0, len(ids), _ROWS):
             self._upsert([self._row(self._random, product_id) for product_id in ids[start : start + _ROWS]])
-        self._take_over()
+        self.judge.follow(*self._taken())
 
     def round(self, queries: int, writes: int = _WRITES_A_ROUND) -> None:
         """Asks and writes at the same time; then holds every answer to the products that there were."""
+        self._ask(queries, writes)
+        self.judge.follow(*self._taken())
+
+    def rounds(self, queries: int, say: Callable[[int], object]) -> None:
+        """Asks in rounds; while one is asked, the answers of the one before are held to the products.
+
+        Args:
+            queries: number of queries.
+            say: takes the number of queries that were asked, after each round.
+        """
+        with ThreadPoolExecutor(1) as judging:
+            judged: Future[None] | None = None
+            for asked in range(0, queries, _QUERIES_A_ROUND):
+                self._ask(min(_QUERIES_A_ROUND, queries - asked), _WRITES_A_ROUND)
+                if judged is not None:
+                    judged.result()
+                    say(asked)
+                judged = judging.submit(self.judge.follow, *self._taken())
+            if judged is not None:
+                judged.result()
+
+    def _ask(self, queries: int, writes: int) -> None:
         seeds = [self._random.randrange(2**32) for _ in range(_READERS + _WRITERS)]
         with ThreadPoolExecutor(len(seeds)) as threads:
             tasks = [
@@ -105,12 +125,12 @@ class Correctness:
             tasks += [threads.submit(self._write, Random(seed), writes // _WRITERS) for seed in seeds[_READERS:]]
             for task in tasks:
                 task.result()
-        self._take_over()
 
     def figures(self) -> Mapping[str, Any]:
         """Returns what was asked, and what was wrong."""
         judge = self.judge
         return {
+            "queries": self._asked,
             "answers": judge.paths.total(),
             "refused": judge.refused,
             "paths": dict(judge.paths),
@@ -122,9 +142,11 @@ class Correctness:
             "examples": judge.examples,
         }
 
-    def _take_over(self) -> None:
-        self.judge.follow(self._writes, self._queries)
-        self._queries, self._writes = [], []
+    def _taken(self) -> tuple[list[Write], list[Query]]:
+        """Returns the writes and the queries that were not judged yet; nobody may write or ask meanwhile."""
+        taken = self._writes, self._queries
+        self._writes, self._queries = [], []
+        return taken
 
     def _row(self, dice: Random, product_id: str) -> IndexedProduct:
         further = tuple(dice.choices(self._looks, k=dice.choice((0, 0, 1, 3, 7))))
@@ -170,8 +192,13 @@ class Correctness:
         self._acknowledge(response.index_version, apply)
 
     def _message(self, embedding: NDArray[np.float16]) -> types_pb2.Embedding:
-        values = embedding.astype(np.float64)
-        return types_pb2.Embedding(values=(values / np.linalg.norm(values)).tolist(), model_version=self._model_version)
+        message = self._messages.get(id(embedding))
+        if message is None:
+            values = embedding.astype(np.float64)
+            message = self._messages[id(embedding)] = types_pb2.Embedding(
+                values=(values / np.linalg.norm(values)).tolist(), model_version=self._model_version
+            )
+        return message
 
     def _update(self, dice: Random, ids: Sequence[str]) -> None:
         prices = {each: self._material.price(dice) for each in ids}
@@ -213,7 +240,7 @@ class Correctness:
         paths: list[Way] = [
             GrpcPath(self._stub),
             HttpPath(self._url),
-            BatchPath(self._stub, few(dice, self._material.ids, most=3)),
+            BatchPath(self._stub, lambda: few(dice, self._material.ids, most=5)),
         ]
         # A user of this reader's own, whose dislikes nobody else changes.
         user_id, dislikes = f"user-{reader}", self._dislike(dice, f"user-{reader}")
@@ -225,14 +252,15 @@ class Correctness:
             if dice.random() < 0.6:
                 request = replace(request, user_id=user_id)
             sent_at = self._acknowledged
-            answer: Answered | Refused
+            answers: Sequence[Asked]
             try:
-                answer = path.ask(request)
+                answers = path.ask(request)
             except Refused as refused:
-                answer = refused
-            query = Query(request, dislikes if request.user_id else (), path.way_name, sent_at, answer)
+                answers = [(request, refused)]
+            disliked = dislikes if request.user_id else ()
             with self._lock:
-                self._queries.append(query)
+                self._asked += 1
+                self._queries += [Query(each, disliked, path.way_name, sent_at, answer) for each, answer in answers]
 
     def _dislike(self, dice: Random, user_id: str) -> tuple[DislikedColour, ...]:
         dislikes = tuple({each.colour: each for each in self._material.dislikes(dice)}.values())
@@ -287,10 +315,12 @@ def correctness(queries: int, products: int, seed: int, say: Say, large: bool = 
         Correctness(target, url, products, seed) as run,
     ):
         run.fill()
-        for asked in range(0, queries, _QUERIES_A_ROUND):
-            run.round(min(_QUERIES_A_ROUND, queries - asked))
+
+        def tell(asked: int) -> None:
             if asked % (25 * _QUERIES_A_ROUND) == 0:
                 say(f"{asked:,} queries, {run.judge.wrong.total()} wrong, {time.monotonic() - began:.0f} s")
+
+        run.rounds(queries, tell)
         run.compare_lists()
         return {**run.figures(), "large": large, "seed": seed, "seconds": round(time.monotonic() - began)}
 
@@ -306,6 +336,9 @@ def _stack(folder: Path, large: bool) -> Iterator[tuple[str, str]]:
         "GATEWAY_TOKEN_FREE": "true",
         # A busy machine makes no answer wrong.
         "GATEWAY_DEADLINE_S": "60",
+        # What is computed in the background takes a fifth of the time otherwise, and no answer is held to it.
+        "SEARCH_CANDIDATES_PERIOD_S": "60",
+        "SERVER_LOG_LEVEL": "warning",
         "SERVER_HOST": "127.0.0.1",
         **({"SEARCH_APPROXIMATE_FROM": "500"} if large else {}),
     }
