@@ -336,6 +336,8 @@ def _stack(folder: Path, large: bool) -> Iterator[tuple[str, str]]:
         "GATEWAY_TOKEN_FREE": "true",
         # A busy machine makes no answer wrong.
         "GATEWAY_DEADLINE_S": "60",
+        "SERVER_QUERY_DEADLINE_S": "60",
+        "SEARCH_PREFERENCES_TIMEOUT_S": "20",
         # What is computed in the background takes a fifth of the time otherwise, and no answer is held to it.
         "SEARCH_CANDIDATES_PERIOD_S": "60",
         "SERVER_LOG_LEVEL": "warning",
