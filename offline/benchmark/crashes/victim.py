@@ -223,7 +223,8 @@ def _note_files(directory: Path, journal: Path) -> None:
         fsync(file)
         number = file if isinstance(file, int) else file.fileno()
         path = Path(f"/proc/self/fd/{number}").readlink()
-        if f"{path}{os.sep}".startswith(within):
+        # The folder above has the name of the directory itself.
+        if path == directory.resolve().parent or f"{path}{os.sep}".startswith(within):
             note("synchronised", path)
 
     def connected(connect: Any, path: Path) -> Any:
