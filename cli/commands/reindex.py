@@ -120,7 +120,7 @@ def _canaries(file: Path) -> "list[reindex_pb2.Canary]":
 
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
-            table = csv.DictReader(lines)
+            table = csv.DictReader(lines, restval="")
             if not {"query", "expected"} <= set(table.fieldnames or ()):
                 raise typer.BadParameter("its first line must name query and expected.", param_hint="--canaries")
             rows = [*table]
@@ -170,7 +170,7 @@ async def _followed(client: "ReindexClient", state: "reindex_pb2.Reindex") -> "r
     from services.contract.errors import Unavailable
 
     next_version, hold_is_done = state.other.model_version, reindex_pb2.GENERATION_STATUS_READY
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=output.errors(), transient=True) as progress:
         task = progress.add_task("embedding products", total=None)
         ready = 0

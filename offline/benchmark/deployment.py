@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from offline.benchmark.processes import end_of_log, free_port, start_process, wait_until_serving
+from offline.benchmark.processes import end_of_log, free_port, memory_mib, start_process, wait_until_serving
 from offline.benchmark.proxy import Proxy, proxies
 from services.contract.errors import NotReady
 from services.stack.embedded_redis import EmbeddedRedis, embedded_redis
@@ -46,11 +46,14 @@ class Usage:
 
     @classmethod
     def of(cls, pid: int) -> "Usage":
-        """Returns what a process holds now."""
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        facts = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
-        files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
-        return cls(int(facts["VmRSS"][0]) / 1024, int(facts["Threads"][0]), files)
+        """Returns what a process holds now.
+
+        Raises:
+            NotReady: PROCESS_GONE; it has ended.
+        """
+        resident_mib = memory_mib(pid, "VmRSS")
+        threads, files = (sum(1 for _ in Path(f"/proc/{pid}/{folder}").iterdir()) for folder in ("task", "fd"))
+        return cls(resident_mib, threads, files)
 
 
 class Part:

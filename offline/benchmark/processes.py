@@ -52,7 +52,7 @@ class ServerProcess:
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
     def _memory_mib(self, name: str) -> float:
-        return _memory_mib(self.pid, name)
+        return memory_mib(self.pid, name)
 
     def processor_s(self) -> float:
         """Returns the processor time that it has taken, in seconds; only on Linux."""
@@ -65,20 +65,25 @@ class ServerProcess:
 
 def all_resident_mib(pid: int) -> float:
     """Returns the resident memory of a process and of those that it has started, in MiB; only on Linux."""
-    held_mib = _memory_mib(pid, "VmRSS")
+    held_mib = memory_mib(pid, "VmRSS")
     for each in _with_started(pid).keys() - {pid}:
         # One that has ended holds none.
         with contextlib.suppress(OSError, NotReady):
-            held_mib += _memory_mib(each, "VmRSS")
+            held_mib += memory_mib(each, "VmRSS")
     return held_mib
 
 
 def peak_mib(pid: int) -> float:
     """Returns the most memory that a process has held, in MiB; only on Linux."""
-    return _memory_mib(pid, "VmHWM")
+    return memory_mib(pid, "VmHWM")
 
 
-def _memory_mib(pid: int, name: str) -> float:
+def memory_mib(pid: int, name: str) -> float:
+    """Returns a figure of the memory of a process, such as "VmRSS" for what is resident, in MiB; only on Linux.
+
+    Raises:
+        NotReady: PROCESS_GONE; it has ended.
+    """
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) / 1024
