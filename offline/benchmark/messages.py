@@ -26,6 +26,8 @@ Say = Callable[[str], None]
 
 MAX_GROWTH_MIB: Final = 256.0
 MAX_RATIO: Final = 2.0
+# What `SERVER_MAX_UNFINISHED_BYTES` is by default, and an eighth for the C library.
+MAX_HELD_MIB: Final = 576.0
 _PRODUCTS: Final = 120
 _IN_FLIGHT: Final = 16
 _TIMEOUT_S: Final = 20.0
@@ -33,6 +35,13 @@ _NEIGHBOUR_A_SECOND: Final = 25.0
 _ROUNDS: Final = 5
 _BURST_S: Final = 1.5
 _OVERSIZE_BYTES: Final = 33 * 1024 * 1024
+# Messages that are sent but for their last byte, how large each is, and how many of them a connection has.
+_HALF_SENT: Final = (4, 8, 16, 32, 64)
+_HALF_SENT_BYTES: Final = 31 * 1024 * 1024
+_PER_CONNECTION: Final = 4
+# Time to send them, and afterwards until those that are too many have been refused.
+_SENDING_S: Final = 20.0
+_REFUSED_S: Final = 3.0
 _FIND: Final = "/fashion.v1.SearchService/FindSimilar"
 _LIST: Final = "/fashion.v1.SearchService/ListProducts"
 _WATCH: Final = "/grpc.health.v1.Health/Watch"
@@ -102,7 +111,7 @@ class _Hostile:
         async with grpc.aio.insecure_channel(self._stack.target, options=options) as channel:
             self._channel, self._stub = channel, search_pb2_grpc.SearchServiceStub(channel)
             await self._fill()
-            before, resident = await self._good_answers(), self._stack.resident_mib()
+            before, before_mib = await self._good_answers(), self._stack.resident_mib()
             self._stack.reset_peak()
             reading = [path for path in methods() if RPCS[path.lstrip("/")].scope is Scope.READ]
             await self._send(reading, count * 3 // 4)
@@ -114,20 +123,28 @@ class _Hostile:
             # At last what may change the catalogue.
             await self._send([path for path in methods() if path not in reading], count - count * 3 // 4)
             await self._stub.GetIndex(search_pb2.GetIndexRequest(), timeout=_TIMEOUT_S)
-        grown = self._stack.peak_mib() - resident
+        grown = self._stack.peak_mib() - before_mib
+        resident = self._stack.resident_mib()
+        half_sent = [await self._half_sent(calls, resident) for calls in _HALF_SENT] if attack_s else []
         slower = {name: each["ratio"] for name, each in attacks.items() if each["ratio"] > MAX_RATIO}
         problems = [*self.wrong[:20]]
         problems += [f"{name}: p99 of somebody else is {ratio:.1f} times as high." for name, ratio in slower.items()]
         if grown > MAX_GROWTH_MIB:
             problems.append(f"The memory has grown by {grown:.0f} MiB, more than {MAX_GROWTH_MIB:.0f}.")
+        problems += [
+            f"{each['calls']} half-sent messages hold {each['held_mib']:.0f} MiB, more than {MAX_HELD_MIB:.0f}."
+            for each in half_sent
+            if each["held_mib"] > MAX_HELD_MIB
+        ]
         return {
             "load_at_begin": machine.load,
             "messages": self.codes.total(),
             "codes": dict(self.codes.most_common()),
             "wrong": len(self.wrong),
-            "resident_mib": round(resident),
+            "resident_mib": round(before_mib),
             "peak_growth_mib": round(grown),
             "attacks": attacks,
+            "half_sent": half_sent,
             "problems": problems,
             "seconds": round(time.monotonic() - began),
         }
@@ -367,6 +384,44 @@ class _Hostile:
                     async with asyncio.timeout(2):
                         await connection.flush()
             yield
+
+    async def _half_sent(self, calls: int, before_mib: float) -> dict[str, float]:
+        """Sends messages but for their last byte.
+
+        Args:
+            calls: how many.
+            before_mib: the memory of the server before any.
+
+        Returns:
+            What was sent, how long that took, how many were refused, and how much more memory than before the server
+            had at its peak, once too many were refused, and after the end of all.
+        """
+        self._stack.reset_peak()
+        async with self._connections(-(-calls // _PER_CONNECTION)) as connections:
+            begun = [
+                (connection, connection.call(_FIND, b"", promised=_HALF_SENT_BYTES))
+                for connection in (connections[number // _PER_CONNECTION] for number in range(calls))
+            ]
+            began = time.monotonic()
+            sent = await asyncio.gather(
+                *(connection.go_on(stream, _HALF_SENT_BYTES - 1, _SENDING_S) for connection, stream in begun)
+            )
+            sending_s = time.monotonic() - began
+            await asyncio.sleep(_REFUSED_S)
+            held_mib = self._stack.resident_mib() - before_mib
+            refused = sum(stream in connection.ended for connection, stream in begun)
+        await asyncio.sleep(_REFUSED_S)
+        figures = {
+            "calls": calls,
+            "sent_mib": round(sum(sent) / 2**20),
+            "sending_s": round(sending_s, 1),
+            "refused": refused,
+            "peak_mib": round(self._stack.peak_mib() - before_mib),
+            "held_mib": round(held_mib),
+            "left_mib": round(self._stack.resident_mib() - before_mib),
+        }
+        self._say(f"half-sent messages: {figures}")
+        return figures
 
 
 def exact(readable: bool, code: grpc.StatusCode, reason: str) -> bool:

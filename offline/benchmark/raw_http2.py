@@ -4,6 +4,7 @@ import asyncio
 import struct
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -82,19 +83,25 @@ class RawConnection:
         self._allowed[stream] += size
         self._allowed[0] += size
 
-    async def go_on(self, stream: int, size: int) -> int:
-        """Sends further bytes of a message, as fast as the server allows; returns how many, fewer where it ends."""
+    async def go_on(self, stream: int, size: int, timeout_s: float) -> int:
+        """Sends further bytes of a message, as fast as the server allows.
+
+        Returns:
+            How many; fewer where the server ends the call or the connection, or the time is over.
+        """
         left = size
-        while left and not self.closed.is_set() and stream not in self.ended:
-            part = min(left, _FRAME_BYTES, self._allowed[stream], self._allowed[0])
-            if part <= 0:
-                self._more.clear()
-                await self._more.wait()
-                continue
-            self._writer.write(_frame(_DATA, 0, stream, bytes(part)))
-            self._count(stream, -part)
-            left -= part
-            await self.flush()
+        with suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(timeout_s):
+                while left and not self.closed.is_set() and stream not in self.ended:
+                    part = min(left, _FRAME_BYTES, self._allowed[stream], self._allowed[0])
+                    if part <= 0:
+                        self._more.clear()
+                        await self._more.wait()
+                        continue
+                    self._writer.write(_frame(_DATA, 0, stream, bytes(part)))
+                    self._count(stream, -part)
+                    left -= part
+                    await self.flush()
         return size - left
 
     def cancel(self, stream: int) -> None:

@@ -11,6 +11,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from prometheus_client import Counter
 
+from services.concurrency import memory
 from services.contract.errors import DeadlineExceeded, FashionError, InvalidInput, Overloaded
 from services.serving.status import code_of
 
@@ -20,6 +21,8 @@ _Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[_Handl
 
 # How often is looked for calls that wait long.
 _LOOK_S: Final = 0.5
+# Freed memory is given back to the system once this share of the messages that there is memory for have ended.
+_SHARE_GIVEN_BACK: Final = 0.25
 _LATE: Final = Counter("fashion_grpc_late_messages", "Calls whose message did not arrive in time.")
 
 
@@ -30,6 +33,7 @@ class Reception:
 
     gRPC does not tell how much of a message has arrived, and holds that until the rest does. So of calls that have
     waited for more than a moment, only as many may go on as there is memory for, were each message of the largest size.
+    Of those that have ended, the C library would keep the memory for itself.
     """
 
     def __init__(self, *, max_waiting: int, max_slow: int, timeout_s: float) -> None:
@@ -37,6 +41,9 @@ class Reception:
         self._max_waiting, self._max_slow, self._timeout_s = max_waiting, max_slow, timeout_s
         # How often a look has found each of them waiting, in the order of their arrival.
         self._waiting: dict[asyncio.Timeout, int] = {}
+        # Calls that have waited long and have ended since memory was given back.
+        self._ended = 0
+        self._giving_back = False
         self._looking: asyncio.TimerHandle | None = None
 
     async def receive(self, context: _Context) -> bytes:
@@ -58,7 +65,9 @@ class Reception:
                         self._refuse_longest()
                     content = await cast(Any, context).read()
                 finally:
-                    refused = self._waiting.pop(timer, None) is None
+                    looks = self._waiting.pop(timer, None)
+                    refused = looks is None
+                    self._ended += looks != 0
         except TimeoutError:
             _LATE.inc()
             if refused:
@@ -84,7 +93,15 @@ class Reception:
             slow += looks > 0
         for _ in range(slow - self._max_slow):
             self._refuse_longest()
-        self._looking = asyncio.get_running_loop().call_later(_LOOK_S, self._look) if self._waiting else None
+        loop = asyncio.get_running_loop()
+        if self._giving_back:
+            loop.run_in_executor(None, memory.give_back)
+        # At the next look, since gRPC frees what it holds of a call a little after its end.
+        self._giving_back = self._ended >= max(1.0, _SHARE_GIVEN_BACK * self._max_slow)
+        if self._giving_back:
+            self._ended = 0
+        waits = self._waiting or self._giving_back
+        self._looking = loop.call_later(_LOOK_S, self._look) if waits else None
 
     def _refuse_longest(self) -> None:
         longest = next(iter(self._waiting))

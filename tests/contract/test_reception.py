@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 from grpc_health.v1 import health_pb2
 
 from offline.benchmark.raw_http2 import RawConnection
+from services.concurrency import memory
 from tests.support.access import write_keys
 from tests.support.embedders import SERVING, Running, embed, embedder_running, picture, refused
 
@@ -90,6 +92,30 @@ async def test_of_messages_that_arrive_slowly_only_as_many_are_kept_as_there_is_
         await running.stub.Embed(embed(picture()), timeout=30)
         await asyncio.sleep(1.5)
         assert connection.ended == set(slow[:2])
+        await connection.close()
+
+
+async def test_the_memory_of_slow_messages_that_have_ended_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[None] = []
+    async with embedder_running(max_message_bytes=1 << 20, max_unfinished_bytes=8 << 20) as running:
+        monkeypatch.setattr(memory, "give_back", lambda: given.append(None))
+        connection = await RawConnection.open(f"127.0.0.1:{running.server.port}")
+        slow = [connection.call(EMBED, b"x" * 1000, promised=500_000) for _ in range(3)]
+        await connection.flush()
+        await asyncio.sleep(2)
+        await running.stub.Embed(embed(picture()), timeout=30)
+        connection.cancel(slow[0])
+        await connection.flush()
+        # A single one of eight is not worth it, nor is who sends at once.
+        await asyncio.sleep(1.5)
+        assert not given
+        connection.cancel(slow[1])
+        await connection.flush()
+        async with asyncio.timeout(30):
+            while not given:
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(1.5)
+        assert len(given) == 1
         await connection.close()
 
 
