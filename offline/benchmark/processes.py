@@ -1,5 +1,6 @@
 """Servers as processes: how long they take to start, and how much memory they hold."""
 
+import asyncio
 import contextlib
 import os
 import random
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -22,6 +24,9 @@ _EAGER = [(f"grpc.{name}_reconnect_backoff_ms", 100) for name in ("initial", "mi
 _RANDOM = random.SystemRandom()
 _PORTS = (20_000, 32_000)
 _GIVEN: set[int] = set()
+# A server rests that takes at most this share of a processor for this long: one without calls takes 0.007 of it.
+_RESTING_SHARE: Final = 0.02
+_RESTING_S: Final = 3.0
 _OURS = ("SERVER_", "CLIENT_", "EMBEDDER_", "CLASSIFIER_", "SEARCH_", "REDIS_", "GATEWAY_", "OTEL_")
 
 
@@ -61,6 +66,23 @@ class ServerProcess:
     def all_processor_s(self) -> float:
         """Returns the processor time of it and of the processes that it has started, in seconds; only on Linux."""
         return sum(_processor_s(facts) for facts in _with_started(self.pid).values())
+
+    async def rested(self, timeout_s: float = 180.0) -> bool:
+        """Waits until it does no work of its own any more, such as checking all rows after its start; only on Linux.
+
+        Args:
+            timeout_s: how long to wait at most, in seconds.
+
+        Returns:
+            Whether it rests.
+        """
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until:
+            before, began = self.all_processor_s(), time.monotonic()
+            await asyncio.sleep(_RESTING_S)
+            if self.all_processor_s() - before <= _RESTING_SHARE * (time.monotonic() - began):
+                return True
+        return False
 
 
 def all_resident_mib(pid: int) -> float:

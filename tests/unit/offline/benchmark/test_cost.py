@@ -27,6 +27,16 @@ def test_the_time_of_processes_that_a_server_has_started_counts() -> None:
         process.communicate(b"\n")
 
 
+async def test_a_server_that_works_on_after_its_start_is_waited_for() -> None:
+    work = "import time\nwhile time.process_time() < 2.0: pass\ninput()"
+    with subprocess.Popen([sys.executable, "-c", work], stdin=subprocess.PIPE) as process:
+        server = ServerProcess("", process.pid, 0.0)
+        assert not await server.rested(0.1)
+        assert await server.rested(60.0)
+        assert server.all_processor_s() >= 1.9
+        process.communicate(b"\n")
+
+
 def point(load: str, processor_ms: float, batch: float) -> CostPoint:
     return CostPoint(load, 10.0, 0, processor_ms, 0.5, 1.0, 2.0, batch)
 
