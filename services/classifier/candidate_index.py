@@ -30,6 +30,9 @@ class CandidateIndex:
         contested: bool, shape (s + 1,), by position of a subCategory, and last for none: whether an unknown derived
             type is among the candidates to compare with there.
         places: the subCategories of each derived type in the catalogue, in alphabetical order.
+        trained_columns: int64, shape (t,), the labels of the head of subCategories that have candidates, as positions
+            among its labels.
+        trained_codes: int64, shape (t,), these subCategories as positions in `sub_categories`.
     """
 
     candidates: CandidateSet
@@ -41,12 +44,14 @@ class CandidateIndex:
     unknown: frozenset[str]
     contested: NDArray[np.bool_]
     places: Mapping[str, tuple[str, ...]]
+    trained_columns: NDArray[np.int64]
+    trained_codes: NDArray[np.int64]
 
     @classmethod
     def of(
         cls,
         candidates: CandidateSet,
-        trained: Collection[str],
+        trained: Sequence[str],
         head: TypeHead,
         unrecognised: Collection[str] | None = None,
     ) -> Self:
@@ -57,7 +62,7 @@ class CandidateIndex:
 
         Args:
             candidates: at least one candidate.
-            trained: subCategories that the head of subCategories was trained on.
+            trained: the labels of the head of subCategories, those that it was trained on.
             head: the head of all derived types that it was trained on.
             unrecognised: derived types that the head does not recognise in this catalogue; None to find them out.
         """
@@ -92,6 +97,7 @@ class CandidateIndex:
         of_unknown = np.array([labels[row] in unknown for row in order], dtype=np.bool_)
         contested = np.full(len(sub_categories) + 1, bool((of_unknown & untrained).any()))
         contested[codes[of_unknown]] = True
+        known = [(column, position[label]) for column, label in enumerate(trained) if label in position]
         return cls(
             candidates=ordered,
             labels=ordered_labels,
@@ -102,6 +108,8 @@ class CandidateIndex:
             unknown=unknown,
             contested=contested,
             places={label: tuple(sorted(sub_categories)) for label, sub_categories in places.items()},
+            trained_columns=np.array([column for column, _ in known], dtype=np.int64),
+            trained_codes=np.array([code for _, code in known], dtype=np.int64),
         )
 
 
@@ -149,26 +157,20 @@ def similarities(
     return cosines
 
 
-def predicted_sub_categories(
-    probabilities: NDArray[np.float32], trained: Sequence[str], index: CandidateIndex
-) -> NDArray[np.int64]:
+def predicted_sub_categories(probabilities: NDArray[np.float32], index: CandidateIndex) -> NDArray[np.int64]:
     """Finds the most probable subCategory that has candidates.
 
     Args:
-        probabilities: float32, shape (n, c).
-        trained: shape (c,), the subCategory of each column.
+        probabilities: float32, shape (n, c), in the order of the labels that the index was made with.
         index: the candidates.
 
     Returns:
         int64, shape (n,), positions in `index.sub_categories`; NO_SUB_CATEGORY if no trained subCategory has
         candidates.
     """
-    position = {label: code for code, label in enumerate(index.sub_categories)}
-    columns = [column for column, label in enumerate(trained) if label in position]
-    if not columns:
+    if not len(index.trained_columns):
         return np.full(len(probabilities), NO_SUB_CATEGORY, dtype=np.int64)
-    codes = np.array([position[trained[column]] for column in columns], dtype=np.int64)
-    predicted: NDArray[np.int64] = codes[probabilities[:, columns].argmax(axis=1)]
+    predicted: NDArray[np.int64] = index.trained_codes[probabilities[:, index.trained_columns].argmax(axis=1)]
     return predicted
 
 

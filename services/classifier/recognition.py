@@ -173,8 +173,10 @@ def _derived_types(
     if index is None or not index.unknown:
         return _by_head(model, index, embeddings, probable, top_k)
     # Elsewhere the head decides whatever the candidates say, and comparing is slower than the head.
-    codes = predicted_sub_categories(probable, model.sub_category.labels, index)
+    codes = predicted_sub_categories(probable, index)
     contested = np.flatnonzero(index.contested[codes])
+    if not len(contested):
+        return _by_head(model, index, embeddings, probable, top_k)
     compared_with = _by_candidates(index, codes[contested], embeddings[contested], top_k)
     answers = {
         row: types
@@ -182,8 +184,9 @@ def _derived_types(
         if not types.predictions or types.predictions[0].label in index.unknown
     }
     familiar = [row for row in range(len(embeddings)) if row not in answers]
-    by_head = _by_head(model, index, embeddings[familiar], probable[familiar], top_k)
-    answers.update(zip(familiar, by_head, strict=True))
+    if familiar:
+        by_head = _by_head(model, index, embeddings[familiar], probable[familiar], top_k)
+        answers.update(zip(familiar, by_head, strict=True))
     return [answers[row] for row in range(len(embeddings))]
 
 
