@@ -1,5 +1,6 @@
 """Files that commands read and write, and what people hear where that fails."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from services.contract.errors import InvalidInput
@@ -23,9 +24,19 @@ def write_file(path: Path, content: bytes | str) -> None:
     Raises:
         InvalidInput: FILE_UNWRITABLE.
     """
+    write_parts(path, [content])
+
+
+def write_parts(path: Path, parts: Iterable[bytes | str]) -> None:
+    """Writes a file part by part, and makes its folder where there is none.
+
+    Raises:
+        InvalidInput: FILE_UNWRITABLE.
+    """
     make_folder(path.parent)
     try:
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        with path.open("wb") as file:
+            file.writelines(part.encode() if isinstance(part, str) else part for part in parts)
     except OSError as error:
         raise unwritable(path, error) from None
 

@@ -1,10 +1,10 @@
 """The ingest of a data set into the search service: progress bar and report."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from google.protobuf.message import Message
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -20,7 +20,7 @@ from rich.text import Text
 
 from cli.output import plain_table
 from fashion.v1 import search_pb2, types_pb2
-from offline.dataset.report import DatasetReport
+from offline.dataset.report import DatasetReport, Finding
 from offline.dataset.rows import Dataset, Row
 from offline.ingest import (
     BatchOutcome,
@@ -32,7 +32,9 @@ from offline.ingest import (
     PhotographedRow,
     Written,
 )
+from offline.spool import Shelf, Spool
 from services.contract.errors import FashionError
+from services.contract.own_attributes import attributes_text
 from services.contract.values import Gender
 from services.serving.conversion import gender_to_proto, own_attributes_from_proto, own_attributes_to_proto
 from services.serving.status import category_of
@@ -140,55 +142,51 @@ async def run(
             keep(work.report())
 
 
-async def catalogue(client: "SearchClient") -> dict[str, types_pb2.Product]:
-    """Returns all products of the catalogue by id.
+async def catalogue(client: "SearchClient", fields: Sequence[str]) -> Shelf[tuple[object, ...]]:
+    """Returns some fields of all products of the catalogue by id, on disk.
 
     Raises:
         FashionError: the server does not answer.
     """
-    products: dict[str, types_pb2.Product] = {}
+    products: Shelf[tuple[object, ...]] = Shelf()
     token = ""
     while True:
         page = await client.list_products(None, page_size=_AT_ONCE, page_token=token)
-        products |= {product.id: product for product in page.products}
+        for product in page.products:
+            products[product.id] = part_of(product, fields)
         token = page.next_page_token
         if not token:
             return products
 
 
-async def delete(client: "SearchClient", product_ids: Sequence[str]) -> tuple[str, ...]:
+async def delete(client: "SearchClient", product_ids: Sequence[str]) -> Sequence[str]:
     """Deletes products, and returns the ids of those that were there.
 
     Raises:
         FashionError: the server does not answer.
     """
-    deleted: list[str] = []
+    deleted = Spool[str]()
     for start in range(0, len(product_ids), _AT_ONCE):
-        response = await client.delete_products(product_ids[start : start + _AT_ONCE])
-        deleted += [result.product_id for result in response.results if result.status.code == 0]
-    return tuple(deleted)
+        response = await client.delete_products(list(product_ids[start : start + _AT_ONCE]))
+        for result in response.results:
+            if result.status.code == 0:
+                deleted.append(result.product_id)
+    return deleted
 
 
-def compared(
-    known: Mapping[str, types_pb2.Product], rows: Sequence[Row], fields: Sequence[str]
-) -> tuple[dict[str, object], list[tuple[str, object]]]:
-    """Returns the products of a catalogue and of a source by what the source has of them."""
-
-    def part(product: types_pb2.Product) -> tuple[object, ...]:
-        return tuple(_value(product, name) for name in fields)
-
-    return (
-        {product_id: part(product) for product_id, product in known.items()},
-        [(row.id, part(product_of(row))) for row in rows],
-    )
+def part_of(product: types_pb2.Product, fields: Sequence[str]) -> tuple[object, ...]:
+    """Returns some fields of a product, to be compared with those of another."""
+    return tuple(_value(product, name) for name in fields)
 
 
 def _value(product: types_pb2.Product, name: str) -> object:
     if name == "attributes":
-        return own_attributes_from_proto(product.attributes)
+        # As text, in which 1 is not true.
+        return attributes_text(own_attributes_from_proto(product.attributes))
     if types_pb2.Product.DESCRIPTOR.fields_by_name[name].has_presence and not product.HasField(name):
         return None
-    return getattr(product, name)
+    value = getattr(product, name)
+    return value.SerializeToString(deterministic=True) if isinstance(value, Message) else value
 
 
 def _downloads_hint(downloads: "Downloads") -> str:
@@ -219,12 +217,6 @@ def progress_bar(to: Console) -> Progress:
         console=to,
         refresh_per_second=5,
     )
-
-
-def report_document(report: IngestReport) -> dict[str, Any]:
-    """Returns a report as a JSON document."""
-    document: dict[str, Any] = json.loads(report.to_json())
-    return document
 
 
 def summary(report: IngestReport) -> str:
@@ -291,11 +283,18 @@ def print_report(to: Console, report: IngestReport, *, show: int = 10) -> None:
 
 
 def _print_findings(to: Console, report: IngestReport, kind: str, heading: str, show: int) -> None:
-    findings = [finding for finding in report.dataset.findings if finding.kind == kind]
-    if not findings or not show:
+    if not show:
         return
-    to.print(f"\n{heading} (first {min(show, len(findings))} of {len(findings):,}):")
-    for finding in findings[:show]:
+    first, count = list[Finding](), 0
+    for finding in report.dataset.findings:
+        if finding.kind == kind:
+            count += 1
+            if len(first) < show:
+                first.append(finding)
+    if not first:
+        return
+    to.print(f"\n{heading} (first {len(first)} of {count:,}):")
+    for finding in first:
         name = finding.id or "no id"
         place = f"{report.dataset.place} {finding.line}, {name}: " if finding.line else ""
         to.print(f"  {place}{finding.reason}", markup=False, soft_wrap=True)
@@ -328,11 +327,6 @@ def reasons_line(read: DatasetReport) -> str:
 def empty_report(read: DatasetReport) -> IngestReport:
     """Returns the report on a source without a product."""
     return IngestReport(read, 0, 0, 0, 0, (), 0.0, None, complete=True)
-
-
-def changes_document(changes: "SyncPlan") -> dict[str, Any]:
-    """Returns what would happen as a JSON document."""
-    return asdict(changes)
 
 
 def print_changes(to: Console, changes: "SyncPlan", read: DatasetReport, *, show: int = 10) -> None:

@@ -96,6 +96,16 @@ def print_json(document: object) -> None:
     sys.stdout.write((json.dumps(document, indent=2) if plain else text) + "\n")
 
 
+def print_document(document: object) -> None:
+    """Prints a long document as `print_json` does, part by part; data classes become objects."""
+    from offline.report.document import document_parts
+
+    plain = codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8"
+    for part in document_parts(document, only_ascii=plain):
+        sys.stdout.write(part)
+    sys.stdout.write("\n")
+
+
 def message_document(message: "Message") -> dict[str, Any]:
     """Returns a message as proto3 JSON with the protos' field names, but with 64-bit integers as numbers.
 

@@ -1,5 +1,6 @@
 """Reads tables of changes to products, and sends them: CSV, or JSON Lines of merge patches."""
 
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ def _of_table(path: Path, content: bytes) -> Iterator[tuple[int, object]]:
     from offline.dataset.table import Table
 
     known = {"id", *(each.name for each in STORED)}
-    table = Table(content, known)
+    table = Table(io.BytesIO(content), known)
     header = table.header
     if "id" not in header or len(header) < 2 or not known.issuperset(header) or len(set(header)) < len(header):
         raise InvalidInput(

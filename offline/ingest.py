@@ -1,16 +1,17 @@
 """The ingest of a data set into a catalogue: batches in flight, retries, a report that names every row left out."""
 
 import asyncio
-import json
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
 from offline.dataset.report import DatasetReport
 from offline.dataset.rows import Dataset, Row
+from offline.report.document import document_parts
+from offline.spool import Spool, form_of
 from services.contract.errors import DeadlineExceeded, FashionError, Overloaded, Unavailable, Upstream
 
 # Room for the attributes of a row: at most about 2 KiB, 128 characters per label and 512 per name.
@@ -149,14 +150,14 @@ class IngestReport:
     created: int
     updated: int
     unchanged: int
-    failures: tuple[Failure, ...]
+    failures: Sequence[Failure]
     seconds: float
     index_version: int | None
     complete: bool
-    deleted: tuple[str, ...] = ()
+    deleted: Sequence[str] = ()
     photographs: Mapping[str, int] = field(default_factory=dict)
     further_photographs: int = 0
-    photographs_left_out: tuple[LeftOutPhotograph, ...] = ()
+    photographs_left_out: Sequence[LeftOutPhotograph] = ()
 
     @property
     def rows_done(self) -> int:
@@ -165,7 +166,7 @@ class IngestReport:
 
     def to_json(self) -> str:
         """Returns the report as JSON, with the attributes as keys."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=2)
+        return "".join(document_parts(self))
 
 
 class Ingest:
@@ -197,15 +198,15 @@ class Ingest:
         """
         self._dataset = dataset
         self._writer = writer
-        self._rows = tuple(dataset.rows if rows is None else rows)
+        self._rows = dataset.rows if rows is None else rows
         self._limits = limits or IngestLimits()
         self._on_progress = on_progress
         self._on_retry = on_retry
         self._sleep = sleep
         self._clock = clock
         self._counts = dict.fromkeys(Written, 0)
-        self._failures: list[Failure] = []
-        self._left_out: list[LeftOutPhotograph] = []
+        self._failures = Spool(form=form_of(Failure))
+        self._left_out = Spool(form=form_of(LeftOutPhotograph))
         self._further = 0
         self._index_version: int | None = None
         self._seconds = 0.0
@@ -240,12 +241,12 @@ class Ingest:
             created=self._counts[Written.CREATED],
             updated=self._counts[Written.UPDATED],
             unchanged=self._counts[Written.UNCHANGED],
-            failures=tuple(self._failures),
+            failures=self._failures,
             seconds=round(self._seconds, 2),
             index_version=self._index_version,
             complete=self._complete,
             further_photographs=self._further,
-            photographs_left_out=tuple(self._left_out),
+            photographs_left_out=self._left_out,
         )
 
     def _read(self) -> Iterator[PhotographedRow | Failure]:
@@ -308,8 +309,12 @@ class Ingest:
                 batch = await asyncio.to_thread(next, batches, None)
             if batch is None:
                 return
-            self._failures += [item for item in batch if isinstance(item, Failure)]
-            rows = [item for item in batch if isinstance(item, PhotographedRow)]
+            rows = []
+            for item in batch:
+                if isinstance(item, Failure):
+                    self._failures.append(item)
+                else:
+                    rows.append(item)
             if rows:
                 await self._write(rows)
             self._on_progress(self.report().rows_done)

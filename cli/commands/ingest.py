@@ -1,14 +1,16 @@
 """`fashion ingest`: puts a shop's catalogue into the search service, with a progress bar and a report."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.connection import DEFAULT_SERVER, AsJson, Server, connected
-from cli.files import write_file
+from cli.files import write_file, write_parts
 from services.contract.errors import FashionError, InvalidInput
 
 if TYPE_CHECKING:
@@ -161,7 +163,7 @@ def ingest(
         if dry_run:
             changes = asyncio.run(run.changes(server, sync=sync))
             if as_json:
-                output.print_json(ingestion.changes_document(changes))
+                output.print_document(changes)
             else:
                 ingestion.print_changes(output.console(), changes, read, show=show)
             return
@@ -183,7 +185,7 @@ class _Run:
     """One ingest: rows, then what left the source."""
 
     dataset: "Dataset"
-    rows: "tuple[Row, ...]"
+    rows: "Sequence[Row]"
     downloads: "Downloads | None"
     limits: "IngestLimits"
     report: "IngestReport | None" = None
@@ -196,9 +198,9 @@ class _Run:
         async with connected(server) as client:
             # Fails at once where no server is there, rather than after all retries.
             await client.get_index()
-            left: tuple[str, ...] = ()
+            left: Sequence[str] = ()
             if max_deleted is not None:
-                known = await ingestion.catalogue(client)
+                known = await ingestion.catalogue(client, ())
                 left = sync.missing_from(self.dataset, known)
                 if not yes:
                     sync.require_few(self.dataset, len(left), len(known), max_deleted)
@@ -231,9 +233,9 @@ class _Run:
         from offline.feeds.sync import plan
 
         async with connected(server) as client:
-            known = await ingestion.catalogue(client)
-        compared = ingestion.compared(known, self.rows, self.dataset.fields)
-        changes = plan(self.dataset, *compared)
+            known = await ingestion.catalogue(client, self.dataset.fields)
+        offered = ((row.id, ingestion.part_of(ingestion.product_of(row), self.dataset.fields)) for row in self.rows)
+        changes = plan(self.dataset, known, offered)
         return changes if sync else replace(changes, deleted=())
 
     def _keep(self, report: "IngestReport") -> None:
@@ -308,8 +310,7 @@ def _opened(
     if layout == KAGGLE or (layout is None and (not source.exists() or is_kaggle(source))):
         return open_dataset(source), None
     feed = read_feed(find_source(source), own, layout)
-    named = (item.first(name) for item in feed.items for name in ("image", "further_images"))
-    downloads = begin() if any("http" in name for name in named) else None
+    downloads = begin() if feed.has_urls else None
     try:
         return feed_dataset(feed, own, downloads), downloads
     except BaseException:
@@ -323,7 +324,7 @@ def _finish(done: "IngestReport", reports: list[Path], dataset: "Dataset", as_js
 
     _write_reports(reports, done, dataset)
     if as_json:
-        output.print_json(ingestion.report_document(done))
+        output.print_document(done)
     else:
         ingestion.print_report(output.console(), done, show=show)
     for file in reports:
@@ -332,7 +333,8 @@ def _finish(done: "IngestReport", reports: list[Path], dataset: "Dataset", as_js
 
 def _write_reports(reports: list[Path], done: "IngestReport", dataset: "Dataset") -> None:
     from offline.feeds.page import report_page
+    from offline.report.document import document_parts
 
     for file in reports:
         is_page = file.suffix.lower() == ".html"
-        write_file(file, report_page(done, dataset.photograph) if is_page else done.to_json() + "\n")
+        write_parts(file, report_page(done, dataset.photograph) if is_page else chain(document_parts(done), "\n"))

@@ -14,6 +14,8 @@ import typer
 from services.contract.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from cli.demo.material import Material
@@ -73,7 +75,7 @@ def demo(
             _what_next(to, None if dataset is None else home / "data", example)
 
 
-def _material(dataset: "Dataset", rows: "tuple[Row, ...]", *, drawn: bool, to: "Console") -> "Material":
+def _material(dataset: "Dataset", rows: "Sequence[Row]", *, drawn: bool, to: "Console") -> "Material":
     """Returns the rows of the catalogue, and photographs that are not in it."""
     from cli.demo.material import Material, drawn_photographs, held_out_material
 

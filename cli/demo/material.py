@@ -64,7 +64,7 @@ class Material:
         photographs: the photographs to search with.
     """
 
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
     held_out: tuple[str, ...]
     photographs: tuple[HeldOut, ...]
 

@@ -1,9 +1,10 @@
 """What became of the rows of a source: which were repaired, dropped or left out, and why."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
+
+from offline.report.document import document_parts
 
 FindingKind = Literal["repaired", "dropped", "left out", "note"]
 
@@ -63,7 +64,7 @@ class DatasetReport:
     photographs_without_row: int
     missing: Mapping[str, int]
     dropped_reasons: Mapping[str, int]
-    findings: tuple[Finding, ...]
+    findings: Sequence[Finding]
     layout: str = "Kaggle"
     place: str = "line"
     products: int = 0
@@ -73,7 +74,7 @@ class DatasetReport:
 
     def to_json(self) -> str:
         """Returns the report as JSON, with the attributes as keys."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=2)
+        return "".join(document_parts(self))
 
 
 class DroppedError(Exception):

@@ -1,8 +1,10 @@
 """A data set in Kaggle's layout, `styles.csv` and `images/{id}.jpg`, as dirty as shops export it."""
 
+import io
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
@@ -20,10 +22,11 @@ from offline.dataset.files import (
     readable,
 )
 from offline.dataset.report import DatasetReport, DroppedError, Finding
-from offline.dataset.table import DELIMITERS, Record, Table
+from offline.dataset.table import DELIMITERS, MAX_ROWS, Record, Table, require_few
+from offline.spool import Form, NoRoom, Shelf, Spool, form_of
 from services.contract.attributes import BY_NAME, MAX_LABEL_CHARACTERS
 from services.contract.errors import InvalidInput, NotFound
-from services.contract.own_attributes import OwnAttributes
+from services.contract.own_attributes import Flag, OwnAttributes
 from services.contract.values import MAX_PHOTOGRAPHS
 from services.search.catalogue.products import Price
 
@@ -85,18 +88,46 @@ class Row:
         return f"{self.gender} {self.article_type}" if self.gender else self.article_type
 
 
+_FIELDS = tuple(Row.__dataclass_fields__)
+
+
+def _plain_row(row: Row) -> tuple[Any, ...]:
+    values = {name: getattr(row, name) for name in _FIELDS}
+    if row.price is not None:
+        values["price"] = (row.price.currency_code, row.price.units, row.price.nanos)
+    if row.attributes is not None:
+        values["attributes"] = {
+            name: value.value if isinstance(value, Flag) else value for name, value in row.attributes.items()
+        }
+    return tuple(values.values())
+
+
+def _row_made(values: Sequence[Any]) -> Row:
+    fields = dict(zip(_FIELDS, values, strict=True))
+    if fields["price"] is not None:
+        fields["price"] = Price(*fields["price"])
+    if fields["attributes"] is not None:
+        fields["attributes"] = {
+            name: Flag(value) if isinstance(value, bool) else value for name, value in fields["attributes"].items()
+        }
+    return Row(**fields)
+
+
+ROW_FORM = Form(_plain_row, _row_made)
+
+
 class Dataset:
     """Products and their photographs; a context manager. Several threads may read photographs at once."""
 
     def __init__(
         self,
         files: DatasetFiles,
-        rows: tuple[Row, ...],
+        rows: Sequence[Row],
         report: DatasetReport,
         photograph_names: Mapping[str, str],
         fields: Sequence[str],
         lines: Mapping[str, int] | None = None,
-        ids_to_keep: Collection[str] = (),
+        named: Container[str] | None = None,
         further_names: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """Takes what was read.
@@ -108,19 +139,27 @@ class Dataset:
             photograph_names: the name of a photograph in `files` by composed product id.
             fields: the fields of a row that the source has.
             lines: the place of each product in the source, by id.
-            ids_to_keep: ids of rows that are faulty, but which the shop offers.
+            named: composed ids of what the shop offers, faulty rows too; None for those of the rows.
             further_names: names of further photographs by composed product id; None for a source that knows only first
                 ones.
         """
         self.rows = rows
         self.report = report
         self.fields = tuple(fields)
-        self.ids_to_keep = frozenset(ids_to_keep)
         self.has_further = further_names is not None
         self._further_names = further_names or {}
         self._files = files
         self._lines = lines or {}
         self._photograph_names = photograph_names
+        self._named = named
+
+    def offers(self, product_id: str) -> bool:
+        """Tells whether the shop offers a product, as a row or as one that is only faulty."""
+        return composed(product_id) in self._offered
+
+    @cached_property
+    def _offered(self) -> Container[str]:
+        return frozenset(composed(row.id) for row in self.rows) if self._named is None else self._named
 
     def line_of(self, product_id: str) -> int:
         """Returns the place of a product in the source, from 1; 0 where it is unknown."""
@@ -205,7 +244,7 @@ def open_dataset(path: Path) -> Dataset:
         raise InvalidInput(f"There is no file or folder {path}.", reason="DATASET_NOT_FOUND")
     try:
         photographs = _Photographs(files.photographs())
-        table = Table(files.read(STYLES_FILE, MAX_STYLES_BYTES), COLUMNS)
+        table = Table(io.BytesIO(files.read(STYLES_FILE, MAX_STYLES_BYTES)), COLUMNS)
         return _read_rows(readable(str(path)), table, photographs, files)
     except BaseException:
         files.close()
@@ -266,7 +305,7 @@ class Admission:
     """The rows of a source that become products, and what is done about the others.
 
     Attributes:
-        rows: the products by id.
+        rows: the products.
         lines: the place of each in the source, by id.
         named: the ids of all rows, faulty ones too, composed.
         findings: the faults so far.
@@ -274,11 +313,12 @@ class Admission:
     """
 
     def __init__(self) -> None:
-        self.rows: dict[str, Row] = {}
-        self.lines: dict[str, int] = {}
-        self.named: set[str] = set()
-        self.findings: list[Finding] = []
+        self.rows = Spool(form=ROW_FORM)
+        self.lines: Shelf[int] = Shelf()
+        self.named: Shelf[None] = Shelf()
+        self.findings = Spool(form=form_of(Finding))
         self.reasons: Counter[str] = Counter()
+        self._filled: Counter[str] = Counter()
         self._read = self._repaired = 0
 
     def admit(self, line: int, repairs: list[str], identify: Callable[[], str], read: Callable[[str], Row]) -> None:
@@ -295,21 +335,28 @@ class Admission:
         try:
             product_id = identify()
             row = read(product_id)
-            if row.id in self.rows:
+            if row.id in self.lines:
                 raise DroppedError(row.id, "duplicate id", f"duplicate id {row.id}: the first row with it is kept")
         except DroppedError as dropped:
             self._drop(line, dropped.id or product_id, dropped.category, str(dropped))
             return
+        except NoRoom:
+            raise
         except Exception as error:
             # No row ends the reading of the others, whatever is odd about it.
             self._drop(line, product_id, "unreadable", f"unreadable: {type(error).__name__}: {error}")
             return
-        self.named.add(composed(row.id))
-        self.rows[row.id] = row
+        self.named[composed(row.id)] = None
+        self.rows.append(row)
         self.lines[row.id] = line
+        self._filled.update(name for name in _FIELDS if getattr(row, name) is not None)
         if repairs:
             self._repaired += 1
             self.findings.append(Finding(line, row.id, "repaired", "; ".join(repairs)))
+
+    def fills(self, field: str) -> bool:
+        """Tells whether any product has a value of a field."""
+        return self._filled[field] > 0
 
     def report(self, *, fields: Iterable[tuple[str, str]], **facts: Any) -> DatasetReport:
         """Returns the report.
@@ -318,26 +365,25 @@ class Admission:
             fields: the fields of a row that the source has, each with the column that the report names.
             facts: the attributes of the report that do not follow from the rows.
         """
-        missing = Counter(
-            column for row in self.rows.values() for field, column in fields if getattr(row, field) is None
-        )
+        missing = {column: len(self.rows) - self._filled[field] for field, column in fields}
         return DatasetReport(
             rows_kept=len(self.rows),
             rows_repaired=self._repaired,
             rows_dropped=self._read - len(self.rows),
-            missing=dict(missing),
+            missing={column: count for column, count in missing.items() if count},
             dropped_reasons=dict(self.reasons),
-            **{"rows_read": self._read, "findings": tuple(self.findings), **facts},
+            **{"rows_read": self._read, "findings": self.findings, **facts},
         )
 
     def _drop(self, line: int, product_id: str, category: str, reason: str) -> None:
         if product_id:
-            self.named.add(composed(product_id))
+            self.named[composed(product_id)] = None
         self.reasons[category] += 1
         self.findings.append(Finding(line, product_id, "dropped", reason))
 
 
 def _read_rows(path: str, table: Table, photographs: _Photographs, files: DatasetFiles) -> Dataset:
+    require_few("rows", table.line_count, MAX_ROWS)
     places = table.positions((*COLUMNS, *OPTIONAL_COLUMNS))
     absent = [column for column in COLUMNS if column not in places]
     if absent:
@@ -358,7 +404,7 @@ def _read_rows(path: str, table: Table, photographs: _Photographs, files: Datase
 
         def read(product_id: str, repairs: list[str] = repairs, cells: list[str] = cells) -> Row:
             row = _row(product_id, {column: cells[place] for column, place in places.items()}, repairs)
-            if product_id not in admission.rows:
+            if product_id not in admission.lines:
                 photographs.require(product_id)
             return row
 
@@ -376,7 +422,7 @@ def _read_rows(path: str, table: Table, photographs: _Photographs, files: Datase
     )
     return Dataset(
         files,
-        tuple(admission.rows.values()),
+        tuple(admission.rows),
         report,
         photographs.chosen,
         tuple(fields),

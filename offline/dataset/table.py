@@ -1,13 +1,15 @@
 """A table of delimited text, as spreadsheets and shops export it: its encoding, its delimiter, its rows with lines."""
 
+import codecs
 import csv
 import io
 import re
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import IO, Final
 
+from offline.spool import temporary_file
 from services.contract.errors import InvalidInput
 
 DELIMITERS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
@@ -16,9 +18,13 @@ MAX_LINES_PER_ROW: Final = 10_000
 # Lines are read in vain behind quotes that are never closed: at most this many times those of the table and of the
 # longest row together. Otherwise a table of such quotes would take the square of its length.
 _MAX_IN_VAIN: Final = 20
-# Each row and each value takes memory of its own, many times its bytes.
+# Of what is read into memory whole: each row and each value takes many times its bytes.
 MAX_ROWS: Final = 5_000_000
 MAX_VALUES: Final = 50_000_000
+# A line, and a row over several lines, take memory; the table does not.
+MAX_LINE_BYTES: Final = 16 << 20
+_MAX_ROW_BYTES: Final = 64 << 20
+_PART_BYTES: Final = 1 << 20
 
 _MARKS: Final = (
     (b"\xef\xbb\xbf", "utf-8"),
@@ -67,22 +73,18 @@ class Table:
         lines_by_fallback: how many lines were read by cp1252 so far.
     """
 
-    def __init__(self, content: bytes, columns: Collection[str] = ()) -> None:
+    def __init__(self, file: IO[bytes], columns: Collection[str] = ()) -> None:
         """Reads the header.
 
         Args:
-            content: the file.
+            file: the table, to be read from its first byte; it has to stay open while rows are read.
             columns: names that are looked for in the header, to tell the delimiter.
 
         Raises:
-            InvalidInput: DATASET_FILE_TOO_LARGE; TABLE_UNREADABLE, also where rows are read.
+            InvalidInput: DATASET_FILE_TOO_LARGE, TABLE_UNREADABLE; also where rows are read.
         """
-        require_few("rows", content.count(b"\n"), MAX_ROWS)
-        require_few("values", sum(map(content.count, b",;\t|\n")), MAX_VALUES)
-        self.encoding, content = _in_utf8(content)
-        if content.count(b"\r") - content.count(b"\r\n") > content.count(b"\n"):
-            content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        self._lines = _Lines(io.BytesIO(content).readlines())
+        self.encoding, file = _in_utf8(file)
+        self._lines = _Lines(*_with_line_feeds(file))
         self.delimiter = self._find_delimiter({_column_key(column) for column in columns})
         self._readers = tuple(
             csv.reader(self._lines, delimiter=self.delimiter, escapechar=escape, strict=True) for escape in (None, "\\")
@@ -94,9 +96,14 @@ class Table:
         self._width = len(self.header)
 
     @property
+    def line_count(self) -> int:
+        """How many lines it has."""
+        return len(self._lines)
+
+    @property
     def lines_by_fallback(self) -> int:
         """How many lines were read by cp1252 so far."""
-        return len(self._lines.by_fallback)
+        return self._lines.forgotten_by_fallback + len(self._lines.by_fallback)
 
     def positions(self, columns: Collection[str]) -> dict[str, int]:
         """Returns the place of some columns in the header, letter case aside; the first one where a name stands twice.
@@ -139,6 +146,7 @@ class Table:
     def _records(self) -> Iterator[Record]:
         while self._lines.at < len(self._lines):
             first = self._lines.at
+            self._lines.forget(first)
             cells, repairs = self._read(first)
             if not cells or (len(cells) == 1 and not cells[0].strip()):
                 continue
@@ -149,7 +157,7 @@ class Table:
     def _read(self, first: int) -> tuple[Sequence[str], tuple[str, ...]]:
         """Reads the row that begins at a line, and leaves `at` behind it."""
         for reader in self._readers:
-            self._lines.at, self._lines.end = first, min(first + MAX_LINES_PER_ROW, len(self._lines))
+            self._lines.begin(first)
             try:
                 cells = next(reader)
             except (csv.Error, StopIteration):
@@ -158,7 +166,7 @@ class Table:
             if self._lines.at == first + 1 or self._holds_one_row(first, cells):
                 return cells, ()
             self._count_in_vain(self._lines.at - first)
-        self._lines.at = first
+        self._lines.begin(first)
         return self._one_line(next(self._lines))
 
     def _count_in_vain(self, lines: int) -> None:
@@ -211,39 +219,69 @@ def lines_of(text: str) -> list[str]:
     return [line.removesuffix("\n") for line in io.StringIO(text, newline=None)]
 
 
+def parts_of(file: IO[bytes]) -> Iterator[bytes]:
+    """Yields what is left of a file in parts."""
+    while part := file.read(_PART_BYTES):
+        yield part
+
+
 class _Lines:
-    """The lines of a table, for readers that can be set back to any of them.
+    """The lines of a table, for readers that can be set back to any line since the last that was forgotten.
 
     Attributes:
         at: the place of the next line, from 0.
-        end: where the readers stop.
-        by_fallback: places of lines that are not UTF-8, of those that were read.
+        by_fallback: places of lines that are not UTF-8, of those that were read and not forgotten.
+        forgotten_by_fallback: how many such lines were forgotten.
     """
 
-    def __init__(self, lines: list[bytes]) -> None:
-        self._lines = lines
+    def __init__(self, file: IO[bytes], count: int) -> None:
+        self._file = file
+        self._count = count
+        # Lines from the first that was not forgotten.
+        self._window: list[bytes] = []
+        self._first = 0
         self.at = 0
-        self.end = len(lines)
+        self._end = count
+        self._taken = 0
         self.by_fallback: set[int] = set()
+        self.forgotten_by_fallback = 0
 
     def __len__(self) -> int:
-        return len(self._lines)
+        return self._count
+
+    def begin(self, first: int) -> None:
+        """Sets the readers to the first line of a row, and makes them stop where no row ends."""
+        self.at, self._end = first, min(first + MAX_LINES_PER_ROW, self._count)
+        self._taken = 0
+
+    def forget(self, before: int) -> None:
+        """Gives up the lines before a place."""
+        del self._window[: before - self._first]
+        self._first = before
+        if self.by_fallback:
+            old = {place for place in self.by_fallback if place < before}
+            self.by_fallback -= old
+            self.forgotten_by_fallback += len(old)
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        if self.at >= self.end:
+        if self.at >= self._end or self._taken > _MAX_ROW_BYTES:
             raise StopIteration
         self.at += 1
-        return self._decoded(self.at - 1)
+        text = self._decoded(self.at - 1)
+        self._taken += len(text)
+        return text
 
     def text(self, first: int, end: int) -> list[str]:
         """Returns the lines from one place to before another."""
         return [self._decoded(place) for place in range(first, end)]
 
     def _decoded(self, place: int) -> str:
-        line = self._lines[place]
+        while place >= self._first + len(self._window):
+            self._window.append(self._read())
+        line = self._window[place - self._first]
         try:
             text = line.decode("utf-8")
         except UnicodeDecodeError:
@@ -251,16 +289,56 @@ class _Lines:
             text = line.decode(_FALLBACK, errors="replace")
         return _LONE_RETURN.sub("\x0b", text) if "\r" in text else text
 
+    def _read(self) -> bytes:
+        line = self._file.readline(MAX_LINE_BYTES + 1)
+        if len(line) > MAX_LINE_BYTES:
+            number = self._first + len(self._window) + 1
+            raise InvalidInput(
+                f"Line {number:,} has more than {MAX_LINE_BYTES:,} bytes, the most that is read.",
+                reason="DATASET_FILE_TOO_LARGE",
+            )
+        return line
 
-def _in_utf8(content: bytes) -> tuple[str, bytes]:
-    """Returns the encoding of a file, told by its first bytes, and its content in UTF-8 without a byte order mark."""
-    mark, encoding = next(
-        (each for each in _MARKS if content.startswith(each[0])), (b"", _encoding_without_mark(content[:4]))
-    )
-    content = content[len(mark) :]
+
+def _in_utf8(file: IO[bytes]) -> tuple[str, IO[bytes]]:
+    """Returns the encoding of a file, told by its first bytes, and the file in UTF-8 behind its byte order mark."""
+    file.seek(0)
+    start = file.read(4)
+    mark, encoding = next((each for each in _MARKS if start.startswith(each[0])), (b"", _encoding_without_mark(start)))
+    file.seek(len(mark))
     if encoding == "utf-8":
-        return encoding, content
-    return encoding, content.decode(encoding, errors="replace").encode()
+        return encoding, file
+    decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+    written = temporary_file()
+    for part in parts_of(file):
+        written.write(decoder.decode(part).encode())
+    written.write(decoder.decode(b"", final=True).encode())
+    written.seek(0)
+    return encoding, written
+
+
+def _with_line_feeds(file: IO[bytes]) -> tuple[IO[bytes], int]:
+    """Returns a file whose lines end in line feeds, and how many lines it has."""
+    start = file.tell()
+    feeds = returns = pairs = 0
+    last = b""
+    for part in parts_of(file):
+        feeds += part.count(b"\n")
+        returns += part.count(b"\r")
+        pairs += part.count(b"\r\n") + (last == b"\r" and part.startswith(b"\n"))
+        last = part[-1:]
+    file.seek(start)
+    if returns - pairs <= feeds:
+        return file, feeds + (last not in (b"", b"\n"))
+    written, held = temporary_file(), b""
+    for part in parts_of(file):
+        whole = held + part
+        # The return may be the first half of an end of line.
+        held = b"\r" if whole.endswith(b"\r") else b""
+        written.write(whole[: len(whole) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+    written.write(b"\n" * len(held))
+    written.seek(0)
+    return written, feeds - pairs + returns + (last not in (b"\r", b"\n"))
 
 
 def _encoding_without_mark(start: bytes) -> str:

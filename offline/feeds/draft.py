@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from offline.dataset.amounts import price_of
 from offline.feeds import values
@@ -29,14 +29,15 @@ def draft(feed: Feed) -> str:
 
     A line that begins with "#" changes nothing: what is not understood, or what other columns tell better.
     """
+    filled = _Filled(feed)
     lines = [
         f"# {_comment(feed.path.name)}: {feed.summary}",
         f"# Use it with: fashion ingest {_comment(feed.path.name)} --mapping FILE",
         f"format = {_text(feed.layout.name)}",
         "",
-        *_columns(feed),
+        *_columns(feed, filled),
         "",
-        *_attributes(feed),
+        *_attributes(feed, filled),
         "",
         *_constants(feed),
     ]
@@ -52,7 +53,35 @@ def draft(feed: Feed) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _columns(feed: Feed) -> Iterator[str]:
+class _Filled:
+    """How many rows have a value of each field, and the first such value.
+
+    Attributes:
+        names: the fields, in the order of their first values.
+    """
+
+    def __init__(self, feed: Feed) -> None:
+        self._rows = len(feed.items)
+        self.names: dict[str, str] = {}
+        self._counts: Counter[str] = Counter()
+        for item in feed.items:
+            for name in item.values:
+                self.names.setdefault(name, "")
+                if value := item.first(name):
+                    self._counts[name] += 1
+                    self.names[name] = self.names[name] or value
+
+    def has(self, name: str) -> bool:
+        """Tells whether any row has a value of a field."""
+        return self._counts[name] > 0
+
+    def comment(self, name: str) -> str:
+        """Says how many rows have a value of a field, and gives an example."""
+        example = f", such as {_text(_shortened(self.names[name]))}" if self.has(name) else ""
+        return f"# {self._counts[name]:,} of {self._rows:,} rows{_comment(example)}"
+
+
+def _columns(feed: Feed, filled: _Filled) -> Iterator[str]:
     yield "# Field -> columns of the source: of several, the first that has a value."
     yield '# "{column}" makes a template, as in'
     yield '# url = "https://shop.example/products/{Handle}"'
@@ -60,29 +89,27 @@ def _columns(feed: Feed) -> Iterator[str]:
     for name in feed.layout.aliases:
         columns = feed.columns.of.get(name)
         if columns is not None and not name.startswith(OWN_PREFIX):
-            filled = [item.first(name) for item in feed.items if item.first(name)]
-            yield f"{name} = [{', '.join(map(_text, columns))}]  {_filled(feed, filled)}"
+            yield f"{name} = [{', '.join(map(_text, columns))}]  {filled.comment(name)}"
     lacking = [
         name for name in ("gender", "colour", "brand", "price", "image", "category") if name not in feed.columns.of
     ]
     for name in lacking:
-        if not any(item.first(name) for item in feed.items):
+        if not filled.has(name):
             yield f'# {name} = ["…"]  # no column is known to hold it'
 
 
-def _attributes(feed: Feed) -> Iterator[str]:
+def _attributes(feed: Feed, filled: _Filled) -> Iterator[str]:
     yield "# The shop's own attributes -> columns. Where it is no label, also the kind, as in"
     yield '# heel_mm = { column = "Heel", kind = "number" }         # or kind = "yes or no"'
     yield '# material = { column = "Fabric", separator = "," }'
     yield "[attributes]"
-    names = dict.fromkeys(name for item in feed.items for name in item.values if name.startswith(OWN_PREFIX))
+    names = [name for name in filled.names if name.startswith(OWN_PREFIX)]
     for name in names:
         own, columns = name.removeprefix(OWN_PREFIX), feed.columns.of.get(name)
-        filled = [item.first(name) for item in feed.items if item.first(name)]
         if columns is None:
-            yield f"# {own}: read from the options of products  {_filled(feed, filled)}"
+            yield f"# {own}: read from the options of products  {filled.comment(name)}"
         else:
-            yield f"{own} = [{', '.join(map(_text, columns))}]  {_filled(feed, filled)}"
+            yield f"{own} = [{', '.join(map(_text, columns))}]  {filled.comment(name)}"
     used = {column for columns in feed.columns.of.values() for column in columns}
     taken = {name.removeprefix(OWN_PREFIX) for name in names}
     for column in feed.header:
@@ -91,15 +118,10 @@ def _attributes(feed: Feed) -> Iterator[str]:
             yield f"# {name if name not in taken else f'{name}_2'} = {_text(column)}"
 
 
-def _filled(feed: Feed, filled: Sequence[str]) -> str:
-    example = f", such as {_text(_shortened(filled[0]))}" if filled else ""
-    return f"# {len(filled):,} of {len(feed.items):,} rows{_comment(example)}"
-
-
 def _constants(feed: Feed) -> Iterator[str]:
     yield "# Values for products that have none."
     yield "[constants]"
-    prices = [item.first("price") for item in feed.items if item.first("price")]
+    prices = (item.first("price") for item in feed.items if item.first("price"))
     without = sum(price_of(each) is None and price_of(each, "EUR") is not None for each in prices)
     if without and "currency" not in feed.columns.of:
         yield f'# currency = "EUR"  # {without:,} prices name none, and are left out without one'
@@ -142,7 +164,7 @@ def _colours(feed: Feed) -> Iterator[str]:
 
 
 def _categories(feed: Feed) -> Iterator[str]:
-    paths = [path for item in feed.items for path in item.values.get("category", ())]
+    paths = (path for item in feed.items for path in item.values.get("category", ()))
     counts = Counter(" ".join(values.plain_text(path).split()) for path in paths)
     names: Mapping[str, set[str]] = {path: set() for path in counts}
     for item in feed.items:

@@ -1,21 +1,23 @@
 """A shop's feed: a file, or a folder with one, read as items."""
 
 import gzip
+import io
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from offline.dataset.files import STYLES_FILE, max_unpacked, readable
-from offline.dataset.rows import MAX_STYLES_BYTES
-from offline.dataset.table import DELIMITERS, Record, Table
+from offline.dataset.table import DELIMITERS, Record, Table, parts_of
 from offline.feeds import values
 from offline.feeds.items import Columns, Item, Layout
 from offline.feeds.layouts import LAYOUTS, recognised
 from offline.feeds.mapping import FeedMapping
-from offline.feeds.records import Entries, json_records, parquet_records, xml_records
+from offline.feeds.records import json_records, parquet_records, xml_records
+from offline.spool import Shelf, Spool, form_of, temporary_file
 from services.contract.errors import InvalidInput
 
 KAGGLE: Final = "kaggle"
@@ -24,10 +26,13 @@ FEED_SUFFIXES: Final = (".xml", ".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".j
 
 _GZIP: Final = b"\x1f\x8b"
 _ZIP: Final = b"PK"
-_PART_BYTES: Final = 1 << 16
 _PARQUET: Final = b"PAR1"
+# What a packed file may take on the disk.
+_MAX_UNPACKED_BYTES: Final = 64 << 30
 # How many rows tell the layout.
 _FIRST_ROWS: Final = 200
+_TAIL_BYTES: Final = 1 << 16
+_PART_BYTES: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,9 @@ class Feed:
         path: the file.
         layout: what it was read as.
         kind: what its bytes are: "table", "XML", "JSON" or "Parquet".
-        items: its rows.
+        items: its rows, on disk.
+        filled: the fields that any row has a value of.
+        has_urls: whether any photograph is named by URL.
         columns: which of its columns hold what.
         header: all its columns.
         place: what `Item.line` counts.
@@ -51,7 +58,9 @@ class Feed:
     path: Path
     layout: Layout
     kind: str
-    items: tuple[Item, ...]
+    items: Sequence[Item]
+    filled: frozenset[str]
+    has_urls: bool
     columns: Columns
     header: Sequence[str]
     place: str
@@ -68,12 +77,15 @@ class Feed:
     @property
     def product_count(self) -> int:
         """How many products it has, variants of one together."""
-        return len({item.product for item in self._offered})
+        products: Shelf[None] = Shelf()
+        for item in self._offered:
+            products[item.product] = None
+        return len(products)
 
     @property
     def variant_count(self) -> int:
         """How many rows it offers, each variant a row."""
-        return len(self._offered)
+        return sum(1 for _ in self._offered)
 
     @property
     def summary(self) -> str:
@@ -84,8 +96,8 @@ class Feed:
         )
 
     @property
-    def _offered(self) -> list[Item]:
-        return [item for item in self.items if item.verdict == "product" and not item.fault]
+    def _offered(self) -> Iterator[Item]:
+        return (item for item in self.items if item.verdict == "product" and not item.fault)
 
 
 def find_source(path: Path) -> Path:
@@ -132,92 +144,159 @@ def read_feed(path: Path, mapping: FeedMapping | None = None, layout: str | None
     Raises:
         InvalidInput: the file cannot be read as any feed, or the mapping does not fit it.
     """
-    mapping = mapping or FeedMapping()
-    content, unpacked = _content(path)
-    kind = _kind(content)
+    file, unpacked = _unpacked(path)
+    with file:
+        return _read(path, file, unpacked, mapping or FeedMapping(), layout)
+
+
+def _read(path: Path, file: IO[bytes], unpacked: bool, mapping: FeedMapping, layout: str | None) -> Feed:
+    kind = _kind(file.read(4096))
+    file.seek(0)
     notes: list[str] = []
     if not unpacked:
         notes.append("the packed file is cut off: what can be unpacked is read")
     header: Sequence[str]
+    records: Iterator[Record]
+    table, entries, widths = None, None, _Widths()
     if kind == "table":
         if not unpacked:
-            # The last row may lack any part of its last cell.
-            content = content[: content.rfind(b"\n") + 1]
-        table = Table(content, {name for layout_ in LAYOUTS for names in layout_.aliases.values() for name in names})
-        header, rows, place = table.header, table, "line"
+            _cut_last_line(file)
+        table = Table(file, {name for layout_ in LAYOUTS for names in layout_.aliases.values() for name in names})
+        header, place = table.header, "line"
         if len(header) < 2:
             raise InvalidInput(
                 f"{path} is no feed: its first line names fewer than two columns.", reason="FEED_UNREADABLE"
             )
         notes += _twice(header)
-        as_written = list(rows)
-        records = [_fitted(record, len(header)) for record in as_written]
-        encoding = f"{table.encoding} and cp1252" if table.lines_by_fallback else table.encoding
-        delimiter, complete = DELIMITERS[table.delimiter], not _is_cut_off(content, as_written, len(header))
-        if not complete:
-            notes.append(f"the table seems cut off: its last row, line {records[-1].line}, is not whole")
+        records = (_fitted(record, len(header)) for record in widths.counted(table))
     else:
         readers = {"XML": xml_records, "JSON": json_records, "Parquet": parquet_records}
-        entries: Entries = readers[kind](content)
-        header, records, place, complete = entries.header, list(entries), entries.place, entries.complete
+        entries = readers[kind](file)
+        header, records, place = entries.header, iter(entries), entries.place
         notes += entries.notes
-        encoding, delimiter = "" if kind == "Parquet" else "utf-8", ""
+    first = list(islice(records, _FIRST_ROWS))
     chosen = layout or mapping.layout
-    found = next((each for each in LAYOUTS if each.name == chosen), None) or recognised(header, records[:_FIRST_ROWS])
+    found = next((each for each in LAYOUTS if each.name == chosen), None) or recognised(header, first)
     columns = mapping.columns_of(found, header)
-    items = tuple(found.read(records, columns))
+    items = Spool(form=form_of(Item))
+    filled: set[str] = set()
+    has_urls = False
+    for item in found.read(chain(first, records), columns):
+        items.append(item)
+        filled.update(item.values)
+        has_urls = has_urls or any("http" in item.first(name) for name in ("image", "further_images"))
+    encoding, delimiter, complete = "" if kind == "Parquet" else "utf-8", "", unpacked
+    if table is not None:
+        encoding = f"{table.encoding} and cp1252" if table.lines_by_fallback else table.encoding
+        delimiter = DELIMITERS[table.delimiter]
+        if widths.last is not None and not _ends_in_a_line_end(file) and widths.is_last_short(len(header)):
+            complete = False
+            notes.append(f"the table seems cut off: its last row, line {widths.last.line}, is not whole")
+    elif entries is not None:
+        complete = complete and entries.complete
     notes += columns.notes()
-    complete = complete and unpacked
-    return Feed(path, found, kind, items, columns, header, place, tuple(notes), complete, encoding, delimiter)
+    return Feed(
+        path,
+        found,
+        kind,
+        items,
+        frozenset(filled),
+        has_urls,
+        columns,
+        header,
+        place,
+        tuple(notes),
+        complete,
+        encoding,
+        delimiter,
+    )
 
 
-def _content(path: Path) -> tuple[bytes, bool]:
-    """Returns what a file holds, unpacked, and whether all of it could be."""
+def _unpacked(path: Path) -> tuple[IO[bytes], bool]:
+    """Opens a file, unpacked where it is packed; returns it, and whether all of it could be unpacked."""
     whole = True
+    file: IO[bytes]
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_STYLES_BYTES + 1)
-        if content.startswith(_GZIP):
-            parts, size, most = [], 0, max_unpacked(len(content))
-            with gzip.open(path) as packed:
-                try:
-                    while size <= MAX_STYLES_BYTES and (part := packed.read(_PART_BYTES)):
-                        parts.append(part)
-                        size += len(part)
-                        if size > most:
-                            raise InvalidInput(
-                                f"{path} unpacks to far more than its size. Send it unpacked.",
-                                reason="FEED_UNSAFE",
-                            )
-                except EOFError:
-                    whole = False
-            content = b"".join(parts)
+        file = path.open("rb")
+        if file.read(len(_GZIP)) == _GZIP:
+            with file:
+                file, whole = _gunzipped(path, file)
+        file.seek(0)
+        if not any(part.strip() for part in parts_of(file)):
+            raise InvalidInput(f"{path} is empty.", reason="FEED_UNREADABLE")
+        file.seek(0)
     except (OSError, zlib.error) as error:
         raise InvalidInput(f"Cannot read {readable(str(path))}: {error}.", reason="DATASET_FILE_UNREADABLE") from error
-    if len(content) > MAX_STYLES_BYTES:
-        raise InvalidInput(
-            f"{path} has more than {MAX_STYLES_BYTES:,} bytes, the most that is read.", reason="DATASET_FILE_TOO_LARGE"
-        )
-    if not content.strip():
-        raise InvalidInput(f"{path} is empty.", reason="FEED_UNREADABLE")
-    return content, whole
+    return file, whole
 
 
-def _kind(content: bytes) -> str:
-    if content.startswith(_PARQUET):
+def _gunzipped(path: Path, file: IO[bytes]) -> tuple[IO[bytes], bool]:
+    written, size = temporary_file(), 0
+    most = min(max_unpacked(file.seek(0, io.SEEK_END)), _MAX_UNPACKED_BYTES)
+    file.seek(0)
+    with gzip.GzipFile(fileobj=file) as packed:
+        try:
+            while part := packed.read(_PART_BYTES):
+                size += len(part)
+                if size > most:
+                    raise InvalidInput(
+                        f"{path} unpacks to far more than its size. Send it unpacked.", reason="FEED_UNSAFE"
+                    )
+                written.write(part)
+        except EOFError:
+            return written, False
+    return written, True
+
+
+def _cut_last_line(file: IO[bytes]) -> None:
+    """Cuts off what stands behind the last end of a line: the last row may lack any part of its last cell."""
+    end = file.seek(0, io.SEEK_END)
+    while end > 0:
+        start = max(0, end - _TAIL_BYTES)
+        file.seek(start)
+        at = file.read(end - start).rfind(b"\n")
+        if at >= 0:
+            file.truncate(start + at + 1)
+            return
+        end = start
+    file.truncate(0)
+
+
+def _ends_in_a_line_end(file: IO[bytes]) -> bool:
+    end = file.seek(0, io.SEEK_END)
+    file.seek(max(0, end - _TAIL_BYTES))
+    return file.read().rstrip(b"\x00").endswith((b"\n", b"\r"))
+
+
+class _Widths:
+    """How many cells the rows of a table have; `last` is the last row."""
+
+    def __init__(self) -> None:
+        self.last: Record | None = None
+        self._counts: Counter[int] = Counter()
+
+    def counted(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Passes rows on, and counts their cells."""
+        for record in records:
+            self._counts[len(record.cells)] += 1
+            self.last = record
+            yield record
+
+    def is_last_short(self, width: int) -> bool:
+        """Tells whether the last row has fewer cells than most of the others, or than a header of `width` cells."""
+        assert self.last is not None
+        own = len(self.last.cells)
+        others = self._counts - Counter({own: 1})
+        return own < (others.most_common(1)[0][0] if others else width)
+
+
+def _kind(start: bytes) -> str:
+    if start.startswith(_PARQUET):
         return "Parquet"
-    start = content[:4096].replace(b"\x00", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
+    start = start.replace(b"\x00", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
     if start.startswith(b"<"):
         return "XML"
     return "JSON" if start.startswith((b"{", b"[")) else "table"
-
-
-def _is_cut_off(content: bytes, records: Sequence[Record], width: int) -> bool:
-    """Tells whether a table ends amid its last row: without an end of line, and with fewer cells than its others."""
-    if not records or content.rstrip(b"\x00").endswith((b"\n", b"\r")):
-        return False
-    whole = Counter(len(record.cells) for record in records[:-1]).most_common(1)
-    return len(records[-1].cells) < (whole[0][0] if whole else width)
 
 
 def _fitted(record: Record, width: int) -> Record:

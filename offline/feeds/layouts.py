@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from types import MappingProxyType
 from typing import Final
 
@@ -18,6 +19,7 @@ from offline.feeds.items import (
     product_rows,
 )
 from offline.feeds.values import key
+from offline.spool import Shelf, Spool
 from services.contract.attributes import OWN_PREFIX
 
 _SHOPIFY: Final = MappingProxyType(
@@ -49,6 +51,8 @@ _SHOPIFY: Final = MappingProxyType(
         **{f"option{number}_value": (f"option{number} value",) for number in (1, 2, 3)},
     }
 )  # fmt: skip
+# The line, the repairs and the cells by field of a row.
+_Read = tuple[int, tuple[str, ...], dict[str, list[str]]]
 # Shopify's own limit. Each variant has all pictures of its product.
 _MAX_PICTURES: Final = 250
 # What Shopify writes in the first row of a product alone.
@@ -60,44 +64,46 @@ _SHOPIFY_SHARED: Final = (
 
 def _shopify(records: Iterable[Record], columns: Columns) -> Iterator[Item]:
     """Reads Shopify's rows: the first of a handle holds the product, each with options a variant, others pictures."""
-    groups: dict[str, list[tuple[Record, dict[str, list[str]]]]] = {}
-    handle = ""
+    # The rows of a handle need not stand together.
+    rows: Spool[tuple[int, str, _Read]] = Spool()
+    numbers: Shelf[int] = Shelf()
+    handle, number = "", 0
     for record in records:
         values = columns.values(record)
         if not values and record.repairs:
             yield Item(record.line, values, record.repairs, fault="; ".join(record.repairs))
             continue
         # Without a handle a row belongs to the one above, as spreadsheets leave repetitions out.
-        handle = next(iter(values.get("handle", ())), handle)
+        before, handle = handle, next(iter(values.get("handle", ())), handle)
         if not handle:
             yield Item(record.line, values, record.repairs, fault="no handle")
             continue
-        groups.setdefault(handle, []).append((record, values))
-    for name, rows in groups.items():
-        yield from _shopify_product(name, rows, counted="tracker" in columns.of)
+        if handle != before:
+            number = numbers.setdefault(handle, len(rows))
+        rows.append((number, handle, (record.line, record.repairs, values)))
+    for (_, name), group in groupby(rows.in_order(lambda row: row[0]), lambda row: row[:2]):
+        yield from _shopify_product(name, [row for _, _, row in group], counted="tracker" in columns.of)
 
 
-def _shopify_product(
-    handle: str, rows: Sequence[tuple[Record, dict[str, list[str]]]], *, counted: bool
-) -> Iterator[Item]:
+def _shopify_product(handle: str, rows: Sequence[_Read], *, counted: bool) -> Iterator[Item]:
     shared: dict[str, list[str]] = {}
-    for _, values in rows:
+    for _, _, values in rows:
         for name in values:
             if name in _SHOPIFY_SHARED or name.startswith(OWN_PREFIX):
                 shared.setdefault(name, values[name])
-    pictures = [(values, values["first_image"][0]) for _, values in rows if "first_image" in values]
+    pictures = [(values, values["first_image"][0]) for _, _, values in rows if "first_image" in values]
     pictures.sort(key=lambda each: _number(each[0].get("image_position", ["1"])[0]))
     reason = _shopify_reason(shared)
-    variants = [each for each in rows if any(name in each[1] for name in ("id", "price", "option1_value"))]
+    variants = [each for each in rows if any(name in each[2] for name in ("id", "price", "option1_value"))]
     # Where variants have pictures of their own, nobody says which of them the others show.
-    shared_pictures = [url for _, url in pictures] if not any("image" in own for _, own in variants) else []
+    shared_pictures = [url for _, url in pictures] if not any("image" in own for _, _, own in variants) else []
     further = list(dict.fromkeys(shared_pictures[1:]))[:_MAX_PICTURES]
     several = len(variants) > 1
-    lines = {record.line for record, _ in variants}
-    for record, own in rows:
+    lines = {line for line, _, _ in variants}
+    for line, repairs, own in rows:
         values = shared | own
-        if record.line not in lines:
-            yield Item(record.line, values, record.repairs, "merged", product=handle)
+        if line not in lines:
+            yield Item(line, values, repairs, "merged", product=handle)
             continue
         options = [
             (values.get(f"option{number}_name", [""])[0], values[f"option{number}_value"][0])
@@ -119,7 +125,7 @@ def _shopify_product(
         if several:
             values["parent"] = [handle]
         values["availability"] = _shopify_availability(values, counted=counted)
-        yield Item(record.line, values, record.repairs, "left out" if reason else "product", reason, product=handle)
+        yield Item(line, values, repairs, "left out" if reason else "product", reason, product=handle)
 
 
 def _shopify_reason(shared: Mapping[str, Sequence[str]]) -> str:
@@ -197,23 +203,29 @@ def _is_woocommerce(header: Sequence[str], rows: Sequence[Record]) -> bool:
 
 def _woocommerce(records: Iterable[Record], columns: Columns) -> Iterator[Item]:
     """Reads WooCommerce's rows: variations take from their parent what they lack; the parent itself is not sold."""
-    rows = [(record, _woo_values(record, columns)) for record in records]
-    by_name: dict[str, dict[str, list[str]]] = {}
-    for _, values in rows:
+    rows: Spool[_Read] = Spool()
+    # Place in the rows, by name.
+    places: Shelf[int] = Shelf()
+    for record in records:
+        values = _woo_values(record, columns)
         if "variation" not in _woo_kinds(values):
             for name in (*values.get("id", ()), *(f"id:{number}" for number in values.get("number", ()))):
-                by_name.setdefault(name, values)
-    with_variations = {id(by_name[name]) for _, values in rows if (name := _woo_parent(values)) in by_name}
-    for record, values in rows:
+                places.setdefault(name, len(rows))
+        rows.append((record.line, record.repairs, values))
+    with_variations: Shelf[None] = Shelf()
+    for _, _, values in rows:
+        if (place := places.get(_woo_parent(values))) is not None:
+            with_variations[f"{place}"] = None
+    for line, repairs, values in rows:
         kinds = _woo_kinds(values)
         values.setdefault("id", values.get("number", []))
         name = _woo_parent(values)
-        product = next(iter(values["id"]), f"{record.line}")
-        repairs = record.repairs
+        product = next(iter(values["id"]), f"{line}")
         fault = "unreadable" if not any(values.values()) and repairs else ""
         of_parent = ""
         if "variation" in kinds:
-            parent = by_name.get(name)
+            place = places.get(name)
+            parent = None if place is None else rows[place][2]
             product = name or product
             values.pop("parent", None)
             if parent is None:
@@ -230,9 +242,9 @@ def _woocommerce(records: Iterable[Record], columns: Columns) -> Iterator[Item]:
             values.pop("parent", None)
         reason = of_parent or _woo_reason(values, kinds)
         verdict: Verdict = "left out" if reason else "product"
-        if not reason and "variable" in kinds and id(by_name.get(_woo_name(values))) in with_variations:
+        if not reason and "variable" in kinds and f"{places.get(_woo_name(values))}" in with_variations:
             verdict = "merged"
-        yield Item(record.line, values, repairs, verdict, reason, product, "; ".join(repairs) if fault else "")
+        yield Item(line, values, repairs, verdict, reason, product, "; ".join(repairs) if fault else "")
 
 
 def _is_inherited(name: str) -> bool:

@@ -3,7 +3,8 @@
 import base64
 import html
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from offline.dataset.report import DatasetReport
 from offline.ingest import IngestReport
@@ -37,8 +38,8 @@ img { background: #fff; border-radius: .25rem; display: block; max-height: 5rem;
 """
 
 
-def report_page(report: IngestReport, photograph: Callable[[str], bytes]) -> str:
-    """Returns a report as a page that needs no other file.
+def report_page(report: IngestReport, photograph: Callable[[str], bytes]) -> Iterator[str]:
+    """Yields the parts of a report as a page that needs no other file.
 
     Args:
         report: the report.
@@ -58,7 +59,7 @@ def report_page(report: IngestReport, photograph: Callable[[str], bytes]) -> str
         ("repaired", read.rows_repaired),
     ]
     pictures = {failure.id: _picture(photograph, failure.id) for failure in report.failures[:_MAX_PICTURES]}
-    failures = [
+    failures = (
         (
             _place(read, failure.line),
             html.escape(failure.id),
@@ -66,45 +67,42 @@ def report_page(report: IngestReport, photograph: Callable[[str], bytes]) -> str
             _said(failure.message, failure.reason),
         )
         for failure in report.failures
-    ]
-    parts = [
-        f"<h1>{html.escape(read.layout)}: {html.escape(read.path)}</h1>",
-        f"<p>{report.rows_done:,} of {report.rows_chosen:,} products in {report.seconds:,.1f} s"
-        f"{'' if report.complete else '; <strong>not finished</strong>'}"
-        f"{'' if read.complete else '; <strong>the source is cut off</strong>'}.</p>",
-        "<dl>" + "".join(f"<div><dt>{name}</dt><dd>{count:,}</dd></div>" for name, count in facts) + "</dl>",
-        _table("Failed", ("place", "id", "photograph", "what happened"), failures),
-        _table(
-            "Further photographs left out",
-            ("place", "id", "photograph", "what happened"),
-            [
-                (
-                    _place(read, each.line),
-                    html.escape(each.id),
-                    html.escape(each.name),
-                    _said(each.message, each.reason),
-                )
-                for each in report.photographs_left_out
-            ],
-        ),
-    ]
-    for kind, heading in (("dropped", "Dropped"), ("left out", "Left out by the shop"), ("repaired", "Repaired")):
-        rows = [
-            (_place(read, each.line), html.escape(each.id), html.escape(each.reason))
-            for each in read.findings
-            if each.kind == kind
-        ]
-        parts.append(_table(heading, ("place", "id", "reason"), rows))
-    notes = [(html.escape(each.reason),) for each in read.findings if each.kind == "note"]
-    parts.append(_table("Notes", ("note",), notes))
-    parts.append(_table("Deleted: no longer in the feed", ("id",), [(html.escape(each),) for each in report.deleted]))
-    return (
+    )
+    kinds: Counter[str] = Counter(each.kind for each in read.findings)
+    yield (
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>Ingest of {html.escape(read.path)}</title>\n<style>{_STYLE}</style>\n"
-        + "\n".join(parts)
-        + "\n</html>\n"
+        f"<h1>{html.escape(read.layout)}: {html.escape(read.path)}</h1>\n"
+        f"<p>{report.rows_done:,} of {report.rows_chosen:,} products in {report.seconds:,.1f} s"
+        f"{'' if report.complete else '; <strong>not finished</strong>'}"
+        f"{'' if read.complete else '; <strong>the source is cut off</strong>'}.</p>\n"
+        "<dl>" + "".join(f"<div><dt>{name}</dt><dd>{count:,}</dd></div>" for name, count in facts) + "</dl>\n"
     )
+    yield from _table("Failed", ("place", "id", "photograph", "what happened"), len(report.failures), failures)
+    yield from _table(
+        "Further photographs left out",
+        ("place", "id", "photograph", "what happened"),
+        len(report.photographs_left_out),
+        (
+            (
+                _place(read, each.line),
+                html.escape(each.id),
+                html.escape(each.name),
+                _said(each.message, each.reason),
+            )
+            for each in report.photographs_left_out
+        ),
+    )
+    for kind, heading in (("dropped", "Dropped"), ("left out", "Left out by the shop"), ("repaired", "Repaired")):
+        found = (each for each in read.findings if each.kind == kind)
+        rows = ((_place(read, each.line), html.escape(each.id), html.escape(each.reason)) for each in found)
+        yield from _table(heading, ("place", "id", "reason"), kinds[kind], rows)
+    notes = ((html.escape(each.reason),) for each in read.findings if each.kind == "note")
+    yield from _table("Notes", ("note",), kinds["note"], notes)
+    deleted = ((html.escape(each),) for each in report.deleted)
+    yield from _table("Deleted: no longer in the feed", ("id",), len(report.deleted), deleted)
+    yield "</html>\n"
 
 
 def _place(read: DatasetReport, line: int) -> str:
@@ -115,18 +113,15 @@ def _said(message: str, reason: str) -> str:
     return f'{html.escape(message)} <span class="none">{html.escape(reason)}</span>'
 
 
-def _table(heading: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    rows = list(rows)
-    if not rows:
-        return ""
+def _table(heading: str, columns: Sequence[str], count: int, rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    if not count:
+        return
     head = "".join(f"<th>{column}</th>" for column in columns)
-    body = "".join(
-        "<tr>"
-        + "".join(f'<td class="{column}">{cell}</td>' for column, cell in zip(columns, row, strict=True))
-        + "</tr>"
-        for row in rows
-    )
-    return f'<h2>{heading} ({len(rows):,})</h2><div class="rows"><table><tr>{head}</tr>{body}</table></div>'
+    yield f'<h2>{heading} ({count:,})</h2><div class="rows"><table><tr>{head}</tr>'
+    for row in rows:
+        cells = (f'<td class="{column}">{cell}</td>' for column, cell in zip(columns, row, strict=True))
+        yield f"<tr>{''.join(cells)}</tr>"
+    yield "</table></div>\n"
 
 
 def _picture(photograph: Callable[[str], bytes], product_id: str) -> str:

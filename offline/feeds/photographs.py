@@ -10,7 +10,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.request import getproxies, proxy_bypass
 
+from offline.spool import Shelf
 from offline.whole_file import whole_file
 from services.contract.errors import FashionError, InvalidInput, NotFound, Upstream
 
@@ -36,6 +37,10 @@ _HEADERS: Final = {
 _UNUSED_S: Final = 60 * 86_400
 # An interrupted run is gone on with for so long.
 _RESUMED_S: Final = 86_400
+# So many downloads wait for their turn; each takes memory.
+_MAX_BEGUN: Final = 256
+# What a download can fail with.
+_ERRORS: Final[Mapping[str, type[FashionError]]] = {each.__name__: each for each in (InvalidInput, NotFound, Upstream)}
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -94,6 +99,10 @@ class _Temporary(Exception):
         self.delay_s = delay_s
 
 
+# The name of an error's class, its message, reason and metadata.
+_Failure = tuple[str, str, str, Mapping[str, str]]
+
+
 class Downloads:
     """Downloads by URL into a cache on disk, in a thread of its own; a context manager.
 
@@ -125,8 +134,11 @@ class Downloads:
         except OSError as error:
             raise InvalidInput(f"Cannot write {cache}: {error.strerror}.", reason="FILE_UNWRITABLE") from error
         self._fresh_since = began
+        # Downloads under way, and what became of the others: an error, or none.
         self._futures: dict[str, Future[Path]] = {}
-        self._lock = threading.Lock()
+        self._ended: Shelf[_Failure | None] = Shelf()
+        self._planned: Iterator[str] = iter(())
+        self._lock = threading.RLock()
         self._loop = asyncio.new_event_loop()
         self._slots = asyncio.Semaphore(self._limits.at_once)
         self._client: httpx.AsyncClient | None = None
@@ -134,11 +146,22 @@ class Downloads:
         self._thread.start()
 
     def begin(self, urls: Iterable[str]) -> None:
-        """Begins to download, in order; returns at once."""
+        """Begins to download, in order; returns at once. Most of `urls` are taken later, as others end."""
         with self._lock:
-            for url in dict.fromkeys(urls):
-                if url not in self._futures:
-                    self._futures[url] = asyncio.run_coroutine_threadsafe(self._download(url), self._loop)
+            self._planned = iter(urls)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        while len(self._futures) < _MAX_BEGUN and (url := next(self._planned, None)) is not None:
+            if url not in self._ended:
+                self._begun(url)
+
+    def _begun(self, url: str) -> "Future[Path]":
+        future = self._futures.get(url)
+        if future is None:
+            future = self._futures[url] = asyncio.run_coroutine_threadsafe(self._download(url), self._loop)
+            future.add_done_callback(lambda done: self._end(url, done))
+        return future
 
     def read(self, url: str) -> bytes:
         """Returns a photograph, once it is there.
@@ -146,15 +169,33 @@ class Downloads:
         Raises:
             FashionError: it cannot be downloaded; the text says why.
         """
-        self.begin([url])
+        with self._lock:
+            future = None if url in self._ended else self._begun(url)
         try:
-            return self._futures[url].result().read_bytes()
+            failure = self._ended[url] if future is None else _failure_of(future)
         except CancelledError:
             raise Upstream(f"The download of {url} was ended.", reason="PHOTOGRAPH_NOT_DOWNLOADED") from None
+        if failure is not None:
+            kind, message, reason, metadata = failure
+            raise _ERRORS[kind](message, reason=reason, metadata=metadata)
+        try:
+            return self._file(url).read_bytes()
         except OSError as error:
             raise InvalidInput(
                 f"The cached photograph of {url} cannot be read: {error.strerror}.", reason="DATASET_FILE_UNREADABLE"
             ) from error
+
+    def _end(self, url: str, future: "Future[Path]") -> None:
+        """Notes what became of a download, and begins others in its place."""
+        with self._lock:
+            if not future.cancelled():
+                self._ended[url] = _failure_of(future)
+            self._futures.pop(url, None)
+            self._go_on()
+
+    def _file(self, url: str) -> Path:
+        digest = hashlib.sha256(url.encode()).hexdigest()
+        return self._cache / digest[:2] / f"{digest}.image"
 
     def finish(self) -> None:
         """Notes that the run came to its end, and removes what no run has used for long."""
@@ -169,6 +210,8 @@ class Downloads:
         """Ends the downloads; what is there stays."""
         if not self._thread.is_alive():
             return
+        with self._lock:
+            self._planned = iter(())
 
         async def end() -> None:
             tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
@@ -207,8 +250,7 @@ class Downloads:
 
     async def _fetched(self, url: str) -> tuple[Path, bool]:
         """Returns the file of a photograph, and whether it was downloaded."""
-        digest = hashlib.sha256(url.encode()).hexdigest()
-        path = self._cache / digest[:2] / f"{digest}.image"
+        path = self._file(url)
         known = _read_meta(path)
         if known.get("time", 0.0) >= self._fresh_since:
             return path, False
@@ -340,6 +382,15 @@ class Downloads:
         _write(path, bytes(content))
         _write(path.with_suffix(".json"), json.dumps(meta).encode())
         return True
+
+
+def _failure_of(future: "Future[Path]") -> _Failure | None:
+    """Returns the error of a download once it has ended, as it can be kept; None for a photograph."""
+    try:
+        future.result()
+    except FashionError as error:
+        return type(error).__name__, error.message, error.reason, error.metadata
+    return None
 
 
 def _is_public(address: str) -> bool:

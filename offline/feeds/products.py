@@ -18,6 +18,7 @@ from offline.feeds.items import Item
 from offline.feeds.mapping import FeedMapping, category_key
 from offline.feeds.photographs import Downloads, FeedPhotographs
 from offline.feeds.pictures import pictures_of
+from offline.spool import Shelf, Spool, form_of
 from services.contract.attributes import BY_NAME, MAX_LABEL_CHARACTERS, OWN_PREFIX
 from services.contract.values import MAX_PHOTOGRAPHS
 from services.search.catalogue.products import Price
@@ -74,20 +75,21 @@ def feed_dataset(feed: Feed, mapping: FeedMapping | None = None, downloads: Down
     photographs = FeedPhotographs(feed.path.parent, downloads)
     reader = _RowReader(feed, mapping, photographs)
     admission = Admission()
-    left_out: list[Finding] = []
-    merged = 0
+    left_out = merged = 0
     for item in feed.items:
         if item.verdict == "merged":
             merged += 1
         elif item.verdict == "left out":
-            left_out.append(Finding(item.line, item.first("id"), "left out", item.left_out_for))
+            left_out += 1
+            admission.findings.append(Finding(item.line, item.first("id"), "left out", item.left_out_for))
         else:
             reader.admit(item, admission)
-    notes = [Finding(0, "", "note", note) for note in (*feed.notes, *reader.notes())]
-    rows = admission.rows.values()
+    findings = Spool(admission.findings.in_order(lambda each: each.line), form_of(Finding))
+    for note in (*feed.notes, *reader.notes()):
+        findings.append(Finding(0, "", "note", note))
     fields = [
         *_ALWAYS,
-        *(name for name in _SOURCES if reader.has(name) or any(getattr(row, name) is not None for row in rows)),
+        *(name for name in _SOURCES if reader.has(name) or admission.fills(name)),
         *((WHOLE,) if reader.has_attributes else ()),
     ]
     report = admission.report(
@@ -96,24 +98,24 @@ def feed_dataset(feed: Feed, mapping: FeedMapping | None = None, downloads: Down
         encoding=feed.encoding,
         delimiter=feed.delimiter,
         rows_read=len(feed.items),
-        photographs=len({reader.photographs[composed(each)] for each in admission.rows}),
+        photographs=len(reader.firsts),
         photographs_without_row=0,
-        findings=(*sorted((*admission.findings, *left_out), key=lambda each: each.line), *notes),
+        findings=findings,
         layout=feed.title,
         place=feed.place,
-        products=len({reader.products[each] for each in admission.rows}),
+        products=len(reader.products),
         rows_merged=merged,
-        rows_left_out=len(left_out),
+        rows_left_out=left_out,
         complete=feed.complete,
     )
     return Dataset(
         photographs,
-        tuple(admission.rows.values()),
+        admission.rows,
         report,
         reader.photographs,
         fields,
         admission.lines,
-        admission.named - {composed(each) for each in admission.rows},
+        admission.named,
         reader.further if reader.further or "further_images" in feed.columns.of else None,
     )
 
@@ -124,7 +126,8 @@ class _RowReader:
     Attributes:
         photographs: the name or URL of the first photograph by composed product id.
         further: those of the photographs after it.
-        products: what a row belongs to, by product id.
+        firsts: the names of first photographs, each once.
+        products: what products belong to, each once.
         has_attributes: whether the feed has any own attribute.
     """
 
@@ -134,15 +137,14 @@ class _RowReader:
         self._files = files
         self._no_currency = 0
         self.has_attributes = any(
-            name == WHOLE or name.startswith(OWN_PREFIX)
-            for names in (feed.columns.of, *(item.values for item in feed.items))
-            for name in names
+            name == WHOLE or name.startswith(OWN_PREFIX) for name in (*feed.columns.of, *feed.filled)
         )
         self._gender_from: Counter[str] = Counter()
         self._own_types: Counter[str] = Counter()
-        self.photographs: dict[str, str] = {}
-        self.further: dict[str, tuple[str, ...]] = {}
-        self.products: dict[str, str] = {}
+        self.photographs: Shelf[str] = Shelf()
+        self.further: Shelf[tuple[str, ...]] = Shelf()
+        self.firsts: Shelf[None] = Shelf()
+        self.products: Shelf[None] = Shelf()
 
     def has(self, name: str) -> bool:
         """Tells whether the feed has a field of a row."""
@@ -171,14 +173,15 @@ class _RowReader:
 
         def read(product_id: str) -> Row:
             row = self._row(product_id, item, repairs)
-            if product_id not in admission.rows:
+            if product_id not in admission.lines:
                 pictures = pictures_of(product_id, item, self._files)
                 self.photographs[composed(product_id)] = pictures.first
+                self.firsts[pictures.first] = None
                 if pictures.further:
                     self.further[composed(product_id)] = pictures.further
                 if pictures.left_out:
                     repairs.append(f"more than {MAX_PHOTOGRAPHS} photographs: {pictures.left_out} are left out")
-                self.products[product_id] = item.product
+                self.products[item.product] = None
             return row
 
         admission.admit(item.line, repairs, identify, read)

@@ -3,13 +3,14 @@
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final, Protocol, overload
+from typing import IO, Any, Final, Protocol, overload
 from xml.etree.ElementTree import Element, ParseError
 
-from offline.dataset.table import MAX_ROWS, MAX_VALUES, Record, lines_of, require_few
+from offline.dataset.table import MAX_LINE_BYTES, MAX_VALUES, Record, require_few
 from offline.feeds.attributes import WHOLE
+from offline.spool import Spool
 from services.contract.errors import InvalidInput
 
 # Elements that hold a product: RSS 2.0, RDF (RSS 1.0) and Atom.
@@ -20,6 +21,10 @@ _MAX_TEXT: Final = 1 << 20
 _MAX_DEPTH: Final = 64
 _MAX_ELEMENTS: Final = 10_000
 _MAX_COLUMNS: Final = 2_000
+# An item takes memory; the feed does not. A document of JSON in one piece does.
+_MAX_ITEM_BYTES: Final = 64 << 20
+_MAX_DOCUMENT_BYTES: Final = 1 << 30
+_BUFFER_BYTES: Final = 1 << 18
 
 
 class Records(Protocol):
@@ -50,33 +55,27 @@ class Entries:
         self.place = place
         self.complete = True
         self.notes: list[str] = []
-        self._rows: list[tuple[int, Mapping[str, str], tuple[str, ...]]] = []
+        self._rows: Spool[tuple[int, Mapping[str, str], tuple[str, ...]]] = Spool()
+        self._names: dict[str, None] = {}
 
     def add(self, number: int, values: Mapping[str, str], repairs: tuple[str, ...] = ()) -> None:
         """Adds a row with its place in the source, from 1.
 
         Raises:
-            InvalidInput: DATASET_FILE_TOO_LARGE.
+            InvalidInput: FEED_UNREADABLE; the rows name too many columns.
         """
-        require_few("rows", len(self._rows), MAX_ROWS)
+        self._names.update(dict.fromkeys(values))
+        if len(self._names) > _MAX_COLUMNS:
+            raise InvalidInput(
+                f"The rows name more than {_MAX_COLUMNS:,} different columns, such as {list(self._names)[-1][:64]!r}. "
+                "Name fields alike in all rows.",
+                reason="FEED_UNREADABLE",
+            )
         self._rows.append((number, values, repairs))
 
     def end(self) -> None:
-        """Makes the header, once all rows are there.
-
-        Raises:
-            InvalidInput: FEED_UNREADABLE; they name too many columns.
-        """
-        names: dict[str, None] = {}
-        for _, values, _ in self._rows:
-            names |= dict.fromkeys(values)
-            if len(names) > _MAX_COLUMNS:
-                raise InvalidInput(
-                    f"The rows name more than {_MAX_COLUMNS:,} different columns, such as {list(names)[-1][:64]!r}. "
-                    "Name fields alike in all rows.",
-                    reason="FEED_UNREADABLE",
-                )
-        self.header = tuple(names)
+        """Makes the header, once all rows are there."""
+        self.header = tuple(self._names)
 
     def cut_off(self, kind: str) -> None:
         """Notes that the source ends in the middle."""
@@ -110,7 +109,31 @@ class _Cells(Sequence[str]):
         return self._values.get(self._header[place], "")
 
 
-def xml_records(content: bytes) -> Entries:
+class _Watched:
+    """A file for a parser that keeps what it reads until an item ends."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._since_item = 0
+
+    def item_ended(self) -> None:
+        """Counts anew."""
+        self._since_item = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Reads as a file does; raises InvalidInput, FEED_UNSAFE, where no item ends."""
+        part = self._file.read(size)
+        self._since_item += len(part)
+        if self._since_item > _MAX_ITEM_BYTES:
+            raise InvalidInput(
+                f"The XML has {_MAX_ITEM_BYTES:,} bytes in which no item ends. A feed holds products as <item> or "
+                "<entry>.",
+                reason="FEED_UNSAFE",
+            )
+        return part
+
+
+def xml_records(file: IO[bytes]) -> Entries:
     """Reads a feed in RSS or Atom with Google's `g:` names; a place is the number of an item.
 
     An element that stands several times, such as `additional_image_link`, becomes one cell with commas. What an element
@@ -120,7 +143,6 @@ def xml_records(content: bytes) -> Entries:
         InvalidInput: FEED_UNSAFE, it declares entities or is nested too deep; FEED_UNREADABLE, it is no XML or holds no
             item.
     """
-    require_few("values", content.count(b"<"), MAX_VALUES)
     from defusedxml.common import DefusedXmlException
     from defusedxml.ElementTree import iterparse
 
@@ -128,8 +150,9 @@ def xml_records(content: bytes) -> Entries:
     inside = elements = 0
     root: Element | None = None
     open_elements: list[Element] = []
+    watched = _Watched(file)
     try:
-        for event, element in iterparse(io.BytesIO(content), ("start", "end"), forbid_dtd=False):
+        for event, element in iterparse(watched, ("start", "end"), forbid_dtd=False):
             name = _local(element.tag)
             if event == "start":
                 root = element if root is None else root
@@ -149,6 +172,7 @@ def xml_records(content: bytes) -> Entries:
                 if not inside:
                     number += 1
                     entries.add(number, _values(element))
+                    watched.item_ended()
             if not inside and open_elements:
                 # Otherwise the whole feed stays in memory.
                 open_elements[-1].remove(element)
@@ -205,16 +229,17 @@ def _local(tag: Any) -> str:
     return tag.rpartition("}")[2].rpartition(":")[2] if isinstance(tag, str) else ""
 
 
-def json_records(content: bytes) -> Entries:
+def json_records(file: IO[bytes]) -> Entries:
     """Reads JSON Lines, or a list of objects, at the top or under one name; a place is a line, or an item of the list.
 
+    Lines are read one by one; a document in one piece takes memory.
+
     Raises:
-        InvalidInput: FEED_UNREADABLE, no object can be read.
+        InvalidInput: FEED_UNREADABLE, no object can be read; DATASET_FILE_TOO_LARGE.
     """
-    require_few("values", sum(map(content.count, b",[{")), MAX_VALUES)
-    text = content.decode("utf-8-sig", errors="replace")
-    whole: Any = None
-    if not text.lstrip().startswith("{") or "\n" not in text.strip() or text.lstrip().startswith("{\n"):
+    text, whole = "", None
+    if not _is_lines(file):
+        text = _document(file)
         try:
             whole = json.loads(text)
         except (ValueError, RecursionError):
@@ -229,21 +254,77 @@ def json_records(content: bytes) -> Entries:
     elif text.lstrip().startswith("["):
         _read_cut_list(entries, text)
     else:
-        lines = lines_of(text)
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                if number == len(lines):
-                    entries.cut_off("JSON")
-                value = f"{error}"
-            _add_object(entries, number, value)
+        file.seek(0)
+        lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace")
+        try:
+            for number, (line, is_last) in enumerate(_with_last(_lines_of(lines)), 1):
+                if not line.strip():
+                    continue
+                try:
+                    value = json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    if is_last:
+                        entries.cut_off("JSON")
+                    value = f"{error}"
+                _add_object(entries, number, value)
+        finally:
+            # Otherwise the file is closed with it.
+            lines.detach()
     entries.end()
     if not entries.header:
         raise InvalidInput("The file holds no JSON object that can be read.", reason="FEED_UNREADABLE")
     return entries
+
+
+def _is_lines(file: IO[bytes]) -> bool:
+    """Tells whether a file begins with an object on one line, and goes on behind it."""
+    file.seek(0)
+    first, more = "", ""
+    line = b"\n"
+    while not first and (line := file.readline(MAX_LINE_BYTES)):
+        first = line.decode("utf-8-sig", errors="replace").strip()
+    while line and not line.endswith(b"\n"):
+        line = file.readline(MAX_LINE_BYTES)
+    while not more and (line := file.readline(MAX_LINE_BYTES)):
+        more = line.decode("utf-8", errors="replace").strip()
+    return first.startswith("{") and first != "{" and bool(more)
+
+
+def _document(file: IO[bytes]) -> str:
+    """Returns a file as text."""
+    file.seek(0)
+    content = file.read(_MAX_DOCUMENT_BYTES + 1)
+    if len(content) > _MAX_DOCUMENT_BYTES:
+        raise InvalidInput(
+            f"The document of JSON has more than {_MAX_DOCUMENT_BYTES:,} bytes, the most that is read in one piece. "
+            "Write an object a line (JSON Lines).",
+            reason="DATASET_FILE_TOO_LARGE",
+        )
+    require_few("values", sum(map(content.count, b",[{")), MAX_VALUES)
+    return content.decode("utf-8-sig", errors="replace")
+
+
+def _lines_of(file: io.TextIOWrapper) -> Iterator[str]:
+    number = 0
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        if len(line) > MAX_LINE_BYTES:
+            raise InvalidInput(
+                f"Line {number:,} has more than {MAX_LINE_BYTES:,} characters, the most that is read.",
+                reason="DATASET_FILE_TOO_LARGE",
+            )
+        yield line
+
+
+def _with_last(lines: Iterable[str]) -> Iterator[tuple[str, bool]]:
+    """Yields lines, and whether each is the last."""
+    held: str | None = None
+    for line in lines:
+        if held is not None:
+            yield held, False
+        held = line
+    if held is not None:
+        yield held, True
 
 
 def _read_cut_list(entries: Entries, text: str) -> None:
@@ -279,7 +360,7 @@ def _sound(text: str) -> str:
     return text
 
 
-def parquet_records(content: bytes) -> Entries:
+def parquet_records(file: IO[bytes]) -> Entries:
     """Reads a table in Parquet; a place is the number of a row. Fields of structures are columns as "price.amount".
 
     Raises:
@@ -294,10 +375,10 @@ def parquet_records(content: bytes) -> Entries:
         ) from None
     entries, number = Entries("row"), 0
     try:
-        file = parquet.ParquetFile(io.BytesIO(content))
-        require_few("rows", file.metadata.num_rows, MAX_ROWS)
-        require_few("values", file.metadata.num_rows * file.metadata.num_columns, MAX_VALUES)
-        for batch in file.iter_batches(batch_size=1000):
+        file.seek(0)
+        # With a buffer, columns are read page by page instead of whole.
+        table = parquet.ParquetFile(file, buffer_size=_BUFFER_BYTES)
+        for batch in table.iter_batches(batch_size=1000):
             for row in batch.to_pylist():
                 number += 1
                 entries.add(number, dict(_flat(row)))
@@ -305,7 +386,7 @@ def parquet_records(content: bytes) -> Entries:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InvalidInput(f"The file is no readable Parquet: {why.rstrip('.')}.", reason="FEED_UNREADABLE") from error
     entries.end()
-    entries.header = entries.header or tuple(file.schema_arrow.names)
+    entries.header = entries.header or tuple(table.schema_arrow.names)
     return entries
 
 

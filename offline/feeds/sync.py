@@ -1,11 +1,11 @@
 """What it takes to bring a catalogue to a feed: products to create, to change and to delete."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from offline.dataset.files import composed
 from offline.dataset.rows import Dataset
+from offline.spool import Spool
 from services.contract.errors import InvalidInput
 
 DEFAULT_MAX_SHARE: Final = 0.2
@@ -22,24 +22,24 @@ class SyncPlan:
         deleted: ids of products that are not in the feed.
     """
 
-    created: tuple[str, ...]
-    changed: tuple[str, ...]
-    same: tuple[str, ...]
-    deleted: tuple[str, ...]
+    created: Sequence[str]
+    changed: Sequence[str]
+    same: Sequence[str]
+    deleted: Sequence[str]
 
 
-def missing_from(dataset: Dataset, known: Collection[str]) -> tuple[str, ...]:
-    """Returns the ids of a catalogue that a feed does not offer; a faulty row does not take its product away.
+def missing_from(dataset: Dataset, known: Iterable[str]) -> Spool[str]:
+    """Returns the ids of a catalogue that a feed does not offer, sorted; a faulty row does not take its product away.
 
     Args:
         dataset: the feed.
         known: the ids of the catalogue.
     """
-    offered = {composed(row.id) for row in dataset.rows} | dataset.ids_to_keep
-    return tuple(sorted(each for each in known if composed(each) not in offered))
+    missing = Spool(each for each in known if not dataset.offers(each))
+    return Spool(missing.in_order(lambda each: each))
 
 
-def plan(dataset: Dataset, known: Mapping[str, object], rows: Sequence[tuple[str, object]]) -> SyncPlan:
+def plan(dataset: Dataset, known: Mapping[str, object], rows: Iterable[tuple[str, object]]) -> SyncPlan:
     """Compares a feed with a catalogue.
 
     Args:
@@ -47,14 +47,15 @@ def plan(dataset: Dataset, known: Mapping[str, object], rows: Sequence[tuple[str
         known: the attributes of the catalogue's products by id; only compared.
         rows: id and attributes of the feed's products, of the same kind.
     """
-    of = {True: [], False: []}  # type: dict[bool, list[str]]
-    created: list[str] = []
+    created, changed, same = Spool[str](), Spool[str](), Spool[str]()
     for product_id, attributes in rows:
-        if product_id in known:
-            of[known[product_id] == attributes].append(product_id)
-        else:
+        if product_id not in known:
             created.append(product_id)
-    return SyncPlan(tuple(created), tuple(of[False]), tuple(of[True]), missing_from(dataset, known))
+        elif known[product_id] == attributes:
+            same.append(product_id)
+        else:
+            changed.append(product_id)
+    return SyncPlan(created, changed, same, missing_from(dataset, known))
 
 
 def require_few(dataset: Dataset, deleted: int, known: int, max_share: float = DEFAULT_MAX_SHARE) -> None:

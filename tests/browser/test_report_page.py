@@ -43,7 +43,7 @@ def test_the_report_fits(open_page: Open, tmp_path: Path, device: str, scheme: s
         report = IngestReport(dataset.report, 3, 1, 0, 0, failures, 12.3, 7, True, deleted=("007", "008"))
         page_path = tmp_path / "report.html"
         pictures = {"broken-picture": small_shop.photograph("Women Dresses", "Red", 3, size=400)}
-        page_path.write_text(report_page(report, pictures.__getitem__))
+        page_path.write_text("".join(report_page(report, pictures.__getitem__)))
     with open_page(device, scheme=scheme) as page:
         page.goto(page_path.as_uri())
         width = DEVICES[device]["viewport"]["width"]

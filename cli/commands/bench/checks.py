@@ -1,6 +1,7 @@
 """Checks of what must never go wrong: each needs no data set, and ends with 1 where something was wrong."""
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ _Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of all that i
 
 def add_to(app: typer.Typer) -> None:
     """Adds the commands."""
-    for check in (correctness, kills, soak, day, restart, messages, files, faults, reindex, gate):
+    for check in (correctness, kills, soak, day, restart, messages, files, tables, faults, reindex, gate):
         app.command()(check)
 
 
@@ -167,6 +168,28 @@ def gate(
     figures = judge(dataset, products, others or (), say())
     summary = f"{len(figures['models'])} models, {sum(each['passed'] for each in figures['models'].values())} passed"
     _conclude("gate", figures, figures["problems"], summary, output)
+
+
+def tables(
+    rows: Annotated[
+        list[int] | None, typer.Option("--rows", metavar="N", min=1, help="Rows of a table; may be repeated.")
+    ] = None,
+    kinds: Annotated[
+        list[str] | None, typer.Option("--kind", metavar="KIND", help="csv, jsonl or xml; may be repeated.")
+    ] = None,
+    output: Output = FIGURES,
+) -> None:
+    """Ingest tables of growing size: the memory of the command must not grow, and each dropped row is named."""
+    from offline.benchmark.tables import KINDS, measure_tables
+
+    without_proxies()
+    if unknown := set(kinds or ()) - set(KINDS):
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))} is none of {', '.join(KINDS)}.", param_hint="--kind")
+    began = time.monotonic()
+    figures = measure_tables(sorted(rows or (40_000, 200_000, 1_000_000)), kinds or ["csv"], say())
+    figures["seconds"] = round(time.monotonic() - began)
+    summary = f"{len(figures['tables'])} tables, {len(figures['problems'])} problems"
+    _conclude("tables", figures, figures["problems"], summary, output)
 
 
 def faults(
