@@ -86,6 +86,14 @@ TARGETS: Final = (
     _target("the report's method / ours, photograph", "peers", ("ratios", f"{_REPORT}, photograph"), 40, False),
     _target("the report's method / ours, product", "peers", ("ratios", f"{_REPORT}, product"), 15, False),
     Target("recall@10 of a product query over the inventory", "peers", lambda f: f["recall_at_10"], 0.99, False),
+    Target(
+        "photographs a second at p99 of 50 ms / mosec's",
+        "mosec",
+        lambda f: f["ratio"]["median"],
+        1.3,
+        False,
+        spread=lambda f: f["ratio"],
+    ),
     Target("sustained at p99 of 50 ms / offline rate of the embedder", "load", lambda f: f["ratio"], 0.75, False),
     Target(_REFUSALS, "load", lambda f: f["overload"]["hinted_share"], 1, False),
     Target(
@@ -190,6 +198,7 @@ def page(figures: Figures, command: str, notes: str = "", pictures: Mapping[str,
         ("start", _start),
         ("export", _export),
         ("peers", _peers),
+        ("mosec", _mosec),
         ("scale", scale_page.section),
         ("milvus", milvus_page.rates),
         ("milvus-indexes", milvus_page.indexes),
@@ -373,6 +382,45 @@ def _peers(peers: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
     ]
 
 
+def _mosec(mosec: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
+    heading = ["## Beside mosec", ""]
+    if mosec["missing"]:
+        return [*heading, *(f"Not measured: {name} ({why})." for name, why in mosec["missing"].items()), ""]
+    rates = [
+        (f"{number}", *(f"{each['sustained'][name]:.0f}" for name in ("ours", "mosec")))
+        for number, each in enumerate(mosec["rounds"], 1)
+    ]
+    tried = [
+        (
+            *(f"{layout[key]}" for key in ("stages", "processes", "threads", "batch", "wait_ms")),
+            f"{layout['sustained']:.0f}",
+        )
+        for layout in mosec["layouts"]
+    ]
+    machine = mosec["machine"]
+    return [
+        *heading,
+        f"On {machine['processors']} cores of {machine['processor']}. "
+        "[mosec](https://mosecorg.github.io/mosec/) serves the same decoding, the same network in OpenVINO with the "
+        f"same precision, and FAISS over {mosec['type_products']:,} embeddings, behind its HTTP and its dynamic "
+        "batches, on the same processors. It classifies nothing, filters nothing, and answers with places and "
+        "similarities alone. One sender in C (h2load) sends the same 64 photographs to both, each over a connection of "
+        "its own at random times (Poisson), to ours over gRPC and to mosec over HTTP/1.1: of several requests under "
+        "way on one connection of HTTP/2, mosec holds answers back for 40 ms. The rate grows by 15 % from one "
+        f"measurement of {mosec['seconds']:g} s to the next, in turn for both, until a server is late at two rates. "
+        "In time means that 99 of 100 answers take at most 50 ms, that none is refused, and that the server keeps up. "
+        "Photographs a second in time:",
+        "",
+        *Table(("round", "ours", "mosec"), rates).markdown(),
+        "",
+        "Ways to lay mosec out that were tried first; the best one counts:",
+        "",
+        *Table(("stages", "processes", "threads", "batch", "wait, ms", "a second"), tried).markdown(),
+        "",
+        *picture,
+    ]
+
+
 def _picture(part: str, pictures: Mapping[str, str]) -> list[str]:
     return [f"![{_PICTURES[part]}]({pictures[part]})", ""] if part in pictures else []
 
@@ -381,6 +429,8 @@ def _missing(target: Target, part: Mapping[str, Any]) -> bool:
     """Tells whether a part lacks this figure: a peer is not installed, nothing was refused, or it is of before."""
     if target.part == "start" and target.spread is not None:
         return "index" not in part
+    if target.part == "mosec":
+        return part.get("ratio") is None
     if target.part == "scale":
         return not scale_page.has_both_ends(part)
     if target.name == _REFUSALS:

@@ -16,6 +16,7 @@ PARTS: Final[Mapping[str, str]] = MappingProxyType(
         "precision": "Precisions of the network: their speed, and what they change.",
         "export": "Lists of similar products for the whole catalogue.",
         "peers": "Other ways to the same results.",
+        "mosec": "Photographs a second in time, beside mosec with the same network, decoding and FAISS; needs h2load.",
         "subject": "What finding the garment costs; DATASET holds people's photographs.",
         "inventory": "What searching all products costs; DATASET holds people's photographs.",
     }

@@ -1,6 +1,7 @@
 """The benchmarks on one catalogue; each part writes its figures as it ends."""
 
 import asyncio
+import importlib.util
 import json
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from offline.benchmark import peers
+from offline.benchmark import h2load, mosec_peer, peers
 from offline.benchmark.cost import floor_ms, measure_costs, processor_ms
 from offline.benchmark.export import measure_export
 from offline.benchmark.inventory import inventory_figures
@@ -390,6 +391,36 @@ class Benchmarks:
             if not name.startswith("ours")
         }
         return {"medians_ms": _medians(series), "ratios": ratios, "recall_at_10": recall, "missing": missing}
+
+    def _mosec(self) -> dict[str, Any]:
+        """Finds the rates that ours and mosec sustain, in turn."""
+        missing = {
+            name: how
+            for name, there, how in (
+                (mosec_peer.MOSEC, importlib.util.find_spec("mosec") is not None, peers.INSTALL),
+                ("h2load", h2load.is_installed(), h2load.INSTALL),
+            )
+            if not there
+        }
+        if missing:
+            return {"missing": missing}
+        options, admin_port = self._options, free_port()
+        embeddings = self._stand_in(self._encoder())
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            self._stack(SERVER_ADMIN_PORT=str(admin_port)) as stack,
+        ):
+            figures = mosec_peer.compare(
+                (stack, admin_port),
+                self._queries.contents,
+                embeddings,
+                available_processors(),
+                max(5, options.rounds),
+                options.load_s,
+                Path(folder),
+                self._say,
+            )
+        return {**figures, "seconds": options.load_s, "type_products": len(embeddings), "missing": {}}
 
     def _recall(self, channel: grpc.Channel, embeddings: NDArray[np.float32]) -> float:
         """Returns the share of our ten results for a product that are among its exact ten neighbours."""
