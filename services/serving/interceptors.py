@@ -20,7 +20,7 @@ from services.contract.errors import FashionError, Forbidden, Overloaded, QuotaE
 from services.contract.scopes import RPCS, Rule, Scope
 from services.serving.guard import API_KEY_HEADER, Caller, Guard, audit_refusal, audit_write
 from services.serving.quotas import Cost
-from services.serving.reception import Reception, begun, parsed
+from services.serving.reception import Reception, ReceptionInterceptor, parsed
 from services.serving.request_id import REQUEST_ID_KEY, accepted_request_id, request_id_bound
 from services.serving.status import INTERNAL_REASON, code_of, error_info, shown, status_of
 
@@ -51,12 +51,12 @@ def interceptors(
     query_deadline_s: float,
     write_deadline_s: float,
     writes: Collection[str],
-    admission: "AdmissionLayer",
+    admission: "AdmissionInterceptor",
     guard: Guard,
     reception: Reception,
     error_domain: str,
 ) -> Sequence[grpc.aio.ServerInterceptor]:
-    """Returns the interceptors of a server.
+    """Returns the interceptors of a server, the outermost first.
 
     Args:
         query_deadline_s: default deadline of a query, in seconds.
@@ -68,36 +68,21 @@ def interceptors(
         error_domain: domain of ErrorInfo.
     """
     tracer = spans.tracer()
-    layers = (
-        *(() if tracer is None else (TracingLayer(tracer),)),
-        TelemetryLayer(),
-        ErrorLayer(error_domain),
-        AccessLayer(guard, reception, error_domain),
+    return (
+        ReceptionInterceptor(reception),
+        *(() if tracer is None else (TracingInterceptor(tracer),)),
+        TelemetryInterceptor(),
+        ErrorInterceptor(error_domain),
+        AccessInterceptor(guard, reception, error_domain),
         admission,
-        DeadlineLayer(query_deadline_s, write_deadline_s, writes),
+        DeadlineInterceptor(query_deadline_s, write_deadline_s, writes),
     )
-    return (SurroundingInterceptor(layers, reception),)
 
 
-class Layer(abc.ABC):
-    """Surrounds methods."""
+class _UnaryInterceptor(grpc.aio.ServerInterceptor):
+    """Surrounds unary methods, each once."""
 
-    def around(self, method: str, handler: _Handler) -> _Handler:
-        """Surrounds a method, unless it streams."""
-        return handler if handler.unary_unary is None else self.surround(method, handler)
-
-    @abc.abstractmethod
-    def surround(self, method: str, handler: _Handler) -> _Handler:
-        """Surrounds a unary method."""
-
-
-class SurroundingInterceptor(grpc.aio.ServerInterceptor):
-    """Puts all layers around each method, once; gRPC makes two coroutines a call for each interceptor."""
-
-    def __init__(self, layers: Sequence[Layer], reception: Reception) -> None:
-        """Takes the layers, the outermost first, and what receives the messages of calls."""
-        self._layers = layers
-        self._reception = reception
+    def __init__(self) -> None:
         self._surrounded: dict[str, tuple[_Handler, _Handler]] = {}
 
     async def intercept_service(
@@ -105,23 +90,25 @@ class SurroundingInterceptor(grpc.aio.ServerInterceptor):
     ) -> "_Handler | None":
         """Returns the surrounded method of a call; None for an unknown method."""
         handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
+        if handler is None or handler.unary_unary is None:
+            return handler
         method = handler_call_details.method
         before, surrounded = self._surrounded.get(method, (None, handler))
         if before is not handler:
-            surrounded = handler
-            for layer in reversed(self._layers):
-                surrounded = layer.around(method, surrounded)
-            surrounded = begun(surrounded, self._reception)
+            surrounded = self.surround(method, handler)
             self._surrounded[method] = handler, surrounded
         return surrounded
 
+    @abc.abstractmethod
+    def surround(self, method: str, handler: _Handler) -> _Handler:
+        """Surrounds a method."""
 
-class TracingLayer(Layer):
+
+class TracingInterceptor(_UnaryInterceptor):
     """Gives each call a span, in the trace that its caller names; only where traces are on."""
 
     def __init__(self, tracer: spans.Tracer) -> None:
+        super().__init__()
         self._tracer = tracer
 
     def surround(self, method: str, handler: _Handler) -> _Handler:
@@ -149,7 +136,7 @@ class TracingLayer(Layer):
         return _with_behaviour(handler, traced)
 
 
-class TelemetryLayer(Layer):
+class TelemetryInterceptor(_UnaryInterceptor):
     """Gives each call a request id, returns it in the trailing metadata, and logs one line per call."""
 
     def surround(self, method: str, handler: _Handler) -> _Handler:
@@ -190,10 +177,11 @@ class TelemetryLayer(Layer):
         return _with_behaviour(handler, logged)
 
 
-class ErrorLayer(Layer):
+class ErrorInterceptor(_UnaryInterceptor):
     """Ends each call that fails with the status of its error; the only place where that happens."""
 
     def __init__(self, domain: str) -> None:
+        super().__init__()
         self._domain = domain
 
     def surround(self, method: str, handler: _Handler) -> _Handler:
@@ -218,21 +206,26 @@ class ErrorLayer(Layer):
         return _with_behaviour(handler, mapped)
 
 
-class AccessLayer(Layer):
+class AccessInterceptor(_UnaryInterceptor):
     """Refuses callers who may not call, before their message is received, and counts calls against quotas.
 
     A method that the table of scopes lacks is for administrators alone.
     """
 
     def __init__(self, guard: Guard, reception: Reception, domain: str) -> None:
+        super().__init__()
         self._guard = guard
         self._reception = reception
         self._domain = domain
 
-    def around(self, method: str, handler: _Handler) -> _Handler:
-        """Surrounds a method, and a stream of messages too."""
-        if not handler.request_streaming or method.startswith(_HEALTH_PREFIX):
-            return super().around(method, handler)
+    async def intercept_service(
+        self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> "_Handler | None":
+        """Returns the surrounded method of a call, of streams too; None for an unknown method."""
+        handler = await super().intercept_service(continuation, handler_call_details)
+        method = handler_call_details.method
+        if handler is None or not handler.request_streaming or method.startswith(_HEALTH_PREFIX):
+            return handler
         behaviour, rule = handler.stream_stream, _rule(method)
 
         async def checked(requests: Any, context: _Context) -> Any:
@@ -316,7 +309,7 @@ def _images(message: Any) -> int:
     return lists + ("image" in fields and bool(message.HasField("image")))
 
 
-class AdmissionLayer(Layer):
+class AdmissionInterceptor(_UnaryInterceptor):
     """Refuses calls beyond a limit, and says when to try again, which gRPC's own limit does not.
 
     Probes are always admitted: a busy server is not a broken one.
@@ -326,6 +319,7 @@ class AdmissionLayer(Layer):
     """
 
     def __init__(self, max_calls: int) -> None:
+        super().__init__()
         self._max_calls = max_calls
         self.under_way = 0
 
@@ -352,10 +346,11 @@ class AdmissionLayer(Layer):
         return _with_behaviour(handler, admitted)
 
 
-class DeadlineLayer(Layer):
+class DeadlineInterceptor(_UnaryInterceptor):
     """Holds each call to its caller's deadline, or to the default where the caller set none."""
 
     def __init__(self, query_deadline_s: float, write_deadline_s: float, writes: Collection[str]) -> None:
+        super().__init__()
         self._writes = writes
         self._query_deadline_s = query_deadline_s
         self._write_deadline_s = write_deadline_s

@@ -4,7 +4,7 @@ gRPC itself would receive a message before it asks who calls, and wait for it wi
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias, cast
 
 import grpc
@@ -17,6 +17,7 @@ from services.serving.status import code_of
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+_Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]]"
 
 # How often is looked for calls that wait long.
 _LOOK_S: Final = 0.5
@@ -124,33 +125,46 @@ def parsed(deserialize: Callable[[bytes], Any] | None, content: bytes) -> Any:
         ) from error
 
 
-def begun(handler: _Handler, reception: Reception) -> _Handler:
-    """Returns the method of a call as one that begins before its message is there.
+class ReceptionInterceptor(grpc.aio.ServerInterceptor):
+    """Begins calls before their message is there; the outermost interceptor.
 
-    A unary method is called with None for the request: `AccessLayer` receives it, once it knows who calls.
+    Unary methods are called with None for the request: `AccessInterceptor` receives it, once it knows who calls.
     """
-    if handler.request_streaming:
-        return handler
-    return _begun_stream(handler, reception) if handler.response_streaming else _begun_unary(handler)
 
+    def __init__(self, reception: Reception) -> None:
+        self._reception = reception
+        self._begun: dict[str, tuple[_Handler, _Handler]] = {}
 
-def _begun_unary(handler: _Handler) -> _Handler:
-    behaviour = cast(Any, handler.unary_unary)
+    async def intercept_service(
+        self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> "_Handler | None":
+        """Returns the method of a call as one that receives by itself; None for an unknown method."""
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.request_streaming:
+            return handler
+        method = handler_call_details.method
+        before, begun = self._begun.get(method, (None, handler))
+        if before is not handler:
+            begun = self._streaming(handler) if handler.response_streaming else self._unary(handler)
+            self._begun[method] = handler, begun
+        return begun
 
-    async def called(messages: object, context: _Context) -> Any:
-        return await behaviour(None, context)
+    def _unary(self, handler: _Handler) -> _Handler:
+        behaviour = cast(Any, handler.unary_unary)
 
-    return grpc.stream_unary_rpc_method_handler(cast(Any, called), None, handler.response_serializer)
+        async def begun(messages: object, context: _Context) -> Any:
+            return await behaviour(None, context)
 
+        return grpc.stream_unary_rpc_method_handler(cast(Any, begun), None, handler.response_serializer)
 
-def _begun_stream(handler: _Handler, reception: Reception) -> _Handler:
-    behaviour, deserialize = cast(Any, handler.unary_stream), handler.request_deserializer
+    def _streaming(self, handler: _Handler) -> _Handler:
+        behaviour, deserialize = cast(Any, handler.unary_stream), handler.request_deserializer
 
-    async def called(messages: object, context: _Context) -> None:
-        try:
-            request = parsed(deserialize, await reception.receive(context))
-        except FashionError as error:
-            await context.abort(code_of(error), error.message)
-        await behaviour(request, context)
+        async def begun(messages: object, context: _Context) -> None:
+            try:
+                request = parsed(deserialize, await self._reception.receive(context))
+            except FashionError as error:
+                await context.abort(code_of(error), error.message)
+            await behaviour(request, context)
 
-    return grpc.stream_stream_rpc_method_handler(cast(Any, called), None, handler.response_serializer)
+        return grpc.stream_stream_rpc_method_handler(cast(Any, begun), None, handler.response_serializer)

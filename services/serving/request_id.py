@@ -1,6 +1,6 @@
 """The request id that connects the log lines of one call across services."""
 
-import random
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +12,6 @@ REQUEST_ID_KEY: Final = "x-request-id"
 # Request ids that callers may send: bounded, and harmless in any log or header.
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
-# Seeded by the system once: asking that for every call takes as long as all else here. An id is no secret.
-_RANDOM: Final = random.Random()
-
 _current: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
@@ -22,7 +19,7 @@ def accepted_request_id(sent: str | bytes | None) -> str:
     """Returns the caller's request id if it is valid (1 to 128 of A-Z a-z 0-9 . _ : / + = @ -), else a new one."""
     if isinstance(sent, str) and _REQUEST_ID.fullmatch(sent):
         return sent
-    return f"{_RANDOM.getrandbits(128):032x}"
+    return os.urandom(16).hex()
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from services.serving import quick_start
 from services.serving.exposure import check_exposure
 from services.serving.guard import Guard
 from services.serving.health import Health
-from services.serving.interceptors import AdmissionLayer, interceptors
+from services.serving.interceptors import AdmissionInterceptor, interceptors
 from services.serving.reception import Reception
 from services.serving.settings import ServerSettings, SettingsError
 from services.serving.tls import grpc_credentials
@@ -221,7 +221,7 @@ async def running(
         [service.name for service in services], max_watching=_WATCHING_FACTOR * settings.max_concurrent_calls
     )
     registry = _Registry(services)
-    admission = AdmissionLayer(settings.max_concurrent_calls)
+    admission = AdmissionInterceptor(settings.max_concurrent_calls)
     grpc_server = grpc.aio.server(
         handlers=[registry],
         interceptors=interceptors(
@@ -276,7 +276,7 @@ async def running(
             await _stop(grpc_server, admission, settings.grace_s)
 
 
-async def _stop(server: grpc.aio.Server, admission: AdmissionLayer, grace_s: float) -> None:
+async def _stop(server: grpc.aio.Server, admission: AdmissionInterceptor, grace_s: float) -> None:
     """Refuses new calls, and waits for those under way.
 
     Rarely, gRPC neither begins nor refuses a call that arrives just now. Its caller, and the end of the server, would
