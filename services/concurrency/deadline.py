@@ -5,14 +5,11 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from typing import Any
 
 from services.contract.errors import DeadlineExceeded
 
 # A time of time.monotonic(). Tasks inherit it; threads are given it.
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
-# The deadline that has a timer, and the task that this cancels.
-_enforced: ContextVar[tuple[float | None, "asyncio.Task[Any] | None"] | None] = ContextVar("enforced", default=None)
 
 
 def current() -> float | None:
@@ -58,12 +55,6 @@ async def enforced() -> AsyncIterator[None]:
     left = remaining_s()
     if left is not None and left <= 0:
         raise exceeded()
-    here = _deadline.get(), asyncio.current_task()
-    if _enforced.get() == here:
-        # A call to another part of this process, whose beginning has a timer already.
-        yield
-        return
-    token = _enforced.set(here)
     try:
         async with asyncio.timeout(left) as timer:
             yield
@@ -72,5 +63,3 @@ async def enforced() -> AsyncIterator[None]:
         if timer.expired():
             raise exceeded() from None
         raise
-    finally:
-        _enforced.reset(token)

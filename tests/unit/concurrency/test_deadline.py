@@ -61,37 +61,6 @@ async def test_what_is_past_it_does_not_begin() -> None:
             pytest.fail("began")
 
 
-async def test_what_is_called_within_is_cancelled_by_the_same_deadline_or_by_its_own_nearer_one() -> None:
-    reached: list[str] = []
-
-    async def part(name: str) -> None:
-        async with deadline.enforced():
-            reached.append(name)
-            await asyncio.Event().wait()
-
-    with deadline.at_most(0.05), pytest.raises(DeadlineExceeded):
-        # The limit of a test that would never end otherwise.
-        async with asyncio.timeout(5), deadline.enforced():
-            await part("same")
-    with deadline.at_most(100):
-        async with deadline.enforced():
-            with pytest.raises(DeadlineExceeded), deadline.at_most(0.02):
-                await part("nearer")
-    assert reached == ["same", "nearer"]
-
-
-async def test_a_task_of_its_own_has_a_timer_of_its_own() -> None:
-    async def part() -> None:
-        async with deadline.enforced():
-            await asyncio.Event().wait()
-
-    with deadline.at_most(0.05):
-        async with deadline.enforced():
-            task = asyncio.create_task(part())
-        with pytest.raises(DeadlineExceeded):
-            await asyncio.wait_for(task, 5)
-
-
 async def test_a_timeout_of_the_work_itself_stays_one() -> None:
     with pytest.raises(TimeoutError), deadline.at_most(100):
         async with deadline.enforced():
