@@ -223,6 +223,8 @@ class OwnColumn:
 class AttributeColumns(Protocol):
     """The attributes of n products as columns."""
 
+    def __len__(self) -> int: ...
+
     def labels(self, attribute: Attribute) -> Mapping[str, int]:
         """Returns the code of each label that at least one product has."""
         ...
@@ -263,7 +265,7 @@ def evaluate(filter: Filter, columns: AttributeColumns) -> NDArray[np.bool_]:
             YEAR_RANGE_INVALID; PRICE_INVALID; PRICE_RANGE_INVALID; NUMBER_RANGE_INVALID; ATTRIBUTE_KIND_MISMATCH;
             TOO_MANY_FILTER_VALUES; WORDS_TOO_LONG.
     """
-    mask = np.ones(columns.years().shape[0], dtype=np.bool_)
+    mask = np.ones(len(columns), dtype=np.bool_)
     _check_own_count(filter)
     for name, condition in filter.conditions.items():
         if name.startswith(OWN_PREFIX):

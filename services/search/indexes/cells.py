@@ -7,6 +7,13 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from services.search.indexes.eligible_rows import (
+    EligibleRows,
+    eligible_count_of,
+    eligible_mask_of,
+    eligible_rows_of,
+)
+
 # Products that a centre is trained on, and rounds of the training: FAISS warns of fewer than 39, and more gain little.
 SAMPLE_PER_CELL: Final = 40
 _ROUNDS: Final = 10
@@ -74,37 +81,44 @@ class Cells:
         self._cells = self._cells[:length].copy()
         self._sizes = None
 
-    def near(self, projection: NDArray[np.float32], wanted: int, eligible: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Returns which rows are eligible and in one of the cells that are most similar to a query.
+    def near(self, projection: NDArray[np.float32], wanted: int, eligible: EligibleRows) -> NDArray[np.int64]:
+        """Returns the rows that are eligible and in one of the cells that are most similar to a query.
 
         Args:
             projection: of the query, float32, of at least as many components as the centres have.
             wanted: about how many rows to find.
-            eligible: bool, shape (n,).
+            eligible: whether each row is, or those that are.
 
         Returns:
-            bool, shape (n,): at least half as many as wanted, or all that are eligible.
+            int64, shape (m,), ascending: at least half as many as wanted, or all that are eligible.
         """
-        eligible_count = int(np.count_nonzero(eligible))
+        eligible_count = eligible_count_of(eligible)
         if eligible_count <= wanted:
-            return eligible
+            return eligible_rows_of(eligible)
         direction = projection[: self._centres.shape[1]]
         # By distance: a query of few components would be far from its own centre by the inner product. Scaled, as a
         # photograph has less in these components than products do.
         direction = direction / max(float(np.linalg.norm(direction)), _LEAST_NORM)
         # Unlike `@`, einsum starts no threads.
         order = np.argsort(self._halves - np.einsum("ij,j->i", self._centres, direction))
+        if eligible.dtype != np.bool_:
+            cells = self._cells[eligible]
+            ends = np.cumsum(np.bincount(cells, minlength=len(self._centres))[order])
+            chosen = np.zeros(len(order), dtype=np.bool_)
+            chosen[order[: int(np.searchsorted(ends, wanted)) + 1]] = True
+            return eligible_rows_of(eligible)[np.take(chosen, cells, mode="clip")]
         sizes = self._sizes
         if sizes is None:
             sizes = self._sizes = np.bincount(self._cells, minlength=len(self._centres))
-        share = eligible_count / len(eligible)
+        mask = eligible_mask_of(eligible, len(self._cells))
+        share = eligible_count / len(mask)
         count = int(np.searchsorted(np.cumsum(sizes[order]) * share, wanted)) + 1
         while True:
             chosen = np.zeros(len(order), dtype=np.bool_)
             chosen[order[:count]] = True
             # Takes half as long as an index.
             near: NDArray[np.bool_] = np.take(chosen, self._cells, mode="clip")
-            near &= eligible
+            near &= mask
             if count >= len(order) or 2 * np.count_nonzero(near) >= wanted:
-                return near
+                return np.flatnonzero(near)
             count *= 2

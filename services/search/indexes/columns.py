@@ -9,18 +9,30 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from services.contract.attributes import BASE_COLOUR, LABELLED, SEARCHED, Attribute
+from services.contract.attributes import BASE_COLOUR, BY_NAME, LABELLED, SEARCHED, Attribute
 from services.contract.values import Gender
 from services.search.catalogue.products import Product
 from services.search.filters import colours, words
 from services.search.filters import filter as filters
 from services.search.filters.facets import count_currencies
-from services.search.filters.filter import NO_YEAR, PRICE, OwnColumn, PriceColumn, PriceRange
+from services.search.filters.filter import (
+    NO_YEAR,
+    PRICE,
+    ColourFilter,
+    Filter,
+    GenderFilter,
+    LabelFilter,
+    OwnColumn,
+    PriceColumn,
+    PriceRange,
+)
 from services.search.indexes.base import Eligibility, LeftOut
 from services.search.indexes.labels import Labels
 from services.search.indexes.own_columns import OwnColumns
 
 _MIN_CAPACITY = 256
+# A filter is evaluated for those alone that have a label which it asks for, where they are fewer than one in so many.
+_NARROW: Final = 8
 # So many are compared sooner than looked up in a table of all.
 _FEW_FAMILIES = 8
 # The attributes of `Columns` that hold a value per row in their last axis.
@@ -82,6 +94,10 @@ class Columns:
     def labels(self, attribute: Attribute) -> Mapping[str, int]:
         """See `filters.AttributeColumns`."""
         return self._labels[attribute].codes
+
+    def label(self, attribute: Attribute, code: int) -> str:
+        """Returns the label of a code that products have."""
+        return self._labels[attribute].label(code)
 
     def codes(self, attribute: Attribute) -> NDArray[np.int32]:
         """See `filters.AttributeColumns`."""
@@ -236,6 +252,29 @@ class Columns:
         """
         return self.without_excluded(self.passing(eligibility, rows), eligibility, rows)
 
+    def eligible_of_all(self, eligibility: Eligibility) -> tuple[NDArray[np.int64] | slice, Eligible]:
+        """Returns rows that hold all that a search may return, and which of them these are; see `eligible`."""
+        rows = self._narrowed(eligibility.filter)
+        eligible = self.eligible(eligibility, rows)
+        if isinstance(rows, slice):
+            return rows, eligible
+        searchable, left_out = self.searchable(), eligible.left_out
+        others = int(np.count_nonzero(searchable)) - int(np.count_nonzero(searchable[rows]))
+        return rows, replace(eligible, left_out=replace(left_out, by_filter=left_out.by_filter + others))
+
+    def _narrowed(self, filter: Filter) -> NDArray[np.int64] | slice:
+        """Returns rows that hold all that pass a filter: those with the rarest labels that it asks for, or all."""
+        fewest = len(self) // _NARROW
+        rarest: tuple[Attribute, Collection[str]] | None = None
+        for name, condition in filter.conditions.items():
+            if isinstance(condition, LabelFilter | GenderFilter | ColourFilter) and name in BY_NAME:
+                any_of, _ = filters.label_sets(BY_NAME[name], condition, self)
+                labels = self._labels[BY_NAME[name]]
+                count = sum(labels.count(labels.codes[label]) for label in any_of or () if label in labels.codes)
+                if any_of is not None and count < fewest:
+                    fewest, rarest = count, (BY_NAME[name], any_of)
+        return slice(None) if rarest is None else np.flatnonzero(filters.has_label(self, *rarest))
+
     def passing(self, eligibility: Eligibility, rows: NDArray[np.int64] | slice) -> Eligible:
         """Returns the same as `eligible`, but for the excluded products and families."""
         some = self.at(rows)
@@ -332,6 +371,9 @@ class _Rows:
     def __init__(self, columns: Columns, rows: NDArray[np.int64] | slice) -> None:
         self._columns = columns
         self._rows = rows
+
+    def __len__(self) -> int:
+        return len(range(*self._rows.indices(len(self._columns))) if isinstance(self._rows, slice) else self._rows)
 
     def labels(self, attribute: Attribute) -> Mapping[str, int]:
         """See `filters.AttributeColumns`."""

@@ -26,20 +26,27 @@ from services.search.indexes.base import (
 from services.search.indexes.batch import Batch, BatchBounds, Bounds
 from services.search.indexes.columnar import ColumnarIndex
 from services.search.indexes.columns import Columns
+from services.search.indexes.compared import FIRST_COMPARED, Compared
+from services.search.indexes.eligible_rows import (
+    EligibleRows,
+    as_slice,
+    eligible_count_of,
+    eligible_mask_of,
+    eligible_rows_of,
+)
 from services.search.indexes.faiss_settings import FaissSettings
+from services.search.indexes.flat_index import FlatIndex, nearest_among
 from services.search.indexes.nearest import Field
 from services.search.indexes.parts import Part, SnapshotInterrupted, check_indexed, check_write, part_of
 from services.search.indexes.reducer import Reducer
 from services.search.indexes.reduction_file import ReductionFile
 from services.search.indexes.rows_file import RowsFile
 from services.search.indexes.shards import (
-    FlatIndex,
     ReducedIndex,
     ReducedSearch,
     Reduction,
     Shard,
     ShardSearch,
-    nearest_among,
 )
 from services.search.indexes.state import State
 
@@ -52,8 +59,10 @@ _MIN_REDUCTION = 8
 _MIN_SHARE = 16
 # Products that the first components choose of the nearest cells, per one that is compared.
 _NEAR_PER_COMPARED = 5
-# Products compared at once at first, then twice as many each time.
-_FIRST_COMPARED = 64
+# Products whose second bounds are looked at first where all nearest are to be found: a quarter of them or so many, and
+# at least one in so many.
+_ENOUGH_BOUNDED = 1000
+_BOUNDED_SHARE = 64
 # A batch of fewer searches is not worth the copy of the reduced index.
 _MIN_BATCH = 16
 # Searches whose bounds are computed together: a matrix product of fewer is slower per search, one of more no faster.
@@ -298,22 +307,26 @@ class FaissIndex(ColumnarIndex):
         shards = [shard for label in sorted(derived_types) if (shard := state.shards.get(label)) is not None]
         # Evaluated even if there are no products, so that a bad filter is always refused.
         members = np.concatenate([np.empty(0, dtype=np.int64), *(shard.members for shard in shards)])
-        eligible = state.columns.eligible(eligibility, members)
+        rows = as_slice(members)
+        eligible = state.columns.eligible(eligibility, rows)
         ends = np.cumsum([len(shard) for shard in shards])[:-1]
 
         def contenders(k: int, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+            count = int(np.count_nonzero(mask))
             limit = self.settings.exact_type_limit if state.in_memory else self.settings.exact_on_disk
-            if np.count_nonzero(mask) > limit and state.reduced is not None:
-                whole = np.zeros(len(state.columns), dtype=np.bool_)
-                whole[members] = mask
-                chosen = self._chosen(state, state.reduced.search(query), query, k, whole)
+            if count > limit and state.reduced is not None:
+                reduced = state.reduced.search(query)
+                some = np.flatnonzero(mask) + rows.start if isinstance(rows, slice) else np.sort(members[mask])
+                if not state.in_memory:
+                    return self._bounded(state, reduced, query, k, some)
+                chosen = self._chosen(state, reduced, query, k, eligible_mask_of(some, len(state.columns)))
                 if chosen is not None:
                     return chosen
             masks = np.split(mask, ends)
             searches = [ShardSearch(shard, query, mine) for shard, mine in zip(shards, masks, strict=False)]
             return self._contenders(searches, k)
 
-        return Field(contenders, members, eligible)
+        return Field(contenders, rows, eligible)
 
     def _among(
         self,
@@ -328,35 +341,38 @@ class FaissIndex(ColumnarIndex):
         A batch and its bounds are about all rows.
         """
         query, eligibility = search.query, search.eligibility
-        if batch is None:
-            eligible = state.columns.eligible(eligibility, rows)
-        else:
+        if batch is not None:
             eligible = batch.eligible(state.columns, eligibility)
+        elif isinstance(rows, slice):
+            rows, eligible = state.columns.eligible_of_all(eligibility)
+        else:
+            eligible = state.columns.eligible(eligibility, rows)
 
-        def contenders(k: int, some: NDArray[np.bool_]) -> NDArray[np.int64]:
-            mask = some
-            if not isinstance(rows, slice):
-                mask = np.zeros(len(state.columns), dtype=np.bool_)
-                mask[rows] = some
-            limit = self.settings.exact_limit + len(mask) // self.settings.products_per_exact
+        def contenders(k: int, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+            some: EligibleRows = mask if isinstance(rows, slice) else rows[mask]
+            products = len(state.columns)
+            limit = self.settings.exact_limit + products // self.settings.products_per_exact
             if not state.in_memory:
                 limit = self.settings.exact_on_disk
-            if np.count_nonzero(mask) > limit and state.reduced is not None:
+            if eligible_count_of(some) > limit and state.reduced is not None:
                 if self._approximate(state):
-                    return self._near(state, state.reduced.search(query), query, k, mask)
-                chosen = self._chosen(state, bounds or state.reduced.search(query), query, k, mask)
+                    choose = self._bounded if eligible_count_of(some) <= self.settings.exact_bounded else self._near
+                    return choose(state, state.reduced.search(query), query, k, some)
+                searched = bounds or state.reduced.search(query)
+                chosen = self._chosen(state, searched, query, k, eligible_mask_of(some, products))
                 if chosen is not None:
                     return chosen
-            return self._contenders(self._scans(state, query, mask), k)
+            return self._contenders(self._scans(state, query, eligible_rows_of(some)), k)
 
         return Field(contenders, rows, eligible)
 
-    def _scans(self, state: State, query: NDArray[np.float32], mask: NDArray[np.bool_]) -> list[ShardSearch]:
-        """Returns the searches that compare every product of a mask: bool, shape (n,)."""
-        shards = [state.shards[label] for label in state.labels_of(mask)]
-        rows = np.flatnonzero(mask)
-        if len(rows) >= _MIN_SHARE * len(shards):
-            return [ShardSearch(shard, query, mask[shard.members]) for shard in shards]
+    def _scans(self, state: State, query: NDArray[np.float32], rows: NDArray[np.int64]) -> list[ShardSearch]:
+        """Returns the searches that compare every product of some rows."""
+        if state.in_memory or len(rows) > self.settings.exact_on_disk:
+            shards = [state.shards[label] for label in state.labels_of(rows)]
+            if len(rows) >= _MIN_SHARE * len(shards):
+                mask = eligible_mask_of(rows, len(state.columns))
+                return [ShardSearch(shard, query, mask[shard.members]) for shard in shards]
         together = Shard(FlatIndex(self.dimension))
         together.append(rows, state.embeddings(rows))
         return [ShardSearch(together, query, np.ones(len(rows), dtype=np.bool_))]
@@ -370,7 +386,7 @@ class FaissIndex(ColumnarIndex):
         """
         count = int(np.count_nonzero(mask))
         wanted = max(self.settings.min_candidates, self.settings.candidates_per_hit * k, bounds.first(count))
-        first = max(_FIRST_COMPARED, 2 * k)
+        first = max(FIRST_COMPARED, 2 * k)
         compared = np.empty(0, dtype=np.int64)
         similarities = np.empty(0, dtype=np.float32)
         least, floor = -math.inf, -math.inf
@@ -404,16 +420,37 @@ class FaissIndex(ColumnarIndex):
         return cells is not None and len(state.columns) >= self.settings.approximate_from
 
     def _near(
-        self, state: State, reduced: ReducedSearch, query: NDArray[np.float32], k: int, mask: NDArray[np.bool_]
+        self, state: State, reduced: ReducedSearch, query: NDArray[np.float32], k: int, eligible: EligibleRows
     ) -> NDArray[np.int64]:
         """Returns the rows of at least `k` products, probably the nearest, of the nearest cells: int64, shape (n,)."""
-        compared = max(self.settings.min_candidates, self.settings.candidates_per_hit * k)
-        near = reduced.near(max(self.settings.near, 2 * _NEAR_PER_COMPARED * compared), mask)
-        chosen = min(int(np.count_nonzero(near)), _NEAR_PER_COMPARED * compared)
-        rows = reduced.nearest(chosen, near).rows[:compared]
-        similarities, order = nearest_among(state.embeddings(rows), query)
-        least = float(similarities[k - 1]) if len(rows) > k else -math.inf
-        return rows[order][similarities >= self._contending(least)]
+        wanted = max(self.settings.min_candidates, self.settings.candidates_per_hit * k)
+        # A filter spreads the eligible products over more cells, so that fewer of them reach as far.
+        reach = int(self.settings.near * math.sqrt(eligible_count_of(eligible) / len(state.columns)))
+        near = reduced.near(max(reach, 2 * _NEAR_PER_COMPARED * wanted), eligible)
+        candidates = reduced.nearest(min(eligible_count_of(near), _NEAR_PER_COMPARED * wanted), near)
+        compared = Compared(k, self._rounding)
+        compared.add(state, query, candidates.rows[:wanted], candidates.bounds[:wanted])
+        return compared.rows[compared.similarities >= self._contending(compared.least)]
+
+    def _bounded(
+        self, state: State, reduced: ReducedSearch, query: NDArray[np.float32], k: int, eligible: EligibleRows
+    ) -> NDArray[np.int64]:
+        """Returns the rows that may be among the `k` nearest of all that are eligible: int64, shape (n,).
+
+        As `_chosen`, but it never compares all without looking at their bounds: reading them takes longer.
+        """
+        count = eligible_count_of(eligible)
+        compared = Compared(k, self._rounding)
+        least = max(self.settings.min_candidates, self.settings.candidates_per_hit * k)
+        share = min(count // _MIN_CHOICE, _ENOUGH_BOUNDED)
+        wanted = max(least, share, count // _BOUNDED_SHARE, reduced.first(count))
+        while True:
+            wanted = count if wanted > count // _MIN_CHOICE else wanted
+            candidates = reduced.nearest(wanted, eligible)
+            compared.add(state, query, candidates.rows, candidates.bounds)
+            if wanted == count or compared.floor > candidates.others:
+                return compared.rows[compared.similarities >= self._contending(compared.least)]
+            wanted = max(2 * wanted, reduced.more_than(candidates, compared.floor, eligible))
 
     def _contenders(self, searches: Sequence[ShardSearch], k: int) -> NDArray[np.int64]:
         """Returns the rows that may be among the `k` nearest of several shards: int64, shape (n,)."""

@@ -24,10 +24,11 @@ class FaissSettings:
             the query (docs/performance.md): such a search may miss a product. Smaller indexes miss none.
         on_disk_from: from so many products on, their embeddings are in a file instead of the memory.
         cells: number of cells.
-        near: about how many eligible products it looks at then.
+        near: about how many products it looks at then; of those that a filter lets through, fewer in more cells.
         exact_type_limit: up to this many eligible products of some derived types, all are compared. Of more, the
             reduced index chooses, with a bound for all others, so that none is missed.
         exact_on_disk: the same for embeddings on the disk, in derived types and in the whole inventory.
+        exact_bounded: up to this many eligible products of the whole inventory, none is missed at any size.
 
     Raises:
         ValueError: a setting is below 1.
@@ -45,7 +46,8 @@ class FaissSettings:
     cells: int = 1024
     near: int = 20_000
     exact_type_limit: int = 10_000
-    exact_on_disk: int = 400
+    exact_on_disk: int = 128
+    exact_bounded: int = 4000
 
     def __post_init__(self) -> None:
         if min(astuple(self)) < 1:

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.contract.embedding import inner_products
+from services.search.indexes.flat_index import FlatIndex, nearest_of
 from services.search.indexes.parts import MAX_FURTHER, FurtherPart
-from services.search.indexes.shards import FlatIndex, Projections, ReducedIndex, nearest_among
+from services.search.indexes.shards import Projections, ReducedIndex
 
 # The reduced index is given up where it would choose more than one in so many.
 _MIN_CHOICE: Final = 4
@@ -165,7 +166,7 @@ class FurtherPhotographs:
             places, upper, size = candidates.rows, candidates.bounds, _FIRST_COMPARED
             while len(places) and upper[0] >= reached.floor:
                 part = places[:size]
-                similarities, order = nearest_among(self._embeddings.rows()[part], query)
+                similarities, order = nearest_of(self._embeddings.rows(), part, query)
                 reached.add(similarities, part[order])
                 contending = upper[size:] >= reached.floor
                 places, upper, size = places[size:][contending], upper[size:][contending], 2 * size

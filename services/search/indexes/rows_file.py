@@ -11,7 +11,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from services.search.indexes.shards import nearest_among
+from services.search.indexes.flat_index import nearest_among
 
 # Rows that are read and compared at once: 16 MiB.
 _COMPARED: Final = 4096
@@ -85,9 +85,10 @@ class RowsFile:
             OSError: the disk does not give them back.
         """
         rows = np.zeros((len(places), self.dimension), dtype=np.float16)
+        whole, size = rows.reshape(-1).view(np.uint8).data, self._row_bytes
         for start, end in _runs(places):
-            content = rows[start:end].reshape(-1).view(np.uint8).data
-            offset = int(places[start]) * self._row_bytes
+            content = whole[start * size : end * size]
+            offset = int(places[start]) * size
             while content:
                 count = os.preadv(self._descriptor, [content], offset)
                 if not count:

@@ -5,11 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from services.search.indexes.cells import Cells, cells_of
+from services.search.indexes.eligible_rows import (
+    EligibleRows,
+    eligible_count_of,
+    eligible_mask_of,
+    eligible_rows_of,
+    eligible_span_of,
+)
+from services.search.indexes.flat_index import FlatIndex, nearest_of
 
 # Parameters of the randomised subspace iteration. Usual are 5 to 10 additional columns and 1 to 3 rounds; here both are
 # cheap.
@@ -55,99 +62,6 @@ class ReducedRows(NamedTuple):
     first: NDArray[np.float16]
     refining: NDArray[np.float16]
     cells: NDArray[np.uint16] | None = None
-
-
-class FlatIndex:
-    """An exact inner-product index of float16 vectors, whose rows can be read and overwritten in place.
-
-    It has the only copy of the vectors. It is not thread-safe.
-    """
-
-    def __init__(self, dimension: int) -> None:
-        self.dimension = dimension
-        self._faiss = faiss.IndexScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-        # Making the view takes as long as reading ten rows.
-        self._rows: NDArray[np.float16] | None = None
-
-    def __len__(self) -> int:
-        return int(self._faiss.ntotal)
-
-    def rows(self) -> NDArray[np.float16]:
-        """Returns a view of the vectors: float16, shape (n, dimension); valid until rows are added or removed."""
-        rows = self._rows
-        if rows is None:
-            size = len(self) * self.dimension * 2
-            codes = faiss.rev_swig_ptr(self._faiss.codes.data(), size) if size else np.empty(0, dtype=np.uint8)
-            rows = self._rows = codes.view(np.float16).reshape(-1, self.dimension)
-        return rows
-
-    def read(self, positions: NDArray[np.int64] | slice) -> NDArray[np.float16]:
-        """Returns some vectors: float16, shape (n, dimension); of a slice it may be a view, as `rows` is."""
-        return self.rows()[positions]
-
-    def overwrite(self, position: int, vector: NDArray[np.float16]) -> None:
-        """Replaces a vector: float16, shape (dimension,)."""
-        self.rows()[position] = vector
-
-    def append(self, vectors: NDArray[np.float16]) -> None:
-        """Adds vectors: float16, shape (n, dimension), which are the very codes of QT_fp16."""
-        self._rows = None
-        self._faiss.add_sa_codes(np.ascontiguousarray(vectors).view(np.uint8))
-
-    def remove(self, positions: Sequence[int]) -> None:
-        """Removes vectors; later ones move up, in their order."""
-        mask = np.zeros(len(self), dtype=np.bool_)
-        mask[positions] = True
-        self._rows = None
-        self._faiss.remove_ids(_selector(mask))
-
-    def truncate(self, length: int) -> None:
-        """Removes all vectors from a position on."""
-        self._rows = None
-        self._faiss.remove_ids(faiss.IDSelectorRange(length, len(self)))
-
-    def nearest(
-        self, query: NDArray[np.float32], k: int, eligible: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Finds the `k` eligible vectors of the highest inner product with a query.
-
-        Args:
-            query: float32, shape (dimension,).
-            k: at most the number of eligible vectors.
-            eligible: bool, shape (n,).
-
-        Returns:
-            Inner products, float32, shape (k,), descending; and positions, int64, shape (k,).
-        """
-        parameters = None
-        if not eligible.all():
-            parameters = faiss.SearchParameters()
-            parameters.sel = selector = _selector(eligible)  # noqa: F841 - FAISS does not keep it alive
-        similarities, positions = self._faiss.search(query[np.newaxis], k, params=parameters)
-        return similarities[0], positions[0]
-
-
-def nearest_among(
-    vectors: NDArray[np.float16], query: NDArray[np.float32], k: int | None = None
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Finds the `k` nearest of some vectors, of all of them where it is not given; see `FlatIndex.nearest`.
-
-    FAISS reads float16 as it is; NumPy would convert it first, which takes four times as long.
-
-    Args:
-        vectors: float16, shape (n, dimension).
-        query: float32, shape (dimension,).
-        k: at most n.
-    """
-    index = FlatIndex(vectors.shape[1])
-    index.append(vectors)
-    return index.nearest(query, len(vectors) if k is None else k, np.ones(len(vectors), dtype=np.bool_))
-
-
-def _selector(mask: NDArray[np.bool_]) -> faiss.IDSelector:
-    """Selects the vectors where a mask, bool, shape (n,), is true."""
-    # The stubs describe the constructor of C++. The one of Python takes only the array, and keeps it alive.
-    return faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))  # type: ignore[call-arg, arg-type]
 
 
 class Embeddings(Protocol):
@@ -452,7 +366,7 @@ class ReducedSearch:
     left_out: float
     cells: Cells | None = None
 
-    def near(self, wanted: int, eligible: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def near(self, wanted: int, eligible: EligibleRows) -> EligibleRows:
         """See `Cells.near`; without cells, all that are eligible."""
         return eligible if self.cells is None else self.cells.near(self.vector, wanted, eligible)
 
@@ -463,16 +377,19 @@ class ReducedSearch:
         """
         return int(count * self.left_out**3)
 
-    def nearest(self, k: int, eligible: NDArray[np.bool_]) -> "Candidates":
-        """Finds the `k` eligible products that may be nearest by their first components: bool, shape (n,)."""
+    def nearest(self, k: int, eligible: EligibleRows) -> "Candidates":
+        """Finds the `k` eligible products that may be nearest by their first components."""
+        first, end = eligible_span_of(eligible)
         # Few rows are copied sooner than FAISS looks every row up in a selector.
-        if np.count_nonzero(eligible) * _SPARSE < len(eligible):
-            some = np.flatnonzero(eligible)
-            bounds, places = nearest_among(self.index.rows()[some], self.vector, k)
+        if eligible_count_of(eligible) * _SPARSE < end - first:
+            some = eligible_rows_of(eligible)
+            bounds, places = nearest_of(self.index.rows(), some, self.vector, k)
             rows = some[places]
         else:
-            bounds, rows = self.index.nearest(self.vector, k, eligible)
-        differences, places = nearest_among(self.refining_index.rows()[rows], self.refining_vector)
+            within = FlatIndex.over(self.index.rows()[first:end])
+            bounds, rows = within.nearest(self.vector, k, eligible_mask_of(eligible, end)[first:])
+            rows = first + rows
+        differences, places = nearest_of(self.refining_index.rows(), rows, self.refining_vector)
         rows = rows[places]
         refined = bounds[places] + differences
         order = np.argsort(-refined)
@@ -480,7 +397,7 @@ class ReducedSearch:
         others, middle = float(bounds[-1] + rounding), float(bounds[k // 2] + rounding)
         return Candidates(rows[order], refined[order] + rounding, others, middle)
 
-    def more_than(self, candidates: "Candidates", floor: float, eligible: NDArray[np.bool_]) -> int:
+    def more_than(self, candidates: "Candidates", floor: float, eligible: EligibleRows) -> int:
         """See `Bounds.more_than`; an estimate, which is mostly too high."""
         # Half of the bounds lie between the middle one and the last. The numbers of lower ones grow at most as fast.
         halving = max(candidates.middle - candidates.others, _LEAST_HALVING)

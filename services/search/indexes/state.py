@@ -13,10 +13,11 @@ from services.search.catalogue.products import Product
 from services.search.indexes.base import Collapse, IndexedProduct
 from services.search.indexes.columns import Columns
 from services.search.indexes.designs import Designs, Groups
+from services.search.indexes.flat_index import FlatIndex
 from services.search.indexes.further import FurtherPhotographs
 from services.search.indexes.parts import Part
 from services.search.indexes.rows_file import RowsFile, StoredIndex
-from services.search.indexes.shards import FlatIndex, Projections, ReducedIndex, Shard
+from services.search.indexes.shards import Projections, ReducedIndex, Shard
 
 # What a derived type is made of, which is compared faster than it is named; and what groups of products are made of.
 _type_of: Final = attrgetter("gender", "article_type")
@@ -78,9 +79,9 @@ class State:
             case _:
                 return None
 
-    def labels_of(self, mask: NDArray[np.bool_]) -> list[str]:
-        """Returns the derived types of the products in `mask`, bool, shape (n,), all of which have embeddings."""
-        wanted = np.bincount(self.columns.codes(DERIVED_TYPE)[mask])
+    def labels_of(self, rows: NDArray[np.int64]) -> list[str]:
+        """Returns the derived types of the products in some rows, all of which have embeddings."""
+        wanted = np.bincount(self.columns.codes(DERIVED_TYPE)[rows])
         codes = self.columns.labels(DERIVED_TYPE)
         return [label for label, code in codes.items() if code < len(wanted) and wanted[code]]
 
@@ -96,7 +97,7 @@ class State:
         ends = [*(np.flatnonzero(codes[1:] != codes[:-1]) + 1).tolist(), len(rows)]
         for start, end in pairwise((0, *ends)) if len(rows) else ():
             places = by_code[start:end]
-            label = self.columns.product(int(rows[places[0]])).derived_type
+            label = self.columns.label(DERIVED_TYPE, int(codes[start]))
             embeddings = self.shards[label].embeddings
             if isinstance(embeddings, StoredIndex):
                 in_file[places] = embeddings.places(positions[places])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product as combinations
 from pathlib import Path
 
 import numpy as np
@@ -84,12 +85,14 @@ def test_the_nearest_cells_hold_about_as_many_as_are_wanted() -> None:
     for share in (1.0, 0.3, 0.01):
         eligible = random.random(3000) < share
         for wanted in (1, 200, 5000):
-            near = cells.near(vectors[3].astype(np.float32), wanted, eligible)
-            assert not (near & ~eligible).any()
-            assert np.count_nonzero(near) >= min(wanted / 2, np.count_nonzero(eligible))
+            for given in (eligible, np.flatnonzero(eligible)):
+                near = cells.near(vectors[3].astype(np.float32), wanted, given)
+                assert eligible[near].all() and (np.diff(near) > 0).all()
+                assert len(near) >= min(wanted / 2, np.count_nonzero(eligible))
     # Those that are eligible may all be in one cell that is far away.
     far = cells_of(vectors, centres) == int(np.argmin(centres @ vectors[3].astype(np.float32)))
-    assert np.array_equal(cells.near(vectors[3].astype(np.float32), 4, far), far)
+    for given in (far, np.flatnonzero(far)):
+        assert np.array_equal(cells.near(vectors[3].astype(np.float32), 4, given), np.flatnonzero(far))
 
 
 def test_large_searches_are_filled_and_nearly_right(indexes: tuple[FaissIndex, FaissIndex]) -> None:
@@ -124,15 +127,38 @@ def test_few_cells_miss_products_so_that_recall_is_something_to_measure() -> Non
 
 
 def test_searches_of_derived_types_stay_exact(indexes: tuple[FaissIndex, FaissIndex]) -> None:
-    large, exact = indexes
+    _, exact = indexes
+    on_disk = FaissIndex(DIMENSION, replace(LARGE, on_disk_from=COUNT, exact_on_disk=100))
+    on_disk.load([_products()], 1)
+    assert not on_disk._state.in_memory
+    for large in (indexes[0], on_disk):
+        _assert_types_are_exact(large, exact)
+
+
+def _assert_types_are_exact(large: FaissIndex, exact: FaissIndex) -> None:
     types = (frozenset({"Men Type 1"}), frozenset({"Men Type 0", "Men Type 2"}))
     for query in (*_vectors(20, 8), *np.eye(DIMENSION)[:20].astype(np.float16)):
-        for derived_types in types:
-            eligibility = Eligibility(derived_types)
+        for derived_types, brand in combinations(types, ((), ("Brand 3",), ("Brand 1", "Brand 4", "Brand 5"))):
+            eligibility = Eligibility(derived_types, Filter(brand=LabelFilter(any_of=brand)) if brand else Filter())
             assert (
                 large.search(query.astype(np.float32), 10, eligibility).hits
                 == exact.search(query.astype(np.float32), 10, eligibility).hits
             )
+
+
+@pytest.mark.parametrize("brands", [("Brand 3",), ("Brand 3", "Brand 4"), ("Brand 1", "Brand 2", "Brand 3"), ()])
+def test_rows_with_a_rare_label_are_all_that_a_filter_looks_at(
+    indexes: tuple[FaissIndex, FaissIndex], brands: tuple[str, ...]
+) -> None:
+    columns = indexes[1]._state.columns
+    for kinds in ((), ("Type 1",), ("Type 0", "Type 1", "Type 2")):
+        filter = Filter(brand=LabelFilter(any_of=brands, none_of=("Brand 7",)), article_type=LabelFilter(any_of=kinds))
+        eligibility = Eligibility(filter=filter, excluded_ids=["00003", "00013"], excluded_families=["Family 8"])
+        everything = columns.eligible(eligibility, slice(None))
+        rows, eligible = columns.eligible_of_all(eligibility)
+        assert isinstance(rows, slice) == (len(brands) != 1)
+        assert np.arange(COUNT)[rows][eligible.mask].tolist() == np.flatnonzero(everything.mask).tolist()
+        assert eligible.left_out == everything.left_out
 
 
 def test_many_searches_are_answered_as_one_by_one(indexes: tuple[FaissIndex, FaissIndex]) -> None:

@@ -40,6 +40,7 @@ def large(dimension: int) -> FaissSettings:
         on_disk_from=4,
         cells=3,
         exact_type_limit=2,
+        exact_on_disk=2,
     )
 
 

@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 from services.search.indexes.base import Eligibility, IndexedProduct
 from services.search.indexes.faiss import FaissIndex
 from services.search.indexes.faiss_settings import FaissSettings
+from services.search.indexes.flat_index import FlatIndex
 from services.search.indexes.rows_file import RowsFile, StoredIndex
-from services.search.indexes.shards import FlatIndex
 from tests.conformance.materials import product
 
 DIMENSION = 32
