@@ -15,7 +15,17 @@ from numpy.typing import NDArray
 
 from offline.benchmark import filtered_peers as peers
 from offline.benchmark.processes import all_resident_mib, peak_mib
-from offline.benchmark.selectivity import SELECTIVITIES, TOP_K, Inventory, Part, Way, makers, measured
+from offline.benchmark.selectivity import (
+    MODEL,
+    SELECTIVITIES,
+    TOP_K,
+    Inventory,
+    Part,
+    Way,
+    makers,
+    measured,
+    restore,
+)
 from services.search.indexes.base import IndexedProduct
 from services.search.indexes.faiss import FaissIndex
 from services.search.indexes.snapshot_file import FILE, SnapshotFile
@@ -27,7 +37,6 @@ BUILT: Final = "built.json"
 INVENTORY: Final = "whole inventory"
 _LARGEST_TYPE: Final = "largest derived type"
 _WITHIN_TYPE: Final = (0.1, 0.01)
-_MODEL: Final = "0123456789abcdef"
 # A build that compares products takes a little longer per product the more there are.
 _GROWTH: Final = 1.2
 # Products per write, and how many writes are timed.
@@ -178,7 +187,7 @@ def _build(inventory: Inventory, folder: Path) -> Figures:
     index.load(inventory.products(), 1)
     built = time.monotonic()
     peak = peak_mib(os.getpid())
-    if SnapshotFile(folder, _MODEL, index).write(lambda version: str(version), ()) is None:
+    if SnapshotFile(folder, MODEL, index).write(lambda version: str(version), ()) is None:
         raise OSError(f"The snapshot could not be written to {folder}: see the log.")
     return {
         "build_s": built - began,
@@ -190,12 +199,15 @@ def _build(inventory: Inventory, folder: Path) -> Figures:
 
 def _serve(inventory: Inventory, folder: Path, kinds: Sequence[Asked], options: ScaleOptions) -> Figures:
     """Starts our index from its snapshot, searches and writes."""
+    # As every service does first: it collects garbage less often.
+    from services.serving import quick_start
+
     index = FaissIndex(inventory.dimension)
     began, processor = time.monotonic(), time.process_time()
-    with SnapshotFile(folder, _MODEL, index).open() as snapshot:
-        assert snapshot is not None, "It was written before."
-        index.restore(snapshot.reduction, snapshot.parts, snapshot.index_version)
+    assert restore(index, folder), "It was written before."
     start = {"start_s": time.monotonic() - began, "start_processor_s": time.process_time() - processor}
+    quick_start.imported()
+    quick_start.serving()
 
     def search(query: NDArray[np.float32], part: Part) -> NDArray[np.int64]:
         hits = index.search(query, TOP_K, part.eligibility).hits

@@ -21,6 +21,12 @@ def selectivity(
     ] = 30.0,
     memory_gib: Annotated[float, typer.Option(metavar="G", help="An index that needs more is left out.")] = 9.0,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of all that is random.")] = 0,
+    scratch: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of `bench scale`, whose products and snapshot are used; else its own."
+        ),
+    ] = None,
     output: Output = FIGURES,
 ) -> None:
     """Compare the plan of a search with its two ways and other indexes, by what filters let through."""
@@ -30,11 +36,13 @@ def selectivity(
     without_proxies()
     show, machine = say(), Machine.this()
     types = stored_types(work / "data")
-    with TemporaryDirectory() as folder:
-        inventory = Inventory.of(types, products, seed, Path(folder))
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary) if scratch is None or products is None else scratch / str(products)
+        folder.mkdir(parents=True, exist_ok=True)
+        inventory = Inventory.of(types, products, seed, folder)
         figures = selectivity_figures(
             inventory,
-            Path(folder),
+            folder,
             queries=queries,
             rounds=rounds,
             seconds=seconds,

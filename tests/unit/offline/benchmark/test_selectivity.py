@@ -52,10 +52,10 @@ def test_ours_finds_all_and_recall_sees_what_is_missing(tmp_path: Path, monkeypa
 
     def makers(inventory: Inventory, folder: Path) -> dict[str, object]:
         def half() -> dict[str, selectivity.Way]:
-            ours = made(inventory)["ours"]
+            ours = made(inventory, folder)["ours"]
             return {"FAISS IVF": lambda query, part: ours(query, part)[::2]}
 
-        return {"ours": (0.1, lambda: made(inventory)), "FAISS IVF": (0.1, half), "hnswlib": (1e9, half)}
+        return {"ours": (0.1, lambda: made(inventory, folder)), "FAISS IVF": (0.1, half), "hnswlib": (1e9, half)}
 
     monkeypatch.setattr(selectivity, "makers", makers)
     figures = selectivity_figures(
