@@ -28,7 +28,7 @@ def _group() -> None:
         "fashion index check --target https://milvus.example --json\n\n"
         "It makes empty collections whose names begin with check_, and deletes them. Each case holds answers to a "
         'comparison with every product. --json prints a list of {"name", "difference", "took_s"}.\n\n'
-        "Exit codes: 0 nothing differs · 1 something does"
+        "Exit codes: 0 nothing differs · 1 something does · 4 Milvus cannot be used there"
     )
 )
 def check(

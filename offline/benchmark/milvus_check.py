@@ -63,8 +63,13 @@ class Check:
         self._settings = replace(settings, collection=f"check_{secrets.token_hex(6)}")
 
     def run(self) -> Iterator[Outcome]:
-        """Yields what became of each case."""
+        """Yields what became of each case.
+
+        Raises:
+            Upstream: INDEX_UNAVAILABLE; nothing answers, so that no case says anything.
+        """
         try:
+            self._reach()
             for case in (*CASES, *AS_SERVED):
                 begun = time.monotonic()
                 index = self.reopened(STALENESS_S if case in AS_SERVED else 0.0)
@@ -95,6 +100,16 @@ class Check:
     def index(self, store: MilvusStore, staleness_s: float = 0.0, catalogue: str = _CATALOGUE) -> MilvusIndex:
         """Makes an index of any collection."""
         return MilvusIndex(store, catalogue, staleness_s=staleness_s)
+
+    def _reach(self) -> None:
+        store = self.store()
+        try:
+            store.open()
+        except Upstream as error:
+            why = " ".join(str(error.__cause__ or error.message).split())
+            raise Upstream(f"Milvus cannot be used at {self._settings.uri}: {why}.", reason=error.reason) from error
+        finally:
+            store.close()
 
     def _drop(self) -> None:
         for version in ("a", "another-model"):

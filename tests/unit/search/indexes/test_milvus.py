@@ -9,6 +9,7 @@ import pytest
 from hypothesis import is_hypothesis_test, settings
 
 from offline.benchmark.milvus_check import AS_SERVED, CASES, Check, filled
+from services.contract.errors import Upstream
 from services.search.indexes.base import Eligibility, Index, IndexedProduct
 from services.search.indexes.milvus import state, store
 from services.search.indexes.milvus.index import MilvusIndex
@@ -82,6 +83,11 @@ def test_the_quick_part_tells_what_differs(tmp_path: Path, monkeypatch: pytest.M
     assert "[INDEX_INCOMPLETE]" in differences[f"{filled.__doc__}"]
 
 
+def test_where_nothing_answers_it_is_said_once() -> None:
+    with pytest.raises(Upstream, match=r"cannot be used at http://127\.0\.0\.1:1: .+\.$"):
+        list(Check(MilvusSettings("http://127.0.0.1:1", timeout_s=1.0)).run())
+
+
 def test_more_equals_than_milvus_gives_at_once_are_all_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,7 +113,7 @@ def test_another_process_is_told_that_it_cannot_open_the_file_of_milvus_lite(tmp
     code = (
         "from services.search.indexes.milvus.settings import MilvusSettings\n"
         "from services.search.indexes.milvus.store import MilvusStore\n"
-        "from services.contract.errors import Upstream\n"
+        "from services.contract.errors import Upstream, Upstream\n"
         "try:\n"
         f"    MilvusStore(MilvusSettings({uri!r}), {DIMENSION}, 'a').open()\n"
         "except Upstream as error:\n"
