@@ -20,7 +20,7 @@ from fashion.v1 import search_pb2, types_pb2
 from offline.benchmark.h2load import GRPC_HEADERS, Requests, grpc_body, offer
 from offline.benchmark.load import LIMIT_MS, LoadPoint
 from offline.benchmark.mosec_layout import EMBEDDINGS, LAYOUT, Layout
-from offline.benchmark.processes import ServerProcess, free_port
+from offline.benchmark.processes import ServerProcess, end_of_log, free_port
 from services.contract.errors import NotReady
 
 OURS: Final = "ours"
@@ -90,19 +90,26 @@ def running_mosec(layout: Layout, embeddings: NDArray[np.float32], folder: Path)
             process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait(30)
 
 
 def _wait(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
     until = time.monotonic() + _START_S
     while time.monotonic() < until:
         if process.poll() is not None:
-            raise NotReady(f"mosec ended at once: see its log {log}.", reason="SERVER_ENDED")
+            raise NotReady(
+                f'The server of mosec ended at once. Its log {log} ends with "{end_of_log(log)}".',
+                reason="SERVER_ENDED",
+            )
         try:
             with urllib.request.urlopen(url, timeout=2):
                 return
         except OSError:
             time.sleep(0.2)
-    raise NotReady(f"mosec did not answer in time: see its log {log}.", reason="SERVER_NOT_READY")
+    raise NotReady(
+        f'The server of mosec did not answer in time. Its log {log} ends with "{end_of_log(log)}".',
+        reason="SERVER_NOT_READY",
+    )
 
 
 def to_mosec(server: ServerProcess, contents: Sequence[bytes], folder: Path) -> Offer:
