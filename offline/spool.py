@@ -14,7 +14,7 @@ from operator import attrgetter
 from tempfile import SpooledTemporaryFile, TemporaryFile, gettempdir
 from typing import IO, TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
-from services.contract.errors import FashionError
+from services.contract.errors import Overloaded
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -29,16 +29,12 @@ _CACHE_KIB: Final = 2048
 _MAX_BYTES_IN_MEMORY: Final = 8 << 20
 
 
-class NoRoom(FashionError):
-    """A temporary file cannot be written, most often as the disk is full."""
-
-
 @contextmanager
 def _room() -> Iterator[None]:
     try:
         yield
     except (OSError, sqlite3.OperationalError) as error:
-        raise NoRoom(
+        raise Overloaded(
             f"Cannot write temporary files in {gettempdir()}: {error}. Free some of the disk, or set TMPDIR to another "
             "folder.",
             reason="TEMPORARY_FILES_FULL",
@@ -52,7 +48,7 @@ class _TemporaryFile(SpooledTemporaryFile[bytes]):
 
 
 def temporary_file() -> IO[bytes]:
-    """Returns a file without a name, which is in memory while it is small; NoRoom where it cannot be written."""
+    """Returns a file without a name, which is in memory while it is small; Overloaded where it cannot be written."""
     # It goes with its last reader.
     return _TemporaryFile(_MAX_BYTES_IN_MEMORY)
 
@@ -93,7 +89,7 @@ class Spool(Sequence[_T]):
         """Adds an item.
 
         Raises:
-            NoRoom: TEMPORARY_FILES_FULL.
+            Overloaded: TEMPORARY_FILES_FULL.
         """
         assert self._view is None, "a view takes no items"
         self._chunks.append(item)

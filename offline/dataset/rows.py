@@ -23,9 +23,9 @@ from offline.dataset.files import (
 )
 from offline.dataset.report import DatasetReport, DroppedError, Finding
 from offline.dataset.table import DELIMITERS, MAX_ROWS, Record, Table, require_few
-from offline.spool import Form, NoRoom, Shelf, Spool, form_of
+from offline.spool import Form, Shelf, Spool, form_of
 from services.contract.attributes import BY_NAME, MAX_LABEL_CHARACTERS
-from services.contract.errors import InvalidInput, NotFound
+from services.contract.errors import InvalidInput, NotFound, Overloaded
 from services.contract.own_attributes import Flag, OwnAttributes
 from services.contract.values import MAX_PHOTOGRAPHS
 from services.search.catalogue.products import Price
@@ -340,7 +340,7 @@ class Admission:
         except DroppedError as dropped:
             self._drop(line, dropped.id or product_id, dropped.category, str(dropped))
             return
-        except NoRoom:
+        except Overloaded:
             raise
         except Exception as error:
             # No row ends the reading of the others, whatever is odd about it.

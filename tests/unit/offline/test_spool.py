@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from offline.spool import NoRoom, Shelf, Spool, form_of
+from offline.spool import Shelf, Spool, form_of
+from services.contract.errors import Overloaded
 
 NUMBERS = st.lists(st.integers(0, 300), max_size=400)
 
@@ -58,7 +59,7 @@ def test_a_full_disk_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.pwrite", full)
-    with pytest.raises(NoRoom, match="TMPDIR"):
+    with pytest.raises(Overloaded, match="TMPDIR"):
         Spool(range(1000))
 
 
