@@ -93,7 +93,11 @@ def stacks(folder: Path) -> Iterator[Stacks]:
 
 
 def lives(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists() and "Z (" not in Path(f"/proc/{pid}/stat").read_text()
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        # It may end while that is read.
+        return False
 
 
 def assert_whole(caller: Caller, model: str) -> None:
