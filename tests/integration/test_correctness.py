@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from offline.benchmark.correctness.run import Correctness
 from offline.benchmark.correctness.stack import index_settings
+from services.contract.errors import DeadlineExceeded
 from services.gateway.routes import similar
 from services.search.filters import filter as filters
 from services.search.indexes import columnar, nearest
@@ -64,6 +66,14 @@ def test_every_answer_is_that_of_a_comparison_with_all_products(run: Correctness
     assert min(figures["paths"].values()) > 40 and figures["queries"] == 200 < figures["answers"]
     assert figures["refused"] < figures["answers"] / 5
     assert figures["full"] > 60 and figures["versions"] > 20
+
+
+def test_a_write_without_an_answer_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with _running(tmp_path, FaissSettings()) as run:
+        # Too short for any write.
+        monkeypatch.setattr("offline.benchmark.correctness.paths._TIMEOUT_S", 1e-4)
+        with pytest.raises(DeadlineExceeded, match=r"^A write got no answer"):
+            run._write(Random(1), 1)
 
 
 def _eligibility(**changes: object) -> tuple[object, str, Change]:

@@ -31,6 +31,7 @@ from offline.benchmark.correctness.paths import (
     product_to_proto,
 )
 from offline.benchmark.processes import free_port, running
+from services.contract.errors import DeadlineExceeded
 from services.search.filters.colours import DislikedColour
 from services.search.indexes.base import IndexedProduct
 
@@ -41,6 +42,8 @@ _WRITES_A_ROUND: Final = 12
 _READERS: Final = 3
 _WRITERS: Final = 2
 _CHANGED: Final = (search_pb2.UPSERT_OUTCOME_CREATED, search_pb2.UPSERT_OUTCOME_UPDATED)
+# After these a write may be done, or not.
+_NO_ANSWER: Final = ("DEADLINE_EXCEEDED", str(grpc.StatusCode.DEADLINE_EXCEEDED), str(grpc.StatusCode.UNAVAILABLE))
 Say = Callable[[str], None]
 
 
@@ -164,6 +167,12 @@ class Correctness:
                 else:
                     self._upsert([self._row(dice, each) for each in ids], content=lambda: dice.random() < 0.7)
             except Refused as refused:
+                if refused.reason in _NO_ANSWER:
+                    raise DeadlineExceeded(
+                        "A write got no answer, so that nobody knows what the products are and no search can be judged "
+                        "any more; run it again with less beside it.",
+                        reason="DEADLINE_EXCEEDED",
+                    ) from None
                 self.judge.report("write", str(refused))
 
     def _upsert(self, rows: Sequence[IndexedProduct], content: Callable[[], bool] = lambda: True) -> None:
