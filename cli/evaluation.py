@@ -114,7 +114,7 @@ def evaluated(selected: SelfQueried, output: Path | None, subject: Subject = Sub
     from cli.output import errors
     from offline.evaluate.model import load_model
     from offline.evaluate.run import Evaluation, EvaluationOptions, default_cache
-    from services.embedder.processor import available_processors
+    from services.concurrency.processor import available_processors
     from services.embedder.settings import EmbedderSettings
 
     for path in (selected.catalogue, selected.queries):

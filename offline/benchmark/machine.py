@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.embedder.processor import available_processors, processor_flags
+from services.concurrency.processor import available_processors, processor_flags
 
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 # In cores: a shell and a benchmark that waits stay below it.

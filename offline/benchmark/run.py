@@ -43,9 +43,9 @@ from offline.benchmark.updates import measure_updates, summary, without_photogra
 from offline.dataset.rows import open_dataset
 from offline.evaluate.served import unit
 from services.bundle.reader import GARMENT_HEADS_FILE, load_bundle
+from services.concurrency.processor import available_processors
 from services.contract.errors import InvalidInput
 from services.embedder.encoder import Encoder
-from services.embedder.processor import available_processors
 from services.embedder.runtimes.select import load_encoder
 from services.embedder.settings import EmbedderSettings
 from services.search.catalogue.store import DATABASE_FILE, Catalogue

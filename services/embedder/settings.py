@@ -5,9 +5,9 @@ from typing import Final
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.concurrency.processor import available_processors
 from services.embedder.batching import BatchingLimits
 from services.embedder.encoder import AnyPrecision
-from services.embedder.processor import available_processors
 from services.embedder.runtimes.select import EncoderOptions, RuntimeName
 from services.embedder.service import EmbedderLimits
 from services.vision.decode import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, MAX_IMAGE_WORK, MAX_SCALED_PIXELS, ImageLimits

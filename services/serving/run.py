@@ -340,7 +340,7 @@ def run_process(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> NoR
     # What a service writes, such as the catalogue, is for its user alone.
     os.umask(0o077)
     quick_start.imported()
-    memory.share_one_arena()
+    memory.share_arenas()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
         run_loop(main())

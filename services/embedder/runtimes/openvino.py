@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from services.bundle.reader import Bundle
 from services.concurrency import memory
+from services.concurrency.processor import processor_flags
 from services.contract.errors import InvalidInput
 from services.contract.values import ModelInfo
 from services.embedder.encoder import (
@@ -23,7 +24,6 @@ from services.embedder.encoder import (
     normalise,
 )
 from services.embedder.garment_heads import GarmentHeads, HeadLogits
-from services.embedder.processor import processor_flags
 from services.embedder.runtimes.resnet50 import build_resnet50, last_places
 from services.vision.preprocess import Frame, Preprocessing
 

@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from redis.connection import parse_url
 
 from services.classifier.settings import ClassifierSettings
-from services.embedder.processor import available_processors
+from services.concurrency.processor import available_processors
 from services.embedder.settings import EmbedderSettings
 from services.gateway.settings import GatewaySettings
 from services.search.settings import SearchSettings
