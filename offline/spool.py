@@ -1,8 +1,8 @@
 """Sequences and mappings on disk, for what has a part per row of a source: their memory does not grow with them."""
 
 import heapq
+import json
 import os
-import pickle
 import sqlite3
 import threading
 from array import array
@@ -171,7 +171,7 @@ class _Chunks(Generic[_T]):
             # It goes with its last reader.
             self._file = TemporaryFile(buffering=0)  # noqa: SIM115
         plain = self._last if self._form is None else list(map(self._form.plain, self._last))
-        content = memoryview(pickle.dumps(plain, pickle.HIGHEST_PROTOCOL))
+        content = memoryview(_written(plain))
         at = self._ends[-1]
         while content:
             written = os.pwrite(self._file.fileno(), content, at)
@@ -184,7 +184,7 @@ class _Chunks(Generic[_T]):
         if self._file is None or number >= len(self._ends) - 1:
             return self._last
         at, end = self._ends[number], self._ends[number + 1]
-        items: list[Any] = pickle.loads(os.pread(self._file.fileno(), end - at, at))
+        items: list[Any] = _read(os.pread(self._file.fileno(), end - at, at))
         return items if self._form is None else list(map(self._form.made, items))
 
     def recent(self, number: int) -> list[_T]:
@@ -208,7 +208,7 @@ class Shelf(Mapping[str, _T]):
         self._database.execute("CREATE TABLE shelf (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID")
 
     def __setitem__(self, key: str, value: _T) -> None:
-        content = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+        content = _written(value)
         with self._lock, _room():
             self._database.execute("INSERT OR REPLACE INTO shelf VALUES (?, ?)", (_blob(key), content))
 
@@ -217,7 +217,7 @@ class Shelf(Mapping[str, _T]):
             found = self._database.execute("SELECT value FROM shelf WHERE key = ?", (_blob(key),)).fetchone()
         if found is None:
             raise KeyError(key)
-        value: _T = pickle.loads(found[0])
+        value: _T = _read(found[0])
         return value
 
     def setdefault(self, key: str, value: _T) -> _T:
@@ -255,3 +255,46 @@ class Shelf(Mapping[str, _T]):
 def _blob(key: str) -> bytes:
     # JSON can spell halves of characters.
     return key.encode("utf-8", "surrogatepass")
+
+
+# What is written as it is. A tuple is an array of JSON; objects say what else a value is.
+_ATOMS: Final = frozenset({str, int, float, bool, type(None)})
+
+
+def _written(value: object) -> bytes:
+    """Returns a built-in value as JSON, which makes nothing else when it is read.
+
+    Raises:
+        TypeError: the value is of another kind, or holds one.
+    """
+    return json.dumps(_plain(value), separators=(",", ":")).encode()
+
+
+def _read(content: bytes) -> Any:
+    return _made(json.loads(content))
+
+
+def _plain(value: object) -> object:
+    if type(value) in _ATOMS:
+        return value
+    if type(value) is tuple:
+        return [_plain(each) for each in value]
+    if type(value) is list:
+        return {"list": [_plain(each) for each in value]}
+    if type(value) is bytes:
+        return {"bytes": value.decode("latin-1")}
+    if type(value) is dict and all(type(key) is str for key in value):
+        return {"dict": {key: _plain(each) for key, each in value.items()}}
+    raise TypeError(f"{value!r} is no built-in value")
+
+
+def _made(value: Any) -> Any:
+    if type(value) is list:
+        return tuple([_made(each) for each in value])
+    if type(value) is not dict:
+        return value
+    if "list" in value:
+        return [_made(each) for each in value["list"]]
+    if "bytes" in value:
+        return value["bytes"].encode("latin-1")
+    return {key: _made(each) for key, each in value["dict"].items()}

@@ -50,7 +50,7 @@ class Search(_Photographs):
         settings = EmbedderSettings().model_copy(update={"threads": _layout().threads, "inferences": 1})
         self._encoder = load_encoder(settings.encoder())
         faiss.omp_set_num_threads(1)
-        embeddings = np.load(os.environ[EMBEDDINGS])
+        embeddings = np.load(os.environ[EMBEDDINGS], allow_pickle=False)
         self._index = faiss.IndexFlatIP(embeddings.shape[1])
         self._index.add(embeddings)
         frame = self._encoder.frame

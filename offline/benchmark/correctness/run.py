@@ -169,8 +169,7 @@ class Correctness:
             except Refused as refused:
                 if refused.reason in _NO_ANSWER:
                     raise DeadlineExceeded(
-                        "A write got no answer, so that nobody knows what the products are and no search can be judged "
-                        "any more; run it again with less beside it.",
+                        "A write got no answer, so that no later search can be judged; run it with less beside it.",
                         reason="DEADLINE_EXCEEDED",
                     ) from None
                 self.judge.report("write", str(refused))

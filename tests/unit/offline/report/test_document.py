@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offline.report.document import document_parts
-from offline.spool import Spool
+from offline.spool import Spool, form_of
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
 VALUES = st.recursive(
@@ -33,7 +33,7 @@ class _Finding:
 def test_data_classes_and_what_is_on_disk_are_written() -> None:
     findings = [_Finding(number, ("é", "b")) for number in range(200)]
     expected = json.dumps({"all": [asdict(each) for each in findings], "none": []}, ensure_ascii=False, indent=2)
-    assert "".join(document_parts({"all": Spool(findings), "none": Spool()})) == expected
+    assert "".join(document_parts({"all": Spool(findings, form_of(_Finding)), "none": Spool()})) == expected
 
 
 def test_half_a_character_is_escaped() -> None:
