@@ -1,6 +1,7 @@
 """Keeps the measure of doubt up to date in the background, and stores it between starts."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,8 @@ FILE: Final = "doubt.safetensors"
 _FORMAT: Final = "fashion-doubt-1"
 # The pause after each product, so that queries beside the measuring hardly wait: 20 s for a full sample.
 _PAUSE_S: Final = 0.02
+# Times as long as it took, so that a catalogue that changes all the time has it at work a tenth of the time at most.
+_REST: Final = 9
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -93,6 +96,7 @@ class DoubtMeter:
     async def run(self) -> None:
         """Measures whenever it is due, until it is cancelled."""
         while True:
+            began = time.monotonic()
             if self.due:
                 try:
                     if await self.measure():
@@ -101,7 +105,7 @@ class DoubtMeter:
                     _log.info("doubt cannot be measured now; trying again", reason=error.reason, why=error.message)
                 except Exception:
                     _log.exception("doubt could not be measured")
-            await asyncio.sleep(self._period_s)
+            await asyncio.sleep(max(self._period_s, _REST * (time.monotonic() - began)))
 
     @property
     def due(self) -> bool:
@@ -113,18 +117,22 @@ class DoubtMeter:
         """Measures now.
 
         Returns:
-            Whether it was measured; a classifier that does not know the latest candidates yet is asked again later.
+            Whether it was measured. A classifier that does not know the candidates of its begin, or later ones, is
+            asked again later.
 
         Raises:
             FashionError: the classifier does not answer.
         """
         changes = self._changes
+        # Under steady writes candidates change more often than a sample is measured.
+        known = {self._candidates_version()}
         confidences: list[float] = []
         similarities: list[float] = []
         for product, stored in await asyncio.to_thread(lambda: list(sample(self._index))):
             embedding = Embedding(renormalised(stored), self._space.model_version)
             classification = await self._classifier.classify(embedding, 1)
-            if classification.candidates_version != self._candidates_version():
+            known.add(self._candidates_version())
+            if classification.candidates_version not in known:
                 return False
             confidence, nearest = await asyncio.to_thread(measured, self._index, product, embedding, classification)
             confidences += [] if confidence is None else [confidence]

@@ -1,5 +1,7 @@
 """When to doubt an answer: measured on the catalogue, again after changes, and stored between starts."""
 
+import asyncio
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from services.contract.embedding import renormalised
 from services.contract.errors import Upstream
 from services.contract.fakes import FakeClassifier
 from services.contract.values import Classification, ClassificationMethod, DerivedTypePrediction, Embedding, Gender
+from services.search.candidates import doubt_meter
 from services.search.candidates.doubt import MAX_SAMPLE, SHARES, Doubt, measured, sample
 from services.search.candidates.doubt_meter import FILE, DoubtMeter
 from services.search.catalogue.products import Product, validate_product
@@ -164,6 +167,40 @@ async def test_a_classifier_behind_or_down_is_asked_again_later(tmp_path: Path) 
     assert shop.meter.due
     shop.classifier.answer = answer
     assert await shop.meter.measure() and shop.meter.current is not None
+
+
+async def test_candidates_that_change_meanwhile_do_not_end_it(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, 40)
+
+    def behind(embedding: Embedding, top_k: int) -> Classification:
+        # Each write publishes candidates, which the classifier knows a little later.
+        said, shop.candidates = shop.candidates, f"{shop.candidates}+"
+        return _said(0.9, said)
+
+    shop.classifier.answer = behind
+    assert await shop.meter.measure()
+    assert shop.classifier.calls == 40 and not shop.meter.due
+
+
+@pytest.mark.parametrize(("rest", "times"), [(0, 3), (10**6, 1)])
+async def test_it_rests_before_it_measures_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rest: int, times: int
+) -> None:
+    shop = Shop(tmp_path, 5)
+    monkeypatch.setattr(doubt_meter, "_REST", rest)
+    measures = 0
+
+    async def measure() -> bool:
+        nonlocal measures
+        measures += 1
+        await asyncio.sleep(0.001)
+        return False
+
+    monkeypatch.setattr(shop.meter, "measure", measure)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await shop.meter.run()
+    assert measures >= times if times > 1 else measures == 1
 
 
 async def test_a_catalogue_of_one_product_has_no_usual_similarity(tmp_path: Path) -> None:
