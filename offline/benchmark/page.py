@@ -264,8 +264,8 @@ def _cost(cost: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
         "## The processor time of a query",
         "",
         "User and system time of all processes of the stack per answer, in ms; the sender's own is apart. The floor is "
-        "decoding, inference in batches of the same size, FAISS, and a bare gRPC echo of the same bytes under the same "
-        "load; of a product it is the search in the index, and the echo.",
+        "decoding, inference on one thread in batches of the same size, FAISS, and a bare gRPC echo of the same bytes "
+        "under the same load; of a product it is the search in the index, and the echo.",
         "",
         *Table(
             ("query, load", "a second", "failed", "stack", "floor", "ratio", "sender", "p50 ms", "p99 ms", "batch"),

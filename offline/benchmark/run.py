@@ -245,7 +245,8 @@ class Benchmarks:
 
     def _cost(self) -> dict[str, Any]:
         """Measures the processor time of queries in all processes of the stack, under each load, beside its floor."""
-        options, encoder, admin_port = self._options, self._encoder(), free_port()
+        # Two threads of one inference wait for each other, so that one costs least.
+        options, encoder, admin_port = self._options, self._encoder(threads=1), free_port()
         with self._stack(SERVER_ADMIN_PORT=str(admin_port)) as stack:
             costs = asyncio.run(measure_costs(stack, admin_port, self._queries, options.load_s, self._say))
         inventory = self._inventory_batches()
