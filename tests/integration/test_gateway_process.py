@@ -111,7 +111,8 @@ def test_without_search_it_starts_and_is_not_ready(tmp_path: Path) -> None:
         def unavailable() -> bool:
             answer = httpx.get(f"{url}/readyz", timeout=10)
             assert answer.status_code == 503
-            assert (status := answer.json()["status"]) in states
+            status = answer.json()["status"]
+            assert status in states
             return bool(status == "unavailable")
 
         _eventually(unavailable, "it does not say that search is away")
