@@ -1,10 +1,10 @@
 """Feeds inference threads from bounded lanes, in small batches of whatever waits; each caller gets an answer.
 
-Photographs of queries go first. Half of the threads at most hold them, since the rest of a query takes as long as its
-inference. Photographs of batches use all threads while there are no queries. For a while after each query they leave
-one thread to the next query, which would wait for a whole batch otherwise. Batches never starve: they keep the other
-half of the threads. A single thread takes one photograph of a batch along with those of queries. No inference waits
-until its batch is full.
+Photographs of queries go first. They use all threads, and those that wait are shared out among these: several at once
+hardly take less time than one after another, and each waits for all of its batch. While photographs of batches wait,
+half of the threads at most hold those of queries, so that batches never starve; a single thread takes one photograph of
+a batch along. Batches use all threads while there are no queries. For a while after each query they leave one thread to
+the next query, which would wait for a whole batch otherwise. No inference waits until its batch is full.
 """
 
 import asyncio
@@ -131,7 +131,6 @@ class MicroBatcher(Generic[_Answer]):
         # When a photograph was answered last.
         self._left = 0.0
         self._query_inferences = 0
-        self._max_query_inferences = max(1, limits.inferences // 2)
         self._crowded_until = 0.0
         self._queried_until = 0.0
         self._running: dict[asyncio.Task[None], Sequence[_Waiting[_Answer]]] = {}
@@ -290,9 +289,10 @@ class MicroBatcher(Generic[_Answer]):
         """Takes what one thread encodes next, of queries and of batches; of batches its share, if several are idle."""
         queries, batches = self._lanes[Lane.QUERY], self._lanes[Lane.BATCH]
         size = self._limits.micro_batch
-        full = self._query_inferences >= self._max_query_inferences
+        most = max(1, len(self._threads) // 2) if batches else len(self._threads)
+        full = self._query_inferences >= most
         along = 1 if batches and len(self._threads) == 1 else 0
-        taken = [] if full else _take(queries, size - along)
+        taken = [] if full else _take(queries, min(size - along, -(-len(queries) // most)))
         if taken:
             return taken, _take(batches, along)
         left = not full and len(self._threads) > 1 and time.perf_counter() < self._queried_until

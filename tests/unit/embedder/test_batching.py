@@ -15,6 +15,7 @@ from services.contract.errors import DeadlineExceeded, FashionError, NotReady, O
 from services.embedder import batching
 from services.embedder.batching import BatchingLimits, Lane, MicroBatcher, Pixels
 from services.embedder.inference_thread import ThreadDied
+from tests.support.waiting import eventually
 
 LIMITS = BatchingLimits(query_places=8, batch_places=16, micro_batch=4, inference_timeout_s=30)
 
@@ -401,25 +402,27 @@ class TestSeveralThreads:
         assert [value_of(vector) for vector in vectors] == [0, 1, 2, 3]
         assert sorted(gate.batches) == [[0, 1], [2, 3]]
 
-    async def test_queries_are_encoded_one_inference_after_another(self) -> None:
+    async def test_queries_have_all_threads_and_share_what_waits(self) -> None:
         gate = Gate()
         async with MicroBatcher(gate.encode, self.LIMITS) as batcher:
-            tasks = await waiting(batcher, gate, (1, Lane.QUERY), (2, Lane.QUERY))
-            await asyncio.sleep(0.05)
-            assert gate.batches == [[0]]
+            tasks = await waiting(batcher, gate, *((value, Lane.QUERY) for value in range(1, 6)))
+            await asyncio.to_thread(eventually, lambda: sorted(gate.batches) == [[0], [1]])
             gate.open()
-            assert await asyncio.gather(*tasks) == [0, 1, 2]
-        assert gate.batches == [[0], [1, 2]]
+            assert await asyncio.gather(*tasks) == [*range(6)]
+        # Four waited for two threads.
+        assert [2, 3] in gate.batches and max(map(len, gate.batches)) == 2
 
-    async def test_half_of_the_threads_encode_queries(self) -> None:
+    async def test_batches_that_wait_get_half_of_the_threads(self) -> None:
         gate = Gate()
-        async with MicroBatcher(gate.encode, replace(LIMITS, inferences=4)) as batcher:
-            tasks = await waiting(batcher, gate, *((value, Lane.QUERY) for value in (1, 2, 3)))
-            await asyncio.sleep(0.05)
-            assert sorted(gate.batches) == [[0], [1]]
+        async with MicroBatcher(gate.encode, self.LIMITS) as batcher:
+            tasks = await waiting(
+                batcher, gate, (1, Lane.QUERY), (100, Lane.BATCH), *((value, Lane.QUERY) for value in range(2, 6))
+            )
+            await asyncio.to_thread(eventually, lambda: sorted(gate.batches) == [[0], [1]])
             gate.open()
-            assert await asyncio.gather(*tasks) == [0, 1, 2, 3]
-        assert gate.batches[2:] == [[2, 3]]
+            await asyncio.gather(*tasks)
+        # The first thread that was free took it, although queries waited.
+        assert [100] in gate.batches[2:4]
 
     async def test_a_query_does_not_wait_for_a_batch(self) -> None:
         gate = Gate()
