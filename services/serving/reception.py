@@ -109,6 +109,19 @@ class Reception:
         longest.reschedule(asyncio.get_running_loop().time())
 
 
+def _forget_frames(error: BaseException) -> None:
+    """Frees what the frames of an error hold, with the request of the call.
+
+    gRPC keeps the error of a call with the call, and its frames keep the call. Only a full collection of garbage would
+    free that, and such are rare here.
+    """
+    left = [error]
+    while left:
+        known = left.pop()
+        left += [each for each in (known.__cause__, known.__context__) if each is not None and each.__traceback__]
+        known.__traceback__ = None
+
+
 def parsed(deserialize: Callable[[bytes], Any] | None, content: bytes) -> Any:
     """Returns the message that bytes are.
 
@@ -153,7 +166,13 @@ class ReceptionInterceptor(grpc.aio.ServerInterceptor):
         behaviour = cast(Any, handler.unary_unary)
 
         async def begun(messages: object, context: _Context) -> Any:
-            return await behaviour(None, context)
+            try:
+                return await behaviour(None, context)
+            except BaseException as error:
+                _forget_frames(error)
+                # This frame gets into the traceback once more.
+                del messages, context
+                raise error.with_traceback(None)  # noqa: B904
 
         return grpc.stream_unary_rpc_method_handler(cast(Any, begun), None, handler.response_serializer)
 

@@ -1,8 +1,10 @@
 """What every service does on a real server, shown by the embedder: limits, deadlines, errors, log, ids, health."""
 
 import asyncio
+import gc
 import io
 import json
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -37,6 +39,7 @@ from tests.support.embedders import (
     server_settings,
 )
 from tests.support.running import logged_to
+from tests.support.waiting import eventually
 
 
 async def test_a_message_beyond_the_servers_limit_is_refused_by_grpc_itself() -> None:
@@ -277,6 +280,41 @@ async def failing(what: Callable[[], Awaitable[Any]]) -> tuple[grpc.StatusCode, 
         connected(server) as channel,
     ):
         return await refused(embedder_pb2_grpc.EmbedderServiceStub(channel).Embed(embed(b"x"), timeout=20))
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["refused", "refused by another service"])
+async def test_a_refused_call_holds_nothing_once_it_has_ended(again: bool) -> None:
+    held: list[weakref.ref[Any]] = []
+
+    class Request:
+        """What a call is about, such as a large photograph."""
+
+    async def refuse() -> None:
+        request = Request()
+        held.append(weakref.ref(request))
+        error = NotFound("There is no such thing.", reason="PRODUCT_NOT_FOUND")
+        if not again:
+            raise error
+        # As an error that a task has brought, which its frames know.
+        task = asyncio.create_task(_raise(error))
+        try:
+            await task
+        except NotFound as first:
+            raise Upstream("It does not answer.", reason="EMBEDDER_UNAVAILABLE") from first
+
+    # Full collections of garbage are rare: nothing may wait for one.
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            await failing(refuse)
+        eventually(lambda: not any(each() for each in held), "a call that has ended holds its request", timeout_s=10)
+    finally:
+        gc.enable()
+
+
+async def _raise(error: FashionError) -> None:
+    raise error
 
 
 @pytest.mark.parametrize(
