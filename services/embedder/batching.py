@@ -1,10 +1,11 @@
 """Feeds inference threads from bounded lanes, in small batches of whatever waits; each caller gets an answer.
 
-Photographs of queries go first. They use all threads, and those that wait are shared out among these: several at once
-hardly take less time than one after another, and each waits for all of its batch. While photographs of batches wait,
-half of the threads at most hold those of queries, so that batches never starve; a single thread takes one photograph of
-a batch along. Batches use all threads while there are no queries. For a while after each query they leave one thread to
-the next query, which would wait for a whole batch otherwise. No inference waits until its batch is full.
+Photographs of queries go first. While few are there, they use all threads, and those that wait are shared out: several
+at once hardly take less time than one after another, and each waits for all of its batch. While many are there, or while
+photographs of batches wait, half of the threads at most hold them: then larger batches spare the processors, and batches
+never starve; a single thread takes one photograph of a batch along. Batches use all threads while there are no queries.
+For a while after each query they leave one thread to the next query, which would wait for a whole batch otherwise. No
+inference waits until its batch is full.
 """
 
 import asyncio
@@ -55,6 +56,8 @@ _CALM_S: Final = 0.25
 _LOOK_S: Final = 0.05
 # How long the processors count as shared after two calls have met: their next photographs will meet again.
 _CROWDED_S: Final = 0.1
+# More photographs of queries than this for each thread are many.
+_MANY: Final = 2
 # How long after a query batches leave a thread to the next one. Beside fewer queries than that, they have all threads.
 _QUERIED_S: Final = 2.0
 
@@ -289,7 +292,9 @@ class MicroBatcher(Generic[_Answer]):
         """Takes what one thread encodes next, of queries and of batches; of batches its share, if several are idle."""
         queries, batches = self._lanes[Lane.QUERY], self._lanes[Lane.BATCH]
         size = self._limits.micro_batch
-        most = max(1, len(self._threads) // 2) if batches else len(self._threads)
+        most = len(self._threads)
+        if batches or self._admitted[Lane.QUERY] > _MANY * most:
+            most = max(1, most // 2)
         full = self._query_inferences >= most
         along = 1 if batches and len(self._threads) == 1 else 0
         taken = [] if full else _take(queries, min(size - along, -(-len(queries) // most)))

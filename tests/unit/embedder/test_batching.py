@@ -402,15 +402,23 @@ class TestSeveralThreads:
         assert [value_of(vector) for vector in vectors] == [0, 1, 2, 3]
         assert sorted(gate.batches) == [[0, 1], [2, 3]]
 
-    async def test_queries_have_all_threads_and_share_what_waits(self) -> None:
+    async def test_few_queries_have_all_threads_and_share_what_waits(self) -> None:
+        gate = Gate()
+        async with MicroBatcher(gate.encode, self.LIMITS) as batcher:
+            tasks = await waiting(batcher, gate, *((value, Lane.QUERY) for value in (1, 2, 3)))
+            await asyncio.to_thread(eventually, lambda: sorted(gate.batches) == [[0], [1]])
+            gate.open()
+            assert await asyncio.gather(*tasks) == [0, 1, 2, 3]
+        assert sorted(gate.batches) == [[0], [1], [2], [3]]
+
+    async def test_many_queries_have_half_of_the_threads_and_larger_batches(self) -> None:
         gate = Gate()
         async with MicroBatcher(gate.encode, self.LIMITS) as batcher:
             tasks = await waiting(batcher, gate, *((value, Lane.QUERY) for value in range(1, 6)))
             await asyncio.to_thread(eventually, lambda: sorted(gate.batches) == [[0], [1]])
             gate.open()
             assert await asyncio.gather(*tasks) == [*range(6)]
-        # Four waited for two threads.
-        assert [2, 3] in gate.batches and max(map(len, gate.batches)) == 2
+        assert gate.batches[2:] == [[2, 3, 4, 5]]
 
     async def test_batches_that_wait_get_half_of_the_threads(self) -> None:
         gate = Gate()
