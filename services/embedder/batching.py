@@ -1,11 +1,11 @@
 """Feeds inference threads from bounded lanes, in small batches of whatever waits; each caller gets an answer.
 
-Photographs of queries go first. While few are there, they use all threads, and those that wait are shared out: several
-at once hardly take less time than one after another, and each waits for all of its batch. While many are there, or while
-photographs of batches wait, half of the threads at most hold them: then larger batches spare the processors, and batches
-never starve; a single thread takes one photograph of a batch along. Batches use all threads while there are no queries.
-For a while after each query they leave one thread to the next query, which would wait for a whole batch otherwise. No
-inference waits until its batch is full.
+Photographs of queries go first. While few are there, they use all threads, and those that wait are shared out:
+several at once hardly take less time than one after another, and each waits for all of its batch. While many are
+there, or while photographs of batches wait, half of the threads at most hold them: then larger batches spare the
+processors, and batches never starve; a single thread takes one photograph of a batch along. Batches use all threads
+while there are no queries. For a while after each query they leave one thread to the next query, which would wait for
+a whole batch otherwise. No inference waits until its batch is full.
 """
 
 import asyncio
