@@ -17,6 +17,7 @@ from offline.benchmark import filtered_peers as peers
 from offline.benchmark.processes import all_resident_mib, peak_mib
 from offline.benchmark.selectivity import (
     MODEL,
+    OURS,
     SELECTIVITIES,
     TOP_K,
     Inventory,
@@ -31,7 +32,6 @@ from services.search.indexes.faiss import FaissIndex
 from services.search.indexes.snapshot_file import FILE, SnapshotFile
 
 SIZES: Final = (40_000, 100_000, 300_000, 1_000_000)
-OURS: Final = "ours"
 # What the build of our index has taken, beside the snapshot that it left.
 BUILT: Final = "built.json"
 INVENTORY: Final = "whole inventory"

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from offline.benchmark.scale import INVENTORY, OURS
-from offline.benchmark.selectivity import cell_text
+from offline.benchmark.scale import INVENTORY
+from offline.benchmark.selectivity import OURS, cell_text
 from offline.report.markdown import Table, flowing
 
 _SMALL: Final = "40000"

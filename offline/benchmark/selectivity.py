@@ -30,6 +30,8 @@ _SHARES: Final = tuple(sorted({round(share ** (1 / parts), 9) for share in SELEC
 # Bandwidth of the smoothed bootstrap, as a share of the spread within a derived type.
 _BANDWIDTH: Final = 0.3
 _LEAST_QUERIES: Final = 20
+# Ours, as it plans.
+OURS: Final = "ours"
 # The way that compares all, and how many products are compared so at most where embeddings are on the disk.
 SCAN: Final = "scan alone"
 _SCANNED: Final = 20_000
@@ -230,7 +232,15 @@ def _of_like(rows: NDArray[np.float16], count: int, random: np.random.Generator)
 
 
 def selectivity_figures(
-    inventory: Inventory, folder: Path, *, queries: int, rounds: int, seconds: float, memory_gib: float, say: Say
+    inventory: Inventory,
+    folder: Path,
+    *,
+    queries: int,
+    rounds: int,
+    seconds: float,
+    memory_gib: float,
+    say: Say,
+    ours_alone: bool = False,
 ) -> dict[str, Any]:
     """Measures searches for ten products under one to three filters of each selectivity.
 
@@ -242,6 +252,7 @@ def selectivity_figures(
         seconds: time for a filter in one index, from which on no further query is asked, once 20 were.
         memory_gib: an index that needs more is left out.
         say: reports progress.
+        ours_alone: whether other indexes are left out.
 
     Returns:
         By filter: how many products are eligible, and by way recall, p50 and p99 in ms, and the number of queries; and
@@ -265,6 +276,9 @@ def selectivity_figures(
         if bytes_a_float * size_gib > memory_gib:
             missing[name] = f"needs about {bytes_a_float * size_gib:.0f} GiB of memory"
             continue
+        if ours_alone and name != OURS:
+            missing[name] = "left out"
+            continue
         began = time.monotonic()
         try:
             ways = make()
@@ -287,7 +301,7 @@ def selectivity_figures(
 def makers(inventory: Inventory, folder: Path) -> dict[str, tuple[float, Callable[[], dict[str, Way]]]]:
     """Returns, by name, how many bytes of memory an index takes per float of an embedding, and what builds it."""
     return {
-        "ours": (3.2, lambda: _ours(inventory, folder)),
+        OURS: (3.2, lambda: _ours(inventory, folder)),
         "FAISS IVF": (2.0, lambda: peers.faiss_ivf(inventory.embeddings(), inventory.count)),
         "hnswlib": (4.2, lambda: peers.hnswlib_index(inventory.embeddings(), inventory.count)),
         "Milvus Lite": (8.0, lambda: peers.milvus_lite(inventory.products(), inventory.dimension, folder)),
@@ -319,7 +333,7 @@ def _ours(inventory: Inventory, folder: Path) -> dict[str, Way]:
         return search
 
     return {
-        "ours": way(planned),
+        OURS: way(planned),
         SCAN: way(replace(planned, exact_limit=inventory.count + 1, exact_on_disk=inventory.count + 1)),
         "index alone": way(replace(planned, exact_limit=1, products_per_exact=2 * inventory.count, exact_on_disk=1)),
     }
@@ -440,9 +454,9 @@ def _table(figures: Mapping[str, Any]) -> Iterator[str]:
             f"{cell['selectivity'] * 100:g} %",
             str(cell["filters"]),
             f"{cell['eligible']:,}",
-            cell_text(ways["ours"]),
+            cell_text(ways[OURS]),
             f"{better.split()[0]} {cell_text(ways[better])}",
-            f"{ways['ours']['p50_ms'] / ways[better]['p50_ms']:.2f}",
+            f"{ways[OURS]['p50_ms'] / ways[better]['p50_ms']:.2f}",
             *(cell_text(ways[name]) for name in others),
         ]
         yield f"| {' | '.join(columns)} |"

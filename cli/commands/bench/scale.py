@@ -38,8 +38,8 @@ def scale(
     """Build, start, search and update the index at four sizes, beside other indexes. Repeat it to go on."""
     from cli.commands.bench.speed import write_page
     from offline.benchmark.machine import Machine
-    from offline.benchmark.scale import BUILT, OURS, SIZES, ScaleOptions, measure_size
-    from offline.benchmark.selectivity import Inventory, stored_types
+    from offline.benchmark.scale import BUILT, SIZES, ScaleOptions, measure_size
+    from offline.benchmark.selectivity import OURS, Inventory, stored_types
 
     without_proxies()
     show, file = say(), output / "scale.json"

@@ -20,6 +20,7 @@ def selectivity(
         float, typer.Option(metavar="S", min=1, help="Time for a filter in an index, after which it asks no more.")
     ] = 30.0,
     memory_gib: Annotated[float, typer.Option(metavar="G", help="An index that needs more is left out.")] = 9.0,
+    ours_alone: Annotated[bool, typer.Option("--ours-alone", help="Leave other indexes out.")] = False,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of all that is random.")] = 0,
     scratch: Annotated[
         Path | None,
@@ -47,6 +48,7 @@ def selectivity(
             rounds=rounds,
             seconds=seconds,
             memory_gib=memory_gib,
+            ours_alone=ours_alone,
             say=show,
         )
     write_figures(output / f"selectivity-{inventory.count}.json", machine, figures)

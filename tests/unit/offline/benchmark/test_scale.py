@@ -9,7 +9,8 @@ import pytest
 
 from offline.benchmark import scale, scale_page
 from offline.benchmark.page import target_rows
-from offline.benchmark.scale import OURS, ScaleOptions, measure_size
+from offline.benchmark.scale import ScaleOptions, measure_size
+from offline.benchmark.selectivity import OURS
 from tests.unit.offline.benchmark.test_selectivity import small_inventory
 
 OPTIONS = ScaleOptions(queries=20, rounds=1, seconds=1, memory_gib=0.0003, build_minutes=5, seed=0)
