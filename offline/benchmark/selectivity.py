@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline.benchmark import filtered_peers as peers
+from offline.report.markdown import flowing, page_text
 from services.contract.errors import InvalidInput
 from services.search.catalogue.products import Product
 from services.search.catalogue.store import DATABASE_FILE, Catalogue
@@ -274,10 +275,10 @@ def selectivity_figures(
     size_gib = inventory.count * inventory.dimension / 2**30
     for name, (bytes_a_float, make) in makers(inventory, folder).items():
         if bytes_a_float * size_gib > memory_gib:
-            missing[name] = f"needs about {bytes_a_float * size_gib:.0f} GiB of memory"
+            missing[name] = f"it needs about {bytes_a_float * size_gib:.0f} GiB of memory"
             continue
         if ours_alone and name != OURS:
-            missing[name] = "left out"
+            missing[name] = "it was left out"
             continue
         began = time.monotonic()
         try:
@@ -417,11 +418,14 @@ def selectivity_page(folder: Path, command: str) -> str:
             "",
             *_table(figures),
             "",
-            *(f"{name} was not measured: {why}." for name, why in figures["missing"].items()),
-            *([figures["note"]] if "note" in figures else []),
-            "",
+            *([flowing(_missing(figures["missing"])), ""] if figures["missing"] else []),
+            *([figures["note"], ""] if "note" in figures else []),
         ]
-    return "\n".join(parts).rstrip("\n") + "\n"
+    return page_text(parts)
+
+
+def _missing(missing: Mapping[str, str]) -> str:
+    return " ".join(f"{name} was not measured: {why}." for name, why in missing.items())
 
 
 _INTRODUCTION: Final = """\
