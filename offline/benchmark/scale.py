@@ -117,9 +117,9 @@ def measure_size(
             continue
         known["missing"].pop(name, None)
         if bytes_a_float * size_gib > options.memory_gib:
-            known["missing"][name] = f"needs about {bytes_a_float * size_gib:.1f} GiB of memory"
+            known["missing"][name] = f"it needs about {bytes_a_float * size_gib:.1f} GiB of memory"
         elif minutes > options.build_minutes:
-            known["missing"][name] = f"would take about {minutes:.0f} minutes to build"
+            known["missing"][name] = f"it would take about {minutes:.0f} minutes to build"
         else:
             names.append(name)
     keep()

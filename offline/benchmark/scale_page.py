@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from offline.benchmark.scale import INVENTORY
-from offline.benchmark.selectivity import OURS, cell_text
+from offline.benchmark.selectivity import OURS, cell_text, not_measured
 from offline.report.markdown import Table, flowing
 
 _SMALL: Final = "40000"
@@ -75,8 +75,7 @@ def section(scale: Mapping[str, Any], picture: Sequence[str]) -> list[str]:
     lines += [*Table((*heading, "embeddings a second", "attributes a second", "load"), rows).markdown(), ""]
     for size in sizes:
         lines += [f"{size['products']:,} products:", "", *_cells(scale, size), ""]
-        lines += [f"{name} was not measured there: it {why}." for name, why in size["missing"].items()]
-        lines += [""] if size["missing"] else []
+        lines += not_measured(size["missing"])
         lines += [size["note"], ""] if "note" in size else []
     return [*lines, *picture]
 

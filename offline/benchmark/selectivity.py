@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline.benchmark import filtered_peers as peers
-from offline.report.markdown import flowing, page_text
+from offline.report.markdown import page_text
 from services.contract.errors import InvalidInput
 from services.search.catalogue.products import Product
 from services.search.catalogue.store import DATABASE_FILE, Catalogue
@@ -418,14 +418,15 @@ def selectivity_page(folder: Path, command: str) -> str:
             "",
             *_table(figures),
             "",
-            *([flowing(_missing(figures["missing"])), ""] if figures["missing"] else []),
+            *not_measured(figures["missing"]),
             *([figures["note"], ""] if "note" in figures else []),
         ]
     return page_text(parts)
 
 
-def _missing(missing: Mapping[str, str]) -> str:
-    return " ".join(f"{name} was not measured: {why}." for name, why in missing.items())
+def not_measured(missing: Mapping[str, str]) -> list[str]:
+    """Returns the lines of a page that say, by name, why other indexes were not measured."""
+    return [*(f"{name} was not measured there: {why}." for name, why in missing.items()), ""] if missing else []
 
 
 _INTRODUCTION: Final = """\

@@ -170,9 +170,7 @@ class ReceptionInterceptor(grpc.aio.ServerInterceptor):
                 return await behaviour(None, context)
             except BaseException as error:
                 _forget_frames(error)
-                # This frame gets into the traceback once more.
-                del messages, context
-                raise error.with_traceback(None)  # noqa: B904
+                raise
 
         return grpc.stream_unary_rpc_method_handler(cast(Any, begun), None, handler.response_serializer)
 

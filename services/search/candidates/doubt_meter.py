@@ -22,7 +22,7 @@ FILE: Final = "doubt.safetensors"
 _FORMAT: Final = "fashion-doubt-1"
 # The pause after each product, so that queries beside the measuring hardly wait: 20 s for a full sample.
 _PAUSE_S: Final = 0.02
-# Times as long as it took, so that a catalogue that changes all the time has it at work a tenth of the time at most.
+# How many times as long as a measure took it rests: a catalogue that changes all the time takes a tenth of its time.
 _REST: Final = 9
 
 _log = structlog.stdlib.get_logger(__name__)
