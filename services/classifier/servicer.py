@@ -12,7 +12,7 @@ from services.contract.errors import InvalidInput
 from services.contract.protocols import Classifier, Embedder, EmbeddingSpace
 from services.contract.values import Embedding, Subject
 from services.serving import conversion
-from services.serving.run import GrpcService
+from services.serving.registry import GrpcService
 
 CLASSIFIER: Final = GrpcService(
     name=classifier_pb2.DESCRIPTOR.services_by_name["ClassifierService"].full_name,

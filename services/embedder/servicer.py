@@ -7,7 +7,7 @@ from services.contract.errors import FashionError, InvalidInput
 from services.contract.protocols import Embedder
 from services.contract.values import Embedding
 from services.serving import conversion
-from services.serving.run import GrpcService
+from services.serving.registry import GrpcService
 
 EMBEDDER: Final = GrpcService(
     name=embedder_pb2.DESCRIPTOR.services_by_name["EmbedderService"].full_name,

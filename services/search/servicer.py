@@ -13,7 +13,7 @@ from services.search.reading import ReadingSearch
 from services.search.reindex.reindexer import Reindexer
 from services.search.service import LocalSearch
 from services.serving.conversion import embedding_to_proto, garments_to_proto, photograph_from_proto
-from services.serving.run import GrpcService
+from services.serving.registry import GrpcService
 
 SEARCH: Final = GrpcService(
     name=search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name,

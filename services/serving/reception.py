@@ -4,8 +4,8 @@ gRPC itself would receive a message before it asks who calls, and wait for it wi
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeAlias, cast
+from collections.abc import Callable
+from typing import Any, Final, cast
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -13,11 +13,8 @@ from prometheus_client import Counter
 
 from services.concurrency import memory
 from services.contract.errors import DeadlineExceeded, FashionError, InvalidInput, Overloaded
+from services.serving.layer import Context, Handler, Layer
 from services.serving.status import code_of
-
-_Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-_Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]]"
 
 # How often is looked for calls that wait long.
 _LOOK_S: Final = 0.5
@@ -46,7 +43,7 @@ class Reception:
         self._giving_back = False
         self._looking: asyncio.TimerHandle | None = None
 
-    async def receive(self, context: _Context) -> bytes:
+    async def receive(self, context: Context) -> bytes:
         """Returns the message of a call.
 
         Raises:
@@ -138,34 +135,20 @@ def parsed(deserialize: Callable[[bytes], Any] | None, content: bytes) -> Any:
         ) from error
 
 
-class ReceptionInterceptor(grpc.aio.ServerInterceptor):
-    """Begins calls before their message is there; the outermost interceptor.
+class Receiving(Layer):
+    """Begins calls before their message is there; the outermost layer.
 
-    Unary methods are called with None for the request: `AccessInterceptor` receives it, once it knows who calls.
+    Unary methods are called with None for the request: `Access` receives it, once it knows who calls.
     """
 
     def __init__(self, reception: Reception) -> None:
         self._reception = reception
-        self._begun: dict[str, tuple[_Handler, _Handler]] = {}
 
-    async def intercept_service(
-        self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> "_Handler | None":
-        """Returns the method of a call as one that receives by itself; None for an unknown method."""
-        handler = await continuation(handler_call_details)
-        if handler is None or handler.request_streaming:
-            return handler
-        method = handler_call_details.method
-        before, begun = self._begun.get(method, (None, handler))
-        if before is not handler:
-            begun = self._streaming(handler) if handler.response_streaming else self._unary(handler)
-            self._begun[method] = handler, begun
-        return begun
-
-    def _unary(self, handler: _Handler) -> _Handler:
+    def surround_unary(self, method: str, handler: Handler) -> Handler:
+        """Surrounds a method."""
         behaviour = cast(Any, handler.unary_unary)
 
-        async def begun(messages: object, context: _Context) -> Any:
+        async def begun(messages: object, context: Context) -> Any:
             try:
                 return await behaviour(None, context)
             except BaseException as error:
@@ -174,10 +157,13 @@ class ReceptionInterceptor(grpc.aio.ServerInterceptor):
 
         return grpc.stream_unary_rpc_method_handler(cast(Any, begun), None, handler.response_serializer)
 
-    def _streaming(self, handler: _Handler) -> _Handler:
+    def surround_stream(self, method: str, handler: Handler) -> Handler:
+        """Surrounds a stream of responses; one of requests receives by itself."""
+        if handler.request_streaming:
+            return handler
         behaviour, deserialize = cast(Any, handler.unary_stream), handler.request_deserializer
 
-        async def begun(messages: object, context: _Context) -> None:
+        async def begun(messages: object, context: Context) -> None:
             try:
                 request = parsed(deserialize, await self._reception.receive(context))
             except FashionError as error:

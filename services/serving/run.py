@@ -6,32 +6,30 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Final, NoReturn, TypeAlias, cast
+from functools import partial
+from typing import Any, Final, NoReturn, TypeAlias
 
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from services.concurrency import memory
 from services.concurrency.background import in_background
-from services.contract.errors import NotReady
 from services.serving import quick_start
 from services.serving.exposure import check_exposure
 from services.serving.guard import Guard
 from services.serving.health import Health
-from services.serving.interceptors import AdmissionInterceptor, interceptors
+from services.serving.layers import Admission, layers
 from services.serving.reception import Reception
+from services.serving.registry import GrpcService, Registry
 from services.serving.settings import ServerSettings, SettingsError
 from services.serving.tls import grpc_credentials
 from services.serving.tracing import end_tracing
 
 _log = structlog.stdlib.get_logger(__name__)
-
-_Method: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 EXIT_FAILED: Final = 1
 EXIT_BAD_SETTINGS: Final = 2
@@ -91,23 +89,6 @@ def _why_not_bound(error: OSError, host: str, port: int, variables: str) -> str:
     return f"Cannot listen on {host}:{port} ({error.strerror}): set {variables}_HOST and {variables}_PORT."
 
 
-@dataclass(frozen=True, slots=True)
-class GrpcService:
-    """A gRPC service that can be put on a server; each `servicer.py` has one as a constant.
-
-    Attributes:
-        name: the full name, such as "fashion.v1.EmbedderService".
-        not_ready_reason: reason of the error that calls get until the service is ready, such as "MODEL_NOT_READY".
-        add_to_server: the generated `add_…_to_server`.
-        writes: names of the RPCs that write or work on a batch, whose default deadline is longer.
-    """
-
-    name: str
-    not_ready_reason: str
-    add_to_server: Callable[[Any, grpc.aio.Server], None]
-    writes: frozenset[str] = frozenset()
-
-
 class Server:
     """A server that listens; each of its services answers once it is ready.
 
@@ -116,7 +97,7 @@ class Server:
         admin_port: for operators; None where there is none.
     """
 
-    def __init__(self, health: Health, registry: "_Registry", port: int) -> None:
+    def __init__(self, health: Health, registry: Registry, port: int) -> None:
         self._health = health
         self._registry = registry
         self._stopped = asyncio.Event()
@@ -220,11 +201,10 @@ async def running(
     health = Health(
         [service.name for service in services], max_watching=_WATCHING_FACTOR * settings.max_concurrent_calls
     )
-    registry = _Registry(services)
-    admission = AdmissionInterceptor(settings.max_concurrent_calls)
-    grpc_server = grpc.aio.server(
-        handlers=[registry],
-        interceptors=interceptors(
+    admission = Admission(settings.max_concurrent_calls)
+    registry = Registry(
+        services,
+        layers(
             query_deadline_s=settings.query_deadline_s,
             write_deadline_s=settings.write_deadline_s,
             writes={f"/{service.name}/{rpc}" for service in services for rpc in service.writes},
@@ -237,14 +217,18 @@ async def running(
             ),
             error_domain=settings.error_domain,
         ),
-        options=server_options(settings),
-        # The interceptors refuse with a reason, but a flood of calls would still swamp them.
-        maximum_concurrent_rpcs=_FLOOD_FACTOR * settings.max_concurrent_calls,
     )
-    health_pb2_grpc.add_HealthServicer_to_server(health, grpc_server)
+    registry.add(partial(health_pb2_grpc.add_HealthServicer_to_server, health))
     if settings.reflection:
         names = [*(service.name for service in services), _HEALTH_NAME, reflection.SERVICE_NAME]
-        reflection.enable_server_reflection(names, grpc_server)
+        reflecting = reflection.aio.ReflectionServicer(names)
+        registry.add(partial(reflection_pb2_grpc.add_ServerReflectionServicer_to_server, reflecting))
+    grpc_server = grpc.aio.server(
+        handlers=[registry],
+        options=server_options(settings),
+        # We refuse with a reason, but a flood of calls would still swamp us.
+        maximum_concurrent_rpcs=_FLOOD_FACTOR * settings.max_concurrent_calls,
+    )
     address = settings.address(default_port)
     try:
         if credentials is None:
@@ -276,7 +260,7 @@ async def running(
             await _stop(grpc_server, admission, settings.grace_s)
 
 
-async def _stop(server: grpc.aio.Server, admission: AdmissionInterceptor, grace_s: float) -> None:
+async def _stop(server: grpc.aio.Server, admission: Admission, grace_s: float) -> None:
     """Refuses new calls, and waits for those under way.
 
     Rarely, gRPC neither begins nor refuses a call that arrives just now. Its caller, and the end of the server, would
@@ -413,39 +397,3 @@ async def _serve_until_stopped(
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     return text or type(error).__name__
-
-
-class _Registry(grpc.GenericRpcHandler):
-    """Finds the method of a call; a service without a servicer is not ready."""
-
-    def __init__(self, services: Sequence[GrpcService]) -> None:
-        self._not_ready = {service.name: service.not_ready_reason for service in services}
-        self._methods: dict[str, Mapping[str, _Method]] = {}
-
-    def put(self, service: GrpcService, servicer: object) -> None:
-        if service.name not in self._not_ready:
-            raise ValueError(f"{service.name} is none of the services of this server")
-        # The generated function asks for a server, but only registers its methods with it.
-        service.add_to_server(servicer, cast(grpc.aio.Server, self))
-
-    def add_generic_rpc_handlers(self, generic_rpc_handlers: object) -> None:
-        """Does nothing: the generated code calls it with the methods of `add_registered_method_handlers`."""
-
-    def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, _Method]) -> None:
-        self._methods[service_name] = method_handlers
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "_Method | None":
-        name, _, method = handler_call_details.method.lstrip("/").partition("/")
-        if name not in self._not_ready:
-            return None
-        methods = self._methods.get(name)
-        if methods is not None:
-            return methods.get(method)
-        return grpc.unary_unary_rpc_method_handler(_refusal(self._not_ready[name]))
-
-
-def _refusal(reason: str) -> Callable[[Any, Any], Any]:
-    async def refuse(request: object, context: object) -> NoReturn:
-        raise NotReady("The service is still starting; try again in a few seconds.", reason=reason)
-
-    return refuse

@@ -45,8 +45,9 @@ from services.embedder.runtimes.fake import FakeEncoder
 from services.embedder.service import LocalEmbedder, local_embedder
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
 from services.serving import conversion
+from services.serving.registry import GrpcService
 from services.serving.request_id import current_request_id, request_id_bound
-from services.serving.run import GrpcService, Server, running
+from services.serving.run import Server, running
 from services.serving.settings import ServerSettings
 from tests.support.embedders import ROOMY_LIMITS
 

@@ -22,7 +22,8 @@ from services.contract.errors import AlreadyExists, FashionError, NotFound, Upst
 from services.contract.fakes import FakeEmbedder
 from services.contract.values import Photograph
 from services.embedder.servicer import EMBEDDER, EmbedderServicer
-from services.serving.run import GrpcService, ServeError, Server, running
+from services.serving.registry import GrpcService
+from services.serving.run import ServeError, Server, running
 from services.serving.settings import TracingSettings
 from services.serving.status import error_info
 from services.serving.traces import Traces

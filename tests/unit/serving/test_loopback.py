@@ -11,7 +11,8 @@ from services.clients.channel import open_channel
 from services.clients.probe import probe
 from services.clients.search import SearchClient
 from services.serving.loopback import channel_options
-from services.serving.run import GrpcService, Server, running
+from services.serving.registry import GrpcService
+from services.serving.run import Server, running
 from services.serving.settings import ServerSettings
 
 

@@ -1,7 +1,7 @@
 """A key's quota of photographs counts each one of a request, wherever it stands."""
 
 from fashion.v1 import embedder_pb2, search_pb2, types_pb2
-from services.serving.interceptors import photograph_count
+from services.serving.layers import photograph_count
 
 IMAGE = types_pb2.Image(content=b"picture")
 

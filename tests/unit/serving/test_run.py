@@ -8,8 +8,10 @@ from contextlib import AsyncExitStack
 import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from prometheus_client import generate_latest
 
-from services.serving.run import GrpcService, ServeError, Server, listening_socket, run_loop, running
+from services.serving.registry import GrpcService
+from services.serving.run import ServeError, Server, listening_socket, run_loop, running
 from services.serving.settings import ServerSettings
 
 
@@ -105,3 +107,16 @@ async def test_what_no_service_works_on_holds_up_no_end_and_a_slow_call_is_answe
         assert await answer == b"answer"
         assert await stream.code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
         await channel.close()
+
+
+async def test_a_method_that_a_service_lacks_is_unimplemented_also_before_the_service_is_ready() -> None:
+    async def start(server: Server, resources: AsyncExitStack) -> None:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            for method, code in (("FindSimilar", "UNAVAILABLE"), ("FindAnything", "UNIMPLEMENTED")):
+                with pytest.raises(grpc.aio.AioRpcError) as refusal:
+                    await channel.unary_unary(f"/fashion.v1.SearchService/{method}")(b"", timeout=30)
+                assert refusal.value.code().name == code
+
+    async with running(ServerSettings(host="127.0.0.1", port=0), [service()], start, default_port=1):
+        # Each name would be a label of its own.
+        assert "FindAnything" not in generate_latest().decode()

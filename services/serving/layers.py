@@ -1,9 +1,9 @@
 """What surrounds every call of a server: request id, access log, errors as statuses, who may call, the deadline.
 
-Only unary calls are surrounded, as all of fashion.v1 are; streams pass, once it is known who calls.
+Only unary calls are surrounded, as all of fashion.v1 are; streams pass, once it is known who calls. A method is
+surrounded once, when it is registered. Interceptors of gRPC would be asked anew for each call.
 """
 
-import abc
 import asyncio
 import functools
 import time
@@ -19,8 +19,9 @@ from services.concurrency.metrics import SECONDS, exemplar
 from services.contract.errors import FashionError, Forbidden, Overloaded, QuotaExceeded, Unauthenticated
 from services.contract.scopes import RPCS, Rule, Scope
 from services.serving.guard import API_KEY_HEADER, Caller, Guard, audit_refusal, audit_write
+from services.serving.layer import Context, Handler, Layer
 from services.serving.quotas import Cost
-from services.serving.reception import Reception, ReceptionInterceptor, parsed
+from services.serving.reception import Receiving, Reception, parsed
 from services.serving.request_id import REQUEST_ID_KEY, accepted_request_id, request_id_bound
 from services.serving.status import INTERNAL_REASON, code_of, error_info, shown, status_of
 
@@ -40,23 +41,20 @@ _CALL_SECONDS: Final = Histogram(
 )
 _CALLS_UNDER_WAY: Final = Gauge("fashion_grpc_calls_under_way", "Calls that are worked on, without probes.")
 
-_Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-_Behaviour: TypeAlias = "Callable[[Any, _Context], Awaitable[Any]]"
-_Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]]"
+_Behaviour: TypeAlias = "Callable[[Any, Context], Awaitable[Any]]"
 
 
-def interceptors(
+def layers(
     *,
     query_deadline_s: float,
     write_deadline_s: float,
     writes: Collection[str],
-    admission: "AdmissionInterceptor",
+    admission: "Admission",
     guard: Guard,
     reception: Reception,
     error_domain: str,
-) -> Sequence[grpc.aio.ServerInterceptor]:
-    """Returns the interceptors of a server, the outermost first.
+) -> Sequence[Layer]:
+    """Returns what is around the methods of a server, the innermost first.
 
     Args:
         query_deadline_s: default deadline of a query, in seconds.
@@ -69,55 +67,29 @@ def interceptors(
     """
     tracer = spans.tracer()
     return (
-        ReceptionInterceptor(reception),
-        *(() if tracer is None else (TracingInterceptor(tracer),)),
-        TelemetryInterceptor(),
-        ErrorInterceptor(error_domain),
-        AccessInterceptor(guard, reception, error_domain),
+        Deadlines(query_deadline_s, write_deadline_s, writes),
         admission,
-        DeadlineInterceptor(query_deadline_s, write_deadline_s, writes),
+        Access(guard, reception, error_domain),
+        Errors(error_domain),
+        Telemetry(),
+        *(() if tracer is None else (Tracing(tracer),)),
+        Receiving(reception),
     )
 
 
-class _UnaryInterceptor(grpc.aio.ServerInterceptor):
-    """Surrounds unary methods, each once."""
-
-    def __init__(self) -> None:
-        self._surrounded: dict[str, tuple[_Handler, _Handler]] = {}
-
-    async def intercept_service(
-        self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> "_Handler | None":
-        """Returns the surrounded method of a call; None for an unknown method."""
-        handler = await continuation(handler_call_details)
-        if handler is None or handler.unary_unary is None:
-            return handler
-        method = handler_call_details.method
-        before, surrounded = self._surrounded.get(method, (None, handler))
-        if before is not handler:
-            surrounded = self.surround(method, handler)
-            self._surrounded[method] = handler, surrounded
-        return surrounded
-
-    @abc.abstractmethod
-    def surround(self, method: str, handler: _Handler) -> _Handler:
-        """Surrounds a method."""
-
-
-class TracingInterceptor(_UnaryInterceptor):
+class Tracing(Layer):
     """Gives each call a span, in the trace that its caller names; only where traces are on."""
 
     def __init__(self, tracer: spans.Tracer) -> None:
-        super().__init__()
         self._tracer = tracer
 
-    def surround(self, method: str, handler: _Handler) -> _Handler:
+    def surround_unary(self, method: str, handler: Handler) -> Handler:
         """Surrounds a method."""
         if method.startswith(_QUIET_PREFIX):
             return handler
         behaviour, name = cast(_Behaviour, handler.unary_unary), method.lstrip("/")
 
-        async def traced(request: Any, context: _Context) -> Any:
+        async def traced(request: Any, context: Context) -> Any:
             sent = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
             with self._tracer.served(name, sent) as end:
                 code, reason = "CANCELLED", ""
@@ -136,10 +108,10 @@ class TracingInterceptor(_UnaryInterceptor):
         return _with_behaviour(handler, traced)
 
 
-class TelemetryInterceptor(_UnaryInterceptor):
+class Telemetry(Layer):
     """Gives each call a request id, returns it in the trailing metadata, and logs one line per call."""
 
-    def surround(self, method: str, handler: _Handler) -> _Handler:
+    def surround_unary(self, method: str, handler: Handler) -> Handler:
         """Surrounds a method."""
         behaviour = cast(_Behaviour, handler.unary_unary)
         quiet = method.startswith(_QUIET_PREFIX)
@@ -148,7 +120,7 @@ class TelemetryInterceptor(_UnaryInterceptor):
         bound = _log.bind()
         log, log_failure = (bound.debug, bound.debug) if quiet else (bound.info, bound.warning)
 
-        async def logged(request: Any, context: _Context) -> Any:
+        async def logged(request: Any, context: Context) -> Any:
             request_id = accepted_request_id(_sent_request_id(context))
             context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
             started = time.perf_counter()
@@ -177,18 +149,17 @@ class TelemetryInterceptor(_UnaryInterceptor):
         return _with_behaviour(handler, logged)
 
 
-class ErrorInterceptor(_UnaryInterceptor):
+class Errors(Layer):
     """Ends each call that fails with the status of its error; the only place where that happens."""
 
     def __init__(self, domain: str) -> None:
-        super().__init__()
         self._domain = domain
 
-    def surround(self, method: str, handler: _Handler) -> _Handler:
+    def surround_unary(self, method: str, handler: Handler) -> Handler:
         """Surrounds a method."""
         behaviour = cast(_Behaviour, handler.unary_unary)
 
-        async def mapped(request: Any, context: _Context) -> Any:
+        async def mapped(request: Any, context: Context) -> Any:
             try:
                 return await behaviour(request, context)
             except grpc.aio.AbortError:
@@ -206,29 +177,24 @@ class ErrorInterceptor(_UnaryInterceptor):
         return _with_behaviour(handler, mapped)
 
 
-class AccessInterceptor(_UnaryInterceptor):
+class Access(Layer):
     """Refuses callers who may not call, before their message is received, and counts calls against quotas.
 
     A method that the table of scopes lacks is for administrators alone.
     """
 
     def __init__(self, guard: Guard, reception: Reception, domain: str) -> None:
-        super().__init__()
         self._guard = guard
         self._reception = reception
         self._domain = domain
 
-    async def intercept_service(
-        self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> "_Handler | None":
-        """Returns the surrounded method of a call, of streams too; None for an unknown method."""
-        handler = await super().intercept_service(continuation, handler_call_details)
-        method = handler_call_details.method
-        if handler is None or not handler.request_streaming or method.startswith(_HEALTH_PREFIX):
+    def surround_stream(self, method: str, handler: Handler) -> Handler:
+        """Surrounds a stream of requests; one of responses alone is for everybody, as Health.Watch is."""
+        if not handler.request_streaming or method.startswith(_HEALTH_PREFIX):
             return handler
         behaviour, rule = handler.stream_stream, _rule(method)
 
-        async def checked(requests: Any, context: _Context) -> Any:
+        async def checked(requests: Any, context: Context) -> Any:
             try:
                 self._guard.check(self._caller(context), rule)
             except FashionError as error:
@@ -240,13 +206,13 @@ class AccessInterceptor(_UnaryInterceptor):
             cast(Any, checked), handler.request_deserializer, handler.response_serializer
         )
 
-    def surround(self, method: str, handler: _Handler) -> _Handler:
+    def surround_unary(self, method: str, handler: Handler) -> Handler:
         """Surrounds a method."""
         behaviour = cast(_Behaviour, handler.unary_unary)
         deserialize = handler.request_deserializer
         open_to_all, rule, name = method.startswith(_HEALTH_PREFIX), _rule(method), method.lstrip("/")
 
-        async def guarded(_: None, context: _Context) -> Any:
+        async def guarded(_: None, context: Context) -> Any:
             if open_to_all:
                 return await behaviour(parsed(deserialize, await self._reception.receive(context)), context)
             caller, outcome, rows = Caller(), "CANCELLED", 0
@@ -278,7 +244,7 @@ class AccessInterceptor(_UnaryInterceptor):
 
         return grpc.unary_unary_rpc_method_handler(guarded, None, handler.response_serializer)
 
-    def _caller(self, context: _Context) -> Caller:
+    def _caller(self, context: Context) -> Caller:
         if not self._guard.credentials_count:
             return Caller()
         sent = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
@@ -309,7 +275,7 @@ def _images(message: Any) -> int:
     return lists + ("image" in fields and bool(message.HasField("image")))
 
 
-class AdmissionInterceptor(_UnaryInterceptor):
+class Admission(Layer):
     """Refuses calls beyond a limit, and says when to try again, which gRPC's own limit does not.
 
     Probes are always admitted: a busy server is not a broken one.
@@ -319,17 +285,16 @@ class AdmissionInterceptor(_UnaryInterceptor):
     """
 
     def __init__(self, max_calls: int) -> None:
-        super().__init__()
         self._max_calls = max_calls
         self.under_way = 0
 
-    def surround(self, method: str, handler: _Handler) -> _Handler:
+    def surround_unary(self, method: str, handler: Handler) -> Handler:
         """Surrounds a method."""
         if method.startswith(_QUIET_PREFIX):
             return handler
         behaviour = cast(_Behaviour, handler.unary_unary)
 
-        async def admitted(request: Any, context: _Context) -> Any:
+        async def admitted(request: Any, context: Context) -> Any:
             if self.under_way >= self._max_calls:
                 raise Overloaded(
                     f"The server already works on {self._max_calls} calls, its maximum; try again a little later.",
@@ -346,21 +311,20 @@ class AdmissionInterceptor(_UnaryInterceptor):
         return _with_behaviour(handler, admitted)
 
 
-class DeadlineInterceptor(_UnaryInterceptor):
+class Deadlines(Layer):
     """Holds each call to its caller's deadline, or to the default where the caller set none."""
 
     def __init__(self, query_deadline_s: float, write_deadline_s: float, writes: Collection[str]) -> None:
-        super().__init__()
         self._writes = writes
         self._query_deadline_s = query_deadline_s
         self._write_deadline_s = write_deadline_s
 
-    def surround(self, method: str, handler: _Handler) -> _Handler:
+    def surround_unary(self, method: str, handler: Handler) -> Handler:
         """Surrounds a method."""
         behaviour = cast(_Behaviour, handler.unary_unary)
         default_s = self._write_deadline_s if method in self._writes else self._query_deadline_s
 
-        async def limited(request: Any, context: _Context) -> Any:
+        async def limited(request: Any, context: Context) -> Any:
             remaining_s: float | None = context.time_remaining()
             with deadline.at_most(default_s if remaining_s is None else remaining_s):
                 async with deadline.enforced():
@@ -369,7 +333,7 @@ class DeadlineInterceptor(_UnaryInterceptor):
         return _with_behaviour(handler, limited)
 
 
-async def _abort(context: _Context, error: BaseException, domain: str) -> NoReturn:
+async def _abort(context: Context, error: BaseException, domain: str) -> NoReturn:
     _, reason, _ = shown(error)
     if reason == INTERNAL_REASON:
         _log.error("call failed unexpectedly", exc_info=error)
@@ -382,12 +346,12 @@ async def _abort(context: _Context, error: BaseException, domain: str) -> NoRetu
     await context.abort(status.code, status.message, metadata)
 
 
-def _sent_request_id(context: _Context) -> str | bytes | None:
+def _sent_request_id(context: Context) -> str | bytes | None:
     for key, value in context.invocation_metadata() or ():
         if key == REQUEST_ID_KEY:
             return value
     return None
 
 
-def _with_behaviour(handler: _Handler, behaviour: _Behaviour) -> _Handler:
+def _with_behaviour(handler: Handler, behaviour: _Behaviour) -> Handler:
     return grpc.unary_unary_rpc_method_handler(behaviour, handler.request_deserializer, handler.response_serializer)
