@@ -50,11 +50,13 @@ class Eligible:
 
     Attributes:
         mask: whether it may return each: bool, shape (n,).
+        count: how many those are.
         excluded_colours: the colours that the dislikes stand for.
         left_out: how many of those with an embedding it may not return, and why.
     """
 
     mask: NDArray[np.bool_]
+    count: int
     excluded_colours: frozenset[str]
     left_out: LeftOut
 
@@ -279,19 +281,28 @@ class Columns:
         """Returns the same as `eligible`, but for the excluded products and families."""
         some = self.at(rows)
         searchable = self.searchable()[rows]
-        counts = [np.count_nonzero(searchable)]
-        mask = filters.evaluate(eligibility.filter, some)
-        mask &= searchable
-        counts.append(np.count_nonzero(mask))
-        if not eligibility.include_out_of_stock:
+        # Each count is one more time for other threads to take the interpreter.
+        counts = [int(np.count_nonzero(searchable))]
+        if eligibility.filter.conditions:
+            mask = filters.evaluate(eligibility.filter, some)
+            mask &= searchable
+            counts.append(int(np.count_nonzero(mask)))
+        else:
+            mask = searchable.copy()
+            counts.append(counts[-1])
+        if eligibility.include_out_of_stock:
+            counts.append(counts[-1])
+        else:
             mask &= self.available()[rows]
-        counts.append(np.count_nonzero(mask))
+            counts.append(int(np.count_nonzero(mask)))
         excluded_colours: frozenset[str] = frozenset()
         if eligibility.disliked_colours:
             excluded_colours = colours.expand(eligibility.disliked_colours, self.labels(BASE_COLOUR).keys())
             mask &= ~filters.has_label(some, BASE_COLOUR, excluded_colours)
-        counts.append(np.count_nonzero(mask))
-        return Eligible(mask, excluded_colours, LeftOut(*(int(more - less) for more, less in pairwise(counts))))
+            counts.append(int(np.count_nonzero(mask)))
+        else:
+            counts.append(counts[-1])
+        return Eligible(mask, counts[-1], excluded_colours, LeftOut(*(more - less for more, less in pairwise(counts))))
 
     def without_excluded(
         self, passing: Eligible, eligibility: Eligibility, rows: NDArray[np.int64] | slice
@@ -312,8 +323,11 @@ class Columns:
             left = np.ones(len(self), dtype=np.bool_)
             left[excluded] = False
             mask = mask & left[rows]
-        count = int(np.count_nonzero(passing.mask)) - int(np.count_nonzero(mask)) if mask is not passing.mask else 0
-        return replace(passing, mask=mask, left_out=replace(passing.left_out, excluded=count))
+        if mask is passing.mask:
+            return passing
+        count = int(np.count_nonzero(mask))
+        left_out = replace(passing.left_out, excluded=passing.count - count)
+        return replace(passing, mask=mask, count=count, left_out=left_out)
 
     def other_currencies(self, eligibility: Eligibility, rows: NDArray[np.int64] | slice) -> dict[str, int]:
         """Counts the products that a search leaves out for the currency of their price alone.

@@ -6,7 +6,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.search.indexes.flat_index import nearest_among
 from services.search.indexes.state import State
 
 # Products compared at once at first, then twice as many each time.
@@ -41,9 +40,8 @@ class Compared:
         rows, bounds = rows[remaining], bounds[remaining]
         size = max(FIRST_COMPARED, 2 * self._k)
         while len(rows):
-            part = np.sort(rows[:size])
-            similarities, order = nearest_among(state.embeddings(part), query)
-            self.rows = np.concatenate([self.rows, part[order]])
+            similarities, part = state.nearest(query, rows[:size])
+            self.rows = np.concatenate([self.rows, part])
             self.similarities = np.concatenate([self.similarities, similarities])
             if len(self.similarities) >= self._k:
                 self.least = float(np.partition(self.similarities, -self._k)[-self._k])

@@ -35,7 +35,7 @@ from services.search.indexes.eligible_rows import (
     eligible_rows_of,
 )
 from services.search.indexes.faiss_settings import FaissSettings
-from services.search.indexes.flat_index import FlatIndex, nearest_among
+from services.search.indexes.flat_index import FlatIndex
 from services.search.indexes.nearest import Field
 from services.search.indexes.parts import Part, SnapshotInterrupted, check_indexed, check_write, part_of
 from services.search.indexes.reducer import Reducer
@@ -267,8 +267,7 @@ class FaissIndex(ColumnarIndex):
             row = self._state.columns.row_of(product_id)
             if row is None or not self._state.columns.searchable()[row]:
                 return None
-            values: NDArray[np.float16] = self._state.embeddings(np.array([row]))[0]
-            return values
+            return self._state.embedding(row)
 
     def members(self, derived_type: str) -> TypeMembers:
         """See `Index.members`."""
@@ -319,7 +318,7 @@ class FaissIndex(ColumnarIndex):
                 some = np.flatnonzero(mask) + rows.start if isinstance(rows, slice) else np.sort(members[mask])
                 if not state.in_memory:
                     return self._bounded(state, reduced, query, k, some)
-                chosen = self._chosen(state, reduced, query, k, eligible_mask_of(some, len(state.columns)))
+                chosen = self._chosen(state, reduced, query, k, eligible_mask_of(some, len(state.columns)), count)
                 if chosen is not None:
                     return chosen
             masks = np.split(mask, ends)
@@ -354,12 +353,13 @@ class FaissIndex(ColumnarIndex):
             limit = self.settings.exact_limit + products // self.settings.products_per_exact
             if not state.in_memory:
                 limit = self.settings.exact_on_disk
-            if eligible_count_of(some) > limit and state.reduced is not None:
+            count = eligible_count_of(some)
+            if count > limit and state.reduced is not None:
                 if self._approximate(state):
-                    choose = self._bounded if eligible_count_of(some) <= self.settings.exact_bounded else self._near
+                    choose = self._bounded if count <= self.settings.exact_bounded else self._near
                     return choose(state, state.reduced.search(query), query, k, some)
                 searched = bounds or state.reduced.search(query)
-                chosen = self._chosen(state, searched, query, k, eligible_mask_of(some, products))
+                chosen = self._chosen(state, searched, query, k, eligible_mask_of(some, products), count)
                 if chosen is not None:
                     return chosen
             return self._contenders(self._scans(state, query, eligible_rows_of(some)), k)
@@ -378,13 +378,18 @@ class FaissIndex(ColumnarIndex):
         return [ShardSearch(together, query, np.ones(len(rows), dtype=np.bool_))]
 
     def _chosen(
-        self, state: State, bounds: Bounds | ReducedSearch, query: NDArray[np.float32], k: int, mask: NDArray[np.bool_]
+        self,
+        state: State,
+        bounds: Bounds | ReducedSearch,
+        query: NDArray[np.float32],
+        k: int,
+        mask: NDArray[np.bool_],
+        count: int,
     ) -> NDArray[np.int64] | None:
         """Returns the rows that may be among the `k` nearest: int64, shape (n,); None where that takes too many.
 
         Products are compared in the order of their bounds, until these exclude all others.
         """
-        count = int(np.count_nonzero(mask))
         wanted = max(self.settings.min_candidates, self.settings.candidates_per_hit * k, bounds.first(count))
         first = max(FIRST_COMPARED, 2 * k)
         compared = np.empty(0, dtype=np.int64)
@@ -399,10 +404,9 @@ class FaissIndex(ColumnarIndex):
             while len(rows) and (size <= 2 * first or floor > candidates.others):
                 if floor > -math.inf and len(rows) > count // _MIN_REDUCTION:
                     return None
-                part = rows[:size]
-                part_similarities, order = nearest_among(state.embeddings(part), query)
+                part_similarities, part = state.nearest(query, rows[:size])
                 similarities = np.concatenate([similarities, part_similarities])
-                compared = np.concatenate([compared, part[order]])
+                compared = np.concatenate([compared, part])
                 if len(similarities) >= k:
                     least = float(np.partition(similarities, -k)[-k])
                     floor = least - self._rounding

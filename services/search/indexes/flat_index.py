@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import faiss
 import numpy as np
@@ -10,6 +10,12 @@ from numpy.typing import NDArray
 
 # Floats that a thread keeps room for to copy rows together: those of 32,768 rows of the reduced index, 16 MiB.
 _KEPT_FLOATS = 8 << 20
+# It begins with room for 128 embeddings.
+_LEAST_FLOATS = 256 << 10
+
+
+# Vectors, float16, shape (m, dimension), and some of their rows, int64, shape (n,).
+Part: TypeAlias = tuple[NDArray[np.float16], NDArray[np.int64]]
 
 
 class FlatIndex:
@@ -38,6 +44,10 @@ class FlatIndex:
 
     def __len__(self) -> int:
         return int(self._faiss.ntotal)
+
+    def show(self, count: int) -> None:
+        """Has the first vectors alone from now on, of those that it is `over`."""
+        self._faiss.ntotal = count
 
     def rows(self) -> NDArray[np.float16]:
         """Returns a view of the vectors: float16, shape (n, dimension); valid until rows are added or removed."""
@@ -110,32 +120,50 @@ def nearest_among(
 
 
 class _Room(threading.local):
-    """Where a thread copies rows together. New memory for each search would take longer than the copy."""
+    """Where a thread copies rows together, and searches them.
+
+    New memory for each search would take longer than the copy, and a new index of FAISS half as long as a search of
+    some rows. Each also lets go of the interpreter, which another thread may then keep.
+    """
 
     def __init__(self) -> None:
-        self.floats = np.empty(0, dtype=np.float16)
+        self._floats = np.empty(0, dtype=np.float16)
+        # Over all of the floats, by the dimension of its vectors.
+        self._indexes: dict[int, FlatIndex] = {}
 
-    def copied(self, vectors: NDArray[np.float16], rows: NDArray[np.int64]) -> NDArray[np.float16]:
-        """Returns copies of some rows, which are valid until the next call in this thread."""
-        size = vectors.shape[1] * len(rows)
+    def index(self, parts: Sequence[Part], dimension: int) -> FlatIndex:
+        """Returns an index of copies of some rows; valid until the next call in this thread."""
+        count = sum(len(rows) for _, rows in parts)
+        size = count * dimension
         if size > _KEPT_FLOATS:
-            return vectors[rows]
-        if size > len(self.floats):
-            self.floats = np.empty(size, dtype=np.float16)
-        copies = self.floats[:size].reshape(len(rows), vectors.shape[1])
-        # With another mode, NumPy copies them twice.
-        np.take(vectors, rows, axis=0, out=copies, mode="clip")
-        return copies
+            return FlatIndex.over(np.concatenate([vectors[rows] for vectors, rows in parts]))
+        if size > len(self._floats):
+            self._floats = np.empty(max(size, _LEAST_FLOATS), dtype=np.float16)
+            self._indexes = {}
+        copies, at = self._floats[:size].reshape(count, dimension), 0
+        for vectors, rows in parts:
+            # With another mode, NumPy copies them twice.
+            np.take(vectors, rows, axis=0, out=copies[at : at + len(rows)], mode="clip")
+            at += len(rows)
+        if (index := self._indexes.get(dimension)) is None:
+            most = len(self._floats) // dimension
+            index = self._indexes[dimension] = FlatIndex.over(self._floats[: most * dimension].reshape(most, dimension))
+        index.show(count)
+        return index
 
 
 _room = _Room()
 
 
 def nearest_of(
-    vectors: NDArray[np.float16], rows: NDArray[np.int64], query: NDArray[np.float32], k: int | None = None
+    parts: Sequence[Part], query: NDArray[np.float32], k: int | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Finds the `k` nearest of some rows of vectors; see `nearest_among`, of which it is the faster form."""
-    return nearest_among(_room.copied(vectors, rows), query, k)
+    """Finds the `k` nearest of some rows of vectors, which are numbered in their order; see `nearest_among`.
+
+    It is the faster form.
+    """
+    index = _room.index(parts, len(query))
+    return index.nearest(query, len(index) if k is None else k)
 
 
 def _selector(mask: NDArray[np.bool_]) -> faiss.IDSelector:

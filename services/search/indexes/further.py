@@ -166,7 +166,7 @@ class FurtherPhotographs:
             places, upper, size = candidates.rows, candidates.bounds, _FIRST_COMPARED
             while len(places) and upper[0] >= reached.floor:
                 part = places[:size]
-                similarities, order = nearest_of(self._embeddings.rows(), part, query)
+                similarities, order = nearest_of([(self._embeddings.rows(), part)], query)
                 reached.add(similarities, part[order])
                 contending = upper[size:] >= reached.floor
                 places, upper, size = places[size:][contending], upper[size:][contending], 2 * size

@@ -83,9 +83,10 @@ class Field:
     def without(self, excluded: NDArray[np.bool_]) -> "Field":
         """Returns the field without some of its rows: bool, shape (m,)."""
         before = self.eligible.left_out
-        count = before.excluded + int(np.count_nonzero(self.mask & excluded))
-        eligible = replace(self.eligible, mask=self.mask & ~excluded, left_out=replace(before, excluded=count))
-        return replace(self, eligible=eligible)
+        mask = self.mask & ~excluded
+        count = int(np.count_nonzero(mask))
+        left_out = replace(before, excluded=before.excluded + self.eligible.count - count)
+        return replace(self, eligible=replace(self.eligible, mask=mask, count=count, left_out=left_out))
 
 
 class Selection:
@@ -135,9 +136,7 @@ class Selection:
         if rungs is not None:
             self._search_apart(rungs[field.rows])
         self.eligible_count = self._count()
-        self.left_out = replace(
-            field.eligible.left_out, variants=int(np.count_nonzero(field.mask)) - self.eligible_count
-        )
+        self.left_out = replace(field.eligible.left_out, variants=field.eligible.count - self.eligible_count)
 
     def hits(self, k: int) -> tuple[Hit, ...]:
         """Returns the `k` products that rank highest, or all eligible ones."""
@@ -202,11 +201,10 @@ class Selection:
         self._field = replace(self._field, contenders=contenders)
 
     def _count(self) -> int:
-        mask = self._field.mask
         if self._groups is None:
-            return int(np.count_nonzero(mask))
+            return self._field.eligible.count
         eligible = np.zeros_like(self._groups.derived)
-        eligible[self._groups.codes[self._field.rows][mask]] = True
+        eligible[self._groups.codes[self._field.rows][self._field.mask]] = True
         return int(np.count_nonzero(eligible))
 
     def _boost(self, boosts: Sequence[Boost]) -> None:
@@ -269,7 +267,7 @@ class Selection:
         group_count = self.eligible_count
         hits: dict[int, Hit] = {}
         # Products per group among the highest, as far as is known.
-        share = min(_MAX_FIRST_SHARE, int(np.count_nonzero(mask)) / max(group_count, 1))
+        share = min(_MAX_FIRST_SHARE, self._field.eligible.count / max(group_count, 1))
         while (lacking := min(k, group_count) - len(hits)) > 0:
             count = math.ceil(lacking * share)
             ranked = self._ranked(count, self._field.contenders(count, mask))

@@ -383,13 +383,14 @@ class ReducedSearch:
         # Few rows are copied sooner than FAISS looks every row up in a selector.
         if eligible_count_of(eligible) * _SPARSE < end - first:
             some = eligible_rows_of(eligible)
-            bounds, places = nearest_of(self.index.rows(), some, self.vector, k)
+            bounds, places = nearest_of([(self.index.rows(), some)], self.vector, k)
             rows = some[places]
         else:
-            within = FlatIndex.over(self.index.rows()[first:end])
+            whole = end - first == len(self.index)
+            within = self.index if whole else FlatIndex.over(self.index.rows()[first:end])
             bounds, rows = within.nearest(self.vector, k, eligible_mask_of(eligible, end)[first:])
             rows = first + rows
-        differences, places = nearest_of(self.refining_index.rows(), rows, self.refining_vector)
+        differences, places = nearest_of([(self.refining_index.rows(), rows)], self.refining_vector)
         rows = rows[places]
         refined = bounds[places] + differences
         order = np.argsort(-refined)

@@ -13,11 +13,11 @@ from services.search.catalogue.products import Product
 from services.search.indexes.base import Collapse, IndexedProduct
 from services.search.indexes.columns import Columns
 from services.search.indexes.designs import Designs, Groups
-from services.search.indexes.flat_index import FlatIndex
+from services.search.indexes.flat_index import FlatIndex, nearest_among, nearest_of
 from services.search.indexes.further import FurtherPhotographs
 from services.search.indexes.parts import Part
 from services.search.indexes.rows_file import RowsFile, StoredIndex
-from services.search.indexes.shards import Projections, ReducedIndex, Shard
+from services.search.indexes.shards import Embeddings, Projections, ReducedIndex, Shard
 
 # What a derived type is made of, which is compared faster than it is named; and what groups of products are made of.
 _type_of: Final = attrgetter("gender", "article_type")
@@ -85,25 +85,61 @@ class State:
         codes = self.columns.labels(DERIVED_TYPE)
         return [label for label, code in codes.items() if code < len(wanted) and wanted[code]]
 
+    def embedding(self, row: int) -> NDArray[np.float16]:
+        """Copies the embedding of a row that has one; float16, shape (dimension,)."""
+        label = self.columns.product(row).derived_type
+        embedding: NDArray[np.float16] = self.shards[label].embeddings.read(self._positions[row : row + 1])[0]
+        return embedding
+
     def embeddings(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
         """Copies the embeddings of rows that have one; float16, shape (n, dimension)."""
-        file = self._file
-        copied = np.empty((len(rows), self._dimension if file is None else 0), dtype=np.float16)
-        in_file = np.empty(len(rows), dtype=np.int64)
-        positions = self._positions[rows]
+        order, parts = self._by_shard(rows)
+        if self._file is not None:
+            in_file = np.empty(len(rows), dtype=np.int64)
+            places = [index.places(positions) for index, positions in parts if isinstance(index, StoredIndex)]
+            in_file[order] = np.concatenate([np.empty(0, dtype=np.int64), *places])
+            return self._file.read(in_file)
+        if len(parts) == 1:
+            return parts[0][0].read(parts[0][1])
+        copied = np.empty((len(rows), self._dimension), dtype=np.float16)
+        at = 0
+        for index, positions in parts:
+            copied[order[at : at + len(positions)]] = index.read(positions)
+            at += len(positions)
+        return copied
+
+    def nearest(
+        self, query: NDArray[np.float32], rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Compares rows that have an embedding with a query.
+
+        Args:
+            query: float32, shape (dimension,).
+            rows: int64, shape (n,), at least one.
+
+        Returns:
+            Inner products, float32, shape (n,), descending; and the rows in that order, int64, shape (n,).
+        """
+        if self._file is not None:
+            rows = np.sort(rows)
+            similarities, places = nearest_among(self.embeddings(rows), query)
+            return similarities, rows[places]
+        order, parts = self._by_shard(rows)
+        flat = [(index.rows(), positions) for index, positions in parts if isinstance(index, FlatIndex)]
+        similarities, places = nearest_of(flat, query)
+        return similarities, rows[order[places]]
+
+    def _by_shard(
+        self, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], list[tuple[Embeddings, NDArray[np.int64]]]]:
+        """Returns an order of rows in which those of each shard follow each other in theirs; and their positions."""
         codes = self.columns.codes(DERIVED_TYPE)[rows]
-        by_code = np.argsort(codes, kind="stable")
-        codes = codes[by_code]
+        order = np.argsort(codes, kind="stable")
+        codes, positions = codes[order], self._positions[rows[order]]
         ends = [*(np.flatnonzero(codes[1:] != codes[:-1]) + 1).tolist(), len(rows)]
-        for start, end in pairwise((0, *ends)) if len(rows) else ():
-            places = by_code[start:end]
-            label = self.columns.label(DERIVED_TYPE, int(codes[start]))
-            embeddings = self.shards[label].embeddings
-            if isinstance(embeddings, StoredIndex):
-                in_file[places] = embeddings.places(positions[places])
-            else:
-                copied[places] = embeddings.read(positions[places])
-        return copied if file is None else file.read(in_file)
+        spans = pairwise((0, *ends)) if len(rows) else ()
+        labels = [(self.columns.label(DERIVED_TYPE, int(codes[start])), start, end) for start, end in spans]
+        return order, [(self.shards[label].embeddings, positions[start:end]) for label, start, end in labels]
 
     def delete(self, product_ids: Iterable[str]) -> None:
         """Deletes products; an unknown id is no error."""
@@ -247,7 +283,7 @@ class State:
             if self._designs.in_use and _grouped_by(before) != _grouped_by(product):
                 self._designs.change((product.id,))
             if searchable[row] and _type_of(before) != _type_of(product):
-                moving.append(IndexedProduct(product, self.embeddings(np.array([row]))[0]))
+                moving.append(IndexedProduct(product, self.embedding(row)))
             else:
                 self.columns.replace(row, product, bool(searchable[row]))
         if moving:
