@@ -21,7 +21,8 @@ from rich.text import Text
 from cli.output import plain_table
 from fashion.v1 import search_pb2, types_pb2
 from offline.dataset.report import DatasetReport, Finding
-from offline.dataset.rows import Dataset, Row
+from offline.dataset.row import Row
+from offline.dataset.rows import Dataset
 from offline.ingest import (
     BatchOutcome,
     Failure,

@@ -9,7 +9,8 @@ from enum import Enum
 from typing import Protocol
 
 from offline.dataset.report import DatasetReport
-from offline.dataset.rows import Dataset, Row
+from offline.dataset.row import Row
+from offline.dataset.rows import Dataset
 from offline.report.document import document_parts
 from offline.spool import Spool, form_of
 from services.contract.errors import DeadlineExceeded, FashionError, Overloaded, Unavailable, Upstream

@@ -16,7 +16,8 @@ from services.contract.errors import FashionError, InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from offline.dataset.rows import Dataset, Row
+    from offline.dataset.row import Row
+    from offline.dataset.rows import Dataset
     from offline.feeds.mapping import FeedMapping
     from offline.feeds.photographs import Downloads
     from offline.feeds.sync import SyncPlan

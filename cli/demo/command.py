@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cli.demo.material import Material
-    from offline.dataset.rows import Dataset, Row
+    from offline.dataset.row import Row
+    from offline.dataset.rows import Dataset
 
 app = typer.Typer(rich_markup_mode="rich", add_completion=False)
 

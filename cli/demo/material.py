@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from cli import ingestion
-from offline.dataset.rows import Dataset, Row, open_dataset
+from offline.dataset.row import Row
+from offline.dataset.rows import Dataset, open_dataset
 from offline.dataset.split import twin_groups
 from services.contract.errors import FashionError
 from services.contract.values import Gender, derived_type

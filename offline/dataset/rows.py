@@ -1,14 +1,13 @@
 """A data set in Kaggle's layout, `styles.csv` and `images/{id}.jpg`, as dirty as shops export it."""
 
 import io
-from collections import Counter
-from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
 
+from offline.dataset.admission import Admission
 from offline.dataset.amounts import price_of
 from offline.dataset.cells import EMPTY_WORDS, clean, flag_of, gender_of, own_attributes_of, written_id, year_of
 from offline.dataset.files import (
@@ -22,13 +21,11 @@ from offline.dataset.files import (
     readable,
 )
 from offline.dataset.report import DatasetReport, DroppedError, Finding
+from offline.dataset.row import Row
 from offline.dataset.table import DELIMITERS, MAX_ROWS, Record, Table, require_few
-from offline.spool import Form, Shelf, Spool, form_of
 from services.contract.attributes import BY_NAME, MAX_LABEL_CHARACTERS
-from services.contract.errors import InvalidInput, NotFound, Overloaded
-from services.contract.own_attributes import Flag, OwnAttributes
+from services.contract.errors import InvalidInput, NotFound
 from services.contract.values import MAX_PHOTOGRAPHS
-from services.search.catalogue.products import Price
 
 # Field of a row -> its column in `styles.csv`.
 _COLUMN_OF = {
@@ -58,62 +55,6 @@ _VALUES = ("year", "price", "in_stock", "attributes")
 def column_of(columns: Collection[str]) -> dict[str, str]:
     """Returns the fields of a row that a table with these columns fills, each with its column."""
     return _COLUMN_OF | {column: column for column in OPTIONAL_COLUMNS if column in columns}
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A product as the data set describes it; None for what the data set leaves out."""
-
-    id: str
-    gender: str | None
-    master_category: str | None
-    sub_category: str
-    article_type: str
-    base_colour: str | None
-    season: str | None
-    year: int | None
-    usage: str | None
-    name: str | None
-    brand: str | None = None
-    url: str | None = None
-    image_url: str | None = None
-    price: Price | None = None
-    in_stock: bool | None = None
-    parent_id: str | None = None
-    attributes: OwnAttributes | None = None
-
-    @property
-    def derived_type(self) -> str:
-        """Gender and article type, such as "Men Tshirts"; the article type alone where the gender is unknown."""
-        return f"{self.gender} {self.article_type}" if self.gender else self.article_type
-
-
-_FIELDS = tuple(Row.__dataclass_fields__)
-
-
-def _plain_row(row: Row) -> tuple[Any, ...]:
-    values = {name: getattr(row, name) for name in _FIELDS}
-    if row.price is not None:
-        values["price"] = (row.price.currency_code, row.price.units, row.price.nanos)
-    if row.attributes is not None:
-        values["attributes"] = {
-            name: value.value if isinstance(value, Flag) else value for name, value in row.attributes.items()
-        }
-    return tuple(values.values())
-
-
-def _row_made(values: Sequence[Any]) -> Row:
-    fields = dict(zip(_FIELDS, values, strict=True))
-    if fields["price"] is not None:
-        fields["price"] = Price(*fields["price"])
-    if fields["attributes"] is not None:
-        fields["attributes"] = {
-            name: Flag(value) if isinstance(value, bool) else value for name, value in fields["attributes"].items()
-        }
-    return Row(**fields)
-
-
-ROW_FORM = Form(_plain_row, _row_made)
 
 
 class Dataset:
@@ -299,87 +240,6 @@ class _Photographs:
             reason = f"{name} is left out: {self.chosen[product_id]} is used"
             notes.append(Finding(0, product_id, "note", reason))
         return notes
-
-
-class Admission:
-    """The rows of a source that become products, and what is done about the others.
-
-    Attributes:
-        rows: the products.
-        lines: the place of each in the source, by id.
-        named: the ids of all rows, faulty ones too, composed.
-        findings: the faults so far.
-        reasons: dropped rows by reason.
-    """
-
-    def __init__(self) -> None:
-        self.rows = Spool(form=ROW_FORM)
-        self.lines: Shelf[int] = Shelf()
-        self.named: Shelf[None] = Shelf()
-        self.findings = Spool(form=form_of(Finding))
-        self.reasons: Counter[str] = Counter()
-        self._filled: Counter[str] = Counter()
-        self._read = self._repaired = 0
-
-    def admit(self, line: int, repairs: list[str], identify: Callable[[], str], read: Callable[[str], Row]) -> None:
-        """Takes a row in, or notes why it cannot become a product.
-
-        Args:
-            line: its place in the source.
-            repairs: what was repaired; `identify` and `read` add to it.
-            identify: returns its id; raises DroppedError where there is none that can be used.
-            read: reads the row of this id; raises DroppedError where it cannot become a product.
-        """
-        self._read += 1
-        product_id = ""
-        try:
-            product_id = identify()
-            row = read(product_id)
-            if row.id in self.lines:
-                raise DroppedError(row.id, "duplicate id", f"duplicate id {row.id}: the first row with it is kept")
-        except DroppedError as dropped:
-            self._drop(line, dropped.id or product_id, dropped.category, str(dropped))
-            return
-        except Overloaded:
-            raise
-        except Exception as error:
-            # No row ends the reading of the others, whatever is odd about it.
-            self._drop(line, product_id, "unreadable", f"unreadable: {type(error).__name__}: {error}")
-            return
-        self.named[composed(row.id)] = None
-        self.rows.append(row)
-        self.lines[row.id] = line
-        self._filled.update(name for name in _FIELDS if getattr(row, name) is not None)
-        if repairs:
-            self._repaired += 1
-            self.findings.append(Finding(line, row.id, "repaired", "; ".join(repairs)))
-
-    def fills(self, field: str) -> bool:
-        """Tells whether any product has a value of a field."""
-        return self._filled[field] > 0
-
-    def report(self, *, fields: Iterable[tuple[str, str]], **facts: Any) -> DatasetReport:
-        """Returns the report.
-
-        Args:
-            fields: the fields of a row that the source has, each with the column that the report names.
-            facts: the attributes of the report that do not follow from the rows.
-        """
-        missing = {column: len(self.rows) - self._filled[field] for field, column in fields}
-        return DatasetReport(
-            rows_kept=len(self.rows),
-            rows_repaired=self._repaired,
-            rows_dropped=self._read - len(self.rows),
-            missing={column: count for column, count in missing.items() if count},
-            dropped_reasons=dict(self.reasons),
-            **{"rows_read": self._read, "findings": self.findings, **facts},
-        )
-
-    def _drop(self, line: int, product_id: str, category: str, reason: str) -> None:
-        if product_id:
-            self.named[composed(product_id)] = None
-        self.reasons[category] += 1
-        self.findings.append(Finding(line, product_id, "dropped", reason))
 
 
 def _read_rows(path: str, table: Table, photographs: _Photographs, files: DatasetFiles) -> Dataset:

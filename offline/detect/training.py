@@ -16,7 +16,8 @@ from PIL import Image
 
 from offline.bundle import write_garment_heads
 from offline.dataset.labels import is_validation_sender, photograph_labels
-from offline.dataset.rows import Dataset, Row, open_dataset
+from offline.dataset.row import Row
+from offline.dataset.rows import Dataset, open_dataset
 from offline.dataset.split import photograph_digests, split
 from offline.detect.examples import Example, Material
 from offline.detect.network import build_cells, build_turns, cells_loss, exported_cells, exported_turns, targets

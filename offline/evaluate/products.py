@@ -9,7 +9,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from offline.dataset.rows import Dataset, Row
+from offline.dataset.row import Row
+from offline.dataset.rows import Dataset
 from offline.evaluate.cache import EmbeddingCache
 from services.contract.errors import InvalidInput, NotFound
 from services.contract.values import Gender, Photograph, Subject

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from offline.dataset.admission import Admission
 from offline.dataset.amounts import price_of
 from offline.dataset.cells import EMPTY_WORDS, clean, written_id, year_of
 from offline.dataset.files import composed, readable
 from offline.dataset.report import DroppedError, Finding
-from offline.dataset.rows import Admission, Dataset, Row, open_dataset
+from offline.dataset.row import Row
+from offline.dataset.rows import Dataset, open_dataset
 from offline.feeds import values
 from offline.feeds.attributes import WHOLE, read_attributes
 from offline.feeds.categories import Category, category_of

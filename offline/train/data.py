@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from offline.dataset.rows import Row, open_dataset
+from offline.dataset.row import Row
+from offline.dataset.rows import open_dataset
 from offline.dataset.split import PARTS, Part, split
 from offline.train.config import HEADS, TrainConfig
 from offline.train.words import encode_words

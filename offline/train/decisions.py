@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from offline.dataset.rows import Row
+from offline.dataset.row import Row
 from offline.measure.calibration import expected_calibration_error, reliability
 from offline.train.data import label_of
 from services.bundle.reader import Bundle, HeadSettings

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from offline.dataset.files import PHOTOGRAPHS_FOLDER, STYLES_FILE
-from offline.dataset.rows import Row
+from offline.dataset.row import Row
 from offline.dataset.split import styles_csv
 from offline.drawn import catalogue_specs, draw_catalogue, draw_upload
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline.bundle import describe
-from offline.dataset.rows import Row
+from offline.dataset.row import Row
 from offline.measure.metrics import FREQUENT, TOP_K, mean_where, precision, right_results, within_tolerance
 from offline.measure.neighbours import nearest, nearest_others
 from offline.train.config import HEADS, PHOTOGRAPH_HEADS, TrainConfig

@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from offline.dataset.rows import Row
+from offline.dataset.row import Row
 from offline.measure.metrics import TOP_K, all_right, mean_where, precision, right_results
 from offline.measure.neighbours import nearest
 from offline.train.config import PHOTOGRAPH_HEADS, Stage, TrainConfig

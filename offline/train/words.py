@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from offline.dataset.rows import Row
+from offline.dataset.row import Row
 
 # Longer names are cut: few have more words.
 MAX_WORDS: Final = 12

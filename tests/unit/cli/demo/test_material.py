@@ -14,7 +14,8 @@ from cli.demo.material import (
     held_out_material,
     leave_photographs,
 )
-from offline.dataset.rows import Row, open_dataset
+from offline.dataset.row import Row
+from offline.dataset.rows import open_dataset
 from offline.dataset.split import styles_csv
 
 

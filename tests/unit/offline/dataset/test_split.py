@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline.dataset.rows import Row, open_dataset
+from offline.dataset.row import Row
+from offline.dataset.rows import open_dataset
 from offline.dataset.split import photograph_digests, split, styles_csv, twin_groups, write_subset
 from offline.drawn import draw_catalogue
 from services.contract.errors import InvalidInput

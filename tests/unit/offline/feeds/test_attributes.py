@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline.dataset.rows import Dataset, Row
+from offline.dataset.row import Row
+from offline.dataset.rows import Dataset
 from offline.feeds.attributes import attribute_name
 from offline.feeds.draft import draft
 from offline.feeds.feed import read_feed

@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from offline.dataset.rows import Row
+from offline.dataset.row import Row
 from offline.train.config import HEADS, OWN_TYPE, TrainConfig
 from offline.train.data import Batches, Pictures, label_names, studio_examples
 from offline.train.model import DIMENSION, Recogniser, embed, optimiser, values_of

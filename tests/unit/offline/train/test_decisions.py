@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from offline.bundle import describe, write_bundle
-from offline.dataset.rows import Row
+from offline.dataset.row import Row
 from offline.train.data import right_labels
 from offline.train.decisions import Known, accuracy, calibrate, calibration_error, choose, described, right_share
 from services.bundle.reader import Bundle

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from rich.console import Console
 
-from offline.dataset.rows import Row
+from offline.dataset.row import Row
 from offline.train.config import HEADS, PRESETS, Stage, TrainConfig
 from offline.train.data import UNKNOWN, Batches, Pictures, label_names, right_labels, studio_examples
 from offline.train.schedule import Clock, one_cycle
