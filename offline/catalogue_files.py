@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from offline.dataset.files import FURTHER_FOLDER, PHOTOGRAPH_SUFFIXES, PHOTOGRAPHS_FOLDER, STYLES_FILE
-from offline.dataset.rows import COLUMNS, OPTIONAL_COLUMNS, column_of
+from offline.dataset.row import COLUMNS, OPTIONAL_COLUMNS, column_of
 from offline.whole_file import whole_file
 
 _SUFFIX_OF: Final = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "image/avif": ".avif"}

@@ -1,12 +1,34 @@
-"""One product as a shop's data describe it, and its form in a spool."""
+"""One product as a shop's data describe it, the columns of its fields, and its form in a spool."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from offline.spool import Form
 from services.contract.own_attributes import Flag, OwnAttributes
 from services.search.catalogue.products import Price
+
+# Field of a row -> its column in `styles.csv`.
+_COLUMN_OF = {
+    "id": "id",
+    "gender": "gender",
+    "master_category": "masterCategory",
+    "sub_category": "subCategory",
+    "article_type": "articleType",
+    "base_colour": "baseColour",
+    "season": "season",
+    "year": "year",
+    "usage": "usage",
+    "name": "productDisplayName",
+}
+COLUMNS = tuple(_COLUMN_OF.values())
+# Columns that Kaggle's data set does not have, each named as its field.
+OPTIONAL_COLUMNS = ("brand", "url", "image_url", "price", "in_stock", "parent_id", "attributes")
+
+
+def column_of(columns: Collection[str]) -> dict[str, str]:
+    """Returns the fields of a row that a table with these columns fills, each with its column."""
+    return _COLUMN_OF | {column: column for column in OPTIONAL_COLUMNS if column in columns}
 
 
 @dataclass(frozen=True, slots=True)

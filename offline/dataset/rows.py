@@ -21,28 +21,12 @@ from offline.dataset.files import (
     readable,
 )
 from offline.dataset.report import DatasetReport, DroppedError, Finding
-from offline.dataset.row import Row
+from offline.dataset.row import COLUMNS, OPTIONAL_COLUMNS, Row, column_of
 from offline.dataset.table import DELIMITERS, MAX_ROWS, Record, Table, require_few
 from services.contract.attributes import BY_NAME, MAX_LABEL_CHARACTERS
 from services.contract.errors import InvalidInput, NotFound
 from services.contract.values import MAX_PHOTOGRAPHS
 
-# Field of a row -> its column in `styles.csv`.
-_COLUMN_OF = {
-    "id": "id",
-    "gender": "gender",
-    "master_category": "masterCategory",
-    "sub_category": "subCategory",
-    "article_type": "articleType",
-    "base_colour": "baseColour",
-    "season": "season",
-    "year": "year",
-    "usage": "usage",
-    "name": "productDisplayName",
-}
-COLUMNS = tuple(_COLUMN_OF.values())
-# Columns that Kaggle's data set does not have, each named as its field.
-OPTIONAL_COLUMNS = ("brand", "url", "image_url", "price", "in_stock", "parent_id", "attributes")
 # A zip can announce any size; no table of products and no photograph comes near these.
 MAX_STYLES_BYTES = 1 << 30
 MAX_PHOTOGRAPH_BYTES = 64 << 20
@@ -50,11 +34,6 @@ MAX_PHOTOGRAPH_BYTES = 64 << 20
 _REQUIRED = ("masterCategory", "subCategory", "articleType")
 # Their cells are read into values; all others are texts.
 _VALUES = ("year", "price", "in_stock", "attributes")
-
-
-def column_of(columns: Collection[str]) -> dict[str, str]:
-    """Returns the fields of a row that a table with these columns fills, each with its column."""
-    return _COLUMN_OF | {column: column for column in OPTIONAL_COLUMNS if column in columns}
 
 
 class Dataset:

@@ -11,8 +11,8 @@ from typing import Literal, get_args
 
 from offline.dataset.cells import cell_of
 from offline.dataset.files import PHOTOGRAPHS_FOLDER, STYLES_FILE
-from offline.dataset.row import Row
-from offline.dataset.rows import OPTIONAL_COLUMNS, Dataset, column_of
+from offline.dataset.row import OPTIONAL_COLUMNS, Row, column_of
+from offline.dataset.rows import Dataset
 from offline.whole_file import whole_file
 from services.contract.errors import InvalidInput
 

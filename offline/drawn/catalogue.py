@@ -11,7 +11,7 @@ from PIL import Image, ImageChops, ImageFilter
 
 from offline.dataset.cells import cell_of
 from offline.dataset.files import PHOTOGRAPHS_FOLDER, STYLES_FILE
-from offline.dataset.rows import COLUMNS
+from offline.dataset.row import COLUMNS
 from offline.drawn.assortment import ARTISTS, LINES, Line
 from offline.drawn.offer import attributes_of, price_of
 from offline.drawn.spec import ProductSpec

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 
 from cli.main import run
 from fashion.v1 import search_pb2, search_pb2_grpc, types_pb2
-from offline.dataset.rows import COLUMNS
+from offline.dataset.row import COLUMNS
 from services.clients.search import SearchClient
 from tests.support.processes import free_port, imported
 

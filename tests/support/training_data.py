@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from offline.dataset.rows import COLUMNS
+from offline.dataset.row import COLUMNS
 from offline.drawn import catalogue_specs, draw_product
 
 KINDS = {"T-Shirt": ("Topwear", "Tshirts"), "Pants": ("Bottomwear", "Trousers"), "Shoes": ("Shoes", "Shoes")}

@@ -19,7 +19,7 @@ from offline.backup import back_up
 from offline.benchmark.hard_pictures import encoded
 from offline.benchmark.hostile_files.shop_feeds import WRITERS, ShopProduct
 from offline.bundle import write_bundle, write_garment_heads
-from offline.dataset.rows import COLUMNS
+from offline.dataset.row import COLUMNS
 from offline.drawn.catalogue import catalogue_specs
 from services.contract.values import Embedding, Gender, Photograph
 from services.search.catalogue.content import NewContent, Upsert

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from offline.dataset.rows import COLUMNS, Dataset, open_dataset
+from offline.dataset.row import COLUMNS
+from offline.dataset.rows import Dataset, open_dataset
 from offline.ingest import (
     BatchOutcome,
     Failure,

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from offline.catalogue_files import CatalogueFiles
-from offline.dataset.rows import COLUMNS, Dataset, open_dataset
+from offline.dataset.row import COLUMNS
+from offline.dataset.rows import Dataset, open_dataset
 from offline.ingest import BatchOutcome, IngestLimits, PhotographedRow, Written
 from services.contract.errors import FashionError, InvalidInput, NotFound, Overloaded, Upstream
 from tests.unit.offline.test_ingest import LIMITS, Catalogue, prepared

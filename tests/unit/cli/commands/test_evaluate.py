@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cli.main import run
-from offline.dataset.rows import COLUMNS
+from offline.dataset.row import COLUMNS
 
 KINDS = (("Men", "Shirts", "Topwear"), ("Women", "Shirts", "Topwear"), ("Women", "Heels", "Shoes"))
 

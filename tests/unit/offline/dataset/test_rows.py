@@ -10,7 +10,8 @@ import pytest
 from offline.dataset.amounts import price_of
 from offline.dataset.cells import cell_of
 from offline.dataset.report import Finding
-from offline.dataset.rows import COLUMNS, Dataset, open_dataset
+from offline.dataset.row import COLUMNS
+from offline.dataset.rows import Dataset, open_dataset
 from services.contract.errors import InvalidInput, NotFound
 from services.search.catalogue.products import Price
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from offline.dataset.rows import COLUMNS, Dataset, open_dataset
+from offline.dataset.row import COLUMNS
+from offline.dataset.rows import Dataset, open_dataset
 
 SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 HEADER = ",".join(COLUMNS)

@@ -12,7 +12,8 @@ from PIL import Image
 
 from cli.main import run
 from offline.dataset.labels import PhotographLabel
-from offline.dataset.rows import COLUMNS, open_dataset
+from offline.dataset.row import COLUMNS
+from offline.dataset.rows import open_dataset
 from offline.drawn import ProductSpec, catalogue_specs, draw_product
 from offline.evaluate.coarse_types import CoarseTypes
 from offline.evaluate.documents import Inputs, photographs_document

@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from offline.dataset.rows import COLUMNS, open_dataset
+from offline.dataset.row import COLUMNS
+from offline.dataset.rows import open_dataset
 from offline.evaluate.cache import EmbeddingCache
 from offline.evaluate.products import DatasetEmbedder, ProductTable, drawn, product_of
 from services.contract.errors import InvalidInput
