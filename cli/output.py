@@ -5,7 +5,8 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,17 @@ def _console(*, stderr: bool) -> Console:
     # Rich assumes 80 columns for a pipe; a wide terminal is likelier to show it in the end.
     width = min(probe.width, MAX_WIDTH) if probe.is_terminal or "COLUMNS" in os.environ else MAX_WIDTH
     return Console(stderr=stderr, width=width, highlight=False)
+
+
+@contextmanager
+def status(to: Console, text: str) -> Iterator[None]:
+    """Shows what goes on within the context: beside something that turns on a terminal, as a line elsewhere."""
+    if to.is_terminal:
+        with to.status(text):
+            yield
+    else:
+        to.print(text, markup=False, soft_wrap=True)
+        yield
 
 
 def command_name() -> str:

@@ -200,7 +200,7 @@ def _serve_in_background(
 
     async def wait_and_fill() -> str | None:
         async with connected(stack.server) as client:
-            with to.status("Starting the stack …"):
+            with output.status(to, "Starting the stack …"):
                 waiting = asyncio.create_task(client.wait_until_serving(START_TIMEOUT_S))
                 while not waiting.done():
                     await asyncio.wait({waiting}, timeout=0.5)

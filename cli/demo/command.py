@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,11 +78,12 @@ def demo(
 
 def _material(dataset: "Dataset", rows: "Sequence[Row]", *, drawn: bool, to: "Console") -> "Material":
     """Returns the rows of the catalogue, and photographs that are not in it."""
+    from cli import output
     from cli.demo.material import Material, drawn_photographs, held_out_material
 
     if drawn:
         return Material(rows, (), drawn_photographs())
-    with to.status("Choosing photographs to hold out …"):
+    with output.status(to, "Choosing photographs to hold out …"):
         material = held_out_material(dataset, rows)
     if material.held_out:
         to.print(f"Held out of the catalogue, as photographs to search with: {len(material.held_out)} products.")
@@ -112,7 +113,7 @@ def _logging_to(path: Path) -> Iterator[None]:
 async def _run(
     dataset: "Dataset", material: "Material", home: Path, sheet: Path, *, keep_running: bool, to: "Console"
 ) -> None:
-    from cli import ingestion
+    from cli import ingestion, output
     from cli.connection import connected
     from cli.demo.story import Story
     from cli.output import command_name
@@ -121,11 +122,10 @@ async def _run(
 
     settings = StackSettings.load(data_dir=home / "data", host="127.0.0.1", port=0)
     started = time.monotonic()
-    starting = to.status("Starting the stack: embedder, classifier, search and Redis …")
-    starting.start()
-    try:
+    with ExitStack() as starting:
+        starting.enter_context(output.status(to, "Starting the stack: embedder, classifier, search and Redis …"))
         async with running_stack(settings) as stack, connected(stack.target) as client:
-            starting.stop()
+            starting.close()
             to.print(f"The stack is up after {time.monotonic() - started:.0f} s: all services on {stack.target}.")
             report = await ingestion.run(client, dataset, rows=material.rows, to=to)
             to.print(ingestion.summary(report), markup=False)
@@ -142,8 +142,6 @@ async def _run(
                     to.print(f"  {stack.storefront_url} in a browser: the storefront", soft_wrap=True)
                 to.print(f"  {command_name()} catalogue stats --server {stack.target}", soft_wrap=True)
                 await _until_interrupted()
-    finally:
-        starting.stop()
 
 
 async def _until_interrupted() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from cli import ingestion
+from cli import ingestion, output
 from offline.dataset.row import Row
 from offline.dataset.rows import Dataset, open_dataset
 from offline.dataset.split import twin_groups
@@ -171,7 +171,7 @@ def drawn_catalogue(folder: Path, to: Console) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         # Drawn elsewhere and moved into place, so that an interrupted drawing leaves nothing.
         with (
-            to.status(f"Drawing a demo catalogue of {PRODUCTS} products …"),
+            output.status(to, f"Drawing a demo catalogue of {PRODUCTS} products …"),
             tempfile.TemporaryDirectory(prefix=".drawing-", dir=folder) as beside,
         ):
             drawing = Path(beside) / target.name
@@ -194,7 +194,7 @@ async def fill_if_empty(client: "SearchClient", folder: Path, to: Console) -> No
         FashionError: the server refused, or does not answer.
     """
     if not EXAMPLE_PHOTOGRAPH.is_file():
-        with to.status("Drawing photographs to search with …"):
+        with output.status(to, "Drawing photographs to search with …"):
             leave_photographs(drawn_photographs(), DEMO_OUT)
     count = (await client.get_index()).product_count
     if count:

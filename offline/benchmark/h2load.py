@@ -53,8 +53,8 @@ def is_installed() -> bool:
 def offer(requests: Requests, rate: float, seconds: float, seed: int, folder: Path) -> LoadPoint:
     """Sends requests at the times of a Poisson process, a connection for each body, each at its own times.
 
-    Times count from when a request is sent. A connection of HTTP/2 does not wait for answers; one of HTTP/1.1 does, so
-    there should be many.
+    Times count from the planned arrival, so that a connection of HTTP/1.1, which waits for the answer before, hides
+    nothing.
 
     Args:
         requests: what is sent.
@@ -66,17 +66,21 @@ def offer(requests: Requests, rate: float, seconds: float, seed: int, folder: Pa
     random = np.random.default_rng(seed)
     plans = [arrivals(rate / len(requests.bodies), seconds, random) for _ in requests.bodies]
     senders = [_started(requests, number, plan, folder) for number, plan in enumerate(plans)]
-    answers: list[tuple[int, int, int]] = []
-    for number, sender in enumerate(senders):
+    times: list[float] = []
+    lasted = 0.0
+    for number, (sender, plan) in enumerate(zip(senders, plans, strict=True)):
         sender.wait(timeout=seconds + _FIRST_S + _PATIENCE_S)
         log = (folder / f"answers-{number}").read_text().splitlines()
-        # They are in the order of answers; the first request is not counted.
-        answers += sorted((int(at), int(status), int(spent)) for at, status, spent in map(str.split, log))[1:]
-    sent = sum(map(len, plans))
-    times = [spent / 1000 for _, status, spent in answers if status == 200]
+        # They are in the order of answers. The first request is not counted, but tells when the sender began.
+        answers = sorted((int(at) / 1e6, int(status), int(spent) / 1e6) for at, status, spent in map(str.split, log))
+        began = answers[0][0] + _FIRST_S - number * _APART_S if answers else 0.0
+        for planned, (at, status, spent) in zip(plan.tolist(), answers[1:], strict=False):
+            lasted = max(lasted, at + spent - began)
+            if status == 200:
+                times.append(max(spent, at + spent - began - planned) * 1000)
     if not times:
         return LoadPoint(rate, 0.0, 1.0, float("inf"), float("inf"), float("inf"))
-    lasted = (max(at + spent for at, _, spent in answers) - min(at for at, _, _ in answers)) / 1e6
+    sent = sum(map(len, plans))
     # Of the offered rate, as chance sends more or fewer.
     answered = rate * len(times) / sent * min(1.0, seconds / lasted)
     p50, p99, p999 = np.percentile(times, [50, 99, 99.9])

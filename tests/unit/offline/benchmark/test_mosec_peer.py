@@ -93,6 +93,14 @@ def test_the_sender_measures_what_a_server_takes(tmp_path: Path) -> None:
 
 
 @needs_h2load
+def test_a_request_that_waits_for_the_answer_before_is_late(tmp_path: Path) -> None:
+    with answering(200, 0.08) as url:
+        measured = offer(Requests(url, [b"a"], http2=False), 40.0, 1.0, 1, tmp_path)
+    # Some 40 in a second take three.
+    assert measured.p99_ms > 1000 and measured.answered < 25
+
+
+@needs_h2load
 def test_answers_that_are_none_count_as_refused(tmp_path: Path) -> None:
     with answering(429, 0.0) as url:
         assert offer(Requests(url, [b"a"], http2=False), 20.0, 1.0, 1, tmp_path).refused == 1.0
