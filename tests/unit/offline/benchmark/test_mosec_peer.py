@@ -93,11 +93,11 @@ def test_the_sender_measures_what_a_server_takes(tmp_path: Path) -> None:
 
 
 @needs_h2load
-def test_a_request_that_waits_for_the_answer_before_is_late(tmp_path: Path) -> None:
+def test_a_server_that_makes_requests_wait_does_not_keep_up(tmp_path: Path) -> None:
     with answering(200, 0.08) as url:
         measured = offer(Requests(url, [b"a"], http2=False), 40.0, 1.0, 1, tmp_path)
     # Some 40 in a second take three.
-    assert measured.p99_ms > 1000 and measured.answered < 25
+    assert measured.answered < 25
 
 
 @needs_h2load
