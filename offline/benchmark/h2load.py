@@ -53,9 +53,9 @@ def is_installed() -> bool:
 def offer(requests: Requests, rate: float, seconds: float, seed: int, folder: Path) -> LoadPoint:
     """Sends requests at the times of a Poisson process, a connection for each body, each at its own times.
 
-    Times count from when a request is sent, since the timer of h2load falls behind by up to 1 ms a request. A connection
-    of HTTP/2 does not wait for answers; one of HTTP/1.1 does, so there should be many. What is answered after the end
-    of the plan tells of such waits: it lowers what is answered a second.
+    Times count from when a request is sent, since the timer of h2load falls behind by up to 1 ms a request. A
+    connection of HTTP/2 does not wait for answers; one of HTTP/1.1 does, so there should be many. What is answered
+    after the end of the plan tells of such waits: it lowers what is answered a second.
 
     Args:
         requests: what is sent.
