@@ -13,9 +13,8 @@ _KEPT_FLOATS = 8 << 20
 # It begins with room for 128 embeddings.
 _LEAST_FLOATS = 256 << 10
 
-
 # Vectors, float16, shape (m, dimension), and some of their rows, int64, shape (n,).
-Part: TypeAlias = tuple[NDArray[np.float16], NDArray[np.int64]]
+SomeRows: TypeAlias = tuple[NDArray[np.float16], NDArray[np.int64]]
 
 
 class FlatIndex:
@@ -131,7 +130,7 @@ class _Room(threading.local):
         # Over all of the floats, by the dimension of its vectors.
         self._indexes: dict[int, FlatIndex] = {}
 
-    def index(self, parts: Sequence[Part], dimension: int) -> FlatIndex:
+    def index(self, parts: Sequence[SomeRows], dimension: int) -> FlatIndex:
         """Returns an index of copies of some rows; valid until the next call in this thread."""
         count = sum(len(rows) for _, rows in parts)
         size = count * dimension
@@ -156,7 +155,7 @@ _room = _Room()
 
 
 def nearest_of(
-    parts: Sequence[Part], query: NDArray[np.float32], k: int | None = None
+    parts: Sequence[SomeRows], query: NDArray[np.float32], k: int | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Finds the `k` nearest of some rows of vectors, which are numbered in their order; see `nearest_among`.
 
