@@ -23,6 +23,8 @@ GARMENT_HEADS_FILE: Final = "garments.safetensors"
 GARMENTS_KEY: Final = "garments"
 # Sixteen hexadecimal digits distinguish all bundles that a shop will ever have.
 _VERSION_DIGITS: Final = 16
+# Of what somebody else has written, in a sentence about it.
+_MAX_SHOWN_CHARACTERS: Final = 200
 _MAX_DESCRIPTION_BYTES: Final = 8 * 1024 * 1024
 # Beyond these nothing is a model of photographs, and a start would fill the memory before it fails.
 _MAX_SIDE: Final = 1024
@@ -224,24 +226,25 @@ def load_bundle(path: Path, *, encoder: bool = True) -> Bundle:
     """
     path = Path(path)
     description_file = path / DESCRIPTION_FILE
-    if not description_file.is_file():
-        raise NotFound(
-            f"There is no bundle in {path}: {DESCRIPTION_FILE} is missing.",
-            reason="BUNDLE_NOT_FOUND",
-            metadata={"path": str(path)},
-        )
-    if description_file.stat().st_size > _MAX_DESCRIPTION_BYTES:
-        raise _invalid(description_file, f"it has more than {_MAX_DESCRIPTION_BYTES} bytes")
     try:
-        description = json.loads(description_file.read_bytes())
+        if not description_file.is_file():
+            raise _missing(path, f"{DESCRIPTION_FILE} is missing")
+        if description_file.stat().st_size > _MAX_DESCRIPTION_BYTES:
+            raise _invalid(description_file, f"it has more than {_MAX_DESCRIPTION_BYTES} bytes")
+        content = description_file.read_bytes()
+    except OSError as error:
+        # A name may be too long, or a folder closed.
+        raise _missing(path, f"{DESCRIPTION_FILE} cannot be read ({error.strerror})") from error
+    try:
+        description = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise _invalid(description_file, f"it is no JSON ({error})") from error
+        raise _invalid(description_file, f"it is no JSON ({_short(error)})") from error
     if not isinstance(description, dict):
         raise _invalid(description_file, "it is no JSON object")
     if description.get("format_version") != FORMAT_VERSION:
         raise _invalid(
             description_file,
-            f"it has format version {description.get('format_version')}, but only {FORMAT_VERSION} can be read",
+            f"it has format version {_short(description.get('format_version'))}, but only {FORMAT_VERSION} can be read",
         )
     try:
         version = content_version(description)
@@ -250,7 +253,7 @@ def load_bundle(path: Path, *, encoder: bool = True) -> Bundle:
         bundle = _bundle(path, version, description)
         files = dict(description["files"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise _invalid(description_file, f"a part is missing or malformed ({error})") from error
+        raise _invalid(description_file, f"a part is missing or malformed ({_short(error)})") from error
     for required in (ENCODER_FILE, HEADS_FILE):
         if required not in files:
             raise _invalid(description_file, f"it does not list {required}")
@@ -306,15 +309,15 @@ def _integer(where: str, value: Any, most: int) -> int:
 def _read_verified(folder: Path, name: str, facts: Any) -> bytes:
     file = folder / name
     if Path(name).name != name or not name.isprintable():
-        raise _invalid(folder / DESCRIPTION_FILE, f"it lists {name!r}, which is no plain file name")
+        raise _invalid(folder / DESCRIPTION_FILE, f"it lists {_short(repr(name))}, which is no plain file name")
     if not isinstance(facts, Mapping):
-        raise _invalid(folder / DESCRIPTION_FILE, f"it does not list {name}")
+        raise _invalid(folder / DESCRIPTION_FILE, f"it does not list {_short(name)}")
     try:
         # Never more than is announced: the file may be of any size, or have no end.
         if not file.is_file():
             raise _invalid(file, "it is missing, or no file")
         if (size := file.stat().st_size) != facts.get("bytes"):
-            raise _invalid(file, f"it has {size} bytes instead of {facts.get('bytes')}")
+            raise _invalid(file, f"it has {size} bytes instead of {_short(facts.get('bytes'))}")
         content = file.read_bytes()
     except OSError as error:
         raise _invalid(file, f"it cannot be read ({error.strerror})") from error
@@ -323,7 +326,21 @@ def _read_verified(folder: Path, name: str, facts: Any) -> bytes:
     return content
 
 
+def _missing(folder: Path, why: str) -> NotFound:
+    return NotFound(
+        f"There is no bundle in {_short(folder)}: {why}.",
+        reason="BUNDLE_NOT_FOUND",
+        metadata={"path": _short(folder)},
+    )
+
+
 def _invalid(file: Path, fault: str) -> InvalidInput:
     return InvalidInput(
         f"The bundle's file {file} cannot be used: {fault}.", reason="BUNDLE_INVALID", metadata={"file": file.name}
     )
+
+
+def _short(value: object) -> str:
+    """Returns what a description or a caller has said, for a sentence about it."""
+    text = str(value)
+    return text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[:_MAX_SHOWN_CHARACTERS]}…"

@@ -137,6 +137,25 @@ def test_no_bundle_at_all(tmp_path: Path) -> None:
         load_bundle(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "/".join(["x" * 200] * 30)])
+def test_a_folder_that_no_file_system_can_hold_is_refused_in_a_sentence(tmp_path: Path, name: str) -> None:
+    with pytest.raises(NotFound, match="cannot be read") as refusal:
+        load_bundle(tmp_path / name)
+    assert refusal.value.reason == "BUNDLE_NOT_FOUND" and len(refusal.value.message) < 400
+    assert len(refusal.value.metadata["path"]) < 400
+
+
+def test_a_sentence_quotes_only_the_begin_of_what_is_long(tmp_path: Path) -> None:
+    write(tmp_path)
+    description = json.loads((tmp_path / "bundle.json").read_text())
+    description["preprocessing"]["scale"] = "x" * 100_000
+    description["model_version"] = content_version(description)
+    (tmp_path / "bundle.json").write_text(json.dumps(description))
+    with pytest.raises(InvalidInput, match="malformed") as refusal:
+        load_bundle(tmp_path)
+    assert len(refusal.value.message) < 600
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"format_version": 1}', '{"format_version": 2}', "\xff"])
 def test_a_description_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "bundle.json").write_bytes(text.encode("latin-1"))
