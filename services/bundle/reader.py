@@ -25,6 +25,7 @@ GARMENTS_KEY: Final = "garments"
 _VERSION_DIGITS: Final = 16
 # Of what somebody else has written, in a sentence about it.
 _MAX_SHOWN_CHARACTERS: Final = 200
+_MAX_NAME_CHARACTERS: Final = 128
 _MAX_DESCRIPTION_BYTES: Final = 8 * 1024 * 1024
 # Beyond these nothing is a model of photographs, and a start would fill the memory before it fails.
 _MAX_SIDE: Final = 1024
@@ -169,7 +170,7 @@ class Bundle:
         try:
             arrays = read_arrays(content)
         except ValueError as error:
-            raise _invalid(self.path / file, f"it is no safetensors file ({error})") from error
+            raise _invalid(self.path / file, f"it is no safetensors file ({_short(error)})") from error
         weights = {}
         for name, array in arrays.items():
             if array.dtype.kind != "f":
@@ -281,9 +282,9 @@ def _bundle(path: Path, version: str, description: dict[str, Any]) -> Bundle:
     )
     return Bundle(
         path=path,
-        name=str(description["name"]),
+        name=_name("name", description["name"]),
         model_version=version,
-        architecture=str(description["architecture"]),
+        architecture=_name("architecture", description["architecture"]),
         preprocessing=Preprocessing.from_json(height, width, description["preprocessing"]),
         dimension=dimension,
         labels=labels,
@@ -298,6 +299,12 @@ def _labels(head: str, names: Any) -> tuple[str, ...]:
     if len(set(names)) != len(names):
         raise ValueError(f"a label of the head {head!r} occurs twice")
     return tuple(names)
+
+
+def _name(where: str, value: Any) -> str:
+    if len(name := str(value)) > _MAX_NAME_CHARACTERS:
+        raise ValueError(f"{where} has more than {_MAX_NAME_CHARACTERS} characters")
+    return name
 
 
 def _integer(where: str, value: Any, most: int) -> int:

@@ -17,6 +17,8 @@ from services.contract.values import Box
 _SAME_GARMENT: Final = 0.4
 _PART: Final = 0.65
 MAX_GARMENTS: Final = 8
+# Of what a file says, in a sentence about it.
+_MAX_SHOWN_CHARACTERS: Final = 200
 UPRIGHT: Final = 0
 _TURNS: Final = 4
 # Of a box.
@@ -105,8 +107,9 @@ class GarmentHeads:
             )
             heads.check(bundle.frame.height, bundle.frame.width)
         except (KeyError, TypeError, ValueError) as error:
+            why = str(error)[:_MAX_SHOWN_CHARACTERS]
             raise InvalidInput(
-                f"The bundle's file {GARMENT_HEADS_FILE} cannot be used: its heads do not fit ({error}).",
+                f"The bundle's file {GARMENT_HEADS_FILE} cannot be used: its heads do not fit ({why}).",
                 reason="BUNDLE_INVALID",
                 metadata={"file": GARMENT_HEADS_FILE},
             ) from error
@@ -127,6 +130,7 @@ class GarmentHeads:
         if not math.isfinite(self.turn_threshold) or not math.isfinite(self.garment_threshold):
             raise ValueError("a threshold is not finite")
         places, hidden = (self._layer(name, None) for name in ("turn_places", "turn_hidden"))
+        self._require("turn_places", (None, places))
         self._require("turn_hidden", (-(-height // 16) * -(-width // 16) * places, hidden))
         self._require("turn", (hidden, _TURNS))
         self._layer("turn", _TURNS)

@@ -145,10 +145,14 @@ def test_a_folder_that_no_file_system_can_hold_is_refused_in_a_sentence(tmp_path
     assert len(refusal.value.metadata["path"]) < 400
 
 
-def test_a_sentence_quotes_only_the_begin_of_what_is_long(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change", [{"preprocessing": {"scale": "x" * 100_000}}, {"architecture": "x" * 100_000}, {"name": "x" * 100_000}]
+)
+def test_a_sentence_quotes_only_the_begin_of_what_is_long(tmp_path: Path, change: dict[str, object]) -> None:
     write(tmp_path)
     description = json.loads((tmp_path / "bundle.json").read_text())
-    description["preprocessing"]["scale"] = "x" * 100_000
+    for name, value in change.items():
+        description[name] = description[name] | value if isinstance(value, dict) else value
     description["model_version"] = content_version(description)
     (tmp_path / "bundle.json").write_text(json.dumps(description))
     with pytest.raises(InvalidInput, match="malformed") as refusal:

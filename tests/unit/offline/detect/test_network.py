@@ -171,6 +171,17 @@ def test_a_shop_that_gets_heads_embeds_nothing_again_and_a_changed_threshold_is_
     assert load_bundle(folder).model_version == plain.model_version
 
 
+@pytest.mark.parametrize("name", ["turn_places", "turn_places_bias", "turn", "stage4"])
+def test_heads_that_lack_weights_are_refused(
+    trained: tuple[Bundle, np.ndarray, np.ndarray], tmp_path: Path, name: str
+) -> None:
+    random_bundle(tmp_path, trained[0].encoder_weights())
+    left = {each: value for each, value in trained[0].garment_heads().items() if each != name}
+    bundle = write_garment_heads(tmp_path, left, labels=LABELS, garment_threshold=0.0, turn_threshold=0.0, figures={})
+    with pytest.raises(InvalidInput, match="do not fit"):
+        OpenvinoEncoder.from_bundle(bundle, precision="float32")
+
+
 def test_heads_that_fit_nothing_are_refused(plain: Bundle, tmp_path: Path) -> None:
     random_bundle(tmp_path, plain.encoder_weights())
     with pytest.raises(InvalidInput, match=r"garments\.safetensors cannot be used") as refused:
