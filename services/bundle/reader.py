@@ -170,7 +170,7 @@ class Bundle:
         try:
             arrays = read_arrays(content)
         except ValueError as error:
-            raise _invalid(self.path / file, f"it is no safetensors file ({_short(error)})") from error
+            raise _invalid(self.path / file, f"it is no safetensors file ({short(error)})") from error
         weights = {}
         for name, array in arrays.items():
             if array.dtype.kind != "f":
@@ -239,13 +239,13 @@ def load_bundle(path: Path, *, encoder: bool = True) -> Bundle:
     try:
         description = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise _invalid(description_file, f"it is no JSON ({_short(error)})") from error
+        raise _invalid(description_file, f"it is no JSON ({short(error)})") from error
     if not isinstance(description, dict):
         raise _invalid(description_file, "it is no JSON object")
     if description.get("format_version") != FORMAT_VERSION:
         raise _invalid(
             description_file,
-            f"it has format version {_short(description.get('format_version'))}, but only {FORMAT_VERSION} can be read",
+            f"it has format version {short(description.get('format_version'))}, but only {FORMAT_VERSION} can be read",
         )
     try:
         version = content_version(description)
@@ -254,7 +254,7 @@ def load_bundle(path: Path, *, encoder: bool = True) -> Bundle:
         bundle = _bundle(path, version, description)
         files = dict(description["files"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise _invalid(description_file, f"a part is missing or malformed ({_short(error)})") from error
+        raise _invalid(description_file, f"a part is missing or malformed ({short(error)})") from error
     for required in (ENCODER_FILE, HEADS_FILE):
         if required not in files:
             raise _invalid(description_file, f"it does not list {required}")
@@ -316,15 +316,15 @@ def _integer(where: str, value: Any, most: int) -> int:
 def _read_verified(folder: Path, name: str, facts: Any) -> bytes:
     file = folder / name
     if Path(name).name != name or not name.isprintable():
-        raise _invalid(folder / DESCRIPTION_FILE, f"it lists {_short(repr(name))}, which is no plain file name")
+        raise _invalid(folder / DESCRIPTION_FILE, f"it lists {short(repr(name))}, which is no plain file name")
     if not isinstance(facts, Mapping):
-        raise _invalid(folder / DESCRIPTION_FILE, f"it does not list {_short(name)}")
+        raise _invalid(folder / DESCRIPTION_FILE, f"it does not list {short(name)}")
     try:
         # Never more than is announced: the file may be of any size, or have no end.
         if not file.is_file():
             raise _invalid(file, "it is missing, or no file")
         if (size := file.stat().st_size) != facts.get("bytes"):
-            raise _invalid(file, f"it has {size} bytes instead of {_short(facts.get('bytes'))}")
+            raise _invalid(file, f"it has {size} bytes instead of {short(facts.get('bytes'))}")
         content = file.read_bytes()
     except OSError as error:
         raise _invalid(file, f"it cannot be read ({error.strerror})") from error
@@ -335,9 +335,9 @@ def _read_verified(folder: Path, name: str, facts: Any) -> bytes:
 
 def _missing(folder: Path, why: str) -> NotFound:
     return NotFound(
-        f"There is no bundle in {_short(folder)}: {why}.",
+        f"There is no bundle in {short(folder)}: {why}.",
         reason="BUNDLE_NOT_FOUND",
-        metadata={"path": _short(folder)},
+        metadata={"path": short(folder)},
     )
 
 
@@ -347,7 +347,7 @@ def _invalid(file: Path, fault: str) -> InvalidInput:
     )
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
     """Returns what a description or a caller has said, for a sentence about it."""
     text = str(value)
     return text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[:_MAX_SHOWN_CHARACTERS]}…"

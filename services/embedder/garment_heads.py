@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from services.bundle.reader import GARMENT_HEADS_FILE, GARMENTS_KEY, Bundle
+from services.bundle.reader import GARMENT_HEADS_FILE, GARMENTS_KEY, Bundle, short
 from services.contract.errors import InvalidInput
 from services.contract.values import Box
 
@@ -17,8 +17,6 @@ from services.contract.values import Box
 _SAME_GARMENT: Final = 0.4
 _PART: Final = 0.65
 MAX_GARMENTS: Final = 8
-# Of what a file says, in a sentence about it.
-_MAX_SHOWN_CHARACTERS: Final = 200
 UPRIGHT: Final = 0
 _TURNS: Final = 4
 # Of a box.
@@ -107,9 +105,8 @@ class GarmentHeads:
             )
             heads.check(bundle.frame.height, bundle.frame.width)
         except (KeyError, TypeError, ValueError) as error:
-            why = str(error)[:_MAX_SHOWN_CHARACTERS]
             raise InvalidInput(
-                f"The bundle's file {GARMENT_HEADS_FILE} cannot be used: its heads do not fit ({why}).",
+                f"The bundle's file {GARMENT_HEADS_FILE} cannot be used: its heads do not fit ({short(error)}).",
                 reason="BUNDLE_INVALID",
                 metadata={"file": GARMENT_HEADS_FILE},
             ) from error

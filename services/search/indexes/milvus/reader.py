@@ -148,7 +148,7 @@ class MilvusReader(ColumnarIndex):
         columns = state.columns
         eligible = columns.eligible(search.eligibility, rows)
         expression = expressions.eligible(search.eligibility, columns, eligible.excluded_colours)
-        passing = max(1, int(np.count_nonzero(eligible.mask)))
+        passing = max(1, eligible.count)
 
         def contenders(k: int, some: NDArray[np.bool_]) -> NDArray[np.int64]:
             mask = np.zeros(len(columns), dtype=np.bool_)
