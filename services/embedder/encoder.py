@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.bundle.reader import Bundle
-from services.contract.errors import InvalidInput
+from services.contract.errors import DataLoss, InvalidInput
 from services.contract.values import ModelInfo
 from services.embedder.garment_heads import GarmentHeads, HeadLogits
 from services.vision.preprocess import Frame
@@ -65,6 +65,7 @@ class Encoder(Protocol):
 
         Raises:
             InvalidInput: BATCH_INVALID; the batch has another shape or type.
+            DataLoss: WEIGHTS_INVALID; the weights are so large that what they compute is not finite.
         """
         ...
 
@@ -94,16 +95,32 @@ def normalise(activations: NDArray[np.float32]) -> NDArray[np.float32]:
     embedding has norm 1 and no similarity is NaN.
 
     Args:
-        activations: (n, dimension), finite.
+        activations: (n, dimension).
 
     Returns:
         The same shape, float32.
+
+    Raises:
+        DataLoss: WEIGHTS_INVALID; a norm is not finite.
     """
     values = activations.astype(np.float32, copy=False)
     norms = np.linalg.norm(values, axis=1, keepdims=True)
+    check_finite(norms)
     even = np.float32(values.shape[1] ** -0.5) if values.shape[1] else np.float32(0.0)
     result: NDArray[np.float32] = np.where(norms > _TINY, values / np.maximum(norms, np.float32(_TINY)), even)
     return result
+
+
+def check_finite(computed: NDArray[np.float32]) -> None:
+    """Refuses a network whose weights are finite, but too large for what they compute to be.
+
+    Raises:
+        DataLoss: WEIGHTS_INVALID.
+    """
+    if not np.isfinite(computed).all():
+        raise DataLoss(
+            "The model computes numbers that are not finite. Fetch its bundle again.", reason="WEIGHTS_INVALID"
+        )
 
 
 def check_architecture(bundle: Bundle, architecture: str) -> None:

@@ -30,6 +30,12 @@ def random_weights() -> dict[str, NDArray[np.float32]]:
     return weights
 
 
+def too_large(weights: dict[str, NDArray[np.float32]], factor: float) -> dict[str, NDArray[np.float32]]:
+    """Returns weights that are finite, the last ones `factor` times as large."""
+    last = "conv5_block3_3_bn/gamma"
+    return {**weights, last: weights[last] * np.float32(factor)}
+
+
 def random_bundle(folder: Path, weights: dict[str, NDArray[np.float32]], channels: str = "RGB") -> Bundle:
     """A bundle of these weights, for pictures of `HEIGHT` x `WIDTH`."""
     return write_bundle(

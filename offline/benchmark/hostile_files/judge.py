@@ -125,6 +125,7 @@ def _bundle(folder: Path) -> str:
     bundle = load_bundle(folder)
     model = ClassifierModel.of(bundle)
     encoder = OpenvinoEncoder.from_bundle(bundle, threads=1, precision="float32")
+    next(encoder.warm_up())
     frame = encoder.frame
     grey = np.full((1, frame.height, frame.width, 3), 128, dtype=np.uint8)
     features = encoder.features(grey)

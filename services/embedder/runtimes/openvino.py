@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from services.bundle.reader import Bundle
 from services.concurrency import memory
 from services.concurrency.processor import processor_flags
-from services.contract.errors import InvalidInput
 from services.contract.values import ModelInfo
 from services.embedder.encoder import (
     AnyPrecision,
@@ -21,6 +20,7 @@ from services.embedder.encoder import (
     check_architecture,
     check_batch,
     check_dimension,
+    check_finite,
     normalise,
 )
 from services.embedder.garment_heads import GarmentHeads, HeadLogits
@@ -230,6 +230,8 @@ class OpenvinoEncoder:
             logits = None
             if self._heads is not None:
                 count = 2 if self._heads.finds_garments else 1
+                for computed in others[:count]:
+                    check_finite(computed)
                 logits, others = HeadLogits(*others[:count]), others[count:]
             return Features(normalise(activations), tuple(others), logits)
         finally:
@@ -291,15 +293,13 @@ class _Network:
         """Makes the kernels of a number of pictures, which may be inferred at once from then on.
 
         Raises:
-            InvalidInput: WEIGHTS_INVALID; what it computes is not finite.
+            DataLoss: WEIGHTS_INVALID; what it computes is not finite.
         """
         pixels = np.full((count, frame.height, frame.width, 3), 255, dtype=np.uint8)
         # As in `outputs`: without shared inputs it would write into the array that was shared before.
         results = self._request().infer([pixels], share_inputs=True, share_outputs=True)
-        if not all(np.isfinite(results[index]).all() for index in range(len(self._shapes))):
-            raise InvalidInput(
-                "The model computes numbers that are not finite. Fetch its bundle again.", reason="WEIGHTS_INVALID"
-            )
+        for index in range(len(self._shapes)):
+            check_finite(results[index])
         self.sizes = tuple(sorted({*self.sizes, count}))
 
     def _request(self) -> Any:

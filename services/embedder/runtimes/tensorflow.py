@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from services.bundle.reader import Bundle
 from services.contract.errors import InvalidInput, NotReady
 from services.contract.values import ModelInfo
-from services.embedder.encoder import Features, check_architecture, check_batch, check_dimension, normalise
+from services.embedder.encoder import (
+    Features,
+    check_architecture,
+    check_batch,
+    check_dimension,
+    check_finite,
+    normalise,
+)
 from services.embedder.garment_heads import GarmentHeads
 from services.vision.preprocess import Frame, Preprocessing
 
@@ -159,6 +166,8 @@ class TensorflowEncoder:
         if not len(batch):
             return Features(np.zeros((0, self._model.dimension), dtype=np.float32))
         activations, *maps = (output.numpy() for output in self._run(tf.constant(batch)))
+        for computed in maps:
+            check_finite(computed)
         return Features(normalise(activations), tuple(maps))
 
     def warm_up(self) -> Iterator[None]:

@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from offline.dataset.rows import open_dataset
 from offline.drawn import catalogue_specs, draw_product
 from services.bundle.reader import Bundle, load_bundle
-from services.contract.errors import InvalidInput
+from services.contract.errors import DataLoss, InvalidInput
 from services.embedder.encoder import Encoder
+from services.embedder.garment_heads import GarmentHeads
 from services.embedder.runtimes.openvino import AnyPrecision, OpenvinoEncoder, _parts, fastest_precision
 from services.embedder.runtimes.select import load_encoder
 from services.embedder.settings import EmbedderSettings
 from services.vision import Frame, fit, prepare
 from tests.conformance.encoder import EncoderConformance
-from tests.support.random_resnet import HEIGHT, WIDTH, random_bundle
+from tests.support.random_resnet import HEIGHT, WIDTH, random_bundle, too_large
 
 # Elsewhere nobody is served in int8 who has not asked for it, and what OpenVINO makes of it was never measured.
 needs_int8 = pytest.mark.skipif(
@@ -239,6 +240,34 @@ def test_weights_of_another_network_are_refused(weights: dict[str, NDArray[np.fl
     ):
         with pytest.raises(InvalidInput, match=name):
             OpenvinoEncoder(wrong, bundle.preprocessing, name="x", model_version="x")
+
+
+@pytest.mark.parametrize("factor", [1e25, 1e38], ids=["the norm overflows", "the activations overflow"])
+def test_weights_too_large_to_compute_with_are_refused(
+    weights: dict[str, NDArray[np.float32]], bundle: Bundle, factor: float
+) -> None:
+    large = too_large(weights, factor)
+    encoder = OpenvinoEncoder(large, bundle.preprocessing, name="x", model_version="x", precision="float32")
+    with pytest.raises(DataLoss, match="not finite"):
+        encoder.encode(np.full((1, HEIGHT, WIDTH, 3), 128, dtype=np.uint8))
+
+
+def test_heads_too_large_to_compute_with_are_refused(shipped: Bundle, drawings: NDArray[np.uint8]) -> None:
+    heads = GarmentHeads.of(shipped)
+    assert heads is not None
+    large = {**heads.weights, "turn": np.full_like(heads.weights["turn"], 3e38)}
+    encoder = OpenvinoEncoder(
+        shipped.encoder_weights(),
+        shipped.preprocessing,
+        name="x",
+        model_version="x",
+        precision="float32",
+        heads=replace(heads, weights=large),
+    )
+    with pytest.raises(DataLoss, match="not finite"):
+        encoder.features(drawings[:1])
+    with pytest.raises(DataLoss, match="not finite"):
+        next(encoder.warm_up())
 
 
 def test_it_is_what_serves_unless_told_otherwise(bundle: Bundle) -> None:

@@ -8,11 +8,11 @@ import pytest
 from numpy.typing import NDArray
 
 from services.bundle.reader import Bundle, load_bundle
-from services.contract.errors import InvalidInput, NotReady
+from services.contract.errors import DataLoss, InvalidInput, NotReady
 from services.embedder.encoder import Encoder
 from services.vision import Frame
 from tests.conformance.encoder import EncoderConformance, drawing
-from tests.support.random_resnet import HEIGHT, WIDTH
+from tests.support.random_resnet import HEIGHT, WIDTH, too_large
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,17 @@ class TestTensorflowEncoder(EncoderConformance):
         lacking = {name: value for name, value in weights.items() if name != "conv1_conv/kernel"}
         with pytest.raises(InvalidInput, match="conv1_conv/kernel"):
             TensorflowEncoder(lacking, bundle.preprocessing, name="x", model_version="x")
+
+    @pytest.mark.parametrize("factor", [1e25, 1e38], ids=["the norm overflows", "the activations overflow"])
+    def test_weights_too_large_to_compute_with_are_refused(
+        self, weights: dict[str, NDArray[np.float32]], bundle: Bundle, factor: float
+    ) -> None:
+        from services.embedder.runtimes.tensorflow import TensorflowEncoder
+
+        large = too_large(weights, factor)
+        encoder = TensorflowEncoder(large, bundle.preprocessing, name="x", model_version="x")
+        with pytest.raises(DataLoss, match="not finite"):
+            next(encoder.warm_up())
 
     def test_imagenet_weights_that_are_not_there_say_what_to_do(self, tmp_path: Path) -> None:
         from services.embedder.runtimes.tensorflow import TensorflowEncoder
