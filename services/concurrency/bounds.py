@@ -38,9 +38,15 @@ class Bound:
         self._refusals, self._gauge = _REFUSED.labels(name), _HELD.labels(name)
         self._told = -_TELL_EVERY_S
 
+    def has_room(self, holder: str | None, amount: int = 1) -> bool:
+        """Tells whether an amount is within the limits: of one holder, or of all together for None."""
+        if holder is None:
+            return self._all + amount <= self._total
+        return self._held.get(holder, 0) + amount <= self._per_holder
+
     def take(self, holder: str, amount: int = 1) -> bool:
         """Takes an amount for a holder if it is within the limits; returns whether it is."""
-        if self._all + amount > self._total or self._held[holder] + amount > self._per_holder:
+        if not self.has_room(None, amount) or not self.has_room(holder, amount):
             self.refused += 1
             self._refusals.inc()
             self._tell(holder)
@@ -60,8 +66,6 @@ class Bound:
             del self._held[holder]
 
     def _tell(self, holder: str) -> None:
-        if not self._held[holder]:
-            del self._held[holder]
         if time.monotonic() - self._told < _TELL_EVERY_S:
             return
         self._told = time.monotonic()

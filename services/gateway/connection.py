@@ -1,7 +1,7 @@
 """Connections of the HTTP server: bounded in number, per address too, and in the time that they may do nothing."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
@@ -24,15 +24,20 @@ class ConnectionLimits:
         connections: how many there may be.
         header_timeout_s: maximum time for the headers of a request to arrive, in seconds.
         progress_timeout_s: maximum time in which a caller reads nothing of an answer, in seconds.
+        idle: the connections between two requests, the longest idle one first.
     """
 
     connections: Bound
     header_timeout_s: float
     progress_timeout_s: float
+    idle: "dict[BoundedProtocol, None]" = field(default_factory=dict)
 
 
 class BoundedProtocol(H11Protocol):
-    """A connection within limits; one that exceeds them is cut off."""
+    """A connection within limits; one that exceeds them is cut off.
+
+    Where there are as many as may be, the longest idle one makes room for a new one.
+    """
 
     def __init__(self, limits: ConnectionLimits, **given: Any) -> None:
         super().__init__(**given)
@@ -45,6 +50,7 @@ class BoundedProtocol(H11Protocol):
         """Takes a connection in, or cuts it off."""
         super().connection_made(transport)
         holder = self.client[0] if self.client else ""
+        self._make_room(holder)
         if not self._limits.connections.take(holder):
             transport.abort()
             return
@@ -55,9 +61,7 @@ class BoundedProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Makes room for another one."""
-        if self._holder is not None:
-            self._limits.connections.give_back(self._holder)
-            self._holder = None
+        self._give_back()
         for timer in (self._header_timer, self._progress_timer):
             if timer is not None:
                 timer.cancel()
@@ -65,8 +69,15 @@ class BoundedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Handles what came, and watches that headers are soon complete."""
+        self._limits.idle.pop(self, None)
         super().data_received(data)
         self._watch_header()
+
+    def on_response_complete(self) -> None:
+        """Notes that the connection is idle, unless the next request is here already."""
+        super().on_response_complete()
+        if not self.transport.is_closing() and self.cycle.response_complete:
+            self._limits.idle[self] = None
 
     def pause_writing(self) -> None:
         """Watches that the caller goes on to read."""
@@ -90,6 +101,23 @@ class BoundedProtocol(H11Protocol):
         """Ends the connection after the request in flight; does not wait for a caller that sends or reads slowly."""
         super().shutdown()
         self.loop.call_later(_LINGER_S, self._end_idle)
+
+    def _make_room(self, holder: str) -> None:
+        """Closes the longest idle connections until another one fits: the holder's own, where it has too many."""
+        connections = self._limits.connections
+        for idle in [*self._limits.idle]:
+            crowded = not connections.has_room(holder)
+            if not crowded and connections.has_room(None):
+                return
+            if not crowded or idle._holder == holder:
+                idle.timeout_keep_alive_handler()
+                idle._give_back()
+
+    def _give_back(self) -> None:
+        self._limits.idle.pop(self, None)
+        if self._holder is not None:
+            self._limits.connections.give_back(self._holder)
+            self._holder = None
 
     def _end_idle(self) -> None:
         working = self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body

@@ -109,7 +109,15 @@ async def running_gateway(
             progress_timeout_s=settings.progress_timeout_s,
         )
         protocol = cast(type[asyncio.Protocol], functools.partial(BoundedProtocol, limits))
-        server = HttpServer(http_config(app, grace_s=server_settings.grace_s, tls=tls, http=protocol))
+        server = HttpServer(
+            http_config(
+                app,
+                grace_s=server_settings.grace_s,
+                tls=tls,
+                http=protocol,
+                timeout_keep_alive=settings.keep_alive_s,
+            )
+        )
         port = int(listening.getsockname()[1])
         gateway = Gateway(backend, server, host, port, "http" if tls is None else "https")
         async with serving_http(server, listening):

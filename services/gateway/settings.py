@@ -38,12 +38,15 @@ class GatewaySettings(Settings):
         header_timeout_s: maximum time for a request's headers to arrive, in seconds.
         progress_timeout_s: maximum time in which a caller sends nothing of a body, or reads nothing of an answer, in
             seconds.
+        keep_alive_s: time for which a connection may be idle between two requests, in seconds. It should be longer than
+            callers and proxies keep theirs, or they send requests on connections that are just being closed.
         max_image_bytes: maximum size of a photograph; a larger one gets 413 before it has arrived.
         max_concurrent_requests: maximum requests that are worked on; more get 503 with Retry-After. One whose body is
             still arriving does not count.
         max_uploads: maximum requests whose body is arriving; more get 503.
         max_uploads_per_address: the same for one address. Behind a proxy, all callers have the proxy's.
-        max_connections: maximum open connections; more are cut off.
+        max_connections: maximum open connections. The longest idle one is closed for one more; if none is idle, the new
+            one is cut off.
         max_connections_per_address: the same for one address.
         max_bytes_under_way: maximum bytes of bodies and of answers that are held; more get 503. Answers of less than 64
             KiB do not count.
@@ -81,6 +84,7 @@ class GatewaySettings(Settings):
     upload_timeout_s: float = Field(default=30.0, gt=0, le=3600)
     header_timeout_s: float = Field(default=10.0, gt=0, le=3600)
     progress_timeout_s: float = Field(default=10.0, gt=0, le=3600)
+    keep_alive_s: int = Field(default=75, ge=1, le=3600)
     max_image_bytes: int = Field(default=MAX_IMAGE_BYTES, ge=1024, le=1024 * 1024 * 1024)
     max_concurrent_requests: int = Field(default=256, ge=1)
     max_uploads: int = Field(default=256, ge=1)

@@ -208,6 +208,60 @@ def test_more_connections_than_fit_are_cut_off() -> None:
         eventually(lambda: _serves(port))
 
 
+ASK = b"GET /v1/products/x HTTP/1.1\r\nHost: shop\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("limits", "newcomer"),
+    [({"max_connections_per_address": 4}, "127.0.0.1"), ({"max_connections": 4}, "127.0.0.2")],
+    ids=["of one address", "of all"],
+)
+def test_the_longest_idle_connection_makes_room_for_another(limits: dict[str, int], newcomer: str) -> None:
+    with running(**limits) as port, callers(port, 4, b"") as connected:
+        # Two wait for the rest of a request, two are idle.
+        connected[0].sendall(ASK[:20])
+        connected[1].sendall(ASK[:20])
+        for idle in (connected[3], connected[2]):
+            idle.sendall(ASK)
+            assert rest_of_answer(idle)
+        with callers(port, 1, ASK, newcomer) as (another,):
+            assert rest_of_answer(another)
+            assert connected[3].recv(1) == b""
+            with callers(port, 1, ASK, newcomer) as (one_more,):
+                assert rest_of_answer(one_more)
+                assert connected[2].recv(1) == b""
+                # These two have been idle since.
+                with callers(port, 1, ASK[:20], newcomer), callers(port, 1, ASK[:20], newcomer):
+                    assert another.recv(1) == one_more.recv(1) == b""
+                    with callers(port, 1, ASK, newcomer) as (refused,):
+                        assert status(refused) == 0
+        for waiting in connected[:2]:
+            waiting.sendall(ASK[20:])
+            assert rest_of_answer(waiting)
+
+
+def test_an_address_with_too_many_connections_makes_room_by_its_own() -> None:
+    with running(max_connections_per_address=2) as port, callers(port, 1, ASK, source="127.0.0.2") as (other,):
+        assert rest_of_answer(other)
+        with callers(port, 2, ASK) as own:
+            assert all(rest_of_answer(caller) for caller in own)
+            with callers(port, 1, ASK) as (another,):
+                assert rest_of_answer(another)
+                assert own[0].recv(1) == b""
+        other.sendall(ASK)
+        assert rest_of_answer(other)
+
+
+def test_a_connection_may_be_idle_for_as_long_as_is_set() -> None:
+    with running(keep_alive_s=1) as port, callers(port, 1, ASK) as (caller,):
+        for pause_s in (0.2, 0.2):
+            assert rest_of_answer(caller)
+            time.sleep(pause_s)
+            caller.sendall(ASK)
+        assert rest_of_answer(caller)
+        assert caller.recv(1) == b""
+
+
 def _serves(port: int) -> bool:
     try:
         others_are_served(port)
