@@ -189,22 +189,27 @@ class Access(Layer):
         self._domain = domain
 
     def surround_stream(self, method: str, handler: Handler) -> Handler:
-        """Surrounds a stream of requests; one of responses alone is for everybody, as Health.Watch is."""
-        if not handler.request_streaming or method.startswith(_HEALTH_PREFIX):
+        """Surrounds a stream of responses.
+
+        Raises:
+            NotImplementedError: the method answers a stream of requests once; no service has one.
+        """
+        if not handler.response_streaming:
+            raise NotImplementedError(f"{method} would be open to everybody")
+        if method.startswith(_HEALTH_PREFIX):
             return handler
-        behaviour, rule = handler.stream_stream, _rule(method)
+        behaviour, rule = cast(Any, handler.stream_stream or handler.unary_stream), _rule(method)
 
         async def checked(requests: Any, context: Context) -> Any:
             try:
                 self._guard.check(self._caller(context), rule)
             except FashionError as error:
                 await _abort(context, error, self._domain)
-            async for response in cast(Any, behaviour)(requests, context):
+            async for response in behaviour(requests, context):
                 yield response
 
-        return grpc.stream_stream_rpc_method_handler(
-            cast(Any, checked), handler.request_deserializer, handler.response_serializer
-        )
+        wrap = grpc.stream_stream_rpc_method_handler if handler.stream_stream else grpc.unary_stream_rpc_method_handler
+        return wrap(cast(Any, checked), handler.request_deserializer, handler.response_serializer)
 
     def surround_unary(self, method: str, handler: Handler) -> Handler:
         """Surrounds a method."""
