@@ -31,15 +31,37 @@ class Compared:
         self._rounding = rounding
 
     def add(
-        self, state: State, query: NDArray[np.float32], rows: NDArray[np.int64], bounds: NDArray[np.float32]
-    ) -> None:
-        """Compares rows, int64, shape (n,), until their bounds exclude the others: float32, shape (n,), descending."""
+        self,
+        state: State,
+        query: NDArray[np.float32],
+        rows: NDArray[np.int64],
+        bounds: NDArray[np.float32],
+        *,
+        others: float = -math.inf,
+        most: int | None = None,
+    ) -> bool:
+        """Compares rows until their bounds exclude the others, in parts of which each is twice as large as the last.
+
+        Args:
+            state: has the embeddings.
+            query: float32, shape (dimension,).
+            rows: int64, shape (n,).
+            bounds: theirs: float32, shape (n,), descending.
+            others: no row that is not given has a higher bound. The floor hardly rises after the second part: if it is
+                not above this by then, more rows have to be given, and the rest of these is left.
+            most: how many rows the floor of the first part may leave.
+
+        Returns:
+            Whether it left no more than `most`.
+        """
         remaining = bounds >= self.floor
         if len(self.rows):
             remaining &= ~np.isin(rows, self.rows)
         rows, bounds = rows[remaining], bounds[remaining]
-        size = max(FIRST_COMPARED, 2 * self._k)
-        while len(rows):
+        size = first = max(FIRST_COMPARED, 2 * self._k)
+        while len(rows) and (size <= 2 * first or self.floor > others):
+            if most is not None and self.floor > -math.inf and len(rows) > most:
+                return False
             similarities, part = state.nearest(query, rows[:size])
             self.rows = np.concatenate([self.rows, part])
             self.similarities = np.concatenate([self.similarities, similarities])
@@ -49,3 +71,17 @@ class Compared:
             contending = bounds[size:] >= self.floor
             rows, bounds = rows[size:][contending], bounds[size:][contending]
             size *= 2
+        return True
+
+    def contenders(self) -> NDArray[np.int64]:
+        """Returns the rows that may be among the `k` nearest: int64, shape (n,)."""
+        return self.rows[self.similarities >= contending(self.least, self._rounding)]
+
+
+def contending(least: float, rounding: float) -> float:
+    """Returns the similarity below which a product cannot be as similar as the k-th, which has `least`.
+
+    Its own similarity may be too low by rounding and that of the k-th too high, and both are rounded to float32 once
+    more.
+    """
+    return least - 2 * rounding - 2.0**-23

@@ -26,7 +26,7 @@ from services.search.indexes.base import (
 from services.search.indexes.batch import Batch, BatchBounds, Bounds
 from services.search.indexes.columnar import ColumnarIndex
 from services.search.indexes.columns import Columns
-from services.search.indexes.compared import FIRST_COMPARED, Compared
+from services.search.indexes.compared import Compared, contending
 from services.search.indexes.eligible_rows import (
     EligibleRows,
     as_slice,
@@ -391,31 +391,15 @@ class FaissIndex(ColumnarIndex):
         Products are compared in the order of their bounds, until these exclude all others.
         """
         wanted = max(self.settings.min_candidates, self.settings.candidates_per_hit * k, bounds.first(count))
-        first = max(FIRST_COMPARED, 2 * k)
-        compared = np.empty(0, dtype=np.int64)
-        similarities = np.empty(0, dtype=np.float32)
-        least, floor = -math.inf, -math.inf
+        compared = Compared(k, self._rounding)
         while wanted <= count // _MIN_CHOICE:
-            candidates = bounds.nearest(wanted, mask)
-            remaining = (candidates.bounds >= floor) & ~np.isin(candidates.rows, compared)
-            rows, upper = candidates.rows[remaining], candidates.bounds[remaining]
-            size = first
-            # After the second part, the floor hardly rises: where others reach it, more have to be chosen.
-            while len(rows) and (size <= 2 * first or floor > candidates.others):
-                if floor > -math.inf and len(rows) > count // _MIN_REDUCTION:
-                    return None
-                part_similarities, part = state.nearest(query, rows[:size])
-                similarities = np.concatenate([similarities, part_similarities])
-                compared = np.concatenate([compared, part])
-                if len(similarities) >= k:
-                    least = float(np.partition(similarities, -k)[-k])
-                    floor = least - self._rounding
-                contending = upper[size:] >= floor
-                rows, upper = rows[size:][contending], upper[size:][contending]
-                size *= 2
-            if floor > candidates.others:
-                return compared[similarities >= self._contending(least)]
-            wanted = bounds.more_than(candidates, floor, mask)
+            found = bounds.nearest(wanted, mask)
+            most = count // _MIN_REDUCTION
+            if not compared.add(state, query, found.rows, found.bounds, others=found.others, most=most):
+                return None
+            if compared.floor > found.others:
+                return compared.contenders()
+            wanted = bounds.more_than(found, compared.floor, mask)
         return None
 
     def _approximate(self, state: State) -> bool:
@@ -434,7 +418,7 @@ class FaissIndex(ColumnarIndex):
         candidates = reduced.nearest(min(eligible_count_of(near), _NEAR_PER_COMPARED * wanted), near)
         compared = Compared(k, self._rounding)
         compared.add(state, query, candidates.rows[:wanted], candidates.bounds[:wanted])
-        return compared.rows[compared.similarities >= self._contending(compared.least)]
+        return compared.contenders()
 
     def _bounded(
         self, state: State, reduced: ReducedSearch, query: NDArray[np.float32], k: int, eligible: EligibleRows
@@ -453,7 +437,7 @@ class FaissIndex(ColumnarIndex):
             candidates = reduced.nearest(wanted, eligible)
             compared.add(state, query, candidates.rows, candidates.bounds)
             if wanted == count or compared.floor > candidates.others:
-                return compared.rows[compared.similarities >= self._contending(compared.least)]
+                return compared.contenders()
             wanted = max(2 * wanted, reduced.more_than(candidates, compared.floor, eligible))
 
     def _contenders(self, searches: Sequence[ShardSearch], k: int) -> NDArray[np.int64]:
@@ -464,18 +448,10 @@ class FaissIndex(ColumnarIndex):
         similarities = np.concatenate([search.similarities for search in busy])
         if len(similarities) <= k:
             return np.concatenate([search.rows for search in busy])
-        floor = self._contending(float(np.partition(similarities, -k)[-k]))
+        floor = contending(float(np.partition(similarities, -k)[-k]), self._rounding)
         for search in busy:
             search.fetch_down_to(floor)
         return np.concatenate([search.rows[search.similarities >= floor] for search in busy])
-
-    def _contending(self, least: float) -> float:
-        """Returns the similarity below which a product cannot be as similar as the k-th, which has `least`.
-
-        Its own similarity may be too low by rounding and that of the k-th too high, and both are rounded to float32
-        once more.
-        """
-        return least - 2 * self._rounding - 2.0**-23
 
     def _file_for(self, state: State) -> RowsFile | None:
         """Returns a file for the embeddings of a state; None where they stay where they are."""
