@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from services.concurrency.spinning import wait_passively
 from services.contract.errors import FashionError
 
 DEBUG_VARIABLE = "FASHION_DEBUG"
@@ -171,9 +172,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """Runs the command line of this process."""
-    # Threads that spin while they wait take the processor from inference. The import of numpy reads them, later.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    wait_passively()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

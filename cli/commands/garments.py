@@ -1,6 +1,5 @@
 """`fashion garments`: trains the heads that find garments and turn photographs upright, for a bundle."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -39,9 +38,6 @@ def garments(
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 1,
 ) -> None:
     """Train the heads that find garments and turn photographs upright, and write them into a bundle."""
-    # Threads that spin while they wait starve whatever else runs on the machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from rich.console import Console
 
     from offline.detect.training import Recipe, train_garment_heads

@@ -1,6 +1,5 @@
 """`fashion train`: trains a network on a data set in Kaggle's layout and writes its bundle."""
 
-import os
 import re
 import shutil
 import signal
@@ -118,9 +117,6 @@ def train(
     for path in (dataset, *(extra or ()), larger, photographs, teacher):
         if path is not None and not path.exists():
             raise InvalidInput(f"There is no file or folder {path}.", reason="DATASET_NOT_FOUND")
-    # Threads that spin while they wait starve whatever else runs on the machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from rich.console import Console
 
     from offline.train import TrainConfig

@@ -4,6 +4,8 @@ import gc
 import sys
 from typing import Final
 
+from services.concurrency.spinning import wait_passively
+
 # Libraries import these wherever they are installed, and nothing here uses what they do with them: structlog its
 # coloured tracebacks, redis-py its metrics. They take a seventh of all imports.
 _UNUSED: Final = ("rich", "opentelemetry.sdk.metrics")
@@ -15,6 +17,7 @@ _STARTING: Final = 50_000
 # frees nothing; nor does one over the products that later writes bring.
 _SERVING: Final = (700, 10, 1000)
 
+wait_passively()
 gc.set_threshold(_STARTING)
 for _name in _UNUSED:
     # Python then says that there is no such module.

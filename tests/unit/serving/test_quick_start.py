@@ -1,8 +1,10 @@
 """What a service imports as it starts: nothing that is heavy and of no use to it."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Collection
+from pathlib import Path
 
 import pytest
 
@@ -50,3 +52,16 @@ def test_what_was_kept_away_from_libraries_can_be_imported_once_the_process_runs
         "import rich.traceback, opentelemetry.sdk.metrics; print('both')"
     )
     assert subprocess.check_output([sys.executable, "-c", script], cwd=ROOT, text=True) == "both\n"
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux lists the threads of a process")
+@pytest.mark.parametrize(("given", "expected"), [({}, "1 PASSIVE 1"), ({"OPENBLAS_NUM_THREADS": "2"}, "2 PASSIVE 2")])
+@pytest.mark.parametrize("service", ["embedder", "search", "stack"])
+def test_no_thread_spins_unless_told_to(service: str, given: dict[str, str], expected: str) -> None:
+    script = (
+        f"import os, services.{service}.__main__, numpy; numpy.ones((900, 900)) @ numpy.ones((900, 900)); "
+        "print(os.environ['OPENBLAS_NUM_THREADS'], os.environ['OMP_WAIT_POLICY'], len(os.listdir('/proc/self/task')))"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "OPENBLAS_"))}
+    found = subprocess.check_output([sys.executable, "-c", script], cwd=ROOT, text=True, env={**environment, **given})
+    assert found.split() == expected.split()
