@@ -47,7 +47,7 @@ Rate = Annotated[float | None, typer.Option(min=0.001, metavar="N")]
 @app.command(
     epilog=(
         "Examples:\n\nfashion keys create feed --scope write --file keys.json > feed.key\n\n"
-        "fashion keys create gateway --scope write --certificate gateway --file keys.json\n\n"
+        "fashion keys create gateway --scope admin --certificate gateway --file keys.json\n\n"
         "The key is printed once, on standard output. To change a key, create another one of the same name, give it to "
         "its callers, and revoke the old one."
     )
