@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.bundle.reader import Bundle
-from services.contract.errors import DataLoss, InvalidInput
+from services.contract.errors import InvalidInput
 from services.contract.values import ModelInfo
+from services.embedder.finite import check_finite
 from services.embedder.garment_heads import GarmentHeads, HeadLogits
 from services.vision.preprocess import Frame
 
@@ -109,18 +110,6 @@ def normalise(activations: NDArray[np.float32]) -> NDArray[np.float32]:
     even = np.float32(values.shape[1] ** -0.5) if values.shape[1] else np.float32(0.0)
     result: NDArray[np.float32] = np.where(norms > _TINY, values / np.maximum(norms, np.float32(_TINY)), even)
     return result
-
-
-def check_finite(computed: NDArray[np.float32]) -> None:
-    """Refuses a network whose weights are finite, but too large for what they compute to be.
-
-    Raises:
-        DataLoss: WEIGHTS_INVALID.
-    """
-    if not np.isfinite(computed).all():
-        raise DataLoss(
-            "The model computes numbers that are not finite. Fetch its bundle again.", reason="WEIGHTS_INVALID"
-        )
 
 
 def check_architecture(bundle: Bundle, architecture: str) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from services.bundle.reader import GARMENT_HEADS_FILE, GARMENTS_KEY, Bundle, short
 from services.contract.errors import InvalidInput
 from services.contract.values import Box
+from services.embedder.finite import check_finite
 
 # Boxes of the same garment overlap by more than this share of their union, or of the smaller one: that is a part of it.
 _SAME_GARMENT: Final = 0.4
@@ -64,10 +65,18 @@ class HeadLogits:
         turns: of 0, 1, 2 and 3 quarter turns, (n, 4).
         cells: of a garment, of its four edges' distances and of its labels, for each cell of the largest map, (n, rows,
             columns, 5 + labels); None without the head that finds garments.
+
+    Raises:
+        DataLoss: WEIGHTS_INVALID; a number is not finite.
     """
 
     turns: Array
     cells: Array | None = None
+
+    def __post_init__(self) -> None:
+        check_finite(self.turns)
+        if self.cells is not None:
+            check_finite(self.cells)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

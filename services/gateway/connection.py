@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import h11
 import structlog
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -14,6 +15,8 @@ _log = structlog.stdlib.get_logger(__name__)
 
 # How long a caller that neither sends nor reads may hold up the end of the server.
 _LINGER_S: Final = 1.0
+# A connection that was idle for less makes no room: its caller is likely to send the next request.
+_IDLE_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +27,13 @@ class ConnectionLimits:
         connections: how many there may be.
         header_timeout_s: maximum time for the headers of a request to arrive, in seconds.
         progress_timeout_s: maximum time in which a caller reads nothing of an answer, in seconds.
-        idle: the connections between two requests, the longest idle one first.
+        idle: the connections between two requests, the longest idle one first, and since when, in seconds of the loop.
     """
 
     connections: Bound
     header_timeout_s: float
     progress_timeout_s: float
-    idle: "dict[BoundedProtocol, None]" = field(default_factory=dict)
+    idle: "dict[BoundedProtocol, float]" = field(default_factory=dict)
 
 
 class BoundedProtocol(H11Protocol):
@@ -57,7 +60,7 @@ class BoundedProtocol(H11Protocol):
         self._holder = holder
         # Each request gets a copy of it.
         self.app_state = {**self.app_state, "certificate": certificate_names(transport.get_extra_info("peercert"))}
-        self._watch_header()
+        self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Makes room for another one."""
@@ -66,18 +69,18 @@ class BoundedProtocol(H11Protocol):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
+        # Uvicorn leaves its timer where the caller has reset the connection, and with it all that the connection holds.
+        self._unset_keepalive_if_required()
 
     def data_received(self, data: bytes) -> None:
         """Handles what came, and watches that headers are soon complete."""
-        self._limits.idle.pop(self, None)
         super().data_received(data)
-        self._watch_header()
+        self._watch()
 
     def on_response_complete(self) -> None:
-        """Notes that the connection is idle, unless the next request is here already."""
+        """Goes on with the next request, if some of it is here already, and watches that the rest soon is."""
         super().on_response_complete()
-        if not self.transport.is_closing() and self.cycle.response_complete:
-            self._limits.idle[self] = None
+        self._watch()
 
     def pause_writing(self) -> None:
         """Watches that the caller goes on to read."""
@@ -103,14 +106,15 @@ class BoundedProtocol(H11Protocol):
         self.loop.call_later(_LINGER_S, self._end_idle)
 
     def _make_room(self, holder: str) -> None:
-        """Closes the longest idle connections until another one fits: the holder's own, where it has too many."""
-        connections = self._limits.connections
-        for idle in [*self._limits.idle]:
+        """Cuts off the longest idle connections until another one fits: the holder's own, where it has too many."""
+        connections, since = self._limits.connections, self.loop.time() - _IDLE_S
+        for idle in [each for each, begin in self._limits.idle.items() if begin <= since]:
             crowded = not connections.has_room(holder)
             if not crowded and connections.has_room(None):
                 return
-            if not crowded or idle._holder == holder:
-                idle.timeout_keep_alive_handler()
+            # Of an answer that is still being read, some is left here.
+            if (not crowded or idle._holder == holder) and not idle.transport.get_write_buffer_size():
+                idle.transport.abort()
                 idle._give_back()
 
     def _give_back(self) -> None:
@@ -124,13 +128,27 @@ class BoundedProtocol(H11Protocol):
         if not working or self.flow.write_paused:
             self.transport.abort()
 
-    def _watch_header(self) -> None:
-        in_request = self.cycle is not None and not self.cycle.response_complete
-        if in_request and self._header_timer is not None:
+    def _watch(self) -> None:
+        """Gives the next request its time to begin, or what is left of a request its time to arrive."""
+        if self.transport.is_closing():
+            return
+        waits = self.conn.our_state is self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
+        idle = waits and self.cycle is not None
+        under_way = self.cycle is not None and not self.cycle.response_complete
+        if (idle or under_way) and self._header_timer is not None:
             self._header_timer.cancel()
             self._header_timer = None
-        elif not in_request and self._header_timer is None:
-            self._header_timer = self._cut_off_after(self._limits.header_timeout_s, "its headers do not arrive")
+        elif not idle and not under_way and self._header_timer is None:
+            self._header_timer = self._cut_off_after(self._limits.header_timeout_s, "its request does not arrive")
+        if not idle:
+            self._limits.idle.pop(self, None)
+        elif self not in self._limits.idle:
+            self._limits.idle[self] = self.loop.time()
+        if idle and self.timeout_keep_alive_task is None:
+            # The rest of a body has come after the answer.
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def _cut_off_after(self, seconds: float, why: str = "") -> asyncio.TimerHandle:
         def cut_off() -> None:

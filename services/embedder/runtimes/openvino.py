@@ -20,9 +20,9 @@ from services.embedder.encoder import (
     check_architecture,
     check_batch,
     check_dimension,
-    check_finite,
     normalise,
 )
+from services.embedder.finite import check_finite
 from services.embedder.garment_heads import GarmentHeads, HeadLogits
 from services.embedder.runtimes.resnet50 import build_resnet50, last_places
 from services.vision.preprocess import Frame, Preprocessing
@@ -230,8 +230,6 @@ class OpenvinoEncoder:
             logits = None
             if self._heads is not None:
                 count = 2 if self._heads.finds_garments else 1
-                for computed in others[:count]:
-                    check_finite(computed)
                 logits, others = HeadLogits(*others[:count]), others[count:]
             return Features(normalise(activations), tuple(others), logits)
         finally:

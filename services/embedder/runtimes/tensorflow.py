@@ -18,7 +18,6 @@ from services.embedder.encoder import (
     check_architecture,
     check_batch,
     check_dimension,
-    check_finite,
     normalise,
 )
 from services.embedder.garment_heads import GarmentHeads
@@ -166,15 +165,15 @@ class TensorflowEncoder:
         if not len(batch):
             return Features(np.zeros((0, self._model.dimension), dtype=np.float32))
         activations, *maps = (output.numpy() for output in self._run(tf.constant(batch)))
-        for computed in maps:
-            check_finite(computed)
         return Features(normalise(activations), tuple(maps))
 
     def warm_up(self) -> Iterator[None]:
         """Traces the graph, and makes oneDNN plan its convolutions for each size of a service's small batches."""
         height, width = self.frame.height, self.frame.width
         for count in range(1, _WARM_BATCH + 1):
-            self.encode(np.full((count, height, width, 3), 255, dtype=np.uint8))
+            features = self.features(np.full((count, height, width, 3), 255, dtype=np.uint8))
+            if self._heads is not None:
+                self._heads.see(features.maps)
             yield
 
     def _outputs(self, pixels: tf.Tensor) -> list[tf.Tensor]:

@@ -252,10 +252,11 @@ def test_weights_too_large_to_compute_with_are_refused(
         encoder.encode(np.full((1, HEIGHT, WIDTH, 3), 128, dtype=np.uint8))
 
 
-def test_heads_too_large_to_compute_with_are_refused(shipped: Bundle, drawings: NDArray[np.uint8]) -> None:
+@pytest.mark.parametrize("name", ["turn", "cells"])
+def test_heads_too_large_to_compute_with_are_refused(shipped: Bundle, drawings: NDArray[np.uint8], name: str) -> None:
     heads = GarmentHeads.of(shipped)
     assert heads is not None
-    large = {**heads.weights, "turn": np.full_like(heads.weights["turn"], 3e38)}
+    large = {**heads.weights, name: np.full_like(heads.weights[name], 3e38)}
     encoder = OpenvinoEncoder(
         shipped.encoder_weights(),
         shipped.preprocessing,

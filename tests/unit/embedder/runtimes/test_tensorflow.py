@@ -1,6 +1,7 @@
 """ResNet50 on TensorFlow, with random weights, which need the same arithmetic as trained ones."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ from numpy.typing import NDArray
 from services.bundle.reader import Bundle, load_bundle
 from services.contract.errors import DataLoss, InvalidInput, NotReady
 from services.embedder.encoder import Encoder
+from services.embedder.garment_heads import GarmentHeads
 from services.vision import Frame
 from tests.conformance.encoder import EncoderConformance, drawing
 from tests.support.random_resnet import HEIGHT, WIDTH, too_large
+
+SHIPPED = Path(__file__).parents[4] / "models" / "fashion-resnet50"
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +64,23 @@ class TestTensorflowEncoder(EncoderConformance):
 
         large = too_large(weights, factor)
         encoder = TensorflowEncoder(large, bundle.preprocessing, name="x", model_version="x")
+        with pytest.raises(DataLoss, match="not finite"):
+            next(encoder.warm_up())
+
+    @pytest.mark.parametrize("name", ["turn", "cells"])
+    def test_heads_too_large_to_compute_with_are_refused(self, name: str) -> None:
+        from services.embedder.runtimes.tensorflow import TensorflowEncoder
+
+        shipped = load_bundle(SHIPPED)
+        heads = GarmentHeads.of(shipped)
+        assert heads is not None
+        encoder = TensorflowEncoder(
+            shipped.encoder_weights(),
+            shipped.preprocessing,
+            name="x",
+            model_version="x",
+            heads=replace(heads, weights={**heads.weights, name: np.full_like(heads.weights[name], 3e38)}),
+        )
         with pytest.raises(DataLoss, match="not finite"):
             next(encoder.warm_up())
 
