@@ -45,8 +45,8 @@ class GatewaySettings(Settings):
             still arriving does not count.
         max_uploads: maximum requests whose body is arriving; more get 503.
         max_uploads_per_address: the same for one address. Behind a proxy, all callers have the proxy's.
-        max_connections: maximum open connections. The longest idle one is closed for one more; if none has been idle for a
-            second, the new one is cut off.
+        max_connections: maximum open connections. The longest idle one is closed for one more; where none has been idle
+            for a second, the new one is cut off.
         max_connections_per_address: the same for one address.
         max_bytes_under_way: maximum bytes of bodies and of answers that are held; more get 503. Answers of less than 64
             KiB do not count.
