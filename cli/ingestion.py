@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from cli.output import plain_table
+from cli.output import counted, plain_table
 from fashion.v1 import search_pb2, types_pb2
 from offline.dataset.report import DatasetReport, Finding
 from offline.dataset.row import Row
@@ -315,7 +315,7 @@ def source_line(read: DatasetReport) -> str:
         counts = [(read.rows_read, "rows"), (read.rows_kept, "products")]
     elif read.products == read.rows_kept:
         counts.pop()
-    named = ", ".join(f"{count:,} {name if count != 1 else name.removesuffix('s')}" for count, name in counts)
+    named = ", ".join(counted(count, name) for count, name in counts)
     return f"{read.layout}, {named}" + ("" if read.complete else "; it is cut off")
 
 

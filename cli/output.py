@@ -154,6 +154,11 @@ def _unquote_integers(message: "Message", document: dict[str, Any]) -> None:
                     _unquote_integers(part, its_document)
 
 
+def counted(count: int, name: str) -> str:
+    """Returns a count with its name, such as "1,204 rows"; of one, the plural loses its "s"."""
+    return f"{count:,} {name if count != 1 else name.removesuffix('s')}"
+
+
 def id_column(ids: Sequence[str]) -> dict[str, Any]:
     """Returns Rich's options for a column of ids: none is cut, and long ones are folded where lines end."""
     width = min(max(map(len, ids), default=0), _MAX_ID_WIDTH)

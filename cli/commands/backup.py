@@ -131,15 +131,13 @@ def _show(what: str, contents: "Contents", as_json: bool) -> None:
     if as_json:
         output.print_json(asdict(contents))
     else:
-        users = "" if contents.users is None else f", the disliked colours of {_counted(contents.users, 'user')}"
-        products, photographs = _counted(contents.products, "product"), _counted(contents.photographs, "photograph")
-        text = f"{what}: {products}, {photographs}{users}."
+        counted = output.counted
+        users = "" if contents.users is None else f", the disliked colours of {counted(contents.users, 'users')}"
+        text = (
+            f"{what}: {counted(contents.products, 'products')}, {counted(contents.photographs, 'photographs')}{users}."
+        )
         output.console().print(text, markup=False, soft_wrap=True)
         for line in contents.damage:
             output.errors().print(line, markup=False, soft_wrap=True)
     if contents.damage:
         raise typer.Exit(1)
-
-
-def _counted(count: int, name: str) -> str:
-    return f"{count:,} {name}" if count == 1 else f"{count:,} {name}s"

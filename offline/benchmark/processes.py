@@ -159,8 +159,6 @@ def start_process(
         **inherited,
         "SERVER_PORT": str(port),
         "GATEWAY_PORT": "0",
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "OPENBLAS_NUM_THREADS": "1",
         **environment,
     }
     with log.open("ab") as output:

@@ -174,11 +174,11 @@ class Bundle:
         weights = {}
         for name, array in arrays.items():
             if array.dtype.kind != "f":
-                raise _invalid(self.path / file, f"its weight {name[:128]!r} is of type {array.dtype}, not of floats")
+                raise _invalid(self.path / file, f"its weight {short(name)!r} is of type {array.dtype}, not of floats")
             with np.errstate(over="ignore"):
                 weights[name] = array.astype(np.float32)
             if not np.isfinite(weights[name]).all():
-                raise _invalid(self.path / file, f"its weight {name[:128]!r} is not finite")
+                raise _invalid(self.path / file, f"its weight {short(name)!r} is not finite")
         return weights
 
 

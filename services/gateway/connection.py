@@ -107,15 +107,24 @@ class BoundedProtocol(H11Protocol):
 
     def _make_room(self, holder: str) -> None:
         """Cuts off the longest idle connections until another one fits: the holder's own, where it has too many."""
-        connections, since = self._limits.connections, self.loop.time() - _IDLE_S
-        for idle in [each for each, begin in self._limits.idle.items() if begin <= since]:
-            crowded = not connections.has_room(holder)
-            if not crowded and connections.has_room(None):
+        connections = self._limits.connections
+        while (crowded := not connections.has_room(holder)) or not connections.has_room(None):
+            idle = self._longest_idle(holder if crowded else None)
+            if idle is None:
                 return
+            idle.transport.abort()
+            idle._give_back()
+
+    def _longest_idle(self, holder: str | None) -> "BoundedProtocol | None":
+        """Returns the connection that may make room first, of one holder or of any; None if there is none."""
+        until = self.loop.time() - _IDLE_S
+        for idle, since in self._limits.idle.items():
+            if since > until:
+                break
             # Of an answer that is still being read, some is left here.
-            if (not crowded or idle._holder == holder) and not idle.transport.get_write_buffer_size():
-                idle.transport.abort()
-                idle._give_back()
+            if holder in (None, idle._holder) and not idle.transport.get_write_buffer_size():
+                return idle
+        return None
 
     def _give_back(self) -> None:
         self._limits.idle.pop(self, None)
@@ -132,19 +141,20 @@ class BoundedProtocol(H11Protocol):
         """Gives the next request its time to begin, or what is left of a request its time to arrive."""
         if self.transport.is_closing():
             return
-        waits = self.conn.our_state is self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
-        idle = waits and self.cycle is not None
+        between = self.conn.our_state is self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
+        idle = between and self.cycle is not None
         under_way = self.cycle is not None and not self.cycle.response_complete
-        if (idle or under_way) and self._header_timer is not None:
+        if not idle and not under_way:
+            if self._header_timer is None:
+                self._header_timer = self._cut_off_after(self._limits.header_timeout_s, "its request does not arrive")
+        elif self._header_timer is not None:
             self._header_timer.cancel()
             self._header_timer = None
-        elif not idle and not under_way and self._header_timer is None:
-            self._header_timer = self._cut_off_after(self._limits.header_timeout_s, "its request does not arrive")
         if not idle:
             self._limits.idle.pop(self, None)
-        elif self not in self._limits.idle:
-            self._limits.idle[self] = self.loop.time()
-        if idle and self.timeout_keep_alive_task is None:
+            return
+        self._limits.idle.setdefault(self, self.loop.time())
+        if self.timeout_keep_alive_task is None:
             # The rest of a body has come after the answer.
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
