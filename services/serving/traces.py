@@ -21,6 +21,7 @@ from opentelemetry.util.re import parse_env_headers
 
 from services.concurrency.spans import CallEnd, RequestEnd
 from services.serving.settings import TracingSettings
+from services.serving.status import code_of
 
 # Baggage is not passed on: it is whatever a stranger sends.
 _W3C: Final = TraceContextTextMapPropagator()
@@ -122,7 +123,9 @@ class Traces:
             try:
                 yield
             except Exception as error:
-                _fail(span, type(error).__qualname__)
+                # A refusal is no failure, here as in the spans of calls.
+                if code_of(error).name in _FAILURES_OF_SERVERS:
+                    _fail(span, type(error).__qualname__)
                 raise
 
 

@@ -52,11 +52,13 @@ class Traced:
     http: httpx.Client
 
     def trace(self, trace_id: str, count: int) -> list[Received]:
-        """Waits until a trace has its root, and at least so many spans."""
+        """Waits until a trace has at least so many spans, its root, and the parent of each."""
 
         def complete() -> bool:
             spans = self.collector.spans(trace_id)
-            return len(spans) >= count and PARENT in {each.parent_id for each in spans}
+            parents = {each.parent_id for each in spans}
+            # A step ends before its call, so that it may come by an earlier message.
+            return len(spans) >= count and PARENT in parents and parents <= {PARENT, *(each.id for each in spans)}
 
         eventually(complete, f"trace {trace_id} has too few spans", 20)
         return self.collector.spans(trace_id)
@@ -158,12 +160,13 @@ def test_spans_have_the_names_of_the_conventions(traced: Traced) -> None:
 def test_refusals_and_failures_are_told_apart(traced: Traced) -> None:
     missing, failing = "2" * 32, "3" * 32
     traced.http.get("/v1/products/nobody/similar", headers=traceparent(missing))
-    spans = traced.trace(missing, 3)
+    spans = traced.trace(missing, 4)
     served = one(spans, FIND, Span.SPAN_KIND_SERVER)
     assert served.attributes["rpc.response.status_code"] == "NOT_FOUND"
     assert served.attributes["fashion.reason"] == "PRODUCT_NOT_FOUND"
     assert served.span.status.code == Status.STATUS_CODE_UNSET
     assert one(spans, "GET /v1/products/{product_id}/similar", Span.SPAN_KIND_SERVER).span.status.code == 0
+    assert one(spans, "search.search", Span.SPAN_KIND_INTERNAL).span.status.code == Status.STATUS_CODE_UNSET
     assert one(spans, FIND, Span.SPAN_KIND_CLIENT).attributes["error.type"] == "NOT_FOUND"
     traced.services.embedder.kill()
     try:
