@@ -22,7 +22,6 @@ from services.embedder.encoder import (
     check_dimension,
     normalise,
 )
-from services.embedder.finite import check_finite
 from services.embedder.garment_heads import GarmentHeads, HeadLogits
 from services.embedder.runtimes.resnet50 import build_resnet50, last_places
 from services.vision.preprocess import Frame, Preprocessing
@@ -226,12 +225,7 @@ class OpenvinoEncoder:
             # Nobody waits for it: until it is there, inferences at once take turns.
             threading.Thread(target=self._make_together, args=(compiled,), name="compiling").start()
         try:
-            activations, *others = network.outputs(batch)
-            logits = None
-            if self._heads is not None:
-                count = 2 if self._heads.finds_garments else 1
-                logits, others = HeadLogits(*others[:count]), others[count:]
-            return Features(normalise(activations), tuple(others), logits)
+            return self._told_apart(network.outputs(batch))
         finally:
             with self._counting:
                 self._running -= 1
@@ -243,8 +237,22 @@ class OpenvinoEncoder:
         """
         self._alone.sizes = _FIRST_SIZES
         for count in _SIZES:
-            self._alone.warm_up(self._frame, count)
+            # So that weights too large to compute with are refused before the first photograph.
+            self._told_apart(self._alone.warm_up(self._frame, count))
             yield
+
+    def _told_apart(self, outputs: Sequence[NDArray[np.float32]]) -> Features:
+        """Tells a network's outputs apart.
+
+        Raises:
+            DataLoss: WEIGHTS_INVALID; what they lead to is not finite.
+        """
+        activations, *others = outputs
+        logits = None
+        if self._heads is not None:
+            count = 2 if self._heads.finds_garments else 1
+            logits, others = HeadLogits(*others[:count]), others[count:]
+        return Features(normalise(activations), tuple(others), logits)
 
     def _make_together(self, compiled: "Callable[[], _Network]") -> None:
         try:
@@ -287,18 +295,17 @@ class _Network:
             at += size
         return outputs
 
-    def warm_up(self, frame: Frame, count: int) -> None:
+    def warm_up(self, frame: Frame, count: int) -> list[NDArray[np.float32]]:
         """Makes the kernels of a number of pictures, which may be inferred at once from then on.
 
-        Raises:
-            DataLoss: WEIGHTS_INVALID; what it computes is not finite.
+        Returns:
+            The network's outputs for that many white pictures.
         """
         pixels = np.full((count, frame.height, frame.width, 3), 255, dtype=np.uint8)
         # As in `outputs`: without shared inputs it would write into the array that was shared before.
         results = self._request().infer([pixels], share_inputs=True, share_outputs=True)
-        for index in range(len(self._shapes)):
-            check_finite(results[index])
         self.sizes = tuple(sorted({*self.sizes, count}))
+        return [results[index].copy() for index in range(len(self._shapes))]
 
     def _request(self) -> Any:
         """Returns the request of the calling thread."""

@@ -250,6 +250,8 @@ def test_weights_too_large_to_compute_with_are_refused(
     encoder = OpenvinoEncoder(large, bundle.preprocessing, name="x", model_version="x", precision="float32")
     with pytest.raises(DataLoss, match="not finite"):
         encoder.encode(np.full((1, HEIGHT, WIDTH, 3), 128, dtype=np.uint8))
+    with pytest.raises(DataLoss, match="not finite"):
+        next(encoder.warm_up())
 
 
 @pytest.mark.parametrize("name", ["turn", "cells"])
