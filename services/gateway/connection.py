@@ -1,22 +1,20 @@
-"""Connections of the HTTP server: bounded in number, per address too, and in the time that they may do nothing."""
+"""Connections of the HTTP server: bounded in the time that they may do nothing."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import h11
 import structlog
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from services.concurrency.bounds import Bound
+from services.gateway.listener import Place, Places
 from services.serving.tls import certificate_names
 
 _log = structlog.stdlib.get_logger(__name__)
 
 # How long a caller that neither sends nor reads may hold up the end of the server.
 _LINGER_S: Final = 1.0
-# A connection that was idle for less makes no room: its caller is likely to send the next request.
-_IDLE_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,53 +22,55 @@ class ConnectionLimits:
     """The limits of connections.
 
     Attributes:
-        connections: how many there may be.
+        places: those that connections hold.
         header_timeout_s: maximum time for the headers of a request to arrive, in seconds.
         progress_timeout_s: maximum time in which a caller reads nothing of an answer, in seconds.
-        idle: the connections between two requests, the longest idle one first, and since when, in seconds of the loop.
     """
 
-    connections: Bound
+    places: Places
     header_timeout_s: float
     progress_timeout_s: float
-    idle: "dict[BoundedProtocol, float]" = field(default_factory=dict)
 
 
 class BoundedProtocol(H11Protocol):
     """A connection within limits; one that exceeds them is cut off.
 
-    Where there are as many as may be, the longest idle one makes room for a new one.
+    Attributes:
+        place: the one that it holds.
     """
 
-    def __init__(self, limits: ConnectionLimits, **given: Any) -> None:
+    def __init__(self, limits: ConnectionLimits, place: Place, **given: Any) -> None:
         super().__init__(**given)
+        self.place = place
         self._limits = limits
-        self._holder: str | None = None
         self._header_timer: asyncio.TimerHandle | None = None
         self._progress_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Takes a connection in, or cuts it off."""
+        """Begins, after the handshake where there is one."""
         super().connection_made(transport)
-        holder = self.client[0] if self.client else ""
-        self._make_room(holder)
-        if not self._limits.connections.take(holder):
-            transport.abort()
-            return
-        self._holder = holder
         # Each request gets a copy of it.
         self.app_state = {**self.app_state, "certificate": certificate_names(transport.get_extra_info("peercert"))}
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Makes room for another one."""
-        self._give_back()
+        self._limits.places.idle.pop(self, None)
+        self.place.give_back()
         for timer in (self._header_timer, self._progress_timer):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
         # Uvicorn leaves its timer where the caller has reset the connection, and with it all that the connection holds.
         self._unset_keepalive_if_required()
+
+    def is_read(self) -> bool:
+        """Tells whether its caller has read the last answer."""
+        return not self.transport.get_write_buffer_size()
+
+    def cut_off(self) -> None:
+        """Ends it."""
+        self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Handles what came, and watches that headers are soon complete."""
@@ -105,33 +105,6 @@ class BoundedProtocol(H11Protocol):
         super().shutdown()
         self.loop.call_later(_LINGER_S, self._end_idle)
 
-    def _make_room(self, holder: str) -> None:
-        """Cuts off the longest idle connections until another one fits: the holder's own, where it has too many."""
-        connections = self._limits.connections
-        while (crowded := not connections.has_room(holder)) or not connections.has_room(None):
-            idle = self._longest_idle(holder if crowded else None)
-            if idle is None:
-                return
-            idle.transport.abort()
-            idle._give_back()
-
-    def _longest_idle(self, holder: str | None) -> "BoundedProtocol | None":
-        """Returns the connection that may make room first, of one holder or of any; None if there is none."""
-        until = self.loop.time() - _IDLE_S
-        for idle, since in self._limits.idle.items():
-            if since > until:
-                break
-            # Of an answer that is still being read, some is left here.
-            if holder in (None, idle._holder) and not idle.transport.get_write_buffer_size():
-                return idle
-        return None
-
-    def _give_back(self) -> None:
-        self._limits.idle.pop(self, None)
-        if self._holder is not None:
-            self._limits.connections.give_back(self._holder)
-            self._holder = None
-
     def _end_idle(self) -> None:
         working = self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
         if not working or self.flow.write_paused:
@@ -151,9 +124,9 @@ class BoundedProtocol(H11Protocol):
             self._header_timer.cancel()
             self._header_timer = None
         if not idle:
-            self._limits.idle.pop(self, None)
+            self._limits.places.idle.pop(self, None)
             return
-        self._limits.idle.setdefault(self, self.loop.time())
+        self._limits.places.idle.setdefault(self, self.loop.time())
         if self.timeout_keep_alive_task is None:
             # The rest of a body has come after the answer.
             self.timeout_keep_alive_task = self.loop.call_later(
@@ -163,7 +136,7 @@ class BoundedProtocol(H11Protocol):
     def _cut_off_after(self, seconds: float, why: str = "") -> asyncio.TimerHandle:
         def cut_off() -> None:
             if why:
-                _log.info("connection cut off", why=why, address=self.client[0] if self.client else "")
-            self.transport.abort()
+                _log.info("connection cut off", why=why, address=self.place.address)
+            self.cut_off()
 
         return self.loop.call_later(seconds, cut_off)

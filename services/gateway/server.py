@@ -1,13 +1,14 @@
 """Runs the gateway on a port of its own: it listens at once, becomes ready, and drains."""
 
 import asyncio
-import functools
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import cast
 
 import structlog
+import uvicorn
 
 from services.clients.search_calls import SearchCalls
 from services.concurrency.bounds import Bound
@@ -15,6 +16,7 @@ from services.gateway.access.access import Access
 from services.gateway.app import gateway_app
 from services.gateway.backend import Backend
 from services.gateway.connection import BoundedProtocol, ConnectionLimits
+from services.gateway.listener import Listener, Place, Places
 from services.gateway.settings import GatewaySettings
 from services.gateway.thumbnails import Thumbnails
 from services.serving.exposure import check_exposure
@@ -25,6 +27,34 @@ from services.serving.settings import ServerSettings
 from services.serving.tls import http_context
 
 _log = structlog.stdlib.get_logger(__name__)
+
+
+class BoundedServer(HttpServer):
+    """A server whose connections have limits."""
+
+    def __init__(self, config: uvicorn.Config, limits: ConnectionLimits) -> None:
+        super().__init__(config)
+        self._limits = limits
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accepts connections of sockets that listen."""
+        self.servers = [
+            cast(
+                asyncio.Server,
+                Listener(each, self._limits.places, self._protocol, self.config.ssl, self._limits.header_timeout_s),
+            )
+            for each in sockets or ()
+        ]
+        self.started = True
+
+    def _protocol(self, place: Place) -> BoundedProtocol:
+        return BoundedProtocol(
+            self._limits,
+            place,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
 
 
 class Gateway:
@@ -99,25 +129,12 @@ async def running_gateway(
         if guard.keys_needed and settings.storefront and not settings.public_read:
             _log.warning("browsers have no key: the storefront shows nothing", variable="GATEWAY_PUBLIC_READ")
         app = gateway_app(settings, backend, access, guard, thumbnails, settings.map or map_file)
-        limits = ConnectionLimits(
-            Bound(
-                "connections",
-                total=settings.max_connections,
-                per_holder=settings.max_connections_per_address,
-            ),
-            header_timeout_s=settings.header_timeout_s,
-            progress_timeout_s=settings.progress_timeout_s,
+        bound = Bound("connections", total=settings.max_connections, per_holder=settings.max_connections_per_address)
+        limits = ConnectionLimits(Places(bound), settings.header_timeout_s, settings.progress_timeout_s)
+        config = http_config(
+            app, grace_s=server_settings.grace_s, tls=tls, http="h11", timeout_keep_alive=settings.keep_alive_s
         )
-        protocol = cast(type[asyncio.Protocol], functools.partial(BoundedProtocol, limits))
-        server = HttpServer(
-            http_config(
-                app,
-                grace_s=server_settings.grace_s,
-                tls=tls,
-                http=protocol,
-                timeout_keep_alive=settings.keep_alive_s,
-            )
-        )
+        server = BoundedServer(config, limits)
         port = int(listening.getsockname()[1])
         gateway = Gateway(backend, server, host, port, "http" if tls is None else "https")
         async with serving_http(server, listening):

@@ -35,7 +35,7 @@ class GatewaySettings(Settings):
         search_target: gRPC target of search, for a gateway in a process of its own.
         deadline_s: maximum time for an answer of search, in seconds; a slower request gets 504.
         upload_timeout_s: maximum time for a request's body to arrive, in seconds.
-        header_timeout_s: maximum time for a request's headers to arrive, in seconds.
+        header_timeout_s: maximum time for a request's headers to arrive, and for a TLS handshake before it, in seconds.
         progress_timeout_s: maximum time in which a caller sends nothing of a body, or reads nothing of an answer, in
             seconds.
         keep_alive_s: time for which a connection may be idle between two requests, in seconds. It should be longer than
@@ -45,8 +45,8 @@ class GatewaySettings(Settings):
             still arriving does not count.
         max_uploads: maximum requests whose body is arriving; more get 503.
         max_uploads_per_address: the same for one address. Behind a proxy, all callers have the proxy's.
-        max_connections: maximum open connections. The longest idle one is closed for one more; where none has been idle
-            for a second, the new one is cut off.
+        max_connections: maximum open connections, from before their TLS handshake. The longest idle one is closed for
+            one more; where none has been idle for a second, the new one is cut off. Each takes some 50 KiB with TLS.
         max_connections_per_address: the same for one address.
         max_bytes_under_way: maximum bytes of bodies and of answers that are held; more get 503. Answers of less than 64
             KiB do not count.

@@ -340,13 +340,14 @@ def run_process(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> NoR
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
     """Runs a server's coroutine to its end, as `asyncio.run` does, on the fastest event loop."""
     try:
-        with asyncio.Runner(loop_factory=_fast_loop()) as runner:
+        with asyncio.Runner(loop_factory=fast_loop()) as runner:
             runner.run(main)
     finally:
         end_tracing()
 
 
-def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Returns what makes the fastest event loop; None for asyncio's own."""
     try:
         import uvloop
     except ImportError:

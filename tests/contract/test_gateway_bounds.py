@@ -2,6 +2,7 @@
 
 import gc
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from fashion.v1 import search_pb2
 from services.gateway.connection import BoundedProtocol
+from tests.support.certificates import Certificates, Files
 from tests.support.gateways import gateway_in_thread, problem
 from tests.support.waiting import eventually
 
@@ -368,3 +370,70 @@ def test_a_slow_caller_does_not_hold_up_the_end(sent: bytes) -> None:
         # Much less than the time that is left for work in flight.
         assert time.monotonic() - began < 30
         assert rest(caller) < len(PHOTOGRAPH)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return Certificates(tmp_path_factory.mktemp("tls")).issue("localhost", "127.0.0.1")
+
+
+def _answers_over_tls(port: int, certificate: Files, source: str = "127.0.0.1") -> bool:
+    context = ssl.create_default_context(cafile=certificate.ca)
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(source, 0)) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as caller,
+        ):
+            caller.sendall(ASK)
+            return status(caller) == 200
+    except OSError:
+        return False
+
+
+# What begins a handshake, and nothing of it.
+HALF_A_HANDSHAKE = b"\x16\x03\x01\x02\x00\x01"
+
+
+@pytest.mark.parametrize("sent", [b"", HALF_A_HANDSHAKE], ids=["nothing", "half"])
+def test_connections_count_before_the_end_of_their_handshake(certificate: Files, sent: bytes) -> None:
+    with running(tls=certificate, max_connections_per_address=4) as port:
+        with callers(port, 4, sent):
+            with callers(port, 1, sent) as (fifth,):
+                assert ended(fifth)
+            assert not _answers_over_tls(port, certificate)
+            assert _answers_over_tls(port, certificate, source="127.0.0.2")
+        eventually(lambda: _answers_over_tls(port, certificate))
+
+
+@pytest.mark.parametrize("sent", [b"", HALF_A_HANDSHAKE, b"GET / HTTP/1.1\r\n\r\n"], ids=["nothing", "half", "http"])
+def test_a_handshake_that_does_not_end_is_not_waited_for(certificate: Files, sent: bytes) -> None:
+    with (
+        running(tls=certificate, header_timeout_s=0.3, max_connections=2) as port,
+        callers(port, 2, sent) as waiting,
+    ):
+        assert all(map(ended, waiting))
+        assert _answers_over_tls(port, certificate)
+
+
+def test_an_idle_connection_makes_room_for_a_handshake(certificate: Files) -> None:
+    context = ssl.create_default_context(cafile=certificate.ca)
+    with (
+        running(tls=certificate, max_connections=1) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as idle,
+    ):
+        idle.sendall(ASK)
+        assert status(idle) == 200
+        assert not _answers_over_tls(port, certificate)
+        time.sleep(A_WHILE)
+        assert _answers_over_tls(port, certificate)
+
+
+def test_a_handshake_under_way_does_not_hold_up_the_end(certificate: Files) -> None:
+    with ExitStack() as resources:
+        with running(tls=certificate, grace_s=60) as port:
+            (caller,) = resources.enter_context(callers(port, 1, HALF_A_HANDSHAKE))
+            time.sleep(0.3)
+            began = time.monotonic()
+        assert time.monotonic() - began < 30
+        assert ended(caller)

@@ -14,6 +14,7 @@ from services.gateway.server import Gateway, running_gateway
 from services.gateway.settings import GatewaySettings
 from services.serving.settings import ServerSettings
 from services.serving.tokens import Tokens
+from tests.support.certificates import Files
 from tests.support.running import Caller, calling, in_thread, stack_in_thread, stack_settings
 
 KEY = "a-key-of-the-shop-that-is-long-enough-for-every-algorithm-there-is-of-this-kind"
@@ -61,10 +62,13 @@ def bearer(user_id: str, key: str = KEY, lifetime_s: float = 600) -> dict[str, s
 
 
 @contextmanager
-def gateway_in_thread(search: object, *, grace_s: float = 5.0, **given: object) -> Iterator[Gateway]:
+def gateway_in_thread(
+    search: object, *, grace_s: float = 5.0, tls: Files | None = None, **given: object
+) -> Iterator[Gateway]:
     """Runs a gateway alone on an event loop of its own; `search` None leaves it starting."""
     settings = gateway_settings(**given)
-    server = ServerSettings(host="127.0.0.1", grace_s=grace_s)
+    own: dict[str, Any] = {} if tls is None else tls.server(mutual=False)
+    server = ServerSettings(host="127.0.0.1", grace_s=grace_s, **own)
     with in_thread(running_gateway(settings, server)) as gateway:
         if search is not None:
             gateway.ready(search)  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from fashion.v1 import search_pb2, search_pb2_grpc
 from services.classifier.settings import ClassifierSettings
 from services.embedder.settings import EmbedderSettings
 from services.search.settings import SearchSettings
+from services.serving.run import fast_loop
 from services.serving.settings import ServerSettings
 from services.serving.status import error_info
 from services.serving.telemetry import LogLevel, configure_logging
@@ -67,7 +68,7 @@ def logged_to(stream: io.StringIO, level: LogLevel = "info") -> Iterator[None]:
 
 @contextmanager
 def in_thread(context: AbstractAsyncContextManager[T]) -> Iterator[T]:
-    """Runs an asynchronous context on an event loop of its own, in a thread."""
+    """Runs an asynchronous context on an event loop of its own, such as servers have, in a thread."""
     started: Future[tuple[T, Callable[[], object]]] = Future()
 
     async def run() -> None:
@@ -81,7 +82,11 @@ def in_thread(context: AbstractAsyncContextManager[T]) -> Iterator[T]:
                 raise
             started.set_exception(error)
 
-    thread = threading.Thread(target=lambda: asyncio.run(run()), name="in_thread")
+    def main() -> None:
+        with asyncio.Runner(loop_factory=fast_loop()) as runner:
+            runner.run(run())
+
+    thread = threading.Thread(target=main, name="in_thread")
     thread.start()
     try:
         value, end = started.result(60)
