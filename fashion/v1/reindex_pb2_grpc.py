@@ -31,7 +31,8 @@ class ReindexServiceStub:
     meanwhile: each answer is of one model alone, and each write is in both generations.
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
     INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL. A caller that sets no deadline gets
-    one of 60 s; 2 s for GetReindex.
+    one of 60 s; 2 s for GetReindex. Where an RPC that changes something had no answer, it may have been done: ask
+    GetReindex before you repeat it, as a second rollback undoes the first.
     Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """
@@ -75,7 +76,8 @@ class ReindexServiceServicer:
     meanwhile: each answer is of one model alone, and each write is in both generations.
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
     INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL. A caller that sets no deadline gets
-    one of 60 s; 2 s for GetReindex.
+    one of 60 s; 2 s for GetReindex. Where an RPC that changes something had no answer, it may have been done: ask
+    GetReindex before you repeat it, as a second rollback undoes the first.
     Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """
@@ -187,7 +189,8 @@ class ReindexService:
     meanwhile: each answer is of one model alone, and each write is in both generations.
     Every RPC may also return DEADLINE_EXCEEDED, UNAVAILABLE (reason INDEX_NOT_READY, before the index is loaded),
     INVALID_ARGUMENT (reason REQUEST_MALFORMED, no message of the type) and INTERNAL. A caller that sets no deadline gets
-    one of 60 s; 2 s for GetReindex.
+    one of 60 s; 2 s for GetReindex. Where an RPC that changes something had no answer, it may have been done: ask
+    GetReindex before you repeat it, as a second rollback undoes the first.
     Where the server wants keys, also UNAUTHENTICATED (KEY_MISSING, KEY_INVALID, KEY_EXPIRED, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED (SCOPE_MISSING, TOKEN_OF_ANOTHER_USER) and RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
     """

@@ -139,7 +139,8 @@ class SearchServiceStub:
     - DATA_LOSS: PRODUCT_DAMAGED; send it whole.
     """
     RemovePhotograph: _grpc.UnaryUnaryMultiCallable[_search_pb2.RemovePhotographRequest, _search_pb2.RemovePhotographResponse]
-    """Removes one of several photographs of a product. Those after it move up.
+    """Removes one of several photographs of a product. Those after it move up: so never repeat a call that names a place
+    and had no answer. One that names a SHA-256 may be repeated; PHOTOGRAPH_NOT_FOUND then tells that it is gone.
 
     Possible errors:
     - INVALID_ARGUMENT: PRODUCT_ID_INVALID, PHOTOGRAPH_MISSING (none is named), LAST_PHOTOGRAPH.
@@ -324,7 +325,8 @@ class SearchServiceAsyncStub(SearchServiceStub):
     - DATA_LOSS: PRODUCT_DAMAGED; send it whole.
     """
     RemovePhotograph: _aio.UnaryUnaryMultiCallable[_search_pb2.RemovePhotographRequest, _search_pb2.RemovePhotographResponse]  # type: ignore[assignment]
-    """Removes one of several photographs of a product. Those after it move up.
+    """Removes one of several photographs of a product. Those after it move up: so never repeat a call that names a place
+    and had no answer. One that names a SHA-256 may be repeated; PHOTOGRAPH_NOT_FOUND then tells that it is gone.
 
     Possible errors:
     - INVALID_ARGUMENT: PRODUCT_ID_INVALID, PHOTOGRAPH_MISSING (none is named), LAST_PHOTOGRAPH.
@@ -554,7 +556,8 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _search_pb2.RemovePhotographRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_search_pb2.RemovePhotographResponse, _abc.Awaitable[_search_pb2.RemovePhotographResponse]]:
-        """Removes one of several photographs of a product. Those after it move up.
+        """Removes one of several photographs of a product. Those after it move up: so never repeat a call that names a place
+        and had no answer. One that names a SHA-256 may be repeated; PHOTOGRAPH_NOT_FOUND then tells that it is gone.
 
         Possible errors:
         - INVALID_ARGUMENT: PRODUCT_ID_INVALID, PHOTOGRAPH_MISSING (none is named), LAST_PHOTOGRAPH.

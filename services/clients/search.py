@@ -128,7 +128,9 @@ class SearchClient(SearchCalls):
             FashionError: as the RPC documents; Upstream: SEARCH_UNAVAILABLE.
         """
         method = getattr(self._methods, rpc)
-        return await (self._write if writes else self._query)(method, request)
+        if not writes:
+            return await self._query(method, request)
+        return await self._write(method, request, repeatable=rpc != "RemovePhotograph")
 
     async def serving(self, timeout_s: float = 1.0) -> bool:
         """Tells whether the service answers in time that it is ready."""
@@ -173,15 +175,24 @@ class SearchClient(SearchCalls):
     async def _query(self, method: Callable[..., Awaitable[Response]], request: Message) -> Response:
         return await self._send(method, request, self._timeouts.query_s)
 
-    async def _write(self, method: Callable[..., Awaitable[Response]], request: Message) -> Response:
-        return await self._send(method, request, self._timeouts.write_s)
+    async def _write(
+        self, method: Callable[..., Awaitable[Response]], request: Message, *, repeatable: bool = True
+    ) -> Response:
+        return await self._send(method, request, self._timeouts.write_s, repeatable=repeatable)
 
-    async def _send(self, method: Callable[..., Awaitable[Response]], request: Message, timeout_s: float) -> Response:
+    async def _send(
+        self,
+        method: Callable[..., Awaitable[Response]],
+        request: Message,
+        timeout_s: float,
+        *,
+        repeatable: bool = True,
+    ) -> Response:
         async def attempt(left_s: float) -> Response:
             return await send(method, request, timeout_s=left_s)
 
         try:
-            return await self._tries.make(attempt, timeout_s=timeout_s)
+            return await self._tries.make(attempt, timeout_s=timeout_s, repeatable=repeatable)
         except Unanswered:
             message = f"Search at {self._target} has not answered the last calls."
             raise Upstream(message, reason="SEARCH_UNAVAILABLE") from None

@@ -34,8 +34,10 @@ class SearchCalls(ABC):
     async def _query(self, method: Callable[..., Awaitable[Response]], request: Message) -> Response:
         """Calls one of the methods that read."""
 
-    async def _write(self, method: Callable[..., Awaitable[Response]], request: Message) -> Response:
-        """Calls one of the methods that write."""
+    async def _write(
+        self, method: Callable[..., Awaitable[Response]], request: Message, *, repeatable: bool = True
+    ) -> Response:
+        """Calls one of the methods that write; one that is not repeatable is called once, answered or not."""
         return await self._query(method, request)
 
     async def find_similar(self, request: search_pb2.FindSimilarRequest) -> search_pb2.FindSimilarResponse:
@@ -93,7 +95,8 @@ class SearchCalls(ABC):
     ) -> search_pb2.RemovePhotographResponse:
         """Removes one of several photographs of a product, by its place or by the SHA-256 of its file."""
         request = search_pb2.RemovePhotographRequest(product_id=product_id, index=index, sha256=sha256)
-        return await self._write(self._methods.RemovePhotograph, request)
+        # After the first call, another photograph has the place.
+        return await self._write(self._methods.RemovePhotograph, request, repeatable=index is None)
 
     async def list_facets(self, only: search_pb2.Filter | None = None) -> search_pb2.ListFacetsResponse:
         """Counts products by the values of their attributes."""

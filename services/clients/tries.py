@@ -40,8 +40,6 @@ class Tries:
     three failures, and where a replica has not answered after a while. Each answer to a first try in time allows one
     more try, and a few are saved up. So one hung replica of two costs no answer, while a service that fails or is slow
     as a whole gets each call once. While it does not answer at all, a breaker lets one call at a time wait.
-
-    All RPCs of fashion.v1 may be made twice.
     """
 
     def __init__(
@@ -70,7 +68,12 @@ class Tries:
             self._renew()
 
     async def make(
-        self, call: Callable[[float], Coroutine[Any, Any, T]], *, timeout_s: float, slow_s: float | None = None
+        self,
+        call: Callable[[float], Coroutine[Any, Any, T]],
+        *,
+        timeout_s: float,
+        slow_s: float | None = None,
+        repeatable: bool = True,
     ) -> T:
         """Makes a call.
 
@@ -78,6 +81,7 @@ class Tries:
             call: makes it once, within a number of seconds.
             timeout_s: maximum wait for all tries together, in seconds.
             slow_s: time after which another replica is asked too, in seconds; None to ask none.
+            repeatable: whether the call does no harm where one before it was made without an answer.
 
         Raises:
             Unanswered: the service does not answer, and another call waits for it already.
@@ -100,7 +104,7 @@ class Tries:
                     for task in done:
                         failed = task.exception()
                     in_time, failures = False, failures + len(done)
-                    may_try = made < MAX_TRIES and failures < MAX_FAILURES and self._budget > 0
+                    may_try = repeatable and made < MAX_TRIES and failures < MAX_FAILURES and self._budget > 0
                     if done:
                         wait_s = slow_s
                         if may_try and _repeatable(failed):
