@@ -191,7 +191,7 @@ def audit_write(caller: Caller, call: str, rule: Rule, outcome: str, rows: int =
         caller: who called.
         call: the RPC, or the method and route.
         rule: who may call it.
-        outcome: how it ended: the name of the gRPC status, or the HTTP status.
+        outcome: how it ended: the name of the gRPC status, or the HTTP status; CANCELLED if its caller left.
         rows: rows of a batch.
     """
     if rule.scope is not None and rule.scope > Scope.READ:

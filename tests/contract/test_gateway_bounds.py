@@ -1,9 +1,12 @@
 """Callers that send slowly, read nothing or come in crowds hold up nobody else, and are not waited for."""
 
+import asyncio
 import gc
+import select
 import socket
 import ssl
 import struct
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -42,6 +45,17 @@ class SearchOfOne:
 
     async def get_photograph(self, product_id: str, index: int = 0) -> search_pb2.GetPhotographResponse:
         return search_pb2.GetPhotographResponse(content=PHOTOGRAPH, media_type="image/jpeg", sha256="0" * 64)
+
+
+class BusySearch(SearchOfOne):
+    """The same, which answers once it is told to."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+
+    async def get_product(self, product_id: str) -> search_pb2.GetProductResponse:
+        await asyncio.to_thread(self.done.wait, 20)
+        return await super().get_product(product_id)
 
 
 @contextmanager
@@ -181,6 +195,21 @@ def rest_of_answer(caller: socket.socket) -> int:
         assert part, "the answer is cut off"
         count += len(part)
     return count
+
+
+@pytest.mark.parametrize("announced", [b"", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"])
+def test_requests_that_are_worked_on_are_bounded_whatever_body_they_announce(announced: bytes) -> None:
+    search = BusySearch()
+    request = ASK.replace(b"\r\n\r\n", b"\r\n" + announced + b"\r\n")
+    timeouts = {"header_timeout_s": NEVER, "progress_timeout_s": NEVER, "upload_timeout_s": NEVER}
+    with (
+        gateway_in_thread(search, max_concurrent_requests=2, **timeouts) as gateway,
+        callers(gateway.port, 6, request) as asking,
+    ):
+        refused = [caller for caller in asking if select.select([caller], [], [], 2)[0]]
+        assert [status(caller) for caller in refused] == [503] * 4
+        search.done.set()
+        assert [status(caller) for caller in asking if caller not in refused] == [200] * 2
 
 
 def test_answers_that_nobody_reads_are_bounded_in_bytes() -> None:

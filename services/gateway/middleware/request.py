@@ -37,6 +37,7 @@ _REQUEST_SECONDS: Final = Histogram(
 )
 
 _METHODS: Final = frozenset(HTTPMethod)
+_METHODS_WITH_BODY: Final = frozenset({HTTPMethod.POST, HTTPMethod.PUT, HTTPMethod.PATCH})
 
 PROBES: Final = frozenset({"/healthz", "/readyz"})
 # Maximum size of a form besides its photograph: other fields and boundaries.
@@ -192,6 +193,8 @@ class _Exchange:
         self._slots = slots
         headers = Headers(scope=scope)
         self._has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        # Others are answered without a look at what comes as a body.
+        self._waits_for_body = self._has_body and scope["method"] in _METHODS_WITH_BODY
         self._holder = scope["client"][0] if scope.get("client") else ""
         self._worked_on = self._uploading = False
         self._held_bytes = 0
@@ -259,7 +262,7 @@ class _Exchange:
         """
         if self._original["path"] in PROBES:
             return
-        if self._has_body:
+        if self._waits_for_body:
             if not self._limits.uploads.take(self._holder):
                 raise _too_much()
             self._uploading = True
