@@ -135,6 +135,8 @@ class RedisPreferences(RedisStore):
         super().__init__(url, timeout_s=timeout_s)
         self._max_remembered = max_remembered
         self._remembered: OrderedDict[str, tuple[DislikedColour, ...]] = OrderedDict()
+        # How often an erasure has begun or ended.
+        self._erasures = 0
 
     def last_known(self, user_id: str) -> tuple[DislikedColour, ...]:
         """Returns what Redis answered last about a user; () if that is not known any more."""
@@ -154,7 +156,9 @@ class RedisPreferences(RedisStore):
         Raises:
             Upstream: PREFERENCES_UNAVAILABLE.
         """
-        return self._remember(user_id, await self._ask("HGETALL", self._client.hgetall(disliked_colours_key(user_id))))
+        erasures = self._erasures
+        fields = await self._ask("HGETALL", self._client.hgetall(disliked_colours_key(user_id)))
+        return self._remember(user_id, fields, erasures)
 
     async def add(self, user_id: str, colours: Sequence[DislikedColour]) -> tuple[DislikedColour, ...]:
         """Adds colours, at least one, and returns all that the user dislikes now.
@@ -162,11 +166,11 @@ class RedisPreferences(RedisStore):
         Raises:
             Upstream: PREFERENCES_UNAVAILABLE.
         """
-        key = disliked_colours_key(user_id)
+        key, erasures = disliked_colours_key(user_id), self._erasures
         async with self._client.pipeline(transaction=True) as pipeline:
             pipeline.hset(key, mapping={each.colour: _EXACT if each.exact else _FAMILY for each in colours})
             pipeline.hgetall(key)
-            return self._remember(user_id, (await self._execute(pipeline))[-1])
+            return self._remember(user_id, (await self._execute(pipeline))[-1], erasures)
 
     async def remove(self, user_id: str, colours: Sequence[str]) -> tuple[DislikedColour, ...]:
         """Removes colours, at least one, and returns all that the user dislikes now.
@@ -174,11 +178,11 @@ class RedisPreferences(RedisStore):
         Raises:
             Upstream: PREFERENCES_UNAVAILABLE.
         """
-        key = disliked_colours_key(user_id)
+        key, erasures = disliked_colours_key(user_id), self._erasures
         async with self._client.pipeline(transaction=True) as pipeline:
             pipeline.hdel(key, *colours)
             pipeline.hgetall(key)
-            return self._remember(user_id, (await self._execute(pipeline))[-1])
+            return self._remember(user_id, (await self._execute(pipeline))[-1], erasures)
 
     async def forget(self, user_id: str) -> bool:
         """Erases all data about a user; returns whether there was any.
@@ -188,10 +192,18 @@ class RedisPreferences(RedisStore):
         """
         # Forgotten here in any case: Redis may have done it and not answered.
         self._remembered.pop(user_id, None)
-        return await self._ask("DEL", self._client.delete(disliked_colours_key(user_id))) > 0
+        self._erasures += 1
+        try:
+            return await self._ask("DEL", self._client.delete(disliked_colours_key(user_id))) > 0
+        finally:
+            self._remembered.pop(user_id, None)
+            self._erasures += 1
 
-    def _remember(self, user_id: str, fields: Mapping[Any, Any]) -> tuple[DislikedColour, ...]:
+    def _remember(self, user_id: str, fields: Mapping[Any, Any], erasures: int) -> tuple[DislikedColour, ...]:
+        """Remembers what Redis has answered, unless somebody was erased since it was asked."""
         colours = _colours(fields)
+        if erasures != self._erasures:
+            return colours
         self._remembered.pop(user_id, None)
         if colours:
             self._remembered[user_id] = colours

@@ -1,7 +1,9 @@
 """Dislikes behave alike in Redis and in memory; Redis being down differs from having none."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -127,6 +129,36 @@ async def test_what_redis_said_last_is_remembered_within_bounds_and_forgotten_wi
         assert store.last_known("bob") == store.last_known("cleo") == ()
         await store.forget("ann")
         assert store.last_known("ann") == ()
+    finally:
+        await store.close()
+
+
+@pytest.mark.parametrize("held", ["HGETALL", "DEL"])
+async def test_what_is_read_beside_an_erasure_is_not_remembered(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
+    store, asked, go_on = RedisPreferences(redis_url, timeout_s=5), asyncio.Event(), asyncio.Event()
+    ask = store._ask
+
+    async def late(operation: str, answer: Any) -> Any:
+        # A read has its answer, and does not see it before the erasure is over; an erasure begins after a read.
+        fields = await ask(operation, answer) if operation == "HGETALL" else None
+        if operation == held:
+            asked.set()
+            await go_on.wait()
+        return await ask(operation, answer) if fields is None else fields
+
+    try:
+        await store.add("ada", [DislikedColour("Red")])
+        monkeypatch.setattr(store, "_ask", late)
+        calls = [store.disliked_colours("ada"), store.forget("ada")]
+        first, second = calls if held == "HGETALL" else calls[::-1]
+        waiting = asyncio.create_task(first)
+        await asked.wait()
+        await second
+        go_on.set()
+        await waiting
+        assert store.last_known("ada") == ()
     finally:
         await store.close()
 
