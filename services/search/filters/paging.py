@@ -79,10 +79,12 @@ def _digest(filter: Filter, order: Order, last: Place) -> str:
 def _plain(part: Any) -> Any:
     """Returns a part of a filter as plain values. A part that asks for nothing leaves no trace."""
     if dataclasses.is_dataclass(part):
-        part = {each.name: getattr(part, each.name) for each in dataclasses.fields(part)}
+        values = [(each.name, getattr(part, each.name), each.default) for each in dataclasses.fields(part)]
+        # A bound of 0 and a flag that is not set ask for something.
+        part = {name: value for name, value, default in values if value is not default}
     if isinstance(part, Mapping):
         plain = {name: _plain(value) for name, value in part.items()}
-        return {name: value for name, value in plain.items() if value not in (None, [], {}, False)}
+        return {name: value for name, value in plain.items() if value not in (None, [], {})}
     if isinstance(part, tuple):
         return sorted(_plain(value) for value in part)
     return part.value if isinstance(part, Enum) else part

@@ -21,9 +21,9 @@ def round_bounds(values: NDArray[np.float64], step: Decimal) -> list[Decimal]:
     Returns:
         Ascending; each is more than the least value and at most the greatest. Empty where all values are one.
     """
-    lowest, highest = Decimal(float(values.min())), Decimal(float(values.max()))
+    lowest, highest = (_on_steps(Decimal(float(end)), step, "ROUND_HALF_EVEN") for end in (values.min(), values.max()))
     quantiles = np.quantile(values, np.arange(1, MAX_RANGES) / MAX_RANGES).tolist()
-    bounds = {_on_steps(_rounded(quantile), step) for quantile in quantiles}
+    bounds = {_on_steps(_rounded(quantile), step, "ROUND_CEILING") for quantile in quantiles}
     inner = sorted(bound for bound in bounds if lowest < bound <= highest)
     # Of few different values, all quantiles may round to the least.
     return inner or ([highest] if lowest < highest else [])
@@ -39,6 +39,6 @@ def _rounded(value: float) -> Decimal:
     return (nearest * magnitude).copy_sign(Decimal(value))
 
 
-def _on_steps(value: Decimal, step: Decimal) -> Decimal:
+def _on_steps(value: Decimal, step: Decimal, rounding: str) -> Decimal:
     # Without the sign of -0.
-    return (value / step).to_integral_value(rounding="ROUND_CEILING") * step + 0
+    return (value / step).to_integral_value(rounding=rounding) * step + 0

@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import itertools
 import json
 
 import pytest
@@ -11,7 +12,16 @@ from hypothesis import strategies as st
 from services.contract.errors import InvalidInput
 from services.contract.values import Gender
 from services.search.catalogue.products import Price, Product
-from services.search.filters.filter import ColourFilter, Filter, GenderFilter, LabelFilter, Words, YearRange
+from services.search.filters.filter import (
+    ColourFilter,
+    Filter,
+    FlagFilter,
+    GenderFilter,
+    LabelFilter,
+    NumberRange,
+    Words,
+    YearRange,
+)
 from services.search.filters.order import PARTS, Order, place_of
 from services.search.filters.paging import coerced_page_size, last_place, next_page_token
 
@@ -63,6 +73,23 @@ def test_a_token_of_another_filter_is_refused(other: Filter) -> None:
     with pytest.raises(InvalidInput) as error:
         last_place(next_page_token(("p1",), BAGS), other)
     assert error.value.reason == "PAGE_TOKEN_INVALID"
+
+
+OWN = [
+    Filter(),
+    *(Filter(**{"attributes.heel": condition}) for condition in (
+        NumberRange(min=0.0), NumberRange(max=0.0), NumberRange(min=0.0, max=0.0), NumberRange(min=1.0),
+        FlagFilter(flag=False), FlagFilter(flag=True), LabelFilter(any_of=("0",)),
+    )),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "other"), list(itertools.permutations(OWN, 2)))
+def test_a_bound_of_zero_and_a_flag_that_is_not_set_ask_for_something(asked: Filter, other: Filter) -> None:
+    token = next_page_token(("p1",), asked)
+    assert last_place(token, asked) == ("p1",)
+    with pytest.raises(InvalidInput):
+        last_place(token, other)
 
 
 def test_filters_that_ask_for_the_same_share_their_tokens() -> None:
