@@ -306,6 +306,23 @@ ROWS = {
     "a year out of range": (items()[0].row(id="x", year=1066), "YEAR_INVALID", "1900"),
     "another protocol": (items()[0].row(id="x", url="file:///etc/passwd"), "URL_INVALID", "http"),
     "a price without currency": (items()[0].row(id="x", price=types_pb2.Price(units=5)), "PRICE_INVALID", "currency"),
+    "a photograph of an unknown subject": (
+        search_pb2.ProductRow(
+            product=items()[0].product(id="x"),
+            image=types_pb2.Image(content=photograph("Men Tshirts", "Red", 1), subject=42),
+        ),
+        "SUBJECT_INVALID",
+        "subject",
+    ),
+    "a further photograph of an unknown subject": (
+        search_pb2.ProductRow(
+            product=items()[0].product(id="x"),
+            image=types_pb2.Image(content=photograph("Men Tshirts", "Red", 1)),
+            further_images=[types_pb2.Image(content=photograph("Men Tshirts", "Red", 1), subject=42)],
+        ),
+        "SUBJECT_INVALID",
+        "subject",
+    ),
     "nothing to look at": (search_pb2.ProductRow(product=items()[0].product(id="x")), "PHOTOGRAPH_MISSING", "x"),
     "a bad embedding": (
         search_pb2.ProductRow(product=items()[0].product(id="x"), embedding=_embedding(3.0)),

@@ -101,18 +101,16 @@ def _update_row(message: search_pb2.ProductUpdate, for_all: frozenset[str] | Non
 
 
 def upsert_row_from_proto(message: search_pb2.ProductRow) -> UpsertRow:
-    """Unpacks a row to be written. The error of an invalid product takes its place."""
-    further: tuple[Photograph | Embedding, ...] = (
-        *map(conversion.photograph_from_proto, message.further_images),
-        *map(conversion.embedding_from_proto, message.further_embeddings),
-    )
+    """Unpacks a row to be written. The error of an invalid product or photograph takes the product's place."""
     try:
-        product: Product | InvalidInput = product_from_proto(message.product)
+        further: tuple[Photograph | Embedding, ...] = (
+            *map(conversion.photograph_from_proto, message.further_images),
+            *map(conversion.embedding_from_proto, message.further_embeddings),
+        )
+        content, product = content_from_proto(message), product_from_proto(message.product)
     except InvalidInput as error:
-        product = error
-    return UpsertRow(
-        message.product.id, product, content_from_proto(message), further, message.keep_further_photographs
-    )
+        return UpsertRow(message.product.id, error, None)
+    return UpsertRow(message.product.id, product, content, further, message.keep_further_photographs)
 
 
 def content_from_proto(
