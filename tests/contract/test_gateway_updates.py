@@ -79,6 +79,7 @@ def test_each_change_of_a_batch_has_its_own_result(catalogue: Shop) -> None:
         (FIRST, {"price": {"amount": "cheap", "currency": "EUR"}}, 400, "REQUEST_INVALID"),
         (FIRST, {"price": {"amount": 10**30, "currency": "EUR"}}, 400, "REQUEST_INVALID"),
         (FIRST, {"price": {"amount": "-1", "currency": "EUR"}}, 400, "REQUEST_INVALID"),
+        (FIRST, {"price": {"amount": "19.9999999999", "currency": "EUR"}}, 400, "REQUEST_INVALID"),
         (FIRST, {"name": "\ud800"}, 400, "BODY_MALFORMED"),
         (FIRST, {"name": " "}, 400, "LABEL_INVALID"),
         (FIRST, {"article_type": None}, 400, "ARTICLE_TYPE_MISSING"),

@@ -24,7 +24,9 @@ class PriceChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    amount: Decimal = Field(description="A decimal number, as text or number.", examples=["19.99"], ge=0, le=_MAX_UNITS)
+    amount: Decimal = Field(
+        description="A decimal number, as text or number.", examples=["19.99"], ge=0, le=_MAX_UNITS, decimal_places=9
+    )
     currency: str = Field(description="ISO 4217.", examples=["EUR"], pattern=r"^[A-Z]{3}$")
 
 
