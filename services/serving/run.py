@@ -241,6 +241,8 @@ async def running(
         resources.callback(_log.info, "stopped")
         # At the end, in this order: health turns, the calls in flight end, the parts are closed.
         await grpc_server.start()
+        # Where the start fails. After its end, it does nothing.
+        resources.push_async_callback(grpc_server.stop, None)
         server = Server(health, registry, port)
         if settings.admin_port is not None:
             # Without the port, nothing of HTTP is imported.

@@ -169,6 +169,13 @@ async def test_a_taken_port_is_told_with_the_variable_that_helps() -> None:
         with pytest.raises(ServeError, match="SERVER_ADMIN_PORT"):
             async with running_admin(settings, ready):
                 pass
+        port = free_port()
+        with pytest.raises(ServeError, match="SERVER_ADMIN_PORT"):
+            async with embedder_running(admin_port=settings.admin_port, port=port):
+                pass
+    # Nothing of a server that could not start listens on.
+    with socket.socket() as caller:
+        assert caller.connect_ex(("127.0.0.1", port)) != 0
 
 
 async def test_it_speaks_tls_with_a_certificate_that_may_change(tmp_path: Path) -> None:
