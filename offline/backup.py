@@ -40,7 +40,7 @@ from services.search.catalogue.database import (
 from services.search.catalogue.photographs import photograph_path
 from services.search.catalogue.store import DATABASE_FILE, PHOTOGRAPHS_FOLDER
 from services.search.preferences import disliked_colours_key
-from services.stack.embedded_redis import embedded_redis
+from services.stack.embedded_redis import embedded_redis, running_url
 
 FORMAT: Final = 1
 _MANIFEST: Final = "backup.json"
@@ -462,9 +462,8 @@ def _dislikes(data_dir: Path, redis_url: str | None) -> dict[str, dict[str, str]
     folder = data_dir / _REDIS
     if not folder.is_dir():
         return None
-    socket = folder / "redis.sock"
-    if socket.is_socket():
-        return _scan(f"unix://{socket.absolute()}")
+    if running := running_url(folder):
+        return _scan(running)
     with embedded_redis(folder) as server:
         return _scan(server.url)
 

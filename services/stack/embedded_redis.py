@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from socket import AF_UNIX
+from socket import socket as open_socket
 from typing import IO
 from urllib.parse import quote
 
@@ -32,6 +34,7 @@ OLDEST_VERSION = (6, 2)
 
 # sockaddr_un holds 108 bytes on Linux and 104 on macOS, including the final zero.
 _MAX_SOCKET_PATH_BYTES = 100
+_SOCKET = "redis.sock"
 _POLL_S = 0.02
 _LOG_LINES_SHOWN = 5
 # What the log says where a server has run, where the end of its file is missing (which it leaves out), and where it
@@ -212,14 +215,14 @@ def _lock(directory: Path, timeout_s: float) -> int:
 
 def _socket_path(directory: Path) -> tuple[Path, str]:
     """Returns the path of the socket, and the directory made for it ("" if it is in the data directory)."""
-    path = directory / "redis.sock"
+    path = directory / _SOCKET
     if len(os.fsencode(path)) <= _MAX_SOCKET_PATH_BYTES:
         return path, ""
     scratch = tempfile.mkdtemp(prefix="fashion-redis-")
-    if len(os.fsencode(scratch)) + len("/redis.sock") > _MAX_SOCKET_PATH_BYTES:
+    if len(os.fsencode(scratch)) + len(f"/{_SOCKET}") > _MAX_SOCKET_PATH_BYTES:
         Path(scratch).rmdir()
         scratch = tempfile.mkdtemp(prefix="fashion-redis-", dir="/tmp")
-    return Path(scratch) / "redis.sock", scratch
+    return Path(scratch) / _SOCKET, scratch
 
 
 def _open_log(directory: Path) -> IO[bytes]:
@@ -302,6 +305,9 @@ def _start(directory: Path, socket: Path, scratch: str, *, start_timeout_s: floa
         if scratch:
             # The former guard has removed it.
             Path(scratch).mkdir(mode=0o700, exist_ok=True)
+            # So that others find it. Afterwards it leads nowhere.
+            (directory / _SOCKET).unlink(missing_ok=True)
+            (directory / _SOCKET).symlink_to(socket)
         guard_command = [
             *(sys.executable, "-I", "-S", str(redis_guard.__file__)),
             *(str(os.getpid()), str(stop_timeout_s), str(lock), str(socket), scratch),
@@ -422,6 +428,17 @@ def embedded_redis(
         yield server
     finally:
         supervisor.stop()
+
+
+def running_url(directory: Path) -> str | None:
+    """Returns the URL of the embedded Redis that runs on a directory; None where none does."""
+    path = directory.resolve() / _SOCKET
+    if path.is_symlink():
+        path = path.readlink()
+    with open_socket(AF_UNIX) as probe, contextlib.suppress(OSError):
+        probe.connect(str(path))
+        return _url(path)
+    return None
 
 
 def _url(socket: Path) -> str:

@@ -6,7 +6,9 @@ import shutil
 import sqlite3
 import threading
 import zipfile
+from contextlib import chdir
 from pathlib import Path
+from socket import AF_UNIX, socket
 
 import pytest
 from typer.testing import CliRunner
@@ -67,6 +69,21 @@ def test_a_shop_that_is_destroyed_comes_back_whole(tmp_path: Path) -> None:
         after.grpc.upsert(sent)
         found = after.grpc.find(product_id=first[0].product.id, top_k=3).products
         assert [each.product.id for each in found[:1]] == [each.product.id for each in nearest[:1]]
+
+
+@pytest.mark.parametrize("name", ["shop#1 50% off?", "d" * 150], ids=["of a URL", "long"])
+def test_the_dislikes_of_a_running_shop_are_found_whatever_its_folder_is_called(tmp_path: Path, name: str) -> None:
+    data = tmp_path / name
+    with shop(data) as running:
+        running.grpc.upsert(rows()[:1])
+        running.grpc.dislike("ada", "Blue")
+        assert back_up(data, tmp_path / "running.zip").users == 1
+    assert back_up(data, tmp_path / "stopped.zip").users == 1
+    # As one that was killed with all its processes leaves it.
+    with socket(AF_UNIX) as gone, chdir(data / "redis"):
+        Path("redis.sock").unlink(missing_ok=True)
+        gone.bind("redis.sock")
+    assert back_up(data, tmp_path / "killed.zip").users == 1
 
 
 @pytest.fixture
