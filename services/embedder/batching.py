@@ -262,7 +262,13 @@ class MicroBatcher(Generic[_Answer]):
             self._idle.remove(taken)
         else:
             turn = self._turns[taken] = asyncio.get_running_loop().create_future()
-            await turn
+            try:
+                await turn
+            except asyncio.CancelledError:
+                # It may have its turn already.
+                if not turn.cancelled():
+                    self._free(taken)
+                raise
         try:
             return await taken.run(function, self._limits.inference_timeout_s)
         except ThreadDied:

@@ -4,7 +4,9 @@ gRPC itself would receive a message before it asks who calls, and wait for it wi
 """
 
 import asyncio
+import inspect
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Any, Final, cast
 
 import grpc
@@ -168,6 +170,13 @@ class Receiving(Layer):
                 request = parsed(deserialize, await self._reception.receive(context))
             except FashionError as error:
                 await context.abort(code_of(error), error.message)
-            await behaviour(request, context)
+            responses = behaviour(request, context)
+            if not inspect.isasyncgen(responses):
+                # It writes by itself, as health does.
+                await responses
+                return
+            async with aclosing(responses):
+                async for response in responses:
+                    await context.write(response)
 
         return grpc.stream_stream_rpc_method_handler(cast(Any, begun), None, handler.response_serializer)

@@ -14,7 +14,7 @@ from services.concurrency import deadline
 from services.contract.errors import DeadlineExceeded, FashionError, NotReady, Overloaded
 from services.embedder import batching
 from services.embedder.batching import BatchingLimits, Lane, MicroBatcher, Pixels
-from services.embedder.inference_thread import ThreadDied
+from services.embedder.inference_thread import InferenceThread, ThreadDied
 from tests.support.waiting import eventually
 
 LIMITS = BatchingLimits(query_places=8, batch_places=16, micro_batch=4, inference_timeout_s=30)
@@ -316,6 +316,30 @@ async def test_patient_work_waits_for_a_calm_while_or_for_several_photographs(cl
         gate.open()
         await asyncio.gather(work, *tasks)
         assert gate.batches[-1] == [1, 2] and order == ["work", "more"]
+
+
+async def test_work_that_is_cancelled_as_its_turn_comes_leaves_its_thread_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate = Gate()
+    async with MicroBatcher(gate.encode, LIMITS) as batcher:
+        tasks = await waiting(batcher, gate)
+        work = asyncio.create_task(batcher.between(0, lambda: None))
+        await asyncio.sleep(0.05)
+        free = batcher._free
+
+        def free_and_cancel(thread: InferenceThread) -> None:
+            free(thread)
+            # It has its turn, and has not gone on.
+            work.cancel()
+
+        monkeypatch.setattr(batcher, "_free", free_and_cancel)
+        gate.open()
+        await asyncio.gather(*tasks)
+        with pytest.raises(asyncio.CancelledError):
+            await work
+        async with asyncio.timeout(20):
+            assert await ask(batcher, 9) == 9
 
 
 async def test_work_between_inferences_that_fails_or_dies_is_told() -> None:

@@ -11,7 +11,7 @@ import pytest
 from services.serving.guard import Guard
 from services.serving.layer import Context, Handler
 from services.serving.layers import Access
-from services.serving.reception import Reception
+from services.serving.reception import Receiving, Reception
 from services.serving.registry import Registry
 from tests.support.access import write_keys
 from tests.support.embedders import server_settings
@@ -28,7 +28,8 @@ def _access(guard: Guard) -> Access:
 
 @asynccontextmanager
 async def _served(guard: Guard, handler: Handler) -> AsyncIterator[grpc.aio.Channel]:
-    registry = Registry([], [_access(guard)])
+    reception = Reception(max_waiting=10, max_slow=10, timeout_s=20)
+    registry = Registry([], [Access(guard, reception, "shop.example"), Receiving(reception)])
     registry.add_registered_method_handlers("shop.v1.Shop", {"Watch": handler})
     server = grpc.aio.server(handlers=[registry])
     port = server.add_insecure_port("127.0.0.1:0")
