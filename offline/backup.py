@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,6 +47,9 @@ FORMAT: Final = 1
 _MANIFEST: Final = "backup.json"
 _DISLIKES: Final = "dislikes.jsonl"
 _REDIS: Final = "redis"
+_UNFINISHED: Final = ".restoring"
+# What an empty volume may hold, and what a restore that was killed leaves.
+_NO_DATA: Final = frozenset({"lost+found", _UNFINISHED})
 _ROW: Final = ", ".join((*CHECKED_COLUMNS, "embedding", "checksum"))
 _COUNT: Final = CHECKED_COLUMNS.index("photograph_count")
 _FURTHER_ROW: Final = ", ".join((*FURTHER_COLUMNS, "embedding", "checksum"))
@@ -141,7 +145,7 @@ def restore(source: Path, data_dir: Path, redis_url: str | None = None, say: Say
 
     Args:
         source: the backup.
-        data_dir: must not be there, or be empty.
+        data_dir: must not be there, or be empty, such as a new volume.
         redis_url: the Redis that gets the disliked colours, and has none yet. None for one embedded in it.
         say: told what is done, how much of it, and of how much.
 
@@ -151,7 +155,7 @@ def restore(source: Path, data_dir: Path, redis_url: str | None = None, say: Say
         Upstream: REDIS_UNAVAILABLE; the directory is restored, the dislikes are not.
         OSError: the directory cannot be written.
     """
-    if data_dir.is_dir() and any(data_dir.iterdir()):
+    if data_dir.is_dir() and any(each.name not in _NO_DATA for each in data_dir.iterdir()):
         raise InvalidInput(
             f"{data_dir} is not empty: name a folder that is not there, or move this one away.",
             reason="DATA_DIR_NOT_EMPTY",
@@ -169,21 +173,29 @@ def restore(source: Path, data_dir: Path, redis_url: str | None = None, say: Say
                 "The Redis has disliked colours already: name an empty one, so that nobody's are mixed.",
                 reason="DISLIKES_PRESENT",
             )
-        data_dir.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{data_dir.name}.", dir=data_dir.parent))
+        # In the directory itself, as it may be a volume, and nothing beside it be writable.
+        fresh = data_dir / _UNFINISHED
+        made = not data_dir.is_dir()
+        shutil.rmtree(fresh, ignore_errors=True)
         try:
-            for name in {DATABASE_FILE, identity.FILE}.intersection(archive.namelist()):
+            fresh.mkdir(0o700, parents=True)
+            if made:
+                data_dir.chmod(0o700)
+            names = [name for name in (identity.FILE, DATABASE_FILE) if name in archive.namelist()]
+            for name in names:
                 _extract(archive, name, fresh / name)
             # Only what the catalogue names: another name in the zip could lead anywhere.
             for number, sha256 in enumerate(checked.photographs, 1):
                 say("photographs", number, len(checked.photographs))
                 _extract(archive, _member(sha256), photograph_path(fresh / PHOTOGRAPHS_FOLDER, sha256))
             os.sync()
-            if data_dir.is_dir():
-                data_dir.rmdir()
-            fresh.rename(data_dir)
+            # The database last: without it, there is no catalogue.
+            for name in (PHOTOGRAPHS_FOLDER, *names):
+                if (fresh / name).exists():
+                    (fresh / name).rename(data_dir / name)
+            fresh.rmdir()
         except BaseException:
-            shutil.rmtree(fresh, ignore_errors=True)
+            shutil.rmtree(data_dir if made else fresh, ignore_errors=True)
             raise
     if users:
         if redis_url is not None:
@@ -426,7 +438,7 @@ def _blocks(archive: zipfile.ZipFile, name: str) -> Iterator[bytes]:
 
 def _extract(archive: zipfile.ZipFile, name: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as target:
+    with open(path, "wb", opener=partial(os.open, mode=0o600)) as target:
         for block in _blocks(archive, name):
             target.write(block)
 

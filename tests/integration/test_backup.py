@@ -147,6 +147,28 @@ def test_a_photograph_that_was_gone_when_it_was_backed_up_stops_no_restore(
     assert restore(backup, tmp_path / "restored") == contents == verify(backup)
 
 
+def test_a_new_volume_is_restored_into(backed_up: tuple[Path, Path], tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    (volume / "lost+found").mkdir(parents=True)
+    # As a restore that was killed leaves it.
+    (volume / ".restoring" / "photographs").mkdir(parents=True)
+    place = volume.stat().st_ino
+    # Nothing can be made beside it.
+    tmp_path.chmod(0o500)
+    try:
+        contents = restore(backed_up[1], volume)
+    finally:
+        tmp_path.chmod(0o700)
+    assert volume.stat().st_ino == place
+    assert sorted(each.name for each in volume.iterdir()) == [
+        "catalogue.id", "catalogue.sqlite3", "lost+found", "photographs"
+    ]  # fmt: skip
+    assert verify(volume).products == contents.products and verify(volume).damage == ()
+    assert {file.stat().st_mode & 0o077 for file in volume.rglob("*") if file.is_file()} == {0}
+    with pytest.raises(InvalidInput, match="not empty"):
+        restore(backed_up[1], volume)
+
+
 def test_nothing_is_overwritten_and_no_other_file_is_taken(backed_up: tuple[Path, Path], tmp_path: Path) -> None:
     data, backup = backed_up
     with pytest.raises(InvalidInput, match="is not empty"):
