@@ -37,7 +37,7 @@ class Backend:
 
         Raises:
             NotReady: INDEX_NOT_READY; search is still starting.
-            Upstream: SEARCH_UNAVAILABLE; search refuses this gateway.
+            Upstream: SEARCH_UNAVAILABLE; search does not answer, or refuses this gateway.
             DeadlineExceeded: search has not answered in time.
         """
         if self._search is None:
@@ -52,6 +52,12 @@ class Backend:
                     raise Upstream(
                         "The gateway is not allowed to ask search; its log says why.", reason="SEARCH_UNAVAILABLE"
                     ) from error
+                except Upstream as error:
+                    if error.reason != "SEARCH_UNAVAILABLE":
+                        raise
+                    # The error names addresses, and anybody may call this gateway.
+                    _log.warning("search does not answer", why=error.message, details=error.metadata.get("details", ""))
+                    raise Upstream("Search does not answer; try again a little later.", reason=error.reason) from error
 
     async def health(self) -> Health:
         """Tells whether requests can be answered."""

@@ -18,7 +18,9 @@ from fashion.v1 import search_pb2
 from services.contract.errors import FashionError, ModelMismatch, Overloaded, Upstream
 from services.serving.telemetry import configure_logging
 from tests.support.gateways import Shop, gateway_in_thread, problem, shop
+from tests.support.processes import free_port, gateway_service
 from tests.support.small_shop import photograph, rows
+from tests.support.waiting import eventually
 
 ALLOWED, FOREIGN = "https://shop.example", "https://evil.example"
 SHIRT = "men-tshirts-blue-0"
@@ -438,3 +440,17 @@ def test_a_reference_page_shows_the_whole_openapi_document(storefront: bool) -> 
         assert f"schema-{name}" in anchors
         for field in schema.get("properties", {}):
             assert f"<code>{field}</code>" in page
+
+
+def test_whoever_asks_learns_no_address_of_search(tmp_path: Path) -> None:
+    port = free_port()
+    gateway, url = gateway_service(tmp_path, f"127.0.0.1:{port}")
+    gateway.start()
+    try:
+        eventually(lambda: "listening for HTTP" in gateway.output())
+        told = problem(httpx.get(f"{url}/v1/products/x", timeout=30), 503, "SEARCH_UNAVAILABLE")
+        assert str(port) not in json.dumps(told) and "127.0.0.1" not in json.dumps(told)
+        # The operator does.
+        assert f"127.0.0.1:{port}" in gateway.output()
+    finally:
+        gateway.terminate()

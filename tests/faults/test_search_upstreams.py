@@ -72,6 +72,8 @@ def test_without_embedder_a_photograph_is_unavailable_and_a_product_is_not(runni
     with pytest.raises(grpc.RpcError) as error:
         caller.find(image=SHOT)
     assert refusal(error.value)[:2] == (grpc.StatusCode.UNAVAILABLE, "EMBEDDER_UNAVAILABLE")
+    # Callers learn no address.
+    assert str(running.embedder.port) not in str(error.value.details())
     assert len(caller.find(product_id=KNOWN, top_k=5).products) == 5
 
     # An upsert that needs the embedder writes no row; one that does not need it is written.
