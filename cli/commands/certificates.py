@@ -59,7 +59,7 @@ def create(
         list[str] | None,
         typer.Option("--name", metavar="HOST", help="A name or address at which servers are reached too; repeatable."),
     ] = None,
-    days: Annotated[int, typer.Option("--days", min=1, help="Lifetime of the certificates.")] = 90,
+    days: Annotated[int, typer.Option("--days", min=1, max=3650, help="Lifetime of the certificates.")] = 90,
 ) -> None:
     """Make an authority, and certificates that it signs for every service and for a client."""
     try:

@@ -109,9 +109,12 @@ class Keys(BaseModel):
         return match
 
     def by_certificate(self, names: Collection[str]) -> Key | None:
-        """Returns the entry for a caller's certificate, by the names in it; None where there is none."""
-        known = (key for key in self.keys if key.certificate in names and key.revoked is None)
-        return next(known, None)
+        """Returns the entry for a caller's certificate, by the names in it; None where there is none.
+
+        One that has ended is found only where no other is.
+        """
+        known = [key for key in self.keys if key.certificate in names and key.revoked is None]
+        return min(known, key=lambda key: key.has_ended(now()), default=None)
 
 
 def new_secret() -> str:

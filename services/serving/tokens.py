@@ -1,7 +1,8 @@
 """Signs and checks the tokens (JWT, HS256) with which a browser acts for one user."""
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from services.contract.errors import Unauthenticated
@@ -48,10 +49,10 @@ class Tokens:
             Unauthenticated: TOKEN_EXPIRED, or TOKEN_INVALID for any other fault.
         """
         claims = self._claims(token)
-        expires = claims["exp"]
-        if isinstance(expires, bool) or not isinstance(expires, (int, float)):
-            raise _invalid("exp is not a number")
+        expires, begins = _time(claims, "exp"), _time(claims, "nbf") if "nbf" in claims else 0.0
         now = self._now()
+        if begins > now + _LEEWAY_S:
+            raise _invalid("it does not count yet")
         if expires <= now - _LEEWAY_S:
             raise Unauthenticated("The token has expired; get a new one.", reason="TOKEN_EXPIRED")
         if expires - now > self._max_lifetime_s + _LEEWAY_S:
@@ -66,7 +67,7 @@ class Tokens:
         why: Exception | None = None
         for key in self._keys:
             try:
-                # `user_of` checks the expiry, with the given clock.
+                # `user_of` checks the times, with the given clock.
                 claims: dict[str, object] = jwt.decode(
                     token,
                     key,
@@ -85,6 +86,13 @@ class Tokens:
             except jwt.PyJWTError as error:
                 raise _invalid(str(error)) from error
         raise _invalid(str(why)) from why
+
+
+def _time(claims: Mapping[str, object], name: str) -> float:
+    value = claims[name]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise _invalid(f"{name} is not a number")
+    return value
 
 
 def _invalid(why: str) -> Unauthenticated:

@@ -46,6 +46,10 @@ def test_all_keys_are_accepted_and_the_first_signs() -> None:
     [
         {"exp": 1_700_000_611},
         {"exp": float("inf")},
+        {"exp": float("nan")},
+        {"nbf": 1_700_000_011},
+        {"nbf": float("nan")},
+        {"nbf": "soon"},
         {"exp": True},
         {"exp": "1700000100"},
         {"sub": 7},
