@@ -5,6 +5,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 import numpy as np
@@ -341,6 +342,17 @@ def test_a_bad_row_fails_alone(caller: Caller, name: str) -> None:
     assert (bad.status.code, bad.status.reason) == (INVALID.value[0], reason), bad
     assert word in bad.status.message
     assert [answer.results[place].outcome for place in (0, 2)] == [search_pb2.UPSERT_OUTCOME_UNCHANGED] * 2
+
+
+@pytest.mark.parametrize("wrong", [{"gender": 42}, {"year": 1066}, {"url": "file:///etc/passwd"}])
+def test_what_a_mask_leaves_out_spoils_no_update(caller: Caller, wrong: dict[str, Any]) -> None:
+    product = items()[0].product(**wrong)
+    for mask, refused in ((["season"], False), (["season", *wrong], True)):
+        request = search_pb2.UpdateProductsRequest(
+            updates=[search_pb2.ProductUpdate(product=product)], update_mask=FieldMask(paths=mask)
+        )
+        (result,) = caller.search.UpdateProducts(request, timeout=20).results
+        assert bool(result.status.reason) == refused, result
 
 
 def test_a_row_of_another_model_is_refused_alone(caller: Caller) -> None:

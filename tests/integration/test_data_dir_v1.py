@@ -81,8 +81,8 @@ def test_the_catalogue_holds_what_was_written(data_dir: Path) -> None:
             assert hashlib.sha256(stored.embedding.astype("<f2").tobytes()).hexdigest() == sha256, product_id
             assert stored.content.model_version == EXPECTED["model_version"]
             assert stored.content.photograph_sha256 == EXPECTED["photographs_sha256"].get(product_id)
-        region = catalogue.states(["10006"])["10006"][0].region
-        assert region == Box(*np.array([0.1, 0.05, 0.9, 0.95], dtype=np.float32).tolist())
+        cut = catalogue.get("10006")
+        assert cut is not None and cut.content.region == Box(*np.array([0.1, 0.05, 0.9, 0.95], dtype=np.float32).tolist())
 
 
 def test_the_model_that_wrote_it_answers_as_it_did(caller: Caller) -> None:

@@ -15,7 +15,6 @@ from prometheus_client import Histogram
 from services.concurrency.metrics import SECONDS
 from services.search.catalogue.all_rows import AllRows
 from services.search.catalogue.content import (
-    ContentState,
     StoredProduct,
     Upsert,
     UpsertOutcome,
@@ -227,11 +226,6 @@ class Catalogue:
         """Takes the damaged products that a copy of the catalogue lacks; `check` reads what the copy stands for."""
         self._rows.damaged.update(product_ids)
         self._rows.unchecked = True
-
-    def states(self, product_ids: Collection[str]) -> Mapping[str, tuple[ContentState, ...]]:
-        """Returns where each product's photographs come from, of the products that exist and are not damaged."""
-        products = self.some(product_ids)
-        return {product_id: stored.contents for product_id, stored in products.items() if stored is not None}
 
     def get(self, product_id: str) -> StoredProduct | None:
         """Returns a product with its embedding, or None.

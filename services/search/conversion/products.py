@@ -1,7 +1,7 @@
 """Conversion of products, and of the rows that write them."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final
@@ -84,7 +84,7 @@ def _update_row(message: search_pb2.ProductUpdate, for_all: frozenset[str] | Non
     product = message.product
     try:
         fields = _fields_from_mask(message.update_mask) if message.HasField("update_mask") else for_all
-        sent = _fields_from_product(product)
+        sent = _fields_from_product(product, fields)
         own = sent.get("attributes", {})
         values = (
             sent
@@ -135,10 +135,12 @@ def product_from_proto(message: types_pb2.Product) -> Product:
     return validate_product(id=message.id, **_fields_from_product(message))
 
 
-def _fields_from_product(message: types_pb2.Product) -> dict[str, Any]:
-    """Returns the values that a message has of fields that can be written, by name."""
+def _fields_from_product(message: types_pb2.Product, only: Collection[str] | None = None) -> dict[str, Any]:
+    """Returns the values that a message has of fields that can be written, by name; of labels and numbers only some."""
     fields: dict[str, Any] = {}
     for field, value in message.ListFields():
+        if only is not None and field.name not in only and field.name != "attributes":
+            continue
         match field.name:
             case "gender":
                 value = _gender_of_product(value)

@@ -1,13 +1,20 @@
 """Which photographs of a product are stored already, which are new, and which have to be embedded before a write."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from services.contract.errors import FashionError, InvalidInput, NotFound
 from services.contract.values import MAX_PHOTOGRAPHS, Embedding, Photograph
-from services.search.catalogue.content import FLOAT16, ContentState, NewContent, SameContent, StoredProduct
+from services.search.catalogue.content import (
+    FLOAT16,
+    ContentState,
+    NewContent,
+    SameContent,
+    StoredEmbedding,
+    StoredProduct,
+)
 from services.search.writes.rows import Planned, of_photograph, too_many_photographs
 
 
@@ -20,7 +27,7 @@ class ToEmbed:
 
 def resolved(
     row: Planned,
-    stored: Sequence[ContentState],
+    stored: Sequence[StoredEmbedding],
     embeddings: Mapping[Photograph, Embedding | FashionError],
     model_version: str,
 ) -> tuple[NewContent | SameContent, ...] | ToEmbed | FashionError:
@@ -28,7 +35,7 @@ def resolved(
 
     Args:
         row: the photographs as sent.
-        stored: where those that the catalogue has come from.
+        stored: those that the catalogue has.
         embeddings: those computed for this write, by photograph.
         model_version: the model that is served.
 
@@ -37,12 +44,13 @@ def resolved(
     """
     result: list[NewContent | SameContent] = []
     missing: list[Photograph] = []
+    states = [each.content for each in stored]
     for index, content in row.contents.items():
         if isinstance(content, Embedding):
             result.append(NewContent(content, None))
             continue
-        if stored and (state := ContentState.of(content, model_version)) in stored:
-            result.append(SameContent(stored.index(state), content.content))
+        if stored and (state := ContentState.of(content, model_version)) in states:
+            result.append(SameContent(states.index(state), content.content))
             continue
         embedding = embeddings.get(content)
         if isinstance(embedding, FashionError):
@@ -54,32 +62,27 @@ def resolved(
     if missing:
         return ToEmbed(missing)
     if result and row.keeps_further:
-        # Of another model, the same photograph is another state: it is not kept beside its new embedding.
-        sent = {(state.photograph_sha256, state.region) for state in map(_state, row.contents.values()) if state}
-        result += (
-            SameContent(place)
-            for place, state in enumerate(stored)
-            if place and not (state.photograph_sha256 and (state.photograph_sha256, state.region) in sent)
-        )
+        # Nothing is kept beside itself.
+        sent = {place for content in row.contents.values() for place in _places(content, stored)}
+        result += (SameContent(place) for place in range(1, len(stored)) if place not in sent)
     return tuple(result[:MAX_PHOTOGRAPHS])
-
-
-def _state(content: Photograph | Embedding) -> ContentState | None:
-    return ContentState.of(content, "") if isinstance(content, Photograph) else None
 
 
 def place_of(content: Photograph | Embedding, stored: StoredProduct) -> int | None:
     """Returns where a product has this very photograph or embedding already, counted from 0; None if nowhere."""
+    return next(_places(content, stored.photographs), None)
+
+
+def _places(content: Photograph | Embedding, stored: Sequence[StoredEmbedding]) -> Iterator[int]:
+    """Yields where this very photograph, embedded by whatever model, or this very embedding is stored."""
     if isinstance(content, Embedding):
         values = content.values.astype(FLOAT16)
-        same = (
-            each.content.photograph_sha256 is None and np.array_equal(each.embedding, values)
-            for each in stored.photographs
-        )
+        for place, each in enumerate(stored):
+            if each.content.photograph_sha256 is None and np.array_equal(each.embedding, values):
+                yield place
     else:
-        state = ContentState.of(content, "")
-        same = (replace(each, model_version="") == state for each in stored.contents)
-    return next((place for place, is_same in enumerate(same) if is_same), None)
+        part = ContentState.of(content, "").part
+        yield from (place for place, each in enumerate(stored) if each.content.part == part)
 
 
 def check_place(stored: StoredProduct, index: int | None, *, adds: bool) -> None:

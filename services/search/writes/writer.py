@@ -186,7 +186,7 @@ class CatalogueWriter:
         embedded: EmbeddedPhotographs,
         fields: Collection[str] | None,
     ) -> UpsertReport | ToEmbed:
-        states = self._catalogue.states([row.product.id for row in rows if isinstance(row, Planned)])
+        known = self._catalogue.some([row.product.id for row in rows if isinstance(row, Planned)])
         results: list[UpsertOutcome | FashionError | None] = []
         upserts: list[Upsert] = []
         # Variants of a product often come with the same photographs.
@@ -198,7 +198,8 @@ class CatalogueWriter:
             if not isinstance(row, Planned):
                 results.append(row)
                 continue
-            stored = states.get(row.product.id, ())
+            before = known.get(row.product.id)
+            stored = () if before is None else before.photographs
             if not row.contents and not stored:
                 results.append(photograph_missing(row.product.id))
                 continue

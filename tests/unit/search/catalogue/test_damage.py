@@ -103,7 +103,7 @@ def test_a_damaged_row_is_left_out_named_and_mended_by_a_whole_row(
         with pytest.raises(DataLoss, match="p7") as damaged:
             catalogue.get("p7")
         assert damaged.value.reason == "PRODUCT_DAMAGED"
-        assert "p7" not in catalogue.states(["p7", "p8"])
+        assert catalogue.some(["p7", "p8"])["p7"] is None
         # Attributes alone are not enough: nobody knows what the embedding was.
         with pytest.raises(InvalidInput):
             catalogue.write([Upsert(product("p7"), None)])

@@ -94,7 +94,7 @@ def test_everything_that_is_written_is_there_after_reopening(tmp_path: Path) -> 
         assert catalogue.photograph("plain") is None
         assert catalogue.photograph("nobody") is None
         assert catalogue.get("nobody") is None
-        assert set(catalogue.states(["ä-1", "nobody", "plain"])) == {"ä-1", "plain"}
+        assert set(catalogue.some(["ä-1", "nobody", "plain"])) == {"ä-1", "plain"}
         assert (len(catalogue), catalogue.index_version, catalogue.update_time) == (2, 1, moment)
 
 
@@ -308,7 +308,7 @@ def test_readers_are_served_while_others_write(tmp_path: Path) -> None:
                 while not stop.is_set():
                     assert len(catalogue) == 20
                     assert catalogue.photograph("3") is not None
-                    assert len(catalogue.states([str(i) for i in range(20)])) == 20
+                    assert len(catalogue.some([str(i) for i in range(20)])) == 20
             except BaseException as error:
                 failed.append(error)
 

@@ -88,6 +88,27 @@ async def test_a_source_that_knows_only_some_keeps_the_others(shop: Shop) -> Non
     assert (await shop.writer.upsert_products([row("new", shots[0], keeps=True)])).results == (CREATED,)
 
 
+async def test_embeddings_that_are_sent_again_are_not_kept_beside_themselves(shop: Shop) -> None:
+    def count() -> int:
+        product = shop.catalogue.get("a")
+        assert product is not None
+        return len(product.photographs)
+
+    sent = row("a", vector(1), vector(2), keeps=True)
+    assert (await shop.writer.upsert_products([sent])).results == (CREATED,)
+    for _ in range(2):
+        assert (await shop.writer.upsert_products([sent])).results == (UNCHANGED,)
+    await shop.writer.upsert_products([row("a", vector(1), vector(3), keeps=True)])
+    assert count() == 3
+    # What was the third becomes the first.
+    await shop.writer.upsert_products([row("a", vector(2), keeps=True)])
+    assert count() == 2
+    # Nor is what no float16 tells apart.
+    nearly = Embedding(vector(2).values * np.float32(1 + 1e-6), "m1")
+    await shop.writer.upsert_products([row("a", nearly, vector(3), keeps=True)])
+    assert count() == 2
+
+
 async def test_a_bad_photograph_names_its_place_and_spoils_its_row_alone(shop: Shop) -> None:
     empty, shots = Photograph(b""), [shot(number) for number in range(9)]
 
