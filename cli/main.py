@@ -164,6 +164,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
+        # Needed here alone, and slow to import.
+        from services.serving.settings import SettingsError
+
+        if isinstance(error, SettingsError):
+            output.print_error(str(error), "SETTINGS_INVALID")
+            return output.EXIT_BAD_INPUT
         text = " ".join(str(error).split()) or "no further text"
         output.print_error(f"Unexpected {type(error).__name__}: {text}. Set {DEBUG_VARIABLE}=1 to see where.")
         return output.EXIT_ERROR

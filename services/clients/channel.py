@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
-import structlog
 
 from services.clients.renewable import RenewableChannel
 from services.clients.settings import callers_have_settings
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from services.clients.watch import CallWatch
 
 _Response = TypeVar("_Response")
-
-_log = structlog.stdlib.get_logger(__name__)
 
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
 
@@ -243,8 +240,12 @@ class Remote:
             return self._unavailable(f"The {self._name} refuses this service ({known.reason}): look at its key.")
         if isinstance(known, Upstream):
             if known.reason == code.name:
+                # Needed here alone, and commands import this.
+                import structlog
+
                 # The text is gRPC's own, and names addresses.
-                _log.warning("a service does not answer", service=self._name, why=known.message)
+                log = structlog.stdlib.get_logger(__name__)
+                log.warning("a service does not answer", service=self._name, why=known.message)
                 return self._unavailable(f"The {self._name} does not answer.")
             return self._unavailable(f"The {self._name} is unavailable: {known.message}")
         return known

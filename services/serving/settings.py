@@ -388,7 +388,9 @@ def read_settings(settings: type[_Settings], **overrides: Any) -> _Settings:
     try:
         return settings(**overrides)
     except ValidationError as error:
-        raise SettingsError("; ".join(_line(settings, details) for details in error.errors())) from None
+        # Defaults that hang on a wrong value are nobody's fault.
+        wrong = (details for details in error.errors() if details["type"] != "default_factory_not_called")
+        raise SettingsError("; ".join(_line(settings, details) for details in wrong)) from None
     except SourceError as error:
         raise SettingsError(" ".join(str(error).split())) from None
 
@@ -396,9 +398,9 @@ def read_settings(settings: type[_Settings], **overrides: Any) -> _Settings:
 def _line(settings: type[BaseSettings], details: Any) -> str:
     location = [str(part) for part in details["loc"]]
     if not location:
-        return str(details["msg"])
+        return str(details["msg"]).removeprefix("Value error, ")
     name, variable = _variable(settings, location[0])
-    text = str(details["msg"])
+    text = str(details["msg"]).removeprefix("Value error, ")
     given = details["input"]
     if details["type"] != "missing" and name is not None and not is_secret(settings.model_fields[name]):
         text += f" (it is {str(given)[:_MAX_SHOWN_CHARACTERS]!r})"

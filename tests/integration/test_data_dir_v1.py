@@ -82,7 +82,8 @@ def test_the_catalogue_holds_what_was_written(data_dir: Path) -> None:
             assert stored.content.model_version == EXPECTED["model_version"]
             assert stored.content.photograph_sha256 == EXPECTED["photographs_sha256"].get(product_id)
         cut = catalogue.get("10006")
-        assert cut is not None and cut.content.region == Box(*np.array([0.1, 0.05, 0.9, 0.95], dtype=np.float32).tolist())
+        assert cut is not None
+        assert cut.content.region == Box(*np.array([0.1, 0.05, 0.9, 0.95], dtype=np.float32).tolist())
 
 
 def test_the_model_that_wrote_it_answers_as_it_did(caller: Caller) -> None:

@@ -271,6 +271,17 @@ def test_an_unexpected_error_is_one_line_too(
     assert len(err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("variable", ["CLIENT_TLS_CA_FILE", "CLIENT_API_KEY_FILE"])
+@pytest.mark.parametrize("command", [["search", "--product-id", "x"], ["doctor"]])
+def test_a_file_of_the_client_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, command: list[str]
+) -> None:
+    monkeypatch.setenv(variable, "/nowhere")
+    assert main.run(command) == output.EXIT_BAD_INPUT
+    told = capsys.readouterr().err
+    assert variable in told and "(SETTINGS_INVALID)" in told and "Unexpected" not in told
+
+
 def test_stopping_where_nothing_runs_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["stop", "--data-dir", str(tmp_path)]) == output.EXIT_OK
     assert "No stack is running" in said(capsys)[0]

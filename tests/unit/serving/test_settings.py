@@ -80,6 +80,18 @@ def test_errors_name_every_bad_variable_on_one_line(monkeypatch: pytest.MonkeyPa
     assert "EXAMPLE_NEEDED: Field required" in text
 
 
+def test_defaults_that_hang_on_a_bad_variable_are_not_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVER_PROFILE", "prod")
+    with pytest.raises(SettingsError) as error:
+        read_settings(ServerSettings)
+    assert str(error.value) == "SERVER_PROFILE: Input should be 'development' or 'production' (it is 'prod')"
+    monkeypatch.setenv("SERVER_PROFILE", "production")
+    monkeypatch.setenv("GATEWAY_TOKEN_KEY", "short")
+    with pytest.raises(SettingsError) as error:
+        read_settings(GatewaySettings)
+    assert str(error.value) == "GATEWAY_TOKEN_KEY: each key should have at least 32 bytes"
+
+
 def test_secrets_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXAMPLE_KEY", "correct horse")
     monkeypatch.setenv("EXAMPLE_NEEDED", "1")
