@@ -20,13 +20,14 @@ def no_commit() -> None:
     """A transaction stays open until twenty writes are in it."""
     writes = [0]
 
-    def in_transaction(connection: sqlite3.Connection, work: Callable[[], None]) -> None:
+    def in_transaction(connection: sqlite3.Connection, work: Callable[[], Any]) -> Any:
         if not connection.in_transaction:
             connection.execute("BEGIN IMMEDIATE")
-        work()
+        result = work()
         writes[0] += 1
         if writes[0] % 20 == 0:
             connection.execute("COMMIT")
+        return result
 
     store.in_transaction = in_transaction
 
@@ -79,8 +80,8 @@ def deleted_comes_back() -> None:
     """A delete reaches the index alone."""
     original = Catalogue._commit
 
-    def commit(self: Catalogue, upserts: Any, rows: Any, deleted: Any, *others: Any) -> None:
-        original(self, upserts, rows, (), *others)
+    def commit(self: Catalogue, rows: Any, deleted: Any, *others: Any) -> Any:
+        return original(self, rows, (), *others)
 
     Catalogue._commit = commit  # type: ignore[method-assign]
 
@@ -89,10 +90,10 @@ def half_a_batch() -> None:
     """The rows of a batch are committed one by one."""
     original = Catalogue._commit
 
-    def commit(self: Catalogue, upserts: Any, rows: Any, deleted: Any, *others: Any) -> None:
-        for upsert, row in zip(upserts, rows, strict=True):
-            original(self, [upsert], [row], (), *others)
-        original(self, [], [], deleted, *others)
+    def commit(self: Catalogue, rows: Any, deleted: Any, *others: Any) -> Any:
+        for row in rows:
+            original(self, [row], (), *others)
+        return original(self, [], deleted, *others)
 
     Catalogue._commit = commit  # type: ignore[method-assign]
 

@@ -122,15 +122,17 @@ def _place_points(armed: Path) -> None:
         if passages[order] and passages[order] == int(order.partition(" ")[0]):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def with_points(in_transaction: Any, connection: Any, work: Callable[[], None]) -> None:
-        def worked() -> None:
-            work()
+    def with_points(in_transaction: Any, connection: Any, work: Callable[[], Any]) -> Any:
+        def worked() -> Any:
+            result = work()
             pass_by("before commit")
             pass_by(f"before commit of {getattr(writing, 'operation', '')}")
+            return result
 
-        in_transaction(connection, worked)
+        result = in_transaction(connection, worked)
         pass_by("after commit")
         pass_by(f"after commit of {getattr(writing, 'operation', '')}")
+        return result
 
     def of_operation(name: str) -> Callable[..., Any]:
         def operated(operate: Any, *arguments: Any) -> Any:

@@ -10,13 +10,15 @@ from contextlib import suppress
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar
 
 from services.contract.attributes import STORED, Attribute, Kind
 from services.contract.own_attributes import attributes_of, attributes_text
 from services.contract.values import Box, Gender
 from services.search.catalogue import write_log
 from services.search.catalogue.products import Price, Product
+
+T = TypeVar("T")
 
 _logger = logging.getLogger(__name__)
 
@@ -420,17 +422,18 @@ def _readable_ids(connection: sqlite3.Connection, how: str) -> set[str]:
     return ids
 
 
-def in_transaction(connection: sqlite3.Connection, work: Callable[[], None]) -> None:
-    """Does all of the work, or none of it."""
+def in_transaction(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
+    """Does all of the work, or none of it; returns what the work returns."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        work()
+        result = work()
         connection.execute("COMMIT")
     except BaseException:
         # A failed commit may have rolled back already. The first error is the one to report.
         with suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
         raise
+    return result
 
 
 def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:

@@ -90,17 +90,15 @@ class PhotographStore:
         """Stores photographs; they are on disk when it returns. An intact one is not written again.
 
         Returns:
-            The SHA-256 per photograph.
+            The SHA-256 of each photograph that was written, because its file was damaged or not there; none twice.
 
         Raises:
             OSError: they could not be written.
         """
-        hashes = tuple(hashlib.sha256(content).hexdigest() for content in contents)
-        missing = {
-            sha256: content for sha256, content in zip(hashes, contents, strict=True) if not self._has(sha256, content)
-        }
+        by_sha256 = {hashlib.sha256(content).hexdigest(): content for content in contents}
+        missing = {sha256: content for sha256, content in by_sha256.items() if not self._has(sha256, content)}
         if not missing:
-            return hashes
+            return ()
         # A file gets its name once its content is on disk, and is durable once its folder is synchronised too. Files
         # that are synchronised at the same time share one commit of the file system.
         placed: list[Path] = []
@@ -125,18 +123,7 @@ class PhotographStore:
                 with suppress(OSError):
                     path.unlink(missing_ok=True)
             raise
-        return hashes
-
-    def restore(self, content: bytes) -> bool:
-        """Stores a photograph again if its file is damaged or gone; returns whether it was.
-
-        Raises:
-            OSError: it could not be written.
-        """
-        if self._has(hashlib.sha256(content).hexdigest(), content):
-            return False
-        self.put([content])
-        return True
+        return tuple(missing)
 
     def remove(self, sha256s: Iterable[str]) -> None:
         """Removes photographs; a missing one is no error.
@@ -199,7 +186,8 @@ class PhotographStore:
     def _has(self, sha256: str, content: bytes) -> bool:
         try:
             return self._path(sha256).read_bytes() == content
-        except FileNotFoundError:
+        except OSError:
+            # A file that cannot be read is replaced, like one that is gone.
             return False
 
 

@@ -332,17 +332,21 @@ class Catalogue:
             changed = [i for i, each in enumerate(outcomes) if each is not UpsertOutcome.UNCHANGED]
             same = {i for i in changed if looks_the_same(before.get(ids[i]), after[i])}
             deleted = tuple(product_id for product_id in deletes if product_id in before)
-            if changed or deleted:
-                self._commit([upserts[i] for i in changed], [after[i] for i in changed], deleted, before, beside)
-            for i, upsert in enumerate(upserts):
-                if self._mended(upsert) and outcomes[i] is UpsertOutcome.UNCHANGED:
+            sent = [each for upsert in upserts for each in upsert.sent_photographs]
+            placed = frozenset(self._photographs.put(sent))
+            for i, row in enumerate(after):
+                if outcomes[i] is UpsertOutcome.UNCHANGED and not placed.isdisjoint(row.sha256s):
                     outcomes[i] = UpsertOutcome.UPDATED
+            if changed or deleted:
+                index_version = self._commit([after[i] for i in changed], deleted, before, beside)
+            else:
+                index_version = self._version()
             return WriteResult(
                 outcomes=tuple(outcomes),
                 changed=tuple(after[i] for i in changed if i not in same),
                 updated=tuple(after[i].product for i in changed if i in same),
                 deleted=deleted,
-                index_version=self._version(),
+                index_version=index_version,
             )
 
     def update(self, changes: Sequence[tuple[Product, Product]]) -> int:
@@ -359,14 +363,14 @@ class Catalogue:
             Unavailable: STORAGE_UNAVAILABLE: the disk takes no writes; nothing was written.
         """
         with self._write_lock, storage_errors(self._directory):
-            if changes:
-                self._check_structure()
-                in_transaction(self._writer, lambda: self._update(changes))
-            return self._version()
+            if not changes:
+                return self._version()
+            self._check_structure()
+            return in_transaction(self._writer, lambda: self._update(changes))
 
-    def _update(self, changes: Sequence[tuple[Product, Product]]) -> None:
+    def _update(self, changes: Sequence[tuple[Product, Product]]) -> int:
         update_attributes(self._writer, changes)
-        self._count_write([after.id for _, after in changes])
+        return self._count_write([after.id for _, after in changes])
 
     def _version(self) -> int:
         return int(self._writer.execute("SELECT index_version FROM state").fetchone()[0])
@@ -383,55 +387,51 @@ class Catalogue:
         return self._now().astimezone(UTC)
 
     def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        results: list[T] = []
         with self._write_lock, storage_errors(self._directory):
-            in_transaction(self._writer, lambda: results.append(work(self._writer)))
-        return results[0]
-
-    def _mended(self, upsert: Upsert) -> bool:
-        """Stores the photographs of an upsert again whose files are damaged or gone; returns whether any was."""
-        restored = [self._photographs.restore(content) for content in upsert.sent_photographs]
-        return any(restored)
+            return in_transaction(self._writer, lambda: work(self._writer))
 
     def _commit(
         self,
-        upserts: Sequence[Upsert],
         rows: Sequence[StoredProduct],
         deleted: Sequence[str],
         before: Mapping[str, StoredProduct | None],
         beside: Mapping[str, Embeddings],
-    ) -> None:
-        now = self.now()
+    ) -> int:
+        """Writes rows in one transaction, and returns the version after it; raises nothing once it is committed."""
         replaced = {
             sha256
             for product_id in (*deleted, *(row.product.id for row in rows))
             if (known := before.get(product_id)) is not None
             for sha256 in known.sha256s
         }
-        new_photographs = self._photographs.put([each for upsert in upserts for each in upsert.new_photographs])
+        referenced = {sha256 for row in rows for sha256 in row.sha256s}
 
-        others = self._beside(rows, beside)
-
-        def work() -> None:
+        def work() -> int:
+            others = self._beside(rows, beside)
             write_products(self._writer, rows, before)
             delete_products(self._writer, deleted, before)
             for model_version, embeddings in others.items():
                 write_embeddings(self._writer, model_version, embeddings)
-            forget_removed(self._writer, new_photographs)
+            forget_removed(self._writer, referenced)
             gone = unreferenced(self._writer, replaced)
-            note_removed(self._writer, gone, now.isoformat())
+            note_removed(self._writer, gone, self.now().isoformat())
             forget_embeddings(self._writer, gone)
-            self._count_write([*(row.product.id for row in rows), *deleted])
+            return self._count_write([*(row.product.id for row in rows), *deleted])
 
         try:
             with _COMMIT_SECONDS.time():
-                in_transaction(self._writer, work)
+                index_version = in_transaction(self._writer, work)
         except BaseException:
             # Nothing refers to them, and on a full disk they would take the room that is left.
-            self._unlink(unreferenced(self._writer, new_photographs) - removed_photographs(self._writer))
+            self._unlink(unreferenced(self._writer, referenced) - removed_photographs(self._writer))
             raise
         self._rows.damaged.difference_update(deleted, (row.product.id for row in rows))
-        self._purge(now)
+        try:
+            self._purge(self.now())
+        except Exception:
+            # The write is on disk, and the index has to take it over.
+            _logger.warning("photographs that no product refers to could not be removed", exc_info=True)
+        return index_version
 
     def _beside(self, rows: Sequence[StoredProduct], new: Mapping[str, Embeddings]) -> Mapping[str, Embeddings]:
         """Returns what generations besides the one in the rows need of products that are written."""

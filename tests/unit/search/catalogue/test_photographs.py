@@ -1,5 +1,6 @@
 """Photographs are stored whole and once, by the hash of their content."""
 
+import errno
 import hashlib
 from datetime import date
 from pathlib import Path
@@ -30,9 +31,9 @@ def test_gives_back_every_byte_and_the_media_type(tmp_path: Path) -> None:
 
 def test_keeps_one_file_of_equal_photographs(tmp_path: Path) -> None:
     store = PhotographStore(tmp_path)
-    first, second, third = store.put([JPEG, PNG, JPEG])
-    assert first == third != second
-    store.put([JPEG])
+    first, second = store.put([JPEG, PNG, JPEG])
+    assert first != second
+    assert store.put([JPEG]) == ()
     assert len(files(tmp_path)) == 2
     assert files(tmp_path) == sorted(tmp_path / sha256[:2] / sha256[2:] for sha256 in (first, second))
 
@@ -43,10 +44,25 @@ def test_a_damaged_file_is_an_error_until_the_same_upload_repairs_it(tmp_path: P
     files(tmp_path)[0].write_bytes(JPEG[:-1])
     with pytest.raises(PhotographDamaged, match=sha256):
         store.read(sha256)
-    store.put([JPEG])
+    assert store.put([JPEG]) == (sha256,)
     stored = store.read(sha256)
     assert stored is not None
     assert stored.content == JPEG
+
+
+def test_a_file_that_cannot_be_read_is_replaced_by_the_same_upload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = PhotographStore(tmp_path)
+    (sha256,) = store.put([JPEG])
+
+    def fail(path: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "read_bytes", fail)
+        assert store.put([JPEG]) == (sha256,)
+    assert store.read(sha256) is not None
 
 
 def test_a_missing_photograph_is_none_and_may_be_removed(tmp_path: Path) -> None:

@@ -1,17 +1,21 @@
 """The writer: rows are embedded only if needed, then on disk and in the index, whatever happens meanwhile."""
 
 import asyncio
+import errno
 import hashlib
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from services.contract.errors import FashionError, InvalidInput, Overloaded, Upstream
+from services.contract.errors import FashionError, InvalidInput, Overloaded, Unavailable, Upstream
 from services.contract.fakes import FakeEmbedder
 from services.contract.values import Box, Embedding, Gender, ModelInfo, Photograph
+from services.search.catalogue import store
+from services.search.catalogue.photographs import PhotographStore
 from services.search.catalogue.products import Price, Product
 from services.search.catalogue.store import Catalogue, UpsertOutcome
 from services.search.indexes.base import Eligibility
@@ -118,6 +122,39 @@ async def test_a_damaged_photograph_is_mended_by_the_same_row(shop: Shop, tmp_pa
     assert (report.index_version, shop.embedder.photographs) == (1, 2)
     kept = shop.catalogue.photograph("a")
     assert kept is not None and kept.content == shot(0).content
+
+
+@pytest.mark.parametrize("trouble", ["a lost photograph", "the daily tidying"])
+async def test_a_write_is_committed_and_in_the_index_or_neither(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    await shop.writer.upsert_products([row("a", shot(0))])
+    with monkeypatch.context() as failing:
+        if trouble == "a lost photograph":
+            sha256 = hashlib.sha256(shot(0).content).hexdigest()
+            (tmp_path / "photographs" / sha256[:2] / sha256[2:]).unlink()
+            write = PhotographStore._write_incoming
+
+            def full(self: PhotographStore, name: str, content: bytes) -> None:
+                if name == sha256:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                write(self, name, content)
+
+            failing.setattr(PhotographStore, "_write_incoming", full)
+        else:
+
+            def damaged(*_: object) -> None:
+                raise sqlite3.OperationalError("disk I/O error")
+
+            shop.catalogue._purged = None
+            failing.setattr(store, "removed_photographs", damaged)
+        with suppress(Overloaded, Unavailable):
+            await shop.writer.upsert_products([row("a", shot(0)), row("b", shot(1))])
+        assert (shop.catalogue.get("b") is None) == (shop.index.product("b") is None)
+        assert shop.catalogue.index_version == shop.index.facts().index_version
+    await shop.writer.upsert_products([row("a", shot(0)), row("b", shot(1))])
+    assert shop.findable() == {"a", "b"}
+    assert shop.catalogue.photograph("a") is not None
 
 
 async def test_a_damaged_product_is_mended_by_the_same_row_or_deleted(shop: Shop, tmp_path: Path) -> None:
