@@ -97,7 +97,7 @@ async def running_search(
         resources.push_async_callback(reindexer.close)
         began = time.monotonic()
         outdated = await writer.load()
-        facts = live.generation.index.facts()
+        facts = await asyncio.to_thread(live.generation.index.facts)
         _log.info(
             "index loaded",
             seconds=round(time.monotonic() - began, 3),

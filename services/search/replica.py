@@ -137,7 +137,7 @@ async def running_replica(
         index = MilvusFollower(store)
         resources.push_async_callback(asyncio.to_thread, index.close)
         await asyncio.to_thread(index.begin, settings.start_timeout_s)
-        facts = index.facts()
+        facts = await asyncio.to_thread(index.facts)
         _log.info(
             "index read",
             products=facts.product_count,

@@ -225,34 +225,35 @@ class ReindexServicer(reindex_pb2_grpc.ReindexServiceServicer):
             reindex.canaries_from_proto(request),
             hold=request.hold,
         )
-        return reindex_pb2.StartReindexResponse(reindex=self._state())
+        return reindex_pb2.StartReindexResponse(reindex=await self._state())
 
     async def GetReindex(  # noqa: N802
         self, request: reindex_pb2.GetReindexRequest, context: _Context
     ) -> reindex_pb2.GetReindexResponse:
         """Tells which generations there are."""
-        return reindex_pb2.GetReindexResponse(reindex=self._state())
+        return reindex_pb2.GetReindexResponse(reindex=await self._state())
 
     async def SwitchGeneration(  # noqa: N802
         self, request: reindex_pb2.SwitchGenerationRequest, context: _Context
     ) -> reindex_pb2.SwitchGenerationResponse:
         """Makes the next generation live."""
         await self._reindexer.switch(force=request.force)
-        return reindex_pb2.SwitchGenerationResponse(reindex=self._state())
+        return reindex_pb2.SwitchGenerationResponse(reindex=await self._state())
 
     async def RollbackGeneration(  # noqa: N802
         self, request: reindex_pb2.RollbackGenerationRequest, context: _Context
     ) -> reindex_pb2.RollbackGenerationResponse:
         """Goes back to the previous generation."""
         await self._reindexer.rollback(force=request.force)
-        return reindex_pb2.RollbackGenerationResponse(reindex=self._state())
+        return reindex_pb2.RollbackGenerationResponse(reindex=await self._state())
 
     async def EndReindex(  # noqa: N802
         self, request: reindex_pb2.EndReindexRequest, context: _Context
     ) -> reindex_pb2.EndReindexResponse:
         """Forgets the generation beside the live one."""
         await self._reindexer.end(force=request.force)
-        return reindex_pb2.EndReindexResponse(reindex=self._state())
+        return reindex_pb2.EndReindexResponse(reindex=await self._state())
 
-    def _state(self) -> reindex_pb2.Reindex:
-        return reindex.reindex_to_proto(self._reindexer.state())
+    async def _state(self) -> reindex_pb2.Reindex:
+        # In a thread, because it waits for a write to the index.
+        return reindex.reindex_to_proto(await asyncio.to_thread(self._reindexer.state))

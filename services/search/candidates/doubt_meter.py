@@ -81,14 +81,14 @@ class DoubtMeter:
 
     def begin(self) -> None:
         """Reads the file, if it is of this version of the catalogue."""
-        version = self._index.facts().index_version
+        version = self._index.index_version
         self._current = self._file.read(lambda tensors, _: Doubt.from_tensors(tensors), {str(version)})
         self._measured = self._current is not None
         self._stored = version if self._measured else None
 
     def keep(self) -> None:
         """Stores the measure for the next start, unless the file has it for this version of the catalogue."""
-        version = self._index.facts().index_version
+        version = self._index.index_version
         if self._measured and self._current is not None and version != self._stored:
             self._file.write(self._current.tensors(), {}, str(version))
             self._stored = version
@@ -97,14 +97,14 @@ class DoubtMeter:
         """Measures whenever it is due, until it is cancelled."""
         while True:
             began = time.monotonic()
-            if self.due:
-                try:
-                    if await self.measure():
-                        await asyncio.to_thread(self.keep)
-                except FashionError as error:
-                    _log.info("doubt cannot be measured now; trying again", reason=error.reason, why=error.message)
-                except Exception:
-                    _log.exception("doubt could not be measured")
+            try:
+                # In a thread, because it waits for a write to the index.
+                if await asyncio.to_thread(lambda: self.due) and await self.measure():
+                    await asyncio.to_thread(self.keep)
+            except FashionError as error:
+                _log.info("doubt cannot be measured now; trying again", reason=error.reason, why=error.message)
+            except Exception:
+                _log.exception("doubt could not be measured")
             await asyncio.sleep(max(self._period_s, _REST * (time.monotonic() - began)))
 
     @property

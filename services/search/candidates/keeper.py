@@ -52,7 +52,7 @@ class CandidateKeeper:
     @property
     def index_version(self) -> int:
         """The current version of the catalogue."""
-        return self._index.facts().index_version
+        return self._index.index_version
 
     @property
     def due(self) -> bool:

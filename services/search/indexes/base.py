@@ -368,6 +368,11 @@ class ReadableIndex(Protocol):
         """Returns counts and version."""
         ...
 
+    @property
+    def index_version(self) -> int:
+        """The version of the catalogue; it waits for no write, so that an event loop may ask."""
+        ...
+
 
 class Index(ReadableIndex, Protocol):
     """An index that this process writes."""

@@ -29,6 +29,12 @@ class ColumnarIndex(ABC):
         self._index_version = 0
 
     @property
+    def index_version(self) -> int:
+        """See `Index.index_version`."""
+        # Read without the lock: it is set within a write, and whoever reads products next waits for its end.
+        return self._index_version
+
+    @property
     @abstractmethod
     def _columns(self) -> Columns:
         """The attributes of the present snapshot; to be read under the lock."""

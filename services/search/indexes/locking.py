@@ -8,8 +8,9 @@ from contextlib import contextmanager
 class ReadersWriterLock:
     """Any number of readers, or one writer; a waiting writer goes before readers that come after it.
 
-    It is not reentrant. It may only be held during bounded work, such as a search or a write to memory, because nobody
-    gives up waiting for it.
+    It is not reentrant, and nobody gives up waiting for it. So it may only be held during bounded work: a write to
+    memory, a search, or the calls of one search to Milvus, each of which has a timeout of seconds. Nobody waits for it
+    in an event loop.
     """
 
     def __init__(self) -> None:

@@ -148,10 +148,11 @@ class ServedGeneration:
         Args:
             restored: what has changed since the snapshot that it was loaded from; None for no snapshot.
         """
-        await self.publisher.begin(self.generation.index.searchable_types(), restored)
+        types = await asyncio.to_thread(self.generation.index.searchable_types)
+        await self.publisher.begin(types, restored)
         # Runs on the way out, once no task writes any more.
         self._resources.push_async_callback(asyncio.to_thread, self.keeper.keep)
-        self.meter.begin()
+        await asyncio.to_thread(self.meter.begin)
         self._resources.push_async_callback(asyncio.to_thread, self.meter.keep)
         for name, work in (("publishing candidates", self.publisher.run()), ("measuring doubt", self.meter.run())):
             await self._resources.enter_async_context(in_background(work, self._ended(name)))

@@ -205,7 +205,8 @@ class SnapshotKeeper:
         while True:
             await asyncio.sleep(pause_s)
             began = time.monotonic()
-            if self.due():
+            # In a thread, because it waits for a write to the index.
+            if await asyncio.to_thread(self.due):
                 await asyncio.to_thread(self._keep, _BLOCK_PAUSE_S)
             pause_s = max(self._settings.pause_s, (time.monotonic() - began) / _MAX_SHARE_OF_TIME)
 
