@@ -1,9 +1,9 @@
 """What every index does alike that keeps the attributes of its products in columns: lists, counts, and answers."""
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from heapq import nsmallest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,12 +92,15 @@ class ColumnarIndex(ABC):
         """See `Index.page`."""
         with self._lock.reading():
             columns = self._columns
-            rows = np.flatnonzero(filters.evaluate(filter, columns)).tolist()
-            places = ((place_of(columns.product(row), order), row) for row in rows)
-            later = nsmallest(size + 1, (each for each in places if after is None or each[0] > after))
-            products = tuple(columns.product(row) for _, row in later[:size])
+            passing = filters.evaluate(filter, columns)
+            rows = columns.in_order(order)
+            rows = rows[passing[rows]]
+            start = 0
+            if after is not None:
+                start = bisect_right(rows, after, key=lambda row: place_of(columns.product(row), order))
+            products = tuple(columns.product(row) for row in rows[start : start + size].tolist())
             others = other_currencies(filter, columns)
-            return ProductPage(products, len(rows), more=len(later) > size, other_currencies=others)
+            return ProductPage(products, len(rows), more=start + size < len(rows), other_currencies=others)
 
     def facets(self, filter: Filter) -> Facets:
         """See `Index.facets`."""

@@ -26,9 +26,11 @@ from services.search.filters.filter import (
     PriceColumn,
     PriceRange,
 )
+from services.search.filters.order import Order
 from services.search.indexes.base import Eligibility, LeftOut
 from services.search.indexes.labels import Labels
 from services.search.indexes.own_columns import OwnColumns
+from services.search.indexes.sorted_rows import SortedRows
 
 _MIN_CAPACITY = 256
 # A filter is evaluated for those alone that have a label which it asks for, where they are fewer than one in so many.
@@ -79,6 +81,7 @@ class Columns:
         self._price_units = np.empty(_MIN_CAPACITY, dtype=np.int64)
         self._price_nanos = np.empty(_MIN_CAPACITY, dtype=np.int32)
         self._own = OwnColumns(_MIN_CAPACITY)
+        self._sorted = SortedRows()
         self._available = np.empty(_MIN_CAPACITY, dtype=np.bool_)
         self._searchable = np.empty(_MIN_CAPACITY, dtype=np.bool_)
 
@@ -92,6 +95,10 @@ class Columns:
     def product(self, row: int) -> Product:
         """Returns the product of a row."""
         return self._products[row]
+
+    def in_order(self, order: Order) -> NDArray[np.int32]:
+        """Returns all rows in an order of lists: int32, shape (n,). Several threads may call it at a time."""
+        return self._sorted.of(self._products, order)
 
     def labels(self, attribute: Attribute) -> Mapping[str, int]:
         """See `filters.AttributeColumns`."""
@@ -187,6 +194,7 @@ class Columns:
         self._fit(end)
         self._row_of.update((product.id, row) for row, product in enumerate(products, start=first))
         self._products.extend(products)
+        self._sorted.change(range(first, end))
         self._texts.extend(map(words.searchable, map(_searched, products)) if texts is None else texts)
         for place, labels in enumerate(zip(*map(_labelled, products), strict=True)):
             self._codes[place, first:end] = self._of_product[place].take_all(labels, _text)
@@ -237,6 +245,7 @@ class Columns:
             column = getattr(self, name)
             column[..., holes] = column[..., movers]
         self._own.move(holes, movers)
+        self._sorted.change(holes)
         del self._products[length:]
         del self._texts[length:]
         self._fit(length)
@@ -355,6 +364,7 @@ class Columns:
 
     def _write_values(self, row: int, product: Product, searchable: bool) -> None:
         self._products[row] = product
+        self._sorted.change((row,))
         self._years[row] = NO_YEAR if product.year is None else product.year
         if product.price is not None:
             self._price_units[row], self._price_nanos[row] = product.price.units, product.price.nanos
