@@ -16,6 +16,7 @@ from services.search.candidates.doubt_meter import DoubtMeter
 from services.search.candidates.file import CandidateFile
 from services.search.candidates.keeper import CandidateKeeper
 from services.search.candidates.publisher import CandidatePublisher
+from services.search.catalogue.generations import GenerationRecord
 from services.search.catalogue.store import Catalogue
 from services.search.index_metrics import index_metrics
 from services.search.indexes.base import Index
@@ -92,7 +93,15 @@ async def running_search(
         )
         resources.callback(writer.close)
         reindexer = Reindexer(
-            catalogue, writer, generations, build, settings.data_dir, settings.reindex(), models, on_failure
+            catalogue,
+            writer,
+            generations,
+            build,
+            settings.data_dir,
+            settings.reindex(),
+            models,
+            on_failure,
+            lambda record: _give_up_index(settings, record, catalogue),
         )
         resources.push_async_callback(reindexer.close)
         began = time.monotonic()
@@ -210,3 +219,16 @@ def _index(
         store = MilvusStore(settings.milvus(), model.dimension, model.model_version)
         return MilvusIndex(store, catalogue.identity, start_timeout_s=settings.start_timeout_s, on_failure=on_failure)
     return FaissIndex(model.dimension, settings.faiss(), ReductionFile(folder, model.model_version), settings.data_dir)
+
+
+def _give_up_index(settings: SearchSettings, record: GenerationRecord, catalogue: Catalogue) -> None:
+    """Deletes what the index of a generation keeps outside the data directory.
+
+    Raises:
+        FailedPrecondition: INDEX_FOREIGN.
+        Upstream: INDEX_UNAVAILABLE.
+    """
+    if settings.index == "milvus":
+        from services.search.indexes.milvus.store import MilvusStore
+
+        MilvusStore(settings.milvus(), record.dimension, record.model_version).give_up(catalogue.identity)

@@ -404,3 +404,7 @@ class Index(ReadableIndex, Protocol):
             ValueError: an embedding has another dtype or shape, an id comes twice, or that of an update is unknown.
         """
         ...
+
+    def close(self) -> None:
+        """Ends its threads and connections, once what is under way has ended; it answers nothing afterwards."""
+        ...

@@ -34,6 +34,9 @@ class ColumnarIndex(ABC):
         # Read without the lock: it is set within a write, and whoever reads products next waits for its end.
         return self._index_version
 
+    def close(self) -> None:  # noqa: B027
+        """See `Index.close`; an index in memory holds nothing open."""
+
     @property
     @abstractmethod
     def _columns(self) -> Columns:

@@ -28,6 +28,7 @@ _ANSWER_S: Final = 2.0
 _TIDY_PAUSE_S: Final = 0.05
 
 Build = Callable[[ModelParts, Path], ServedGeneration]
+GiveUp = Callable[[GenerationRecord], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Reindexer:
         settings: ReindexSettings,
         models: ModelSource | None = None,
         on_failure: Callable[[str], None] = lambda why: None,
+        give_up: GiveUp = lambda record: None,
     ) -> None:
         """Takes the parts.
 
@@ -81,6 +83,8 @@ class Reindexer:
             settings: how it works.
             models: finds models; None where the model cannot be changed.
             on_failure: called with a sentence if the work ends that never should.
+            give_up: deletes what the index of a generation that is ended keeps outside the data directory; called in a
+                thread once the index is closed.
         """
         self._catalogue = catalogue
         self._writer = writer
@@ -90,6 +94,7 @@ class Reindexer:
         self._settings = settings
         self._models = models
         self._on_failure = on_failure
+        self._give_up = give_up
         self._builder = GenerationBuilder(catalogue, writer, served, settings, self._opened, self._switch_by_itself)
         # What each generation holds open, by its model.
         self._open = {served.live.model_version: AsyncExitStack()}
@@ -219,6 +224,11 @@ class Reindexer:
             await self._close_other()
             await asyncio.to_thread(self._catalogue.generations.drop_other)
             await asyncio.to_thread(shutil.rmtree, own_folder(self._directory, other.model_version), ignore_errors=True)
+            try:
+                await asyncio.to_thread(self._give_up, other)
+            except FashionError as error:
+                # The generation is ended all the same, and whoever runs Milvus can delete what is left.
+                _log.warning("the index of an ended generation is left behind", why=error.message, **error.metadata)
             self._builder.progress = Progress()
             _log.info("reindex ended", model_version=other.model_version, status=other.status.value)
             self._wake.set()
@@ -245,9 +255,13 @@ class Reindexer:
         _log.error("reindexing has ended", exc_info=error)
         self._on_failure(f"reindexing has ended: {error!r}")
 
-    async def close(self) -> None:
+    async def stop(self) -> None:
         """Ends the work on the other generation; the next start goes on with it."""
         await self._builder.stop()
+
+    async def close(self) -> None:
+        """Ends the work, and closes all generations; to be called while no write is under way."""
+        await self.stop()
         for resources in self._open.values():
             await resources.aclose()
         self._open.clear()

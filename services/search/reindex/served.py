@@ -158,8 +158,11 @@ class ServedGeneration:
             await self._resources.enter_async_context(in_background(work, self._ended(name)))
 
     async def close(self) -> None:
-        """Ends its tasks."""
-        await self._resources.aclose()
+        """Ends its tasks, then closes its index."""
+        try:
+            await self._resources.aclose()
+        finally:
+            await asyncio.to_thread(self.generation.index.close)
 
     def _ended(self, name: str) -> Callable[[BaseException | None], None]:
         def ended(error: BaseException | None) -> None:

@@ -201,6 +201,33 @@ class MilvusStore:
         with self._answering():
             self._client.drop_collection(self.name, timeout=self._settings.write_timeout_s)
 
+    def give_up(self, catalogue: str) -> bool:
+        """Deletes the collection for good, over a connection of its own, which it ends.
+
+        Args:
+            catalogue: the identity of the catalogue that gives it up; the collection of another one stays.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            FailedPrecondition: INDEX_FOREIGN.
+            Upstream: INDEX_UNAVAILABLE.
+        """
+        timeout = self._settings.timeout_s
+        try:
+            with self._answering():
+                self._client = self._connected(timeout)
+                if not self._client.has_collection(self.name, timeout=timeout):
+                    return False
+                self._client.load_collection(self.name, timeout=self._settings.write_timeout_s)
+            if self._owners() != {catalogue}:
+                raise self._foreign()
+            self.drop()
+            return True
+        finally:
+            self.close()
+
     def write(self, rows: Sequence[Row], keys: Iterable[str]) -> None:
         """Deletes rows by their primary keys, and then inserts others, whose keys are among these or new.
 
@@ -237,12 +264,7 @@ class MilvusStore:
             self.write([row], ())
         # Two that claim it at the same time both find two rows.
         if self._owners() != {catalogue}:
-            raise FailedPrecondition(
-                f'The collection "{self.name}" of Milvus belongs to another catalogue; '
-                "set SEARCH_MILVUS_COLLECTION to a name that no other catalogue uses.",
-                reason="INDEX_FOREIGN",
-                metadata={"collection": self.name},
-            )
+            raise self._foreign()
 
     def _owners(self) -> set[str]:
         with self._answering():
@@ -391,6 +413,14 @@ class MilvusStore:
             raise
         except Exception as error:
             raise self.unavailable() from error
+
+    def _foreign(self) -> FailedPrecondition:
+        return FailedPrecondition(
+            f'The collection "{self.name}" of Milvus belongs to another catalogue; '
+            "set SEARCH_MILVUS_COLLECTION to a name that no other catalogue uses.",
+            reason="INDEX_FOREIGN",
+            metadata={"collection": self.name},
+        )
 
     def incomplete(self) -> Upstream:
         """Returns the error of a collection that does not give all that it should have."""
