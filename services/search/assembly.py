@@ -75,7 +75,6 @@ async def running_search(
         model: EmbeddingSpace = space or await wait_for_model(embedder, settings.start_timeout_s)
         await asyncio.to_thread(catalogue.generations.adopt, model.model_version, model.dimension)
         workers = Workers("search", threads=settings.threads, max_pending=settings.max_pending)
-        resources.callback(workers.close)
 
         def build(parts: ModelParts, folder: Path) -> ServedGeneration:
             index = _index(settings, parts.space, folder, catalogue, on_failure)
@@ -91,7 +90,6 @@ async def running_search(
             limits=settings.write_limits(),
             restore=snapshots.restore if snapshots else lambda _: False,
         )
-        resources.callback(writer.close)
         reindexer = Reindexer(
             catalogue,
             writer,
@@ -103,7 +101,12 @@ async def running_search(
             on_failure,
             lambda record: _give_up_index(settings, record, catalogue),
         )
+        # They leave in the reverse order: what is stored at the end is of all writes, and none is under way any more.
         resources.push_async_callback(reindexer.close)
+        stored_at_end = await resources.enter_async_context(AsyncExitStack())
+        resources.push_async_callback(asyncio.to_thread, workers.close)
+        resources.push_async_callback(asyncio.to_thread, writer.close)
+        resources.push_async_callback(reindexer.stop)
         began = time.monotonic()
         outdated = await writer.load()
         facts = await asyncio.to_thread(live.generation.index.facts)
@@ -117,7 +120,7 @@ async def running_search(
         )
         await live.begin(snapshots.restored if snapshots else None)
         if snapshots:
-            resources.push_async_callback(asyncio.to_thread, snapshots.stop)
+            stored_at_end.push_async_callback(asyncio.to_thread, snapshots.stop)
 
         def reembedding_ended(error: BaseException | None) -> None:
             if error is not None:

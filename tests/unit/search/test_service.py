@@ -1,9 +1,11 @@
 """Every operation of search in one process: scopes, degraded answers, exclusions, and the calls of other parts."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -27,16 +29,19 @@ from services.embedder.runtimes.fake import FakeEncoder
 from services.embedder.service import LocalEmbedder, local_embedder
 from services.embedder.settings import EmbedderSettings
 from services.search.assembly import running_search
+from services.search.candidates.keeper import CandidateKeeper
 from services.search.catalogue.store import Catalogue
 from services.search.conversion.products import upsert_row_from_proto
 from services.search.filters.colours import DislikedColour
 from services.search.filters.filter import ColourFilter, Filter
 from services.search.indexes.base import Eligibility, Ladder, Rung
+from services.search.indexes.faiss import FaissIndex
 from services.search.preferences import MemoryPreferences
 from services.search.query.find_similar import Degraded, SimilarAnswer
 from services.search.query.request import PreferencePolicy, Scope, SimilarRequest
 from services.search.service import LocalSearch
 from services.search.settings import SearchSettings
+from services.search.writes.snapshots import SnapshotKeeper
 from services.stack.models import HandedOverCandidates
 from tests.support.small_shop import items, photograph, rows
 
@@ -101,6 +106,12 @@ class Shop:
 
 @pytest.fixture
 async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+    async with running_shop(tmp_path) as running:
+        yield running
+
+
+@asynccontextmanager
+async def running_shop(tmp_path: Path) -> AsyncIterator[Shop]:
     async with AsyncExitStack() as resources:
         encoder = FakeEncoder()
         embedder = Embedder(
@@ -435,3 +446,41 @@ async def test_dislikes_come_and_go(shop: Shop) -> None:
     assert await shop.search.list_disliked_colours("ann") == (DislikedColour("Mustard", exact=True),)
     assert await shop.search.forget_user("ann")
     assert await shop.search.list_disliked_colours("ann") == ()
+
+
+async def test_what_is_stored_at_the_end_is_of_a_write_that_was_given_up_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    applied, goes_on = threading.Event(), threading.Event()
+
+    def noting(owner: type, name: str) -> None:
+        original = getattr(owner, name)
+
+        def noted(*arguments: object) -> object:
+            steps.append(name)
+            return original(*arguments)
+
+        monkeypatch.setattr(owner, name, noted)
+
+    for owner, name in ((CandidateKeeper, "note"), (CandidateKeeper, "keep"), (SnapshotKeeper, "stop")):
+        noting(owner, name)
+    async with running_shop(tmp_path) as shop:
+        original = FaissIndex.apply
+
+        def apply(index: FaissIndex, *arguments: Any) -> None:
+            original(index, *arguments)
+            applied.set()
+            goes_on.wait()
+
+        monkeypatch.setattr(FaissIndex, "apply", apply)
+        steps.clear()
+        write = asyncio.create_task(shop.search.delete_products([KNOWN]))
+        await asyncio.to_thread(applied.wait)
+        write.cancel()
+        with suppress(asyncio.CancelledError):
+            await write
+        threading.Timer(0.5, goes_on.set).start()
+    # The background may keep candidates before the end too.
+    assert [each for each in steps if each != "keep"] == ["note", "stop"]
+    assert steps[-1] == "keep"
