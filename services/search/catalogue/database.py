@@ -351,7 +351,7 @@ def connect(path: Path) -> sqlite3.Connection:
     except UNREADABLE as error:
         connection.close()
         raise CatalogueUnusable(f"{path} cannot be read as a catalogue: {error}.") from error
-    except CatalogueUnusable:
+    except BaseException:
         connection.close()
         raise
     return connection
@@ -378,7 +378,7 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     except UNREADABLE as error:
         connection.close()
         raise CatalogueUnusable(f"{path} cannot be read as a catalogue: {error}.") from error
-    except CatalogueUnusable:
+    except BaseException:
         connection.close()
         raise
     return connection

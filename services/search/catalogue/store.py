@@ -4,7 +4,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -130,22 +130,23 @@ class Catalogue:
                 f"The data directory {directory} cannot be written: {error.strerror}. "
                 "Let the server's user write there, or choose another directory."
             ) from error
-        try:
+        self._write_lock = threading.Lock()
+        self._read_lock = threading.Lock()
+        with ExitStack() as opened:
+            opened.callback(self._lock.release)
             self._photographs = PhotographStore(directory / PHOTOGRAPHS_FOLDER)
             if not adopt:
                 self._check_not_lost(directory)
             # Readers have their own connection: with a write-ahead log they need not wait for a commit.
             self._writer = connect(directory / DATABASE_FILE)
+            opened.callback(self._writer.close)
             self._log = WriteLog(self._writer)
             self._reader = connect(directory / DATABASE_FILE)
+            opened.callback(self._reader.close)
             self._sweep()
             self.identity = identity_of(directory)
-        except BaseException:
-            self._lock.release()
-            raise
-        self._write_lock = threading.Lock()
-        self._read_lock = threading.Lock()
-        self.generations = Generations(self._read, self._transaction, self._count_write, self.now)
+            self.generations = Generations(self._read, self._transaction, self._count_write, self.now)
+            self._opened = opened.pop_all()
 
     def _check_not_lost(self, directory: Path) -> None:
         database = directory / DATABASE_FILE
@@ -176,9 +177,7 @@ class Catalogue:
     def close(self) -> None:
         """Closes the database and releases the directory; a write under way is finished first."""
         with self._write_lock, self._read_lock:
-            self._reader.close()
-            self._writer.close()
-            self._lock.release()
+            self._opened.close()
 
     def __enter__(self) -> Self:
         return self

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from services.contract.errors import DataLoss, InvalidInput, Overloaded, Unavailable
 from services.contract.values import Box, Embedding, Gender, Photograph
+from services.search.catalogue import database, store
 from services.search.catalogue.content import ContentState, NewContent, Upsert, UpsertOutcome
 from services.search.catalogue.photographs import PhotographDamaged
 from services.search.catalogue.products import Price, Product
@@ -222,6 +223,31 @@ def test_a_write_is_refused_whole(tmp_path: Path) -> None:
             with pytest.raises(ValueError, match="twice"):
                 catalogue.write(upserts, deletes)
         assert (len(catalogue), catalogue.index_version, photographs(tmp_path)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("step", ["WriteLog", "referenced_photographs", "identity_of", "Generations"])
+def test_a_catalogue_that_cannot_be_opened_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    connections: list[sqlite3.Connection] = []
+
+    def connect(path: Path) -> sqlite3.Connection:
+        connections.append(database.connect(path))
+        return connections[-1]
+
+    def fail(*_: object) -> None:
+        raise OSError("no space")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "connect", connect)
+        broken.setattr(store, step, fail)
+        with pytest.raises(OSError, match="no space"):
+            Catalogue(tmp_path)
+    assert connections
+    for connection in connections:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
+    Catalogue(tmp_path).close()
 
 
 def test_a_transaction_that_fails_leaves_neither_rows_nor_photographs(tmp_path: Path) -> None:
