@@ -143,23 +143,32 @@ class Throttle:
     def paced(self) -> Iterator[Callable[[], None]]:
         """Marks work in a thread; yields what the thread calls between two parts of it, to pause.
 
-        A thread that goes on after the context pauses no more, so that nobody waits for its end.
+        A thread that goes on after the context neither pauses nor counts as work, so that nobody waits for its end.
         """
-        begun, ended = time.perf_counter(), threading.Event()
+        begun, ended, marking = time.perf_counter(), threading.Event(), threading.Lock()
+
+        def mark(change: Callable[[], None]) -> bool:
+            # Under a lock, so that a thread that goes on marks nothing once the context has ended.
+            with marking:
+                if ended.is_set():
+                    return False
+                change()
+                return True
 
         def pace() -> None:
             nonlocal begun
-            if not ended.is_set():
-                self._end()
+            if mark(self._end):
                 ended.wait(self._pause_s(time.perf_counter() - begun))
-                self._begin()
+                mark(self._begin)
                 begun = time.perf_counter()
 
+        self._begin()
         try:
-            with self.unpaced():
-                yield pace
+            yield pace
         finally:
-            ended.set()
+            with marking:
+                ended.set()
+                self._end()
 
     def _begin(self) -> None:
         self._working = True

@@ -1,7 +1,9 @@
 """What decides during a change of the model: how fast it goes on, and whether the next generation may be live."""
 
 import asyncio
+import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -121,6 +123,33 @@ def test_a_thread_whose_work_was_given_up_pauses_no_more() -> None:
     begun = time.perf_counter()
     pace()
     assert time.perf_counter() - begun < 2.5
+
+
+async def test_a_query_counts_as_alone_once_the_work_was_given_up() -> None:
+    throttle, paused, ended = Throttle(1.5), threading.Event(), threading.Event()
+    alone(throttle)
+
+    def work(pace: Callable[[], None]) -> None:
+        time.sleep(0.01)
+        paused.set()
+        pace()
+        pace()
+        ended.set()
+
+    async def load() -> None:
+        with throttle.paced() as pace:
+            await asyncio.to_thread(work, pace)
+
+    task = asyncio.create_task(load())
+    await asyncio.to_thread(paused.wait)
+    await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.wait({task})
+    await asyncio.to_thread(ended.wait)
+    before = len(throttle._alone)
+    with throttle.query():
+        pass
+    assert len(throttle._alone) == before + 1
 
 
 async def test_a_query_counts_as_beside_where_any_part_of_it_was() -> None:
