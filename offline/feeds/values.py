@@ -45,6 +45,8 @@ _BLOCKS: Final = frozenset(
     | {"table", "td", "th", "tr", "ul"}
 )
 _UNSHOWN: Final = frozenset({"script", "style", "template", "head", "iframe", "noscript"})
+# Marks of numbers begin no unit: of "7.5", ".5" is none.
+_NUMBER_WITH_UNIT: Final = re.compile(rf"(?P<sign>-?)\s*(?P<number>{NUMBER.pattern})(?:\s*[^\d\s.,'’_].{{0,15}})?")
 _COLOUR_PARTS: Final = re.compile(r"(\s*[/|,;+&]\s*)")
 
 
@@ -106,14 +108,19 @@ def _unescaped(text: str) -> str:
 
 
 def decimal_of(text: str) -> Decimal | None:
-    """Reads a number as people write it, with or without a unit behind it: "40", "1,5 cm", "-2"; None for no number."""
+    """Reads a number as people write it, with or without a unit behind it: "40", "1,5 cm", "-2.5".
+
+    Of two different marks the last is the decimal one. One mark before exactly three digits parts thousands.
+
+    Returns:
+        The number without its unit; None for what is no number.
+    """
     plain = plain_text(unicodedata.normalize("NFKC", text).replace("−", "-"))
-    match = re.fullmatch(rf"(-?)\s*({NUMBER.pattern})\s*[^\d\s].{{0,15}}|(-?)\s*({NUMBER.pattern})", plain)
+    match = _NUMBER_WITH_UNIT.fullmatch(plain)
     if match is None:
         return None
-    sign, number = (match[1], match[2]) if match[2] else (match[3], match[4])
     try:
-        return Decimal(f"{sign}{plain_number(number, '')}")
+        return Decimal(f"{match['sign']}{plain_number(match['number'], '')}")
     except InvalidOperation:
         return None
 

@@ -135,6 +135,14 @@ def test_json_keeps_numbers_and_answers(tmp_path: Path) -> None:
     assert "'odd'" in reasons(dataset, "repaired")[1]
 
 
+@pytest.mark.parametrize("number", [40, 7.5, 0.125, 1.125, 1.0625, -2.5, 1234.5, 1e-5])
+def test_a_column_of_numbers_in_json_keeps_their_decimals(tmp_path: Path, number: float) -> None:
+    mapping = read_mapping(written(tmp_path / "m.toml", '[attributes]\nweight = { column = "w", kind = "number" }'))
+    row = {"id": "1", "title": "Shirt", "category": "Men > Shirts", "image": "https://s/1.jpg", "w": number}
+    feed = read_feed(written(tmp_path / "feed.jsonl", json.dumps(row)), mapping)
+    assert _attributes(feed_dataset(feed, mapping)) == [{"weight": number}]
+
+
 def test_what_does_not_fit_is_left_out_and_said(tmp_path: Path) -> None:
     many = "|".join(f"L{number}" for number in range(30))
     content = item(material=f"{'x' * 200}/wool/wool", size=many)

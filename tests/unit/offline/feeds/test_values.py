@@ -1,6 +1,7 @@
 """The values of feeds: prices, text in HTML, stock, colours, genders, categories."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 
@@ -95,6 +96,42 @@ def test_colours_are_spelt_as_in_the_table_of_families(text: str, expected: str)
 def test_a_shop_has_words_of_its_own() -> None:
     assert values.colour("Space Dust", {"space dust": "Grey"}) == "Grey"
     assert values.in_stock("perhaps", {"Perhaps": True}) is True
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("40", "40"),
+        ("7.5", "7.5"),
+        ("7,5", "7.5"),
+        ("12.25", "12.25"),
+        ("0.125", "0.125"),
+        ("1.0625", "1.0625"),
+        ("-2.5", "-2.5"),
+        ("−0,75", "-0.75"),
+        ("1,234.5", "1234.5"),
+        ("1'234.5", "1234.5"),
+        ("1_000", "1000"),
+        ("1 234,5", "1234.5"),
+        # One mark before exactly three digits parts thousands.
+        ("1.125", "1125"),
+        ("12.–", "12"),
+        ("4,5 cm", "4.5"),
+        ("7.5cm", "7.5"),
+        ("-2.5 °C", "-2.5"),
+        ("0.125 m²", "0.125"),
+        ("1,234.5 g/m²", "1234.5"),
+        ("50%", "50"),
+        # No number, several, or one that nobody can tell.
+        ("", None),
+        ("flat", None),
+        ("1.2.3", None),
+        ("7.x", None),
+        ("7.5 of some far too long unit", None),
+    ],
+)
+def test_numbers_keep_their_decimals_with_a_unit_and_without(text: str, expected: str | None) -> None:
+    assert values.decimal_of(text) == (None if expected is None else Decimal(expected))
 
 
 @pytest.mark.parametrize(
