@@ -106,6 +106,14 @@ class Writer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class _PendingRow:
+    """A row without an outcome, and those of its photographs that the server has refused so far."""
+
+    item: PhotographedRow
+    refused: tuple[LeftOutPhotograph, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class IngestLimits:
     """How much an ingest sends at once, and how often.
 
@@ -299,7 +307,10 @@ class Ingest:
         return replace(item, has_all=has_all)
 
     def _leave_out(self, row: Row, name: str, reason: str, message: str) -> None:
-        self._left_out.append(LeftOutPhotograph(row.id, name, reason, message, self._dataset.line_of(row.id)))
+        self._left_out.append(self._left_out_photograph(row, name, reason, message))
+
+    def _left_out_photograph(self, row: Row, name: str, reason: str, message: str) -> LeftOutPhotograph:
+        return LeftOutPhotograph(row.id, name, reason, message, self._dataset.line_of(row.id))
 
     def _failure(self, row: Row, reason: str, message: str) -> Failure:
         return Failure(row.id, reason, message, self._dataset.line_of(row.id))
@@ -321,56 +332,51 @@ class Ingest:
             self._on_progress(self.report().rows_done)
 
     async def _write(self, rows: Sequence[PhotographedRow]) -> None:
-        """Sends rows until each has an outcome; repeats only those that failed for the moment."""
-        for attempt in range(1, self._limits.attempts + 1):
+        """Sends rows until each has an outcome; repeats only those that have none yet.
+
+        What failed for the moment is sent again after a pause. A row that is refused for a further photograph is sent
+        again without it.
+        """
+        pending = [_PendingRow(item) for item in rows]
+        attempt = 1
+        while pending:
             last = attempt == self._limits.attempts
+            reason: FashionError | None = None
             try:
-                rows, outcome = await self._written(rows)
+                outcome = await self._writer.write([each.item for each in pending])
             except _TEMPORARY as error:
                 if last:
                     raise
-                await self._pause(attempt, error)
-                continue
-            self._index_version = max(self._index_version or 0, outcome.index_version)
-            waiting: list[PhotographedRow] = []
-            reason: FashionError | None = None
-            for item, result in zip(rows, outcome.rows, strict=True):
-                if isinstance(result, Written):
-                    self._counts[result] += 1
-                elif isinstance(result, _TEMPORARY) and not last:
-                    waiting.append(item)
-                    reason = result
-                else:
-                    self._failures.append(self._failure(item.row, result.reason, result.message))
-            if reason is None:
-                return
-            rows = waiting
-            await self._pause(attempt, reason)
+                reason = error
+            else:
+                self._index_version = max(self._index_version or 0, outcome.index_version)
+                sent, pending = pending, []
+                for each, result in zip(sent, outcome.rows, strict=True):
+                    if isinstance(result, Written):
+                        self._counts[result] += 1
+                        self._further += len(each.item.further)
+                        for photograph in each.refused:
+                            self._left_out.append(photograph)
+                    elif isinstance(result, _TEMPORARY) and not last:
+                        pending.append(each)
+                        reason = result
+                    elif (without := self._without(each, result)) is not None:
+                        pending.append(without)
+                    else:
+                        self._failures.append(self._failure(each.item.row, result.reason, result.message))
+            if reason is not None:
+                await self._pause(attempt, reason)
+                attempt += 1
 
-    async def _written(self, rows: Sequence[PhotographedRow]) -> tuple[Sequence[PhotographedRow], BatchOutcome]:
-        """Writes rows; one that is refused for a further photograph is written without it. Returns what was written."""
-        outcome = await self._writer.write(rows)
-        results = list(outcome.rows)
-        while again := {
-            place: without
-            for place, (item, result) in enumerate(zip(rows, results, strict=True))
-            if isinstance(result, FashionError) and (without := self._without(item, result)) is not None
-        }:
-            rows = [again.get(place, item) for place, item in enumerate(rows)]
-            outcome = await self._writer.write(tuple(again.values()))
-            for place, result in zip(again, outcome.rows, strict=True):
-                results[place] = result
-        for item, result in zip(rows, results, strict=True):
-            self._further += len(item.further) if isinstance(result, Written) else 0
-        return rows, BatchOutcome(tuple(results), outcome.index_version)
-
-    def _without(self, item: PhotographedRow, error: FashionError) -> PhotographedRow | None:
+    def _without(self, pending: _PendingRow, error: FashionError) -> _PendingRow | None:
         """Returns a row without the further photograph that an error is about; None where it is about another thing."""
+        item = pending.item
         index = int(error.metadata.get("photograph_index", 0)) - 1
         if isinstance(error, _TEMPORARY) or not 0 <= index < len(item.further):
             return None
-        self._leave_out(item.row, item.further[index].name, error.reason, error.message)
-        return replace(item, further=item.further[:index] + item.further[index + 1 :])
+        refused = self._left_out_photograph(item.row, item.further[index].name, error.reason, error.message)
+        rest = replace(item, further=item.further[:index] + item.further[index + 1 :])
+        return _PendingRow(rest, (*pending.refused, refused))
 
     async def _pause(self, attempt: int, error: FashionError) -> None:
         delay_s = min(self._limits.first_delay_s * 2 ** (attempt - 1), self._limits.max_delay_s)

@@ -124,6 +124,58 @@ async def test_one_that_the_server_refuses_is_left_out_and_the_product_comes_in(
     assert (report.rows_done, report.further_photographs) == (3, 1)
 
 
+@pytest.mark.parametrize("answer", ["written", "refused"])
+async def test_after_an_error_in_a_later_call_only_what_has_no_outcome_is_sent_again(folder: Path, answer: str) -> None:
+    class Picky(Catalogue):
+        async def write(self, rows: Sequence[PhotographedRow]) -> BatchOutcome:
+            if len(self.calls) == 1:
+                self.whole_batch_errors = [Overloaded("Busy.", reason="QUEUE_FULL")]
+            return await super().write(rows)
+
+        def _one(self, item: PhotographedRow) -> Written | FashionError:
+            for place, content in enumerate(contents(item)):
+                if content in (b"second", b"tenth") and len(self.calls) <= 3:
+                    metadata = {"photograph_index": str(place)}
+                    return InvalidInput("It is broken.", reason="IMAGE_UNREADABLE", metadata=metadata)
+            if item.row.id == "0" and answer == "refused":
+                return InvalidInput("It is broken.", reason="IMAGE_UNREADABLE")
+            return super()._one(item)
+
+    catalogue = Picky()
+    with open_dataset(folder) as dataset:
+        report = await prepared(dataset, catalogue, IngestLimits(batch_rows=10, in_flight=1, attempts=2)).run()
+    assert catalogue.calls == [["0", "1", "2"], ["0"], ["0"], ["0"]]
+    left_out = [each.name for each in report.photographs_left_out]
+    assert (report.updated, report.unchanged, report.further_photographs) == (0, 0, 0)
+    if answer == "written":
+        assert (report.created, report.failures) == (3, ())
+        assert left_out == ["further/0/2.jpg", "further/0/10.png"]
+    else:
+        # The product did not come in: its photographs are not left out of it.
+        assert report.created == 2 and [each.id for each in report.failures] == ["0"]
+        assert left_out == []
+
+
+async def test_a_later_call_that_is_refused_leaves_the_outcomes_of_the_former_one(folder: Path) -> None:
+    class Closing(Catalogue):
+        async def write(self, rows: Sequence[PhotographedRow]) -> BatchOutcome:
+            if len(self.calls) == 1:
+                self.whole_batch_errors = [InvalidInput("The key has ended.", reason="KEY_ENDED")]
+            return await super().write(rows)
+
+        def _one(self, item: PhotographedRow) -> Written | FashionError:
+            if item.further:
+                return InvalidInput("It is broken.", reason="IMAGE_UNREADABLE", metadata={"photograph_index": "1"})
+            return super()._one(item)
+
+    with open_dataset(folder) as dataset:
+        ingest = prepared(dataset, Closing(), IngestLimits(batch_rows=10, in_flight=1))
+        with pytest.raises(InvalidInput, match="ended"):
+            await ingest.run()
+    assert (ingest.report().created, ingest.report().index_version) == (2, 1)
+    assert ingest.report().photographs_left_out == ()
+
+
 async def test_what_does_not_fit_into_a_call_is_left_out(folder: Path) -> None:
     catalogue = Catalogue()
     (folder / "further" / "0" / "4.jpg").write_bytes(bytes(30_000))
