@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from services.clients.search import SearchClient
 
 DEFAULT_SERVER = "localhost:50050"
+# The server takes at most this many rows or ids per call, and lists as many products.
+MAX_CALL_ROWS: Final = 500
 
 Server = Annotated[
     str,

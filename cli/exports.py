@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import TYPE_CHECKING, TypeVar
 
 from cli.answers import rung_name
+from cli.connection import MAX_CALL_ROWS
 from cli.labels import in_any_case, request_labels
 from fashion.v1 import search_pb2, types_pb2
 from offline.dataset.cells import cell_of
@@ -19,7 +20,6 @@ from services.serving.conversion import gender_from_proto, own_attributes_from_p
 if TYPE_CHECKING:
     from services.clients.search import SearchClient
 
-_PAGE_SIZE = 500
 _ATTEMPTS = 8
 _FIRST_DELAY_S = 0.25
 _MAX_DELAY_S = 10.0
@@ -37,7 +37,7 @@ async def pages(client: "SearchClient") -> AsyncIterator[search_pb2.ListProducts
     """Yields all products of the catalogue by id, up to 500 at once."""
     token = ""
     while True:
-        page = await again(lambda: client.list_products(page_size=_PAGE_SIZE, page_token=token))  # noqa: B023
+        page = await again(lambda: client.list_products(page_size=MAX_CALL_ROWS, page_token=token))  # noqa: B023
         yield page
         token = page.next_page_token
         if not token:

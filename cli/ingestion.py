@@ -1,7 +1,7 @@
 """The ingest of a data set into the search service: progress bar and report."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message
@@ -18,6 +18,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from cli.connection import MAX_CALL_ROWS
+from cli.deletions import deletions
 from cli.output import counted, plain_table
 from fashion.v1 import search_pb2, types_pb2
 from offline.dataset.report import DatasetReport, Finding
@@ -33,7 +35,7 @@ from offline.ingest import (
     PhotographedRow,
     Written,
 )
-from offline.spool import Shelf, Spool
+from offline.spool import Shelf, Spool, form_of
 from services.contract.errors import FashionError
 from services.contract.own_attributes import attributes_text
 from services.contract.values import Gender
@@ -44,9 +46,6 @@ if TYPE_CHECKING:
     from offline.feeds.photographs import Downloads
     from offline.feeds.sync import SyncPlan
     from services.clients.search import SearchClient
-
-# The server takes at most this many ids per call, and lists as many products.
-_AT_ONCE = 500
 
 _KAGGLE = "Kaggle"
 
@@ -152,7 +151,7 @@ async def catalogue(client: "SearchClient", fields: Sequence[str]) -> Shelf[tupl
     products: Shelf[tuple[object, ...]] = Shelf()
     token = ""
     while True:
-        page = await client.list_products(None, page_size=_AT_ONCE, page_token=token)
+        page = await client.list_products(None, page_size=MAX_CALL_ROWS, page_token=token)
         for product in page.products:
             products[product.id] = part_of(product, fields)
         token = page.next_page_token
@@ -160,19 +159,31 @@ async def catalogue(client: "SearchClient", fields: Sequence[str]) -> Shelf[tupl
             return products
 
 
-async def delete(client: "SearchClient", product_ids: Sequence[str]) -> Sequence[str]:
-    """Deletes products, and returns the ids of those that were there.
+async def delete(
+    client: "SearchClient", product_ids: Sequence[str], report: IngestReport, keep: Callable[[IngestReport], None]
+) -> None:
+    """Deletes products.
+
+    Args:
+        client: a client of the search service.
+        product_ids: the products.
+        report: the report so far.
+        keep: takes the report with those that were deleted, and those that were not; also after a failure or an
+            interruption.
 
     Raises:
-        FashionError: the server does not answer.
+        FashionError: the server refused a call, or does not answer.
     """
-    deleted = Spool[str]()
-    for start in range(0, len(product_ids), _AT_ONCE):
-        response = await client.delete_products(list(product_ids[start : start + _AT_ONCE]))
-        for result in response.results:
-            if result.status.code == 0:
-                deleted.append(result.product_id)
-    return deleted
+    deleted, failures = Spool[str](), Spool(form=form_of(Failure))
+    try:
+        async for response in deletions(client, product_ids):
+            for result in response.results:
+                if result.status.code == 0:
+                    deleted.append(result.product_id)
+                else:
+                    failures.append(Failure(result.product_id, result.status.reason, result.status.message))
+    finally:
+        keep(replace(report, deleted=deleted, not_deleted=failures))
 
 
 def part_of(product: types_pb2.Product, fields: Sequence[str]) -> tuple[object, ...]:
@@ -244,7 +255,7 @@ def findings_summary(report: IngestReport) -> str:
 def print_report(to: Console, report: IngestReport, *, show: int = 10) -> None:
     """Prints the counts of a report, and the first rows that were left out, with the reasons."""
     read = report.dataset
-    left_out = report.photographs_left_out
+    left_out, kept = report.photographs_left_out, report.not_deleted
     facts: list[tuple[str, str]] = [
         ("rows read", f"{read.rows_read:,} of {read.path}"),
         ("  repaired", f"{read.rows_repaired:,}"),
@@ -257,6 +268,7 @@ def print_report(to: Console, report: IngestReport, *, show: int = 10) -> None:
         ("  unchanged", f"{report.unchanged:,}"),
         ("  refused", _with_reasons(len(report.failures), _counted(report.failures))),
         *([("deleted", f"{len(report.deleted):,} that left the source")] if report.deleted else []),
+        *([("not deleted", _with_reasons(len(kept), _counted(kept)))] if kept else []),
         ("photographs", _photographs(report)),
         *([("  further", f"{report.further_photographs:,}")] if report.further_photographs else []),
         *([("  left out", _with_reasons(len(left_out), _counted(left_out)))] if left_out else []),
@@ -276,11 +288,16 @@ def print_report(to: Console, report: IngestReport, *, show: int = 10) -> None:
         for failure in report.failures[:show]:
             place = f"{read.place} {failure.line}, " if failure.line else ""
             to.print(f"  {place}{failure.id}: {failure.message} ({failure.reason})", markup=False, soft_wrap=True)
+    if kept and show:
+        to.print(f"\nNot deleted (first {min(show, len(kept))} of {len(kept):,}):")
+        for each in kept[:show]:
+            to.print(f"  {each.id}: {each.message} ({each.reason})", markup=False, soft_wrap=True)
     if left_out and show:
         to.print(f"\nFurther photographs left out (first {min(show, len(left_out))} of {len(left_out):,}):")
-        for each in left_out[:show]:
-            place = f"{read.place} {each.line}, " if each.line else ""
-            to.print(f"  {place}{each.id}, {each.name}: {each.message} ({each.reason})", markup=False, soft_wrap=True)
+        for photograph in left_out[:show]:
+            place = f"{read.place} {photograph.line}, " if photograph.line else ""
+            what = f"{photograph.id}, {photograph.name}: {photograph.message} ({photograph.reason})"
+            to.print(f"  {place}{what}", markup=False, soft_wrap=True)
 
 
 def _print_findings(to: Console, report: IngestReport, kind: str, heading: str, show: int) -> None:

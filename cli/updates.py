@@ -3,10 +3,11 @@
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from cli.connection import MAX_CALL_ROWS
 from cli.files import read_file
 from services.contract.attributes import BY_NAME, STORED, Kind
 from services.contract.errors import FashionError, InvalidInput
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from services.clients.search import SearchClient
 
 _LINES: Final = (".jsonl", ".ndjson")
-# The server takes at most this many rows per call.
-_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +29,23 @@ class Failure:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
-    """What became of the rows of a file; `index_version` is None where none was sent."""
+    """What became of the rows of a file so far.
 
-    updated: int
-    unchanged: int
-    failures: tuple[Failure, ...]
-    index_version: int | None
+    Attributes:
+        updated: products that changed.
+        unchanged: products that were the same already.
+        failures: rows that were not taken, by line once all were sent.
+        not_sent: rows whose call the server has not answered, or that no call has sent.
+        index_version: the version of the index after the last write; None without one.
+    """
+
+    updated: int = 0
+    unchanged: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    not_sent: int = 0
+    index_version: int | None = None
 
 
 def read_changes(path: Path) -> list[tuple[int, "search_pb2.ProductUpdate | Failure"]]:
@@ -58,27 +66,37 @@ def read_changes(path: Path) -> list[tuple[int, "search_pb2.ProductUpdate | Fail
 
 
 async def send_changes(
-    client: "SearchClient", rows: Sequence[tuple[int, "search_pb2.ProductUpdate | Failure"]]
-) -> Outcome:
-    """Sends rows, in their order."""
+    client: "SearchClient", rows: Sequence[tuple[int, "search_pb2.ProductUpdate | Failure"]], outcome: Outcome
+) -> None:
+    """Sends rows, in their order.
+
+    Args:
+        client: a client of the search service.
+        rows: the rows, each with its line, as `read_changes` returns them.
+        outcome: takes what became of them, after each call.
+
+    Raises:
+        FashionError: the server refused a call, or does not answer; `outcome` has those before.
+    """
     from fashion.v1 import search_pb2
 
-    failures = [row for _, row in rows if isinstance(row, Failure)]
+    outcome.failures += [row for _, row in rows if isinstance(row, Failure)]
     sent = [(line, row) for line, row in rows if not isinstance(row, Failure)]
-    updated = unchanged = 0
-    version: int | None = None
-    for start in range(0, len(sent), _AT_ONCE):
-        batch = sent[start : start + _AT_ONCE]
+    outcome.not_sent = len(sent)
+    for start in range(0, len(sent), MAX_CALL_ROWS):
+        batch = sent[start : start + MAX_CALL_ROWS]
         response = await client.update_products([update for _, update in batch])
-        version = response.index_version
+        outcome.not_sent -= len(batch)
+        outcome.index_version = response.index_version
         for (line, _), result in zip(batch, response.results, strict=True):
             if result.status.code:
-                failures.append(Failure(line, result.product_id, result.status.reason, result.status.message))
+                failure = Failure(line, result.product_id, result.status.reason, result.status.message)
+                outcome.failures.append(failure)
             elif result.outcome == search_pb2.UPSERT_OUTCOME_UNCHANGED:
-                unchanged += 1
+                outcome.unchanged += 1
             else:
-                updated += 1
-    return Outcome(updated, unchanged, tuple(sorted(failures, key=lambda each: each.line)), version)
+                outcome.updated += 1
+    outcome.failures.sort(key=lambda each: each.line)
 
 
 def _not_utf8(path: Path) -> InvalidInput:

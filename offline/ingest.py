@@ -60,7 +60,14 @@ class PhotographedRow:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A row that did not become a product; `reason` is for programs, `message` for people, `line` its place."""
+    """A row that did not become a product, or a product that was not deleted.
+
+    Attributes:
+        id: the product.
+        reason: why, for programs.
+        message: why, for people.
+        line: its place in the source; 0 for none.
+    """
 
     id: str
     reason: str
@@ -149,6 +156,7 @@ class IngestReport:
         index_version: the version of the index after the last write; None without a write.
         complete: whether every chosen row has an outcome.
         deleted: ids of products that left the feed, where the catalogue was brought to it.
+        not_deleted: products that left the feed, and that the server did not delete.
         photographs: how many photographs were downloaded, unchanged and failed; empty where none has a URL.
         further_photographs: how many came in beside the first ones of products, new or known.
         photographs_left_out: further photographs that did not come in, while their products did.
@@ -164,6 +172,7 @@ class IngestReport:
     index_version: int | None
     complete: bool
     deleted: Sequence[str] = ()
+    not_deleted: Sequence[Failure] = ()
     photographs: Mapping[str, int] = field(default_factory=dict)
     further_photographs: int = 0
     photographs_left_out: Sequence[LeftOutPhotograph] = ()

@@ -11,12 +11,13 @@ import typer
 from cli import filters
 from cli.commands.catalogue_photographs import add_photograph, remove_photograph
 from cli.commands.serve import DEFAULT_DATA_DIR, DataDir
-from cli.connection import DEFAULT_SERVER, AsJson, Server, with_client
+from cli.connection import DEFAULT_SERVER, MAX_CALL_ROWS, AsJson, Server, with_client
 from cli.files import unwritable, write_file
 from cli.labels import filter_labels, in_any_case
 from services.contract.errors import FashionError, InvalidInput, NotFound
 
 if TYPE_CHECKING:
+    from cli.updates import Outcome
     from fashion.v1 import search_pb2, types_pb2
     from services.clients.search import SearchClient
 
@@ -44,8 +45,6 @@ app.command(
     ),
 )(remove_photograph)
 
-# The server takes at most this many ids per call.
-_DELETE_AT_ONCE = 500
 _MAX_TYPES_SHOWN = 20
 _MAX_FAILURES_SHOWN = 20
 
@@ -243,8 +242,9 @@ def attribute_facts(attributes: "Mapping[str, types_pb2.AttributeValue]") -> lis
         "prices.csv: a first line such as id,price,in_stock, then 10014,19.99 EUR,yes. An empty cell changes nothing. "
         'changes.jsonl: a line such as {"id": "10014", "price": {"amount": "19.99", "currency": "EUR"}, '
         '"season": null}; null forgets.\n\n'
-        '--json prints {"updated", "unchanged", "failed", "index_version"}: a failure has line, product_id, reason, '
-        "message.\n\nExit code 3: a product was not there, 2: a row was wrong; the other rows are taken."
+        '--json prints {"updated", "unchanged", "failed", "not_sent", "index_version"}: a failure has line, '
+        "product_id, reason, message.\n\nExit code 3: a product was not there, 2: a row was wrong; the other rows are "
+        "taken."
     )
 )
 def update(
@@ -254,29 +254,44 @@ def update(
 ) -> None:
     """Change prices, stock and other fields of products, without their photographs."""
     from cli import output
-    from cli.updates import read_changes, send_changes
+    from cli.updates import Outcome, read_changes, send_changes
 
     rows = read_changes(source)
-    outcome = with_client(server, lambda client: send_changes(client, rows))
+    outcome = Outcome()
+    try:
+        with_client(server, lambda client: send_changes(client, rows, outcome))
+    except (FashionError, KeyboardInterrupt):
+        if outcome.index_version is not None:
+            _print_outcome(outcome, as_json)
+            output.errors().print("Not finished. Repeat the command to go on.", style="yellow")
+        raise
+    _print_outcome(outcome, as_json)
+    if failures := outcome.failures:
+        category = NotFound if all(each.reason == "PRODUCT_NOT_FOUND" for each in failures) else InvalidInput
+        raise category(f"{len(failures):,} of {len(rows):,} rows were not taken.", reason=failures[0].reason)
+
+
+def _print_outcome(outcome: "Outcome", as_json: bool) -> None:
+    from cli import output
+
     failures = outcome.failures
     if as_json:
         document = {"updated": outcome.updated, "unchanged": outcome.unchanged, "failed": [asdict(f) for f in failures]}
-        output.print_json({**document, "index_version": outcome.index_version})
-    else:
-        counts = f"updated {outcome.updated:,} · unchanged {outcome.unchanged:,} · failed {len(failures):,}"
-        output.console().print(counts, highlight=False)
-        for each in failures[:_MAX_FAILURES_SHOWN]:
-            text = f"line {each.line}: {each.product_id}: {each.reason}: {each.message}"
-            output.errors().print(text, markup=False, soft_wrap=True)
-    if failures:
-        category = NotFound if all(each.reason == "PRODUCT_NOT_FOUND" for each in failures) else InvalidInput
-        raise category(f"{len(failures):,} of {len(rows):,} rows were not taken.", reason=failures[0].reason)
+        output.print_json({**document, "not_sent": outcome.not_sent, "index_version": outcome.index_version})
+        return
+    counts = f"updated {outcome.updated:,} · unchanged {outcome.unchanged:,} · failed {len(failures):,}"
+    counts += f" · not sent {outcome.not_sent:,}" if outcome.not_sent else ""
+    output.console().print(counts, highlight=False)
+    for each in failures[:_MAX_FAILURES_SHOWN]:
+        text = f"line {each.line}: {each.product_id}: {each.reason}: {each.message}"
+        output.errors().print(text, markup=False, soft_wrap=True)
 
 
 @app.command(
     epilog=(
         "Example: fashion catalogue delete 1001 1002\n\n"
-        '--json prints {"deleted", "failed", "index_version"}: a failure has product_id, reason, message.\n\n'
+        '--json prints {"deleted", "failed", "not_sent", "index_version"}: a failure has product_id, reason, '
+        "message.\n\n"
         "Exit code 3: at least one product was not there; the others are deleted."
     )
 )
@@ -287,15 +302,34 @@ def delete(
 ) -> None:
     """Delete products and their photographs."""
     from cli import output
+    from cli.deletions import deletions
     from services.serving.status import category_of
 
-    async def work(client: "SearchClient") -> "list[search_pb2.DeleteProductsResponse]":
-        return [
-            await client.delete_products(product_ids[at : at + _DELETE_AT_ONCE])
-            for at in range(0, len(product_ids), _DELETE_AT_ONCE)
-        ]
+    responses: list[search_pb2.DeleteProductsResponse] = []
 
-    responses = with_client(server, work)
+    async def work(client: "SearchClient") -> None:
+        async for response in deletions(client, product_ids):
+            responses.append(response)
+
+    try:
+        with_client(server, work)
+    except (FashionError, KeyboardInterrupt):
+        if responses:
+            _print_deleted(product_ids, responses, as_json)
+            output.errors().print("Not finished. Repeat the command for the others.", style="yellow")
+        raise
+    _print_deleted(product_ids, responses, as_json)
+    failed = [result for response in responses for result in response.results if result.status.code != 0]
+    if failed:
+        first = failed[0].status
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        category = category_of(failed[0].status.code) or FashionError
+        raise category(f"{failed[0].product_id}: {first.message}{more}", reason=first.reason)
+
+
+def _print_deleted(product_ids: list[str], responses: "list[search_pb2.DeleteProductsResponse]", as_json: bool) -> None:
+    from cli import output
+
     results = [result for response in responses for result in response.results]
     deleted = [result.product_id for result in results if result.status.code == 0]
     failed = [result for result in results if result.status.code != 0]
@@ -311,16 +345,12 @@ def delete(
                     }
                     for result in failed
                 ],
+                "not_sent": len(product_ids) - len(results),
                 "index_version": responses[-1].index_version,
             }
         )
     elif deleted:
         output.console().print(f"Deleted {len(deleted):,} {'product' if len(deleted) == 1 else 'products'}.")
-    if failed:
-        first = failed[0].status
-        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        category = category_of(failed[0].status.code) or FashionError
-        raise category(f"{failed[0].product_id}: {first.message}{more}", reason=first.reason)
 
 
 @app.command(
@@ -414,7 +444,7 @@ async def _first_products(
     labels = list(filter_labels(chosen)) if chosen is not None else []
     token = ""
     while True:
-        size = min(500, limit - len(products))
+        size = min(MAX_CALL_ROWS, limit - len(products))
         page = await in_any_case(
             lambda: client.list_products(chosen, order=wanted, page_size=size, page_token=token),  # noqa: B023
             labels,

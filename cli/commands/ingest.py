@@ -223,8 +223,7 @@ class _Run:
             )
             assert self.report is not None
             if left:
-                deleted = await ingestion.delete(client, left)
-                self.report = replace(self.report, deleted=deleted)
+                await ingestion.delete(client, left, self.report, self._keep)
             if self.downloads is not None:
                 self.downloads.finish()
 

@@ -52,6 +52,7 @@ def report_page(report: IngestReport, photograph: Callable[[str], bytes]) -> Ite
         ("updated", report.updated),
         ("unchanged", report.unchanged),
         ("deleted", len(report.deleted)),
+        *([("not deleted", len(report.not_deleted))] if report.not_deleted else []),
         ("failed", len(report.failures)),
         ("dropped", read.rows_dropped),
         ("left out", read.rows_left_out),
@@ -102,6 +103,8 @@ def report_page(report: IngestReport, photograph: Callable[[str], bytes]) -> Ite
     yield from _table("Notes", ("note",), kinds["note"], notes)
     deleted = ((html.escape(each),) for each in report.deleted)
     yield from _table("Deleted: no longer in the feed", ("id",), len(report.deleted), deleted)
+    not_deleted = ((html.escape(each.id), _said(each.message, each.reason)) for each in report.not_deleted)
+    yield from _table("Not deleted", ("id", "what happened"), len(report.not_deleted), not_deleted)
     yield "</html>\n"
 
 

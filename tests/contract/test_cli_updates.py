@@ -1,13 +1,17 @@
 """`fashion catalogue update`: tables and lines of changes, counted, with each row that was not taken."""
 
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cli.main import run
 from fashion.v1 import search_pb2, types_pb2
+from services.clients.search import SearchClient
+from services.contract.errors import Unavailable
 from tests.support.running import Caller, calling, stack_in_thread, stack_settings
 from tests.support.small_shop import items, rows
 
@@ -84,6 +88,60 @@ def test_a_table_that_could_be_read_wrongly_changes_nothing(
     table.write_bytes(content)
     assert run(["catalogue", "update", str(table), "--server", shop[0]]) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_happened_is_told_where_a_later_call_fails(
+    shop: tuple[str, Caller],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    as_json: bool,
+) -> None:
+    target, caller = shop
+    caller.upsert(rows())
+    failing_second(monkeypatch, "update_products", "delete_products")
+    table = tmp_path / "usages.csv"
+    table.write_text(f"id,usage,year\n{FIRST},Usage {as_json},\n{SECOND},,never\n{THIRD},Work,\n", encoding="utf-8")
+    options = ["--server", target, *(["--json"] if as_json else [])]
+
+    assert run(["catalogue", "update", str(table), *options]) == 4
+    captured = capsys.readouterr()
+    if as_json:
+        document = json.loads(captured.out)
+        assert (document["updated"], document["unchanged"], document["not_sent"]) == (1, 0, 1)
+        assert [each["product_id"] for each in document["failed"]] == [SECOND]
+    else:
+        assert "updated 1 · unchanged 0 · failed 1 · not sent 1" in captured.out
+    assert "Not finished" in captured.err and _product(caller, FIRST).usage == f"Usage {as_json}"
+
+    assert run(["catalogue", "delete", FIRST, SECOND, *options]) == 4
+    captured = capsys.readouterr()
+    if as_json:
+        document = json.loads(captured.out)
+        assert (document["deleted"], document["failed"], document["not_sent"]) == ([FIRST], [], 1)
+    else:
+        assert "Deleted 1 product." in captured.out
+    assert "Not finished" in captured.err
+
+
+def failing_second(monkeypatch: pytest.MonkeyPatch, *methods: str) -> None:
+    """Has calls of one row, of which the second fails."""
+
+    def second_fails(call: Callable[..., Any]) -> Callable[..., Any]:
+        calls = itertools.count(1)
+
+        async def once(client: SearchClient, rows: Sequence[Any]) -> Any:
+            if next(calls) == 2:
+                raise Unavailable("The server is gone.", reason="SEARCH_UNAVAILABLE")
+            return await call(client, rows)
+
+        return once
+
+    for module in ("cli.updates", "cli.deletions"):
+        monkeypatch.setattr(f"{module}.MAX_CALL_ROWS", 1)
+    for name in methods:
+        monkeypatch.setattr(SearchClient, name, second_fails(getattr(SearchClient, name)))
 
 
 def test_a_table_of_something_else_is_refused(

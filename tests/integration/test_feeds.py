@@ -2,13 +2,16 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cli.main import run
+from fashion.v1 import search_pb2
+from services.clients.search import SearchClient
+from services.contract.errors import Unavailable
 from tests.support.photograph_server import PhotographServer, photograph_server
 from tests.support.running import stack_in_thread, stack_settings
 from tests.support.small_shop import photograph
@@ -96,6 +99,33 @@ def test_a_feed_that_is_cut_off_deletes_nothing(server: PhotographServer, ingest
     assert code == 2
     code, done = ingest(path)
     assert code == 0 and not done["deleted"] and not done["dataset"]["complete"]
+
+
+def test_deletions_are_reported_where_a_later_one_fails(
+    server: PhotographServer, ingest: Ingest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = feed(tmp_path / "feed.xml", server, NAMES[6:])
+    assert ingest(path)[0] == 0
+    feed(path, server, NAMES[6:8])
+    delete, asked = SearchClient.delete_products, list[str]()
+
+    async def failing(client: SearchClient, product_ids: Sequence[str]) -> search_pb2.DeleteProductsResponse:
+        asked.extend(product_ids)
+        if len(asked) == 2:
+            # Another caller was faster.
+            await delete(client, product_ids)
+        if len(asked) == 4:
+            raise Unavailable("The server is gone.", reason="SEARCH_UNAVAILABLE")
+        return await delete(client, product_ids)
+
+    monkeypatch.setattr(SearchClient, "delete_products", failing)
+    monkeypatch.setattr("cli.deletions.MAX_CALL_ROWS", 1)
+    page = tmp_path / "report.html"
+    code, done = ingest(path, "--sync", "--yes", "--report", str(page))
+    assert code == 4 and asked == ["008", "009", "010", "011"]
+    assert done["deleted"] == ["008", "010"]
+    assert [(each["id"], each["reason"]) for each in done["not_deleted"]] == [("009", "PRODUCT_NOT_FOUND")]
+    assert "Not deleted (1)" in page.read_text()
 
 
 def test_the_draft_of_a_mapping_is_written_and_runs(
