@@ -188,10 +188,12 @@ class Downloads:
     def _end(self, url: str, future: "Future[Path]") -> None:
         """Notes what became of a download, and begins others in its place."""
         with self._lock:
-            if not future.cancelled():
-                self._ended[url] = _failure_of(future)
-            self._futures.pop(url, None)
-            self._go_on()
+            try:
+                if not future.cancelled():
+                    self._ended[url] = _failure_of(future)
+            finally:
+                self._futures.pop(url, None)
+                self._go_on()
 
     def _file(self, url: str) -> Path:
         digest = hashlib.sha256(url.encode()).hexdigest()
@@ -241,9 +243,10 @@ class Downloads:
             except FashionError:
                 self.counts.failed += 1
                 raise
-            except (OSError, ValueError) as error:
+            except Exception as error:
+                # Whatever is odd about one photograph, the others come in.
                 self.counts.failed += 1
-                raise _failed(url, f"{type(error).__name__}: {error}") from error
+                raise _failed(url, f"{type(error).__name__}: {error}".rstrip(": ")) from error
             self.counts.downloaded += is_new
             self.counts.unchanged += not is_new
             return path
@@ -389,7 +392,8 @@ def _failure_of(future: "Future[Path]") -> _Failure | None:
     try:
         future.result()
     except FashionError as error:
-        return type(error).__name__, error.message, error.reason, error.metadata
+        kind = type(error).__name__
+        return kind if kind in _ERRORS else Upstream.__name__, error.message, error.reason, error.metadata
     return None
 
 

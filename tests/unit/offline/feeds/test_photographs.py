@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from offline.feeds import photographs
 from offline.feeds.photographs import DownloadLimits, Downloads
-from services.contract.errors import FashionError
+from services.contract.errors import FashionError, Overloaded, Upstream
 from tests.support.photograph_server import PhotographServer, photograph_server
+from tests.support.waiting import eventually
 
 LIMITS = DownloadLimits(private=True, timeout_s=2.0, first_delay_s=0.01, max_delay_s=0.05)
 
@@ -48,6 +50,47 @@ def test_what_is_no_photograph_is_named(server: PhotographServer, tmp_path: Path
             some.read(f"{server.url}/{path}.png")
         assert said in refused.value.message and some.counts.failed == 1
     assert not list(tmp_path.glob("??/*.image"))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("odd"), AssertionError(), Overloaded("Full.", reason="FULL")])
+def test_an_error_that_nobody_expects_is_named_and_takes_no_place(
+    server: PhotographServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(photographs, "_MAX_BEGUN", 1)
+    with downloads(tmp_path) as some:
+        fetched = some._fetched
+
+        async def fails(url: str) -> tuple[Path, bool]:
+            if "odd" in url:
+                raise error
+            return await fetched(url)
+
+        some._fetched = fails  # type: ignore[method-assign]
+        some.begin(f"{server.url}/{name}.png" for name in ("odd", "plain1", "plain2"))
+        eventually(lambda: some.counts.downloaded == 2)
+        with pytest.raises(Upstream) as refused:
+            some.read(f"{server.url}/odd.png")
+        named = error.reason if isinstance(error, FashionError) else "PHOTOGRAPH_NOT_DOWNLOADED"
+        assert refused.value.reason == named and some.counts.failed == 1
+        if not isinstance(error, FashionError):
+            assert f"{server.url}/odd.png: {type(error).__name__}" in refused.value.message
+
+
+def test_an_outcome_that_cannot_be_noted_takes_no_place(
+    server: PhotographServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(dict[str, object]):
+        def __setitem__(self, url: str, outcome: object) -> None:
+            if "plain1" in url:
+                raise Overloaded("The disk is full.", reason="TEMPORARY_FILES_FULL")
+            super().__setitem__(url, outcome)
+
+    monkeypatch.setattr(photographs, "_MAX_BEGUN", 1)
+    with downloads(tmp_path) as some:
+        some._ended = Full()  # type: ignore[assignment]
+        some.begin(f"{server.url}/plain{number}.png" for number in (1, 2, 3))
+        eventually(lambda: some.counts.downloaded == 3)
+        assert some.read(f"{server.url}/plain1.png").startswith(b"\x89PNG")
 
 
 def test_a_later_run_downloads_what_changed(server: PhotographServer, tmp_path: Path) -> None:
