@@ -1,6 +1,10 @@
 """`fashion keys`: makes, lists and revokes the keys that callers need."""
 
+import fcntl
+import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
@@ -75,7 +79,6 @@ def create(
     from cli import output
     from services.serving.keys import Key, Keys, hash_of, new_secret, now
 
-    keys = _read(file) if file.exists() else Keys()
     secret = None if certificate else new_secret()
     created = now().replace(microsecond=0)
     try:
@@ -93,7 +96,9 @@ def create(
         )
     except ValueError as error:
         raise InvalidInput("The name has 1 to 128 characters; send another one.", reason="KEYS_INVALID") from error
-    _write(file, Keys(keys=(*keys.keys, key)))
+    with _locked(file, make_folder=True):
+        keys = _read(file) if file.exists() else Keys()
+        _write(file, Keys(keys=(*keys.keys, key)))
     output.errors().print(f"Made {key.id} ({key.scope}) for {name} in {file}.", markup=False, soft_wrap=True)
     if secret is not None:
         typer.echo(secret)
@@ -126,19 +131,33 @@ def revoke(
     from cli import output
     from services.serving.keys import Keys, now
 
-    keys = _read(file).keys
-    if key_id not in {key.id for key in keys}:
-        raise NotFound(f"The file has no key {key_id}; see `fashion keys list`.", reason="KEY_NOT_FOUND")
     ended = now().replace(microsecond=0)
-    _write(
-        file,
-        Keys(
-            keys=tuple(
-                key.model_copy(update={"revoked": key.revoked or ended}) if key.id == key_id else key for key in keys
-            )
-        ),
-    )
+    with _locked(file):
+        keys = _read(file).keys
+        if key_id not in {key.id for key in keys}:
+            raise NotFound(f"The file has no key {key_id}; see `fashion keys list`.", reason="KEY_NOT_FOUND")
+        revoked = tuple(
+            key.model_copy(update={"revoked": key.revoked or ended}) if key.id == key_id else key for key in keys
+        )
+        _write(file, Keys(keys=revoked))
     output.errors().print(f"Revoked {key_id}.", markup=False)
+
+
+@contextmanager
+def _locked(file: Path, *, make_folder: bool = False) -> Iterator[None]:
+    """Keeps the keys from other commands that change them, and waits for one that does; a crash releases them too."""
+    try:
+        if make_folder:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        # A file of its own: each change puts another file in the place of the keys.
+        lock = os.open(file.with_name(f".{file.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise InvalidInput(f"The keys cannot be written: {error}", reason="FILE_UNWRITABLE") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _read(file: Path) -> "Keys":
