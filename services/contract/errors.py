@@ -25,6 +25,9 @@ from typing import Final
 
 # Whose the reasons are, where an operator has set no name: that of the distribution, which no other product has.
 ERROR_DOMAIN: Final = "fashion-recommender"
+# What callers learn of an error without a category.
+INTERNAL_REASON: Final = "INTERNAL"
+INTERNAL_MESSAGE: Final = "An internal error occurred; the server's log tells more under this request id."
 
 
 class FashionError(Exception):

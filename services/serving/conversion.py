@@ -40,7 +40,7 @@ _SUBJECTS: Final = MappingProxyType(
         types_pb2.SUBJECT_AUTO: Subject.AUTO,
     }
 )
-_SUBJECTS_TO_PROTO: Final = MappingProxyType(
+SUBJECTS_TO_PROTO: Final = MappingProxyType(
     {Subject.WHOLE: types_pb2.SUBJECT_WHOLE, Subject.AUTO: types_pb2.SUBJECT_AUTO}
 )
 
@@ -118,7 +118,7 @@ def photograph_from_proto(message: types_pb2.Image, default: Subject = Subject.W
 def photograph_to_proto(value: Photograph) -> types_pb2.Image:
     """Packs a photograph."""
     region = None if value.region is None else box_to_proto(value.region)
-    return types_pb2.Image(content=value.content, region=region, subject=_SUBJECTS_TO_PROTO[value.subject])
+    return types_pb2.Image(content=value.content, region=region, subject=SUBJECTS_TO_PROTO[value.subject])
 
 
 def box_from_proto(message: types_pb2.Box) -> Box:

@@ -16,14 +16,21 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from services.concurrency import deadline, spans
 from services.concurrency.metrics import SECONDS, exemplar
-from services.contract.errors import FashionError, Forbidden, Overloaded, QuotaExceeded, Unauthenticated
+from services.contract.errors import (
+    INTERNAL_REASON,
+    FashionError,
+    Forbidden,
+    Overloaded,
+    QuotaExceeded,
+    Unauthenticated,
+)
 from services.contract.scopes import RPCS, Rule, Scope
 from services.serving.guard import API_KEY_HEADER, Caller, Guard, audit_refusal, audit_write
 from services.serving.layer import Context, Handler, Layer
 from services.serving.quotas import Cost
 from services.serving.reception import Receiving, Reception, parsed
 from services.serving.request_id import REQUEST_ID_KEY, accepted_request_id, request_id_bound
-from services.serving.status import INTERNAL_REASON, code_of, error_info, shown, status_of
+from services.serving.status import code_of, error_info, shown, status_of
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -13,6 +13,8 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 
 from services.contract.errors import (
     ERROR_DOMAIN,
+    INTERNAL_MESSAGE,
+    INTERNAL_REASON,
     AlreadyExists,
     DataLoss,
     DeadlineExceeded,
@@ -34,9 +36,7 @@ from services.contract.errors import (
 _Detail = TypeVar("_Detail", bound=Message)
 
 DETAILS_KEY: Final = "grpc-status-details-bin"
-INTERNAL_REASON: Final = "INTERNAL"
 QUOTA_REASON: Final = "QUOTA_EXCEEDED"
-INTERNAL_MESSAGE: Final = "An internal error occurred; the server's log tells more under this request id."
 
 # Delay before an overloaded service may be called again: about the time of a few photographs.
 RETRY_DELAY_S: Final = 0.5

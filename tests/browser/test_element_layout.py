@@ -200,6 +200,8 @@ def test_the_page_does_not_move_where_the_gateway(
     similar = stocked.http.get("/v1/products/men-tshirts-blue-0/similar?limit=8").content
     few = stocked.http.get("/v1/products/men-tshirts-blue-0/similar?limit=2").content
 
+    arrival = random.Random(0)
+
     def gateway(path: str) -> Answer | None:
         if path.endswith("similar-items.js"):
             time.sleep(1.5 if how == "serves it late" else 0)
@@ -209,7 +211,7 @@ def test_the_page_does_not_move_where_the_gateway(
         if how == "answers few":
             return Answer(few, "application/json")
         # Of five requests that take so long, some arrive in time, and others do not.
-        time.sleep({"is slow": 1.5, "takes too long": random.uniform(3.7, 4.3)}.get(how, 0))
+        time.sleep({"is slow": 1.5, "takes too long": arrival.uniform(3.7, 4.3)}.get(how, 0))
         return BROKEN.get(how, Answer(similar, "application/json"))
 
     with serving(gateway) as served:

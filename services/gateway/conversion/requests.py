@@ -39,7 +39,6 @@ SCOPES: Final = MappingProxyType(
         Scope.DERIVED_TYPES: search_pb2.SEARCH_SCOPE_DERIVED_TYPES,
     }
 )
-_SUBJECTS: Final = MappingProxyType({Subject.WHOLE: types_pb2.SUBJECT_WHOLE, Subject.AUTO: types_pb2.SUBJECT_AUTO})
 _POLICIES: Final = MappingProxyType(
     {
         PreferencePolicy.BEST_EFFORT: search_pb2.PREFERENCE_POLICY_BEST_EFFORT,
@@ -159,7 +158,7 @@ def image_to_proto(content: bytes, region: str | None, subject: Subject = Subjec
     Raises:
         InvalidInput: REGION_INVALID.
     """
-    return types_pb2.Image(content=content, region=_box(region), subject=_SUBJECTS[subject])
+    return types_pb2.Image(content=content, region=_box(region), subject=conversion.SUBJECTS_TO_PROTO[subject])
 
 
 def _box(region: str | None) -> types_pb2.Box | None:

@@ -16,8 +16,6 @@ from services.contract.attributes import (
 )
 from services.contract.values import MAX_PHOTOGRAPHS, Gender, Subject
 
-WIDTHS: Final = (120, 240, 480, 960)
-
 # Search checks the characters of an identifier. JSON Schema can only limit its length.
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=MAX_LABEL_CHARACTERS)]

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ValidationError
 from starlette.responses import JSONResponse
 
 from services.contract.errors import (
+    INTERNAL_MESSAGE,
+    INTERNAL_REASON,
     AlreadyExists,
     DataLoss,
     DeadlineExceeded,
@@ -28,8 +30,6 @@ from services.contract.errors import (
 from services.gateway.schema.answers import Problem
 
 MEDIA_TYPE: Final = "application/problem+json"
-INTERNAL_REASON: Final = "INTERNAL"
-INTERNAL_DETAIL: Final = "An internal error occurred; the server's log tells more under this request id."
 # Seconds after which to repeat a request that may succeed then.
 RETRY_AFTER_S: Final = 1.0
 
@@ -104,7 +104,7 @@ def kind_of(error: BaseException) -> Kind:
 def problem_of(error: BaseException, request_id: str) -> Problem:
     """Returns the problem document of an error. One without a category reveals nothing."""
     kind = kind_of(error)
-    detail, reason, metadata = INTERNAL_DETAIL, INTERNAL_REASON, dict[str, str]()
+    detail, reason, metadata = INTERNAL_MESSAGE, INTERNAL_REASON, dict[str, str]()
     if isinstance(error, FashionError) and kind is not INTERNAL:
         detail, reason, metadata = _encodable(error.message), error.reason, dict(error.metadata)
     return Problem(

@@ -5,13 +5,11 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from services.contract import errors
-from services.contract.errors import FashionError, InvalidInput, Overloaded, Upstream
+from services.contract.errors import INTERNAL_MESSAGE, INTERNAL_REASON, FashionError, InvalidInput, Overloaded, Upstream
 from services.serving import conversion
 from services.serving.status import (
     CODES,
     DETAILS_KEY,
-    INTERNAL_MESSAGE,
-    INTERNAL_REASON,
     RETRY_DELAY_S,
     category_of,
     code_number,
