@@ -45,6 +45,8 @@ class CandidateKeeper:
         self._space = space
         self._changed_share = changed_share
         self._lock = threading.Lock()
+        # Held while candidates are computed or stored: meanwhile a type is not due, and has its former candidates.
+        self._computing = threading.RLock()
         self._types: dict[str, _Type] = {}
         # The version of the catalogue whose candidates the file has.
         self._file_version: int | None = None
@@ -97,24 +99,26 @@ class CandidateKeeper:
 
         To be called while no write is under way: one that has not been noted yet would be taken for a noted one.
         """
-        if not self.due:
-            self.keep_as_of(self.index_version)
+        with self._computing:
+            if not self.due:
+                self.keep_as_of(self.index_version)
 
     def keep_as_of(self, index_version: int) -> None:
         """Stores the candidates that are not due as those of an earlier version, unless the file has later ones.
 
         A start that knows what has changed since that version notes some changes twice, which does no harm.
         """
-        if self._file is None or (self._file_version is not None and index_version <= self._file_version):
-            return
-        with self._lock:
-            types = {
-                label: StoredType(known.candidates, known.count, frozenset(known.changed))
-                for label, known in self._types.items()
-                if not known.due
-            }
-        self._file.save(types, index_version)
-        self._file_version = index_version
+        with self._computing:
+            if self._file is None or (self._file_version is not None and index_version <= self._file_version):
+                return
+            with self._lock:
+                types = {
+                    label: StoredType(known.candidates, known.count, frozenset(known.changed))
+                    for label, known in self._types.items()
+                    if not known.due
+                }
+            self._file.save(types, index_version)
+            self._file_version = index_version
 
     def note(self, changes: Sequence[Change]) -> bool:
         """Notes changes that the index has taken over; returns whether any derived type is due."""
@@ -135,7 +139,11 @@ class CandidateKeeper:
         )
 
     def compute(self) -> CandidateSet:
-        """Computes the candidates of all derived types that are due, and returns those of all."""
+        """Computes the candidates of all derived types that are due, and returns those of all; one call at a time."""
+        with self._computing:
+            return self._compute()
+
+    def _compute(self) -> CandidateSet:
         with self._lock:
             due = [label for label, known in self._types.items() if known.due]
             for label in due:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Final
 
@@ -80,6 +81,7 @@ class CandidatePublisher:
         self._due = asyncio.Event()
         self._publishing = asyncio.Lock()
         self._computed: CandidateSet | None = None
+        self._computing: asyncio.Task[CandidateSet] | None = None
         self._published: str | None = None
         self._failing = False
         self._budget = _Budget()
@@ -113,18 +115,41 @@ class CandidatePublisher:
         Returns:
             Whether the store has the candidates now. The first of several failures is logged.
         """
-        async with self._publishing:
-            if self._due.is_set() or self._computed is None:
-                self._due.clear()
-                try:
-                    with self._budget.spending():
-                        self._computed = await asyncio.to_thread(self._keeper.compute)
-                    if self._keeper.due:
-                        self._due.set()
-                except BaseException:
-                    self._due.set()
-                    raise
-            return await self._update_store(self._computed)
+        try:
+            async with self._publishing:
+                return await self._update_store(await self._up_to_date())
+        except asyncio.CancelledError:
+            # `run` publishes what is computed meanwhile.
+            self._due.set()
+            raise
+
+    async def _up_to_date(self) -> CandidateSet:
+        """Returns the candidates, and computes first what is due; a computation outlives a caller that leaves."""
+        if self._computing is not None:
+            await asyncio.wait({self._computing})
+        if self._due.is_set() or self._computed is None:
+            self._due.clear()
+            # Not bound by the deadline of the call.
+            self._computing = asyncio.create_task(self._compute(), context=Context())
+            return await asyncio.shield(self._computing)
+        return self._computed
+
+    async def _compute(self) -> CandidateSet:
+        def compute() -> tuple[CandidateSet, bool]:
+            return self._keeper.compute(), self._keeper.due
+
+        try:
+            with self._budget.spending():
+                candidates, due = await asyncio.to_thread(compute)
+        except BaseException:
+            self._due.set()
+            raise
+        finally:
+            self._computing = None
+        self._computed = candidates
+        if due:
+            self._due.set()
+        return candidates
 
     async def _update_store(self, candidates: CandidateSet) -> bool:
         try:

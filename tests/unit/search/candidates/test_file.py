@@ -1,6 +1,8 @@
 """Candidates are stored between starts, and only used for the same state of the catalogue."""
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from services.search.candidates.file import FILE, CandidateFile, StoredType
 from services.search.candidates.keeper import CandidateKeeper
 from services.search.candidates.publisher import CandidatePublisher, PublisherSettings
 from services.search.catalogue.products import Product
-from services.search.indexes.base import IndexedProduct
+from services.search.indexes.base import IndexedProduct, TypeMembers
 from services.search.indexes.faiss import FaissIndex
 from services.search.writes.generation import Change
 from services.search.writes.snapshots import Restored
@@ -71,6 +73,32 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr("services.search.candidates.keeper.candidates_of", counting)
     return counts
+
+
+@pytest.mark.parametrize("at_the_end", [True, False])
+def test_what_is_stored_beside_a_computation_is_its_result(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, at_the_end: bool
+) -> None:
+    shop.write(*range(6))
+    keeper = shop.started()
+    keeper.compute()
+    assert keeper.note(shop.write(*range(6, 30)))
+    members, reading, goes_on = shop.index.members, threading.Event(), threading.Event()
+
+    def slow(label: str) -> TypeMembers:
+        reading.set()
+        goes_on.wait()
+        return members(label)
+
+    with monkeypatch.context() as slowed, ThreadPoolExecutor() as threads:
+        slowed.setattr(shop.index, "members", slow)
+        computed = threads.submit(keeper.compute)
+        reading.wait()
+        stored = threads.submit(keeper.keep) if at_the_end else threads.submit(keeper.keep_as_of, shop.version)
+        wait([stored], timeout=0.3)
+        goes_on.set()
+        assert stored.result() is None
+        assert shop.started().compute().version == computed.result().version
 
 
 def test_a_start_with_stored_candidates_computes_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 """Candidates are computed once enough has changed, published, and published again if the store lost them."""
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -237,6 +239,58 @@ async def test_a_write_waits_for_the_publication_that_the_background_has_begun()
     await publisher.after_write()
     assert await store.version("m1") is not None
     assert await begun
+
+
+async def test_candidates_whose_caller_has_left_are_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop, store = Shop(), MemoryCandidateStore()
+    publisher = CandidatePublisher(shop.keeper, store, MODEL, replace(SETTINGS, period_s=30.0))
+    shop.write([(product(0), 0.0)])
+    await publisher.begin(shop.index.searchable_types())
+    members, reading, goes_on = shop.index.members, threading.Event(), threading.Event()
+
+    def slow(label: str) -> TypeMembers:
+        found = members(label)
+        reading.set()
+        goes_on.wait()
+        return found
+
+    monkeypatch.setattr(shop.index, "members", slow)
+    publisher.note(shop.write([(product(1, "Shirts"), 1.0)]))
+    await asyncio.sleep(0)
+    call = asyncio.create_task(publisher.after_write())
+    await asyncio.to_thread(reading.wait)
+    call.cancel()
+    await asyncio.wait({call})
+    async with running(publisher), asyncio.timeout(20):
+        await asyncio.sleep(0.1)
+        store.changed.clear()
+        goes_on.set()
+        await store.changed.wait()
+    held = await store.read("m1")
+    assert held is not None and set(held.product_ids) == {"p000", "p001"}
+
+
+async def test_a_call_publishes_what_one_that_has_left_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop, store = Shop(), MemoryCandidateStore()
+    publisher = CandidatePublisher(shop.keeper, store, MODEL, SETTINGS)
+    await publisher.begin(())
+    members, reading = shop.index.members, threading.Event()
+
+    def slow(label: str) -> TypeMembers:
+        reading.set()
+        time.sleep(0.3)
+        return members(label)
+
+    monkeypatch.setattr(shop.index, "members", slow)
+    publisher.note(shop.write([(product(0), 0.0)]))
+    await asyncio.sleep(0)
+    call = asyncio.create_task(publisher.publish())
+    await asyncio.to_thread(reading.wait)
+    call.cancel()
+    await asyncio.wait({call})
+    assert await publisher.publish()
+    held = await store.read("m1")
+    assert held is not None and held.product_ids == ("p000",)
 
 
 def test_a_product_that_moves_while_candidates_are_computed_is_one_of_its_new_type_alone(
