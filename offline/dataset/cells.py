@@ -12,10 +12,18 @@ from services.search.catalogue.products import Price
 
 GENDERS: Final = ("Men", "Women", "Boys", "Girls", "Unisex")
 EMPTY_WORDS: Final = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null"})
-_FLAGS: Final = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+# Answers in lower case, as every table may have them.
+FLAG_OF_WORD: Final[Mapping[str, bool]] = {
+    "yes": True,
+    "true": True,
+    "1": True,
+    "no": False,
+    "false": False,
+    "0": False,
+}
 _YEARS = range(1900, 2201)
-# Words for a gender in lower-case letters alone, as feeds spell them ("Women's", "male").
-_GENDER_OF: Final = {
+# Words for a gender in lower-case letters alone ("Women's", "male"), as every table may have them.
+GENDER_OF_WORD: Final[Mapping[str, str]] = {
     word: gender
     for gender, words in {
         "Men": "men man mens mans male males m",
@@ -44,7 +52,7 @@ def price_text(price: Price) -> str:
 
 def flag_of(cell: str) -> bool | None:
     """Returns the answer in a cell, such as "yes" or "FALSE"; None where it is none."""
-    return _FLAGS.get(cell.casefold())
+    return FLAG_OF_WORD.get(cell.casefold())
 
 
 def own_attributes_of(cell: str) -> OwnAttributes | None:
@@ -113,7 +121,7 @@ def gender_of(text: str, repairs: list[str]) -> str | None:
     """Returns a gender, and a repair where it is spelled otherwise; None, and a repair, where the text is none."""
     if text in GENDERS:
         return text
-    gender = _GENDER_OF.get(re.sub(r"[^a-z]", "", text.casefold()))
+    gender = GENDER_OF_WORD.get(re.sub(r"[^a-z]", "", text.casefold()))
     if gender is None:
         shown = text if len(text) <= MAX_LABEL_CHARACTERS else f"{text[:MAX_LABEL_CHARACTERS]}…"
         repairs.append(f"unknown gender {shown!r}: left out; known are {', '.join(GENDERS)}")

@@ -11,7 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
-from offline.dataset.cells import EMPTY_WORDS, clean
+from offline.dataset.cells import EMPTY_WORDS, FLAG_OF_WORD, clean
 from offline.feeds.values import decimal_of, key, plain_text
 from services.contract.attributes import (
     MAX_ATTRIBUTE_LABELS,
@@ -37,8 +37,13 @@ KNOWN_COLUMNS: Final = MappingProxyType(
         f"{OWN_PREFIX}size_system": ("size_system",),
     }
 )
-_YES: Final = frozenset({"yes", "true", "1", "y", "on", "ja", "oui", "si", "wahr", "vrai", "x"})
-_NO: Final = frozenset({"no", "false", "0", "n", "off", "nein", "non", "nee", "falsch", "faux"})
+_FLAG_OF_WORD: Final = MappingProxyType(
+    {
+        **FLAG_OF_WORD,
+        **dict.fromkeys(("y", "on", "ja", "oui", "si", "wahr", "vrai", "x"), True),
+        **dict.fromkeys(("n", "off", "nein", "non", "nee", "falsch", "faux"), False),
+    }
+)
 
 
 class AttributeKind(StrEnum):
@@ -145,9 +150,9 @@ def _value(name: str, cells: Sequence[str], rule: AttributeRule, repairs: list[s
             if number is not None and math.isfinite(float(number)):
                 return float(number) + 0.0
         case AttributeKind.FLAG:
-            word = key(cells[0])
-            if word in _YES | _NO:
-                return Flag(word in _YES)
+            flag = _FLAG_OF_WORD.get(key(cells[0]))
+            if flag is not None:
+                return Flag(flag)
     repairs.append(f"{name} {cells[0][:64]!r} is no {rule.kind}: left out")
     return None
 

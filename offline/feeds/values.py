@@ -13,6 +13,7 @@ from importlib import resources
 from typing import Any, Final
 
 from offline.dataset.amounts import NUMBER, plain_number
+from offline.dataset.cells import GENDER_OF_WORD
 from services.search.filters.colours import FAMILIES, normalise
 
 _TAG: Final = re.compile(r"<[a-zA-Z/!][^<>]*>")
@@ -159,6 +160,11 @@ def _by_word(table: str) -> Mapping[str, str]:
     return {key(word): meaning for meaning, spelt in known_words()[table].items() for word in (meaning, *spelt)}
 
 
+@cache
+def _genders() -> Mapping[str, str]:
+    return {**GENDER_OF_WORD, **_by_word("genders")}
+
+
 def in_stock(text: str, own: Mapping[str, bool] | None = None) -> bool | None:
     """Tells whether a word for availability means that the product can be bought now; None for an unknown word.
 
@@ -184,19 +190,19 @@ def has_stock(text: str) -> bool | None:
 
 def gender_of_word(text: str) -> str | None:
     """Returns the gender that a value means as a whole, such as "female", "Herren" or "women's"; None for another."""
-    return _by_word("genders").get(key(text))
+    return _genders().get(key(text))
 
 
 def genders_in(text: str) -> set[str]:
     """Returns the genders that the words of a text name, single letters aside."""
-    named = {gender for word in words(text) if len(word) > 1 and (gender := _by_word("genders").get(word))}
+    named = {gender for word in words(text) if len(word) > 1 and (gender := _genders().get(word))}
     # "Boys & men" names two; "unisex men" is for everybody.
     return {"Unisex"} if "Unisex" in named else named
 
 
 def without_genders(text: str) -> list[str]:
     """Returns the words of a text that name no gender and no age."""
-    return [word for word in words(text) if word not in _by_word("genders") and not is_for_children(word)]
+    return [word for word in words(text) if word not in _genders() and not is_for_children(word)]
 
 
 def is_for_children(text: str) -> bool:

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from offline.dataset.amounts import price_of
+from offline.dataset.cells import GENDER_OF_WORD
 from offline.feeds import values
 from offline.feeds.categories import category_of
 from services.search.catalogue.products import Price
@@ -91,6 +92,19 @@ def test_words_for_availability(text: str, expected: bool | None) -> None:
 )
 def test_colours_are_spelt_as_in_the_table_of_families(text: str, expected: str) -> None:
     assert values.colour(text) == expected
+
+
+def test_feeds_know_the_genders_of_every_table_and_more() -> None:
+    for word, gender in GENDER_OF_WORD.items():
+        assert values.gender_of_word(word) == gender
+    assert [values.gender_of_word(word) for word in ("Women's", "Herren", "Unisex", "x")] == [
+        "Women",
+        "Men",
+        "Unisex",
+        None,
+    ]
+    # Each word stands in one place.
+    assert not GENDER_OF_WORD.keys() & {word for spelt in values.known_words()["genders"].values() for word in spelt}
 
 
 def test_a_shop_has_words_of_its_own() -> None:
