@@ -39,8 +39,12 @@ from offline.spool import Shelf, Spool, form_of
 from services.contract.errors import FashionError
 from services.contract.own_attributes import attributes_text
 from services.contract.values import Gender
-from services.serving.conversion import gender_to_proto, own_attributes_from_proto, own_attributes_to_proto
-from services.serving.status import category_of
+from services.serving.conversion import (
+    gender_to_proto,
+    own_attributes_from_proto,
+    own_attributes_to_proto,
+    row_error_from_proto,
+)
 
 if TYPE_CHECKING:
     from offline.feeds.photographs import Downloads
@@ -88,11 +92,9 @@ def product_of(row: Row) -> types_pb2.Product:
 
 
 def _result(result: search_pb2.UpsertResult) -> Written | FashionError:
-    if result.status.code == 0:
-        return _OUTCOMES[result.outcome]
-    category = category_of(result.status.code) or FashionError
     metadata = {"photograph_index": str(result.photograph_index)} if result.HasField("photograph_index") else {}
-    return category(result.status.message, reason=result.status.reason, metadata=metadata)
+    error = row_error_from_proto(result.status, metadata)
+    return _OUTCOMES[result.outcome] if error is None else error
 
 
 async def run(

@@ -1,6 +1,7 @@
 """The latency for one caller, in one process and in three, beside the floor and a bare echo."""
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,26 +36,16 @@ class Photographs:
     product_ids: tuple[str, ...]
 
 
-class _Turns:
-    """A cycle of things, so that no cache has the answer."""
-
-    def __init__(self, things: tuple[Any, ...]) -> None:
-        self._things, self._at = things, 0
-
-    def next(self) -> Any:
-        self._at = (self._at + 1) % len(self._things)
-        return self._things[self._at]
-
-
 def floor(encoder: Encoder, contents: tuple[bytes, ...], type_embeddings: NDArray[np.float32]) -> Callable[[], object]:
     """Returns a workload of bare decoding, inference and FAISS over one derived type."""
     index = faiss.IndexFlatIP(type_embeddings.shape[1])
     index.add(np.ascontiguousarray(type_embeddings))
-    turns = _Turns(contents)
+    # In turn, as in each workload, so that no cache has the answer.
+    turns = itertools.cycle(contents)
 
     def work() -> object:
         faiss.omp_set_num_threads(1)
-        return index.search(encoder.encode(prepare(turns.next(), encoder.frame)[None]), _TOP_K)
+        return index.search(encoder.encode(prepare(next(turns), encoder.frame)[None]), _TOP_K)
 
     return work
 
@@ -65,11 +56,11 @@ def floor_steps(
     """Returns each step of the floor as a workload."""
     index = faiss.IndexFlatIP(type_embeddings.shape[1])
     index.add(np.ascontiguousarray(type_embeddings))
-    turns = _Turns(contents)
+    turns = itertools.cycle(contents)
     pixels = prepare(contents[0], encoder.frame)[None]
     query = encoder.encode(pixels)
     return {
-        "decoding": lambda: prepare(turns.next(), encoder.frame),
+        "decoding": lambda: prepare(next(turns), encoder.frame),
         "inference": lambda: encoder.encode(pixels),
         "FAISS, one derived type": lambda: index.search(query, _TOP_K),
     }
@@ -78,10 +69,10 @@ def floor_steps(
 def photograph_query(channel: grpc.Channel, contents: tuple[bytes, ...]) -> Callable[[], object]:
     """Returns a workload that calls FindSimilar with a photograph."""
     stub = search_pb2_grpc.SearchServiceStub(channel)
-    turns = _Turns(contents)
+    turns = itertools.cycle(contents)
 
     def work() -> object:
-        image = types_pb2.Image(content=turns.next())
+        image = types_pb2.Image(content=next(turns))
         return stub.FindSimilar(search_pb2.FindSimilarRequest(image=image, top_k=_TOP_K), timeout=20)
 
     return work
@@ -90,10 +81,10 @@ def photograph_query(channel: grpc.Channel, contents: tuple[bytes, ...]) -> Call
 def product_query(channel: grpc.Channel, product_ids: tuple[str, ...]) -> Callable[[], object]:
     """Returns a workload that calls FindSimilar with a product, over the whole inventory."""
     stub = search_pb2_grpc.SearchServiceStub(channel)
-    turns = _Turns(product_ids)
+    turns = itertools.cycle(product_ids)
 
     def work() -> object:
-        request = search_pb2.FindSimilarRequest(product_id=turns.next(), top_k=_TOP_K)
+        request = search_pb2.FindSimilarRequest(product_id=next(turns), top_k=_TOP_K)
         return stub.FindSimilar(request, timeout=20)
 
     return work
@@ -102,8 +93,8 @@ def product_query(channel: grpc.Channel, product_ids: tuple[str, ...]) -> Callab
 def echo(channel: grpc.Channel, contents: tuple[bytes, ...]) -> Callable[[], object]:
     """Returns a workload that sends the bytes of a photograph in a bare call."""
     call: Any = channel.unary_unary(METHOD)
-    turns = _Turns(contents)
-    return lambda: call(turns.next(), timeout=20)
+    turns = itertools.cycle(contents)
+    return lambda: call(next(turns), timeout=20)
 
 
 @contextlib.contextmanager

@@ -36,7 +36,6 @@ _FIRST_RATE: Final = 30.0
 _BEGIN: Final = 0.6
 # A server that does not answer so large a share of what is offered holds the sender up: HTTP/1.1 waits for answers.
 _MIN_ANSWERED: Final = 0.95
-_MAX_RATE: Final = 1000.0
 _WARM_UP_S: Final = 3.0
 _START_S: Final = 120.0
 _REFUSED: Final = re.compile(

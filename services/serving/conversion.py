@@ -270,12 +270,17 @@ def row_error_to_proto(error: BaseException | None) -> types_pb2.RowStatus:
     return types_pb2.RowStatus(code=code, reason=reason, message=message)
 
 
-def row_error_from_proto(status: types_pb2.RowStatus) -> FashionError | None:
-    """Unpacks the outcome of a row: its error, or None for OK."""
+def row_error_from_proto(status: types_pb2.RowStatus, metadata: Mapping[str, str] | None = None) -> FashionError | None:
+    """Unpacks the outcome of a row: its error, or None for OK.
+
+    Args:
+        status: the outcome.
+        metadata: what the row says of the error beside its status.
+    """
     if status.code == 0:
         return None
     category = category_of(status.code) or FashionError
-    return category(status.message, reason=status.reason)
+    return category(status.message, reason=status.reason, metadata=metadata)
 
 
 def _derived_type_from_proto(message: types_pb2.DerivedTypePrediction) -> DerivedTypePrediction:

@@ -193,6 +193,8 @@ def test_a_row_says_the_same_as_a_call_would(category: type[FashionError]) -> No
     )
     back = conversion.row_error_from_proto(row)
     assert type(back) is RECEIVED.get(category, category)
+    with_more = conversion.row_error_from_proto(row, {"photograph_index": "2"})
+    assert with_more is not None and with_more.metadata == {"photograph_index": "2"}
 
 
 def test_a_row_with_an_unexpected_error_tells_nothing() -> None:
