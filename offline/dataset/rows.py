@@ -23,6 +23,7 @@ from offline.dataset.files import (
 from offline.dataset.report import DatasetReport, DroppedError, Finding
 from offline.dataset.row import COLUMNS, OPTIONAL_COLUMNS, Row, column_of
 from offline.dataset.table import DELIMITERS, MAX_ROWS, Record, Table, require_few
+from offline.dataset.table_end import TableEnd
 from services.contract.attributes import BY_NAME, MAX_LABEL_CHARACTERS
 from services.contract.errors import InvalidInput, NotFound
 from services.contract.values import MAX_PHOTOGRAPHS
@@ -164,8 +165,8 @@ def open_dataset(path: Path) -> Dataset:
         raise InvalidInput(f"There is no file or folder {path}.", reason="DATASET_NOT_FOUND")
     try:
         photographs = _Photographs(files.photographs())
-        table = Table(io.BytesIO(files.read(STYLES_FILE, MAX_STYLES_BYTES)), COLUMNS)
-        return _read_rows(readable(str(path)), table, photographs, files)
+        file = io.BytesIO(files.read(STYLES_FILE, MAX_STYLES_BYTES))
+        return _read_rows(readable(str(path)), file, photographs, files)
     except BaseException:
         files.close()
         raise
@@ -221,7 +222,9 @@ class _Photographs:
         return notes
 
 
-def _read_rows(path: str, table: Table, photographs: _Photographs, files: DatasetFiles) -> Dataset:
+def _read_rows(path: str, file: io.BytesIO, photographs: _Photographs, files: DatasetFiles) -> Dataset:
+    table = Table(file, COLUMNS)
+    end = TableEnd(file, len(table.header))
     require_few("rows", table.line_count, MAX_ROWS)
     places = table.positions((*COLUMNS, *OPTIONAL_COLUMNS))
     absent = [column for column in COLUMNS if column not in places]
@@ -233,7 +236,7 @@ def _read_rows(path: str, table: Table, photographs: _Photographs, files: Datase
             metadata={"columns": ",".join(absent)},
         )
     admission = Admission()
-    for record in table:
+    for record in end.watched(table):
         repairs = list(record.repairs)
         cells: list[str] = []
 
@@ -249,6 +252,8 @@ def _read_rows(path: str, table: Table, photographs: _Photographs, files: Datase
 
         admission.admit(record.line, repairs, identify, read)
     notes = photographs.notes(admission.named)
+    if end.cut_lines:
+        notes.append(Finding(end.cut_lines[0], "", "note", end.note))
     fields = column_of(places)
     report = admission.report(
         fields=list(fields.items()),
@@ -258,6 +263,7 @@ def _read_rows(path: str, table: Table, photographs: _Photographs, files: Datase
         photographs=len(photographs.chosen),
         photographs_without_row=len(photographs.chosen.keys() - admission.named),
         findings=(*admission.findings, *columns_twice(table, places), *notes),
+        complete=not end.cut_lines,
     )
     return Dataset(
         files,
@@ -299,6 +305,9 @@ def _fitted(record: Record, table: Table, places: Mapping[str, int], repairs: li
     """Returns as many cells as the header has: trailing ones that lack are empty, a name with commas is joined."""
     cells, width = record.cells, len(table.header)
     surplus = len(cells) - width
+    if record.fault:
+        product_id = cells[places["id"]] if places["id"] < len(cells) else ""
+        raise DroppedError(written_id(product_id), "cut-off row", record.fault)
     if surplus < 0:
         if any(places[column] >= len(cells) for column in ("id", *_REQUIRED)):
             product_id = cells[places["id"]] if places["id"] < len(cells) else ""

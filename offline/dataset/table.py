@@ -37,6 +37,7 @@ _MARKS: Final = (
 _FALLBACK: Final = "cp1252"
 _READ_BY_FALLBACK: Final = f"bytes that are not UTF-8: read by {_FALLBACK} (Windows)"
 _OPEN_QUOTE: Final = "a quote is never closed: taken as a character"
+_UNENDED_QUOTE: Final = "a quote is never closed: read as well as possible"
 _ODD_QUOTE: Final = "a quote stands amid a cell that begins with one: read as well as possible"
 # A carriage return within a line. The reader refuses it; a vertical tab is a control character like it.
 _LONE_RETURN: Final = re.compile(r"\r(?!\n|\Z)")
@@ -53,11 +54,18 @@ class Record:
         line: the line of the file at which it begins, from 1.
         cells: its cells as they stand; they need not be as many as the header's.
         repairs: what was odd about its bytes or quotes, and how it was read; sentences for people.
+        fault: why it is no row, whatever its cells hold; empty for a sound one.
     """
 
     line: int
     cells: Sequence[str]
     repairs: tuple[str, ...]
+    fault: str = ""
+
+    @property
+    def has_open_quote(self) -> bool:
+        """Whether a quote of the row is never closed."""
+        return not {_OPEN_QUOTE, _UNENDED_QUOTE}.isdisjoint(self.repairs)
 
 
 class Table:
@@ -198,7 +206,7 @@ class Table:
             return plain, (_OPEN_QUOTE,)
         lenient = next(csv.reader([line], delimiter=self.delimiter))
         chosen = plain if len(plain) == self._width != len(lenient) else lenient
-        return chosen, (_ODD_QUOTE,)
+        return chosen, (_UNENDED_QUOTE if line.count('"') % 2 else _ODD_QUOTE,)
 
 
 def require_few(what: str, count: int, most: int) -> None:

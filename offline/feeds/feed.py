@@ -4,14 +4,15 @@ import gzip
 import io
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Final
 
 from offline.dataset.files import STYLES_FILE, max_unpacked, readable
 from offline.dataset.table import DELIMITERS, Record, Table, parts_of
+from offline.dataset.table_end import TableEnd
 from offline.feeds import values
 from offline.feeds.items import Columns, Item, Layout
 from offline.feeds.layouts import LAYOUTS, recognised
@@ -157,7 +158,7 @@ def _read(path: Path, file: IO[bytes], unpacked: bool, mapping: FeedMapping, lay
         notes.append("the packed file is cut off: what can be unpacked is read")
     header: Sequence[str]
     records: Iterator[Record]
-    table, entries, widths = None, None, _Widths()
+    table, entries, end = None, None, None
     if kind == "table":
         if not unpacked:
             _cut_last_line(file)
@@ -168,7 +169,8 @@ def _read(path: Path, file: IO[bytes], unpacked: bool, mapping: FeedMapping, lay
                 f"{path} is no feed: its first line names fewer than two columns.", reason="FEED_UNREADABLE"
             )
         notes += _twice(header)
-        records = (_fitted(record, len(header)) for record in widths.counted(table))
+        end = TableEnd(file, len(header))
+        records = (_fitted(record, len(header)) for record in end.watched(table))
     else:
         readers = {"XML": xml_records, "JSON": json_records, "Parquet": parquet_records}
         entries = readers[kind](file)
@@ -189,9 +191,9 @@ def _read(path: Path, file: IO[bytes], unpacked: bool, mapping: FeedMapping, lay
     if table is not None:
         encoding = f"{table.encoding} and cp1252" if table.lines_by_fallback else table.encoding
         delimiter = DELIMITERS[table.delimiter]
-        if widths.last is not None and not _ends_in_a_line_end(file) and widths.is_last_short(len(header)):
-            complete = False
-            notes.append(f"the table seems cut off: its last row, line {widths.last.line}, is not whole")
+    if end is not None and end.cut_lines:
+        complete = False
+        notes.append(end.note)
     elif entries is not None:
         complete = complete and entries.complete
     notes += columns.notes()
@@ -262,34 +264,6 @@ def _cut_last_line(file: IO[bytes]) -> None:
     file.truncate(0)
 
 
-def _ends_in_a_line_end(file: IO[bytes]) -> bool:
-    end = file.seek(0, io.SEEK_END)
-    file.seek(max(0, end - _TAIL_BYTES))
-    return file.read().rstrip(b"\x00").endswith((b"\n", b"\r"))
-
-
-class _Widths:
-    """How many cells the rows of a table have; `last` is the last row."""
-
-    def __init__(self) -> None:
-        self.last: Record | None = None
-        self._counts: Counter[int] = Counter()
-
-    def counted(self, records: Iterable[Record]) -> Iterator[Record]:
-        """Passes rows on, and counts their cells."""
-        for record in records:
-            self._counts[len(record.cells)] += 1
-            self.last = record
-            yield record
-
-    def is_last_short(self, width: int) -> bool:
-        """Tells whether the last row has fewer cells than most of the others, or than a header of `width` cells."""
-        assert self.last is not None
-        own = len(self.last.cells)
-        others = self._counts - Counter({own: 1})
-        return own < (others.most_common(1)[0][0] if others else width)
-
-
 def _kind(start: bytes) -> str:
     if start.startswith(_PARQUET):
         return "Parquet"
@@ -304,7 +278,7 @@ def _fitted(record: Record, width: int) -> Record:
     surplus = len(record.cells) - width
     if surplus <= 0 or not any(cell.strip() for cell in record.cells[width:]):
         return record
-    return Record(record.line, (), (*record.repairs, f"too many fields: {len(record.cells)} of {width}"))
+    return replace(record, cells=(), repairs=(*record.repairs, f"too many fields: {len(record.cells)} of {width}"))
 
 
 def _twice(header: Sequence[str]) -> list[str]:

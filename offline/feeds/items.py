@@ -243,6 +243,6 @@ def product_rows(records: Iterable[Record], columns: Columns) -> Iterator[Item]:
     """Reads a row as a product."""
     for record in records:
         values = columns.values(record)
-        fault = "; ".join(record.repairs) if not values and record.repairs else ""
+        fault = record.fault or ("; ".join(record.repairs) if not values else "")
         product = next(iter(values.get("parent", ()) or values.get("id", ())), f"{record.line}")
         yield Item(record.line, values, record.repairs, product=product, fault=fault)

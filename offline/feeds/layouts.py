@@ -70,8 +70,8 @@ def _shopify(records: Iterable[Record], columns: Columns) -> Iterator[Item]:
     handle, number = "", 0
     for record in records:
         values = columns.values(record)
-        if not values and record.repairs:
-            yield Item(record.line, values, record.repairs, fault="; ".join(record.repairs))
+        if fault := record.fault or ("; ".join(record.repairs) if not values else ""):
+            yield Item(record.line, values, record.repairs, fault=fault)
             continue
         # Without a handle a row belongs to the one above, as spreadsheets leave repetitions out.
         before, handle = handle, next(iter(values.get("handle", ())), handle)
@@ -208,6 +208,9 @@ def _woocommerce(records: Iterable[Record], columns: Columns) -> Iterator[Item]:
     places: Shelf[int] = Shelf()
     for record in records:
         values = _woo_values(record, columns)
+        if record.fault:
+            yield Item(record.line, values, record.repairs, product=f"{record.line}", fault=record.fault)
+            continue
         if "variation" not in _woo_kinds(values):
             for name in (*values.get("id", ()), *(f"id:{number}" for number in values.get("number", ()))):
                 places.setdefault(name, len(rows))

@@ -12,6 +12,7 @@ from offline.dataset.files import composed, readable
 from offline.dataset.report import DroppedError, Finding
 from offline.dataset.row import Row
 from offline.dataset.rows import Dataset, open_dataset
+from offline.dataset.table_end import CUT_OFF
 from offline.feeds import values
 from offline.feeds.attributes import WHOLE, read_attributes
 from offline.feeds.categories import Category, category_of
@@ -198,7 +199,8 @@ class _RowReader:
         if joined != text:
             repairs.append(f"white space in the id {text!r}: read as {joined}")
         if item.fault:
-            raise DroppedError(joined, "variant without parent", item.fault)
+            category = "cut-off row" if item.fault == CUT_OFF else "variant without parent"
+            raise DroppedError(joined, category, item.fault)
         return written_id(joined)
 
     def _row(self, product_id: str, item: Item, repairs: list[str]) -> Row:

@@ -89,6 +89,17 @@ def test_what_is_empty_or_na_is_absent_and_counted(tmp_path: Path) -> None:
         assert dataset.report.rows_repaired == 0
 
 
+def test_the_row_within_which_the_table_is_cut_off_is_dropped(tmp_path: Path) -> None:
+    path = folder(tmp_path, photographs=("1.jpg", "2.jpg"))
+    (path / "styles.csv").write_text("\n".join([HEADER, SHIRT, f"2{SHIRT[1:].partition('Blue')[0]}"]))
+    with open_dataset(path) as dataset:
+        assert [row.id for row in dataset.rows] == ["1"] and not dataset.report.complete
+        assert {(each.line, each.id, each.kind) for each in dataset.report.findings} == {
+            (3, "2", "dropped"),
+            (3, "", "note"),
+        }
+
+
 def test_a_brand_is_taken_where_the_table_has_one(tmp_path: Path) -> None:
     lines = [f"brand,{HEADER}", f"Harbour,{SHIRT}", f",2{SHIRT[1:]}"]
     path = folder(tmp_path, photographs=("1.jpg", "2.jpg"))

@@ -168,6 +168,39 @@ class TestBadInput:
         dataset = opened(written(folder / "shop.csv", "\n".join(lines) + end))
         assert [row.id for row in dataset.rows] == ["0012", "0013"] and not dataset.report.complete
 
+    @pytest.mark.parametrize(
+        ("header", "row"),
+        [
+            ("id\ttitle\timage\ttype\tavailability\tprice", "{}\t{}\ta.png\tShirts\tin stock\t5 EUR"),
+            ("id;title;type;image;price", "{};{};Shirts;a.png;5 EUR"),
+            ('"id","title","type","image","price"', '"{}","{}","Shirts","a.png","5 EUR"'),
+            ('"id","image","type","title","notes"', '"{}","a.png","Shirts","{}","one\ntwo\nthree"'),
+            ("ID,Type,Name,Categories,Images,In stock?,Regular price", "{},simple,{},Shirts,a.png,1,5"),
+            ("Handle,Title,Type,Variant SKU,Image Src,Published,Variant Price", "{0},{1},Shirts,{0},a.png,true,5"),
+        ],
+        ids=["tab", "semicolon", "quotes", "a cell of several lines", "WooCommerce", "Shopify"],
+    )
+    def test_the_row_within_which_a_table_is_cut_off_is_no_row(self, folder: Path, header: str, row: str) -> None:
+        rows, last = (
+            "\n".join(row.format(each, "Hemd") for each in ("0010", "0011", "0012")),
+            row.format("0013", "Hose"),
+        )
+        # From the last mark on, the row may be whole: its last cell empty, or without quotes that have to be closed.
+        mark = max(map(last.rfind, "\t;,"))
+        for end in (*range(1, mark + 1), *(range(mark + 2, len(last)) if last.endswith('"') else ())):
+            if last[end - 1] == "\n":
+                continue
+            dataset = opened(written(folder / "shop.csv", f"{header}\n{rows}\n{last[:end]}"))
+            assert [row.id for row in dataset.rows] == ["0010", "0011", "0012"], last[:end]
+            assert not dataset.report.complete and adds_up(dataset), last[:end]
+
+    def test_the_row_within_which_a_table_is_cut_off_is_named(self, folder: Path) -> None:
+        lines = ["id;title;type;image;price", "0012;Hemd;Shirts;a.png;5 EUR", "0013;Hose;Pants;a.png"]
+        dataset = opened(written(folder / "shop.csv", "\n".join(lines)))
+        assert reasons(dataset) == {3: "the table is cut off within this row"}
+        assert [each.id for each in dataset.report.findings if each.kind == "dropped"] == ["0013"]
+        assert "the table seems cut off: its last row, line 3, is not whole" in notes(dataset)
+
     def test_json_lines_cut_in_the_middle(self, folder: Path) -> None:
         dataset = opened(written(folder / "shop.jsonl", "\n".join(map(json.dumps, ROWS)) + '\n{"sku": "0014", "ti'))
         assert [row.id for row in dataset.rows] == ["0012", "0013"] and not dataset.report.complete
