@@ -11,7 +11,10 @@ from typing import Final, Self
 from offline.dataset.files import FURTHER_FOLDER, PHOTOGRAPH_SUFFIXES, PHOTOGRAPHS_FOLDER, STYLES_FILE
 from offline.dataset.row import COLUMNS, OPTIONAL_COLUMNS, column_of
 from offline.whole_file import whole_file
+from services.contract.errors import InvalidInput
 
+# Stands in each folder that an export has begun to write, so that a later one may write over it.
+_MARK: Final = ".fashion-export"
 _SUFFIX_OF: Final = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "image/avif": ".avif"}
 _MAX_NAME_BYTES = 255 - len(".avif")
 # In names of files these mean something else, on one system or another.
@@ -27,17 +30,38 @@ class CatalogueFiles:
         notes: why an ingest of the folder leaves out a product, for people, by its id.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Takes the folder, which is made where there is none."""
+    def __init__(self, folder: Path, *, foreign: bool = False) -> None:
+        """Takes the folder, which is made where there is none.
+
+        Args:
+            folder: an empty one, or one that an earlier export has written.
+            foreign: whether the folder may hold other files, some of which are written over.
+        """
         self.products = 0
         self.photographs = 0
         self.notes: dict[str, str] = {}
         self._folder = folder
+        self._foreign = foreign
         self._table = whole_file(folder / STYLES_FILE)
         self._columns = (*COLUMNS, *OPTIONAL_COLUMNS)
 
     def __enter__(self) -> Self:
+        """Begins the table.
+
+        Raises:
+            InvalidInput: FOLDER_NOT_EMPTY; the folder holds files that no export has written.
+        """
+        mark = self._folder / _MARK
+        if not self._foreign and not mark.exists() and self._folder.is_dir() and any(self._folder.iterdir()):
+            raise InvalidInput(
+                f"{self._folder} holds files that no export has written. Name an empty folder, or say --yes to write "
+                "over those of the same names.",
+                reason="FOLDER_NOT_EMPTY",
+            )
         temporary = self._table.__enter__()
+        mark.write_text(
+            "`fashion export catalogue` has written this folder, and may write over it.\n", encoding="utf-8"
+        )
         (self._folder / PHOTOGRAPHS_FOLDER).mkdir(exist_ok=True)
         self._file = temporary.open("w", encoding="utf-8", newline="")
         self._writer = csv.DictWriter(self._file, self._columns, lineterminator="\n")

@@ -125,12 +125,16 @@ def similar(
         "FOLDER gets styles.csv, with all attributes, and images/ID.jpg, .png, .webp or .avif, further photographs as "
         "further/ID/1.jpg: the layout that `fashion ingest` takes. Repeat the command to go on after an interruption: "
         "photographs that are there "
-        "already are kept if they are the same.\n\n"
+        "already are kept if they are the same. A folder with files that no export has written is refused without "
+        "--yes.\n\n"
         '--json prints {"folder", "products", "photographs", "left_out"}.'
     )
 )
 def catalogue(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", file_okay=False, help="The folder to write.")],
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Write into a folder that holds other files, over those of the same name.")
+    ] = False,
     in_flight: InFlight = 4,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
@@ -143,7 +147,7 @@ def catalogue(
     async def work() -> "CatalogueFiles":
         async with connected(server) as client:
             index = await client.get_index()
-            with CatalogueFiles(folder) as files, progress_bar(output.errors()) as progress:
+            with CatalogueFiles(folder, foreign=yes) as files, progress_bar(output.errors()) as progress:
                 task = progress.add_task("Exporting", total=index.product_count, hint="")
 
                 async def one(product: "types_pb2.Product") -> None:

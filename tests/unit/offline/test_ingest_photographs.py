@@ -204,3 +204,18 @@ def test_an_export_writes_what_an_ingest_reads(tmp_path: Path) -> None:
     assert write(("image/png", b"2"), ("image/jpeg", b"1")) == [b"2", b"1"]
     assert write(("image/png", b"2")) == [b"2"]
     assert not (tmp_path / "further" / "a").exists()
+
+
+def test_an_export_writes_over_no_foreign_file(tmp_path: Path) -> None:
+    table = tmp_path / "styles.csv"
+    table.write_text("the shop's own")
+    with pytest.raises(InvalidInput) as refused, CatalogueFiles(tmp_path):
+        pass
+    assert refused.value.reason == "FOLDER_NOT_EMPTY" and "--yes" in refused.value.message
+    assert [each.name for each in tmp_path.iterdir()] == ["styles.csv"] and table.read_text() == "the shop's own"
+    with CatalogueFiles(tmp_path, foreign=True):
+        pass
+    # Now it is an export's, which may go on.
+    with CatalogueFiles(tmp_path):
+        pass
+    assert table.read_text().startswith("id,")
