@@ -196,11 +196,16 @@ def _serve_in_background(
 
     home = StackHome(data_dir)
     to = output.errors()
-    stack = home.running() or _start_in_background(home, host, port, http_port)
+    running = home.running()
+    if running is not None:
+        _require_same_ports(running, home, host, port, http_port)
+        text = f"A stack runs on {data_dir} already, at {running.server}."
+        output.console().print(text, markup=False, soft_wrap=True)
+    stack = running or _start_in_background(home, host, port, http_port)
 
     async def wait_and_fill() -> str | None:
         async with connected(stack.server) as client:
-            with output.status(to, "Starting the stack …"):
+            with output.status(to, "Starting the stack …" if running is None else "Waiting for the stack …"):
                 waiting = asyncio.create_task(client.wait_until_serving(START_TIMEOUT_S))
                 while not waiting.done():
                     await asyncio.wait({waiting}, timeout=0.5)
@@ -248,6 +253,33 @@ def _start_in_background(
     for option, value in (("--host", host), ("--port", port), ("--http-port", http_port)):
         command += [option, str(value)] if value is not None else []
     return home.start(command, f"{_reachable(server.host)}:{grpc_port}", url)
+
+
+def _require_same_ports(
+    running: "BackgroundStack", home: "StackHome", host: str | None, port: int | None, http_port: int | None
+) -> None:
+    """Refuses ports that the running stack does not listen on; ports that nobody names are those of that stack.
+
+    Raises:
+        InvalidInput: STACK_RUNNING, SETTINGS_INVALID.
+    """
+    from urllib.parse import urlsplit
+
+    from services.stack.settings import StackSettings
+
+    with startup_errors():
+        settings = StackSettings.load(host=host, port=port, http_port=http_port, data_dir=home.directory)
+    gateway, storefront = settings.gateway, urlsplit(running.url or "").port
+    differ = settings.server.port is not None and settings.server.port != urlsplit(f"//{running.server}").port
+    if gateway is not None and storefront is not None and "port" in gateway.model_fields_set:
+        differ = differ or gateway.port != storefront
+    if differ:
+        at = running.server if running.url is None else f"{running.server} and {running.url}"
+        raise InvalidInput(
+            f"A stack runs on {home.directory} already, at {at}. For other ports, run `fashion stop` first, or name "
+            "another --data-dir.",
+            reason="STACK_RUNNING",
+        )
 
 
 def _check_reach(settings: "StackSettings") -> None:
