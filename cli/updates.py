@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from services.clients.search import SearchClient
 
 _LINES: Final = (".jsonl", ".ndjson")
+# What the cells that are no plain text look like.
+_EXAMPLES: Final = {
+    Kind.PRICE: "19.99 EUR",
+    Kind.FLAG: "yes or no",
+    Kind.YEAR: "2016",
+    Kind.GENDER: "Women",
+    Kind.OWN: '{"material": ["Cotton"]}',
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +70,7 @@ def read_changes(path: Path) -> list[tuple[int, "search_pb2.ProductUpdate | Fail
             rows = _of_lines(content.decode("utf-8-sig"))
         except UnicodeDecodeError as error:
             raise _not_utf8(path) from error
-    return [(line, _update(line, fields)) for line, fields in rows]
+    return [(line, fields if isinstance(fields, Failure) else _update(line, fields)) for line, fields in rows]
 
 
 async def send_changes(
@@ -120,10 +128,12 @@ def _of_table(path: Path, content: bytes) -> Iterator[tuple[int, object]]:
     known = {"id", *(each.name for each in STORED)}
     table = Table(io.BytesIO(content), known)
     header = table.header
-    if "id" not in header or len(header) < 2 or not known.issuperset(header) or len(set(header)) < len(header):
+    faults = [f'"{name[:64]}" is no field; ' for name in header if name not in known]
+    faults += [f'"{name}" stands more than once; ' for name in sorted(known) if header.count(name) > 1]
+    if faults or "id" not in header or len(header) < 2:
         raise InvalidInput(
-            f"{path} has no table of changes: its first line must name id and fields once each, among "
-            f"{', '.join(sorted(known))}.",
+            f"{path} has no table of changes: {faults[0] if faults else ''}its first line must name id and fields once "
+            f"each, among {', '.join(sorted(known))}.",
             reason="TABLE_UNREADABLE",
         )
     for record in table:
@@ -134,31 +144,51 @@ def _of_table(path: Path, content: bytes) -> Iterator[tuple[int, object]]:
             raise InvalidInput(
                 f"{path}, line {record.line}, has quotes that do not pair: mend it.", reason="TABLE_UNREADABLE"
             )
-        yield record.line, _fields(dict(zip(header, map(str.strip, record.cells), strict=False)))
+        cells = dict(zip(header, map(str.strip, record.cells), strict=False))
+        fields: object
+        try:
+            fields = _fields(cells)
+        except InvalidInput as error:
+            fields = Failure(record.line, cells.get("id", ""), error.reason, error.message)
+        yield record.line, fields
 
 
 def _fields(cells: Mapping[str, str]) -> Mapping[str, Any]:
-    """Returns the cells of a row as a merge patch. One that cannot be read stays text, which is refused by name."""
-    from offline.dataset.amounts import price_of
-    from offline.dataset.cells import flag_of
+    """Returns the cells of a row as a merge patch.
 
-    fields: dict[str, Any] = {}
-    for name, cell in cells.items():
-        kind = BY_NAME[name].kind if name in BY_NAME else Kind.IDENTIFIER
-        value: Any = cell
-        if not cell:
-            continue
-        if kind is Kind.PRICE and (price := price_of(cell)) is not None:
-            value = {"amount": f"{price.units}.{price.nanos:09d}", "currency": price.currency_code}
-        elif kind is Kind.FLAG and (flag := flag_of(cell)) is not None:
-            value = flag
-        elif kind is Kind.OWN:
+    Raises:
+        InvalidInput: REQUEST_INVALID; a cell cannot be read.
+    """
+    return {name: _value(name, cell) for name, cell in cells.items() if cell}
+
+
+def _value(name: str, cell: str) -> Any:
+    from offline.dataset.amounts import price_of
+    from offline.feeds import values
+
+    value: Any = cell
+    match BY_NAME[name].kind if name in BY_NAME else Kind.IDENTIFIER:
+        case Kind.PRICE:
+            price = price_of(cell)
+            value = price and {"amount": f"{price.units}.{price.nanos:09d}", "currency": price.currency_code}
+        case Kind.FLAG:
+            value = values.in_stock(cell)
+        case Kind.YEAR:
+            value = int(cell) if cell.isascii() and cell.isdecimal() and len(cell) == 4 else None
+        case Kind.GENDER:
+            value = values.gender_of_word(cell)
+        case Kind.OWN:
             try:
                 value = json.loads(cell)
             except (ValueError, RecursionError):
-                value = cell
-        fields[name] = value
-    return fields
+                value = None
+            value = value if isinstance(value, dict) else None
+    if value is None:
+        raise InvalidInput(
+            f'The {name} "{cell[:64]}" cannot be read: write it like {_EXAMPLES[BY_NAME[name].kind]}.',
+            reason="REQUEST_INVALID",
+        )
+    return value
 
 
 def _update(line: int, fields: object) -> "search_pb2.ProductUpdate | Failure":

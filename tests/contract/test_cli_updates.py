@@ -151,3 +151,51 @@ def test_a_table_of_something_else_is_refused(
     table.write_text("sku,price\n1,2\n")
     assert run(["catalogue", "update", str(table), "--server", shop[0]]) == 2
     assert "must name id" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "words"),
+    [
+        ("price", "abc", "19.99 EUR"),
+        ("price", "-3 EUR", "19.99 EUR"),
+        ("price", "5", "19.99 EUR"),
+        ("in_stock", "perhaps", "yes or no"),
+        ("year", "last", "2016"),
+        ("year", "1066", "at least 1900"),
+        ("gender", "robots", "Women"),
+        ("attributes", "[1]", "{"),
+    ],
+)
+def test_a_cell_that_cannot_be_read_says_what_to_write(
+    shop: tuple[str, Caller], tmp_path: Path, capsys: pytest.CaptureFixture[str], column: str, cell: str, words: str
+) -> None:
+    table = tmp_path / "changes.csv"
+    table.write_text(f"id,{column}\n{FIRST},{cell}\n")
+    assert run(["catalogue", "update", str(table), "--server", shop[0], "--json"]) == 2
+    (failure,) = json.loads(capsys.readouterr().out)["failed"]
+    assert (failure["product_id"], failure["reason"]) == (FIRST, "REQUEST_INVALID")
+    assert column in failure["message"] and words in failure["message"] and "nput should" not in failure["message"]
+
+
+def test_cells_take_the_words_that_feeds_take(
+    shop: tuple[str, Caller], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target, caller = shop
+    table = tmp_path / "changes.csv"
+    for flag in ("ja", "nein"):
+        table.write_text(f"id;in_stock;year;gender\n{SECOND};{flag};2014;Damen\n")
+        assert run(["catalogue", "update", str(table), "--server", target]) == 0, capsys.readouterr().err
+        product = _product(caller, SECOND)
+        assert (product.in_stock, product.year, product.gender) == (flag == "ja", 2014, types_pb2.GENDER_WOMEN)
+
+
+@pytest.mark.parametrize(
+    ("header", "words"), [("id,colour", '"colour" is no field'), ("id,price,price", '"price" stands more than once')]
+)
+def test_a_column_that_cannot_be_taken_is_named(
+    shop: tuple[str, Caller], tmp_path: Path, capsys: pytest.CaptureFixture[str], header: str, words: str
+) -> None:
+    table = tmp_path / "changes.csv"
+    table.write_text(f"{header}\n1,2,3\n")
+    assert run(["catalogue", "update", str(table), "--server", shop[0]]) == 2
+    assert words in " ".join(capsys.readouterr().err.split())

@@ -17,12 +17,10 @@ from services.gateway.routes.products import ProductId
 from services.gateway.schema import answers
 from services.gateway.schema.caching import PRIVATE, public, tagged
 from services.gateway.schema.openapi import picture_bodies, problems
-from services.gateway.schema.parameters import AddedPhotographParameters
+from services.gateway.schema.parameters import PHOTOGRAPH_PATTERN, AddedPhotographParameters
 from services.gateway.schema.similar_body import picture
 from services.gateway.settings import GatewaySettings
 from services.gateway.thumbnails import JPEG, WEBP, Thumbnails
-
-_PHOTOGRAPH: Final = r"^([0-7]|[0-9a-f]{64})$"
 
 
 class Width(IntEnum):
@@ -140,7 +138,7 @@ def photographs_router(
         product_id: ProductId,
         photograph: Annotated[
             str,
-            Path(description="Its place, counted from 0; or the SHA-256 of its file.", pattern=_PHOTOGRAPH),
+            Path(description="Its place, counted from 0; or the SHA-256 of its file.", pattern=PHOTOGRAPH_PATTERN),
         ],
         request: Request,
         response: Response,

@@ -31,7 +31,13 @@ BOOST_PATTERN: Final = r"^[0-9](?:\.[0-9]{1,6})? +[a-z_]+=.+$"
 BoostText = Annotated[str, StringConstraints(max_length=1024, pattern=BOOST_PATTERN)]
 
 _SHARE = r"(?:0(?:\.\d{1,9})?|1(?:\.0{1,9})?)"
-Region = Annotated[str, StringConstraints(pattern=rf"^{_SHARE},{_SHARE},{_SHARE},{_SHARE}$")]
+REGION_PATTERN: Final = rf"^{_SHARE},{_SHARE},{_SHARE},{_SHARE}$"
+Region = Annotated[str, StringConstraints(pattern=REGION_PATTERN)]
+
+# A place, or a SHA-256.
+PHOTOGRAPH_PATTERN: Final = r"^([0-7]|[0-9a-f]{64})$"
+# ISO 4217.
+CURRENCY_PATTERN: Final = r"^[A-Z]{3}$"
 
 
 class Scope(StrEnum):

@@ -28,6 +28,7 @@ from services.contract.errors import (
     Unsupported,
 )
 from services.gateway.schema.answers import Problem
+from services.gateway.schema.faults import fault_of
 
 MEDIA_TYPE: Final = "application/problem+json"
 # Seconds after which to repeat a request that may succeed then.
@@ -151,13 +152,11 @@ class InvalidRequest(InvalidInput):
 
 def invalid_request(errors: Sequence[Any]) -> InvalidRequest:
     """Returns the error for a failed validation: one sentence that names the first invalid parameter."""
-    first = errors[0]
-    # ("query", "limit"), ("body", "liked", 3), …
-    field = ".".join(str(part) for part in first["loc"] if part not in {"query", "path", "body"}) or "body"
+    field, fault = fault_of(errors)
     invalid = InvalidRequest(
-        f'The parameter "{field[:128]}" is wrong: {first["msg"]}.',
+        f'The parameter "{field[:128]}" is wrong: {fault}.',
         reason="REQUEST_INVALID",
-        metadata={"field": field[:128], "rule": str(first["type"])},
+        metadata={"field": field[:128], "rule": str(errors[0]["type"])},
     )
     invalid.parameters = frozenset(str(part) for error in errors for part in error["loc"])
     return invalid

@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from services.contract.attributes import STORED, YEARS, Kind
 from services.gateway.schema.answers import Product
+from services.gateway.schema.parameters import CURRENCY_PATTERN
 from services.gateway.schema.problems import UnsupportedMediaType, validated
 from services.gateway.schema.similar_body import json_object, malformed, media_type, within
 
@@ -27,7 +28,7 @@ class PriceChange(BaseModel):
     amount: Decimal = Field(
         description="A decimal number, as text or number.", examples=["19.99"], ge=0, le=_MAX_UNITS, decimal_places=9
     )
-    currency: str = Field(description="ISO 4217.", examples=["EUR"], pattern=r"^[A-Z]{3}$")
+    currency: str = Field(description="ISO 4217.", examples=["EUR"], pattern=CURRENCY_PATTERN)
 
 
 # Those that differ from what is answered: null forgets one of the own attributes, and 0 is no false.
