@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from services.clients.search import SearchClient
 
 _LINES: Final = (".jsonl", ".ndjson")
+_COLOURS: Final = tuple(each.name for each in STORED if each.kind is Kind.COLOUR)
 # What the cells that are no plain text look like.
 _EXAMPLES: Final = {
     Kind.PRICE: "19.99 EUR",
@@ -192,6 +193,7 @@ def _value(name: str, cell: str) -> Any:
 
 
 def _update(line: int, fields: object) -> "search_pb2.ProductUpdate | Failure":
+    from offline.feeds import values
     from services.gateway.conversion.requests import product_update_to_proto
     from services.gateway.schema.problems import validated
     from services.gateway.schema.product_changes import NamedChange
@@ -199,8 +201,10 @@ def _update(line: int, fields: object) -> "search_pb2.ProductUpdate | Failure":
     product_id = str(fields.get("id", "")) if isinstance(fields, dict) else ""
     if not isinstance(fields, dict):
         return Failure(line, "", "REQUEST_INVALID", "The line is no JSON object.")
+    # Otherwise a dislike of Blue would not cover what "Blau" has become.
+    colours = {name: values.colour(fields[name]) for name in _COLOURS if isinstance(fields.get(name), str)}
     try:
-        change = validated(NamedChange, fields)
+        change = validated(NamedChange, fields | colours)
     except FashionError as error:
         return Failure(line, product_id, error.reason, error.message)
     return product_update_to_proto(change.id, change)

@@ -240,6 +240,7 @@ def attribute_facts(attributes: "Mapping[str, types_pb2.AttributeValue]") -> lis
     epilog=(
         "Examples:\n\nfashion catalogue update prices.csv\n\nfashion catalogue update changes.jsonl --json\n\n"
         "prices.csv: a first line such as id,price,in_stock, then 10014,19.99 EUR,yes. An empty cell changes nothing. "
+        "Colours, genders and yes or no may be in the words that feeds take. "
         'changes.jsonl: a line such as {"id": "10014", "price": {"amount": "19.99", "currency": "EUR"}, '
         '"season": null}; null forgets.\n\n'
         '--json prints {"updated", "unchanged", "failed", "not_sent", "index_version"}: a failure has line, '

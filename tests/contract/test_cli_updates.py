@@ -199,3 +199,16 @@ def test_a_column_that_cannot_be_taken_is_named(
     table.write_text(f"{header}\n1,2,3\n")
     assert run(["catalogue", "update", str(table), "--server", shop[0]]) == 2
     assert words in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_colours_are_spelt_as_an_ingest_spells_them(
+    shop: tuple[str, Caller], tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    target, caller = shop
+    file = tmp_path / f"changes.{suffix}"
+    for written, spelt in (("Blau", "Blue"), ("SCHWARZ / weiß", "Black/White"), ("Zebra", "Zebra")):
+        line = json.dumps({"id": FIRST, "base_colour": written})
+        file.write_text(line if suffix == "jsonl" else f"id,base_colour\n{FIRST},{written}\n", encoding="utf-8")
+        assert run(["catalogue", "update", str(file), "--server", target]) == 0, capsys.readouterr().err
+        assert _product(caller, FIRST).base_colour == spelt
