@@ -11,6 +11,8 @@ from typing import Any, Final
 from offline.feeds.values import key, plain_text, without_genders, words
 
 PATH_MARK: Final = re.compile(r"\s*(?:>|»|›|/|::|\|)\s*")
+# What joins several categories in one: "Bags & Clutches", "Kleider und Röcke".
+_JOINT: Final = re.compile(r"\s*[&+,;]\s*|\s+(?:and|und|et|y|e|en)\s+", re.IGNORECASE)
 _WITH: Final = re.compile(r"\b(?:with|for|mit|für|avec|pour|con|para|met|voor)\b", re.IGNORECASE)
 _MAX_WORDS: Final = 4
 # Segments that say nothing of what a product is.
@@ -40,6 +42,30 @@ class Category:
     sub_category: str
     article_type: str
     known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a category path means.
+
+    Attributes:
+        category: the category, unless a name says more.
+        wide: broad categories, whose master category a name has to keep.
+        choices: categories that the path joins, among which a name chooses.
+    """
+
+    category: Category
+    wide: Sequence[Category] = ()
+    choices: Sequence[Category] = ()
+
+    @property
+    def is_broad(self) -> bool:
+        """Whether a name may say more."""
+        return bool(self.wide or self.choices)
+
+    def allows(self, named: Category) -> bool:
+        """Tells whether a category that a name means is one of the path."""
+        return named in self.choices or any(named.master_category == each.master_category for each in self.wide)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +128,16 @@ def category_of(paths: Sequence[str], name: str = "") -> Category | None:
     Returns:
         The category; None where neither says what the product is.
     """
-    broad: Category | None = None
+    broad: _Found | None = None
     for path in paths:
-        named, is_broad = _in_path(path)
-        if named is not None and not is_broad:
-            return named
-        broad = broad or named
+        found = _in_path(path)
+        if found is not None and not found.is_broad:
+            return found.category
+        broad = broad or found
     # "Sneakers with belt" are no belt.
     by_name = _in_words(without_genders(_WITH.split(name, maxsplit=1)[0]), last=True)
     if broad is not None:
-        return by_name if by_name is not None and by_name.master_category == broad.master_category else broad
+        return by_name if by_name is not None and broad.allows(by_name) else broad.category
     for path in paths:
         own = [part for part in segments(path) if key(part) not in _EMPTY_SEGMENTS and not part.isdigit()]
         own = [part for part in own if without_genders(part)]
@@ -125,18 +151,36 @@ def _own_words(parts: Sequence[str]) -> Category:
     return Category(plain[0] if len(plain) > 2 else None, plain[-2] if len(plain) > 1 else plain[-1], plain[-1], False)
 
 
-def _in_path(path: str) -> tuple[Category | None, bool]:
-    """Returns the category that the last part of a path with a known word means, and whether it is broad."""
-    table = _table()
+def _in_path(path: str) -> _Found | None:
+    """Returns what the last part of a path with a known word means; None where no part has one."""
     if path.strip().isdigit():
-        return table.google.get(path.strip()), True
+        category = _table().google.get(path.strip())
+        return None if category is None else _Found(category, wide=(category,))
     for part in reversed(segments(path)):
         if key(part) in _EMPTY_SEGMENTS:
             continue
         own = without_genders(part)
         if (category := _in_words(own)) is not None:
-            return category, _stem(" ".join(own)) in table.broad
-    return None, False
+            wide, choices = _joined(part)
+            if _is_broad(own):
+                wide.append(category)
+            return _Found(category, wide, choices)
+    return None
+
+
+def _joined(part: str) -> tuple[list[Category], list[Category]]:
+    """Returns the categories that a part of a path joins, broad ones and others; none where they are all one."""
+    wide: list[Category] = []
+    choices: list[Category] = []
+    parts = _JOINT.split(part)
+    for own in map(without_genders, parts if len(parts) > 1 else ()):
+        if (category := _in_words(own)) is not None:
+            (wide if _is_broad(own) else choices).append(category)
+    return (wide, choices) if wide or len(set(choices)) > 1 else ([], [])
+
+
+def _is_broad(own: Sequence[str]) -> bool:
+    return _stem(" ".join(own)) in _table().broad
 
 
 def _in_words(own: Sequence[str], *, last: bool = False) -> Category | None:

@@ -174,6 +174,21 @@ def test_a_sale_has_its_time(interval: str, expected: bool) -> None:
         ("Damen > Kleider", "", ("Apparel", "Dress", "Dresses")),
         ("Sale", "Red Sneakers with belt", ("Footwear", "Shoes", "Casual Shoes")),
         ("Mens/Tees", "", ("Apparel", "Topwear", "Tshirts")),
+        # What joins several categories is as broad as all of them.
+        ("Bags & Clutches", "Leather backpack", ("Accessories", "Bags", "Backpacks")),
+        ("Bags & Clutches", "Leather handbag", ("Accessories", "Bags", "Handbags")),
+        ("Bags & Clutches", "Nimbus", ("Accessories", "Bags", "Clutches")),
+        ("Women > Bags and Backpacks", "Evening clutch", ("Accessories", "Bags", "Clutches")),
+        ("Taschen & Clutches", "Rucksack", ("Accessories", "Bags", "Rucksacks")),
+        ("Kleider und Röcke", "Sommerkleid, Kleid", ("Apparel", "Dress", "Dresses")),
+        ("Jupes et pantalons", "Jupe longue", ("Apparel", "Bottomwear", "Skirts")),
+        ("Faldas y vestidos", "Falda", ("Apparel", "Bottomwear", "Skirts")),
+        ("Shoes, Belts + Bags", "Leather Boots", ("Footwear", "Shoes", "Formal Shoes")),
+        ("Tops & Tees", "Cotton T-Shirt", ("Apparel", "Topwear", "Tshirts")),
+        # A name chooses among the parts; another word of it is none of the path.
+        ("Dresses & Skirts", "Shirt", ("Apparel", "Bottomwear", "Skirts")),
+        ("Jeans & Trousers", "Belt bag", ("Apparel", "Bottomwear", "Trousers")),
+        ("Gloves & Mittens", "Wool scarf", ("Accessories", "Gloves", "Gloves")),
         # The shop's own words, where none is known.
         ("Home & Garden > Decor", "Lamp", (None, "Home & Garden", "Decor")),
         ("Uncategorized", "Thing", None),
