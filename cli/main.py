@@ -26,13 +26,6 @@ _HELP = """Find similar products in a fashion shop, for a product or a photograp
 Start with [bold]fashion demo[/bold], which needs nothing else.
 """
 
-# What a person at the command line can do; the error cannot know who reads it.
-_HINTS = {
-    "SEARCH_UNAVAILABLE": "Start it with `{fashion} serve`, or name another server with --server; where it speaks TLS, "
-    "set CLIENT_TLS_CA_FILE.",
-    "BUNDLE_NOT_FOUND": "Name the folder of a model with EMBEDDER_BUNDLE, or run this in the folder of the project.",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -156,8 +149,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except FashionError as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
-        hint = _HINTS.get(error.reason, "").format(fashion=output.command_name())
-        output.print_error(f"{error.message} {hint}", error.reason)
+        output.print_error(f"{error.message} {output.hint(error.reason)}", error.reason)
         return output.exit_code(error)
     except KeyboardInterrupt:
         return output.EXIT_INTERRUPTED

@@ -31,6 +31,13 @@ EXIT_INTERRUPTED = 130
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+# What a person at the command line can do; the error cannot know who reads it.
+_HINTS = {
+    "SEARCH_UNAVAILABLE": "Start it with `{fashion} serve`, or name another server with --server; where it speaks TLS, "
+    "set CLIENT_TLS_CA_FILE.",
+    "BUNDLE_NOT_FOUND": "Name the folder of a model with EMBEDDER_BUNDLE, or run this in the folder of the project.",
+}
+
 
 def console(*, uncut: bool = False) -> Console:
     """Returns standard output, for results, at most 100 columns wide.
@@ -64,6 +71,11 @@ def status(to: Console, text: str) -> Iterator[None]:
     else:
         to.print(text, markup=False, soft_wrap=True)
         yield
+
+
+def hint(reason: str) -> str:
+    """Returns what a person can do about an error of a reason, as a sentence; empty where there is nothing to add."""
+    return _HINTS.get(reason, "").format(fashion=command_name())
 
 
 def command_name() -> str:

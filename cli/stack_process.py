@@ -131,6 +131,7 @@ class StackHome:
 @contextmanager
 def startup_errors() -> Iterator[None]:
     """Turns the errors of settings and of a server's start into errors of the command line."""
+    from cli import output
     from services.search.catalogue.store import CatalogueUnusable
     from services.serving.run import ServeError
     from services.serving.settings import SettingsError
@@ -142,4 +143,6 @@ def startup_errors() -> Iterator[None]:
     except SettingsError as error:
         raise InvalidInput(str(error), reason="SETTINGS_INVALID") from error
     except ServeError as error:
-        raise FashionError(str(error), reason=CANNOT_SERVE) from error
+        cause = error.__cause__
+        hint = output.hint(cause.reason) if isinstance(cause, FashionError) else ""
+        raise FashionError(f"{error} {hint}".strip(), reason=CANNOT_SERVE) from error

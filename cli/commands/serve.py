@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import os
+import shlex
 import sys
 from enum import Enum
 from pathlib import Path
@@ -349,16 +350,16 @@ def how_to_reach(server: str, storefront: str | None, data_dir: Path, example: s
     to = output.console()
     fashion = output.command_name()
     option = "" if server in ("localhost:50050", "127.0.0.1:50050") else f" --server {server}"
-    at = "" if data_dir == DEFAULT_DATA_DIR else f" --data-dir {data_dir}"
+    at = "" if data_dir == DEFAULT_DATA_DIR else f" --data-dir {shlex.quote(str(data_dir))}"
     if example is None:
         suggestions = [f"{fashion} ingest PATH{option}"]
     else:
         suggestions = [
             f"{fashion} catalogue stats{option}",
-            f"{fashion} search --product-id {example} --contact-sheet out.png{option}",
+            f"{fashion} search --product-id {shlex.quote(example)} --contact-sheet out.png{option}",
         ]
         if EXAMPLE_PHOTOGRAPH.is_file():
-            suggestions.append(f"{fashion} search {EXAMPLE_PHOTOGRAPH}{option}")
+            suggestions.append(f"{fashion} search {shlex.quote(str(EXAMPLE_PHOTOGRAPH))}{option}")
     reflection = read_settings(ServerSettings).reflection
     if reflection:
         suggestions.append(f"grpcurl {_grpcurl_options()} {server} list")
@@ -368,6 +369,6 @@ def how_to_reach(server: str, storefront: str | None, data_dir: Path, example: s
     if storefront is not None:
         reference = f" (HTTP API: {storefront}docs)" if read_settings(GatewaySettings).reference else ""
         to.print(f"The storefront is at [bold]{storefront}[/bold]{reference}.")
-    to.print(f"End it with: {'Ctrl-C' if foreground else f'{fashion} stop{at}'}", markup=False)
+    to.print(f"End it with: {'Ctrl-C' if foreground else f'{fashion} stop{at}'}", markup=False, soft_wrap=True)
     if not foreground:
         to.print(f"Log: {data_dir / 'stack.log'}", markup=False, soft_wrap=True)

@@ -2,14 +2,17 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from cli.stack_process import StackHome
-from services.contract.errors import NotReady
+from cli.commands.serve import how_to_reach
+from cli.stack_process import StackHome, startup_errors
+from services.contract.errors import FashionError, NotFound, NotReady
+from services.serving.run import ServeError
 
 
 def test_nothing_runs_where_nothing_was_started(tmp_path: Path) -> None:
@@ -72,3 +75,20 @@ def test_a_second_start_on_the_directory_is_refused_and_stop_ends_the_first(tmp_
         holder.wait()
         if holder.stdout is not None:
             holder.stdout.close()
+
+
+def test_a_start_without_a_model_says_what_to_do() -> None:
+    missing = NotFound("There is no bundle here.", reason="BUNDLE_NOT_FOUND")
+    with pytest.raises(FashionError) as failed, startup_errors():
+        raise ServeError(f"cannot start: {missing.message}") from missing
+    assert failed.value.message.startswith("cannot start: There is no bundle here. Name the folder")
+    assert "EMBEDDER_BUNDLE" in failed.value.message
+
+
+def test_the_lines_to_try_can_be_pasted_into_a_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    how_to_reach("localhost:50050", None, tmp_path / "my data", "00042 'red", foreground=False)
+    lines = capsys.readouterr().out.splitlines()
+    (search,) = (shlex.split(line) for line in lines if "--product-id" in line)
+    assert search[search.index("--product-id") + 1] == "00042 'red"
+    (stop,) = (shlex.split(line) for line in lines if "End it with" in line)
+    assert stop[-1] == str(tmp_path / "my data")
