@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -23,7 +24,7 @@ dt { font-size: .85rem; opacity: .75; } dd { font-size: 1.4rem; font-variant-num
 .rows { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
 th, td { border-bottom: 1px solid var(--line); padding: .45rem .6rem; text-align: left; vertical-align: top; }
-th { font-size: .85rem; font-weight: 600; opacity: .75; }
+th { font-size: .85rem; font-weight: 600; opacity: .75; overflow-wrap: normal; }
 td { overflow-wrap: anywhere; } td.place, td.id { white-space: nowrap; font-variant-numeric: tabular-nums; }
 td.id { max-width: 14rem; overflow: hidden; text-overflow: ellipsis; }
 img { background: #fff; border-radius: .25rem; display: block; max-height: 5rem; max-width: 5rem; }
@@ -133,7 +134,10 @@ def _picture(photograph: Callable[[str], bytes], product_id: str) -> str:
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(photograph(product_id))) as image:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(photograph(product_id)))
+        with image:
             image.draft("RGB", (_PICTURE_PIXELS, _PICTURE_PIXELS))
             image.thumbnail((_PICTURE_PIXELS, _PICTURE_PIXELS))
             small = io.BytesIO()

@@ -60,4 +60,11 @@ def test_the_report_fits(open_page: Open, tmp_path: Path, device: str, scheme: s
         # Whoever reads a table sees what happened without a sideways scroll.
         for table in page.locator(".rows").all():
             assert table.evaluate("one => one.scrollWidth <= one.clientWidth + 1"), table.inner_text()
+        # A word of a heading stays whole.
+        for heading in page.locator("th:visible").all():
+            lines = heading.evaluate(
+                "one => { const text = document.createRange(); text.selectNodeContents(one); "
+                "return text.getClientRects().length }"
+            )
+            assert lines <= len(heading.inner_text().split()), heading.inner_text()
         picture(page, f"report-{device}-{scheme}", full_page=True)
