@@ -111,6 +111,14 @@ def test_each_alert_is_seen_to_fire_and_says_what_to_do() -> None:
     assert set(re.findall(r"^\| `(Fashion\w+)` \|", entries, re.MULTILINE)) == names
 
 
+def test_every_service_that_prometheus_finds_by_name_is_missed_when_it_is_gone() -> None:
+    (expression,) = [rule["expr"] for rule in alerts() if rule["alert"] == "FashionGone"]
+    jobs = [each["job_name"] for each in yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())["scrape_configs"]]
+    assert re.findall(r'up\{job=~"fashion\|([\w-]+)"', expression) == jobs
+    components = [job.removeprefix("fashion-") for job in jobs]
+    assert re.findall(r'app_kubernetes_io_component="([\w-]+)"', expression) == components
+
+
 def test_prometheus_takes_the_rules_and_they_do_as_their_tests_say() -> None:
     promtool("check", "config", "prometheus.yml")
     promtool("test", "rules", "rules_test.yml")
