@@ -16,6 +16,7 @@ from services.search.candidates.doubt_meter import DoubtMeter
 from services.search.candidates.file import CandidateFile
 from services.search.candidates.keeper import CandidateKeeper
 from services.search.candidates.publisher import CandidatePublisher
+from services.search.catalogue.disk import disk_metrics
 from services.search.catalogue.generations import GenerationRecord
 from services.search.catalogue.store import Catalogue
 from services.search.index_metrics import index_metrics
@@ -141,6 +142,7 @@ async def running_search(
             )
             await resources.enter_async_context(in_background(reembedding, reembedding_ended))
         await resources.enter_async_context(in_background(reindexer.run(), reindexer.ended))
+        resources.enter_context(disk_metrics(settings.data_dir))
         resources.enter_context(reindex_metrics(reindexer.state))
         resources.enter_context(index_metrics(lambda: generations.live.generation.index, lambda: catalogue.update_time))
         yield LocalSearch(

@@ -131,6 +131,14 @@ def test_every_metric_is_documented_and_every_documented_one_is_there(watched: W
         assert seen <= {label.strip() for label in labels.split(",")}
 
 
+def test_the_room_of_the_catalogue_is_told(watched: Watched) -> None:
+    assert value(watched.url, "fashion_data_free_bytes") > 0
+    told = samples(watched.url)
+    # Even before the first, so that an alert sees it grow.
+    for reason in ("STORAGE_FULL", "STORAGE_UNAVAILABLE"):
+        assert ("fashion_catalogue_refusals_total", frozenset({("reason", reason)})) in told
+
+
 def test_a_second_index_in_the_process_leaves_each_metric_once(watched: Watched, tmp_path: Path) -> None:
     with stack_in_thread(stack_settings(tmp_path / "second")):
         names = [family.name for family in parsed(httpx.get(f"{watched.url}/metrics").text)]

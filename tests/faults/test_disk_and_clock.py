@@ -6,6 +6,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from prometheus_client import REGISTRY
 
 from services.search.catalogue.store import Catalogue
 from services.search.settings import SearchSettings
@@ -18,6 +19,10 @@ def _refused(caller: Caller) -> tuple[grpc.StatusCode, str]:
         caller.upsert(rows())
     code, reason, _, _ = refusal(error.value)
     return code, reason
+
+
+def _counted(reason: str) -> float:
+    return REGISTRY.get_sample_value("fashion_catalogue_refusals_total", {"reason": reason}) or 0.0
 
 
 @pytest.mark.parametrize(
@@ -45,7 +50,9 @@ def test_a_disk_without_room_refuses_writes_answers_queries_and_goes_on(
         caller.upsert(rows(first))
         before = caller.index()
         catalogues[0]._writer.execute(f"PRAGMA {trouble}")
+        counted = _counted(reason)
         assert _refused(caller) == _refused(caller) == (code, reason)
+        assert _counted(reason) == counted + 2
         # Shoppers notice nothing, and no part of the write is there.
         assert len(caller.find(product_id=first[0].id).products) == 2
         assert caller.index().index_version == before.index_version

@@ -5,11 +5,15 @@ import logging
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
+from prometheus_client import Counter
+from prometheus_client.core import GaugeMetricFamily, Metric
+
 from services.bundle.durable import make_folder
+from services.concurrency.metrics import CurrentMetrics
 from services.contract.errors import Overloaded, Unavailable
 
 _logger = logging.getLogger(__name__)
@@ -18,6 +22,28 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _SQLITE_FULL: Final = frozenset({sqlite3.SQLITE_FULL})
 # With less room than this, a disk counts as full.
 _NO_ROOM_BYTES: Final = 64 * 1024
+
+_REFUSED: Final = Counter(
+    "fashion_catalogue_refusals", "Writes that the disk of the catalogue has refused, by their reason.", ("reason",)
+)
+# An alert sees the first refusal only where it has seen none before.
+_REFUSALS: Final = {reason: _REFUSED.labels(reason) for reason in ("STORAGE_FULL", "STORAGE_UNAVAILABLE")}
+
+_current = CurrentMetrics()
+
+
+def disk_metrics(directory: Path) -> AbstractContextManager[None]:
+    """Tells how much room a data directory has, for as long as the context lasts."""
+
+    def metrics() -> Iterator[Metric]:
+        family = GaugeMetricFamily("fashion_data_free_bytes", "Room on the disk of the data directory.")
+        try:
+            family.add_metric((), shutil.disk_usage(directory).free)
+        except OSError as error:
+            _logger.warning("the room of %s cannot be read: %s", directory, error)
+        yield family
+
+    return _current.of(metrics)
 
 
 @contextmanager
@@ -35,10 +61,12 @@ def storage_errors(directory: Path) -> Iterator[None]:
         _logger.error("a write to %s failed: %s", directory, error)
         # SQLite tells some full disks as other errors.
         if full or shutil.disk_usage(directory).free < _NO_ROOM_BYTES:
+            _REFUSALS["STORAGE_FULL"].inc()
             raise Overloaded(
                 "The disk of the catalogue is full, so nothing was written; make room, then send it again.",
                 reason="STORAGE_FULL",
             ) from error
+        _REFUSALS["STORAGE_UNAVAILABLE"].inc()
         raise Unavailable(
             "The disk of the catalogue takes no writes, so nothing was written; look into the log of search.",
             reason="STORAGE_UNAVAILABLE",
