@@ -13,12 +13,16 @@ from services.contract.errors import FashionError, NotFound
 if TYPE_CHECKING:
     import ssl
 
+    import httpx
+
     from fashion.v1 import search_pb2
     from services.clients.search import SearchClient
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
 _DEFAULT_GATEWAY = "http://localhost:8080"
+# What the types of all problem documents of the gateway begin with; its schema takes long to import.
+_PROBLEM_TYPES = "urn:fashion:problem:"
 _SLOW_S = 0.5
 _TIMEOUT_S = 5.0
 # From this many days before its end, a certificate should be renewed.
@@ -51,8 +55,14 @@ class Finding:
 def doctor(
     server: Server = DEFAULT_SERVER,
     gateway: Annotated[
-        str, typer.Option("--gateway", metavar="URL", help="The gateway's address; empty where there is none.")
-    ] = _DEFAULT_GATEWAY,
+        str | None,
+        typer.Option(
+            "--gateway",
+            metavar="URL",
+            show_default=_DEFAULT_GATEWAY,
+            help="The gateway's address; empty where there is none. Where it is named, it has to answer.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a running deployment how it is, and say what to do about what is wrong."""
@@ -60,10 +70,11 @@ def doctor(
 
     findings = with_client(server, lambda client: examined(client, server))
     findings += _certificate("search", server, alpn="h2")
-    if gateway:
-        if gateway.startswith("https://"):
-            findings += _certificate("the gateway", gateway.removeprefix("https://").partition("/")[0], alpn="http/1.1")
-        findings.append(_gateway(gateway.rstrip("/")))
+    url = (_DEFAULT_GATEWAY if gateway is None else gateway).rstrip("/")
+    if url:
+        if url.startswith("https://"):
+            findings += _certificate("the gateway", url.removeprefix("https://").partition("/")[0], alpn="http/1.1")
+        findings.append(_gateway(url, absent="look" if gateway is None else "ill"))
     if as_json:
         output.print_json([asdict(each) for each in findings])
     else:
@@ -166,20 +177,37 @@ async def _query(what: str, ask: "Callable[[], Awaitable[search_pb2.FindSimilarR
     return Finding("well", f"{text}.")
 
 
-def _gateway(url: str) -> Finding:
+def _gateway(url: str, *, absent: str) -> Finding:
+    """Asks a gateway whether it is ready.
+
+    Args:
+        url: its address.
+        absent: the state of the finding where none is there.
+    """
     import httpx
 
+    advice = "Name its address: --gateway URL; or --gateway '' where there is none."
     try:
-        answer = httpx.get(f"{url}/readyz", timeout=_TIMEOUT_S, verify=_trust())
-    except httpx.HTTPError as error:
-        return Finding(
-            "look",
-            f"No gateway answers at {url} ({type(error).__name__}).",
-            "Name it: --gateway URL; or --gateway '' where there is none.",
-        )
+        with httpx.Client(timeout=_TIMEOUT_S, verify=_trust()) as client:
+            # Any program may have /readyz.
+            known = _is_of_gateway(client.get(f"{url}/v1"))
+            answer = client.get(f"{url}/readyz")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return Finding(absent, f"No gateway answers at {url} ({type(error).__name__}).", advice)
+    if not known:
+        return Finding(absent, f"What answers at {url} is no gateway.", advice)
     if answer.status_code != 200:
         return Finding("ill", f"The gateway at {url} is not ready: {answer.text.strip()[:200]}", "See search above.")
     return Finding("well", f"The gateway at {url} is ready.")
+
+
+def _is_of_gateway(answer: "httpx.Response") -> bool:
+    """Tells whether a refusal is a problem document of the gateway."""
+    try:
+        problem = answer.json()
+    except ValueError:
+        return False
+    return isinstance(problem, dict) and str(problem.get("type")).startswith(_PROBLEM_TYPES)
 
 
 def _certificate(whose: str, address: str, *, alpn: str) -> list[Finding]:

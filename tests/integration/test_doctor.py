@@ -1,9 +1,14 @@
 """`fashion doctor` tells a well deployment from one in which something fails, and says what to do."""
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
 from typer.testing import CliRunner
 
 from cli.commands.doctor import app
@@ -37,6 +42,52 @@ def test_what_does_not_answer_is_ill_with_advice() -> None:
     status, findings = asked("--server", nobody, "--gateway", f"http://{nobody}")
     assert status == 1 and findings[0]["state"] == "ill" and "--server" in findings[0]["advice"]
     assert all(each["advice"] for each in findings if each["state"] != "well")
+
+
+@contextmanager
+def another_program(body: bytes) -> Iterator[str]:
+    """Runs a program that says of every path that it is ready."""
+
+    class Ready(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Ready)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        serving.join()
+        server.server_close()
+
+
+def test_a_gateway_that_is_named_has_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with shop(tmp_path / "data") as running:
+        running.grpc.upsert(rows()[:3])
+
+        def state(*arguments: str) -> tuple[int, str]:
+            status, findings = asked("--server", running.grpc.target, *arguments)
+            assert findings[-1]["state"] == "well" or "--gateway" in findings[-1]["advice"]
+            return status, findings[-1]["state"]
+
+        dead = f"http://127.0.0.1:{free_port()}"
+        for url in (dead, "localhost:8080", "http://[", "http://"):
+            assert state("--gateway", url) == (1, "ill"), url
+        # Who names none may have none.
+        monkeypatch.setattr("cli.commands.doctor._DEFAULT_GATEWAY", dead)
+        assert state() == (0, "look")
+        for body in (b"ready\n", b'{"status": "ok"}', b"[1]"):
+            with another_program(body) as url:
+                assert state("--gateway", url) == (1, "ill"), body
+                monkeypatch.setattr("cli.commands.doctor._DEFAULT_GATEWAY", url)
+                assert state() == (0, "look")
+        assert state("--gateway", f"{running.url}/") == (0, "well")
+        monkeypatch.setattr("cli.commands.doctor._DEFAULT_GATEWAY", running.url)
+        assert state() == (0, "well")
 
 
 def test_a_redis_that_fails_is_ill(tmp_path: Path) -> None:
