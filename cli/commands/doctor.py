@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from cli.handshake import Handshake, Trouble
     from fashion.v1 import search_pb2
     from services.clients.search import SearchClient
 
@@ -27,6 +28,12 @@ _SLOW_S = 0.5
 _TIMEOUT_S = 5.0
 # From this many days before its end, a certificate should be renewed.
 _RENEWAL_DAYS = 10
+_NAME_SEARCH = "Name the address of search: --server HOST:PORT."
+_NAME_GATEWAY = "Name its address: --gateway URL; or --gateway '' where there is none."
+_CLIENT_FILES = (
+    "Set CLIENT_TLS_CA_FILE, CLIENT_TLS_CERTIFICATE_FILE and CLIENT_TLS_KEY_FILE: docs/operating.md, Securing."
+)
+_RENEW = "Renew it: replace its files; docs/operating.md, Securing."
 _SIGNS = {"well": "[green]well[/]", "look": "[yellow]look[/]", "ill": "[red]ill [/]"}
 
 
@@ -68,13 +75,14 @@ def doctor(
     """Ask a running deployment how it is, and say what to do about what is wrong."""
     from cli import output
 
-    findings = with_client(server, lambda client: examined(client, server))
-    findings += _certificate("search", server, alpn="h2")
+    handshake = _with_search(server)
+    findings = with_client(server, lambda client: examined(client, server, handshake))
+    findings += _certificate("search", handshake)
     url = (_DEFAULT_GATEWAY if gateway is None else gateway).rstrip("/")
     if url:
-        if url.startswith("https://"):
-            findings += _certificate("the gateway", url.removeprefix("https://").partition("/")[0], alpn="http/1.1")
-        findings.append(_gateway(url, absent="look" if gateway is None else "ill"))
+        handshake = _with_gateway(url)
+        findings += _certificate("the gateway", handshake)
+        findings.append(_gateway(url, handshake, absent="look" if gateway is None else "ill"))
     if as_json:
         output.print_json([asdict(each) for each in findings])
     else:
@@ -87,12 +95,18 @@ def doctor(
         raise typer.Exit(1)
 
 
-async def examined(client: "SearchClient", server: str) -> list[Finding]:
-    """Returns what questions about a search service find, the ones that others need first."""
+async def examined(client: "SearchClient", server: str, handshake: "Handshake") -> list[Finding]:
+    """Returns what questions about a search service find, the ones that others need first.
+
+    Args:
+        client: of the service.
+        server: its address.
+        handshake: how one went, for when it does not answer.
+    """
     try:
         index = await client.get_index()
     except FashionError as error:
-        return [Finding("ill", f"Search at {server} does not answer: {error}", _advice(error))]
+        return [_unanswered(server, error, handshake)]
     findings = [Finding("well", f"Search at {server} answers, with the model {index.model_version}."), *_index(index)]
     if await client.dislikes_known():
         findings.append(Finding("well", "Disliked colours can be read."))
@@ -177,25 +191,27 @@ async def _query(what: str, ask: "Callable[[], Awaitable[search_pb2.FindSimilarR
     return Finding("well", f"{text}.")
 
 
-def _gateway(url: str, *, absent: str) -> Finding:
+def _gateway(url: str, handshake: "Handshake", *, absent: str) -> Finding:
     """Asks a gateway whether it is ready.
 
     Args:
         url: its address.
+        handshake: how one went, for when it does not answer.
         absent: the state of the finding where none is there.
     """
     import httpx
 
-    advice = "Name its address: --gateway URL; or --gateway '' where there is none."
     try:
         with httpx.Client(timeout=_TIMEOUT_S, verify=_trust()) as client:
             # Any program may have /readyz.
             known = _is_of_gateway(client.get(f"{url}/v1"))
             answer = client.get(f"{url}/readyz")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return Finding(absent, f"No gateway answers at {url} ({type(error).__name__}).", advice)
+        if handshake.trouble is not None:
+            return Finding(absent, *_hindered("the gateway", url, handshake.trouble))
+        return Finding(absent, f"No gateway answers at {url} ({type(error).__name__}).", _NAME_GATEWAY)
     if not known:
-        return Finding(absent, f"What answers at {url} is no gateway.", advice)
+        return Finding(absent, f"What answers at {url} is no gateway.", _NAME_GATEWAY)
     if answer.status_code != 200:
         return Finding("ill", f"The gateway at {url} is not ready: {answer.text.strip()[:200]}", "See search above.")
     return Finding("well", f"The gateway at {url} is ready.")
@@ -210,46 +226,130 @@ def _is_of_gateway(answer: "httpx.Response") -> bool:
     return isinstance(problem, dict) and str(problem.get("type")).startswith(_PROBLEM_TYPES)
 
 
-def _certificate(whose: str, address: str, *, alpn: str) -> list[Finding]:
-    """Says when a certificate ends; nothing where there is no TLS, or no connection, which other findings say."""
-    import socket
-    import ssl
-    from datetime import UTC, datetime
-    from urllib.parse import urlsplit
+def _unanswered(server: str, error: FashionError, handshake: "Handshake") -> Finding:
+    if error.reason == "UNIMPLEMENTED":
+        return Finding("ill", f"Another service than search answers at {server}.", _NAME_SEARCH)
+    if error.reason == "SEARCH_UNAVAILABLE" and handshake.trouble is not None:
+        return Finding("ill", *_hindered("search", server, handshake.trouble))
+    return Finding("ill", f"Search at {server} does not answer: {error}", _advice(error))
 
+
+def _hindered(whose: str, address: str, trouble: "Trouble") -> tuple[str, str]:
+    """Returns what hinders a connection, and what to do about it."""
+    from cli.handshake import Trouble
     from services.serving.settings import ClientSettings, read_settings
 
-    own, parts = read_settings(ClientSettings), urlsplit(f"//{address}")
-    if (own.tls_ca_file is None and alpn == "h2") or parts.hostname is None:
-        return []
-    context = _trust()
-    context.set_alpn_protocols([alpn])
-    name = own.tls_server_name if alpn == "h2" and own.tls_server_name else parts.hostname
+    is_search = whose == "search"
+    authorities = "CLIENT_TLS_CA_FILE" if read_settings(ClientSettings).tls_ca_file else "this system"
+    renaming = " Or set CLIENT_TLS_SERVER_NAME to one of them." if is_search else ""
+    naming = _NAME_SEARCH if is_search else _NAME_GATEWAY
+    at = f"{whose} at {address}"
+    what, advice = {
+        Trouble.UNKNOWN_HOST: (f"The host of {at} is unknown.", naming),
+        Trouble.NOTHING_LISTENS: (
+            f"Nothing listens for {at}.",
+            f"Start it (make up, fashion serve). {naming}",
+        ),
+        Trouble.SILENT: (
+            f"Something listens for {at} and says nothing.",
+            "It hangs, or is another program: look into its log, and start it again.",
+        ),
+        Trouble.SPEAKS_TLS: (
+            (f"{at} speaks TLS, and CLIENT_TLS_CA_FILE is not set.", _CLIENT_FILES)
+            if is_search
+            else (f"{at} speaks TLS.", "Begin its address with https://.")
+        ),
+        Trouble.SPEAKS_NO_TLS: (
+            (f"{at} speaks no TLS, and CLIENT_TLS_CA_FILE is set.", f"Unset CLIENT_TLS_CA_FILE. {naming}")
+            if is_search
+            else (f"{at} speaks no TLS.", "Begin its address with http://.")
+        ),
+        Trouble.OTHER_AUTHORITY: (
+            f"The certificate of {at} is signed by another authority than {authorities} trusts.",
+            "Set CLIENT_TLS_CA_FILE to the certificate of the authority that signed it.",
+        ),
+        Trouble.OTHER_NAME: (
+            f"The certificate of {at} has other names than the one that is called.",
+            f"Call it by a name in its certificate.{renaming}",
+        ),
+        Trouble.EXPIRED: (f"The certificate of {at} has ended.", _RENEW),
+        Trouble.NOT_YET_VALID: (f"The certificate of {at} is not valid yet.", "Compare the clocks of both machines."),
+        Trouble.WANTS_CERTIFICATE: (f"{at} wants a certificate of its callers, and has got none.", _CLIENT_FILES),
+        Trouble.REFUSES_CERTIFICATE: (
+            f"{at} does not accept the certificate of CLIENT_TLS_CERTIFICATE_FILE.",
+            "It has ended, or its authority is none of the server's SERVER_TLS_CLIENT_CA_FILE: take another one.",
+        ),
+    }[trouble]
+    return what[0].upper() + what[1:], advice
+
+
+def _with_search(server: str) -> "Handshake":
+    """Tries a handshake as calls over gRPC make one."""
+    from cli.handshake import Handshake, try_handshake
+    from services.serving.settings import ClientSettings, read_settings
+
+    own = read_settings(ClientSettings)
+    address = _address(f"//{server.removeprefix('dns:///')}", None)
+    if address is None:
+        return Handshake()
+    context = None if own.tls_ca_file is None else _trust()
+    name = own.tls_server_name or address[0]
+    proves = own.tls_certificate_file is not None
+    return try_handshake(address, context, name=name, protocol="h2", proves=proves)
+
+
+def _with_gateway(url: str) -> "Handshake":
+    """Tries a handshake as requests make one."""
+    from cli.handshake import Handshake, try_handshake
+    from services.serving.settings import ClientSettings, read_settings
+
+    encrypted = url.startswith("https://")
+    address = _address(url, 443 if encrypted else 80)
+    if address is None:
+        return Handshake()
+    context = _trust() if encrypted else None
+    proves = read_settings(ClientSettings).tls_certificate_file is not None
+    return try_handshake(address, context, name=address[0], protocol="http/1.1", proves=proves)
+
+
+def _address(url: str, default_port: int | None) -> tuple[str, int] | None:
+    """Returns host and port; None where there are none, of which gRPC or httpx then says more."""
+    from urllib.parse import urlsplit
+
     try:
-        with (
-            socket.create_connection((parts.hostname, parts.port or 443), timeout=_TIMEOUT_S) as plain,
-            context.wrap_socket(plain, server_hostname=name) as connection,
-        ):
-            shown = connection.getpeercert() or {}
-    except OSError:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or default_port
+    except ValueError:
+        return None
+    return (host, port) if host and port else None
+
+
+def _certificate(whose: str, handshake: "Handshake") -> list[Finding]:
+    """Says when a certificate ends; nothing where there is none, or no connection, which other findings say."""
+    from datetime import UTC, datetime
+
+    if handshake.end is None:
         return []
-    end = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(shown["notAfter"])), UTC)
-    text = f"The certificate of {whose} ends on {end:%Y-%m-%d}"
-    if (end - datetime.now(UTC)).days < _RENEWAL_DAYS:
-        return [Finding("look", f"{text}.", "Renew it: replace its files; docs/operating.md, Securing.")]
-    return [Finding("well", f"{text}.")]
+    text = f"The certificate of {whose} ends on {handshake.end:%Y-%m-%d}."
+    if (handshake.end - datetime.now(UTC)).days < _RENEWAL_DAYS:
+        return [Finding("look", text, _RENEW)]
+    return [Finding("well", text)]
 
 
 def _trust() -> "ssl.SSLContext":
     """Returns whom a gateway with TLS is compared with, and what proves this caller, as for calls over gRPC."""
     import ssl
 
-    from services.serving.settings import ClientSettings, read_settings
+    from services.serving.settings import ClientSettings, SettingsError, read_settings
 
     own = read_settings(ClientSettings)
-    context = ssl.create_default_context(cafile=own.tls_ca_file)
-    if own.tls_certificate_file is not None:
-        context.load_cert_chain(own.tls_certificate_file, own.tls_key_file)
+    try:
+        context = ssl.create_default_context(cafile=own.tls_ca_file)
+        if own.tls_certificate_file is not None:
+            # Without a password, one that is needed would be asked for at the terminal.
+            context.load_cert_chain(own.tls_certificate_file, own.tls_key_file, password="")
+    except OSError as error:
+        raise SettingsError(f"CLIENT_TLS_CA_FILE, CLIENT_TLS_CERTIFICATE_FILE, CLIENT_TLS_KEY_FILE: {error}") from None
     return context
 
 
@@ -259,5 +359,5 @@ def _advice(error: FashionError) -> str:
     if error.reason == "INDEX_NOT_READY":
         return "It is starting: wait some seconds. If it stays so, its log says what it waits for."
     if error.reason == "SEARCH_UNAVAILABLE":
-        return "Start it (make up, fashion serve), or name its address: --server HOST:PORT."
+        return f"Its log says why. {_NAME_SEARCH}"
     return f"docs/errors.md explains {error.reason}." if error.reason else "The log of the service says more."

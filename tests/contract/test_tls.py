@@ -24,7 +24,7 @@ from services.contract.errors import Upstream
 from services.serving.settings import ServerSettings, SettingsError
 from services.serving.tls import grpc_credentials, http_context
 from services.stack.startup import RunningStack
-from tests.support.certificates import Certificates, Files
+from tests.support.certificates import HOUR, Certificates, Files
 from tests.support.gateways import gateway_settings
 from tests.support.running import stack_in_thread, stack_settings
 from tests.support.small_shop import rows
@@ -183,6 +183,69 @@ def test_the_command_line_asks_over_tls_on_both_ports(
     assert ending == ["look", "look"] and all(each["state"] != "ill" for each in findings)
     monkeypatch.setenv("CLIENT_TLS_CA_FILE", str(mutual.strangers.issue("search", *HOSTS).ca))
     assert run(command) == 1
+
+
+def doctor(
+    mutual: Mutual, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], **client: Path | str
+) -> list[str]:
+    """Returns what the doctor finds ill, of search and of the gateway; it never says when a certificate ends."""
+    for name in mutual.caller.client():
+        monkeypatch.delenv(name, raising=False)
+    for name, value in client.items():
+        monkeypatch.setenv(f"CLIENT_TLS_{name.upper()}", str(value))
+    assert run(["doctor", "--server", mutual.stack.target, "--gateway", mutual.stack.url or "", "--json"]) == 1
+    findings = json.loads(capsys.readouterr().out)
+    assert [each["state"] for each in findings] == ["ill", "ill"] and all(each["advice"] for each in findings)
+    return [each["what"] for each in findings]
+
+
+def test_the_doctor_says_what_hinders_a_connection_over_tls(
+    mutual: Mutual, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(**client: Path | str) -> list[str]:
+        return doctor(mutual, monkeypatch, capsys, **client)
+
+    search, gateway = told()
+    assert "speaks TLS, and CLIENT_TLS_CA_FILE is not set" in search
+    assert "another authority than this system trusts" in gateway
+    ca = mutual.server.ca
+    for each in told(ca_file=ca):
+        assert "wants a certificate of its callers" in each
+    foreign = mutual.strangers.issue("search", *HOSTS)
+    for kind in ("expired", "wrong CA"):
+        caller = CALLERS[kind](mutual)
+        assert caller is not None
+        for each in told(ca_file=ca, certificate_file=caller.certificate, key_file=caller.key):
+            assert "does not accept the certificate" in each
+    for each in told(ca_file=foreign.ca, certificate_file=foreign.certificate, key_file=foreign.key):
+        assert "another authority than CLIENT_TLS_CA_FILE trusts" in each
+
+
+@pytest.mark.parametrize(
+    ("host", "ends", "said"),
+    [("another.example", HOUR, "has other names"), ("localhost", PAST, "has ended")],
+    ids=["another name", "expired"],
+)
+def test_the_doctor_says_what_is_wrong_with_a_certificate(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    host: str,
+    ends: timedelta,
+    said: str,
+) -> None:
+    certificates = Certificates(tmp_path / "own")
+    server = certificates.issue(host, "127.0.0.1" if ends is PAST else host, ends=ends)
+    settings = stack_settings(tmp_path / "data")
+    settings = dataclasses.replace(
+        settings,
+        server=settings.server.model_copy(update=server.server(mutual=False)),
+        gateway=gateway_settings(),
+    )
+    with stack_in_thread(settings) as stack:
+        running = Mutual(stack, certificates, certificates, server, server)
+        for each in doctor(running, monkeypatch, capsys, ca_file=server.ca):
+            assert said in each
 
 
 @pytest.mark.parametrize("lacking", ["CLIENT_TLS_CA_FILE", "CLIENT_TLS_CERTIFICATE_FILE"])

@@ -1,6 +1,8 @@
 """`fashion doctor` tells a well deployment from one in which something fails, and says what to do."""
 
+import asyncio
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.commands.doctor import app
+from tests.support.certificates import Certificates
+from tests.support.embedders import embedder_running
 from tests.support.gateways import shop
 from tests.support.processes import free_port
 from tests.support.small_shop import rows
@@ -35,6 +39,34 @@ def test_an_empty_shop_is_told_and_a_full_one_is_well(tmp_path: Path) -> None:
         texts = " ".join(each["what"] for each in findings)
         assert f"{len(rows())} products" in texts and "with its photograph is answered in" in texts
         assert "The gateway" in texts and "is ready" in texts
+
+
+async def test_another_service_is_not_taken_for_search() -> None:
+    async with embedder_running() as embedder:
+        server = f"127.0.0.1:{embedder.server.port}"
+        status, findings = await asyncio.to_thread(asked, "--server", server, "--gateway", "")
+    assert status == 1
+    (ill,) = findings
+    assert "Another service than search answers" in ill["what"] and "--server" in ill["advice"]
+
+
+def test_what_is_there_and_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ca = Certificates(tmp_path / "own").issue("search").ca
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr("cli.handshake._TIMEOUT_S", 0.2)
+        monkeypatch.setattr("cli.commands.doctor._TIMEOUT_S", 0.2)
+        status, findings = asked("--server", f"127.0.0.1:{free_port()}", "--gateway", f"http://{address}")
+        assert status == 1 and "Nothing listens" in findings[0]["what"] and "says nothing" in findings[1]["what"]
+    with shop(tmp_path / "data") as running:
+        monkeypatch.setenv("CLIENT_TLS_CA_FILE", str(ca))
+        url = running.url.replace("http://", "https://")
+        status, findings = asked("--server", running.grpc.target, "--gateway", url)
+    assert status == 1 and ["speaks no TLS" in each["what"] for each in findings] == [True, True]
+    status, findings = asked("--server", "no.such.host.invalid:50053", "--gateway", "http://no.such.host.invalid")
+    assert status == 1 and ["is unknown" in each["what"] for each in findings] == [True, True]
 
 
 def test_what_does_not_answer_is_ill_with_advice() -> None:
