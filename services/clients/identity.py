@@ -35,7 +35,7 @@ def identified(open_channel: _Open) -> RenewableChannel:
 def _key(settings: ClientSettings) -> Callable[[], str] | None:
     file = settings.api_key_file
     if file is not None:
-        watched = Watched([file], lambda: _read_key(file), variable="CLIENT_API_KEY_FILE")
+        watched = Watched([file], lambda: _read_key(file), variable="CLIENT_API_KEY_FILE", use="api key")
         return lambda: watched.value
     secret = settings.api_key.get_secret_value()
     return (lambda: secret) if secret else None
@@ -58,4 +58,4 @@ def _credentials(settings: ClientSettings) -> "Watched[grpc.ChannelCredentials] 
         return grpc.ssl_channel_credentials(ca, key, certificate)
 
     variables = "CLIENT_TLS_CA_FILE, CLIENT_TLS_CERTIFICATE_FILE, CLIENT_TLS_KEY_FILE"
-    return Watched(files.given(), read, variable=variables)
+    return Watched(files.given(), read, variable=variables, use="client")

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import structlog
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.datastructures import Headers
 
@@ -15,6 +15,7 @@ from services.serving.http import HttpServer, http_config, serving_http
 from services.serving.run import listening_socket
 from services.serving.settings import ServerSettings
 from services.serving.tls import http_context
+from services.serving.watched import look_at_all
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -59,7 +60,7 @@ def _app(ready: Callable[[], Awaitable[bool]]) -> _App:
             case "/metrics":
                 encode, content_type = choose_encoder(Headers(scope=scope).get("accept", ""))
                 # Counting the index may wait for a write.
-                await _answer(send, 200, await asyncio.to_thread(encode, REGISTRY), content_type)
+                await _answer(send, 200, await asyncio.to_thread(_page, encode), content_type)
             case "/healthz":
                 await _answer(send, 200, b"alive\n")
             case "/readyz":
@@ -68,6 +69,12 @@ def _app(ready: Callable[[], Awaitable[bool]]) -> _App:
                 await _answer(send, 404, b"There are /metrics, /healthz and /readyz.\n")
 
     return app
+
+
+def _page(encode: Callable[[CollectorRegistry], bytes]) -> bytes:
+    # Without calls, nothing else would see that a certificate has been renewed.
+    look_at_all()
+    return encode(REGISTRY)
 
 
 async def _answer(send: Any, status: int, body: bytes, content_type: str = "text/plain; charset=utf-8") -> None:

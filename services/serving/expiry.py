@@ -21,8 +21,8 @@ _UTC_TIME: Final = 0x17
 _VALIDITY: Final = 3
 
 
-def note_expiry(use: str, chain: bytes | None) -> None:
-    """Notes when a certificate ends.
+def note_expiry(use: str, chain: bytes | None) -> datetime | None:
+    """Notes when a certificate ends, and returns it; None where there is none.
 
     Args:
         use: "server" or "client".
@@ -31,8 +31,11 @@ def note_expiry(use: str, chain: bytes | None) -> None:
     Raises:
         ValueError: it is no certificate.
     """
-    if chain is not None:
-        _EXPIRY.labels(use).set(expiry(chain).timestamp())
+    if chain is None:
+        return None
+    end = expiry(chain)
+    _EXPIRY.labels(use).set(end.timestamp())
+    return end
 
 
 def expiry(chain: bytes) -> datetime:

@@ -71,7 +71,9 @@ class Guard:
             SettingsError: the file of the keys cannot be read.
         """
         file = settings.keys_file
-        keys = None if file is None else Watched([file], lambda: Keys.read(file), variable="SERVER_KEYS_FILE")
+        keys = None
+        if file is not None:
+            keys = Watched([file], lambda: Keys.read(file), variable="SERVER_KEYS_FILE", use="keys")
         signing = settings.token_keys()
         return cls(keys, tokens or (Tokens(signing, settings.token_max_lifetime_s) if signing else None))
 

@@ -3,14 +3,18 @@
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import grpc
+import structlog
 
 from services.serving.expiry import note_expiry
 from services.serving.settings import ServerSettings, SettingsError
 from services.serving.watched import Watched
+
+_log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -123,7 +127,9 @@ def read_files(files: TlsFiles, use: str) -> tuple[ssl.SSLContext, Sequence[byte
         context.verify_mode = ssl.CERT_REQUIRED
     if contents != files.contents():
         raise ValueError("the files change while they are read")
-    note_expiry(use, contents[0])
+    end = note_expiry(use, contents[0])
+    if end is not None and end <= datetime.now(UTC):
+        _log.warning("a certificate has ended, so that nobody accepts it", use=use, ended=end.isoformat())
     return context, contents
 
 
@@ -133,7 +139,7 @@ def _watched(
     if settings.tls_certificate_file is None:
         return None
     files = TlsFiles(settings.tls_certificate_file, settings.tls_key_file, client_ca)
-    return Watched(files.given(), lambda: make(*read_files(files, "server")), variable=_VARIABLES)
+    return Watched(files.given(), lambda: make(*read_files(files, "server")), variable=_VARIABLES, use="server")
 
 
 class _Latest(ssl.SSLContext):

@@ -2,11 +2,15 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import structlog
+from prometheus_client import REGISTRY
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from services.serving.settings import SettingsError
 
@@ -19,14 +23,56 @@ _CHECK_S: Final = 1.0
 _Signature = tuple[tuple[int, int, int], ...]
 
 
+class _Reloads(Collector):
+    """Tells what cannot be read again, of all watched files of the process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._watched: weakref.WeakSet[Watched[Any]] = weakref.WeakSet()
+        REGISTRY.register(self)
+
+    def add(self, watched: "Watched[Any]") -> None:
+        with self._lock:
+            self._watched.add(watched)
+
+    def all(self) -> "list[Watched[Any]]":
+        with self._lock:
+            return list(self._watched)
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily(
+            "fashion_reload_failed",
+            "1 while files have changed and cannot be read, so that what was read before counts on.",
+            labels=("use",),
+        )
+        failed: dict[str, bool] = {}
+        for each in self.all():
+            failed[each.use] = failed.get(each.use, False) or each.fails
+        for use, fails in failed.items():
+            family.add_metric((use,), fails)
+        yield family
+
+
+_reloads: Final = _Reloads()
+
+
+def look_at_all() -> None:
+    """Reads all watched files that have changed, also those that no call has asked for since."""
+    for each in _reloads.all():
+        _ = each.value
+
+
 class Watched(Generic[T]):
     """A value that is read from files, and again when one of them changes; any thread may ask for it.
 
     What was read last counts on while the files cannot be read, such as between the writes of two that belong together.
+
+    Attributes:
+        use: what the files are for.
     """
 
     def __init__(
-        self, files: Sequence[Path], read: Callable[[], T], *, variable: str, check_s: float = _CHECK_S
+        self, files: Sequence[Path], read: Callable[[], T], *, variable: str, use: str, check_s: float = _CHECK_S
     ) -> None:
         """Reads the value.
 
@@ -34,6 +80,7 @@ class Watched(Generic[T]):
             files: the files; links are followed, as Kubernetes mounts secrets.
             read: reads the value from them; raises OSError or ValueError where they are bad.
             variable: names the setting of the files in the error and in the log.
+            use: what the files are for, in the metric of what cannot be read.
             check_s: minimum time between two looks at the files, in seconds.
 
         Raises:
@@ -42,6 +89,7 @@ class Watched(Generic[T]):
         self._files = files
         self._read = read
         self._variable = variable
+        self.use: Final = use
         self._check_s = check_s
         self._lock = threading.Lock()
         self._checked = time.monotonic()
@@ -51,6 +99,12 @@ class Watched(Generic[T]):
             self._value = read()
         except (OSError, ValueError) as error:
             raise SettingsError(f"{variable}: {_line(error)}") from None
+        _reloads.add(self)
+
+    @property
+    def fails(self) -> bool:
+        """Whether the files have changed and cannot be read, so that what was read before counts on."""
+        return self._failed is not None
 
     @property
     def value(self) -> T:
@@ -68,6 +122,7 @@ class Watched(Generic[T]):
         try:
             signature = self._look()
             if signature == self._signature:
+                self._failed = None
                 return
             self._value = self._read()
             # A file that changes while it is read has another signature at the next look.

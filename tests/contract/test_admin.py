@@ -5,7 +5,7 @@ import dataclasses
 import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -214,6 +214,30 @@ async def test_it_speaks_tls_with_a_certificate_that_may_change(tmp_path: Path) 
         with pytest.raises(httpx.HTTPError):
             async with httpx.AsyncClient() as http:
                 await http.get(f"http://127.0.0.1:{port}/metrics")
+
+
+async def test_files_are_looked_at_when_metrics_are_read_though_nobody_calls(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    files = certificates.issue("search", "127.0.0.1")
+    keys = tmp_path / "keys.json"
+    keys.write_text('{"keys": []}')
+    async with embedder_running(**files.server(mutual=False), admin_port=0, keys_file=keys) as embedder:
+        url = f"http://127.0.0.1:{embedder.server.admin_port}"
+
+        async def told(name: str, use: str, expected: Callable[[float], bool]) -> None:
+            async with asyncio.timeout(20):
+                while not expected(await asyncio.to_thread(value, url, name, use=use)):
+                    await asyncio.sleep(0.2)
+
+        end = await asyncio.to_thread(value, url, "fashion_certificate_expiry_timestamp_seconds", use="server")
+        certificates.issue("search", "127.0.0.1", ends=timedelta(days=30))
+        await told("fashion_certificate_expiry_timestamp_seconds", "server", lambda now: now > end)
+        for file, use in ((files.key, "server"), (keys, "keys")):
+            good = file.read_text()
+            file.write_text("bad")
+            await told("fashion_reload_failed", use, lambda now: now == 1)
+            file.write_text(good)
+            await told("fashion_reload_failed", use, lambda now: now == 0)
 
 
 @pytest.mark.parametrize("allowed", [False, True])

@@ -15,6 +15,7 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from cli.main import run
 from fashion.v1 import search_pb2, search_pb2_grpc
@@ -391,6 +392,15 @@ def _shown(stack: RunningStack) -> list[str]:
         host, _, port = address.rpartition(":")
         shown.append(ssl.get_server_certificate((host, int(port))))
     return shown
+
+
+def test_a_certificate_that_has_ended_is_warned_of_when_it_is_read(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    for ends, level in ((HOUR, []), (PAST, ["warning"])):
+        own = certificates.issue("search", ends=ends)
+        with capture_logs() as logs:
+            grpc_credentials(ServerSettings(**own.server(mutual=False)))
+        assert [each["log_level"] for each in logs if "a certificate has ended" in each["event"]] == level
 
 
 def test_files_that_are_bad_end_the_start_with_the_names_of_the_variables(tmp_path: Path) -> None:
