@@ -177,6 +177,14 @@ def test_values_with_a_mistake_are_refused(values: dict[str, Any]) -> None:
     assert "values don't meet the specifications of the schema" in caught.value.stderr
 
 
+def test_a_number_of_replicas_is_refused_beside_an_autoscaler() -> None:
+    for values in ({"gateway": {"replicas": 3}}, {"embedder": {"replicas": 3, "autoscaling": {"minReplicas": 3}}}):
+        with pytest.raises(subprocess.CalledProcessError) as caught:
+            rendered(values)
+        assert "set autoscaling.minReplicas, or autoscaling to false" in caught.value.stderr
+    assert workload(rendered({"classifier": {"replicas": 3}}), "classifier")["spec"]["replicas"] == 3
+
+
 def test_lint_finds_nothing_but_the_missing_icon() -> None:
     found = helm({}, "")
     assert [each["error"] for each in found["messages"]] == ["icon is recommended"] and not found["errors"]

@@ -257,6 +257,18 @@ def test_exactly_those_may_talk_to_a_replica_that_it_calls_or_is_called_by() -> 
     assert incoming == outgoing
 
 
+def numbered_beside_an_autoscaler(manifests: Iterable[Any]) -> set[str]:
+    """Returns workloads that name a number of replicas, which an autoscaler says."""
+    by_kind = {(each["kind"], each["metadata"]["name"]): each["spec"] for each in manifests if "spec" in each}
+    targets = [spec["scaleTargetRef"] for (kind, _), spec in by_kind.items() if kind == "HorizontalPodAutoscaler"]
+    assert targets
+    return {each["name"] for each in targets if "replicas" in by_kind[each["kind"], each["name"]]}
+
+
+def test_no_apply_sets_the_number_of_an_autoscaler_back() -> None:
+    assert numbered_beside_an_autoscaler(BASE) == numbered_beside_an_autoscaler(NEXT) == set()
+
+
 @pytest.mark.parametrize("overlay", sorted(each.name for each in (KUBERNETES / "overlays").iterdir()))
 def test_an_overlay_renders_to_valid_manifests(tmp_path: Path, overlay: str) -> None:
     rendered = overlay_manifests(overlay, tmp_path)
@@ -266,3 +278,4 @@ def test_an_overlay_renders_to_valid_manifests(tmp_path: Path, overlay: str) -> 
     for document in rendered:
         kubernetes_validate.validate(document, VERSIONS[-1], strict=True)
         assert document["kind"] == "Namespace" or document["metadata"]["namespace"].startswith("fashion")
+    assert numbered_beside_an_autoscaler(rendered) == set()

@@ -19,6 +19,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   {{- $tag := coalesce $values.image.tag .root.Chart.AppVersion }}
   {{- $_ := set $container "image" (printf "%s%s:%s" $values.image.registry $container.image $tag) }}
 {{- end }}
+{{- if and (hasKey .own "replicas") .scaled }}
+  {{- fail (printf "%s.replicas: its autoscaler would be set back; set autoscaling.minReplicas, or autoscaling to false" .component) }}
+{{- end }}
 {{- if hasKey .own "replicas" }}{{ $_ := set $spec "replicas" .own.replicas }}{{ end }}
 {{- if .own.resources }}{{ $_ := set $container "resources" .own.resources }}{{ end }}
 {{- $env := deepCopy (.own.env | default dict) }}
