@@ -9,6 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from services.gateway.settings import GatewaySettings
 from tests.support.kubernetes import KUBERNETES, OURS, VERSIONS, overlay_manifests
 
 ROOT = Path(__file__).parents[2]
@@ -185,6 +186,14 @@ def test_no_service_takes_calls_without_tls_and_keys_but_the_gateway_behind_its_
     assert "SERVER_KEYS_FILE" in settings and "SERVER_ALLOW_WITHOUT_KEYS" not in settings
     assert ("SERVER_ALLOW_PLAINTEXT" in settings) is (name == "gateway")
     assert ("SERVER_TLS_CLIENT_CA_FILE" in settings) is (name != "gateway")
+
+
+def test_the_proxy_before_the_gateway_may_take_what_all_callers_may() -> None:
+    defaults = {name: field.default for name, field in GatewaySettings.model_fields.items()}
+    own = [name for name in defaults if name.endswith("_per_address")]
+    assert own
+    expected = {f"GATEWAY_{name.upper()}": str(defaults[name.removesuffix("_per_address")]) for name in own}
+    assert {name: value for name, value in variables("gateway").items() if name.endswith("_PER_ADDRESS")} == expected
 
 
 def called() -> set[tuple[str, str, int]]:
