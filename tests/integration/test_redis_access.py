@@ -15,7 +15,9 @@ import redis
 
 from fashion.v1 import search_pb2, types_pb2
 from offline import backup
-from services.search.preferences import disliked_colours_key
+from services.contract.errors import Upstream
+from services.search.filters.colours import DislikedColour
+from services.search.preferences import RedisPreferences, disliked_colours_key
 from services.serving.settings import RedisSettings, read_settings
 from services.stack.embedded_redis import find_redis_server
 from tests.support.certificates import Certificates
@@ -151,6 +153,29 @@ def test_the_documented_lines_are_these_and_backups_need_no_more(plain: tuple[di
     assert backup._scan(url) == {"ann": {"Red": "exact"}}
     with client(variables, username="admin", password="") as admin:
         admin.delete(disliked_colours_key("ann"))
+
+
+async def test_a_full_redis_refuses_dislikes_and_keeps_those_that_it_has(plain: tuple[dict[str, str], str]) -> None:
+    variables, _ = plain
+    url = variables["REDIS_URL"].replace("://", f"://fashion:{quote(PASSWORD, safe='')}@")
+    store = RedisPreferences(url, timeout_s=5)
+    red, blue = DislikedColour("Red"), DislikedColour("Blue")
+    with client(variables, username="admin", password="", decode_responses=True) as admin:
+        bound = admin.config_get("maxmemory*")
+        assert (bound["maxmemory"], bound["maxmemory-policy"]) == (str(192 * 1024 * 1024), "noeviction")
+        await store.add("bob", [red, blue])
+        try:
+            admin.config_set("maxmemory", 1)
+            with pytest.raises(Upstream) as refusal:
+                await store.add("bob", [DislikedColour("Green")])
+            assert refusal.value.reason == "PREFERENCES_UNAVAILABLE"
+            assert set(await store.disliked_colours("bob")) == {red, blue}
+            # A shopper may take one back, or be forgotten.
+            assert await store.remove("bob", ["Blue"]) == (red,)
+        finally:
+            admin.config_set("maxmemory", bound["maxmemory"])
+            admin.delete(disliked_colours_key("bob"))
+            await store.close()
 
 
 @pytest.mark.parametrize("given", [{}, {"password": PASSWORD}, {"username": "fashion", "password": "wrong"}])

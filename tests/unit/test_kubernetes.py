@@ -1,5 +1,6 @@
 """Kubernetes: valid manifests that tell the same story as compose, and let nobody talk to whom they need not."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,14 @@ def test_both_run_the_same_redis() -> None:
         url, file = variables(name)["REDIS_URL"], variables(name)["REDIS_PASSWORD_FILE"]
         assert url.startswith("rediss://") and "@" not in url
         assert f"redis-password:{file.rpartition('/')[0]}:ro" in compose()[name]["volumes"]
+
+
+def test_redis_refuses_before_its_container_is_full() -> None:
+    (megabytes,) = re.findall(r"MAX_MEMORY:-(\d+)mb", (KUBERNETES / "base" / "start-redis.sh").read_text())
+    limits = (container("redis")["resources"]["limits"]["memory"], compose()["redis"]["deploy"]["resources"]["limits"])
+    assert limits == ("256Mi", {"cpus": "0.5", "memory": "256M"})
+    # The rest is for buffers and for pages that change while a file is rewritten.
+    assert int(megabytes) == 0.75 * 256
 
 
 @pytest.mark.parametrize("name", WORKLOADS)

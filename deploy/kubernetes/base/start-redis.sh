@@ -15,6 +15,9 @@ hash=$(tr -d '\r\n' < "$secret/password" | sha256sum | cut -d ' ' -f 1)
   [ ! -f "$secret/users" ] || cat "$secret/users"
 } > "$data/users.acl"
 
+# Three quarters of the container's memory: Redis refuses writes before the kernel kills it, and forgets no dislike for
+# room.
+set -- --maxmemory "${MAX_MEMORY:-192mb}" --maxmemory-policy noeviction "$@"
 # An acknowledged dislike is kept: every write reaches the disk before its answer. Without the default user, nobody needs
 # the mode that lets only this machine in.
 set -- --dir "$data" --aclfile "$data/users.acl" --appendonly yes --appendfsync always --protected-mode no "$@"
