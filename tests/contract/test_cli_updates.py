@@ -123,6 +123,8 @@ def test_what_happened_is_told_where_a_later_call_fails(
     else:
         assert "Deleted 1 product." in captured.out
     assert "Not finished" in captured.err
+    # For the other tests.
+    caller.upsert(rows())
 
 
 def failing_second(monkeypatch: pytest.MonkeyPatch, *methods: str) -> None:
