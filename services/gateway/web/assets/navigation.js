@@ -7,10 +7,16 @@ export function onNavigation(listener) {
   show = listener;
 }
 
+/** Returns a new key for an entry of the history. */
+export function entryKey() {
+  // Not crypto.randomUUID, which browsers have over TLS and on localhost only.
+  return Math.random().toString(36).slice(2);
+}
+
 /** Goes to an address of the storefront. */
 export function go(href) {
   if (new URL(href, location.href).href === location.href) return Promise.resolve();
-  history.pushState({ key: crypto.randomUUID() }, "", href);
+  history.pushState({ key: entryKey() }, "", href);
   return show();
 }
 

@@ -1,6 +1,6 @@
 /** The router: maps addresses to views, follows links without reloading, goes back and forward. */
 
-import { go, onNavigation } from "./navigation.js";
+import { entryKey, go, onNavigation } from "./navigation.js";
 
 const VIEWS = [
   [/^\/$/, () => import("./views/browse.js")],
@@ -19,7 +19,7 @@ export function start(element) {
   outlet = element;
   onNavigation(() => show({}));
   history.scrollRestoration = "manual";
-  if (!history.state?.key) history.replaceState({ key: crypto.randomUUID() }, "");
+  if (!history.state?.key) history.replaceState({ key: entryKey() }, "");
   document.addEventListener("click", followLink);
   addEventListener("popstate", () => void show({ back: true }));
   // Recorded on every scroll: at popstate the page has already scrolled.
