@@ -1,16 +1,21 @@
 """Where something fails or nothing is there, shoppers read what it is and find a way on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import Open
+from tests.browser.conftest import Open, picture
 from tests.support.gateways import Shop
 
+SIZES = ["desktop", "phone"]
 BLUE = "men-tshirts-blue-0"
 
 
-def without_tls(page: Page, shop: Shop) -> str:
+@contextmanager
+def without_tls(page: Page, shop: Shop) -> Iterator[str]:
     """Serves the shop at an address that is no secure context: neither TLS nor localhost."""
 
     def forward(route: Route) -> None:
@@ -18,13 +23,13 @@ def without_tls(page: Page, shop: Shop) -> str:
         route.fulfill(response=route.fetch(url=f"{shop.url}{parts.path}{'?' * bool(parts.query)}{parts.query}"))
 
     page.route("http://shop.example/**", forward)
-    return "http://shop.example"
+    yield "http://shop.example"
+    page.unroute_all(behavior="ignoreErrors")
 
 
 def test_every_page_is_drawn_without_tls(open_page: Open, stocked: Shop) -> None:
     # The browser itself logs that it ignores a header there.
-    with open_page(quiet=False) as page:
-        url = without_tls(page, stocked)
+    with open_page(quiet=False) as page, without_tls(page, stocked) as url:
         page.goto(url)
         assert not page.evaluate("isSecureContext")
         page.locator(".results .card-link").first.click()
@@ -40,10 +45,53 @@ def test_every_page_is_drawn_without_tls(open_page: Open, stocked: Shop) -> None
 
 
 def test_the_element_is_drawn_without_tls(open_page: Open, stocked: Shop) -> None:
-    with open_page(quiet=False) as page:
-        url = without_tls(page, stocked)
+    with open_page(quiet=False) as page, without_tls(page, stocked) as url:
         page.goto(f"{url}/docs")
         page.set_content(
             f'<script type="module" src="/elements/similar-items.js"></script><similar-items product-id="{BLUE}">'
         )
         expect(page.locator("similar-items [part=card]")).to_have_count(8)
+
+
+def view_is_said_to_have_failed(page: Page) -> None:
+    expect(page.get_by_role("alert")).to_contain_text("No connection to the shop")
+    expect(page.locator(".card")).to_have_count(0)
+
+
+@pytest.mark.parametrize("device", SIZES)
+def test_a_view_that_could_not_be_loaded_is_tried_again(open_page: Open, stocked: Shop, device: str) -> None:
+    with open_page(device, quiet=False) as page:
+        page.goto(stocked.url)
+        expect(page.locator(".results .card-link").first).to_be_visible()
+        page.context.set_offline(True)
+        page.locator(".results .card-link").first.click()
+        view_is_said_to_have_failed(page)
+        picture(page, f"view-failed-{device}")
+        page.get_by_role("button", name="Try again").click()
+        page.wait_for_timeout(500)
+        view_is_said_to_have_failed(page)
+        page.context.set_offline(False)
+        page.get_by_role("button", name="Try again").click()
+        expect(page.locator(".similar .card")).to_have_count(18)
+
+
+@pytest.mark.parametrize("module", ["views/product.js", "similar-list.js"])
+def test_a_view_that_failed_once_is_loaded_by_the_next_link(open_page: Open, stocked: Shop, module: str) -> None:
+    with open_page(quiet=False) as page:
+        page.goto(stocked.url)
+        expect(page.locator(".results .card-link").first).to_be_visible()
+        page.route(f"**/assets/{module}", lambda route: route.fulfill(status=503, body="{}"), times=1)
+        page.locator(".results .card-link").first.click()
+        view_is_said_to_have_failed(page)
+        page.go_back()
+        page.locator(".results .card-link").nth(1).click()
+        expect(page.locator(".similar .card")).to_have_count(18)
+
+
+def test_the_first_view_that_failed_is_tried_again(open_page: Open, stocked: Shop) -> None:
+    with open_page(quiet=False) as page:
+        page.route("**/assets/views/browse.js", lambda route: route.fulfill(status=503, body="{}"), times=1)
+        page.goto(stocked.url)
+        view_is_said_to_have_failed(page)
+        page.get_by_role("button", name="Try again").click()
+        expect(page.locator(".count")).to_have_text("43 products")

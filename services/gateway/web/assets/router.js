@@ -1,6 +1,8 @@
 /** The router: maps addresses to views, follows links without reloading, goes back and forward. */
 
+import { ApiError } from "./api.js";
 import { entryKey, go, onNavigation } from "./navigation.js";
+import { errorState, setTitle } from "./parts.js";
 
 const VIEWS = [
   [/^\/$/, () => import("./views/browse.js")],
@@ -13,6 +15,8 @@ const VIEWS = [
 let current = null;
 let outlet = null;
 const scrolled = new Map();
+// Views that could not be loaded.
+const failed = new Set();
 
 /** Shows the view of the address, now and after each change. */
 export function start(element) {
@@ -43,7 +47,17 @@ async function show({ back = false }) {
   const key = history.state?.key;
   const [pattern, load] = VIEWS.find(([each]) => each.test(address.pathname)) ?? VIEWS[0];
   const parameters = pattern.exec(address.pathname)?.slice(1).map(decoded) ?? [];
-  const view = await load();
+  let view;
+  try {
+    view = await load();
+  } catch {
+    if (location.href !== address.href) return;
+    // Loaded once before without success: what the browser remembers of that, only a new page forgets.
+    if (failed.has(load) && (await startedAgain())) return;
+    failed.add(load);
+    if (location.href === address.href) showFailure(address);
+    return;
+  }
   if (location.href !== address.href) return;
   const top = back ? (scrolled.get(key) ?? 0) : 0;
   if (current?.view === view && view.update) {
@@ -52,11 +66,9 @@ async function show({ back = false }) {
     if (back) scrollTo(0, top);
     return;
   }
-  current?.controller.abort();
+  leave();
   const controller = new AbortController();
   current = { view, controller };
-  outlet.replaceChildren();
-  outlet.className = "";
   markLinks(address);
   scrollTo(0, 0);
   await view.show(outlet, { address, parameters, signal: controller.signal });
@@ -65,6 +77,30 @@ async function show({ back = false }) {
   if (top > 0) scrollTo(0, top);
   if (!firstShown) outlet.querySelector("h1")?.focus({ preventScroll: true });
   firstShown = false;
+}
+
+/** Says that a view could not be loaded. */
+function showFailure(address) {
+  leave();
+  markLinks(address);
+  scrollTo(0, 0);
+  setTitle();
+  outlet.replaceChildren(errorState(new ApiError("This page could not be loaded.", { offline: true }), () => void show({})));
+}
+
+/** Loads the whole page again where the shop can be reached, and returns whether it does. */
+async function startedAgain() {
+  const reached = await fetch(location.href, { cache: "no-store" }).then(({ ok }) => ok, () => false);
+  if (reached) location.reload();
+  return reached;
+}
+
+/** Ends the view that is shown. */
+function leave() {
+  current?.controller.abort();
+  current = null;
+  outlet.replaceChildren();
+  outlet.className = "";
 }
 
 // A first visit starts at the top. After a link, screen readers announce the new page.
