@@ -292,3 +292,41 @@ def test_an_unsure_photograph_offers_the_likeliest_types(page: Page, stocked: Sh
     assert (sent["scope"], sent["derived_type"]) == ("derived_types", label)
     expect(page.get_by_text("Not sure what this is.")).to_have_count(0)
     expect(page.get_by_role("radio", name=label or "", exact=True)).to_be_checked()
+
+
+# Answers as a shop does where some products have no gender: the type without one is searched too.
+_WITHOUT_GENDER = """(() => {
+  const send = window.fetch;
+  window.fetch = async (url, how) => {
+    const answer = await send(url, how);
+    if (!(how?.body instanceof FormData) || how.body.has("derived_type") || !answer.ok) return answer;
+    const body = await answer.json();
+    body.applied.derived_types = ["Handbags", ...body.applied.derived_types];
+    return new Response(JSON.stringify(body), { headers: answer.headers });
+  };
+})()"""
+
+
+def test_the_recognised_type_is_marked_also_where_another_is_searched_too(
+    page: Page, stocked: Shop, photograph: Path
+) -> None:
+    page.add_init_script(_WITHOUT_GENDER)
+    show(page, stocked, photograph)
+    expect(page.get_by_role("radio", name="Women Handbags")).to_be_checked()
+    picture(page, f"recognised-{page.viewport_size['width']}")  # type: ignore[index]
+
+
+def test_the_chosen_type_is_in_sight(page: Page, stocked: Shop, photograph: Path) -> None:
+    show(page, stocked, photograph)
+    page.get_by_label("Whole catalogue").check()
+    expect(page.locator(".results .card")).to_have_count(18)
+    # The new list starts at its beginning, as after coming back to the page.
+    page.get_by_role("link", name="Browse").click()
+    expect(page.locator(".count")).to_be_visible()
+    page.go_back()
+    chosen = page.get_by_role("radio", name="Whole catalogue")
+    expect(chosen).to_be_checked()
+    box = chosen.bounding_box()
+    assert box is not None and page.viewport_size is not None
+    assert box["x"] >= 0 and box["x"] + box["width"] <= page.viewport_size["width"], box
+    picture(page, f"chosen-type-{page.viewport_size['width']}")

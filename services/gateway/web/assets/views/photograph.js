@@ -139,7 +139,7 @@ function found(photograph, taken, startOver, signal) {
     const predicted = (answer.classification?.derived_types ?? []).filter(({ label }) => catalogue.size === 0 || catalogue.has(label));
     const offered = predicted.slice(0, TYPES_OFFERED);
     const unsure = answer.applied.degraded.includes(UNSURE);
-    const searched = unsure ? ANY : answer.applied.scope === "inventory" ? EVERYTHING : (answer.applied.derived_types[0] ?? EVERYTHING);
+    const searched = searchedType(answer, predicted, unsure);
     const labels = offered.map(({ label }) => label);
     if (searched !== EVERYTHING && searched !== ANY && !labels.includes(searched)) labels.push(searched);
     const others = known.filter((label) => !labels.includes(label));
@@ -166,6 +166,7 @@ function found(photograph, taken, startOver, signal) {
           )
         : "",
     );
+    showChosen(recognised.querySelector(".choice"));
     if (focused !== undefined) recognised.querySelector(`input[value="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
 
@@ -205,6 +206,20 @@ function found(photograph, taken, startOver, signal) {
     query,
     h("section.photo-results", { aria: { label: "Similar products" } }, h("h2", {}, "What looks like it"), recognised, list.element, list.wider),
   );
+}
+
+/** Returns the type to mark: the likeliest of those that were searched, which come in alphabetical order. */
+function searchedType({ applied }, predicted, unsure) {
+  if (unsure) return ANY;
+  if (applied.scope === "inventory" || !applied.derived_types.length) return EVERYTHING;
+  return predicted.find(({ label }) => applied.derived_types.includes(label))?.label ?? applied.derived_types[0];
+}
+
+/** Scrolls a choice that is wider than a phone to its chosen value, and leaves the page where it is. */
+function showChosen(element) {
+  const chosen = element.querySelector("input:checked").parentElement;
+  const [outer, inner] = [element.getBoundingClientRect(), chosen.getBoundingClientRect()];
+  if (inner.left < outer.left || inner.right > outer.right) element.scrollLeft += (inner.left + inner.right - outer.left - outer.right) / 2;
 }
 
 function headOf(unsure, offered) {
