@@ -95,3 +95,45 @@ def test_the_first_view_that_failed_is_tried_again(open_page: Open, stocked: Sho
         view_is_said_to_have_failed(page)
         page.get_by_role("button", name="Try again").click()
         expect(page.locator(".count")).to_have_text("43 products")
+
+
+# What the chip says, by the query of the address.
+REFUSED = {
+    "brand=Gone": "Gone",
+    "base_colour=Gone": "Gone",
+    "price=abc": "abc",
+    "price=1..abc": "1..abc",
+    "year_first=abc": "From abc",
+    "attribute=abc": "abc",
+    "attribute=heel_mm:40..80": "Heel mm: 40 – 80",
+    "gender=Nobody": "Nobody",
+}
+
+
+@pytest.mark.parametrize("query", REFUSED)
+def test_a_filter_that_the_shop_refuses_can_be_removed(open_page: Open, stocked: Shop, query: str) -> None:
+    # The browser itself logs the 400 to the console.
+    with open_page(quiet=False) as page:
+        page.goto(f"{stocked.url}/?article_type=Dresses&{query}")
+        expect(page.get_by_role("heading", name="Nothing here")).to_be_visible()
+        expect(page.get_by_role("button", name="Try again")).to_have_count(0)
+        expect(page.locator(".count")).to_have_text("0 products")
+        assert "pattern" not in page.locator("main").inner_text()
+        expect(page.get_by_role("combobox", name="Sort by")).to_have_value("")
+        expect(page.locator('input[data-key="article_type-Dresses"]')).to_be_checked()
+        expect(page.get_by_role("button", name="Clear all")).to_be_visible()
+        page.get_by_role("button", name=f"Remove {REFUSED[query]}", exact=True).click()
+        expect(page.locator(".count")).to_have_text("10 products")
+
+
+@pytest.mark.parametrize(("device", "scheme"), [("desktop", "light"), ("phone", "light"), ("desktop", "dark")])
+def test_a_refused_filter_is_told_in_plain_words(open_page: Open, stocked: Shop, device: str, scheme: str) -> None:
+    with open_page(device, scheme=scheme, quiet=False) as page:
+        page.goto(f"{stocked.url}/?brand=Gone")
+        expect(page.get_by_text("No product has all that you have chosen.")).to_be_visible()
+        picture(page, f"filter-gone-{device}-{scheme}")
+        page.goto(f"{stocked.url}/?price=abc")
+        expect(page.get_by_text("The address of this page has a filter that cannot be read.")).to_be_visible()
+        picture(page, f"filter-unreadable-{device}-{scheme}")
+        page.get_by_role("link", name="Show all products").click()
+        expect(page.locator(".count")).to_have_text("43 products")

@@ -50,7 +50,8 @@ export function filterText([name, value]) {
   if (name === WORDS) return `“${value}”`;
   if (name === "price") return priceRangeText(value);
   if (!OWN.includes(name)) return labelText(value);
-  const [, own, text] = value.match(/^([^:=]+)[:=](.*)$/s) ?? [value, value, ""];
+  const [, own, text] = value.match(/^([^:=]+)[:=](.+)$/s) ?? [];
+  if (!own) return value;
   if (name === "excluded_attribute") return `No ${unquoted(text)}`;
   if (text === "true" || text === "false") return `${attributeLabel(own)}: ${text === "true" ? "Yes" : "No"}`;
   return IS_RANGE.test(text) ? `${attributeLabel(own)}: ${rangeText(text)}` : labelText(unquoted(text));

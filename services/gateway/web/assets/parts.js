@@ -6,6 +6,8 @@ import { h, icon } from "./dom.js";
 // Other colours that a card links; it counts all.
 const MAX_DOTS = 4;
 
+const IS_PRICE_RANGE = /^[\d.]*\.\.[\d.]* ?[A-Z]{3}$/;
+
 // Words of catalogues that people write otherwise.
 const WORDS = { Tshirt: "T-shirt", Tshirts: "T-shirts", Ipad: "iPad", Nightsuits: "Night suits", Mens: "Men's", Womens: "Women's", NA: "Other" };
 
@@ -79,8 +81,9 @@ export function rangeText(range, format = (end) => Number(end).toLocaleString("e
   return low ? `From ${format(low)}` : high ? `Up to ${format(high)}` : "Any";
 }
 
-/** Returns a range of prices such as "20.00..49.99 EUR" for people. */
+/** Returns a range of prices such as "20.00..49.99 EUR" for people; any other text as it is. */
 export function priceRangeText(range) {
+  if (!IS_PRICE_RANGE.test(range)) return range;
   const currency = range.slice(-3);
   return rangeText(range.slice(0, -3).trim(), (end) => money(end, currency, { trailingZeroDisplay: "stripIfInteger" }));
 }

@@ -1,6 +1,6 @@
 /** The catalogue: a page of products and their filters. The address holds the whole state. */
 
-import { listFacets, listProducts } from "../api.js";
+import { catalogueFacets, listFacets, listProducts } from "../api.js";
 import { catalogueColours, keepingFocus, paintOf } from "../colours.js";
 import { announce, counted, h, icon, wasAborted } from "../dom.js";
 import { addressOf, chips, facetGroups, filterText, filtersOf, withWords, wordsOf } from "../facets.js";
@@ -11,6 +11,7 @@ import { session } from "../session.js";
 const PAGE_SIZE = 24;
 const WALK_AT_MOST = 20;
 const MAX_WORDS = 200;
+const NONE_HAS_ALL = "No product has all that you have chosen.";
 const ORDERS = { "": "Article no.", name: "Name", price: "Price, low to high", price_descending: "Price, high to low", newest: "Newest" };
 
 // Groups that the shopper has opened stay open from page to page.
@@ -89,11 +90,14 @@ export async function show(outlet, { address, signal }) {
     loading = controller;
     const wanted = AbortSignal.any([signal, controller.signal]);
     results.setAttribute("aria-busy", "true");
+    let filters = [];
     try {
       await session.ready();
-      const filters = await filtersOf(to.searchParams);
+      filters = await filtersOf(to.searchParams);
+      if (wanted.aborted) return;
       const wantedOrder = Object.hasOwn(ORDERS, to.searchParams.get("order")) ? to.searchParams.get("order") : "";
       const hidden = [...new Set(session.disliked.flatMap((each) => each.covers))].sort();
+      shown = { filters, order: wantedOrder };
       const asked = [...filters, ...hidden.map((colour) => ["excluded_colour", colour])];
       const page = Math.max(1, Number.parseInt(to.searchParams.get("page") ?? "1", 10) || 1);
       const [products, facets, colours] = await Promise.all([
@@ -107,30 +111,30 @@ export async function show(outlet, { address, signal }) {
     } catch (error) {
       if (wasAborted(error) || wanted.aborted) return;
       count.textContent = "";
+      if (error.reason === "PAGE_TOKEN_INVALID") tokens.clear();
+      else if (error.status === 400 && filters.length && (await drawRefused(error, wanted))) return;
       results.replaceChildren(errorState(error, () => void load(to)));
     } finally {
       if (loading === controller) results.removeAttribute("aria-busy");
     }
   }
 
-  function draw(products, facets, colours, { filters, order: by, page, hidden }) {
-    shown = { filters, order: by };
+  /** Draws what surrounds the list: title, count, orders, groups of filters, and the chosen ones. */
+  function drawChosen(products, facets, colours, total, { filters, order: by, page = 1 }) {
     setTitle(filters.map((each) => (each[0] === "words" ? each[1] : filterText(each))).join(", "), page > 1 && `Page ${page}`);
     if (document.activeElement !== words) words.value = wordsOf(filters);
-    drawOrders(products.products, facets.facets, by);
-    count.textContent = counted(products.total_count, "product");
+    drawOrders(products, facets, by);
+    count.textContent = counted(total, "product");
     filterButton.lastChild.textContent = filters.length ? `Filters (${filters.length})` : "Filters";
-    keepingFocus(groups, () => groups.replaceChildren(...facetGroups(facets.facets, filters, memory, change)));
+    keepingFocus(groups, () => groups.replaceChildren(...facetGroups(facets, filters, memory, change)));
     chosen.replaceChildren(...[chips(filters, (name) => paintOf(colours, name), change)].filter(Boolean));
+  }
+
+  function draw(products, facets, colours, { filters, order: by, page, hidden }) {
+    drawChosen(products.products, facets.facets, colours, products.total_count, { filters, order: by, page });
     if (products.products.length === 0) {
       const masked = filters.some(([name, value]) => name === "base_colour" && hidden.includes(value));
-      results.replaceChildren(
-        emptyState(
-          "Nothing here",
-          masked ? "You asked for a colour that you leave out. Show it again under Colours." : "No product has all that you have chosen.",
-          h("a.button", { href: "/" }, "Show all products"),
-        ),
-      );
+      showNothing(masked ? "You asked for a colour that you leave out. Show it again under Colours." : NONE_HAS_ALL);
       return;
     }
     // A list that the shopper sorts stays as it is sorted.
@@ -139,6 +143,24 @@ export async function show(outlet, { address, signal }) {
       grid(listed.map((product, index) => productCard(product, { eager: index < 8 })), "Products"),
       pager(filters, by, page, products.total_count),
     );
+  }
+
+  /**
+   * Shows the filters of a request that was refused, for the shopper to remove some: to send it again would not help.
+   * Returns whether it could.
+   */
+  async function drawRefused(error, wanted) {
+    const [facets, colours] = await Promise.all([catalogueFacets().catch(() => null), catalogueColours().catch(() => [])]);
+    if (wanted.aborted) return true;
+    if (!facets) return false;
+    drawChosen([], facets, colours, 0, shown);
+    const gone = error.reason === "FILTER_VALUE_UNKNOWN";
+    showNothing(gone ? NONE_HAS_ALL : "The address of this page has a filter that cannot be read.");
+    return true;
+  }
+
+  function showNothing(text) {
+    results.replaceChildren(emptyState("Nothing here", text, h("a.button", { href: "/" }, "Show all products")));
   }
 
   /** Offers the orders that make a difference: few catalogues have prices. */
