@@ -2,25 +2,27 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Open, picture
-from tests.support.gateways import Shop
+from tests.support import small_shop
+from tests.support.gateways import Shop, shop
 
 SIZES = ["desktop", "phone"]
 BLUE = "men-tshirts-blue-0"
 
 
 @contextmanager
-def without_tls(page: Page, shop: Shop) -> Iterator[str]:
+def without_tls(page: Page, served: Shop) -> Iterator[str]:
     """Serves the shop at an address that is no secure context: neither TLS nor localhost."""
 
     def forward(route: Route) -> None:
         parts = urlsplit(route.request.url)
-        route.fulfill(response=route.fetch(url=f"{shop.url}{parts.path}{'?' * bool(parts.query)}{parts.query}"))
+        route.fulfill(response=route.fetch(url=f"{served.url}{parts.path}{'?' * bool(parts.query)}{parts.query}"))
 
     page.route("http://shop.example/**", forward)
     yield "http://shop.example"
@@ -137,3 +139,40 @@ def test_a_refused_filter_is_told_in_plain_words(open_page: Open, stocked: Shop,
         picture(page, f"filter-unreadable-{device}-{scheme}")
         page.get_by_role("link", name="Show all products").click()
         expect(page.locator(".count")).to_have_text("43 products")
+
+
+@pytest.fixture(scope="module")
+def empty_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """A shop without products."""
+    with shop(tmp_path_factory.mktemp("empty")) as running:
+        yield running
+
+
+@pytest.mark.parametrize(("device", "scheme"), [("desktop", "light"), ("phone", "dark")])
+def test_an_empty_catalogue_is_said_to_be(
+    open_page: Open, empty_shop: Shop, photograph: Path, device: str, scheme: str
+) -> None:
+    with open_page(device, scheme=scheme, quiet=False) as page:
+        for query in ("", "?words=shirt", "?brand=Gone", "?price=..20+EUR"):
+            page.goto(f"{empty_shop.url}/{query}")
+            expect(page.get_by_text("The catalogue is empty.")).to_be_visible()
+            expect(page.get_by_text("Show all products")).to_have_count(0)
+            if not query:
+                picture(page, f"empty-catalogue-{device}-{scheme}")
+        page.goto(f"{empty_shop.url}/photo")
+        page.locator('input[type="file"]').first.set_input_files(photograph)
+        expect(page.get_by_text("The catalogue is empty.")).to_be_visible()
+        expect(page.locator(".recognised")).to_be_empty()
+        assert "whole catalogue" not in page.locator("main").inner_text().lower()
+        picture(page, f"empty-catalogue-photograph-{device}-{scheme}")
+
+
+def test_a_shop_of_left_out_colours_is_not_called_empty(open_page: Open, tmp_path: Path) -> None:
+    with shop(tmp_path) as running:
+        running.grpc.upsert([row for row in small_shop.rows() if row.product.base_colour == "Red"])
+        with open_page() as page:
+            page.goto(running.url)
+            expect(page.locator(".results .card").first).to_be_visible()
+            page.locator("#colours-button").click()
+            page.locator('[data-key="false-Red"]').click()
+            expect(page.get_by_text("Every product has a colour that you leave out.")).to_be_visible()

@@ -13,6 +13,15 @@ const STEPS = {
   explain: "Search without your colours",
 };
 
+const LEFT_OUT = {
+  filtered_count: "by the filter",
+  out_of_stock_count: "out of stock",
+  disliked_count: "of your colours",
+  excluded_count: "excluded",
+  variant_count: "variants of others",
+  dissimilar_count: "not similar enough",
+};
+
 /** The degradation of an answer to a photograph that shows nobody knows what. */
 export const UNSURE = "UNSURE";
 
@@ -28,6 +37,11 @@ export function degradedNotes(applied, told = []) {
   return (applied.degraded ?? []).filter((reason) => !told.includes(reason)).map((reason) => h("p.notice", {}, DEGRADED[reason] ?? "The answer may be incomplete."));
 }
 
+/** Returns whether an answer says that the catalogue is empty: it was searched as a whole, and nothing was left out. */
+export function isOfEmptyCatalogue({ products, applied }) {
+  return applied.scope === "inventory" && !products.length && !applied.eligible_count && Object.keys(LEFT_OUT).every((name) => !applied.counts?.[name]);
+}
+
 /** Returns in one line where the search looked. */
 export function searchedText(applied) {
   const where = applied.derived_types.length ? applied.derived_types.map(labelText).join(", ") : "the whole catalogue";
@@ -36,15 +50,7 @@ export function searchedText(applied) {
 
 /** Returns in one line how many products were left out, and why. */
 export function leftOutText(counts) {
-  const reasons = {
-    filtered_count: "by the filter",
-    out_of_stock_count: "out of stock",
-    disliked_count: "of your colours",
-    excluded_count: "excluded",
-    variant_count: "variants of others",
-    dissimilar_count: "not similar enough",
-  };
-  const shown = Object.entries(reasons).filter(([name]) => counts?.[name]);
+  const shown = Object.entries(LEFT_OUT).filter(([name]) => counts?.[name]);
   return shown.length ? shown.map(([name, reason]) => `${counts[name].toLocaleString("en")} ${reason}`).join(", ") : "none";
 }
 

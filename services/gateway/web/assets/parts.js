@@ -195,6 +195,11 @@ export function emptyState(title, text, ...actions) {
   return h("div.state", {}, h("h2", {}, title), h("p", {}, text), actions.length ? h("p.state-actions", {}, actions) : null);
 }
 
+/** Makes the text for a shop without products. */
+export function emptyCatalogue() {
+  return emptyState("No products yet", "The catalogue is empty.");
+}
+
 /** Makes the text for an error, with a button to try again. */
 export function errorState(error, retry) {
   const title = error.offline ? "No connection to the shop" : "That did not work";

@@ -2,8 +2,8 @@
 
 import { catalogueColours } from "./colours.js";
 import { announce, counted, h, icon, wasAborted } from "./dom.js";
-import { UNSURE, degradedNotes, explanationOf, searchedText } from "./insight.js";
-import { emptyState, errorState, grid, labelText, nameOf, picture, productCard, roundButton, skeletonGrid, twinsLast } from "./parts.js";
+import { UNSURE, degradedNotes, explanationOf, isOfEmptyCatalogue, searchedText } from "./insight.js";
+import { emptyCatalogue, emptyState, errorState, grid, labelText, nameOf, picture, productCard, roundButton, skeletonGrid, twinsLast } from "./parts.js";
 import { getProduct, leastUsualSimilarity } from "./api.js";
 import { session } from "./session.js";
 
@@ -95,12 +95,17 @@ export function similarList({ ask, answered, steering = { liked: [], disliked: [
 
   /** Shows an answer; `least` is the similarity of what is really like it, null where nobody knows. */
   function draw(answer, least) {
+    if (isOfEmptyCatalogue(answer)) {
+      notes.replaceChildren();
+      results.replaceChildren(emptyCatalogue());
+      return;
+    }
     // The page of a photograph says so where it offers types.
     notes.replaceChildren(...degradedNotes(answer.applied, [UNSURE]));
     if (least !== null && answer.products[0]?.similarity < (photographed ? PHOTOGRAPHED : 1) * least)
       notes.append(h("p.notice.nothing-like-it", {}, "Nothing here is really like it. These come closest."));
     if (answer.products.length === 0) {
-      results.replaceChildren(emptyState("Nothing like it", "No other product is left to compare with. Show more colours, or search the whole catalogue."));
+      results.replaceChildren(emptyState("Nothing like it", `No other product is left to compare with. ${answer.applied.scope === "inventory" ? "Show more colours." : "Show more colours, or search the whole catalogue."}`));
       return;
     }
     results.replaceChildren(grid(cardsOf(answer.products), "Similar products"));

@@ -4,7 +4,7 @@ import { catalogueFacets, listFacets, listProducts } from "../api.js";
 import { catalogueColours, keepingFocus, paintOf } from "../colours.js";
 import { announce, counted, h, icon, wasAborted } from "../dom.js";
 import { addressOf, chips, facetGroups, filterText, filtersOf, withWords, wordsOf } from "../facets.js";
-import { apart, emptyState, errorState, grid, productCard, setTitle, skeletonGrid } from "../parts.js";
+import { apart, emptyCatalogue, emptyState, errorState, grid, productCard, setTitle, skeletonGrid } from "../parts.js";
 import { go } from "../navigation.js";
 import { session } from "../session.js";
 
@@ -105,8 +105,9 @@ export async function show(outlet, { address, signal }) {
         listFacets(asked, { signal: wanted }),
         catalogueColours().catch(() => []),
       ]);
+      const none = products.total_count === 0 && (!asked.length || (await isCatalogueEmpty(wanted)));
       if (wanted.aborted) return;
-      draw(products, facets, colours, { filters, order: wantedOrder, page: products.page, hidden });
+      draw(products, facets, colours, { filters, order: wantedOrder, page: products.page, hidden, none });
       if (!quiet) announce(counted(products.total_count, "product"));
     } catch (error) {
       if (wasAborted(error) || wanted.aborted) return;
@@ -130,9 +131,17 @@ export async function show(outlet, { address, signal }) {
     chosen.replaceChildren(...[chips(filters, (name) => paintOf(colours, name), change)].filter(Boolean));
   }
 
-  function draw(products, facets, colours, { filters, order: by, page, hidden }) {
+  function draw(products, facets, colours, { filters, order: by, page, hidden, none }) {
     drawChosen(products.products, facets.facets, colours, products.total_count, { filters, order: by, page });
     if (products.products.length === 0) {
+      if (none) {
+        results.replaceChildren(emptyCatalogue());
+        return;
+      }
+      if (!filters.length) {
+        results.replaceChildren(emptyState("Nothing here", "Every product has a colour that you leave out. Show one again under Colours."));
+        return;
+      }
       const masked = filters.some(([name, value]) => name === "base_colour" && hidden.includes(value));
       showNothing(masked ? "You asked for a colour that you leave out. Show it again under Colours." : NONE_HAS_ALL);
       return;
@@ -150,10 +159,18 @@ export async function show(outlet, { address, signal }) {
    * Returns whether it could.
    */
   async function drawRefused(error, wanted) {
-    const [facets, colours] = await Promise.all([catalogueFacets().catch(() => null), catalogueColours().catch(() => [])]);
+    const [facets, colours, none] = await Promise.all([
+      catalogueFacets().catch(() => null),
+      catalogueColours().catch(() => []),
+      isCatalogueEmpty(wanted).catch(() => false),
+    ]);
     if (wanted.aborted) return true;
     if (!facets) return false;
     drawChosen([], facets, colours, 0, shown);
+    if (none) {
+      results.replaceChildren(emptyCatalogue());
+      return true;
+    }
     const gone = error.reason === "FILTER_VALUE_UNKNOWN";
     showNothing(gone ? NONE_HAS_ALL : "The address of this page has a filter that cannot be read.");
     return true;
@@ -182,6 +199,10 @@ export async function update({ address, back }) {
   const paging = address.searchParams.has("page");
   await live?.load(address);
   if (paging && !back) scrollTo(0, 0);
+}
+
+async function isCatalogueEmpty(signal) {
+  return (await listProducts([], { pageSize: 1, signal })).total_count === 0;
 }
 
 async function productsOf(filters, order, page, signal) {

@@ -3,7 +3,7 @@
 import { findSimilarToPhotograph, listFacets } from "../api.js";
 import { WHOLE, boxOf, cropBox, isWhole, regionText } from "../crop-box.js";
 import { POINTS_WITH_MOUSE, h, icon } from "../dom.js";
-import { UNSURE } from "../insight.js";
+import { UNSURE, isOfEmptyCatalogue } from "../insight.js";
 import { choice, labelText, setTitle } from "../parts.js";
 import { dropPhotograph, keptPhotograph, listenForPictures, photoButtons, takePhotograph } from "../photo-input.js";
 import { similarList } from "../similar-list.js";
@@ -133,10 +133,14 @@ function found(photograph, taken, startOver, signal) {
 
   async function drawTypes() {
     const answer = latest;
-    const known = await derivedTypes().catch(() => []);
+    if (isOfEmptyCatalogue(answer)) {
+      recognised.replaceChildren();
+      return;
+    }
+    const listed = await derivedTypes().catch(() => null);
     if (answer !== latest || signal.aborted) return;
-    const catalogue = new Set(known);
-    const predicted = (answer.classification?.derived_types ?? []).filter(({ label }) => catalogue.size === 0 || catalogue.has(label));
+    const known = listed ?? [];
+    const predicted = (answer.classification?.derived_types ?? []).filter(({ label }) => !listed || listed.includes(label));
     const offered = predicted.slice(0, TYPES_OFFERED);
     const unsure = answer.applied.degraded.includes(UNSURE);
     const searched = searchedType(answer, predicted, unsure);
