@@ -176,3 +176,33 @@ def test_a_shop_of_left_out_colours_is_not_called_empty(open_page: Open, tmp_pat
             page.locator("#colours-button").click()
             page.locator('[data-key="false-Red"]').click()
             expect(page.get_by_text("Every product has a colour that you leave out.")).to_be_visible()
+
+
+def test_the_order_is_shown_and_kept_while_the_list_loads_and_fails(open_page: Open, stocked: Shop) -> None:
+    with open_page(quiet=False) as page:
+        held: list[Route] = []
+        page.route("**/v1/products?**", lambda route: held.append(route))
+        page.goto(f"{stocked.url}/?article_type=Dresses&order=price")
+        order = page.get_by_role("combobox", name="Sort by")
+        expect(order.locator("option:checked")).to_have_text("Price, low to high")
+        expect(order).to_be_enabled()
+        picture(page, "order-loading")
+        page.wait_for_function("() => document.querySelector('.results[aria-busy]')")
+        held[0].fulfill(status=503, body='{"detail": "too much at once", "status": 503}')
+        expect(page.get_by_role("alert")).to_contain_text("That did not work")
+        expect(order.locator("option:checked")).to_have_text("Price, low to high")
+        picture(page, "order-failed")
+        page.unroute_all(behavior="ignoreErrors")
+        order.select_option("Name")
+        expect(page.locator(".count")).to_have_text("10 products")
+        assert "article_type=Dresses" in page.url and "order=name" in page.url
+
+
+def test_the_order_waits_for_the_filters_of_the_address(open_page: Open, stocked: Shop) -> None:
+    with open_page(quiet=False) as page:
+        page.route("**/v1/facets**", lambda route: route.fulfill(status=503, body="{}"))
+        page.goto(f"{stocked.url}/?article_type=Dresses")
+        expect(page.get_by_role("alert")).to_contain_text("That did not work")
+        order = page.get_by_role("combobox", name="Sort by")
+        expect(order.locator("option:checked")).to_have_text("Article no.")
+        expect(order).to_be_disabled()

@@ -46,7 +46,7 @@ export async function show(outlet, { address, signal }) {
     words,
     h("button.quiet.square", { type: "submit", aria: { label: "Search" } }, icon("search")),
   );
-  const order = h("select", { aria: { label: "Sort by" }, on: { change: () => change(shown.filters, order.value) } });
+  const order = h("select", { aria: { label: "Sort by" }, disabled: true, on: { change: () => change(shown.filters, order.value) } });
   const results = h("div.results", {}, skeletonGrid(12));
   const groups = h("div.facets");
   const sheet = h(
@@ -95,9 +95,11 @@ export async function show(outlet, { address, signal }) {
       await session.ready();
       filters = await filtersOf(to.searchParams);
       if (wanted.aborted) return;
-      const wantedOrder = Object.hasOwn(ORDERS, to.searchParams.get("order")) ? to.searchParams.get("order") : "";
+      const wantedOrder = orderOf(to);
       const hidden = [...new Set(session.disliked.flatMap((each) => each.covers))].sort();
       shown = { filters, order: wantedOrder };
+      // Before, a choice would lose the filters of the address.
+      order.disabled = false;
       const asked = [...filters, ...hidden.map((colour) => ["excluded_colour", colour])];
       const page = Math.max(1, Number.parseInt(to.searchParams.get("page") ?? "1", 10) || 1);
       const [products, facets, colours] = await Promise.all([
@@ -188,6 +190,7 @@ export async function show(outlet, { address, signal }) {
     order.replaceChildren(...names.map((name) => h("option", { value: name, selected: name === by }, ORDERS[name])));
   }
 
+  drawOrders([], [], orderOf(address));
   live = { load };
   signal.addEventListener("abort", () => (live = null));
   session.addEventListener("change", () => void load(new URL(location.href), { quiet: true }), { signal });
@@ -199,6 +202,11 @@ export async function update({ address, back }) {
   const paging = address.searchParams.has("page");
   await live?.load(address);
   if (paging && !back) scrollTo(0, 0);
+}
+
+function orderOf(address) {
+  const order = address.searchParams.get("order");
+  return Object.hasOwn(ORDERS, order) ? order : "";
 }
 
 async function isCatalogueEmpty(signal) {
