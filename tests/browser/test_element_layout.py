@@ -417,3 +417,36 @@ def test_what_the_page_hides_stays_hidden(open_page: Open, stocked: Shop, foreig
         page.locator(ELEMENT).evaluate("one => { one.hidden = true; one.reload(); }")
         page.wait_for_timeout(500)
         expect(page.locator(ELEMENT)).to_be_hidden()
+
+
+@pytest.mark.parametrize(("limit", "scrolls"), [(1, False), (4, False), (18, True)])
+@pytest.mark.parametrize(("device", "scheme"), [("desktop", "light"), ("desktop", "dark"), ("phone", "light")])
+def test_the_cards_stand_below_the_heading(
+    open_page: Open, stocked: Shop, foreign_port: int, limit: int, scrolls: bool, device: str, scheme: str
+) -> None:
+    def few(page: str) -> str:
+        return page.replace('limit="8"', f'limit="{limit}"')
+
+    with checkout(stocked.url, foreign_port, few) as url, open_page(device, scheme=scheme) as page:
+        page.goto(url)
+        expect(page.locator(CARDS)).to_have_count(limit)
+        heading = page.locator("similar-items [part=heading]").bounding_box()
+        card = page.locator(CARDS).first.bounding_box()
+        assert heading is not None and card is not None
+        assert card["x"] == heading["x"]
+        listed = page.locator("similar-items [part=list]")
+        assert listed.evaluate("one => one.scrollWidth > one.clientWidth") == (
+            scrolls or (device, limit) == ("phone", 4)
+        )
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        # The list cuts off what stands out of it, also the ring of the focus.
+        page.locator(CARDS).first.focus()
+        room = listed.evaluate(
+            """list => {
+              const [outer, inner] = [list, list.querySelector(".card")].map((one) => one.getBoundingClientRect());
+              const top = inner.top - outer.top;
+              return Math.min(inner.left - outer.left, top, outer.bottom - inner.bottom);
+            }"""
+        )
+        assert room >= 4
+        picture(page, f"element-aligned-{limit}-{device}-{scheme}")

@@ -54,6 +54,8 @@ def test_a_products_query_is_inspected(page: Page, stocked: Shop) -> None:
     after = page.get_by_role("region", name="After your colours")
     before = page.get_by_role("region", name="Before your colours")
     expect(after.locator("li")).to_have_count(12)
+    edges = [each.bounding_box() for each in (after.get_by_role("heading"), after.locator("li").first)]
+    assert edges[0] is not None and edges[1] is not None and edges[0]["x"] == edges[1]["x"]
     expect(page.locator(".timings tbody tr")).to_have_count(3)
     page.locator("#colours-button").click()
     page.locator('[data-key="false-Red"]').click()

@@ -20,8 +20,8 @@ const STYLES = `
 * { box-sizing: border-box; }
 section { position: relative; }
 h2 { margin: 0 0 var(--gap); font: inherit; font-size: 1.25em; font-weight: 600; line-height: 1.3; }
-ul { display: flex; gap: var(--gap); margin: 0; padding: 4px; list-style: none;
-  overflow-x: auto; scrollbar-width: none; scroll-snap-type: x proximity; }
+ul { display: flex; gap: var(--gap); margin: 0; margin-inline-start: -4px; padding: 4px; list-style: none;
+  overflow-x: auto; scrollbar-width: none; scroll-padding: 4px; scroll-snap-type: x proximity; }
 ul::-webkit-scrollbar { display: none; }
 [aria-busy="true"] ul { opacity: 0.6; }
 li { flex: none; width: 44%; width: min(var(--width), 44cqi - 12px); scroll-snap-align: start; }
