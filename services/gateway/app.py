@@ -23,7 +23,7 @@ from services.gateway.backend import Backend
 from services.gateway.middleware.cors import Cors
 from services.gateway.middleware.guard import Guarded
 from services.gateway.middleware.request import FORM_OVERHEAD_BYTES, Edge, EdgeLimits
-from services.gateway.routes.pages import pages_router, reference_router
+from services.gateway.routes.pages import NotFoundPage, is_page_request, pages_router, reference_router
 from services.gateway.routes.photographs import photographs_router
 from services.gateway.routes.products import products_router
 from services.gateway.routes.similar import similar_router
@@ -122,7 +122,7 @@ def routed_app(
     app.openapi = lambda: openapi.document(  # type: ignore[method-assign]
         app, keys_needed=keys_needed, public_read=settings.public_read
     )
-    _answer_errors(app)
+    _answer_errors(app, NotFoundPage() if settings.storefront else None)
     return app
 
 
@@ -155,13 +155,15 @@ def _probes(backend: Backend) -> APIRouter:
     return router
 
 
-def _answer_errors(app: FastAPI) -> None:
+def _answer_errors(app: FastAPI, not_found: NotFoundPage | None) -> None:
     async def problem(request: Request, error: Exception) -> Response:
         request_id: str = request.state.request_id
         match error:
             case RequestValidationError():
                 error = invalid_request(error.errors())
             case HTTPException(status_code=404):
+                if not_found is not None and is_page_request(request):
+                    return await not_found.answer()
                 error = NotFound("There is nothing at this path.", reason="PATH_NOT_FOUND")
             case HTTPException(status_code=405):
                 allow = _allowed_methods(app, request)

@@ -206,3 +206,18 @@ def test_the_order_waits_for_the_filters_of_the_address(open_page: Open, stocked
         order = page.get_by_role("combobox", name="Sort by")
         expect(order.locator("option:checked")).to_have_text("Article no.")
         expect(order).to_be_disabled()
+
+
+@pytest.mark.parametrize(("device", "scheme"), [("desktop", "light"), ("phone", "light"), ("desktop", "dark")])
+def test_an_address_without_a_page_says_so(open_page: Open, stocked: Shop, device: str, scheme: str) -> None:
+    # The browser itself logs the 404 to the console.
+    with open_page(device, scheme=scheme, quiet=False) as page:
+        answer = page.goto(f"{stocked.url}/product/{BLUE}?size=m")
+        assert answer is not None and answer.status == 404
+        expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
+        expect(page).to_have_title("Not found · Fashion")
+        picture(page, f"not-found-{device}-{scheme}")
+        page.get_by_role("link", name="Show all products").click()
+        expect(page.locator(".count")).to_have_text("43 products")
+        page.go_back()
+        expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()

@@ -280,3 +280,25 @@ def test_off_loopback_the_shops_key_signs_no_sessions(tmp_path: Path) -> None:
     with shop(tmp_path, host="0.0.0.0", token_key=KEY) as found:
         problem(found.http.get("/storefront/session", params={"user_id": "demo-5f"}), 403, "SESSIONS_OFF")
         assert found.http.get(COLOURS, headers=bearer("ada")).status_code == 200
+
+
+def test_only_a_browser_gets_a_page_where_nothing_is(tmp_path: Path) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    with shop(tmp_path) as found:
+        answer = found.http.get("/product/x", headers=browser)
+        assert answer.status_code == 404
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert answer.headers["cache-control"] == "no-store"
+        page = found.http.get("/")
+        assert answer.text == page.text
+        assert answer.headers["content-security-policy"] == page.headers["content-security-policy"]
+        problem(found.http.get("/product/x"), 404, "PATH_NOT_FOUND")
+        problem(found.http.get("/product/x", headers={"Accept": "application/json"}), 404, "PATH_NOT_FOUND")
+        problem(found.http.post("/product/x", headers=browser), 404, "PATH_NOT_FOUND")
+        problem(found.http.get("/v1/nothing", headers=browser), 404, "PATH_NOT_FOUND")
+        problem(found.http.get("/v1/products/nothing", headers=browser), 404, "PRODUCT_NOT_FOUND")
+
+
+def test_without_the_storefront_a_browser_gets_a_problem_where_nothing_is(tmp_path: Path) -> None:
+    with shop(tmp_path, storefront=False) as found:
+        problem(found.http.get("/product/x", headers={"Accept": "text/html"}), 404, "PATH_NOT_FOUND")

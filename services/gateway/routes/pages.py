@@ -7,6 +7,7 @@ import json
 import mimetypes
 import re
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final, TypedDict
 
@@ -22,6 +23,7 @@ WEB: Final = Path(__file__).parents[1] / "web"
 
 # The paths of the storefront, all of them one page.
 _PAGES: Final = ("/", "/p/{product_id}", "/photo", "/inspect", "/map")
+_API: Final = "/v1/"
 _ELEMENTS: Final = "elements"
 # Comments, indentation and empty lines, each from the beginning of a line: shoppers need not load them.
 _ASIDES: Final = re.compile(rb"^ */\*\*(?:[^*]|\*(?!/))*\*/\n|^ *//[^\n]*\n|^ +|^\n", re.MULTILINE)
@@ -106,6 +108,25 @@ class Files:
             return known
         except (OSError, ValueError):
             raise NotFound("There is no page at this path.", reason="PAGE_NOT_FOUND") from None
+
+
+def is_page_request(request: Request) -> bool:
+    """Returns whether a browser asks for a page, and not a program for the API."""
+    ranges = [each.split(";")[0].strip().lower() for each in request.headers.get("accept", "").split(",")]
+    return request.method in {"GET", "HEAD"} and "text/html" in ranges and not request.url.path.startswith(_API)
+
+
+class NotFoundPage:
+    """The storefront's answer at a path where nothing is."""
+
+    def __init__(self, web: Path = WEB) -> None:
+        self._files = Files(web)
+
+    async def answer(self) -> Response:
+        """Answers with the storefront, whose script says that nothing is at this path."""
+        file = await self._files.read("index.html")
+        headers = {"Cache-Control": "no-store", "Vary": "Accept"}
+        return Response(file.content, HTTPStatus.NOT_FOUND, headers, _MEDIA_TYPES[".html"])
 
 
 def reference_router(app: FastAPI, web: Path = WEB) -> APIRouter:

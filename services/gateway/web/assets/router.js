@@ -1,8 +1,9 @@
 /** The router: maps addresses to views, follows links without reloading, goes back and forward. */
 
 import { ApiError } from "./api.js";
+import { h } from "./dom.js";
 import { entryKey, go, onNavigation } from "./navigation.js";
-import { errorState, setTitle } from "./parts.js";
+import { emptyState, errorState, setTitle } from "./parts.js";
 
 const VIEWS = [
   [/^\/$/, () => import("./views/browse.js")],
@@ -11,6 +12,9 @@ const VIEWS = [
   [/^\/inspect\/?$/, () => import("./views/inspect.js")],
   [/^\/map\/?$/, () => import("./views/map.js")],
 ];
+
+// The gateway answers with the storefront at any path where nothing is.
+const NOT_FOUND = [/^/, async () => ({ show: showNotFound })];
 
 let current = null;
 let outlet = null;
@@ -45,7 +49,7 @@ function followLink(event) {
 async function show({ back = false }) {
   const address = new URL(location.href);
   const key = history.state?.key;
-  const [pattern, load] = VIEWS.find(([each]) => each.test(address.pathname)) ?? VIEWS[0];
+  const [pattern, load] = VIEWS.find(([each]) => each.test(address.pathname)) ?? NOT_FOUND;
   const parameters = pattern.exec(address.pathname)?.slice(1).map(decoded) ?? [];
   let view;
   try {
@@ -77,6 +81,11 @@ async function show({ back = false }) {
   if (top > 0) scrollTo(0, top);
   if (!firstShown) outlet.querySelector("h1")?.focus({ preventScroll: true });
   firstShown = false;
+}
+
+function showNotFound(element) {
+  setTitle("Not found");
+  element.replaceChildren(emptyState("There is no such page", "The address may be wrong, or the page is gone.", h("a.button", { href: "/" }, "Show all products")));
 }
 
 /** Says that a view could not be loaded. */
