@@ -281,7 +281,7 @@ def limits(check: Check, index: MilvusIndex) -> None:
         # 65.8 MiB. They are of no product, so that the next load deletes them.
         labels = dict.fromkeys(("brand", "season"), "x" * (MAX_TEXT_BYTES - 48))
         row = empty_row(_DIMENSION, 1) | labels | {"photograph": CONTINUED, "document": "x" * MAX_DOCUMENT_BYTES}
-        store.write([row | {"key": f"d1/{number}"} for number in range(1000)], ())
+        store.insert([row | {"key": f"d1/{number}"} for number in range(1000)])
         written = sum(1 for _ in store.every(f"photograph == {CONTINUED}", []))
         if written != 1000:
             raise Differs(f"Of a large write {written} of 1000 rows are there.")

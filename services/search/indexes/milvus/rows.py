@@ -28,7 +28,8 @@ LABELS: Final = tuple(attribute.name for attribute in LABELLED)
 CONTINUED, DELETED, META = -1, -2, -3
 # Of so many writes it is known which products they have deleted.
 KEPT_WRITES: Final = 1000
-META_KEY: Final = "meta"
+# Written by turns, so that one is always there.
+META_KEYS: Final = ("meta", "meta/2")
 # What the key begins with of the row that says whose the collection is.
 CATALOGUE_PREFIX: Final = "catalogue/"
 
@@ -40,26 +41,38 @@ def text(label: str) -> str:
     return quote(label, safe="")
 
 
-def key_of(product_id: str, photograph: int = 0) -> str:
-    """Returns the primary key of the row of a photograph of a product."""
-    return f"{photograph}/{text(product_id)}"
+def key_of(product_id: str, version: int, photograph: int = 0) -> str:
+    """Returns the primary key of the row of a photograph of a product.
+
+    Args:
+        product_id: of the product.
+        version: the sequence of the write; 0 for a row from before keys had versions.
+        photograph: its number.
+    """
+    return _key(str(photograph), product_id, version)
 
 
-def deletion_key(product_id: str) -> str:
+def deletion_key(product_id: str, version: int) -> str:
     """Returns the primary key of the row that says that a product is deleted."""
-    return f"x/{text(product_id)}"
+    return _key("x", product_id, version)
 
 
-def product_id_of(key: str) -> tuple[str, str]:
-    """Returns what a primary key begins with, such as "0" for a first photograph, and the id of the product."""
-    kind, _, stored = key.partition("/")
-    return kind, unquote(stored)
+def _key(kind: str, product_id: str, version: int) -> str:
+    # An id is stored without "@".
+    return f"{kind}/{text(product_id)}@{version}" if version else f"{kind}/{text(product_id)}"
 
 
-def keys_of(product_id: str, further: int, parts: int = 0) -> list[str]:
-    """Returns the primary keys of a product with `further` photographs after the first, and of a document's parts."""
-    keys = [key_of(product_id, number) for number in range(1 + further)]
-    return keys + [f"d{part}/{text(product_id)}" for part in range(1, parts)]
+def parts_of(key: str) -> tuple[str, str, int]:
+    """Returns what a primary key begins with, such as "0" for a first photograph, the product's id, and the version."""
+    kind, _, rest = key.partition("/")
+    stored, _, version = rest.partition("@")
+    return kind, unquote(stored), int(version or 0)
+
+
+def keys_of(product_id: str, version: int, photographs: Iterable[int], parts: int = 0) -> list[str]:
+    """Returns the primary keys of the rows of photographs of a product, and of a document's parts after the first."""
+    keys = [key_of(product_id, version, number) for number in photographs]
+    return keys + [_key(f"d{part}", product_id, version) for part in range(1, parts)]
 
 
 def digest_of(indexed: IndexedProduct) -> int:
@@ -86,7 +99,7 @@ def rows_of(indexed: IndexedProduct, sequence: int, dimension: int) -> Iterator[
 
     Args:
         indexed: the product.
-        sequence: of the write.
+        sequence: of the write, which is the version in their keys.
         dimension: floats in an embedding.
     """
     product = indexed.product
@@ -97,7 +110,7 @@ def rows_of(indexed: IndexedProduct, sequence: int, dimension: int) -> Iterator[
         if number and embedding is None:
             continue
         yield attributes | {
-            "key": key_of(product.id, number),
+            "key": key_of(product.id, sequence, number),
             "photograph": number,
             "searchable": embedding is not None,
             "vector": nothing if embedding is None else embedding.astype(np.float32),
@@ -105,7 +118,7 @@ def rows_of(indexed: IndexedProduct, sequence: int, dimension: int) -> Iterator[
             "document": "" if number else documents[0],
             "parts": 0 if number else len(documents),
         }
-    for key, document in zip(keys_of(product.id, 0, len(documents))[1:], documents[1:], strict=True):
+    for key, document in zip(keys_of(product.id, sequence, (), len(documents)), documents[1:], strict=True):
         yield empty_row(dimension, sequence) | {"key": key, "photograph": CONTINUED, "document": document}
 
 

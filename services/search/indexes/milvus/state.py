@@ -13,7 +13,7 @@ from services.search.indexes.base import Collapse, IndexedProduct
 from services.search.indexes.columns import Columns
 from services.search.indexes.designs import Designs, Groups
 from services.search.indexes.milvus.expressions import among_keys
-from services.search.indexes.milvus.rows import chunks, key_of, product_id_of
+from services.search.indexes.milvus.rows import chunks, key_of, parts_of
 from services.search.indexes.milvus.store import MAX_HITS, Found, MilvusStore, vector_of
 
 # Additional rows to fetch: mostly enough to decide which products of equal similarity belong to the answer.
@@ -44,12 +44,14 @@ class MilvusState:
     Attributes:
         columns: their attributes.
         further: how many photographs after the first a product has, by id, where it has any.
+        versions: which rows of Milvus are a product's, by id: it keeps older ones for a while, and may have newer ones.
         recent: those that were written a moment ago, by id.
         sequence: of the last write that is in them.
     """
 
     columns: Columns = field(default_factory=Columns)
     further: dict[str, int] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
     recent: dict[str, Recent] = field(default_factory=dict)
     sequence: int = 0
     designs: Designs = field(default_factory=Designs)
@@ -85,11 +87,12 @@ class MilvusState:
         self.columns.remove(rows)
         for each in gone:
             self.further.pop(each, None)
+            self.versions.pop(each, None)
             self.recent.pop(each, None)
 
 
 class Behind(Exception):
-    """Milvus has newer products than this process knows."""
+    """Milvus does not give what this process knows: it has lost it, or the writer has gone on long ago."""
 
 
 class SearchedState:
@@ -174,10 +177,10 @@ class SearchedState:
             embedding = (recent.indexed.embedding, *recent.indexed.further)[place[1]]
             if embedding is not None:
                 self._fetched[place] = embedding
-        for row in self._store.rows([key_of(*each) for each in unknown], ["sequence", "vector"], latest=self._latest):
-            if row["sequence"] > self._state.sequence:
-                raise Behind
-            number, product_id = product_id_of(row["key"])
+        versions = self._state.versions
+        keys = [key_of(each, versions[each], number) for each, number in unknown if each in versions]
+        for row in self._store.rows(keys, ["vector"], latest=self._latest):
+            number, product_id, _ = parts_of(row["key"])
             self._fetched[product_id, int(number)] = vector_of(row)
         return {each: self._fetched[each] for each in places if each in self._fetched}
 
@@ -194,7 +197,7 @@ class SearchedState:
             share: how many of those that it compares are in the mask, at most.
 
         Raises:
-            Behind: Milvus has fewer of them than there are, or newer ones.
+            Behind: Milvus has fewer of them than there are.
         """
         mask = mask.copy()
         recent = [row for each in self._state.recent if (row := self.columns.row_of(each)) is not None and mask[row]]
@@ -228,7 +231,13 @@ class SearchedState:
         ids = [self.columns.product(row).id for row in np.flatnonzero(mask).tolist()]
         contending.begin_again()
         for some in chunks(ids, _MAX_NAMED):
-            keys = [key_of(each, number) for each in some for number in range(1 + self._state.further.get(each, 0))]
+            versions = self._state.versions
+            keys = [
+                key_of(each, versions[each], number)
+                for each in some
+                if each in versions
+                for number in range(1 + self._state.further.get(each, 0))
+            ]
             found = self._store.nearest(query, len(keys), among_keys(keys), latest=self._latest)
             self._take(found, contending)
         if contending.found < len(ids):
@@ -236,12 +245,10 @@ class SearchedState:
 
     def _take(self, found: Collection[Found], contending: "_Contending") -> None:
         for each in found:
-            number, product_id = product_id_of(each.key)
-            row = self.columns.row_of(product_id)
-            if product_id in self._state.recent:
+            number, product_id, version = parts_of(each.key)
+            if product_id in self._state.recent or version != self._state.versions.get(product_id):
                 continue
-            if each.sequence > self._state.sequence:
-                raise Behind
+            row = self.columns.row_of(product_id)
             if row is not None and contending.mask[row]:
                 if each.vector is not None:
                     self._fetched[product_id, int(number)] = each.vector

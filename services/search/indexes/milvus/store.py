@@ -4,7 +4,7 @@ import logging
 import re
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,7 +20,7 @@ from services.search.indexes.milvus.rows import (
     MAX_DOCUMENT_BYTES,
     MAX_TEXT_BYTES,
     META,
-    META_KEY,
+    META_KEYS,
     Row,
     chunks,
     empty_row,
@@ -62,13 +62,11 @@ class Found:
     Attributes:
         key: its primary key.
         similarity: as Milvus computes it.
-        sequence: of the write that it is of.
         vector: float16, shape (dimension,); None where there are so many hits that they come without.
     """
 
     key: str
     similarity: float
-    sequence: int
     vector: NDArray[np.float16] | None
 
 
@@ -90,6 +88,8 @@ class MilvusStore:
         self.name = f"{settings.collection}_{plain}{number}"
         self._settings = settings
         self._client: Any = None
+        # The key of the meta row that was written last, as far as it was read or written here.
+        self._meta_key = ""
 
     def open(self, patience_s: float = 0.0, *, create: bool = True) -> None:
         """Connects, and opens the collection.
@@ -228,22 +228,25 @@ class MilvusStore:
         finally:
             self.close()
 
-    def write(self, rows: Sequence[Row], keys: Iterable[str]) -> None:
-        """Deletes rows by their primary keys, and then inserts others, whose keys are among these or new.
-
-        Args:
-            rows: each key once: servers keep two rows of one key.
-            keys: those to be deleted; an unknown one is no error.
+    def insert(self, rows: Sequence[Row]) -> None:
+        """Inserts rows, whose keys must be new: servers keep two rows of one key.
 
         Raises:
             Upstream: INDEX_UNAVAILABLE; some may be written.
         """
-        timeout = self._settings.write_timeout_s
         with self._answering():
-            for some in chunks(list(keys), _MAX_ROWS):
-                self._client.delete(self.name, ids=list(some), timeout=timeout)
             for part in in_messages(rows, self._row_bytes, max_count=_MAX_ROWS, max_bytes=_MAX_BYTES):
-                self._client.insert(self.name, part, timeout=timeout)
+                self._client.insert(self.name, part, timeout=self._settings.write_timeout_s)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Deletes rows by their primary keys; an unknown one is no error.
+
+        Raises:
+            Upstream: INDEX_UNAVAILABLE; some may be deleted.
+        """
+        with self._answering():
+            for some in chunks(keys, _MAX_ROWS):
+                self._client.delete(self.name, ids=list(some), timeout=self._settings.write_timeout_s)
 
     def _row_bytes(self, row: Row) -> int:
         # All texts are ASCII.
@@ -261,34 +264,45 @@ class MilvusStore:
         """
         if not self._owners():
             row = empty_row(self.dimension, 0) | {"key": f"{CATALOGUE_PREFIX}{catalogue}", "photograph": META}
-            self.write([row], ())
+            self.insert([row])
         # Two that claim it at the same time both find two rows.
         if self._owners() != {catalogue}:
             raise self._foreign()
 
     def _owners(self) -> set[str]:
         with self._answering():
-            rows = self._query(f'photograph == {META} and key != "{META_KEY}"', ["key"])
-        return {str(row["key"]).removeprefix(CATALOGUE_PREFIX) for row in rows}
+            keys = [str(row["key"]) for row in self._query(f"photograph == {META}", ["key"])]
+        return {key.removeprefix(CATALOGUE_PREFIX) for key in keys if key.startswith(CATALOGUE_PREFIX)}
 
-    def read_meta(self) -> Meta:
-        """Returns what was written last.
+    def read_meta(self) -> Meta | None:
+        """Returns what was written last; None where that is nothing.
 
         Raises:
             Upstream: INDEX_UNAVAILABLE.
         """
-        for row in self.rows([META_KEY], ["sequence", "document"], latest=True):
-            return Meta(int(row["sequence"]), int(row["document"]))
-        return Meta()
+        rows = list(self.rows(META_KEYS, ["sequence", "document"], latest=True))
+        if not rows:
+            return None
+        last = max(rows, key=lambda row: int(row["sequence"]))
+        self._meta_key = str(last["key"])
+        return Meta(int(last["sequence"]), int(last["document"]))
 
     def write_meta(self, meta: Meta) -> None:
-        """Writes what `read_meta` returns from now on.
+        """Writes what `read_meta` returns from now on; until then that finds what was written before.
+
+        Args:
+            meta: its sequence is higher than those before.
 
         Raises:
             Upstream: INDEX_UNAVAILABLE.
         """
+        if not self._meta_key:
+            self.read_meta()
+        key = next(each for each in META_KEYS if each != self._meta_key)
+        self.delete([key])
         row = empty_row(self.dimension, meta.sequence)
-        self.write([row | {"key": META_KEY, "photograph": META, "document": str(meta.index_version)}], [META_KEY])
+        self.insert([row | {"key": key, "photograph": META, "document": str(meta.index_version)}])
+        self._meta_key = key
 
     def nearest(self, query: NDArray[np.float32], limit: int, expression: str, *, latest: bool) -> list[Found]:
         """Finds the rows of the highest inner product.
@@ -303,7 +317,7 @@ class MilvusStore:
         Raises:
             Upstream: INDEX_UNAVAILABLE.
         """
-        fields = ["sequence", "vector"] if limit <= _MAX_VECTORS else ["sequence"]
+        fields = ["vector"] if limit <= _MAX_VECTORS else []
         with self._answering():
             hits = self._client.search(
                 self.name,
@@ -318,8 +332,7 @@ class MilvusStore:
                 Found(
                     hit.id,
                     float(hit["distance"]),
-                    int(hit["entity"]["sequence"]),
-                    vector_of(hit["entity"]) if "vector" in fields else None,
+                    vector_of(hit["entity"]) if fields else None,
                 )
                 for hit in hits
             ]
@@ -341,20 +354,30 @@ class MilvusStore:
                 )
             yield from answer
 
-    def every(self, expression: str, fields: Sequence[str]) -> Iterator[Row]:
+    def every(self, expression: str, fields: Sequence[str], *, shrinking: bool = False) -> Iterator[Row]:
         """Yields fields of all rows that pass an expression, every write before this call included.
 
+        Args:
+            expression: the rows.
+            fields: of each, besides its key.
+            shrinking: whether some may be deleted meanwhile, which are yielded or not.
+
         Raises:
-            Upstream: INDEX_UNAVAILABLE; INDEX_INCOMPLETE: others were written meanwhile.
+            Upstream: INDEX_UNAVAILABLE; INDEX_INCOMPLETE: other rows were written or deleted meanwhile.
         """
+        most = self._count(expression) if shrinking else None
         found = 0
         for row in self._iterated(expression, fields) if self._lite else self._in_order(expression, fields):
             found += 1
             yield row
-        with self._answering():
-            (count,) = self._query(expression, ["count(*)"])
-        if count["count(*)"] != found:
+        least = self._count(expression)
+        if not least <= found <= (least if most is None else most):
             raise self.incomplete()
+
+    def _count(self, expression: str) -> int:
+        with self._answering():
+            (row,) = self._query(expression, ["count(*)"])
+        return int(row["count(*)"])
 
     def _in_order(self, expression: str, fields: Sequence[str]) -> Iterator[Row]:
         # Servers give the lowest keys first. The iterator of pymilvus 3.0 leaves out rows of a server 2.3.
