@@ -30,8 +30,9 @@ li { flex: none; width: 44%; width: min(var(--width), 44cqi - 12px); scroll-snap
 .card:focus-visible { outline: 2px solid var(--similar-items-focus, Highlight); outline-offset: 2px; }
 .tile { display: block; position: relative; padding-top: 133.33%; overflow: hidden; border-radius: var(--radius);
   background: var(--similar-items-tile, #f3f1ee); }
-img { position: absolute; top: 0; left: 0; width: 100%; height: 100%; object-fit: contain; mix-blend-mode: multiply; }
-.empty { position: absolute; top: 32%; bottom: 34%; left: 26%; right: 26%; background: #8b857d55;
+img, .empty, .arrow { position: absolute; }
+img { top: 0; left: 0; width: 100%; height: 100%; object-fit: contain; mix-blend-mode: multiply; }
+.empty { top: 32%; bottom: 34%; left: 26%; right: 26%; background: #8b857d55;
   clip-path: polygon(30% 0, 50% 10%, 70% 0, 100% 22%, 88% 42%, 77% 35%, 77% 100%, 23% 100%, 23% 35%, 12% 42%, 0 22%); }
 .card:hover .name { text-decoration: underline; }
 .name, .facts { display: block; height: 1.4em; overflow: hidden; font-size: 0.875em; line-height: 1.4; }
@@ -39,7 +40,7 @@ img { position: absolute; top: 0; left: 0; width: 100%; height: 100%; object-fit
 .facts { color: var(--similar-items-muted, inherit); }
 .price:not(:empty) + :not(:empty)::before { content: " · "; }
 .skeleton > * { border-radius: var(--radius); background: var(--similar-items-tile, #8882); }
-.arrow { position: absolute; top: 40%; right: 8px; width: 40px; height: 40px; padding: 0 0 4px; border: 0; border-radius: 50%;
+.arrow { top: 40%; right: 8px; width: 40px; height: 40px; padding: 0 0 4px; border: 0; border-radius: 50%;
   background: #fff; box-shadow: 0 1px 6px #0004; color: #222; font: 26px/1 sans-serif; cursor: pointer; }
 .arrow.back { right: auto; left: 8px; }
 @keyframes wait { 50% { opacity: 0.5; } }
@@ -308,16 +309,14 @@ class View {
     const line = (part, ...content) => make("span", { part, class: part }, content);
     const tile = line("tile");
     fillTile(tile, [own || {}, { src: webUrl(product.image_url, document.baseURI) }]);
-    const name = text(product.name, product.derived_type, product.id);
-    const price = priceText(product.price, (this.host.closest("[lang]") || {}).lang, this.currency);
     // Those that can be bought.
     const bought = (each) => each && each.in_stock !== false && each.base_colour;
     const colours = new Set([].concat(product, variants).map(bought).filter(Boolean)).size;
     const card = make(href ? "a" : "button", { part: "card", class: "card", [href ? "href" : "type"]: href || "button" }, [
       tile,
-      line("name", name),
+      line("name", text(product.name, product.derived_type, product.id)),
       make("span", { class: "facts" }, [
-        line("price", price),
+        line("price", priceText(product.price, (this.host.closest("[lang]") || {}).lang, this.currency)),
         line("colours", colours > 1 ? this.words("colours", "{} colours").replace("{}", colours) : ""),
       ]),
     ]);
