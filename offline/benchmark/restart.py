@@ -38,7 +38,14 @@ CONFIG: Final = {
                 "backoffMultiplier": 2,
                 "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
             },
-        }
+        },
+        {
+            "name": [
+                {"service": "fashion.v1.SearchService", "method": "RemovePhotograph"},
+                {"service": "fashion.v1.ReindexService"},
+            ],
+            "waitForReady": True,
+        },
     ],
 }
 OPTIONS: Final = (
