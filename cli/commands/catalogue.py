@@ -351,7 +351,7 @@ def _print_deleted(product_ids: list[str], responses: "list[search_pb2.DeletePro
             }
         )
     elif deleted:
-        output.console().print(f"Deleted {len(deleted):,} {'product' if len(deleted) == 1 else 'products'}.")
+        output.console().print(f"Deleted {output.counted(len(deleted), 'products')}.")
 
 
 @app.command(

@@ -284,11 +284,15 @@ class _Network:
 
     def outputs(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Returns the network's outputs, n rows each, for pictures (n, height, width, 3)."""
+        return self._outputs(batch, self.sizes)
+
+    def _outputs(self, batch: NDArray[np.uint8], sizes: Sequence[int]) -> list[NDArray[np.float32]]:
         request = self._request()
         outputs = [np.empty((len(batch), *shape), dtype=np.float32) for shape in self._shapes]
         at = 0
-        for size in _parts(len(batch), self.sizes):
+        for size in _parts(len(batch), sizes):
             part = np.ascontiguousarray(batch[at : at + size])
+            # Always shared: one that copies its input would write into the array that was shared before.
             results = request.infer([part], share_inputs=True, share_outputs=True)
             for index, output in enumerate(outputs):
                 output[at : at + size] = results[index]
@@ -302,10 +306,9 @@ class _Network:
             The network's outputs for that many white pictures.
         """
         pixels = np.full((count, frame.height, frame.width, 3), 255, dtype=np.uint8)
-        # As in `outputs`: without shared inputs it would write into the array that was shared before.
-        results = self._request().infer([pixels], share_inputs=True, share_outputs=True)
+        outputs = self._outputs(pixels, (count,))
         self.sizes = tuple(sorted({*self.sizes, count}))
-        return [results[index].copy() for index in range(len(self._shapes))]
+        return outputs
 
     def _request(self) -> Any:
         """Returns the request of the calling thread."""

@@ -54,7 +54,7 @@ class Guarded:
             await self._app(scope, receive, send)
             return
         call, rule = f"{scope['method']} {path}", ROUTES.get((scope["method"], path), _ADMIN_ALONE)
-        caller, status, rows, refused, failed = Caller(), 0, 0, "", "CANCELLED"
+        caller, status, rows, refused, outcome = Caller(), 0, 0, "", "CANCELLED"
 
         async def noted(message: Message) -> None:
             nonlocal status
@@ -82,19 +82,19 @@ class Guarded:
             # Known once the body has arrived.
             scope["state"]["count_rows"] = count_rows
             await self._app(scope, receive, noted)
-            failed = ""
+            outcome = str(status)
         except (Unauthenticated, Forbidden, QuotaExceeded) as error:
             refused = error.reason
             raise
         except Exception:
-            failed = "500"
+            outcome = "500"
             raise
         finally:
             # A write goes on without its caller, and may be done before something fails.
-            if refused or (not failed and status in {401, 403}):
-                audit_refusal(caller, call, refused or str(status))
+            if refused or outcome in {"401", "403"}:
+                audit_refusal(caller, call, refused or outcome)
             else:
-                audit_write(caller, call, rule, failed or str(status), rows)
+                audit_write(caller, call, rule, outcome, rows)
 
     def _path(self, scope: Scope) -> str | None:
         """Returns the pattern of the route, "" for one without a rule; None where there is none to be guarded."""
