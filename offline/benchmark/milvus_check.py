@@ -357,6 +357,7 @@ def long_products(check: Check, index: MilvusIndex) -> None:
         if follower.product("long") != rows[0].product:
             raise Differs("The product has changed on its way.")
     index.apply([IndexedProduct(product("long"), unit(1))], (), 2)
+    index.close()
     again = check.reopened()
     try:
         again.load([[IndexedProduct(product("long"), unit(1)), rows[1]]], 2)

@@ -37,7 +37,8 @@ class SearchSettings(RedisSettings):
         next_embedder_target: gRPC target of a second embedder, which serves the next or the former model during a
             change; nothing need be there otherwise. Absent: the model cannot be changed without a pause.
         next_classifier_target: gRPC target of the classifier of that model.
-        start_timeout_s: how long the embedder may take at the start to describe its model, in seconds.
+        start_timeout_s: how long the embedder may take at the start to describe its model, and Milvus to answer, in
+            seconds.
         embedder_timeout_s: how long the embedder may take for the photograph of a query, in seconds. Here and below, an
             earlier deadline of the caller applies.
         try_s: how long one replica of embedder or classifier may take before another is asked too, in seconds.

@@ -21,11 +21,12 @@ from services.search.indexes.milvus.rows import (
     rows_of,
 )
 from services.search.indexes.milvus.state import Behind, MilvusState, Recent, SearchedState
-from services.search.indexes.milvus.store import Meta, MilvusStore
+from services.search.indexes.milvus.store import UNAVAILABLE, Meta, MilvusStore
 from services.search.indexes.milvus.stored import Stored
 from services.search.indexes.parts import check_indexed, check_write
 
 _CHECK_S: Final = 0.5
+_PAUSE_S: Final = 0.5
 # Milvus may be asked so often for an embedding that it does not give, before that counts as lost.
 _MAX_BEHIND: Final = 3
 
@@ -54,7 +55,7 @@ class MilvusIndex(MilvusReader):
             store: the collection; opened by `load`.
             catalogue: the identity of the catalogue. No other one is written to the collection.
             staleness_s: see `MilvusReader`.
-            start_timeout_s: how long Milvus may take to answer at first, in seconds.
+            start_timeout_s: how long Milvus may take at first to answer, and to stop changing, in seconds.
             on_failure: called with a sentence where the process has to start again.
         """
         super().__init__(store, staleness_s, _CHECK_S)
@@ -76,15 +77,14 @@ class MilvusIndex(MilvusReader):
         """See `Index.load`; comes before all else, and writes to Milvus only what it does not have.
 
         Raises:
-            Upstream: INDEX_UNAVAILABLE.
+            Upstream: INDEX_UNAVAILABLE; INDEX_INCOMPLETE: another process writes the collection.
             FailedPrecondition: INDEX_FOREIGN.
         """
         with self._write_lock:
+            end = time.monotonic() + self._start_timeout_s
             self._store.open(self._start_timeout_s)
             self._store.claim(self._catalogue)
-            meta = self._store.read_meta() or Meta()
-            fields = ["photograph", "sequence", "digest"]
-            stored = Stored.read(self._store.every(f"photograph >= {DELETED}", fields))
+            meta, stored = self._stored(end)
             # A write that was not finished has higher ones than the last that was.
             state = MilvusState(sequence=1 + max(meta.sequence, stored.sequence))
             for batch in batches:
@@ -105,6 +105,18 @@ class MilvusIndex(MilvusReader):
                 self._latest_until = now + self._staleness_s
             self._begin()
             self._delete_outdated()
+
+    def _stored(self, end: float) -> tuple[Meta, Stored]:
+        """Reads what Milvus has, again until `end` while the last writes of a process that has ended still arrive."""
+        while True:
+            meta = self._store.read_meta() or Meta()
+            try:
+                rows = self._store.every(f"photograph >= {DELETED}", ["photograph", "sequence", "digest"])
+                return meta, Stored.read(rows)
+            except Upstream as error:
+                if error.reason == UNAVAILABLE or time.monotonic() >= end:
+                    raise
+                time.sleep(_PAUSE_S)
 
     def _missing(self, state: MilvusState, batch: Sequence[IndexedProduct], stored: Stored) -> list[Row]:
         """Puts products into a state, and returns the rows that Milvus lacks."""

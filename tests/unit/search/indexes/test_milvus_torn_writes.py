@@ -18,7 +18,7 @@ from services.search.indexes.milvus import rows as rows_module
 from services.search.indexes.milvus import store as store_module
 from services.search.indexes.milvus.follower import MilvusFollower
 from services.search.indexes.milvus.index import MilvusIndex
-from services.search.indexes.milvus.rows import META, META_KEYS, Row, empty_row, rows_of
+from services.search.indexes.milvus.rows import META, META_KEYS, Row, empty_row, parts_of, rows_of
 from services.search.indexes.milvus.settings import MilvusSettings
 from services.search.indexes.milvus.store import MilvusStore
 from tests.conformance.materials import DIMENSION, embedding, product, query_vector
@@ -116,9 +116,10 @@ class _Collection:
     def store(self) -> _Store:
         return _Store(self._settings)
 
-    def writer(self, staleness_s: float = 15.0) -> tuple[MilvusIndex, _Store]:
+    def writer(self, staleness_s: float = 15.0, start_timeout_s: float = 0.0) -> tuple[MilvusIndex, _Store]:
         store = self.store()
-        writer = MilvusIndex(store, "suite", staleness_s=staleness_s, on_failure=self.failures.append)
+        timings = {"staleness_s": staleness_s, "start_timeout_s": start_timeout_s}
+        writer = MilvusIndex(store, "suite", **timings, on_failure=self.failures.append)
         self._opened.append(writer)
         return writer, store
 
@@ -298,6 +299,39 @@ def test_a_writer_may_be_killed_between_any_two_calls_of_its_start(collections: 
         if not killed:
             break
     assert number > 4
+
+
+@pytest.mark.parametrize("uri", ["lite", "server"], indirect=True)
+@pytest.mark.parametrize("patience_s", [0.0, 20.0])
+def test_a_writer_waits_for_the_last_deletions_of_the_one_before(
+    collections: Callable[[], _Collection], monkeypatch: pytest.MonkeyPatch, patience_s: float
+) -> None:
+    collection = collections()
+    writer, _ = collection.loaded(BEFORE, 1)
+    _write(writer)
+    writer.close()
+    # The writer has ended before it deletes what was replaced.
+    versions = [row["key"] for row in collection.stored("photograph == 0") if "/p1@" in row["key"]]
+    assert len(versions) == 2
+    replaced = [min(versions, key=lambda key: parts_of(key)[2])]
+    read = MilvusStore.every
+    deleted: list[str] = []
+
+    def deleting(store: MilvusStore, *arguments: Any, **named: Any) -> Iterator[Row]:
+        for row in read(store, *arguments, **named):
+            yield row
+            if not deleted:
+                deleted.extend(replaced)
+                store.delete(replaced)
+
+    monkeypatch.setattr(MilvusStore, "every", deleting)
+    again, _ = collection.writer(start_timeout_s=patience_s)
+    if not patience_s:
+        with pytest.raises(Upstream) as error:
+            again.load([AFTER], 2)
+        assert error.value.reason == "INDEX_INCOMPLETE"
+    again.load([AFTER], 2)
+    _holds(again, AFTER)
 
 
 @pytest.mark.parametrize("late", [False, True])
