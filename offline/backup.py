@@ -20,10 +20,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import redis
-
+from offline import dislikes
+from offline.dislikes import Dislikes
 from offline.whole_file import whole_file
-from services.contract.errors import DataLoss, InvalidInput, NotFound, Upstream
+from services.contract.errors import DataLoss, InvalidInput, NotFound
 from services.search.catalogue import identity
 from services.search.catalogue.database import (
     CHECKED_COLUMNS,
@@ -40,8 +40,6 @@ from services.search.catalogue.database import (
 )
 from services.search.catalogue.photographs import photograph_path
 from services.search.catalogue.store import DATABASE_FILE, PHOTOGRAPHS_FOLDER
-from services.search.preferences import disliked_colours_key
-from services.stack.embedded_redis import embedded_redis, running_url
 
 FORMAT: Final = 1
 _MANIFEST: Final = "backup.json"
@@ -57,7 +55,6 @@ _BLOCK: Final = 1 << 20
 _HASH: Final = re.compile("[0-9a-f]{64}")
 # The bit of a zip's member.
 _ENCRYPTED: Final = 0x1
-_KEY_BEFORE, _KEY_AFTER = disliked_colours_key("\0").split("\0")
 
 Say = Callable[[str, int, int], None]
 
@@ -122,12 +119,11 @@ def back_up(data_dir: Path, target: Path, redis_url: str | None = None, say: Say
             if content is not None:
                 archive.writestr(f"{PHOTOGRAPHS_FOLDER}/{sha256}", content)
                 photographs += 1
-        dislikes = _dislikes(data_dir, redis_url)
-        if dislikes is not None:
-            lines = (json.dumps({"user": user, "colours": colours}) for user, colours in dislikes.items())
-            archive.writestr(_DISLIKES, "".join(f"{line}\n" for line in lines))
-        users = None if dislikes is None else len(dislikes)
-        contents = Contents(products, photographs, users, index_version, tuple(damage))
+        users = dislikes.read(data_dir / _REDIS, redis_url)
+        if users is not None:
+            archive.writestr(_DISLIKES, dislikes.to_lines(users))
+        count = None if users is None else len(users)
+        contents = Contents(products, photographs, count, index_version, tuple(damage))
         manifest = {
             "format": FORMAT,
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -167,8 +163,8 @@ def restore(source: Path, data_dir: Path, redis_url: str | None = None, say: Say
             raise DataLoss(
                 f"{source} is not as it was written: {unexpected[0]} Nothing was restored.", reason="BACKUP_DAMAGED"
             )
-        users = checked.dislikes or {}
-        if users and redis_url is not None and _scan(redis_url):
+        users = checked.users or {}
+        if users and redis_url is not None and dislikes.read_from(redis_url):
             raise InvalidInput(
                 "The Redis has disliked colours already: name an empty one, so that nobody's are mixed.",
                 reason="DISLIKES_PRESENT",
@@ -198,11 +194,7 @@ def restore(source: Path, data_dir: Path, redis_url: str | None = None, say: Say
             shutil.rmtree(data_dir if made else fresh, ignore_errors=True)
             raise
     if users:
-        if redis_url is not None:
-            _write(redis_url, users)
-        else:
-            with embedded_redis(data_dir / _REDIS) as server:
-                _write(server.url, users)
+        dislikes.write(data_dir / _REDIS, redis_url, users)
     return checked.contents
 
 
@@ -332,13 +324,13 @@ class _Checked:
         said: what its manifest says.
         damage: what is damaged in it.
         photographs: hashes of those that are in it and are named by its catalogue, in the form that names have.
-        dislikes: each user's colours; None where it has none.
+        users: each user's colours; None where it has none.
     """
 
     said: Contents
     damage: tuple[str, ...]
     photographs: tuple[str, ...]
-    dislikes: Mapping[str, Mapping[str, str]] | None
+    users: Dislikes | None
 
     @property
     def contents(self) -> Contents:
@@ -353,8 +345,8 @@ def _checked(archive: zipfile.ZipFile, say: Say) -> _Checked:
         InvalidInput: BACKUP_UNREADABLE.
     """
     said, database_sha256 = _manifest(archive)
-    dislikes = _users(archive) if _DISLIKES in archive.namelist() else None
-    if (None if dislikes is None else len(dislikes)) != said.users:
+    users = _users(archive) if _DISLIKES in archive.namelist() else None
+    if (None if users is None else len(users)) != said.users:
         raise _unreadable(archive.filename, f"its {_DISLIKES} has not the users that its {_MANIFEST} counts")
     damage: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -362,7 +354,7 @@ def _checked(archive: zipfile.ZipFile, say: Say) -> _Checked:
         try:
             _extract(archive, DATABASE_FILE, database)
         except (KeyError, zipfile.BadZipFile):
-            return _Checked(said, (f"{DATABASE_FILE} cannot be read.",), (), dislikes)
+            return _Checked(said, (f"{DATABASE_FILE} cannot be read.",), (), users)
         if _digest(database) != database_sha256:
             damage.append(f"{DATABASE_FILE} is not what was written.")
         _, _, hashes = _read(database, damage)
@@ -381,7 +373,7 @@ def _checked(archive: zipfile.ZipFile, say: Say) -> _Checked:
     if identity.FILE in archive.namelist() and not read_whole(identity.FILE):
         damage.append(f"{identity.FILE} cannot be read.")
     there = [sha256 for sha256, content in _photographs(hashes, read, damage, say) if content]
-    return _Checked(said, tuple(damage), tuple(filter(_HASH.fullmatch, there)), dislikes)
+    return _Checked(said, tuple(damage), tuple(filter(_HASH.fullmatch, there)), users)
 
 
 def _manifest(archive: zipfile.ZipFile) -> tuple[Contents, str]:
@@ -448,62 +440,13 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _users(archive: zipfile.ZipFile) -> dict[str, dict[str, str]]:
+def _users(archive: zipfile.ZipFile) -> Dislikes:
     """Returns each user's colours.
 
     Raises:
         InvalidInput: BACKUP_UNREADABLE.
     """
     try:
-        lines = b"".join(_blocks(archive, _DISLIKES)).decode().splitlines()
-        users = {row["user"]: row["colours"] for row in map(json.loads, lines)}
-        texts = [*users, *(text for colours in users.values() for pair in colours.items() for text in pair)]
-        # Halves of characters, which JSON can spell, are no text.
-        sound = all(isinstance(text, str) and text.encode() is not None for text in texts)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, zipfile.BadZipFile):
-        sound = False
-    if not sound:
-        raise _unreadable(archive.filename, f"its {_DISLIKES} holds something else than users and colours")
-    return users
-
-
-def _dislikes(data_dir: Path, redis_url: str | None) -> dict[str, dict[str, str]] | None:
-    """Returns each user's colours; None where no Redis is named and the directory has none."""
-    if redis_url is not None:
-        return _scan(redis_url)
-    folder = data_dir / _REDIS
-    if not folder.is_dir():
-        return None
-    if running := running_url(folder):
-        return _scan(running)
-    with embedded_redis(folder) as server:
-        return _scan(server.url)
-
-
-def _scan(url: str) -> dict[str, dict[str, str]]:
-    try:
-        with closing(redis.Redis.from_url(url, decode_responses=True, socket_timeout=30)) as client:
-            # A scan may name a key twice.
-            keys = sorted(set(client.scan_iter(match=f"{_KEY_BEFORE}*{_KEY_AFTER}", count=1000)))
-            users = {key[len(_KEY_BEFORE) : -len(_KEY_AFTER)]: _texts(client.hgetall(key)) for key in keys}
-            return {user: colours for user, colours in users.items() if colours}
-    except redis.RedisError as error:
-        raise Upstream(
-            f"The Redis with disliked colours cannot be read: {error}.", reason="REDIS_UNAVAILABLE"
-        ) from error
-
-
-def _texts(fields: Any) -> dict[str, str]:
-    return {str(colour): str(how) for colour, how in fields.items()}
-
-
-def _write(url: str, users: Mapping[str, Mapping[str, str]]) -> None:
-    try:
-        with closing(redis.Redis.from_url(url, decode_responses=True, socket_timeout=30)) as client:
-            for user, colours in users.items():
-                client.hset(disliked_colours_key(user), items=[part for pair in colours.items() for part in pair])
-    except redis.RedisError as error:
-        raise Upstream(
-            f"The products are restored, but Redis did not take the disliked colours: {error}.",
-            reason="REDIS_UNAVAILABLE",
-        ) from error
+        return dislikes.of_lines(b"".join(_blocks(archive, _DISLIKES)))
+    except (ValueError, zipfile.BadZipFile):
+        raise _unreadable(archive.filename, f"its {_DISLIKES} holds something else than users and colours") from None

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from offline.benchmark.correctness.conditions import COLOURS
+from offline.benchmark.correctness.expected import Expected
 from offline.benchmark.correctness.material import DERIVED_TYPES
-from offline.benchmark.correctness.oracle import Expected, Oracle
+from offline.benchmark.correctness.oracle import Oracle
 from services.contract.errors import InvalidInput
 from services.contract.values import Gender
 from services.search.filters.colours import DislikedColour

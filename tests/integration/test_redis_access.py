@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from fashion.v1 import search_pb2, types_pb2
-from offline import backup
+from offline import dislikes
 from services.contract.errors import Upstream
 from services.search.filters.colours import DislikedColour
 from services.search.preferences import RedisPreferences, disliked_colours_key
@@ -149,8 +149,8 @@ def test_the_documented_lines_are_these_and_backups_need_no_more(plain: tuple[di
     (rule,) = re.findall(r'"(user fashion on #\$hash [^"]*)"', SCRIPT.read_text(encoding="utf-8"))
     assert rule.replace("#$hash", ">PASSWORD") in page and BACKUP in page
     url = variables["REDIS_URL"].replace("://", f"://backup:{quote(PASSWORD, safe='')}@")
-    backup._write(url, {"ann": {"Red": "exact"}})
-    assert backup._scan(url) == {"ann": {"Red": "exact"}}
+    dislikes.write(Path(), url, {"ann": {"Red": "exact"}})
+    assert dislikes.read_from(url) == {"ann": {"Red": "exact"}}
     with client(variables, username="admin", password="") as admin:
         admin.delete(disliked_colours_key("ann"))
 

@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from offline.benchmark.correctness.oracle import Expected, Oracle
+from offline.benchmark.correctness.expected import Expected
+from offline.benchmark.correctness.oracle import Oracle
 from offline.benchmark.correctness.paths import Answered, Refused, facts_of
 from services.contract.values import Embedding, Gender
 from services.search.catalogue.products import Product
