@@ -54,7 +54,8 @@ def test_the_stubs_of_typescript_compile_and_call(tmp_path: Path) -> None:
     assert said.split()[:2] == ["0.500", "1001"]
 
 
-@pytest.mark.timeout(300)
+# Go compiles its own library first.
+@pytest.mark.timeout(600)
 def test_the_stubs_of_go_compile(tmp_path: Path) -> None:
     need("go", "protoc-gen-go", "protoc-gen-go-grpc", libraries=SHARE / "gocode")
     generate("go", tmp_path / "src")
