@@ -24,7 +24,7 @@ from services.search.writes.snapshots import SnapshotKeeper, SnapshotSettings
 
 _SIZE = 8
 _MODEL = ModelInfo("tiny", "m1", _SIZE, 8, 8, "none", "float32", "float32")
-_HELD_S = 1.0
+_HELD_S = 3.0
 
 
 @contextmanager
