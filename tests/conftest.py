@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 import structlog
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
 from services.stack.embedded_redis import EmbeddedRedis, embedded_redis
@@ -22,6 +23,10 @@ structlog.configure(
 
 # pytest-xdist tells its processes how wide its terminal is: what commands print should not depend on that.
 os.environ.pop("COLUMNS", None)
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("any-speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-speed")
 
 # Two browsers at once make pages so slow that tests of their timing fail; one Milvus server is enough.
 _TOGETHER = ("tests/browser/", "/test_milvus")

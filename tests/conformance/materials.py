@@ -19,7 +19,7 @@ from services.search.indexes.base import Eligibility, Index, IndexedProduct
 
 DIMENSION = 8
 IDS = tuple(f"p{number}" for number in (1, 10, 11, 2, 20, 3, 4, 5, 6, 7, 8, 9))
-SETTINGS = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.differing_executors])
+SETTINGS = settings(max_examples=60, suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow])
 
 Write = tuple[list[IndexedProduct], set[str]]
 

@@ -282,7 +282,7 @@ def _random(seed: int) -> tuple[ClassifierModel, CandidateIndex, NDArray[np.floa
     return model, index, unit(9)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_the_rule_holds_for_any_shop(seed: int) -> None:
     """Compares with the rule as written, one embedding and one candidate at a time."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from offline.spool import Shelf, Spool, form_of
@@ -14,7 +14,6 @@ from services.contract.errors import Overloaded
 NUMBERS = st.lists(st.integers(0, 300), max_size=400)
 
 
-@settings(deadline=None)
 @given(NUMBERS, st.slices(400))
 def test_a_spool_is_as_a_list(numbers: list[int], part: slice) -> None:
     spool = Spool(numbers)
@@ -25,7 +24,6 @@ def test_a_spool_is_as_a_list(numbers: list[int], part: slice) -> None:
         spool[len(numbers)]
 
 
-@settings(deadline=None)
 @given(NUMBERS)
 def test_items_of_one_key_stay_in_order(numbers: list[int]) -> None:
     pairs = list(enumerate(numbers))
@@ -82,7 +80,6 @@ _KEYS = st.text() | st.sampled_from(["list", "dict", "bytes"])
 _ATOMS = st.none() | st.booleans() | st.binary() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters())
 
 
-@settings(deadline=None)
 @given(
     st.recursive(
         _ATOMS,
@@ -117,7 +114,6 @@ def test_memory_does_not_grow_with_the_items() -> None:
     assert most(40_000) < most(2_000) + 1_000_000
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(st.characters(), max_size=3), st.integers()), max_size=50))
 def test_a_shelf_is_as_a_dict(pairs: list[tuple[str, int]]) -> None:
     shelf, expected = Shelf[int](), dict[str, int]()

@@ -50,7 +50,7 @@ def test_reduction_antialiases() -> None:
 
 
 @given(width=st.integers(1, 2000), height=st.integers(1, 2000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_shape_fits(width: int, height: int) -> None:
     fitted = fit(Image.new("RGB", (width, height), (10, 20, 30)), Frame(80, 60))
     assert fitted.shape == (80, 60, 3)

@@ -6,13 +6,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from offline.dataset.row import COLUMNS
 from offline.dataset.rows import Dataset, open_dataset
 
-SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 HEADER = ",".join(COLUMNS)
 DESCRIPTION = "<ul>\n" + "\n".join(f"<li>soft, washable point {n}</li>" for n in range(10)) + "\n</ul>"
 
@@ -181,7 +180,6 @@ class _MacInfo(zipfile.ZipInfo):
         return self.filename.encode(), self.flag_bits
 
 
-@SETTINGS
 @given(
     ids=st.lists(st.sampled_from(["S1", "GRÖSSE-é", "商品", "a.b", "x y", "É", "7#"]), min_size=1, unique=True),
     form=st.sampled_from(["NFC", "NFD"]),
@@ -230,7 +228,6 @@ def test_a_zip_with_a_name_that_is_not_the_utf8_it_says_is_read(tmp_path: Path) 
         dataset.report.to_json().encode()
 
 
-@SETTINGS
 @given(st.lists(st.binary(max_size=80), max_size=5))
 def test_every_row_is_kept_or_dropped_by_name(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]) -> None:
     path = shop(tmp_path_factory.mktemp("any") / "set", *SOUND)

@@ -5,12 +5,11 @@ import csv
 import io
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from offline.dataset.table import DELIMITERS, Record, Table
 
-SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 HEADER = ("id", "colour", "name", "note", "text")
 MARKS = {"utf-16-le": codecs.BOM_UTF16_LE, "utf-16-be": codecs.BOM_UTF16_BE, "utf-8": codecs.BOM_UTF8}
 
@@ -34,7 +33,6 @@ _BROKEN = st.lists(st.sampled_from(["<ul>", '<li class="x">', "", "é", "\x0c"])
 _ROWS = st.lists(st.tuples(*[_CELLS | _BROKEN.map("\n".join)] * len(HEADER)), max_size=6)
 
 
-@SETTINGS
 @given(
     rows=_ROWS,
     delimiter=st.sampled_from(list(DELIMITERS)),
@@ -55,13 +53,11 @@ def test_what_a_program_writes_is_read_as_it_was(
     assert all(record.repairs == () for record in records)
 
 
-@SETTINGS
 @given(st.binary(max_size=300), st.sampled_from([b"", *MARKS.values(), b"id,colour,name,note,text\n"]))
 def test_no_bytes_are_refused(content: bytes, start: bytes) -> None:
     assert len(read(start + content)) <= len(content) + 1
 
 
-@SETTINGS
 @given(st.integers(0, 9), st.integers(0, 40))
 def test_a_stray_quote_costs_at_most_its_own_row(row: int, place: int) -> None:
     lines = [

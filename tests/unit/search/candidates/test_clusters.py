@@ -16,7 +16,7 @@ def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(n=st.integers(1, 60), dimension=st.integers(1, 8), seed=st.integers(0, 2**32 - 1))
 def test_groups_are_means_of_the_products_nearest_to_them(n: int, dimension: int, seed: int) -> None:
     rows = np.random.default_rng(seed).normal(size=(n, dimension))

@@ -388,7 +388,7 @@ writes = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(writes)
 def test_agrees_with_a_dictionary(
     tmp_path_factory: pytest.TempPathFactory, history: list[tuple[dict[str, Any], set[str]]]

@@ -170,7 +170,7 @@ def _columns(steps: Iterable[tuple[Sequence[Product], set[str]]]) -> tuple[Colum
     return columns, [expected[columns.product(row).id] for row in range(len(columns))]
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(writes, filters)
 def test_a_filter_lets_through_what_a_plain_evaluation_does(
     steps: list[tuple[list[Product], set[str]]], filter: Filter
@@ -196,7 +196,7 @@ def test_a_filter_lets_through_what_a_plain_evaluation_does(
     assert columns.other_currencies(Eligibility(filter=filter, include_out_of_stock=True), slice(None)) == others
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(writes, filters)
 def test_facets_count_what_a_plain_evaluation_does(steps: list[tuple[list[Product], set[str]]], filter: Filter) -> None:
     columns, known = _columns(steps)
