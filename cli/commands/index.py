@@ -1,6 +1,7 @@
 """`fashion index`: checks a place for the index before it is used."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,6 +40,17 @@ def check(
         str,
         typer.Option("--token", envvar="SEARCH_MILVUS_TOKEN", metavar="TOKEN", help='"user:password", or a key.'),
     ] = "",
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--ca-file",
+            envvar="SEARCH_MILVUS_CA_FILE",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Certificates of the authority that signed Milvus's own. [default: those that the system trusts]",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the quick part of the suite of indexes on a Milvus, and tell what differs."""
@@ -53,7 +65,7 @@ def check(
     from services.search.indexes.milvus.settings import MilvusSettings
 
     outcomes = []
-    for each in Check(MilvusSettings(target, token)).run():
+    for each in Check(MilvusSettings(target, token, ca_file=ca_file)).run():
         outcomes.append(each)
         if not as_json:
             output.console().print("[red]differs[/]" if each.difference else "[green]holds  [/]", end="  ")

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, FilePath, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.search.candidates.publisher import PublisherSettings
@@ -65,6 +65,8 @@ class SearchSettings(RedisSettings):
             of the data directory instead of in memory (docs/decisions/0028-cells.md).
         milvus_uri: address of Milvus, or the path of a file of Milvus Lite, which ends in ".db" and is for one process.
         milvus_token: "user:password", or a key of Milvus. Absent: Milvus asks for none.
+        milvus_ca_file: the certificates of the authority that signed Milvus's own, as PEM. Absent: one that the system
+            trusts.
         milvus_collection: what the names of collections begin with; each model version has a collection. It belongs to
             the catalogue that used it first; another one is refused.
         milvus_timeout_s: how long Milvus may take for a query, in seconds.
@@ -117,6 +119,7 @@ class SearchSettings(RedisSettings):
     approximate_from: int = Field(default=APPROXIMATE_FROM, ge=1)
     milvus_uri: str = Field(default="http://localhost:19530", min_length=1)
     milvus_token: SecretStr = SecretStr("")
+    milvus_ca_file: FilePath | None = None
     milvus_collection: str = Field(default="fashion", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")
     milvus_timeout_s: float = Field(default=1.5, gt=0, le=3600)
     milvus_write_timeout_s: float = Field(default=30.0, gt=0, le=3600)
@@ -137,6 +140,8 @@ class SearchSettings(RedisSettings):
     def _goes_together_with_milvus(self) -> Self:
         if self.index == "milvus" and find_spec("pymilvus") is None:
             raise ValueError("SEARCH_INDEX=milvus needs pymilvus: install the extra `milvus`")
+        if self.milvus_ca_file is not None and not self.milvus_uri.startswith("https://"):
+            raise ValueError("SEARCH_MILVUS_URI should begin with https:// where SEARCH_MILVUS_CA_FILE is set")
         if self.writer_target and self.index != "milvus":
             raise ValueError("SEARCH_WRITER_TARGET needs SEARCH_INDEX=milvus, which several processes can read")
         return self
@@ -170,6 +175,7 @@ class SearchSettings(RedisSettings):
             self.milvus_collection,
             self.milvus_timeout_s,
             self.milvus_write_timeout_s,
+            self.milvus_ca_file,
         )
 
     def snapshots(self, catalogue: Catalogue, on_written: Callable[[int], object]) -> SnapshotKeeper | None:

@@ -134,7 +134,10 @@ class MilvusStore:
         # Otherwise a new connection may be the former one, though that is dead.
         own = {"grpc.use_local_subchannel_pool": 1}
         settings = self._settings
-        return MilvusClient(settings.uri, token=settings.token, timeout=timeout_s, dedicated=True, grpc_options=own)
+        trusted = {} if settings.ca_file is None else {"server_pem_path": str(settings.ca_file)}
+        return MilvusClient(
+            settings.uri, token=settings.token, timeout=timeout_s, dedicated=True, grpc_options=own, **trusted
+        )
 
     def _open(self, timeout_s: float, *, create: bool) -> None:
         with self._answering():
