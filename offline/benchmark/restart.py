@@ -53,6 +53,7 @@ OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.dns_min_time_between_resolutions_ms", 2_000),
 )
 # What docs/http.md says: these pauses, in seconds, before a request is made again.
 PAUSES_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, *[4.0] * 10)
