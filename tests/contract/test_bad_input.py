@@ -155,6 +155,20 @@ REFUSED = {
         ("no condition",),
         {"field": "boosts[0].condition"},
     ),
+    "boost by an empty condition": Refused(
+        {"product_id": KNOWN, "boosts": [{"condition": {"season": {}, "words": "!!"}, "factor": 2}]},
+        INVALID,
+        "BOOST_INVALID",
+        ("no condition",),
+        {"field": "boosts[0].condition"},
+    ),
+    "own attribute without condition": Refused(
+        {"product_id": KNOWN, "filter": {"attributes": {"material": {}}}},
+        INVALID,
+        "ATTRIBUTE_FILTER_INVALID",
+        ("material", "labels, number or flag"),
+        {"field": "filter"},
+    ),
     "boost of nobody": Refused(
         {"product_id": KNOWN, "boosts": [{"condition": {"season": {"any_of": ["Sumer"]}}, "factor": 2}]},
         INVALID,

@@ -38,14 +38,15 @@ def filter_from_proto(message: search_pb2.Filter) -> Filter:
     """Unpacks a filter. `filters.evaluate` checks its labels.
 
     Raises:
-        InvalidInput: FILTER_VALUE_UNKNOWN: a gender is not stated, or unknown.
+        InvalidInput: FILTER_VALUE_UNKNOWN: a gender is not stated, or unknown; ATTRIBUTE_FILTER_INVALID: a
+            condition on an own attribute is missing.
     """
     conditions: dict[str, Condition] = {}
     for field, part in message.ListFields():
         if field.name == "attributes":
             # In an order, so that equal filters are evaluated alike.
             for name in sorted(part):
-                conditions[f"{OWN_PREFIX}{name}"] = _own_condition_from_proto(part[name])
+                conditions[f"{OWN_PREFIX}{name}"] = _own_condition_from_proto(name, part[name])
         else:
             conditions[field.name] = _condition_from_proto(part)
     return Filter(**conditions)
@@ -78,16 +79,22 @@ def _condition_from_proto(
             return Words(part)
 
 
-def _own_condition_from_proto(message: search_pb2.AttributeFilter) -> OwnCondition:
+def _own_condition_from_proto(name: str, message: search_pb2.AttributeFilter) -> OwnCondition:
     match message.WhichOneof("condition"):
+        case "labels":
+            return LabelFilter(tuple(message.labels.any_of), tuple(message.labels.none_of))
         case "number":
             part = message.number
             return NumberRange(*((getattr(part, end) if part.HasField(end) else None) for end in ("min", "max")))
         case "flag":
             return FlagFilter(message.flag)
         case _:
-            # Without any condition too, which lets all products through, as an empty one does.
-            return LabelFilter(tuple(message.labels.any_of), tuple(message.labels.none_of))
+            # Or of a kind that a newer client knows: letting all products through would widen its answer in silence.
+            raise InvalidInput(
+                f'The condition on the attribute "{name}" is missing: send labels, number or flag.',
+                reason="ATTRIBUTE_FILTER_INVALID",
+                metadata={"field": "filter"},
+            )
 
 
 def order_from_proto(value: search_pb2.ProductOrder) -> Order:

@@ -117,9 +117,25 @@ class Filter:
         present = {name: condition for name, condition in conditions.items() if condition is not None}
         object.__setattr__(self, "conditions", MappingProxyType(present))
 
+    @property
+    def passes_all(self) -> bool:
+        """Whether every product passes, whatever attributes it has."""
+        return all(_passes_all(each) for each in self.conditions.values())
+
     def without(self, name: str) -> "Filter":
         """Returns this filter without its condition on an attribute."""
         return Filter(**{other: condition for other, condition in self.conditions.items() if other != name})
+
+
+def _passes_all(condition: Condition) -> bool:
+    match condition:
+        case LabelFilter() | ColourFilter() | GenderFilter():
+            return not condition.any_of and not condition.none_of
+        case Words():
+            return not needles(condition.text)
+        case _:
+            # A range without bounds leaves out products without a value.
+            return False
 
 
 Rows = NDArray[np.int64] | slice

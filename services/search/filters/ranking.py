@@ -62,9 +62,9 @@ class Ranking:
                     reason="BOOST_INVALID",
                     metadata={"field": f"boosts[{place}].factor"},
                 )
-            if not boost.condition.conditions:
+            if boost.condition.passes_all:
                 raise InvalidInput(
-                    "A boost has no condition: say which products it moves.",
+                    "A boost has no condition that leaves out any product: say which products it moves.",
                     reason="BOOST_INVALID",
                     metadata={"field": f"boosts[{place}].condition"},
                 )
