@@ -183,7 +183,7 @@ def _serve_here(
             async with connected(stack.target) as client:
                 if demo_catalogue:
                     await fill_if_empty(client, DEMO_HOME, output.errors())
-                example = await _example(client)
+                example = await example_id(client)
             how_to_reach(stack.target, stack.storefront_url, data_dir, example, foreground=True)
 
         run_loop(serve_stack(settings, on_ready))
@@ -219,7 +219,7 @@ def _serve_in_background(
                 from cli.demo.material import DEMO_HOME, fill_if_empty
 
                 await fill_if_empty(client, DEMO_HOME, to)
-            return await _example(client)
+            return await example_id(client)
 
     example = asyncio.run(wait_and_fill())
     how_to_reach(stack.server, stack.url, data_dir, example, foreground=False)
@@ -323,8 +323,14 @@ def _reachable(host: str) -> str:
     return f"[{bare}]" if ":" in bare else bare
 
 
-async def _example(client: "SearchClient") -> str | None:
+async def example_id(client: "SearchClient") -> str | None:
     """Returns the id of a product for examples; None for an empty catalogue, or without a key."""
+    from services.serving.settings import ClientSettings, ServerSettings, read_settings
+
+    own = read_settings(ClientSettings)
+    if read_settings(ServerSettings).keys_file and not (own.api_key_file or own.api_key.get_secret_value()):
+        # Its refusal would stand in the audit log.
+        return None
     try:
         return next((product.id for product in (await client.list_products(page_size=1)).products), None)
     except (Unauthenticated, Forbidden, Upstream):

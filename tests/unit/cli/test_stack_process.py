@@ -6,11 +6,14 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from cli.commands.serve import how_to_reach
+from cli.commands.serve import example_id, how_to_reach
 from cli.stack_process import StackHome, startup_errors
+from fashion.v1 import search_pb2, types_pb2
+from services.clients.search import SearchClient
 from services.contract.errors import FashionError, NotFound, NotReady
 from services.serving.run import ServeError
 
@@ -92,3 +95,26 @@ def test_the_lines_to_try_can_be_pasted_into_a_shell(tmp_path: Path, capsys: pyt
     assert search[search.index("--product-id") + 1] == "00042 'red"
     (stop,) = (shlex.split(line) for line in lines if "End it with" in line)
     assert stop[-1] == str(tmp_path / "my data")
+
+
+class _Search:
+    """Counts what it is asked, in place of a client."""
+
+    asked = 0
+
+    async def list_products(self, page_size: int) -> search_pb2.ListProductsResponse:
+        self.asked += 1
+        return search_pb2.ListProductsResponse(products=[types_pb2.Product(id="1001")])
+
+
+@pytest.mark.parametrize(("server_keys", "own_key", "asked"), [(False, False, 1), (True, True, 1), (True, False, 0)])
+async def test_no_product_is_asked_for_without_the_key_that_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server_keys: bool, own_key: bool, asked: int
+) -> None:
+    if server_keys:
+        monkeypatch.setenv("SERVER_KEYS_FILE", str(tmp_path / "keys.json"))
+    if own_key:
+        monkeypatch.setenv("CLIENT_API_KEY", "a-key")
+    search = _Search()
+    found = await example_id(cast("SearchClient", search))
+    assert (found, search.asked) == ("1001" if asked else None, asked)
