@@ -3,6 +3,7 @@
 import io
 import re
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,25 @@ def announcing(content: bytes, width: int, height: int) -> bytes:
     """Returns an AVIF that announces another size than its frame has."""
     place = content.index(b"ispe") + 8
     return content[:place] + struct.pack(">II", width, height) + content[place + 8 :]
+
+
+def in_parts(content: bytes, shares: Sequence[tuple[float, float]]) -> bytes:
+    """Returns an AVIF of one item whose data are told to be in several parts.
+
+    Args:
+        content: the file, as Pillow writes it.
+        shares: begin and end of each part, in shares of the item's data.
+    """
+    place = content.index(b"iloc") - 4
+    begin, length = struct.unpack_from(">II", content, place + 22)
+    more = 8 * (len(shares) - 1)
+    edges = [(round(first * length), round(last * length)) for first, last in shares]
+    parts = b"".join(struct.pack(">II", begin + more + first, last - first) for first, last in edges)
+    location = struct.pack(">I", 30 + more) + content[place + 4 : place + 20] + struct.pack(">H", len(shares)) + parts
+    file = bytearray(content[:place] + location + content[place + 30 :])
+    meta = content.index(b"meta") - 4
+    struct.pack_into(">I", file, meta, struct.unpack_from(">I", content, meta)[0] + more)
+    return bytes(file)
 
 
 def mutated(content: bytes, random: np.random.Generator) -> bytes:

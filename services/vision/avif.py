@@ -18,6 +18,10 @@ _HEIC_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"h
 _PIXEL_BYTES: Final = 17
 # A pixel takes half as long as a visit of a JPEG's block.
 _PIXELS_PER_WORK: Final = 2
+# Of all items together.
+_MAX_PARTS: Final = 256
+# Of all items together; a picture has some three.
+_MAX_UNITS: Final = 4096
 _SEQUENCE_HEADER: Final = 1
 # A frame, alone or with its header.
 _FRAMES: Final = (3, 6)
@@ -74,10 +78,12 @@ def _read(content: bytes) -> Container:
     meta = {name: (first, last) for name, first, last in bounded(_boxes(content, begin + 4, end), _KIND)}
     without_metadata = bytearray(content)
     frames: list[_Frames] = []
+    units = 0
     kinds = dict(_items(content, *meta[b"iinf"]))
     for item, extents in _locations(content, *meta[b"iloc"], meta.get(b"idat", (0, 0))):
         if kinds.get(item, (b"", 0))[0] == b"av01":
-            frames.append(_read_frames(b"".join(content[first:last] for first, last in extents)))
+            frames.append(_read_frames(_data(content, extents), _MAX_UNITS - units))
+            units += frames[-1].units
     for kind, at in kinds.values():
         if kind in (b"Exif", b"mime"):
             without_metadata[at : at + 4] = b"free"
@@ -135,20 +141,27 @@ def _items(content: bytes, begin: int, end: int) -> Iterator[tuple[int, tuple[by
 def _locations(
     content: bytes, begin: int, end: int, idat: tuple[int, int]
 ) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """Yields the id of each item, and begin and end of each part of its data."""
+    """Yields the id of each item, and begin and end of each part of its data.
+
+    This and the decoder copy an item that has several parts. So these are no longer than the file, all together.
+    """
     fields = _Fields(content, begin, end)
     version = fields.number(1)
     fields.number(3)
     sizes = fields.number(2)
     offset_size, length_size, base_size, index_size = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
-    pieces = 0
+    parts = copied = 0
     for _ in range(fields.number(4 if version == 2 else 2)):
         item = fields.number(4 if version == 2 else 2)
         method = fields.number(2) & 15 if version else 0
         fields.number(2)
         base = fields.number(base_size)
         extents = []
-        for _ in range(fields.number(2)):
+        count = fields.number(2)
+        parts += max(1, count)
+        if parts > _MAX_PARTS:
+            raise ValueError(f"it has more than {_MAX_PARTS} parts of items")
+        for _ in range(count):
             if version:
                 fields.number(index_size)
             start = base + fields.number(offset_size) + (idat[0] if method == 1 else 0)
@@ -156,28 +169,37 @@ def _locations(
             if start + length > len(content):
                 raise ValueError("an item is cut off")
             extents.append((start, start + length))
-            pieces += 1
-            if pieces > 256:
-                raise ValueError("it has more than 256 items")
+        copied += sum(last - first for first, last in extents) if count > 1 else 0
+        if copied > len(content):
+            raise ValueError("the parts of its items are longer than the file")
         yield item, extents
+
+
+def _data(content: bytes, extents: list[tuple[int, int]]) -> memoryview:
+    """Returns the data of an item, copied only where they are in several parts."""
+    view = memoryview(content)
+    if len(extents) == 1:
+        return view[extents[0][0] : extents[0][1]]
+    return memoryview(b"".join(view[first:last] for first, last in extents))
 
 
 @dataclass(frozen=True, slots=True)
 class _Frames:
-    """The frames of an item: how many, and the maximum of their sizes."""
+    """The units and frames of an item: how many, and the maximum of the frames' sizes."""
 
+    units: int
     count: int
     width: int
     height: int
 
 
-def _read_frames(content: bytes) -> _Frames:
+def _read_frames(content: memoryview, max_units: int) -> _Frames:
     """Reads the units of an AV1 bitstream."""
     position = count = width = height = units = 0
     while position < len(content):
         units += 1
-        if units > 1000:
-            raise ValueError("an item has more than 1000 units")
+        if units > max_units:
+            raise ValueError(f"it has more than {_MAX_UNITS} units")
         first = content[position]
         position += 2 if first & 4 else 1
         length = len(content) - position
@@ -192,10 +214,10 @@ def _read_frames(content: bytes) -> _Frames:
         position += length
     if not (count and width):
         raise ValueError("an item has no frame")
-    return _Frames(count, width, height)
+    return _Frames(units, count, width, height)
 
 
-def _leb128(content: bytes, position: int) -> tuple[int, int]:
+def _leb128(content: memoryview, position: int) -> tuple[int, int]:
     value = 0
     for at in range(8):
         byte = content[position + at]
@@ -208,7 +230,7 @@ def _leb128(content: bytes, position: int) -> tuple[int, int]:
 class _Bits:
     """The bits of a header, the highest first."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: memoryview) -> None:
         self._value, self._left = int.from_bytes(content[:1024], "big"), 8 * len(content[:1024])
 
     def take(self, count: int) -> int:
@@ -218,7 +240,7 @@ class _Bits:
         return self._value >> self._left & ((1 << count) - 1)
 
 
-def _sequence_size(body: bytes) -> tuple[int, int]:
+def _sequence_size(body: memoryview) -> tuple[int, int]:
     """Returns the maximum width and height of the frames that follow a sequence header."""
     bits = _Bits(body)
     bits.take(4)
@@ -241,6 +263,8 @@ def _skip_operating_points(bits: _Bits) -> None:
             zeros = 0
             while not bits.take(1):
                 zeros += 1
+                if zeros > 32:
+                    raise ValueError("a number of a sequence header is too long")
             bits.take(zeros if zeros < 32 else 0)
         if bits.take(1):  # decoder_model_info_present_flag
             delay_bits = bits.take(5) + 1

@@ -1,13 +1,16 @@
 """Decoding has bounds: of pixels, of work, of memory and of time."""
 
+import struct
 import threading
 import time
+import tracemalloc
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from offline.benchmark.hard_pictures import announcing, encoded, many_scans, noise
+from offline.benchmark.hard_pictures import announcing, encoded, in_parts, many_scans, noise
 from services.concurrency import deadline
 from services.contract.errors import DeadlineExceeded, InvalidInput
 from services.vision import ImageLimits, decode
@@ -124,6 +127,61 @@ def test_the_frames_of_an_avif_count_as_work() -> None:
     assert transparent.work == 2 * opaque.work
     content = encoded(noise(320, 240).convert("RGBA").rotate(9), "AVIF")
     assert refusal(content, ImageLimits(max_work=opaque.work)) == "IMAGE_TOO_COMPLEX"
+
+
+def test_an_avif_in_parts_is_read_as_if_it_were_in_one() -> None:
+    whole = encoded(noise(320, 240), "AVIF", speed=10)
+    parts = in_parts(whole, [(0, 0.3), (0.3, 0.4), (0.4, 1)])
+    assert read_avif(parts).work == read_avif(whole).work
+    assert np.array_equal(np.asarray(decode(parts)), np.asarray(decode(whole)))
+
+
+def test_parts_of_an_avif_are_never_joined_to_more_than_the_file() -> None:
+    content = encoded(noise(320, 240), "AVIF", speed=10) + box(b"free", bytes(1_000_000))
+    place = content.index(b"iloc") + 22
+    whole = content[:place] + (len(content) - int.from_bytes(content[place - 4 : place], "big")).to_bytes(4, "big")
+    hostile = in_parts(whole + content[place + 4 :], [(0, 1)] * 200)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidInput, match="longer than the file"):
+            decode(hostile)
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(hostile)
+    finally:
+        tracemalloc.stop()
+
+
+def test_units_of_an_avif_are_bounded_over_all_its_items() -> None:
+    header, frame = b"\x0a\x06\x18\x15\x7f\xff\x00\x00", b"\x32\x01\x00"
+    delimiter = b"\x12\0"
+    few, many = header + delimiter * 10 + frame, header + delimiter * 400 + frame
+    assert read_avif(avif([few] * 100)).work > 0
+    with pytest.raises(InvalidInput, match="4096 units"):
+        read_avif(avif([many] * 100))
+    with pytest.raises(InvalidInput, match="256 parts"):
+        read_avif(avif([few], empty=60_000))
+
+
+def box(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(body)) + name + body
+
+
+def avif(items: Sequence[bytes], empty: int = 0) -> bytes:
+    """Returns an AVIF of items with AV1 data, and of further ones without data."""
+    kinds = [struct.pack(">HH4sx", number, 0, b"av01") for number in range(len(items))]
+    infos = b"".join(box(b"infe", b"\2\0\0\0" + kind) for kind in kinds)
+    data = b"".join(items)
+
+    def file(begin: int) -> bytes:
+        ends = np.cumsum([0, *map(len, items)])
+        places = [
+            struct.pack(">HHHII", number, 0, 1, begin + ends[number], len(item)) for number, item in enumerate(items)
+        ]
+        nothing = [struct.pack(">HHH", len(items) + number, 0, 0) for number in range(empty)]
+        meta = box(b"iinf", bytes(4) + struct.pack(">H", len(items)) + infos)
+        meta += box(b"iloc", b"\0\0\0\0\x44\0" + struct.pack(">H", len(items) + empty) + b"".join([*places, *nothing]))
+        return box(b"ftyp", b"avif" + bytes(4)) + box(b"meta", bytes(4) + meta) + box(b"mdat", data)
+
+    return file(len(file(0)) - len(data))
 
 
 def test_an_animated_avif_is_refused_with_what_to_do() -> None:
