@@ -27,8 +27,9 @@ _ARITHMETIC: Final = range(0xC9, 0xD0)
 # An arithmetic decoder takes this many times as long for a block.
 _ARITHMETIC_WEIGHT: Final = 8
 
-_MARKER: Final = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
-_AFTER_SCAN: Final = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])", re.DOTALL)
+# Of fill bytes the last one belongs to the marker. To match all of them takes the square of their number.
+_MARKER: Final = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
+_AFTER_SCAN: Final = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def read_jpeg(content: bytes) -> Container:
         held_bytes=whole * 128 if several else 0,
         work=passes * frame.weight(),
         pauses=tuple(pause + offset for pause in pauses),
-        orientation=orientation(exif=_EXIF + b"".join(exif) if exif else None, xmp=xmp),
+        orientation=orientation(b"".join(exif) if exif else None, xmp),
         profile=_joined(profile, parts),
     )
 
@@ -115,6 +116,7 @@ def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
             if found[1][0] == _EOI:
                 return
             if found[1][0] in _BARE:
+                yield found[1], position, position
                 continue
             length = int.from_bytes(content[position : position + 2], "big")
             end = position + max(2, length)
@@ -124,7 +126,8 @@ def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
             position = end
 
     for marker, begin, end in bounded(walk(), _KIND):
-        yield marker[0], begin, end
+        if marker[0] not in _BARE:
+            yield marker[0], begin, end
 
 
 def _read_frame(marker: int, body: bytes) -> _Frame:
@@ -149,21 +152,26 @@ def _scan_components(body: bytes) -> list[int]:
 
 def _later_scans(content: bytes, frame: _Frame, first: int) -> tuple[int, list[int], int]:
     """Returns the blocks that all scans visit, the offset of each scan, and where the picture ends."""
+
+    def walk() -> Iterator[tuple[bytes, int, int]]:
+        position = first
+        while (found := _AFTER_SCAN.search(content, position)) is not None:
+            position = found.end()
+            length = 0
+            if found[1][0] not in (_EOI, *_BARE):
+                length = max(2, int.from_bytes(content[position : position + 2], "big"))
+            yield found[1], position, position + length
+            position += length
+
     passes = 0
     scans: list[int] = []
-    position = first
-    while (found := _AFTER_SCAN.search(content, position)) is not None:
-        position = found.end()
-        if found[1][0] == _EOI:
-            return passes, scans, position
-        if found[1][0] in _BARE:
-            continue
-        length = int.from_bytes(content[position : position + 2], "big")
-        if found[1][0] == _SOS:
-            names = _scan_components(content[position + 2 : position + length])
+    for marker, begin, end in bounded(walk(), _KIND):
+        if marker[0] == _EOI:
+            return passes, scans, begin
+        if marker[0] == _SOS:
+            names = _scan_components(content[begin + 2 : end])
             passes += sum(frame.blocks.get(name, 0) for name in names)
-            scans.append(found.start())
-        position += max(2, length)
+            scans.append(begin - 2)
     return passes, scans, len(content)
 
 

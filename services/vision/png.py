@@ -14,8 +14,9 @@ _PALETTE: Final = 3
 # By colour type: the lengths of a tRNS chunk that means something.
 _TRANSPARENCY: Final = {0: range(2, 3), 2: range(6, 7), _PALETTE: range(1, 257)}
 _MAX_TEXT_BYTES: Final = 1024 * 1024
-_EXIF_TEXT: Final = "Raw profile type exif"
-_XMP_TEXT: Final = "XML:com.adobe.xmp"
+# Texts that can hold an orientation, by their keys.
+_EXIF_TEXT: Final = b"Raw profile type exif"
+_XMP_TEXT: Final = b"XML:com.adobe.xmp"
 
 
 def read_png(content: bytes) -> Container:
@@ -27,7 +28,7 @@ def read_png(content: bytes) -> Container:
     header: bytes | None = None
     kept = [SIGNATURE]
     profile: bytes | None = None
-    metadata: dict[str, bytes | str] = {}
+    metadata: dict[bytes, tuple[bytes, bytes]] = {}
     data = False
     for name, begin, end in bounded(_chunks(content), _KIND):
         if data and name != b"IDAT":
@@ -48,23 +49,28 @@ def read_png(content: bytes) -> Container:
         elif name == b"tRNS" and len(body) in _TRANSPARENCY.get(header[9], ()):
             kept.append(whole)
         elif name == b"iCCP":
-            profile = _profile(body)
+            profile = body if profile is None else profile
         elif name == b"eXIf":
-            metadata["exif"] = body
+            metadata[name] = name, body
         elif name in (b"tEXt", b"zTXt", b"iTXt"):
-            metadata.update(_text(name, body))
+            key, _, text = body.partition(b"\0")
+            if key in (_EXIF_TEXT, _XMP_TEXT):
+                metadata[key] = name, text
     if header is None or not data:
         raise broken(_KIND, "it has no picture data")
     if data:
         kept.append(_END)
     width, height = struct.unpack(">II", header[:8])
+    # Only what is used is inflated, and each once.
+    exif = metadata[b"eXIf"][1] if b"eXIf" in metadata else _exif(*metadata.get(_EXIF_TEXT, (b"", b"")))
+    xmp = _plain(*metadata.get(_XMP_TEXT, (b"", b"")))
     return Container(
         format=_KIND,
         content=b"".join(kept),
         width=width,
         height=height,
-        orientation=orientation(**metadata),
-        profile=profile,
+        orientation=orientation(exif, xmp),
+        profile=None if profile is None else _profile(profile),
     )
 
 
@@ -82,18 +88,25 @@ def _profile(body: bytes) -> bytes | None:
     return inflated(rest[1:], MAX_PROFILE_BYTES) if len(name) < len(body) and rest[:1] == b"\0" else None
 
 
-def _text(kind: bytes, body: bytes) -> dict[str, bytes | str]:
-    """Returns the entry of `Image.info` of a text chunk that can hold an orientation."""
-    key, _, text = body.partition(b"\0")
-    name = key.decode("latin-1")
-    if name not in (_EXIF_TEXT, _XMP_TEXT):
-        return {}
+def _plain(kind: bytes, text: bytes) -> bytes | None:
+    """Returns the text of a text chunk; None where it is broken or compressed and too long.
+
+    Args:
+        kind: name of the chunk.
+        text: what follows the key.
+    """
     compressed = kind == b"zTXt" or (kind == b"iTXt" and text[:1] == b"\1")
     if kind == b"zTXt":
         text = text[1:]
     elif kind == b"iTXt":
         text = text[2:].partition(b"\0")[2].partition(b"\0")[2]
-    plain = inflated(text, _MAX_TEXT_BYTES) if compressed else text
-    if plain is None:
-        return {}
-    return {"xmp": plain} if name == _XMP_TEXT else {name: plain.decode("latin-1")}
+    return inflated(text, _MAX_TEXT_BYTES) if compressed else text
+
+
+def _exif(kind: bytes, text: bytes) -> bytes | None:
+    """Returns the EXIF that a text chunk holds in hexadecimal digits, from its fourth line on."""
+    lines = (_plain(kind, text) or b"").split(b"\n", 3)
+    try:
+        return bytes.fromhex(lines[3].decode("ascii")) if len(lines) > 3 else None
+    except ValueError:
+        return None

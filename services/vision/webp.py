@@ -45,7 +45,7 @@ def read_webp(content: bytes) -> Container:
         width=size[0],
         height=size[1],
         pixel_bytes=_PIXEL_BYTES,
-        orientation=orientation(exif=metadata.get("EXIF"), xmp=metadata.get("XMP ")),
+        orientation=orientation(metadata.get("EXIF"), metadata.get("XMP ")),
         profile=profile if profile is not None and len(profile) <= MAX_PROFILE_BYTES else None,
     )
 

@@ -2,16 +2,23 @@
 
 import io
 import struct
+import warnings
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from offline.benchmark.hard_pictures import encoded, noise
-from services.contract.errors import InvalidInput
+from services.concurrency import deadline
+from services.contract.errors import DeadlineExceeded, InvalidInput
 from services.vision import decode
+from services.vision.avif import read_avif
+from services.vision.container import Container, inflated
 from services.vision.jpeg import read_jpeg
+from services.vision.png import read_png
+from services.vision.webp import read_webp
 
 PICTURE = noise(120, 90, grain=6)
 TURNED = PICTURE.transpose(Image.Transpose.ROTATE_90)
@@ -26,6 +33,7 @@ def tiff(*entries: tuple[int, int, int, bytes], count: int | None = None, order:
     return start + struct.pack(f"{order}I", 8) + body + bytes(4)
 
 
+MANY = 30_000
 ORIENTATION_6 = (0x0112, 3, 1, struct.pack("<HH", 6, 0))
 
 EXIF = {
@@ -53,6 +61,11 @@ UPRIGHT_BESIDE = {
     "a date of type 0": tiff(ORIENTATION_6, (0x0132, 0, 20, bytes(4))),
     "a broken sub-directory": tiff(ORIENTATION_6, (0x8769, 4, 1, struct.pack("<I", 0xFFFFFFF0))),
     "fewer entries than it counts": tiff(ORIENTATION_6, count=900),
+    "another byte order": tiff((0x0112, 3, 1, struct.pack(">HH", 6, 0)), order=">"),
+    "four bytes": tiff((0x0112, 4, 1, struct.pack("<I", 6))),
+    "two numbers": tiff((0x0112, 3, 2, struct.pack("<HH", 6, 1))),
+    "a second orientation": tiff(ORIENTATION_6, (0x0112, 3, 1, struct.pack("<HH", 3, 0))),
+    "its own name twice": b"Exif\0\0" + tiff(ORIENTATION_6),
 }
 
 
@@ -239,13 +252,77 @@ def test_a_cmyk_jpeg_without_adobes_marker_is_read_as_with_it(inverted: bool) ->
         assert np.abs(np.asarray(decode(unmarked))[16, 16].astype(int) - (200, 30, 40)).max() <= 3
 
 
-def test_pieces_without_end_are_refused() -> None:
-    jpeg, png = encoded(PICTURE), encoded(PICTURE, "PNG")
-    many = 30_000
-    for content in (in_jpeg(jpeg, app(0xFE, b"") * many), in_png(png, chunk(b"tEXt", b"") * many)):
-        with pytest.raises(InvalidInput) as refused:
-            decode(content)
-        assert refused.value.reason == "IMAGE_UNREADABLE"
+@pytest.mark.parametrize(
+    "content",
+    [
+        in_jpeg(encoded(PICTURE), app(0xFE, b"") * MANY),
+        in_jpeg(encoded(PICTURE), b"\xff\xd0" * MANY),
+        encoded(PICTURE, progressive=True)[:-2] + app(0xFE, b"") * MANY,
+        encoded(PICTURE, progressive=True)[:-2] + app(0xDA, b"") * MANY,
+        encoded(PICTURE, progressive=True)[:-2] + b"\xff\x01" * MANY,
+        in_png(encoded(PICTURE, "PNG"), chunk(b"tEXt", b"") * MANY),
+        in_webp(PICTURE, *[(b"XMP ", b"")] * MANY),
+    ],
+    ids=["comments", "restarts", "later comments", "empty scans", "bare markers", "texts", "WebP"],
+)
+def test_pieces_without_end_are_refused(content: bytes) -> None:
+    with pytest.raises(InvalidInput, match="more than 20000 parts") as refused:
+        decode(content)
+    assert refused.value.reason == "IMAGE_UNREADABLE"
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_fill_bytes_without_end_are_passed_over_in_the_time_of_their_number(progressive: bool) -> None:
+    """With the square of it, the million before a marker that is none would take hours."""
+    plain = encoded(PICTURE, progressive=progressive)
+    fill = b"\xff" * 1_000_000 + b"\0"
+    assert same(in_jpeg(plain, app(0xFE, b"x") + fill), plain)
+    assert same(plain[:-2] + fill + plain[-2:], plain)
+
+
+@pytest.mark.parametrize(
+    ("read", "content"),
+    [
+        (read_jpeg, encoded(PICTURE)),
+        (read_png, encoded(PICTURE, "PNG")),
+        (read_webp, encoded(PICTURE, "WEBP")),
+        (read_avif, encoded(PICTURE, "AVIF")),
+    ],
+)
+def test_the_walk_through_a_file_ends_at_the_deadline(read: Callable[[bytes], Container], content: bytes) -> None:
+    read(content)
+    with deadline.at_most(-1), pytest.raises(DeadlineExceeded):
+        read(content)
+
+
+def test_a_png_is_inflated_only_as_far_as_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    inflated_bytes: list[int] = []
+
+    def counting(content: bytes, max_bytes: int) -> bytes | None:
+        result = inflated(content, max_bytes)
+        inflated_bytes.append(len(result or b""))
+        return result
+
+    monkeypatch.setattr("services.vision.png.inflated", counting)
+    megabyte = zlib.compress(bytes(1_000_000))
+    icc, text = chunk(b"iCCP", b"p\0\0" + megabyte), chunk(b"zTXt", b"Raw profile type exif\0\0" + megabyte)
+    xmp = chunk(b"iTXt", b"XML:com.adobe.xmp\0\x01\0\0\0" + megabyte)
+    plain = encoded(PICTURE, "PNG")
+    assert same(in_png(plain, (icc + text + xmp) * 100), plain)
+    assert inflated_bytes == [1_000_000] * 3
+
+
+def test_of_two_profiles_in_a_png_the_first_counts() -> None:
+    first, second = (chunk(b"iCCP", b"p\0\0" + zlib.compress(profile)) for profile in (b"first", b"second"))
+    assert read_png(in_png(encoded(PICTURE, "PNG"), first, second)).profile == b"first"
+
+
+def test_what_entries_of_exif_point_to_is_not_read() -> None:
+    entries = [(0x9000 + number, 7, 1_000_000, struct.pack("<I", 8)) for number in range(2000)]
+    exif = tiff(*entries, ORIENTATION_6) + bytes(1_000_000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_png(in_png(encoded(TURNED, "PNG"), chunk(b"eXIf", exif))).orientation == 6
 
 
 def test_the_decoder_sees_no_metadata() -> None:
