@@ -177,6 +177,12 @@ class MicroBatcher(Generic[_Answer]):
         self._meet()
         if lane is Lane.QUERY:
             self._queried_until = time.perf_counter() + _QUERIED_S
+        with self.kept(lane, count):
+            yield
+
+    @contextmanager
+    def kept(self, lane: Lane, count: int) -> Iterator[None]:
+        """Keeps places of photographs whose caller has gone while work for them is still under way."""
         self._admitted[lane] += count
         _PHOTOGRAPHS_OF[lane].inc(count)
         try:

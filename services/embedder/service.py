@@ -2,9 +2,10 @@
 
 import asyncio
 import contextvars
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
@@ -121,7 +122,7 @@ class LocalEmbedder:
         """
         with self._batcher.admitted(Lane.QUERY, 1):
             async with deadline.enforced():
-                prepared = await self._decode(photograph)
+                prepared = await self._decode(photograph, Lane.QUERY)
                 seen = await self._batcher.submit(prepared.pixels, Lane.QUERY)
                 return await self._embedding(photograph, prepared, seen, Lane.QUERY)
 
@@ -143,11 +144,11 @@ class LocalEmbedder:
             )
         with self._batcher.admitted(Lane.QUERY, 1):
             async with deadline.enforced():
-                prepared = await self._decode(photograph)
+                prepared = await self._decode(photograph, Lane.QUERY)
                 seen = await self._batcher.submit(prepared.pixels, Lane.QUERY)
                 if seen.sight.turns:
                     # Garments are found best in an upright photograph.
-                    prepared = await self._decode(photograph, turns=seen.sight.turns)
+                    prepared = await self._decode(photograph, Lane.QUERY, turns=seen.sight.turns)
                     seen = await self._batcher.submit(prepared.pixels, Lane.QUERY)
                 return garments_in(prepared, seen.sight, self._encoder.frame)
 
@@ -184,8 +185,7 @@ class LocalEmbedder:
     async def _part(self, photographs: Sequence[Photograph]) -> Sequence[Embedding | FashionError]:
         """Embeds the photographs of one inference, which move between threads together."""
         async with self._batch_window:
-            async with self._batch_decoding:
-                decoded = await self._decode_all(photographs)
+            decoded = await self._decode_all(photographs)
             pixels = [each.pixels for each in decoded if not isinstance(each, FashionError)]
             seen = iter(await self._batcher.submit_all(pixels, Lane.BATCH))
             embeddings = iter(
@@ -207,27 +207,54 @@ class LocalEmbedder:
         if again is None:
             return Embedding(seen.embedding, version, view_of(prepared, garments))
         region, turns = again
-        part = await self._decode(photograph, region, turns, prepared)
+        part = await self._decode(photograph, lane, region, turns, prepared)
         second = await self._batcher.submit(part.pixels, lane)
         return Embedding(second_embedding(seen, second, part), version, view_of(part, garments))
 
     async def _decode(
-        self, photograph: Photograph, region: Box | None = None, turns: int = 0, first: Prepared | None = None
+        self,
+        photograph: Photograph,
+        lane: Lane,
+        region: Box | None = None,
+        turns: int = 0,
+        first: Prepared | None = None,
     ) -> Prepared:
-        return await self._in_thread(self._decoding(photograph, region, turns, first))
+        job = self._decoding(photograph, region, turns, first)
+        return await self._in_thread(lambda _: job(), lane, 1)
 
     async def _decode_all(self, photographs: Sequence[Photograph]) -> Sequence[Prepared | FashionError]:
         jobs = [self._decoding(photograph) for photograph in photographs]
 
-        def decode() -> list[Prepared | FashionError]:
-            return [_prepared_or_error(job) for job in jobs]
+        def decode(gone: threading.Event) -> list[Prepared | FashionError]:
+            return [_prepared_or_error(job) for job in jobs if not gone.is_set()]
 
-        return await self._in_thread(decode)
+        return await self._in_thread(decode, Lane.BATCH, len(jobs))
 
-    async def _in_thread(self, decode: Callable[[], Decoded]) -> Decoded:
-        """Decodes in a thread, which knows the caller's deadline, and ends at it."""
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, decode)
+    async def _in_thread(self, decode: Callable[[threading.Event], Decoded], lane: Lane, count: int) -> Decoded:
+        """Decodes in a thread, which knows the caller's deadline, and ends at it.
+
+        Where the caller goes, the permit and the places stay taken until the thread is done.
+
+        Args:
+            decode: is told whether the caller has gone.
+            lane: of the photographs.
+            count: of photographs.
+        """
+        with ExitStack() as held:
+            if lane is Lane.BATCH:
+                await self._batch_decoding.acquire()
+                held.callback(self._batch_decoding.release)
+            gone = threading.Event()
+            work = self._threads.submit(contextvars.copy_context().run, decode, gone)
+            done = asyncio.wrap_future(work)
+            try:
+                return await asyncio.shield(done)
+            finally:
+                if not done.done() and not work.cancel():
+                    gone.set()
+                    held.enter_context(self._batcher.kept(lane, count))
+                    kept = held.pop_all()
+                    done.add_done_callback(lambda _: kept.close())
 
     def _decoding(
         self, photograph: Photograph, region: Box | None = None, turns: int = 0, first: Prepared | None = None

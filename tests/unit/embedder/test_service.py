@@ -4,11 +4,13 @@ import asyncio
 import io
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any, Self
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from services.concurrency import deadline
@@ -16,6 +18,8 @@ from services.contract.errors import DeadlineExceeded, FashionError, InvalidInpu
 from services.contract.protocols import Embedder
 from services.contract.values import Box, Embedding, Photograph
 from services.embedder.batching import BatchingLimits
+from services.embedder.encoder import Features
+from services.embedder.garment_heads import Sight
 from services.embedder.service import EmbedderLimits, LocalEmbedder, local_embedder
 from services.vision.decode import ImageLimits
 from tests.support.embedders import GatedEncoder
@@ -32,6 +36,40 @@ def picture(shade: int, width: int = 60, height: int = 80) -> bytes:
     image.paste((shade % 256, shade * 7 % 256, shade * 31 % 256), (width // 4, height // 4, width // 2, height // 2))
     image.save(content, "PNG")
     return content.getvalue()
+
+
+class GatedPhotograph(bytes):
+    """A photograph whose decoding waits for its gate."""
+
+    inside: threading.Event
+    gate: threading.Event
+    decoded: int
+
+    def __new__(cls) -> Self:
+        content = super().__new__(cls, picture(3))
+        content.inside, content.gate, content.decoded = threading.Event(), threading.Event(), 0
+        return content
+
+    def __bool__(self) -> bool:
+        """Is asked once, before anything else, whether the photograph is empty."""
+        self.inside.set()
+        self.decoded += 1
+        assert self.gate.wait(20)
+        return True
+
+
+class TurningEncoder(GatedEncoder):
+    """Sees every photograph lie on its side."""
+
+    @property
+    def garment_heads(self) -> Any:
+        return self
+
+    def see(self, maps: Sequence[NDArray[np.float32]]) -> list[Sight]:
+        return [Sight(turns=1) for _ in maps[0]]
+
+    def features(self, batch: NDArray[np.uint8], *, crowded: bool = False) -> Features:
+        return Features(self.encode(batch), (batch.astype(np.float32),))
 
 
 @asynccontextmanager
@@ -206,6 +244,64 @@ async def test_a_caller_who_goes_frees_the_place(encoder: GatedEncoder) -> None:
         encoder.gate.set()
 
         await embedder.embed(Photograph(picture(2)))
+
+
+async def test_a_cancelled_batch_keeps_its_thread_from_other_batches_until_it_is_done(embedder: LocalEmbedder) -> None:
+    first, second = GatedPhotograph(), GatedPhotograph()
+    try:
+        for content, begins in ((first, True), (second, False)):
+            batch = asyncio.create_task(embedder.batch_embed([Photograph(content)] * 8))
+            assert await asyncio.to_thread(content.inside.wait, 20 if begins else 0.2) is begins
+            batch.cancel()
+            await asyncio.wait({batch})
+        # The other thread is left to queries, however many batches were cancelled.
+        await embedder.embed(Photograph(picture(1)))
+    finally:
+        first.gate.set()
+        second.gate.set()
+    results = await embedder.batch_embed([Photograph(picture(2))])
+    assert isinstance(results[0], Embedding)
+    assert (first.decoded, second.decoded) == (1, 0)
+
+
+async def test_a_cancelled_batch_keeps_the_places_of_what_is_being_decoded(encoder: GatedEncoder) -> None:
+    content = GatedPhotograph()
+    async with embedding_with(encoder, limits(batch_places=8)) as embedder:
+        batch = asyncio.create_task(embedder.batch_embed([Photograph(content)] * 8))
+        assert await asyncio.to_thread(content.inside.wait, 20)
+        batch.cancel()
+        await asyncio.wait({batch})
+        with pytest.raises(Overloaded) as caught:
+            await embedder.batch_embed([Photograph(picture(1))] * 5)
+        content.gate.set()
+        assert caught.value.metadata == {"waiting": "4", "places": "8"}
+        # The thread decodes no further photograph; then its places are free.
+        await embedder.batch_embed([Photograph(picture(1))] * 4)
+        assert len(await embedder.batch_embed([Photograph(picture(1))] * 8)) == 8
+    assert content.decoded == 1
+
+
+async def test_second_looks_of_batches_leave_a_thread_to_queries_too() -> None:
+    encoder = TurningEncoder()
+    contents = [GatedPhotograph() for _ in range(4)]
+    for content in contents:
+        content.gate.set()
+    async with embedding_with(encoder, limits()) as embedder:
+        encoder.gate.clear()
+        batch = asyncio.create_task(embedder.batch_embed([Photograph(content) for content in contents]))
+        assert await asyncio.to_thread(encoder.inside.wait, 20)
+        for content in contents:
+            content.gate.clear()
+            content.inside.clear()
+        encoder.gate.set()
+        try:
+            assert await asyncio.to_thread(contents[0].inside.wait, 20)
+            await embedder.embed(Photograph(picture(1)))
+            assert not any(content.inside.is_set() for content in contents[1:])
+        finally:
+            for content in contents:
+                content.gate.set()
+        assert len(await batch) == 4
 
 
 async def test_a_failed_inference_is_told_to_all_and_the_next_one_works(encoder: GatedEncoder) -> None:
