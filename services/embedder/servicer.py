@@ -2,10 +2,10 @@
 
 from typing import Any, Final
 
-from fashion.v1 import embedder_pb2, embedder_pb2_grpc
+from fashion.v1 import embedder_pb2, embedder_pb2_grpc, types_pb2
 from services.contract.errors import FashionError, InvalidInput
 from services.contract.protocols import Embedder
-from services.contract.values import Embedding
+from services.contract.values import Embedding, Photograph
 from services.serving import conversion
 from services.serving.registry import GrpcService
 
@@ -45,9 +45,9 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
     ) -> embedder_pb2.BatchEmbedResponse:
         """Embeds several photographs."""
         _check_batch(len(request.images), self._max_batch)
-        results = await self._embedder.batch_embed(
-            [conversion.photograph_from_proto(image) for image in request.images]
-        )
+        rows = [_row_from_proto(image) for image in request.images]
+        embedded = iter(await self._embedder.batch_embed([row for row in rows if isinstance(row, Photograph)]))
+        results = [next(embedded) if isinstance(row, Photograph) else row for row in rows]
         return embedder_pb2.BatchEmbedResponse(results=[_result_to_proto(result) for result in results])
 
     async def GetModel(  # noqa: N802
@@ -68,6 +68,14 @@ def _check_batch(size: int, max_batch: int) -> None:
             reason="BATCH_TOO_LARGE",
             metadata={"field": "images", "max_batch": str(max_batch)},
         )
+
+
+def _row_from_proto(message: types_pb2.Image) -> Photograph | InvalidInput:
+    """Unpacks a photograph of a batch. The error of one that cannot be unpacked takes its place."""
+    try:
+        return conversion.photograph_from_proto(message)
+    except InvalidInput as error:
+        return error
 
 
 def _result_to_proto(result: Embedding | FashionError) -> embedder_pb2.EmbedResult:

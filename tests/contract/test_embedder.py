@@ -53,6 +53,7 @@ BAD = {
     "IMAGE_FORMAT_UNSUPPORTED": embed(b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
     "IMAGE_UNREADABLE": embed(picture()[:80]),
     "REGION_INVALID": embed(picture(), types_pb2.Box(left=0.5, top=0, right=0.25, bottom=1)),
+    "SUBJECT_INVALID": embedder_pb2.EmbedRequest(image=types_pb2.Image(content=picture(), subject=7)),  # type: ignore[arg-type]
 }
 
 
@@ -82,6 +83,14 @@ async def test_a_batch_has_a_status_for_each_in_order(embedder: Running) -> None
     assert [result.status.code for result in results] == [0, *[3] * len(BAD), 0]
     assert [result.HasField("embedding") for result in results] == [True, *[False] * len(BAD), True]
     assert all(result.status.message for result in results[1:-1])
+
+
+async def test_a_batch_of_rows_that_cannot_be_unpacked_has_a_status_for_each(embedder: Running) -> None:
+    images = [BAD["SUBJECT_INVALID"].image] * 3
+
+    results = (await embedder.stub.BatchEmbed(embedder_pb2.BatchEmbedRequest(images=images))).results
+
+    assert [result.status.reason for result in results] == ["SUBJECT_INVALID"] * 3
 
 
 @pytest.mark.parametrize(("count", "reason"), [(0, "BATCH_EMPTY"), (65, "BATCH_TOO_LARGE")])
