@@ -73,6 +73,19 @@ def announcing(content: bytes, width: int, height: int) -> bytes:
     return content[:place] + struct.pack(">II", width, height) + content[place + 8 :]
 
 
+def with_full_headers(picture: Image.Image) -> bytes:
+    """Returns an AVIF whose headers are not the reduced ones of a still picture: the first frame of an animation."""
+    still = encoded(picture, "AVIF", speed=10)
+    animated = encoded(picture, "AVIF", speed=10, save_all=True, append_images=[picture.rotate(180)])
+    begin, length = struct.unpack_from(">II", animated, animated.index(b"iloc") + 18)
+    place = still.index(b"iloc") + 18
+    head = bytearray(still[: struct.unpack_from(">I", still, place)[0] - 8])
+    struct.pack_into(">I", head, place + 4, length)
+    configuration, other = head.index(b"av1C"), animated.index(b"av1C")
+    head[configuration : configuration + 8] = animated[other : other + 8]
+    return bytes(head) + struct.pack(">I4s", 8 + length, b"mdat") + animated[begin : begin + length]
+
+
 def in_parts(content: bytes, shares: Sequence[tuple[float, float]]) -> bytes:
     """Returns an AVIF of one item whose data are told to be in several parts.
 

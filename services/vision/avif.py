@@ -1,14 +1,14 @@
 """Reads the boxes of an AVIF file as far as they say how much there is to decode.
 
 A file can announce a small picture and hold frames of any size, which the decoder decodes before it compares. So the
-frames' own headers are read. ISO/IEC 14496-12 describes the boxes, the AV1 specification (5.3, 5.5) the headers.
+frames' own headers are read (`services.vision.av1`). ISO/IEC 14496-12 describes the boxes.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from services.contract.errors import InvalidInput
+from services.vision.av1 import Frames, read_frames
 from services.vision.container import Container, bounded, broken
 
 _KIND: Final = "AVIF"
@@ -22,9 +22,6 @@ _PIXELS_PER_WORK: Final = 2
 _MAX_PARTS: Final = 256
 # Of all items together; a picture has some three.
 _MAX_UNITS: Final = 4096
-_SEQUENCE_HEADER: Final = 1
-# A frame, alone or with its header.
-_FRAMES: Final = (3, 6)
 
 
 def brands(content: bytes) -> tuple[bytes, ...]:
@@ -77,12 +74,12 @@ def _read(content: bytes) -> Container:
     begin, end = boxes[b"meta"]
     meta = {name: (first, last) for name, first, last in bounded(_boxes(content, begin + 4, end), _KIND)}
     without_metadata = bytearray(content)
-    frames: list[_Frames] = []
+    frames: list[Frames] = []
     units = 0
     kinds = dict(_items(content, *meta[b"iinf"]))
     for item, extents in _locations(content, *meta[b"iloc"], meta.get(b"idat", (0, 0))):
         if kinds.get(item, (b"", 0))[0] == b"av01":
-            frames.append(_read_frames(_data(content, extents), _MAX_UNITS - units))
+            frames.append(read_frames(_data(content, extents), _KIND, _MAX_UNITS - units))
             units += frames[-1].units
     for kind, at in kinds.values():
         if kind in (b"Exif", b"mime"):
@@ -96,7 +93,7 @@ def _read(content: bytes) -> Container:
         width=largest.width,
         height=largest.height,
         pixel_bytes=_PIXEL_BYTES,
-        work=sum(each.count * each.width * each.height for each in frames) // _PIXELS_PER_WORK,
+        work=sum(each.pixels for each in frames) // _PIXELS_PER_WORK,
     )
 
 
@@ -181,100 +178,3 @@ def _data(content: bytes, extents: list[tuple[int, int]]) -> memoryview:
     if len(extents) == 1:
         return view[extents[0][0] : extents[0][1]]
     return memoryview(b"".join(view[first:last] for first, last in extents))
-
-
-@dataclass(frozen=True, slots=True)
-class _Frames:
-    """The units and frames of an item: how many, and the maximum of the frames' sizes."""
-
-    units: int
-    count: int
-    width: int
-    height: int
-
-
-def _read_frames(content: memoryview, max_units: int) -> _Frames:
-    """Reads the units of an AV1 bitstream."""
-    position = count = width = height = units = 0
-    while position < len(content):
-        units += 1
-        if units > max_units:
-            raise ValueError(f"it has more than {_MAX_UNITS} units")
-        first = content[position]
-        position += 2 if first & 4 else 1
-        length = len(content) - position
-        if first & 2:
-            length, position = _leb128(content, position)
-        kind = first >> 3 & 15
-        if kind == _SEQUENCE_HEADER:
-            size = _sequence_size(content[position : position + length])
-            width, height = max(width, size[0]), max(height, size[1])
-        elif kind in _FRAMES:
-            count += 1
-        position += length
-    if not (count and width):
-        raise ValueError("an item has no frame")
-    return _Frames(units, count, width, height)
-
-
-def _leb128(content: memoryview, position: int) -> tuple[int, int]:
-    value = 0
-    for at in range(8):
-        byte = content[position + at]
-        value |= (byte & 127) << (7 * at)
-        if not byte & 128:
-            return value, position + at + 1
-    raise ValueError("a length is too long")
-
-
-class _Bits:
-    """The bits of a header, the highest first."""
-
-    def __init__(self, content: memoryview) -> None:
-        self._value, self._left = int.from_bytes(content[:1024], "big"), 8 * len(content[:1024])
-
-    def take(self, count: int) -> int:
-        self._left -= count
-        if self._left < 0:
-            raise ValueError("a sequence header is too short")
-        return self._value >> self._left & ((1 << count) - 1)
-
-
-def _sequence_size(body: memoryview) -> tuple[int, int]:
-    """Returns the maximum width and height of the frames that follow a sequence header."""
-    bits = _Bits(body)
-    bits.take(4)
-    reduced = bits.take(1)
-    if reduced:
-        bits.take(5)
-    else:
-        _skip_operating_points(bits)
-    width_bits, height_bits = bits.take(4) + 1, bits.take(4) + 1
-    width, height = bits.take(width_bits) + 1, bits.take(height_bits) + 1
-    # Other frames than those of a reduced header can be as large as their fields of the frame's header allow.
-    return (width, height) if reduced else (1 << width_bits, 1 << height_bits)
-
-
-def _skip_operating_points(bits: _Bits) -> None:
-    delay_bits = 0
-    if bits.take(1):  # timing_info_present_flag
-        bits.take(64)
-        if bits.take(1):  # equal_picture_interval
-            zeros = 0
-            while not bits.take(1):
-                zeros += 1
-                if zeros > 32:
-                    raise ValueError("a number of a sequence header is too long")
-            bits.take(zeros if zeros < 32 else 0)
-        if bits.take(1):  # decoder_model_info_present_flag
-            delay_bits = bits.take(5) + 1
-            bits.take(42)
-    initial_delay = bits.take(1)
-    for _ in range(bits.take(5) + 1):
-        bits.take(12)
-        if bits.take(5) > 7:
-            bits.take(1)
-        if delay_bits and bits.take(1):
-            bits.take(2 * delay_bits + 1)
-        if initial_delay and bits.take(1):
-            bits.take(4)

@@ -5,10 +5,12 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from services.concurrency import deadline
 from services.contract.errors import InvalidInput
+
+Piece = TypeVar("Piece")
 
 # Larger profiles are passed over; those of printing presses have at most some megabytes.
 MAX_PROFILE_BYTES: Final = 4 * 1024 * 1024
@@ -65,7 +67,7 @@ def broken(kind: str, detail: object) -> InvalidInput:
     )
 
 
-def bounded(pieces: Iterable[tuple[bytes, int, int]], kind: str) -> Iterator[tuple[bytes, int, int]]:
+def bounded(pieces: Iterable[Piece], kind: str) -> Iterator[Piece]:
     """Yields the pieces of a file. Every walk through a file goes through here.
 
     Raises:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from offline.benchmark.hard_pictures import announcing, encoded, in_parts, many_scans, noise
+from offline.benchmark.hard_pictures import announcing, encoded, in_parts, many_scans, noise, with_full_headers
 from services.concurrency import deadline
 from services.contract.errors import DeadlineExceeded, InvalidInput
 from services.vision import ImageLimits, decode
@@ -155,7 +155,7 @@ def test_units_of_an_avif_are_bounded_over_all_its_items() -> None:
     delimiter = b"\x12\0"
     few, many = header + delimiter * 10 + frame, header + delimiter * 400 + frame
     assert read_avif(avif([few] * 100)).work > 0
-    with pytest.raises(InvalidInput, match="4096 units"):
+    with pytest.raises(InvalidInput, match="too many units"):
         read_avif(avif([many] * 100))
     with pytest.raises(InvalidInput, match="256 parts"):
         read_avif(avif([few], empty=60_000))
@@ -182,6 +182,53 @@ def avif(items: Sequence[bytes], empty: int = 0) -> bytes:
         return box(b"ftyp", b"avif" + bytes(4)) + box(b"meta", bytes(4) + meta) + box(b"mdat", data)
 
     return file(len(file(0)) - len(data))
+
+
+def test_an_avif_with_full_headers_is_as_large_as_its_sequence_says() -> None:
+    """Its fields of the size have 13 bits, which could say 8,192 pixels."""
+    picture = noise(4100, 64, grain=6)
+    content = with_full_headers(picture)
+    read = read_avif(content)
+    assert (read.width, read.height, read.work) == (4100, 64, 4100 * 64 // 2)
+    decoded = np.asarray(decode(content, ImageLimits(max_pixels=4100 * 64))).astype(int)
+    assert np.abs(decoded - np.asarray(picture)).mean() < 8
+
+
+# Of a sequence header, then of a frame's header: the time of presentation, the id, and content of screens.
+TIMINGS = {
+    "none": ("0", "", ""),
+    "of each frame": ("10" + "0" * 63 + "0" + "1" + "00000" + "0" * 32 + "00000" + "00111", "0", "1" * 8),
+    "equal": ("1" * 66 + "10", "", ""),
+}
+FRAME_IDS = {"none": ("0", ""), "8 bits": ("1" + "0011" + "010", "1" * 8)}
+SCREENS = {
+    "the frame says all": ("11", "11"),
+    "the frame says whether": ("101", "1"),
+    "never": ("00", ""),
+    "always": ("0100", ""),
+}
+
+
+@pytest.mark.parametrize("timing", TIMINGS)
+@pytest.mark.parametrize("frame_id", FRAME_IDS)
+@pytest.mark.parametrize("screen", SCREENS)
+def test_a_frame_with_a_size_of_its_own_may_be_as_large_as_its_fields_allow(
+    timing: str, frame_id: str, screen: str
+) -> None:
+    (times, delays, time), (ids, number), (screens, choice) = TIMINGS[timing], FRAME_IDS[frame_id], SCREENS[screen]
+    points = times + "0" + "00000" + "0" * 12 + "00000" + delays
+    sequence = "00000" + points + "1111" * 2 + f"{63:016b}" * 2 + ids + "000" + "0000" + "0" + screens
+    # A key frame that is shown.
+    frame = "0001" + time + "0" + choice + number
+    for own_size, side in (("0", 64), ("1", 65_536)):
+        read = read_avif(avif([unit(1, sequence) + unit(6, frame + own_size)]))
+        assert (read.width, read.height, read.work) == (side, side, side * side // 2)
+
+
+def unit(kind: int, bits: str) -> bytes:
+    """Returns a unit of AV1."""
+    body = int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8), "big")
+    return bytes([kind << 3 | 2, len(body)]) + body
 
 
 def test_an_animated_avif_is_refused_with_what_to_do() -> None:
