@@ -60,7 +60,7 @@ async def main() -> None:
             resources.push_async_callback(channel.close)
             classifiers.append(ClassifierClient(channel, settings.classifier_timeout_s, settings.try_s))
         if settings.writer_target:
-            await start_replica(server, resources, preferences, embedders[0], classifiers[0])
+            await start_replica(server, resources, preferences, embedders, classifiers)
         else:
             await start_writer(server, resources, preferences, embedders, classifiers)
         await resources.enter_async_context(
@@ -71,8 +71,8 @@ async def main() -> None:
         server: Server,
         resources: AsyncExitStack,
         preferences: RedisPreferences,
-        embedder: Embedder,
-        classifier: Classifier,
+        embedders: Sequence[Embedder],
+        classifiers: Sequence[Classifier],
     ) -> None:
         from services.search.replica import running_replica
 
@@ -83,8 +83,8 @@ async def main() -> None:
         resources.push_async_callback(writer.close)
         replica = running_replica(
             settings,
-            embedder=embedder,
-            classifier=classifier,
+            embedders=embedders,
+            classifiers=classifiers,
             preferences=preferences,
             writer=writer,
             on_failure=server.stop,

@@ -1,7 +1,6 @@
 """A process of search that answers from an index in Milvus, beside the one that writes it."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
@@ -9,21 +8,17 @@ import structlog
 from google.protobuf.message import Message
 
 from fashion.v1 import search_pb2
-from services.clients.embedder import wait_for_model
 from services.clients.search import SearchClient
 from services.concurrency.background import in_background
 from services.concurrency.workers import Workers
-from services.contract.errors import FashionError
 from services.contract.protocols import Classifier, Embedder
 from services.search.catalogue.products import Product
 from services.search.conversion import products
+from services.search.followed_model import ModelFollower
 from services.search.index_metrics import index_metrics
 from services.search.indexes.base import ReadableIndex
-from services.search.indexes.milvus.follower import MilvusFollower
-from services.search.indexes.milvus.store import MilvusStore
 from services.search.preferences import PreferenceStore
 from services.search.query.find_similar import SimilarFinder
-from services.search.query.retrieval import Inventory
 from services.search.reading import ReadingSearch
 from services.search.servicer import SEARCH, ReadingServicer
 from services.search.settings import SearchSettings
@@ -32,30 +27,21 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class ReplicaSearch(ReadingSearch):
-    """Search by an index that another process writes.
+    """Search by an index that another process writes."""
 
-    Attributes:
-        unsure_below: the confidence below which recognition counts as unsure, as the writer has measured it.
-    """
-
-    def __init__(self, index: ReadableIndex, preferences: PreferenceStore, workers: Workers) -> None:
+    def __init__(self, models: ModelFollower, preferences: PreferenceStore, workers: Workers) -> None:
         super().__init__(preferences, workers)
-        self._followed = index
-        self._finder: SimilarFinder | None = None
-        self.unsure_below = 0.0
-
-    def answer_by(self, finder: SimilarFinder) -> None:
-        """Takes what answers queries."""
-        self._finder = finder
+        self._models = models
 
     @property
     def _index(self) -> ReadableIndex:
-        return self._followed
+        return self._models.live.index
 
     @contextmanager
     def _answering(self) -> Iterator[SimilarFinder]:
-        assert self._finder is not None, "It is given before the first query."
-        yield self._finder
+        # For the whole of a query: a change of the model meanwhile changes nothing of its answer.
+        with self._models.live.used() as live:
+            yield live.finder
 
     async def known_product(self, product_id: str) -> Product | None:
         """Returns a product, or None if there is none here."""
@@ -108,8 +94,8 @@ class ReplicaServicer(ReadingServicer):
 async def running_replica(
     settings: SearchSettings,
     *,
-    embedder: Embedder,
-    classifier: Classifier,
+    embedders: Sequence[Embedder],
+    classifiers: Sequence[Classifier],
     preferences: PreferenceStore,
     writer: SearchClient,
     on_failure: Callable[[str], None],
@@ -118,63 +104,29 @@ async def running_replica(
 
     Args:
         settings: of search.
-        embedder: describes its model before search starts.
-        classifier: for photographs and embeddings.
+        embedders: for photographs, at least one; with a second one the model can be changed.
+        classifiers: for photographs and embeddings, at least one.
         preferences: the dislikes; its owner closes it.
-        writer: the search that has the catalogue.
-        on_failure: called with a sentence where the process has to start again.
+        writer: the search that has the catalogue, and names the model.
+        on_failure: called with a sentence if a background task ends that never should.
 
     Yields:
         What answers.
 
     Raises:
-        TimeoutError: the embedder has not described its model in time.
-        Upstream: INDEX_UNAVAILABLE: Milvus does not answer in time, or has no collection of the model.
+        TimeoutError, Upstream, FailedPrecondition: see `ModelFollower.begin`.
     """
     async with AsyncExitStack() as resources:
-        model = await wait_for_model(embedder, settings.start_timeout_s)
-        store = MilvusStore(settings.milvus(), model.dimension, model.model_version)
-        index = MilvusFollower(store)
-        resources.push_async_callback(asyncio.to_thread, index.close)
-        await asyncio.to_thread(index.begin, settings.start_timeout_s)
-        facts = await asyncio.to_thread(index.facts)
-        _log.info(
-            "index read",
-            products=facts.product_count,
-            index_version=facts.index_version,
-            model_version=model.model_version,
-        )
         workers = Workers("search", threads=settings.threads, max_pending=settings.max_pending)
         resources.callback(workers.close)
-        search = ReplicaSearch(index, preferences, workers)
-        search.answer_by(
-            SimilarFinder(
-                Inventory(index, model.model_version),
-                model,
-                embedder,
-                classifier,
-                preferences,
-                workers,
-                settings.classifier_use(),
-                lambda: search.unsure_below,
-            )
-        )
-
-        async def follow_facts() -> None:
-            while True:
-                try:
-                    facts = await writer.get_index()
-                    search.unsure_below = facts.unsure_below
-                    if facts.model_version != model.model_version:
-                        on_failure(f"The writer has changed to the model {facts.model_version}.")
-                except FashionError as error:
-                    _log.info("the writer of the catalogue does not answer", why=error.message)
-                await asyncio.sleep(settings.candidates_period_s)
+        models = ModelFollower(settings, embedders, classifiers, preferences, writer, workers)
+        resources.push_async_callback(models.close)
+        await models.begin()
 
         def ended(error: BaseException | None) -> None:
             _log.error("following the writer has ended", exc_info=error)
             on_failure(f"following the writer has ended: {error!r}")
 
-        await resources.enter_async_context(in_background(follow_facts(), ended))
-        resources.enter_context(index_metrics(lambda: index, lambda: None))
-        yield ReplicaServicer(search, writer)
+        await resources.enter_async_context(in_background(models.follow(), ended))
+        resources.enter_context(index_metrics(lambda: models.live.index, lambda: None))
+        yield ReplicaServicer(ReplicaSearch(models, preferences, workers), writer)

@@ -54,7 +54,8 @@ class SearchSettings(RedisSettings):
             has changed.
         candidates_pause_s: minimum time between two publications of candidates, in seconds. It is longer if computing
             them would take more than 5 % of the time.
-        candidates_period_s: how often to check that Redis still has the candidates, in seconds.
+        candidates_period_s: how often to check that Redis still has the candidates, in seconds. A replica asks the
+            writer as often for its model.
         threads: searches and reads at the same time.
         max_pending: searches and reads that may wait or be under way; more are refused with QUEUE_FULL.
         index: "faiss" for an index in this process, or "milvus" for one in Milvus, which several processes read

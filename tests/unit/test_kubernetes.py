@@ -262,13 +262,13 @@ def test_a_replica_of_search_is_the_search_without_its_data() -> None:
         "SERVER_MAX_CONNECTION_AGE_S": {"name": "SERVER_MAX_CONNECTION_AGE_S", "value": "60"},
         "SERVER_PROFILE": {"name": "SERVER_PROFILE", "value": "production"},
     }
-    assert {name for name in there.keys() - here.keys() if "NEXT" not in name} == {"SEARCH_DATA_DIR"}
+    assert there.keys() - here.keys() == {"SEARCH_DATA_DIR"}
     assert {each["name"] for each in served["volumeMounts"]} == {"tmp", "tls", "keys", "redis"}
 
 
 def test_exactly_those_may_talk_to_a_replica_that_it_calls_or_is_called_by() -> None:
     outgoing, incoming = allowed(REPLICAS)
-    called_by_search = {(name, port) for caller, name, port in called() if caller == "search" and "next" not in name}
+    called_by_search = {(name, port) for caller, name, port in called() if caller == "search"}
     expected = {("search-replica", name, port) for name, port in called_by_search | {("search", 50053)}}
     assert outgoing - {("gateway", "search-replica", 50053)} == expected
     # What the writer may reach, the replica reaches by policies of its own.

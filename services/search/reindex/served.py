@@ -1,7 +1,6 @@
 """A generation with all that answers from it, and the ways to the models."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Final, Protocol
 import structlog
 
 from services.concurrency.background import in_background
+from services.concurrency.users import Users
 from services.contract.protocols import CandidateStore, Classifier, Embedder, EmbeddingSpace
 from services.search.candidates.doubt_meter import DoubtMeter
 from services.search.candidates.keeper import CandidateKeeper
@@ -22,8 +22,7 @@ from services.search.writes.snapshots import Restored
 _log = structlog.stdlib.get_logger(__name__)
 
 # How long queries may take that are still answered from a generation that goes, in seconds.
-_DRAIN_S: Final = 10.0
-_LOOK_S: Final = 0.05
+DRAIN_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +118,7 @@ class ServedGeneration:
     publisher: CandidatePublisher
     meter: DoubtMeter
     on_failure: Callable[[str], None]
-    _users: int = 0
+    _users: Users = field(default_factory=Users)
     _resources: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     @property
@@ -130,17 +129,12 @@ class ServedGeneration:
     @contextmanager
     def used(self) -> Iterator["ServedGeneration"]:
         """Marks that a query is answered from it."""
-        self._users += 1
-        try:
+        with self._users.counted():
             yield self
-        finally:
-            self._users -= 1
 
     async def drained(self) -> None:
         """Waits for the queries that are answered from it, but not for ever."""
-        until = time.monotonic() + _DRAIN_S
-        while self._users and time.monotonic() < until:
-            await asyncio.sleep(_LOOK_S)
+        await self._users.drained(DRAIN_S)
 
     async def begin(self, restored: Restored | None = None) -> None:
         """Publishes candidates and measures doubt, from now on; its index is loaded.

@@ -78,7 +78,7 @@ class MilvusStore:
 
         Args:
             settings: where Milvus is.
-            dimension: floats in an embedding.
+            dimension: floats in an embedding; 0 for those of the collection, which is then opened and never made.
             model_version: of the embeddings.
         """
         self.dimension = dimension
@@ -182,8 +182,9 @@ class MilvusStore:
         with self._answering():
             fields = self._client.describe_collection(self.name, timeout=timeout)["fields"]
             dimensions = {each["name"]: each.get("params", {}).get("dim") for each in fields}
-            right = {"key", "digest", *LABELS} <= dimensions.keys()
-            right = right and int(dimensions.get("vector") or 0) == self.dimension
+            dimension = int(dimensions.get("vector") or 0)
+            self.dimension = self.dimension or dimension
+            right = {"key", "digest", "vector", *LABELS} <= dimensions.keys() and dimension == self.dimension
             # Another would not compare all rows.
             right = right and self._client.describe_index(self.name, "vector", timeout=timeout)["index_type"] == _INDEX
         if not right:
