@@ -54,7 +54,7 @@ class ColumnarIndex(ABC):
         if len(answer.hits) < search.k:
             rungs = rungs_of(state.columns, search.eligibility)
             for rung in list(Rung)[1:]:
-                field = among(np.flatnonzero(rungs <= rung))
+                field = _with_exact(within, among(np.flatnonzero(rungs <= rung)), len(state.columns))
                 answer = replace(self._answer(state, search, field, rungs), rung=rung)
                 if len(answer.hits) == search.k:
                     return answer
@@ -138,3 +138,24 @@ class ColumnarIndex(ABC):
                 derived_types=columns.counts(DERIVED_TYPE),
                 index_version=self._index_version,
             )
+
+
+def _with_exact(within: Field, field: Field, products: int) -> Field:
+    """Returns a field that has the products of a smaller one compared as that one does.
+
+    A large field may miss products; those of derived types are promised, however far the search goes on.
+    """
+    inside = np.zeros(products, dtype=np.bool_)
+    inside[within.rows] = True
+
+    def contenders(k: int, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+        asked = np.zeros(products, dtype=np.bool_)
+        asked[field.rows] = mask
+        found = []
+        if (first := asked[within.rows]).any():
+            found.append(within.contenders(k, first))
+        if (others := mask & ~inside[field.rows]).any():
+            found.append(field.contenders(k, others))
+        return np.concatenate([np.empty(0, dtype=np.int64), *found])
+
+    return replace(field, contenders=contenders)

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from services.contract.values import Gender
 from services.search.filters.filter import Filter, LabelFilter
-from services.search.indexes.base import Collapse, Eligibility, IndexedProduct, Search
+from services.search.filters.ranking import Ranking
+from services.search.indexes.base import Collapse, Eligibility, IndexedProduct, Rung, Search
 from services.search.indexes.cells import Cells, cells_of, train_centres
 from services.search.indexes.faiss import FaissIndex
 from services.search.indexes.faiss_settings import FaissSettings
@@ -144,6 +146,30 @@ def _assert_types_are_exact(large: FaissIndex, exact: FaissIndex) -> None:
                 large.search(query.astype(np.float32), 10, eligibility).hits
                 == exact.search(query.astype(np.float32), 10, eligibility).hits
             )
+
+
+def test_a_search_that_goes_on_beyond_a_derived_type_misses_none_of_it() -> None:
+    random = np.random.default_rng(9)
+    # Of no groups, so that the nearest products are in many cells.
+    vectors = random.normal(size=(COUNT, DIMENSION))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    genders = (Gender.MEN, Gender.WOMEN) * (COUNT // 2)
+    index = FaissIndex(DIMENSION, replace(LARGE, near=100, exact_bounded=50))
+    rows = zip(vectors, genders, strict=True)
+    index.load([[IndexedProduct(product(f"{n:05}", gender=gender), row) for n, (row, gender) in enumerate(rows)]], 1)
+    assert index.facts().approximate
+    own = frozenset({f"Men {product('any').article_type}"})
+    within, beyond = Eligibility(derived_types=own), Eligibility(derived_types=own, ladder=index.ladder(own))
+    found = 0
+    for query in np.eye(DIMENSION, dtype=np.float32)[:20]:
+        ranking = Ranking(min_similarity=index.search(query, 12, within).hits[-1].similarity)
+        nearest = index.search(query, 20, within, ranking).hits
+        hits = index.search(query, 20, beyond, ranking).hits
+        lowest = [hit for hit in hits if hit.rung is Rung.DERIVED_TYPE]
+        assert lowest == list(hits[: len(lowest)])
+        assert [hit.product.id for hit in lowest] == [hit.product.id for hit in nearest]
+        found += len(hits) - len(lowest)
+    assert found, "The search went on."
 
 
 @pytest.mark.parametrize("brands", [("Brand 3",), ("Brand 3", "Brand 4"), ("Brand 1", "Brand 2", "Brand 3"), ()])
