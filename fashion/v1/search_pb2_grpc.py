@@ -269,8 +269,9 @@ class SearchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RemovePhotograph(self, request, context):
-        """Removes one of several photographs of a product. Those after it move up: so never repeat a call that names a place
-        and had no answer. One that names a SHA-256 may be repeated; PHOTOGRAPH_NOT_FOUND then tells that it is gone.
+        """Removes one of several photographs of a product, or all that show parts of one file. Those after it move up: so never
+        repeat a call that names a place and had no answer. One that names a SHA-256 may be repeated; PHOTOGRAPH_NOT_FOUND then
+        tells that it is gone. The last photographs stay: LAST_PHOTOGRAPH.
 
         Possible errors:
         - INVALID_ARGUMENT: PRODUCT_ID_INVALID, PHOTOGRAPH_MISSING (none is named), LAST_PHOTOGRAPH.

@@ -140,8 +140,9 @@ class SearchServiceStub:
     - DATA_LOSS: PRODUCT_DAMAGED; send it whole.
     """
     RemovePhotograph: _grpc.UnaryUnaryMultiCallable[_search_pb2.RemovePhotographRequest, _search_pb2.RemovePhotographResponse]
-    """Removes one of several photographs of a product. Those after it move up: so never repeat a call that names a place
-    and had no answer. One that names a SHA-256 may be repeated; PHOTOGRAPH_NOT_FOUND then tells that it is gone.
+    """Removes one of several photographs of a product, or all that show parts of one file. Those after it move up: so never
+    repeat a call that names a place and had no answer. One that names a SHA-256 may be repeated; PHOTOGRAPH_NOT_FOUND then
+    tells that it is gone. The last photographs stay: LAST_PHOTOGRAPH.
 
     Possible errors:
     - INVALID_ARGUMENT: PRODUCT_ID_INVALID, PHOTOGRAPH_MISSING (none is named), LAST_PHOTOGRAPH.
@@ -327,8 +328,9 @@ class SearchServiceAsyncStub(SearchServiceStub):
     - DATA_LOSS: PRODUCT_DAMAGED; send it whole.
     """
     RemovePhotograph: _aio.UnaryUnaryMultiCallable[_search_pb2.RemovePhotographRequest, _search_pb2.RemovePhotographResponse]  # type: ignore[assignment]
-    """Removes one of several photographs of a product. Those after it move up: so never repeat a call that names a place
-    and had no answer. One that names a SHA-256 may be repeated; PHOTOGRAPH_NOT_FOUND then tells that it is gone.
+    """Removes one of several photographs of a product, or all that show parts of one file. Those after it move up: so never
+    repeat a call that names a place and had no answer. One that names a SHA-256 may be repeated; PHOTOGRAPH_NOT_FOUND then
+    tells that it is gone. The last photographs stay: LAST_PHOTOGRAPH.
 
     Possible errors:
     - INVALID_ARGUMENT: PRODUCT_ID_INVALID, PHOTOGRAPH_MISSING (none is named), LAST_PHOTOGRAPH.
@@ -559,8 +561,9 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _search_pb2.RemovePhotographRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_search_pb2.RemovePhotographResponse, _abc.Awaitable[_search_pb2.RemovePhotographResponse]]:
-        """Removes one of several photographs of a product. Those after it move up: so never repeat a call that names a place
-        and had no answer. One that names a SHA-256 may be repeated; PHOTOGRAPH_NOT_FOUND then tells that it is gone.
+        """Removes one of several photographs of a product, or all that show parts of one file. Those after it move up: so never
+        repeat a call that names a place and had no answer. One that names a SHA-256 may be repeated; PHOTOGRAPH_NOT_FOUND then
+        tells that it is gone. The last photographs stay: LAST_PHOTOGRAPH.
 
         Possible errors:
         - INVALID_ARGUMENT: PRODUCT_ID_INVALID, PHOTOGRAPH_MISSING (none is named), LAST_PHOTOGRAPH.

@@ -93,7 +93,7 @@ class SearchCalls(ABC):
     async def remove_photograph(
         self, product_id: str, index: int | None = None, *, sha256: str | None = None
     ) -> search_pb2.RemovePhotographResponse:
-        """Removes one of several photographs of a product, by its place or by the SHA-256 of its file."""
+        """Removes a photograph of a product by its place, or all photographs of a file by its SHA-256."""
         request = search_pb2.RemovePhotographRequest(product_id=product_id, index=index, sha256=sha256)
         # After the first call, another photograph has the place.
         return await self._write(self._methods.RemovePhotograph, request, repeatable=index is None)

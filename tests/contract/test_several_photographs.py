@@ -104,6 +104,30 @@ def test_a_photograph_is_added_and_taken_away_alone(bag: Shop) -> None:
     assert refusal(missing.value)[:2] == (grpc.StatusCode.INVALID_ARGUMENT, "PHOTOGRAPH_MISSING")
 
 
+def test_a_file_is_taken_away_whole_so_that_the_call_may_be_repeated(bag: Shop) -> None:
+    regions = [types_pb2.Box(top=top, left=0, bottom=top + 0.5, right=1) for top in (0, 0.5)]
+    shots = [types_pb2.Image(content=BACK, region=region) for region in regions]
+    row = search_pb2.ProductRow(product=BAG, image=shots[0], further_images=[types_pb2.Image(content=SIDE), shots[1]])
+    bag.grpc.upsert([row])
+    assert files(bag) == [BACK, SIDE, BACK]
+    back, side = (
+        search_pb2.RemovePhotographRequest(product_id=BAG.id, sha256=hashlib.sha256(each).hexdigest())
+        for each in (BACK, SIDE)
+    )
+    assert bag.grpc.search.RemovePhotograph(back, timeout=20).product.photograph_count == 1
+    with pytest.raises(grpc.RpcError) as repeated:
+        bag.grpc.search.RemovePhotograph(back, timeout=20)
+    assert refusal(repeated.value)[:2] == (grpc.StatusCode.NOT_FOUND, "PHOTOGRAPH_NOT_FOUND")
+    assert files(bag) == [SIDE]
+    # A product whose photographs are all of one file keeps them.
+    bag.grpc.upsert([search_pb2.ProductRow(product=BAG, image=shots[0], further_images=shots[1:])])
+    for request, reason in ((back, "LAST_PHOTOGRAPH"), (back, "LAST_PHOTOGRAPH"), (side, "PHOTOGRAPH_NOT_FOUND")):
+        with pytest.raises(grpc.RpcError) as refused:
+            bag.grpc.search.RemovePhotograph(request, timeout=20)
+        assert refusal(refused.value)[1] == reason
+    assert files(bag) == [BACK, BACK]
+
+
 def test_a_row_names_the_photograph_that_it_fails_for(catalogue: Shop) -> None:
     images = [types_pb2.Image(content=each) for each in (BACK, b"no picture")]
     row = search_pb2.ProductRow(product=BAG, image=types_pb2.Image(content=FRONT), further_images=images)

@@ -138,12 +138,15 @@ def photographs_router(
         product_id: ProductId,
         photograph: Annotated[
             str,
-            Path(description="Its place, counted from 0; or the SHA-256 of its file.", pattern=PHOTOGRAPH_PATTERN),
+            Path(
+                description="Its place, counted from 0; or the SHA-256 of its file, which names all photographs of it.",
+                pattern=PHOTOGRAPH_PATTERN,
+            ),
         ],
         request: Request,
         response: Response,
     ) -> answers.Product:
-        """Removes one of several photographs of a product; those after it move up.
+        """Removes one of several photographs of a product, or all of a file; those after it move up.
 
         Only from the gateway's own machine, or with a key of the scope `write`.
         """

@@ -108,31 +108,33 @@ def check_place(stored: StoredProduct, index: int | None, *, adds: bool) -> None
         )
 
 
-def place_named(photograph: int | str, stored: StoredProduct) -> int:
-    """Returns the place of a photograph that is to be removed.
+def places_named(photograph: int | str, stored: StoredProduct) -> tuple[int, ...]:
+    """Returns the places of photographs that are to be removed, in ascending order; at least one.
 
     Args:
-        photograph: its place, from 0; or the SHA-256 of its file.
+        photograph: the place of one, from 0; or the SHA-256 of a file, which names all photographs of it, so that none
+            is left for a second call.
         stored: the product.
 
     Raises:
         NotFound: PHOTOGRAPH_NOT_FOUND.
-        InvalidInput: LAST_PHOTOGRAPH.
+        InvalidInput: LAST_PHOTOGRAPH: it would have none left.
     """
     sha256s = [each.photograph_sha256 for each in stored.contents]
-    place = photograph
-    if isinstance(place, str):
-        place = sha256s.index(place) if place in sha256s else -1
+    if isinstance(photograph, str):
+        places = tuple(place for place, sha256 in enumerate(sha256s) if sha256 == photograph)
+    else:
+        places = (photograph,) if 0 <= photograph < len(sha256s) else ()
     product_id = stored.product.id
-    if not 0 <= place < len(sha256s):
+    if not places:
         raise photograph_not_found(product_id, photograph)
-    if len(sha256s) == 1:
+    if len(places) == len(sha256s):
         raise InvalidInput(
-            f'It is the only photograph of the product "{product_id}": add another one first, or delete the product.',
+            f'The product "{product_id}" would have no photograph left: add another one first, or delete the product.',
             reason="LAST_PHOTOGRAPH",
             metadata={"product_id": product_id},
         )
-    return place
+    return places
 
 
 def photograph_not_found(product_id: str, photograph: int | str) -> NotFound:

@@ -20,7 +20,7 @@ from services.search.catalogue.generations import Embeddings
 from services.search.catalogue.products import product_not_found, validate_product_id
 from services.search.catalogue.store import Catalogue
 from services.search.writes.beside import lacking_photographs
-from services.search.writes.contents import check_place, place_named, place_of
+from services.search.writes.contents import check_place, place_of, places_named
 from services.search.writes.generation import EmbeddedPhotographs, WrittenGenerations
 from services.search.writes.rows import PhotographReport, checked_content
 
@@ -75,7 +75,7 @@ class PhotographWriter:
         return report
 
     async def remove(self, product_id: str, photograph: int | str) -> PhotographReport:
-        """Removes one of several photographs of a product; those after it move up.
+        """Removes one of several photographs of a product, or all of a file; those after it move up.
 
         Args:
             product_id: of a product that is known.
@@ -155,9 +155,9 @@ class PhotographWriter:
 
     def _remove(self, product_id: str, photograph: int | str) -> PhotographReport:
         stored = self._known(product_id)
-        place = place_named(photograph, stored)
-        kept = [SameContent(each) for each in range(len(stored.photographs)) if each != place]
-        return self._replace(stored, kept, place, {})
+        places = places_named(photograph, stored)
+        kept = [SameContent(each) for each in range(len(stored.photographs)) if each not in places]
+        return self._replace(stored, kept, places[0], {})
 
     def _known(self, product_id: str) -> StoredProduct:
         """Returns a product; raises NotFound or DataLoss."""

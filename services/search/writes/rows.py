@@ -73,7 +73,7 @@ class PhotographReport:
 
     Attributes:
         product: as it is stored now.
-        index: the place of the photograph; the former one, if it was removed.
+        index: the place of the photograph; the former one of the first, if any were removed.
         changed: whether anything was written.
         index_version: after the write.
     """
