@@ -211,6 +211,7 @@ class SearchServiceServicer:
         PRODUCT_ID_INVALID, PRODUCT_ID_DUPLICATE, GENDER_INVALID, SUB_CATEGORY_MISSING, ARTICLE_TYPE_MISSING, LABEL_INVALID,
         YEAR_INVALID, URL_INVALID, PRICE_INVALID, ATTRIBUTE_INVALID, TOO_MANY_ATTRIBUTES, PHOTOGRAPH_MISSING, TOO_MANY_PHOTOGRAPHS, EMBEDDING_INVALID, MODEL_VERSION_MISMATCH, and those of
         EmbedderService.Embed.)
+        - FAILED_PRECONDITION: MODEL_VERSION_MISMATCH: the embedder serves another model than search; no row was written.
         - RESOURCE_EXHAUSTED: QUEUE_FULL, WRITE_CONFLICT (other writes keep changing the same products), STORAGE_FULL; no
         row was written, try again later.
         - UNAVAILABLE: EMBEDDER_UNAVAILABLE, STORAGE_UNAVAILABLE; no row was written.
