@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 import structlog
@@ -135,8 +136,9 @@ class RedisPreferences(RedisStore):
         super().__init__(url, timeout_s=timeout_s)
         self._max_remembered = max_remembered
         self._remembered: OrderedDict[str, tuple[DislikedColour, ...]] = OrderedDict()
-        # How often an erasure has begun or ended.
+        # How often an erasure has begun or ended; and how often any change has, an erasure included.
         self._erasures = 0
+        self._changes = 0
 
     def last_known(self, user_id: str) -> tuple[DislikedColour, ...]:
         """Returns what Redis answered last about a user; () if that is not known any more."""
@@ -156,9 +158,10 @@ class RedisPreferences(RedisStore):
         Raises:
             Upstream: PREFERENCES_UNAVAILABLE.
         """
-        erasures = self._erasures
+        changes = self._changes
         fields = await self._ask("HGETALL", self._client.hgetall(disliked_colours_key(user_id)))
-        return self._remember(user_id, fields, erasures)
+        # A change beside it may be newer than this answer, and remembers its own.
+        return self._remember(user_id, fields, current=changes == self._changes)
 
     async def add(self, user_id: str, colours: Sequence[DislikedColour]) -> tuple[DislikedColour, ...]:
         """Adds colours, at least one, and returns all that the user dislikes now.
@@ -167,10 +170,12 @@ class RedisPreferences(RedisStore):
             Upstream: PREFERENCES_UNAVAILABLE.
         """
         key, erasures = disliked_colours_key(user_id), self._erasures
-        async with self._client.pipeline(transaction=True) as pipeline:
-            pipeline.hset(key, mapping={each.colour: _EXACT if each.exact else _FAMILY for each in colours})
-            pipeline.hgetall(key)
-            return self._remember(user_id, (await self._execute(pipeline))[-1], erasures)
+        with self._changing():
+            async with self._client.pipeline(transaction=True) as pipeline:
+                pipeline.hset(key, mapping={each.colour: _EXACT if each.exact else _FAMILY for each in colours})
+                pipeline.hgetall(key)
+                fields = (await self._execute(pipeline))[-1]
+            return self._remember(user_id, fields, current=erasures == self._erasures)
 
     async def remove(self, user_id: str, colours: Sequence[str]) -> tuple[DislikedColour, ...]:
         """Removes colours, at least one, and returns all that the user dislikes now.
@@ -179,10 +184,12 @@ class RedisPreferences(RedisStore):
             Upstream: PREFERENCES_UNAVAILABLE.
         """
         key, erasures = disliked_colours_key(user_id), self._erasures
-        async with self._client.pipeline(transaction=True) as pipeline:
-            pipeline.hdel(key, *colours)
-            pipeline.hgetall(key)
-            return self._remember(user_id, (await self._execute(pipeline))[-1], erasures)
+        with self._changing():
+            async with self._client.pipeline(transaction=True) as pipeline:
+                pipeline.hdel(key, *colours)
+                pipeline.hgetall(key)
+                fields = (await self._execute(pipeline))[-1]
+            return self._remember(user_id, fields, current=erasures == self._erasures)
 
     async def forget(self, user_id: str) -> bool:
         """Erases all data about a user; returns whether there was any.
@@ -194,15 +201,24 @@ class RedisPreferences(RedisStore):
         self._remembered.pop(user_id, None)
         self._erasures += 1
         try:
-            return await self._ask("DEL", self._client.delete(disliked_colours_key(user_id))) > 0
+            with self._changing():
+                return await self._ask("DEL", self._client.delete(disliked_colours_key(user_id))) > 0
         finally:
             self._remembered.pop(user_id, None)
             self._erasures += 1
 
-    def _remember(self, user_id: str, fields: Mapping[Any, Any], erasures: int) -> tuple[DislikedColour, ...]:
-        """Remembers what Redis has answered, unless somebody was erased since it was asked."""
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        self._changes += 1
+        try:
+            yield
+        finally:
+            self._changes += 1
+
+    def _remember(self, user_id: str, fields: Mapping[Any, Any], *, current: bool) -> tuple[DislikedColour, ...]:
+        """Returns what Redis has answered, and remembers it where nothing newer can be known."""
         colours = _colours(fields)
-        if erasures != self._erasures:
+        if not current:
             return colours
         self._remembered.pop(user_id, None)
         if colours:

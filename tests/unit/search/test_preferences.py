@@ -163,6 +163,37 @@ async def test_what_is_read_beside_an_erasure_is_not_remembered(
         await store.close()
 
 
+@pytest.mark.parametrize("change", ["add", "remove"])
+async def test_what_is_read_beside_a_change_does_not_replace_what_the_change_has_told(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    store, asked, go_on = RedisPreferences(redis_url, timeout_s=5), asyncio.Event(), asyncio.Event()
+    ask = store._ask
+
+    async def late(operation: str, answer: Any) -> Any:
+        # A read has its answer, and does not see it before the change is over.
+        fields = await ask(operation, answer)
+        if operation == "HGETALL":
+            asked.set()
+            await go_on.wait()
+        return fields
+
+    try:
+        await store.add("ada", [DislikedColour("Red")])
+        monkeypatch.setattr(store, "_ask", late)
+        waiting = asyncio.create_task(store.disliked_colours("ada"))
+        await asked.wait()
+        if change == "add":
+            told = await store.add("ada", [DislikedColour("Blue")])
+        else:
+            told = await store.remove("ada", ["Red"])
+        go_on.set()
+        await waiting
+        assert store.last_known("ada") == told
+    finally:
+        await store.close()
+
+
 @pytest.mark.parametrize("setting", ["maxmemory", "min-replicas-to-write"])
 async def test_a_redis_that_refuses_says_so_and_its_cause_is_logged_once(redis_url: str, setting: str) -> None:
     store = RedisPreferences(redis_url, timeout_s=5)
