@@ -31,7 +31,7 @@ class SearchSettings(RedisSettings):
         adopt: begin an empty catalogue in a data directory that has photographs but no database; the photographs move
             into a quarantine.
         removed_photograph_days: how long the file of a photograph stays that no product shows any more, in days; a
-            backup that has begun before needs it.
+            backup that has begun before needs it. It goes with the first write of a later day.
         embedder_target: gRPC target of the embedder.
         classifier_target: gRPC target of the classifier.
         next_embedder_target: gRPC target of a second embedder, which serves the next or the former model during a

@@ -365,7 +365,10 @@ class Catalogue:
             if not changes:
                 return self._version()
             self._check_structure()
-            return in_transaction(self._writer, lambda: self._update(changes))
+            index_version = in_transaction(self._writer, lambda: self._update(changes))
+            # A shop may change prices alone for weeks.
+            self._purge_daily(self.now())
+            return index_version
 
     def _update(self, changes: Sequence[tuple[Product, Product]]) -> int:
         update_attributes(self._writer, changes)
@@ -425,11 +428,7 @@ class Catalogue:
             self._unlink(unreferenced(self._writer, referenced) - removed_photographs(self._writer))
             raise
         self._rows.damaged.difference_update(deleted, (row.product.id for row in rows))
-        try:
-            self._purge(self.now())
-        except Exception:
-            # The write is on disk, and the index has to take it over.
-            _logger.warning("photographs that no product refers to could not be removed", exc_info=True)
+        self._purge_daily(self.now())
         return index_version
 
     def _beside(self, rows: Sequence[StoredProduct], new: Mapping[str, Embeddings]) -> Mapping[str, Embeddings]:
@@ -440,10 +439,17 @@ class Catalogue:
         in_rows = read_products(self._write_read, [row.product.id for row in rows])
         return beside_rows(in_rows, rows, [each.model_version for each in records], new)
 
-    def _purge(self, now: datetime) -> None:
+    def _purge_daily(self, now: datetime) -> None:
         """Once a day removes the files of photographs that no product has referred to for some days."""
         if self._removed_photograph_days and self._purged == now.date():
             return
+        try:
+            self._purge(now)
+        except Exception:
+            # The write is on disk, and the index has to take it over.
+            _logger.warning("photographs that no product refers to could not be removed", exc_info=True)
+
+    def _purge(self, now: datetime) -> None:
         if self._rows.damaged or not self._sound or self._rows.unchecked:
             # A damaged row may refer to what seems to be removed.
             return

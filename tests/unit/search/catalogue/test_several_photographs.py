@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -115,6 +116,19 @@ def test_the_files_go_only_when_no_product_refers_to_them_any_more(tmp_path: Pat
     database = sqlite3.connect(tmp_path / "catalogue.sqlite3")
     assert database.execute("SELECT count(*) FROM further_photographs").fetchone() == (0,)
     database.close()
+
+
+def test_the_files_go_though_attributes_alone_are_written(tmp_path: Path) -> None:
+    now = [datetime(2026, 1, 1, tzinfo=UTC)]
+    with Catalogue(tmp_path, lambda: now[0], removed_photograph_days=7) as catalogue:
+        catalogue.write([upsert("a", 1, "x"), upsert("b", 3, "y")])
+        catalogue.write(deletes=["b"])
+        for name, left in (("First", 2), ("Second", 1)):
+            stored = catalogue.get("a")
+            assert stored is not None
+            catalogue.update([(stored.product, replace(stored.product, name=name))])
+            assert photographs(tmp_path) == left
+            now[0] += timedelta(days=8)
 
 
 @pytest.mark.parametrize(
