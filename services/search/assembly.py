@@ -141,6 +141,8 @@ async def running_search(
                 after_group=live.publisher.after_write,
             )
             await resources.enter_async_context(in_background(reembedding, reembedding_ended))
+        # A reindex may end this generation, and its index is the largest thing in memory.
+        del live
         await resources.enter_async_context(in_background(reindexer.run(), reindexer.ended))
         resources.enter_context(disk_metrics(settings.data_dir))
         resources.enter_context(reindex_metrics(reindexer.state))

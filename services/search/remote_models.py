@@ -94,6 +94,9 @@ class RemoteModels:
     async def now_live(self, parts: ModelParts) -> None:
         """Does nothing: the services answer for themselves."""
 
+    async def ended(self, model_version: str) -> None:
+        """Does nothing: the services hold their models."""
+
     async def check_settled(self, model_version: str) -> None:
         """Checks that the embedders of every day serve a model; see `ModelSource.check_settled`."""
         (model,) = await _models_of(self._embedders[:1])

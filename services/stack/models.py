@@ -113,12 +113,22 @@ class StackModels:
         classifier: ClassifierSettings,
         live_source: str,
         on_live: Callable[[ModelParts], Awaitable[None]],
+        on_end: Callable[[str], Awaitable[None]],
     ) -> None:
-        """Takes how models are loaded, the bundle that was live at the start, and who is told of a switch."""
+        """Takes how models are loaded, the bundle that was live at the start, and who is told of a switch and an end.
+
+        Args:
+            embedder: how embedders are loaded.
+            classifier: how classifiers are made.
+            live_source: the bundle that was live at the start.
+            on_live: called with the model that is live from now on.
+            on_end: called with the model version of a generation that has been ended.
+        """
         self._embedder = embedder
         self._classifier = classifier
         self._live_source = live_source
         self._on_live = on_live
+        self._on_end = on_end
 
     @property
     def live_source(self) -> str:
@@ -151,6 +161,10 @@ class StackModels:
     async def now_live(self, parts: ModelParts) -> None:
         """Lets the embedder and the classifier of the stack's port answer by the live model."""
         await self._on_live(parts)
+
+    async def ended(self, model_version: str) -> None:
+        """Lets go of the model that the stack began with, where it is this one; others are closed by `opened`."""
+        await self._on_end(model_version)
 
     async def check_settled(self, model_version: str) -> None:
         """Does nothing: the catalogue names the bundle, and the next start loads it."""

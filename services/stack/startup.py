@@ -134,21 +134,35 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
     resources.callback(catalogue.close)
     options, bundle = await asyncio.to_thread(live_options, settings.embedder.encoder(), catalogue.generations)
 
-    loading = await enter(_loading_embedder(settings.embedder, options, bundle, server))
+    watch = await enter(AsyncExitStack())
+    # What the first model holds. Where a reindex ends its generation, it is closed long before the stack.
+    first = await enter(AsyncExitStack())
+    loading = await first.enter_async_context(_loading_embedder(settings.embedder, options, bundle, server, watch))
     starting_gateway = await enter(in_background(enter(_gateway(settings, server))))
     preferences = await enter(_preferences(settings.search, server))
     embedder = DeferredEmbedder(loading)
+    first.callback(embedder.close)
     # With a bundle nobody has to wait for the network to know the model.
     space = bundle or await embedder.get_model()
+    first_version = space.model_version
     classifier = local_classifier(settings.classifier, space, bundle)
-    resources.callback(classifier.close)
+    first.callback(classifier.close)
+    warming_up = await enter(in_background(_warm_up(settings.embedder, loading, classifier, server)))
 
     async def now_live(parts: ModelParts) -> None:
-        await server.ready(EMBEDDER, EmbedderServicer(parts.embedder, settings.embedder.max_batch))
+        # Otherwise a start that still warms up its model would put that in the place of this one.
+        await asyncio.wait({warming_up})
+        live = await parts.embedder.loaded() if isinstance(parts.embedder, DeferredEmbedder) else parts.embedder
+        assert isinstance(live, LocalEmbedder)
         assert isinstance(parts.classifier, LocalClassifier)
-        await server.ready(CLASSIFIER, ClassifierServicer(parts.classifier, parts.embedder))
+        await _watch(live, server, watch)
+        await server.ready(EMBEDDER, EmbedderServicer(live, settings.embedder.max_batch))
+        await server.ready(CLASSIFIER, ClassifierServicer(parts.classifier, live))
 
-    warming_up = await enter(in_background(_warm_up(settings.embedder, loading, classifier, server)))
+    async def ended(model_version: str) -> None:
+        if model_version == first_version:
+            await first.aclose()
+
     search = await enter(
         running_search(
             # Handing candidates over to a classifier in this process costs nothing: publish after every write.
@@ -160,7 +174,9 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
             candidate_store=HandedOverCandidates(classifier.use),
             on_failure=server.stop,
             space=space,
-            models=StackModels(settings.embedder, settings.classifier, _source(settings.embedder, options), now_live),
+            models=StackModels(
+                settings.embedder, settings.classifier, _source(settings.embedder, options), now_live, ended
+            ),
         )
     )
     await warming_up
@@ -172,7 +188,7 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
         # Its requests in flight are answered before search is closed.
         resources.push_async_callback(gateway.stopped)
         gateway.ready(InProcessSearch(servicer))
-    await enter(in_background(loading.result().warm_up_further()))
+    await first.enter_async_context(in_background(loading.result().warm_up_further()))
     return gateway
 
 
@@ -183,7 +199,7 @@ def _source(settings: EmbedderSettings, options: EncoderOptions) -> str:
 
 @asynccontextmanager
 async def _loading_embedder(
-    settings: EmbedderSettings, options: EncoderOptions, bundle: Bundle | None, server: Server
+    settings: EmbedderSettings, options: EncoderOptions, bundle: Bundle | None, server: Server, watch: AsyncExitStack
 ) -> "AsyncIterator[asyncio.Task[LocalEmbedder]]":
     """Loads an embedder in the background and yields the task; at the end closes the embedder."""
     async with AsyncExitStack() as resources:
@@ -191,13 +207,21 @@ async def _loading_embedder(
         async def load() -> LocalEmbedder:
             encoder = await asyncio.to_thread(load_encoder, options, bundle)
             embedder = await resources.enter_async_context(cold_embedder(encoder, settings.limits()))
-            await resources.enter_async_context(
-                server.watched(EMBEDDER, embedder.died, why="the encoder has stopped working", stop=True)
-            )
+            await _watch(embedder, server, watch)
             return embedder
 
         async with in_background(load()) as loading:
             yield loading
+
+
+async def _watch(embedder: LocalEmbedder, server: Server, watch: AsyncExitStack) -> None:
+    """Ends the stack once the embedder of the live model has died; the watch on a former one ends.
+
+    Nothing else tells whoever restarts the process. A former model may die: nobody needs it until it is live again.
+    """
+    await watch.aclose()
+    watched = server.watched(EMBEDDER, embedder.died, why="the encoder has stopped working", stop=True)
+    await watch.enter_async_context(watched)
 
 
 async def _warm_up(

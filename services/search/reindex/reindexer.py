@@ -280,6 +280,8 @@ class Reindexer:
         self._builder.loaded = None
         if other is not None and (resources := self._open.pop(other.model_version, None)) is not None:
             await resources.aclose()
+            if self._models is not None:
+                await self._models.ended(other.model_version)
 
     async def _switch(self, other: GenerationRecord, *, force: bool) -> None:
         former, following = self._served.live, self._builder.loaded

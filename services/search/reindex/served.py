@@ -88,6 +88,10 @@ class ModelSource(Protocol):
         """Takes note of a switch: whoever asks this process from outside is answered by this model."""
         ...
 
+    async def ended(self, model_version: str) -> None:
+        """Takes note that a generation is closed for good: nobody asks for its model any more."""
+        ...
+
     async def check_settled(self, model_version: str) -> None:
         """Checks that a start would find this model again.
 

@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from services.contract.errors import InvalidInput
+from services.contract.errors import InvalidInput, NotReady
 from services.contract.fakes import FakeEmbedder
 from services.contract.protocols import Embedder
 from services.contract.values import Embedding, Photograph
@@ -50,3 +50,13 @@ async def test_whoever_asks_is_let_go_where_it_was_given_up() -> None:
     made.cancel()
     with pytest.raises(asyncio.CancelledError):
         await coming.get_model()
+
+
+async def test_one_that_is_closed_refuses_whoever_asks() -> None:
+    made: asyncio.Future[Embedder] = asyncio.get_running_loop().create_future()
+    made.set_result(FakeEmbedder())
+    embedder = DeferredEmbedder(made)
+    await embedder.get_model()
+    embedder.close()
+    with pytest.raises(NotReady, match="no longer served"):
+        await embedder.embed(Photograph(b"x"))
