@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import structlog
 
@@ -132,7 +131,7 @@ class StackModels:
 
     @property
     def live_source(self) -> str:
-        """The folder of the bundle that was live at the start."""
+        """The bundle that was live at the start."""
         return self._live_source
 
     async def find_next(self, bundle: str, live_version: str) -> NextModel:
@@ -170,7 +169,5 @@ class StackModels:
         """Does nothing: the catalogue names the bundle, and the next start loads it."""
 
     def _options(self, bundle: str) -> EncoderOptions:
-        options = self._embedder.encoder()
-        if self._embedder.runtime != "fake":
-            bundle = str(Path(bundle).absolute())
-        return replace(options, bundle=bundle)
+        options = replace(self._embedder.encoder(), bundle=bundle)
+        return replace(options, bundle=options.source)

@@ -11,7 +11,6 @@ from contextlib import (
 )
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
@@ -174,9 +173,7 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
             candidate_store=HandedOverCandidates(classifier.use),
             on_failure=server.stop,
             space=space,
-            models=StackModels(
-                settings.embedder, settings.classifier, _source(settings.embedder, options), now_live, ended
-            ),
+            models=StackModels(settings.embedder, settings.classifier, options.source, now_live, ended),
         )
     )
     await warming_up
@@ -190,11 +187,6 @@ async def _start(settings: StackSettings, server: Server, resources: AsyncExitSt
         gateway.ready(InProcessSearch(servicer))
     await first.enter_async_context(in_background(loading.result().warm_up_further()))
     return gateway
-
-
-def _source(settings: EmbedderSettings, options: EncoderOptions) -> str:
-    """Returns the bundle that is live, so that a later start finds it again wherever it runs."""
-    return options.bundle if settings.runtime == "fake" else str(Path(options.bundle).absolute())
 
 
 @asynccontextmanager

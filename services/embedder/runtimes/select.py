@@ -32,6 +32,13 @@ class EncoderOptions:
     threads: int
     inferences: int
 
+    @property
+    def source(self) -> str:
+        """The bundle, so that a later start finds it wherever that runs: an absolute path, or the name as it is."""
+        if self.runtime == "fake" or self.bundle == IMAGENET:
+            return self.bundle
+        return str(Path(self.bundle).absolute())
+
     def open_bundle(self, *, encoder: bool = True) -> Bundle | None:
         """Opens the bundle; returns None for the fake runtime and for weights without a bundle.
 

@@ -73,7 +73,7 @@ class GenerationRecord:
         dimension: floats in an embedding.
         status: what it is.
         time: since when, with a time zone.
-        source: the folder of its bundle where one process loads it; None where an embedder at a target serves it.
+        source: its bundle, as one process finds it again; None where an embedder at a target serves it.
         plan: what is to become of it, as JSON; None for the live one.
         comparison: how it did beside the live one, as JSON; None before they were compared.
     """
@@ -164,7 +164,7 @@ class Generations:
         Args:
             record: the generation.
             canaries: what it is tried with.
-            live_source: the folder of the live generation's bundle, for the way back; None where it has none.
+            live_source: the live generation's `source`, for the way back.
         """
 
         def work(connection: sqlite3.Connection) -> None:

@@ -49,7 +49,7 @@ class NextModel:
     Attributes:
         model_version: of its bundle.
         dimension: floats in an embedding.
-        source: the folder of its bundle where this process loads it; None where an embedder at a target serves it.
+        source: its bundle, as this process finds it again; None where an embedder at a target serves it.
     """
 
     model_version: str
@@ -81,7 +81,7 @@ class ModelSource(Protocol):
 
     @property
     def live_source(self) -> str | None:
-        """The folder of the bundle that was live at the start, where this process loads it."""
+        """The bundle that was live at the start, as it is found again, where this process loads it."""
         ...
 
     async def now_live(self, parts: ModelParts) -> None:
