@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import json
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
@@ -18,6 +19,7 @@ from services.contract.errors import InvalidInput
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
+PARTS_FILE = "parts.json"
 DEFAULT_SALT = "fashion-split-1"
 DEFAULT_FRACTIONS: Mapping[Part, float] = {"train": 0.85, "validation": 0.05, "test": 0.10}
 
@@ -116,6 +118,35 @@ def split(
         for product_id in group
     }
     return {row.id: part_of[row.id] for row in rows}
+
+
+def given_parts(dataset: Dataset, rows: Sequence[Row]) -> dict[str, Part] | None:
+    """Returns the part of each product as `parts.json` of the data set gives it; None where there is no such file.
+
+    Args:
+        dataset: the data set.
+        rows: those of its products whose parts are needed.
+
+    Raises:
+        InvalidInput: PART_UNKNOWN: the file lacks a product; DATASET_FILE_UNREADABLE: it is no object of JSON.
+    """
+    content = dataset.table(PARTS_FILE)
+    if content is None:
+        return None
+    where = f"{PARTS_FILE} in {dataset.report.path}"
+    try:
+        parts = json.loads(content)
+    # A million brackets are JSON, too.
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{where} is no JSON ({error}): write it anew.", reason="DATASET_FILE_UNREADABLE") from error
+    if not isinstance(parts, dict):
+        raise InvalidInput(
+            f'{where} is no object of parts by product id, such as {{"1163": "train"}}: write it anew.',
+            reason="DATASET_FILE_UNREADABLE",
+        )
+    if absent := [row.id for row in rows if parts.get(row.id) not in PARTS]:
+        raise InvalidInput(f"{where} names no part of product {absent[0]}.", reason="PART_UNKNOWN")
+    return {row.id: parts[row.id] for row in rows}
 
 
 def part_of_groups(

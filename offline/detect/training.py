@@ -18,7 +18,7 @@ from offline.bundle import write_garment_heads
 from offline.dataset.labels import is_validation_sender, photograph_labels
 from offline.dataset.row import Row
 from offline.dataset.rows import Dataset, open_dataset
-from offline.dataset.split import photograph_digests, split
+from offline.dataset.split import given_parts, photograph_digests, split
 from offline.detect.examples import Example, Material
 from offline.detect.network import build_cells, build_turns, cells_loss, exported_cells, exported_turns, targets
 from offline.detect.outlines import outline
@@ -159,7 +159,10 @@ def _material(bundle: Bundle, dataset: Path, photographs: Path, recipe: Recipe) 
     labels = bundle.labels["subCategory"]
     with open_dataset(dataset) as studio, open_dataset(photographs) as people:
         rule = bundle.description["split"]
-        parts = split(studio.rows, photograph_digests(studio), rule["salt"], rule["fractions"])
+        # As training divides them: what is held out here was not learned from there.
+        parts = given_parts(studio, studio.rows)
+        if parts is None:
+            parts = split(studio.rows, photograph_digests(studio), rule["salt"], rule["fractions"])
         known = [row for row in studio.rows if row.sub_category in labels]
         training = [row for row in known if parts[row.id] == "train"]
         chosen = random.permutation(len(training))[: recipe.products]

@@ -1,7 +1,6 @@
 """What is learned from: pictures, labels and features, in batches that depend on seed and position alone."""
 
 import hashlib
-import json
 import threading
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -16,14 +15,13 @@ from PIL import Image
 
 from offline.dataset.row import Row
 from offline.dataset.rows import open_dataset
-from offline.dataset.split import PARTS, Part, split
+from offline.dataset.split import Part, given_parts, split
 from offline.train.config import HEADS, TrainConfig
 from offline.train.words import encode_words
 from services.contract.errors import InvalidInput
 from services.vision.preprocess import Frame, Padding, prepare
 
 UNKNOWN = -1
-PARTS_FILE = "parts.json"
 _MIN_TRAINING_ROWS = 2
 
 
@@ -127,7 +125,7 @@ def load(
             kinds are seen. The split goes by the photographs in `path` alone.
 
     Raises:
-        InvalidInput: there is no such data set, or `parts.json` lacks a product.
+        InvalidInput: there is no such data set, or `parts.json` lacks a product or is none.
     """
     rows: list[Row] = []
     pixels: list[NDArray[np.uint8]] = []
@@ -138,7 +136,6 @@ def load(
         dataset = stack.enter_context(open_dataset(path))
         large = stack.enter_context(open_dataset(larger)) if larger is not None else dataset
         enlarged = {row.id for row in large.rows[::2]} if larger is not None else set()
-        given = dataset.table(PARTS_FILE) if salt is not None else None
         for row in dataset.rows:
             try:
                 content = dataset.photograph(row.id)
@@ -148,12 +145,11 @@ def load(
                 continue
             rows.append(row)
             digests[row.id] = hashlib.sha256(content).hexdigest()
-    parts: dict[str, Part] = dict.fromkeys((row.id for row in rows), "train")
-    if given is not None:
-        parts = json.loads(given)
-        if absent := [row.id for row in rows if parts.get(row.id) not in PARTS]:
-            raise InvalidInput(f"{PARTS_FILE} in {path} names no part of product {absent[0]}.", reason="PART_UNKNOWN")
-    elif salt is not None:
+        parts: dict[str, Part] | None = dict.fromkeys((row.id for row in rows), "train")
+        if salt is not None:
+            parts = given_parts(dataset, rows)
+    if parts is None:
+        assert salt is not None, "Without a salt all products are learned from."
         parts = split(rows, digests, salt, fractions or {})
     stacked = np.stack(pixels) if pixels else np.zeros((0, height, width, 3), dtype=np.uint8)
     return LoadedDataset(Pictures(tuple(rows), stacked), parts, unreadable)

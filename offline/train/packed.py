@@ -14,8 +14,7 @@ from PIL import Image
 from offline.dataset.files import PHOTOGRAPHS_FOLDER, STYLES_FILE
 from offline.dataset.labels import LABELS_FILE
 from offline.dataset.rows import open_dataset
-from offline.dataset.split import split, styles_csv
-from offline.train.data import PARTS_FILE
+from offline.dataset.split import PARTS_FILE, split, styles_csv
 from offline.train.teacher import Features
 from services.contract.errors import InvalidInput
 from services.vision import decode

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from offline.dataset.row import Row
 from offline.dataset.rows import open_dataset
-from offline.dataset.split import photograph_digests, split, styles_csv, twin_groups, write_subset
+from offline.dataset.split import given_parts, photograph_digests, split, styles_csv, twin_groups, write_subset
 from offline.drawn import draw_catalogue
 from services.contract.errors import InvalidInput
 
@@ -158,3 +158,41 @@ def test_twins_of_the_real_data_set(fashion_dataset: Path) -> None:
     assert all(len({parts[product_id] for product_id in group}) == 1 for group in groups)
     counts = Counter(parts.values())
     assert counts["test"] / len(parts) == pytest.approx(0.1, abs=0.01)
+
+
+def with_parts(folder: Path, parts: str | None) -> Path:
+    """Writes a data set of the products 1 and 2, with a `parts.json`."""
+    (folder / "images").mkdir(parents=True)
+    for product_id in "12":
+        (folder / "images" / f"{product_id}.jpg").write_bytes(product_id.encode())
+    (folder / "styles.csv").write_bytes(styles_csv([row("1", "A"), row("2", "B")]))
+    if parts is not None:
+        (folder / "parts.json").write_text(parts)
+    return folder
+
+
+def test_a_data_set_may_give_its_parts(tmp_path: Path) -> None:
+    with open_dataset(with_parts(tmp_path / "given", '{"1": "test", "2": "train", "3": "of no product"}')) as dataset:
+        assert given_parts(dataset, dataset.rows) == {"1": "test", "2": "train"}
+    with open_dataset(with_parts(tmp_path / "none", None)) as dataset:
+        assert given_parts(dataset, dataset.rows) is None
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ("[1, 2]", "no object of parts"),
+        ('"train"', "no object of parts"),
+        ('{"1": "train"', "is no JSON"),
+        ("", "is no JSON"),
+        ("[" * 100_000, "is no JSON"),
+        ('{"1": "train"}', "names no part of product 2"),
+        ('{"1": "train", "2": "trial"}', "names no part of product 2"),
+        ('{"1": "train", "2": ["train"]}', "names no part of product 2"),
+    ],
+)
+def test_parts_that_cannot_be_read_are_refused_with_their_place(tmp_path: Path, parts: str, said: str) -> None:
+    folder = with_parts(tmp_path, parts)
+    with open_dataset(folder) as dataset, pytest.raises(InvalidInput, match=said) as caught:
+        given_parts(dataset, dataset.rows)
+    assert f"parts.json in {folder}" in caught.value.message

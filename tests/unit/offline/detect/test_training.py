@@ -1,6 +1,7 @@
 """The training of the garment heads, whole, on a few drawn pictures and a network of random weights."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -93,3 +94,14 @@ def test_it_writes_heads_goes_on_where_it_stopped_and_gives_the_same_again(
     figures = first.description["garments"]["figures"]
     assert figures["false_turns"] <= 0.001 and 0 <= figures["recall"] <= 1
     assert any("pictures with boxes" in line for line in lines)
+
+
+def test_what_is_held_out_is_what_training_held_out(material: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    from offline.detect.training import Recipe, _material
+
+    bundle, people = load_bundle(material[0]), material[2]
+    studio = Path(shutil.copytree(material[1], tmp_path / "studio"))
+    parts = {str(number): "validation" if number > 53 else "train" for number in range(1, 61)}
+    (studio / "parts.json").write_text(json.dumps(parts))
+    learned, held_out = _material(bundle, studio, people, Recipe())
+    assert (len(learned.studio), len(held_out.studio)) == (53, 7)
