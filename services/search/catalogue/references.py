@@ -8,7 +8,7 @@ from typing import Final
 from services.search.catalogue.rows import ID_LIST, Read
 
 _TABLES: Final = ("products", "further_photographs")
-_REFERENCED: Final = " UNION ".join(
+_REFERENCED: Final = tuple(
     f"SELECT photograph_sha256 FROM {table} WHERE photograph_sha256 IS NOT NULL" for table in _TABLES
 )
 _UNREFERENCED: Final = "SELECT value FROM json_each(?) WHERE " + " AND ".join(
@@ -22,7 +22,9 @@ _PHOTOGRAPH: Final = (
 
 def referenced_photographs(connection: sqlite3.Connection) -> frozenset[str]:
     """Returns the photographs that any product refers to, and those that one referred to not long ago."""
-    return frozenset(row[0] for row in connection.execute(_REFERENCED)) | removed_photographs(connection)
+    # Put together here: a UNION of a large catalogue takes a temporary file, for which a container has no room.
+    referenced = {row[0] for query in _REFERENCED for row in connection.execute(query)}
+    return removed_photographs(connection).union(referenced)
 
 
 def removed_photographs(connection: sqlite3.Connection, until: str = "9999") -> frozenset[str]:
