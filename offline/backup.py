@@ -146,7 +146,9 @@ def restore(source: Path, data_dir: Path, redis_url: str | None = None, say: Say
         say: told what is done, how much of it, and of how much.
 
     Raises:
-        InvalidInput: BACKUP_UNREADABLE, it is no backup that this program knows; DATA_DIR_NOT_EMPTY; DISLIKES_PRESENT.
+        InvalidInput: BACKUP_UNREADABLE, it is no backup that this program knows; FILE_UNREADABLE; DATA_DIR_NOT_EMPTY;
+            DISLIKES_PRESENT.
+        NotFound: BACKUP_NOT_FOUND.
         DataLoss: BACKUP_DAMAGED; nothing was restored.
         Upstream: REDIS_UNAVAILABLE; the directory is restored, the dislikes are not.
         OSError: the directory cannot be written.
@@ -304,9 +306,13 @@ def _photographs(
 
 def _opened(source: Path) -> zipfile.ZipFile:
     try:
-        return zipfile.ZipFile(source)
+        source.open("rb").close()
     except FileNotFoundError:
         raise NotFound(f"There is no {source}.", reason="BACKUP_NOT_FOUND") from None
+    except OSError as error:
+        raise InvalidInput(f"Cannot read {source}: {error.strerror or error}.", reason="FILE_UNREADABLE") from None
+    try:
+        return zipfile.ZipFile(source)
     # A damaged directory of a zip raises errors of many kinds.
     except Exception as error:
         raise _unreadable(source, str(error).rstrip(".")) from None

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import resource
 import shutil
 import sqlite3
@@ -270,6 +271,23 @@ def files_of_at_most(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("what", ["a folder", "a link to itself", "no file of ours"])
+def test_a_backup_that_cannot_be_opened_is_not_called_a_damaged_one(tmp_path: Path, what: str) -> None:
+    backup = tmp_path / "backup.zip"
+    if what == "a folder":
+        backup.mkdir()
+    elif what == "a link to itself":
+        backup.symlink_to(backup)
+    else:
+        backup.touch(0o000)
+        if os.access(backup, os.R_OK):
+            pytest.skip("this user reads every file")
+    with pytest.raises(InvalidInput, match=rf"^Cannot read {backup}: ") as refused:
+        restore(backup, tmp_path / "restored")
+    assert refused.value.reason == "FILE_UNREADABLE"
+    assert not (tmp_path / "restored").exists()
 
 
 def test_a_large_catalogue_is_swept_and_checked_without_temporary_files(tmp_path: Path) -> None:

@@ -38,6 +38,19 @@ def test_sqlite_sorts_on_the_disk_of_the_catalogue() -> None:
     assert variables["SQLITE_TMPDIR"] == variables["SEARCH_DATA_DIR"]
 
 
+def test_documented_commands_run_in_an_image_instead_of_its_service() -> None:
+    page = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    ours = {
+        name for name in ("embedder", "classifier", "search", "gateway") if f"FROM base AS {name}" in lines(DOCKERFILE)
+    }
+    assert ours
+    documented = [line.split() for line in page.splitlines() if "docker compose run " in line and "`" not in line]
+    inside = [line for line in documented if ours & {*line}]
+    assert inside
+    for line in inside:
+        assert line[line.index("--entrypoint") + 1] == "fashion", line
+
+
 def test_compose_publishes_on_loopback_and_drains_before_it_refuses() -> None:
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     published = [port for service in services.values() for port in service.get("ports", [])]
