@@ -15,7 +15,7 @@ def read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InvalidInput(f"Cannot read {path}: {error.strerror or error}.", reason="FILE_UNREADABLE") from None
+        raise unreadable(path, error) from None
 
 
 def write_file(path: Path, content: bytes | str) -> None:
@@ -51,6 +51,11 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unwritable(folder, error) from None
+
+
+def unreadable(path: Path, error: OSError) -> InvalidInput:
+    """Describes a file or folder that cannot be read."""
+    return InvalidInput(f"Cannot read {error.filename or path}: {error.strerror or error}.", reason="FILE_UNREADABLE")
 
 
 def unwritable(path: Path, error: OSError) -> InvalidInput:

@@ -13,7 +13,7 @@ import sqlite3
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from offline import dislikes
 from offline.dislikes import Dislikes
+from offline.spool import room
 from offline.whole_file import whole_file
 from services.contract.errors import DataLoss, InvalidInput, NotFound
 from services.search.catalogue import identity
@@ -158,8 +159,8 @@ def restore(source: Path, data_dir: Path, redis_url: str | None = None, say: Say
             f"{data_dir} is not empty: name a folder that is not there, or move this one away.",
             reason="DATA_DIR_NOT_EMPTY",
         )
-    with _opened(source) as archive:
-        checked = _checked(archive, say)
+    with _opened(source) as archive, _unfinished(data_dir) as fresh:
+        checked = _checked(archive, fresh, say)
         unexpected = [line for line in checked.damage if line not in checked.said.damage]
         if unexpected:
             raise DataLoss(
@@ -171,37 +172,45 @@ def restore(source: Path, data_dir: Path, redis_url: str | None = None, say: Say
                 "The Redis has disliked colours already: name an empty one, so that nobody's are mixed.",
                 reason="DISLIKES_PRESENT",
             )
-        # In the directory itself, as it may be a volume, and nothing beside it be writable.
-        fresh = data_dir / _UNFINISHED
-        made = not data_dir.is_dir()
-        shutil.rmtree(fresh, ignore_errors=True)
-        try:
-            fresh.mkdir(0o700, parents=True)
-            if made:
-                data_dir.chmod(0o700)
-            names = [name for name in (identity.FILE, DATABASE_FILE) if name in archive.namelist()]
-            for name in names:
-                _extract(archive, name, fresh / name)
-            # Only what the catalogue names: another name in the zip could lead anywhere.
-            for number, sha256 in enumerate(checked.photographs, 1):
-                say("photographs", number, len(checked.photographs))
-                _extract(archive, _member(sha256), photograph_path(fresh / PHOTOGRAPHS_FOLDER, sha256))
-            os.sync()
-            # The database last: without it, there is no catalogue.
-            for name in (PHOTOGRAPHS_FOLDER, *names):
-                if (fresh / name).exists():
-                    (fresh / name).rename(data_dir / name)
-            fresh.rmdir()
-        except BaseException:
-            shutil.rmtree(data_dir if made else fresh, ignore_errors=True)
-            raise
+        names = [name for name in (identity.FILE, DATABASE_FILE) if name in archive.namelist()]
+        for name in names:
+            _extract(archive, name, fresh / name)
+        # Only what the catalogue names: another name in the zip could lead anywhere.
+        for number, sha256 in enumerate(checked.photographs, 1):
+            say("photographs", number, len(checked.photographs))
+            _extract(archive, _member(sha256), photograph_path(fresh / PHOTOGRAPHS_FOLDER, sha256))
+        os.sync()
+        # The database last: without it, there is no catalogue.
+        for name in (PHOTOGRAPHS_FOLDER, *names):
+            if (fresh / name).exists():
+                (fresh / name).rename(data_dir / name)
     if users:
         dislikes.write(data_dir / _REDIS, redis_url, users)
     return checked.contents
 
 
+@contextmanager
+def _unfinished(data_dir: Path) -> Iterator[Path]:
+    """Yields the folder in which a data directory is made; it goes at the end, and after an error all that was made."""
+    # In the directory itself, as it may be a volume, and nothing beside it be writable.
+    fresh = data_dir / _UNFINISHED
+    made = not data_dir.is_dir()
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        fresh.mkdir(0o700, parents=True)
+        if made:
+            data_dir.chmod(0o700)
+        yield fresh
+        fresh.rmdir()
+    except BaseException:
+        shutil.rmtree(data_dir if made else fresh, ignore_errors=True)
+        raise
+
+
 def verify(path: Path, say: Say = _silent) -> Contents:
     """Checks every product and photograph of a backup, or of a data directory, which a server may have open.
+
+    The database of a backup is unpacked beside it, or among temporary files where there is no room.
 
     Args:
         path: the backup, or the directory.
@@ -211,12 +220,16 @@ def verify(path: Path, say: Say = _silent) -> Contents:
         What is there, and what of it is damaged.
 
     Raises:
-        InvalidInput: BACKUP_UNREADABLE.
+        InvalidInput: BACKUP_UNREADABLE, FILE_UNREADABLE.
+        NotFound: BACKUP_NOT_FOUND.
+        Overloaded: TEMPORARY_FILES_FULL.
         CatalogueUnusable: the directory has no catalogue of this version.
     """
     if not path.is_dir():
         with _opened(path) as archive:
-            return _checked(archive, say).contents
+            folder = _place_for(archive, path.parent)
+            with room(folder):
+                return _checked(archive, folder, say).contents
     damage: list[str] = []
     connect_read_only(path / DATABASE_FILE).close()
     products, index_version, hashes = _read(path / DATABASE_FILE, damage)
@@ -254,6 +267,7 @@ def _read(database: Path, damage: list[str]) -> tuple[int, int, list[str]]:
             query = " UNION ".join(
                 f"SELECT photograph_sha256 FROM {table} WHERE photograph_sha256 IS NOT NULL" for table in tables
             )
+            # Both indexes are in this order, so that SQLite merges them and needs no temporary file.
             return products, version, [sha256 for (sha256,) in connection.execute(f"{query} ORDER BY 1")]
         except UNREADABLE as error:
             raise CatalogueUnusable(f"{database} cannot be read to its end: {error}.") from error
@@ -344,18 +358,30 @@ class _Checked:
         return replace(self.said, damage=self.damage)
 
 
-def _checked(archive: zipfile.ZipFile, say: Say) -> _Checked:
-    """Reads all of a backup.
+def _place_for(archive: zipfile.ZipFile, folder: Path) -> Path:
+    """Returns where to unpack the database of a backup: a folder, or where it has no room that for temporary files."""
+    try:
+        size = archive.getinfo(DATABASE_FILE).file_size
+        if os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > size:
+            return folder
+    except (KeyError, OSError):
+        pass
+    return Path(tempfile.gettempdir())
+
+
+def _checked(archive: zipfile.ZipFile, place: Path, say: Say) -> _Checked:
+    """Reads all of a backup, and unpacks its database in a place meanwhile.
 
     Raises:
         InvalidInput: BACKUP_UNREADABLE.
+        OSError: the database cannot be unpacked.
     """
     said, database_sha256 = _manifest(archive)
     users = _users(archive) if _DISLIKES in archive.namelist() else None
     if (None if users is None else len(users)) != said.users:
         raise _unreadable(archive.filename, f"its {_DISLIKES} has not the users that its {_MANIFEST} counts")
     damage: list[str] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=place) as folder:
         database = Path(folder) / DATABASE_FILE
         try:
             _extract(archive, DATABASE_FILE, database)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from itertools import islice, pairwise
 from operator import attrgetter
+from pathlib import Path
 from tempfile import SpooledTemporaryFile, TemporaryFile, gettempdir
 from typing import IO, TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
@@ -30,20 +31,25 @@ _MAX_BYTES_IN_MEMORY: Final = 8 << 20
 
 
 @contextmanager
-def _room() -> Iterator[None]:
+def room(folder: Path | None = None) -> Iterator[None]:
+    """Describes temporary files that cannot be written; None for those in the folder for them.
+
+    Raises:
+        Overloaded: TEMPORARY_FILES_FULL.
+    """
     try:
         yield
     except (OSError, sqlite3.OperationalError) as error:
         raise Overloaded(
-            f"Cannot write temporary files in {gettempdir()}: {error}. Free some of the disk, or set TMPDIR to another "
-            "folder.",
+            f"Cannot write temporary files in {folder or gettempdir()}: {error}. Free some of the disk, or set TMPDIR "
+            "to another folder.",
             reason="TEMPORARY_FILES_FULL",
         ) from error
 
 
 class _TemporaryFile(SpooledTemporaryFile[bytes]):
     def write(self, content: "ReadableBuffer") -> int:
-        with _room():
+        with room():
             return super().write(content)
 
 
@@ -162,7 +168,7 @@ class _Chunks(Generic[_T]):
     def append(self, item: _T) -> None:
         self._last.append(item)
         if len(self._last) == _CHUNK:
-            with _room():
+            with room():
                 self._flush()
         self._count += 1
 
@@ -209,7 +215,7 @@ class Shelf(Mapping[str, _T]):
 
     def __setitem__(self, key: str, value: _T) -> None:
         content = _written(value)
-        with self._lock, _room():
+        with self._lock, room():
             self._database.execute("INSERT OR REPLACE INTO shelf VALUES (?, ?)", (_blob(key), content))
 
     def __getitem__(self, key: str) -> _T:

@@ -1,6 +1,6 @@
 """`fashion backup`, `restore` and `verify`: copies of a data directory, and whether they are whole."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +9,7 @@ import typer
 
 from cli.commands.serve import DEFAULT_DATA_DIR, DataDir
 from cli.connection import AsJson
-from cli.files import unwritable
+from cli.files import unreadable, unwritable
 from cli.stack_process import startup_errors
 from services.contract.errors import InvalidInput
 
@@ -49,7 +49,7 @@ def backup(
     """Copy the catalogue, its photographs and the disliked colours into one file."""
     from offline.backup import back_up
 
-    with _told() as say:
+    with _told(target) as say:
         contents = back_up(data_dir, target, _redis(redis_url), say)
     _show(f"Backed up {data_dir} in {target}", contents, as_json)
 
@@ -69,7 +69,7 @@ def restore(
     """Make a data directory of a backup; refuses a damaged backup, and a directory that is not empty."""
     from offline import backup
 
-    with _told() as say:
+    with _told(data_dir) as say:
         contents = backup.restore(source, data_dir, _redis(redis_url), say)
     # What was damaged before the backup is known, and restored as it was.
     _show(f"Restored {source} in {data_dir}", contents, as_json)
@@ -88,7 +88,7 @@ def verify(
     """Check every product and photograph of a data directory or of a backup."""
     from offline import backup
 
-    with _told() as say:
+    with _told(path, unreadable) as say:
         contents = backup.verify(path, say)
     _show(f"Checked {path}", contents, as_json)
 
@@ -101,8 +101,8 @@ def _redis(url: str | None) -> str | None:
 
 
 @contextmanager
-def _told() -> "Iterator[Say]":
-    """Yields what shows progress; unusable directories and disks become errors in one sentence."""
+def _told(place: Path, described: Callable[[Path, OSError], InvalidInput] = unwritable) -> "Iterator[Say]":
+    """Yields what shows progress; unusable directories and disks become errors in one sentence about a place."""
     from cli.ingestion import progress_bar
     from cli.output import errors
     from services.search.catalogue.database import CatalogueUnusable
@@ -120,7 +120,7 @@ def _told() -> "Iterator[Say]":
     except CatalogueUnusable as error:
         raise InvalidInput(str(error), reason="CATALOGUE_UNUSABLE") from None
     except OSError as error:
-        raise unwritable(Path(error.filename or "."), error) from None
+        raise described(place, error) from None
 
 
 def _show(what: str, contents: "Contents", as_json: bool) -> None:

@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import sqlite3
+import tempfile
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -16,10 +17,10 @@ from socket import AF_UNIX, socket
 import pytest
 from typer.testing import CliRunner
 
-from cli.commands.backup import verify_app
+from cli.commands.backup import restore_app, verify_app
 from fashion.v1 import search_pb2
 from offline.backup import back_up, restore, verify
-from services.contract.errors import DataLoss, InvalidInput
+from services.contract.errors import DataLoss, FashionError, InvalidInput, Overloaded
 from services.search.catalogue.photographs import photograph_path
 from services.search.catalogue.references import referenced_photographs
 from services.search.catalogue.store import DATABASE_FILE, Catalogue
@@ -288,6 +289,39 @@ def test_a_backup_that_cannot_be_opened_is_not_called_a_damaged_one(tmp_path: Pa
         restore(backup, tmp_path / "restored")
     assert refused.value.reason == "FILE_UNREADABLE"
     assert not (tmp_path / "restored").exists()
+
+
+def test_a_backup_is_unpacked_where_it_is_and_where_it_is_restored(
+    backed_up: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In containers, temporary files are in memory, and the database of a large shop is not.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    _, backup = backed_up
+    there = {*tmp_path.iterdir()}
+    contents = verify(backup)
+    assert contents.damage == () and {*tmp_path.iterdir()} == there
+    assert restore(backup, tmp_path / "restored") == contents
+
+
+def test_a_backup_in_a_folder_without_room_is_unpacked_among_temporary_files(backed_up: tuple[Path, Path]) -> None:
+    with backed_up[1].open("rb") as opened:
+        # No file can be made in this folder.
+        backup = Path(f"/dev/fd/{opened.fileno()}")
+        assert verify(backup).damage == ()
+        with files_of_at_most(4096), pytest.raises(Overloaded) as refused:
+            verify(backup)
+    assert refused.value.reason == "TEMPORARY_FILES_FULL" and tempfile.gettempdir() in str(refused.value)
+
+
+def test_a_restore_without_room_names_its_folder_and_leaves_nothing(
+    backed_up: tuple[Path, Path], tmp_path: Path
+) -> None:
+    restored = tmp_path / "restored"
+    with files_of_at_most(4096):
+        told = CliRunner().invoke(restore_app, [str(backed_up[1]), "--data-dir", str(restored)])
+    assert isinstance(told.exception, FashionError) and told.exception.reason == "FILE_UNWRITABLE"
+    assert str(told.exception).startswith(f"Cannot write {restored}: ")
+    assert not restored.exists()
 
 
 def test_a_large_catalogue_is_swept_and_checked_without_temporary_files(tmp_path: Path) -> None:
