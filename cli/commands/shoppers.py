@@ -40,7 +40,8 @@ def export(user: User, server: Server = DEFAULT_SERVER) -> None:
 @app.command(
     epilog=(
         "Example: fashion shoppers erase anna\n\n"
-        'Nobody can bring it back. Backups that were made before still hold it. --json prints {"user_id", "existed"}.'
+        "Nobody can bring it back. The file of Redis holds it for up to ten minutes more, and backups that were made "
+        'before for good. --json prints {"user_id", "existed"}.'
     )
 )
 def erase(user: User, as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:

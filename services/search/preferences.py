@@ -1,11 +1,13 @@
 """Remembers which colours each user dislikes: in Redis, which keeps what it acknowledged, or in memory for tests."""
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
+import redis.exceptions
 import structlog
 
 from services.clients.redis import RedisStore
@@ -19,6 +21,11 @@ UNAVAILABLE_REASON: Final = "PREFERENCES_UNAVAILABLE"
 
 # Users whose dislikes are remembered for when Redis is silent; a few hundred bytes each.
 MAX_REMEMBERED_USERS: Final = 10_000
+# Another process may have erased a user since.
+MAX_REMEMBERED_S: Final = 3600.0
+# Until then an erased user is still in the file that Redis appends to. Each rewriting reads all users.
+REWRITE_PERIOD_S: Final = 600.0
+_UNDER_WAY: Final = "in progress"
 
 _EXACT: Final = "exact"
 _FAMILY: Final = "family"
@@ -75,6 +82,10 @@ class PreferenceStore(Protocol):
         """Erases all data about a user; returns whether there was any."""
         ...
 
+    async def drop_erased(self) -> None:
+        """Drops what the disk still holds of erased users, where it is time to; never raises."""
+        ...
+
 
 class MemoryPreferences:
     """A `PreferenceStore` in memory, for tests."""
@@ -112,12 +123,15 @@ class MemoryPreferences:
         """Erases all data about a user; returns whether there was any."""
         return self._exact.pop(user_id, None) is not None
 
+    async def drop_erased(self) -> None:
+        """Does nothing: nothing is on a disk."""
+
 
 class RedisPreferences(RedisStore):
     """A `PreferenceStore` in Redis: one hash per user, colour -> "family" or "exact".
 
     Redis removes a hash together with its last field, so a user without dislikes leaves no trace. The newest answers
-    are remembered, so that a colour known to be disliked is not shown while Redis is silent.
+    are remembered for an hour, so that a colour known to be disliked is not shown while Redis is silent.
     """
 
     unavailable_message = "The store of disliked colours (Redis) does not answer; try again later."
@@ -125,24 +139,40 @@ class RedisPreferences(RedisStore):
     unavailable_reason = UNAVAILABLE_REASON
     decodes = True
 
-    def __init__(self, url: str, *, timeout_s: float, max_remembered: int = MAX_REMEMBERED_USERS) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float,
+        max_remembered: int = MAX_REMEMBERED_USERS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Makes a client of the Redis at `url`, which connects with the first call.
 
         Args:
             url: URL of the Redis.
             timeout_s: maximum time of a call, in seconds.
             max_remembered: maximum users whose dislikes are remembered, those asked for last.
+            clock: returns a time that never goes back, in seconds.
         """
         super().__init__(url, timeout_s=timeout_s)
         self._max_remembered = max_remembered
-        self._remembered: OrderedDict[str, tuple[DislikedColour, ...]] = OrderedDict()
+        self._clock = clock
+        # With the time of the answer, the oldest first.
+        self._remembered: OrderedDict[str, tuple[tuple[DislikedColour, ...], float]] = OrderedDict()
         # How often an erasure has begun or ended; and how often any change has, an erasure included.
         self._erasures = 0
         self._changes = 0
+        # A process before this one may have erased somebody, and ended.
+        self._to_rewrite = True
+        self._rewritten_at = clock()
 
     def last_known(self, user_id: str) -> tuple[DislikedColour, ...]:
-        """Returns what Redis answered last about a user; () if that is not known any more."""
-        return self._remembered.get(user_id, ())
+        """Returns what Redis answered about a user within the last hour; () if that is not known any more."""
+        oldest = self._clock() - MAX_REMEMBERED_S
+        while self._remembered and next(iter(self._remembered.values()))[1] < oldest:
+            self._remembered.popitem(last=False)
+        return self._remembered.get(user_id, ((), 0.0))[0]
 
     async def available(self) -> bool:
         """Tells whether Redis answers; never raises."""
@@ -206,6 +236,27 @@ class RedisPreferences(RedisStore):
         finally:
             self._remembered.pop(user_id, None)
             self._erasures += 1
+            self._to_rewrite = True
+
+    async def drop_erased(self) -> None:
+        """Lets Redis write its append-only file anew, so that it holds erased users no more; never raises.
+
+        At most every ten minutes, and only where somebody may have been erased since.
+        """
+        if not self._to_rewrite or self._clock() < self._rewritten_at + REWRITE_PERIOD_S:
+            return
+        # Before the call: who is erased meanwhile may be in the new file.
+        self._to_rewrite = False
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._client.bgrewriteaof()
+        except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
+            self._to_rewrite = True
+            # One for somebody else's sake may hold who was erased after its beginning.
+            if not isinstance(error, redis.exceptions.ResponseError) or _UNDER_WAY in str(error):
+                return
+            _log.warning("Redis refuses to rewrite its append-only file, which holds erased users", cause=str(error))
+        self._rewritten_at = self._clock()
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -222,7 +273,7 @@ class RedisPreferences(RedisStore):
             return colours
         self._remembered.pop(user_id, None)
         if colours:
-            self._remembered[user_id] = colours
+            self._remembered[user_id] = colours, self._clock()
             if len(self._remembered) > self._max_remembered:
                 self._remembered.popitem(last=False)
         return colours
@@ -238,7 +289,7 @@ def _colours(fields: Mapping[Any, Any]) -> tuple[DislikedColour, ...]:
 
 
 async def watch_preferences(store: PreferenceStore, period_s: float, report: Callable[[bool], Awaitable[None]]) -> None:
-    """Reports whether the store answers, at once and whenever that changes; never returns.
+    """Reports whether the store answers, at once and whenever that changes, and drops erased users; never returns.
 
     Args:
         store: of the dislikes.
@@ -254,4 +305,6 @@ async def watch_preferences(store: PreferenceStore, period_s: float, report: Cal
                 _log.info("disliked colours can be read again")
             await report(available)
             known = available
+        if available:
+            await store.drop_erased()
         await asyncio.sleep(period_s)

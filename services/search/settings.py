@@ -48,7 +48,7 @@ class SearchSettings(RedisSettings):
         classifier_top_k: maximum number of subCategories and derived types that the classifier returns.
         preferences_timeout_s: how long Redis may take to read or write dislikes, in seconds.
         preferences_check_s: time between two checks whether Redis answers, for health and readiness, in seconds.
-        remembered_users: maximum users whose last known dislikes are applied while Redis is silent.
+        remembered_users: maximum users whose last known dislikes are applied while Redis is silent, for an hour.
         candidates_timeout_s: how long Redis may take to store candidates, in seconds.
         candidates_changed_share: the candidates of a derived type are computed again once this share of its products
             has changed.

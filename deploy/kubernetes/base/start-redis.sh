@@ -11,7 +11,7 @@ umask 077
 hash=$(tr -d '\r\n' < "$secret/password" | sha256sum | cut -d ' ' -f 1)
 {
   echo "user default off resetpass resetkeys resetchannels -@all"
-  echo "user fashion on #$hash ~fashion:* resetchannels -@all +del +exec +hdel +hget +hgetall +hset +multi +ping"
+  echo "user fashion on #$hash ~fashion:* resetchannels -@all +bgrewriteaof +del +exec +hdel +hget +hgetall +hset +multi +ping"
   [ ! -f "$secret/users" ] || cat "$secret/users"
 } > "$data/users.acl"
 
@@ -21,6 +21,9 @@ set -- --maxmemory "${MAX_MEMORY:-192mb}" --maxmemory-policy noeviction "$@"
 # An acknowledged dislike is kept: every write reaches the disk before its answer. Without the default user, nobody needs
 # the mode that lets only this machine in.
 set -- --dir "$data" --aclfile "$data/users.acl" --appendonly yes --appendfsync always --protected-mode no "$@"
+# A snapshot would hold erased users. Where there is an append-only file, Redis reads none.
+set -- --save "" "$@"
+[ ! -e "$data/appendonlydir" ] || rm -f "$data/dump.rdb"
 if [ -f "$tls/tls.crt" ]; then
   set -- --port 0 --tls-port 6379 --tls-cert-file "$tls/tls.crt" --tls-key-file "$tls/tls.key" \
     --tls-ca-cert-file "$tls/ca.crt" --tls-auth-clients optional "$@"

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,16 @@ import structlog
 from services.contract.errors import InvalidInput, Upstream
 from services.search.filters.colours import DislikedColour
 from services.search.preferences import (
+    MAX_REMEMBERED_S,
+    REWRITE_PERIOD_S,
     MemoryPreferences,
     PreferenceStore,
     RedisPreferences,
     disliked_colours_key,
     validate_user_id,
 )
+from services.stack.embedded_redis import embedded_redis
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(params=["redis", "memory"])
@@ -131,6 +136,75 @@ async def test_what_redis_said_last_is_remembered_within_bounds_and_forgotten_wi
         assert store.last_known("ann") == ()
     finally:
         await store.close()
+
+
+async def test_what_is_remembered_ends_after_an_hour(redis_url: str) -> None:
+    now = [0.0]
+    store = RedisPreferences(redis_url, timeout_s=5, clock=lambda: now[0])
+    other = RedisPreferences(redis_url, timeout_s=5)
+    red = DislikedColour("Red")
+    try:
+        for user in ("ann", "bob"):
+            await store.add(user, [red])
+        await other.forget("ann")
+        now[0] = MAX_REMEMBERED_S
+        assert store.last_known("ann") == (red,)
+        await store.disliked_colours("bob")
+        now[0] += 1
+        assert (store.last_known("ann"), store.last_known("bob")) == ((), (red,))
+    finally:
+        await store.forget("bob")
+        await store.close()
+        await other.close()
+
+
+async def test_an_erased_user_is_no_longer_in_the_files_of_redis(tmp_path: Path) -> None:
+    def is_on_disk() -> bool:
+        held = False
+        for each in [*tmp_path.rglob("appendonly*")]:
+            # Redis may remove it meanwhile.
+            with suppress(FileNotFoundError, IsADirectoryError):
+                held |= b"Zebulon" in each.read_bytes()
+        return held
+
+    now = [0.0]
+    with embedded_redis(tmp_path) as server:
+        store = RedisPreferences(server.url, timeout_s=5, clock=lambda: now[0])
+        try:
+            await store.add("Zebulon", [DislikedColour("Red")])
+            await store.forget("Zebulon")
+            assert is_on_disk()
+            await store.drop_erased()
+            with redis.Redis.from_url(server.url) as admin:
+                assert "cmdstat_bgrewriteaof" not in admin.info("commandstats"), "It is not time yet."
+                now[0] = REWRITE_PERIOD_S
+                await store.drop_erased()
+                eventually(lambda: not is_on_disk(), "the erased user is still on the disk", 20)
+                # Nobody was erased since.
+                now[0] += REWRITE_PERIOD_S
+                await store.drop_erased()
+                assert admin.info("commandstats")["cmdstat_bgrewriteaof"]["calls"] == 1
+        finally:
+            await store.close()
+
+
+async def test_a_redis_that_refuses_to_rewrite_its_file_is_named_in_the_log(redis_url: str) -> None:
+    now = [0.0]
+    with redis.Redis.from_url(redis_url) as admin, structlog.testing.capture_logs() as logged:
+        admin.execute_command("ACL", "SETUSER", "former", "on", "nopass", "~*", "+@all", "-bgrewriteaof")
+        store = RedisPreferences(redis_url.replace("://", "://former:any@"), timeout_s=5, clock=lambda: now[0])
+        try:
+            now[0] = REWRITE_PERIOD_S
+            for _ in range(2):
+                await store.drop_erased()
+            now[0] += REWRITE_PERIOD_S
+            await store.drop_erased()
+        finally:
+            await store.close()
+            admin.execute_command("ACL", "DELUSER", "former")
+    assert [each["event"] for each in logged] == [
+        "Redis refuses to rewrite its append-only file, which holds erased users"
+    ] * 2
 
 
 @pytest.mark.parametrize("held", ["HGETALL", "DEL"])
