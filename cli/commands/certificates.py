@@ -32,6 +32,9 @@ _CALLERS: Final[dict[str, Literal["read", "write", "admin"]]] = {
 _OF_MODELS: Final = ("embedder", "classifier")
 _SERVERS: Final = ("embedder", "classifier", "search", "gateway", "redis")
 _LOCAL: Final = ("localhost", "127.0.0.1", "::1")
+# Called from other namespaces of Kubernetes, which need the name of this one.
+_CALLED_FROM_OUTSIDE: Final = ("search", "gateway")
+_NAMESPACE: Final = "fashion"
 _AUTHORITY_LIFETIME: Final = timedelta(days=3650)
 
 
@@ -112,6 +115,9 @@ def _write_all(folder: Path, authority: "Authority", names: "list[str] | tuple[(
         # Those of the next model, during a change, and replicas of search have the same certificate.
         own_names = [name, *([f"{name}-next"] if name in _OF_MODELS else [])]
         own_names += [f"{name}-replica"] if name == "search" else []
+        if name in _CALLED_FROM_OUTSIDE:
+            ends_with = (_NAMESPACE, f"{_NAMESPACE}.svc", f"{_NAMESPACE}.svc.cluster.local")
+            own_names += [f"{each}.{end}" for each in own_names for end in ends_with]
         issued: Issued = authority.issue([*own_names, *((*_LOCAL, *names) if server else ())], server=server, ends=ends)
         place = folder / name
         place.mkdir(mode=0o700, exist_ok=True)
