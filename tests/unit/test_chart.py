@@ -13,6 +13,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from services.gateway.middleware.request import FORM_OVERHEAD_BYTES
+from services.vision.decode import MAX_IMAGE_BYTES
 from tests.support.kubernetes import KUBERNETES, VERSIONS, overlay_manifests
 
 if importlib.util.find_spec("helm_python") is None:
@@ -29,6 +31,7 @@ if namespace:
 else:
     print(json.dumps(helm.lint(folder)))
 """
+ROOT = Path(__file__).parents[2]
 # What kustomize appends to names of what it generates.
 HASH = "-[bcdfghkmt2456789]{10}"
 PRODUCTION = {"image": {"registry": "registry.example/"}}
@@ -151,6 +154,19 @@ def test_values_change_what_they_name() -> None:
     assert [name for kind, name in kinds if kind == "HorizontalPodAutoscaler"] == ["gateway"]
     assert ("Ingress", "gateway") in kinds and ("ConfigMap", "more") in kinds
     assert not any(kind == "NetworkPolicy" for kind, _ in kinds)
+
+
+def test_the_documented_values_make_valid_manifests_that_take_the_largest_photograph() -> None:
+    page = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^    image: \{.*\n(?:    .*\n)+", page, re.MULTILINE)
+    documents = rendered(yaml.safe_load(example))
+    for document in documents:
+        kubernetes_validate.validate(document, VERSIONS[-1], strict=True)
+    (ingress,) = [each for each in documents if each["kind"] == "Ingress"]
+    size = ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"]
+    # Of nginx: "m" is 1024 times 1024.
+    assert int(size.removesuffix("m")) * 1024 * 1024 >= MAX_IMAGE_BYTES + FORM_OVERHEAD_BYTES
+    assert f"`client_max_body_size {size}`" in page
 
 
 def test_a_redis_of_ones_own_leaves_none_behind() -> None:
