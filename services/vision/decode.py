@@ -289,13 +289,13 @@ def _to_srgb(picture: Image.Image, conversion: ToSrgb, share: float) -> Image.Im
 def _to_grey(picture: Image.Image) -> Image.Image:
     """Converts a grey picture of any depth to 8 bits, with alpha where it has any."""
     if picture.mode.startswith("I") or picture.mode == "F":
-        return _in_strips(picture, _eight_bits, "L")
+        return _in_strips(picture, _eight_bits, "LA" if picture.has_transparency_data else "L")
     return picture.convert("LA" if picture.has_transparency_data else "L")
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I") or picture.mode == "F":
-        picture = _in_strips(picture, _eight_bits, "L")
+        return _in_strips(picture, lambda strip: _to_rgb(_eight_bits(strip)))
     if picture.mode == "RGB" and not picture.has_transparency_data:
         return picture
     if picture.has_transparency_data:
@@ -305,8 +305,12 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
     # Pillow's own conversion clips 16-bit greys at 255 instead of scaling them.
-    grey = np.asarray(picture, dtype=np.float64) / 257.0
-    return Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8), mode="L")
+    sixteen_bits = np.asarray(picture, dtype=np.float64)
+    grey = Image.fromarray(np.clip(np.rint(sixteen_bits / 257.0), 0, 255).astype(np.uint8), mode="L")
+    if picture.has_transparency_data:
+        opaque = sixteen_bits != picture.info["transparency"]
+        grey.putalpha(Image.fromarray(opaque.astype(np.uint8) * 255, mode="L"))
+    return grey
 
 
 def _on_white(picture: Image.Image) -> Image.Image:

@@ -10,9 +10,11 @@ from services.vision.container import MAX_PROFILE_BYTES, Container, bounded, bro
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _KIND: Final = "PNG"
 _END: Final = b"\0\0\0\0IEND\xaeB`\x82"
+_GREY: Final = 0
+_COLOURS: Final = 2
 _PALETTE: Final = 3
 # By colour type: the lengths of a tRNS chunk that means something.
-_TRANSPARENCY: Final = {0: range(2, 3), 2: range(6, 7), _PALETTE: range(1, 257)}
+_TRANSPARENCY: Final = {_GREY: range(2, 3), _COLOURS: range(6, 7), _PALETTE: range(1, 257)}
 _MAX_TEXT_BYTES: Final = 1024 * 1024
 # Texts that can hold an orientation, by their keys.
 _EXIF_TEXT: Final = b"Raw profile type exif"
@@ -47,7 +49,7 @@ def read_png(content: bytes) -> Container:
         elif struct.pack(">I", zlib.crc32(name + body)) != content[end : end + 4]:
             continue
         elif name == b"tRNS" and len(body) in _TRANSPARENCY.get(header[9], ()):
-            kept.append(whole)
+            kept.append(_chunk(name, _transparency(body, header[8], header[9])))
         elif name == b"iCCP":
             profile = body if profile is None else profile
         elif name == b"eXIf":
@@ -69,6 +71,8 @@ def read_png(content: bytes) -> Container:
         content=b"".join(kept),
         width=width,
         height=height,
+        # Greys of 16 bits with transparency, the same with 8 bits, and RGB.
+        pixel_bytes=10 if header[8:10] == b"\x10\0" else 8,
         orientation=orientation(exif, xmp),
         profile=None if profile is None else _profile(profile),
     )
@@ -81,6 +85,20 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
         length = int.from_bytes(content[position : position + 4], "big")
         yield content[position + 4 : position + 8], position + 8, position + 8 + length
         position += 12 + length
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def _transparency(body: bytes, depth: int, colour_type: int) -> bytes:
+    """Returns the colour that is transparent as the decoder compares it, which is with pixels of 8 bits."""
+    if colour_type == _GREY and depth in (2, 4):
+        highest = (1 << depth) - 1
+        return bytes([0, (body[1] & highest) * 255 // highest])
+    if colour_type == _COLOURS and depth == 16:
+        return bytes([0, body[0], 0, body[2], 0, body[4]])
+    return body
 
 
 def _profile(body: bytes) -> bytes | None:

@@ -97,6 +97,17 @@ def test_a_profile_of_greys_is_applied_to_greys(mode: str) -> None:
         assert np.abs(pixel.astype(int) - 188).max() <= 1
 
 
+@pytest.mark.parametrize("mode", ["L", "I;16"])
+def test_a_transparent_grey_is_white_whatever_its_profile(mode: str) -> None:
+    grey = np.full((40, 40), 128, dtype=np.uint8)
+    grey[:, 20:] = 60
+    picture = Image.fromarray(grey.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(grey)
+    key = 60 * 257 if mode == "I;16" else 60
+    pixels = np.asarray(decode(encoded(picture, "PNG", icc_profile=grey_profile(1.0), transparency=key)))
+    assert (pixels[:, 20:] == 255).all()
+    assert (pixels[:, :20] == pixels[0, 0]).all() and 150 < pixels[0, 0, 0] < 250
+
+
 def test_a_profile_of_colours_is_applied_to_a_palette_and_spares_greys() -> None:
     stored = in_profile(Image.new("RGB", (40, 40), GREEN), P3).quantize(8)
     assert np.abs(np.asarray(decode(encoded(stored, "PNG", icc_profile=P3)))[9, 9].astype(int) - GREEN).max() <= 3

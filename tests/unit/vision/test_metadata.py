@@ -190,6 +190,28 @@ def test_odd_chunks_leave_a_png_as_it_is(name: str) -> None:
     assert same(in_png(plain, PNG_CHUNKS[name]), plain)
 
 
+@pytest.mark.parametrize(("depth", "colour_type"), [(1, 0), (2, 0), (4, 0), (8, 0), (16, 0), (8, 2), (16, 2)])
+@pytest.mark.parametrize("share", [0, 0.3, 0.5, 1])
+def test_the_transparent_colour_of_a_png_is_white_at_any_depth(depth: int, colour_type: int, share: float) -> None:
+    """The left half has that colour; the right half has one that differs."""
+    highest = (1 << depth) - 1
+    colour, other = (round(value * highest) for value in (share, 1 if share < 0.6 else 0))
+    samples = 3 if colour_type == 2 else 1
+    row = "".join(f"{value:0{depth}b}" * samples * 16 for value in (colour, other))
+    rows = (b"\0" + int(row, 2).to_bytes(len(row) // 8, "big")) * 32
+    content = png_of(32, 32, depth, colour_type, rows)
+    transparent = chunk(b"tRNS", struct.pack(">H", colour) * samples)
+    picture = np.asarray(decode(in_png(content, transparent)))
+    assert (picture[:, :16] == 255).all()
+    assert np.array_equal(picture[:, 16:], np.asarray(decode(content))[:, 16:])
+
+
+def png_of(width: int, height: int, depth: int, colour_type: int, rows: bytes) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
 def test_what_follows_the_pixels_of_a_png_leaves_it_as_it_is() -> None:
     plain = encoded(PICTURE, "PNG")
     for tail in (b"", b"junk", chunk(b"tEXt", b"", checksum=3) + plain[-12:], b"\xff\xff\xff\xffeXIf", plain):
