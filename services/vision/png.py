@@ -16,6 +16,8 @@ _PALETTE: Final = 3
 # By colour type: the lengths of a tRNS chunk that means something.
 _TRANSPARENCY: Final = {_GREY: range(2, 3), _COLOURS: range(6, 7), _PALETTE: range(1, 257)}
 _MAX_TEXT_BYTES: Final = 1024 * 1024
+_TEXTS: Final = (b"tEXt", b"zTXt", b"iTXt")
+_METADATA: Final = (b"eXIf", *_TEXTS)
 # Texts that can hold an orientation, by their keys.
 _EXIF_TEXT: Final = b"Raw profile type exif"
 _XMP_TEXT: Final = b"XML:com.adobe.xmp"
@@ -31,10 +33,14 @@ def read_png(content: bytes) -> Container:
     kept = [SIGNATURE]
     profile: bytes | None = None
     metadata: dict[bytes, tuple[bytes, bytes]] = {}
-    data = False
+    data = behind = False
     for name, begin, end in bounded(_chunks(content), _KIND):
-        if data and name != b"IDAT":
+        if name == b"IEND":
             break
+        behind = behind or (data and name != b"IDAT")
+        # Behind its pixels a picture may still have metadata.
+        if behind and name not in _METADATA:
+            continue
         body, whole = content[begin:end], content[begin - 8 : end + 4]
         if name == b"IHDR" and header is None and len(body) == 13:
             header = body
@@ -54,7 +60,7 @@ def read_png(content: bytes) -> Container:
             profile = body if profile is None else profile
         elif name == b"eXIf":
             metadata[name] = name, body
-        elif name in (b"tEXt", b"zTXt", b"iTXt"):
+        elif name in _TEXTS:
             key, _, text = body.partition(b"\0")
             if key in (_EXIF_TEXT, _XMP_TEXT):
                 metadata[key] = name, text

@@ -212,10 +212,24 @@ def png_of(width: int, height: int, depth: int, colour_type: int, rows: bytes) -
     return b"\x89PNG\r\n\x1a\n" + parts
 
 
-def test_what_follows_the_pixels_of_a_png_leaves_it_as_it_is() -> None:
+PNG_TAILS = {
+    "nothing": b"",
+    "junk": b"junk",
+    "a text with a wrong checksum": chunk(b"tEXt", b"", checksum=3),
+    "EXIF of 4 GiB": b"\xff\xff\xff\xffeXIf",
+    "a profile": chunk(b"iCCP", b"p\0\0x"),
+    "transparency": chunk(b"tRNS", bytes(6)),
+    "further pixels": chunk(b"tIME", b"x") + chunk(b"IDAT", b"x"),
+    "another picture": encoded(PICTURE, "PNG")[8:],
+    "another file": encoded(PICTURE, "PNG"),
+}
+
+
+@pytest.mark.parametrize("name", PNG_TAILS)
+def test_what_follows_the_pixels_of_a_png_leaves_it_as_it_is(name: str) -> None:
     plain = encoded(PICTURE, "PNG")
-    for tail in (b"", b"junk", chunk(b"tEXt", b"", checksum=3) + plain[-12:], b"\xff\xff\xff\xffeXIf", plain):
-        assert same(plain[:-12] + tail, plain)
+    assert same(plain[:-12] + PNG_TAILS[name], plain)
+    assert same(plain[:-12] + PNG_TAILS[name] + plain[-12:], plain)
 
 
 @pytest.mark.parametrize(
@@ -249,6 +263,16 @@ def test_an_orientation_in_text_still_counts() -> None:
         chunk(b"iTXt", b"XML:com.adobe.xmp\0\x01\0\0\0" + zlib.compress(xmp)),
     ):
         assert np.array_equal(np.asarray(decode(in_png(png, part))), np.asarray(PICTURE))
+        assert np.array_equal(np.asarray(decode(png[:-12] + part + png[-12:])), np.asarray(PICTURE))
+
+
+def test_exif_behind_the_pixels_of_a_png_counts() -> None:
+    png, exif = encoded(TURNED, "PNG"), chunk(b"eXIf", tiff(ORIENTATION_6))
+    frames = chunk(b"fcTL", bytes(26)) + chunk(b"fdAT", bytes(9))
+    for tail in (exif, frames + exif):
+        assert np.array_equal(np.asarray(decode(png[:-12] + tail + png[-12:])), np.asarray(PICTURE))
+    for tail in (png[-12:] + exif, chunk(b"eXIf", tiff(ORIENTATION_6), checksum=3)):
+        assert same(png[:-12] + tail + png[-12:], png)
 
 
 def test_of_two_pictures_in_a_jpeg_the_first_is_taken_at_a_fraction_of_its_size() -> None:
