@@ -86,6 +86,45 @@ def with_full_headers(picture: Image.Image) -> bytes:
     return bytes(head) + struct.pack(">I4s", 8 + length, b"mdat") + animated[begin : begin + length]
 
 
+def grid_of(tile: Image.Image, columns: int, rows: int, **options: Any) -> bytes:
+    """Returns an AVIF that is a grid of one tile, over and over; its data are in the file once."""
+    still = encoded(tile, "AVIF", **options)
+
+    def box(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", 8 + len(body)) + name + body
+
+    def copied(name: bytes) -> bytes:
+        place = still.index(name) - 4
+        return still[place : place + struct.unpack_from(">I", still, place)[0]]
+
+    size = columns * tile.width, rows * tile.height
+    begin, length = struct.unpack_from(">II", still, still.index(b"iloc") + 18)
+    data = struct.pack(">4BHH", 0, 0, rows - 1, columns - 1, *size) + still[begin : begin + length]
+    tiles = range(2, 2 + columns * rows)
+    infos = [box(b"infe", struct.pack(">4B HH4sx", 2, 0, 0, 0, 1, 0, b"grid"))]
+    infos += [box(b"infe", struct.pack(">4B HH4sx", 2, 0, 0, 1, each, 0, b"av01")) for each in tiles]
+    parts = struct.pack(f">HH{len(tiles)}H", 1, len(tiles), *tiles)
+    properties = [
+        box(b"ispe", bytes(4) + struct.pack(">II", *size)),
+        *map(copied, (b"ispe", b"pixi", b"av1C", b"colr")),
+    ]
+    uses = struct.pack(">HBBBB", 1, 3, 1, 3, 5)
+    uses += b"".join(struct.pack(">HBBBBB", each, 4, 2, 3, 0x84, 5) for each in tiles)
+
+    def head(start: int) -> bytes:
+        places = struct.pack(">HHHII", 1, 0, 1, start, 8)
+        places += b"".join(struct.pack(">HHHII", each, 0, 1, start + 8, length) for each in tiles)
+        meta = copied(b"hdlr") + box(b"pitm", struct.pack(">IH", 0, 1))
+        meta += box(b"iloc", struct.pack(">IBBH", 0, 0x44, 0, 1 + len(tiles)) + places)
+        meta += box(b"iinf", struct.pack(">IH", 0, len(infos)) + b"".join(infos))
+        meta += box(b"iref", bytes(4) + box(b"dimg", parts))
+        association = box(b"ipma", struct.pack(">II", 0, 1 + len(tiles)) + uses)
+        meta += box(b"iprp", box(b"ipco", b"".join(properties)) + association)
+        return copied(b"ftyp") + box(b"meta", bytes(4) + meta)
+
+    return head(len(head(0)) + 8) + box(b"mdat", data)
+
+
 def in_parts(content: bytes, shares: Sequence[tuple[float, float]]) -> bytes:
     """Returns an AVIF of one item whose data are told to be in several parts.
 

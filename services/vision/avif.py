@@ -46,7 +46,7 @@ def is_avif(content: bytes) -> bool:
 def read_avif(content: bytes) -> Container:
     """Reads an AVIF file that holds a still picture.
 
-    Width and height are those of the largest frame within.
+    Width and height are those of the largest frame within, or of a grid that is put together of frames.
 
     Raises:
         InvalidInput: IMAGE_UNREADABLE, IMAGE_FORMAT_UNSUPPORTED for an animation.
@@ -75,10 +75,14 @@ def _read(content: bytes) -> Container:
     meta = {name: (first, last) for name, first, last in bounded(_boxes(content, begin + 4, end), _KIND)}
     without_metadata = bytearray(content)
     frames: list[Frames] = []
+    sizes: list[tuple[int, int]] = []
     units = 0
     kinds = dict(_items(content, *meta[b"iinf"]))
     for item, extents in _locations(content, *meta[b"iloc"], meta.get(b"idat", (0, 0))):
-        if kinds.get(item, (b"", 0))[0] == b"av01":
+        kind = kinds.get(item, (b"", 0))[0]
+        if kind == b"grid":
+            sizes.append(_grid_size(_data(content, extents)))
+        elif kind == b"av01":
             frames.append(read_frames(_data(content, extents), _KIND, _MAX_UNITS - units))
             units += frames[-1].units
     for kind, at in kinds.values():
@@ -86,12 +90,13 @@ def _read(content: bytes) -> Container:
             without_metadata[at : at + 4] = b"free"
     if not frames:
         raise broken(_KIND, "it has no picture data")
-    largest = max(frames, key=lambda each: each.width * each.height)
+    sizes += [(each.width, each.height) for each in frames]
+    width, height = max(sizes, key=lambda size: size[0] * size[1])
     return Container(
         format=_KIND,
         content=bytes(without_metadata),
-        width=largest.width,
-        height=largest.height,
+        width=width,
+        height=height,
         pixel_bytes=_PIXEL_BYTES,
         work=sum(each.pixels for each in frames) // _PIXELS_PER_WORK,
     )
@@ -178,3 +183,11 @@ def _data(content: bytes, extents: list[tuple[int, int]]) -> memoryview:
     if len(extents) == 1:
         return view[extents[0][0] : extents[0][1]]
     return memoryview(b"".join(view[first:last] for first, last in extents))
+
+
+def _grid_size(data: memoryview) -> tuple[int, int]:
+    """Returns the width and height of the picture that a grid is put together to."""
+    size = 4 if data[1] & 1 else 2
+    if len(data) < 4 + 2 * size:
+        raise ValueError("a grid is cut off")
+    return int.from_bytes(data[4 : 4 + size], "big"), int.from_bytes(data[4 + size : 4 + 2 * size], "big")

@@ -224,7 +224,7 @@ def _reduction(container: Container, share: float, scale: int) -> tuple[int, int
 def _decoded(container: Container, limits: ImageLimits, share: float, scale: int) -> Image.Image:
     picture = Image.open(_Source(container), formats=[container.format])
     if container.format == "AVIF":
-        # The file has said the size of its frames, but not how they are put together.
+        # The decoder may put frames together in ways that the walk does not know.
         _check_pixels(*picture.size, container, limits)
         orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
     else:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from offline.benchmark.hard_pictures import announcing, encoded, in_parts, many_scans, noise, with_full_headers
+from offline.benchmark.hard_pictures import announcing, encoded, grid_of, in_parts, many_scans, noise, with_full_headers
 from services.concurrency import deadline
 from services.contract.errors import DeadlineExceeded, InvalidInput
 from services.vision import ImageLimits, decode
@@ -229,6 +229,20 @@ def unit(kind: int, bits: str) -> bytes:
     """Returns a unit of AV1."""
     body = int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8), "big")
     return bytes([kind << 3 | 2, len(body)]) + body
+
+
+def test_a_grid_of_an_avif_counts_as_large_as_the_picture_that_it_makes() -> None:
+    tile = noise(96, 80, grain=6)
+    content = grid_of(tile, 5, 3, speed=10)
+    read = read_avif(content)
+    assert (read.width, read.height, read.work) == (480, 240, 480 * 240 // 2)
+    assert refusal(content, ImageLimits(max_pixels=480 * 240 - 1)) == "IMAGE_TOO_MANY_PIXELS"
+    # A budget with room for a tile, and not for the picture beside what is taken already.
+    budget = MemoryBudget(480 * 240 * read.pixel_bytes)
+    with budget.taken(1), deadline.at_most(0.05), pytest.raises(DeadlineExceeded):
+        decode(content, ImageLimits(memory=budget))
+    picture = np.asarray(decode(content, ImageLimits(memory=budget))).astype(int)
+    assert np.abs(picture - np.tile(np.asarray(tile), (3, 5, 1))).mean() < 8
 
 
 def test_an_animated_avif_is_refused_with_what_to_do() -> None:
