@@ -9,8 +9,8 @@ from typing import Final
 
 from services.vision.container import bounded
 
-# Types of units: a sequence header; a frame header, a frame with its header, and a header that is repeated, which
-# decoders take for the first one where that is missing.
+# Types of units: a sequence header; a frame's header, a frame with its header, and a frame's header once more. Decoders
+# take the last of these for the first one where that is missing.
 _SEQUENCE_HEADER: Final = 1
 _FRAMES: Final = (3, 6, 7)
 # Types of frames.
