@@ -111,7 +111,7 @@ Plots = Annotated[
 @contextmanager
 def evaluated(selected: SelfQueried, output: Path | None, subject: Subject = Subject.WHOLE) -> "Iterator[Evaluation]":
     """Loads the model, embeds both sides, and names the products that were left out."""
-    from cli.output import errors
+    from cli.output import bundle_named_by, errors
     from offline.evaluate.model import load_model
     from offline.evaluate.run import Evaluation, EvaluationOptions, default_cache
     from services.concurrency.processor import available_processors
@@ -133,7 +133,8 @@ def evaluated(selected: SelfQueried, output: Path | None, subject: Subject = Sub
         threads=settings.threads or available_processors(),
         subject=subject,
     )
-    model = load_model(settings)
+    with bundle_named_by("--bundle or EMBEDDER_BUNDLE"):
+        model = load_model(settings)
     with _Bars() as progress:
         evaluation = Evaluation.prepare(options, model, progress)
         inputs = evaluation.inputs

@@ -149,7 +149,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except FashionError as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
-        output.print_error(f"{error.message} {output.hint(error.reason)}", error.reason)
+        output.print_error(f"{error.message} {output.hint(error)}", error.reason)
         return output.exit_code(error)
     except KeyboardInterrupt:
         return output.EXIT_INTERRUPTED

@@ -31,11 +31,14 @@ EXIT_INTERRUPTED = 130
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+_NO_BUNDLE = "BUNDLE_NOT_FOUND"
+# In the metadata of an error: the option by which a person named what is missing.
+_NAMED_BY = "named_by"
 # What a person at the command line can do; the error cannot know who reads it.
 _HINTS = {
     "SEARCH_UNAVAILABLE": "Start it with `{fashion} serve`, or name another server with --server; where it speaks TLS, "
     "set CLIENT_TLS_CA_FILE.",
-    "BUNDLE_NOT_FOUND": "Name the folder of a model with EMBEDDER_BUNDLE, or run this in the folder of the project.",
+    _NO_BUNDLE: "Name the folder of a model with EMBEDDER_BUNDLE, or run this in the folder of the project.",
 }
 
 
@@ -73,9 +76,26 @@ def status(to: Console, text: str) -> Iterator[None]:
         yield
 
 
-def hint(reason: str) -> str:
-    """Returns what a person can do about an error of a reason, as a sentence; empty where there is nothing to add."""
-    return _HINTS.get(reason, "").format(fashion=command_name())
+def hint(error: FashionError) -> str:
+    """Returns what a person can do about an error, as a sentence; empty where there is nothing to add."""
+    if error.reason == _NO_BUNDLE and (named_by := error.metadata.get(_NAMED_BY)):
+        return f"Name the folder of a bundle with {named_by}."
+    return _HINTS.get(error.reason, "").format(fashion=command_name())
+
+
+@contextmanager
+def bundle_named_by(option: str) -> Iterator[None]:
+    """Where a bundle is missing within it, the hint names the option that a person has named the bundle with.
+
+    Args:
+        option: such as "--bundle".
+    """
+    try:
+        yield
+    except NotFound as error:
+        if error.reason != _NO_BUNDLE:
+            raise
+        raise NotFound(error.message, reason=error.reason, metadata={**error.metadata, _NAMED_BY: option}) from error
 
 
 def command_name() -> str:

@@ -144,5 +144,5 @@ def startup_errors() -> Iterator[None]:
         raise InvalidInput(str(error), reason="SETTINGS_INVALID") from error
     except ServeError as error:
         cause = error.__cause__
-        hint = output.hint(cause.reason) if isinstance(cause, FashionError) else ""
+        hint = output.hint(cause) if isinstance(cause, FashionError) else ""
         raise FashionError(f"{error} {hint}".strip(), reason=CANNOT_SERVE) from error

@@ -230,10 +230,11 @@ def new_types_command(
     json_file: Json = None,
 ) -> None:
     """Measure types that a network never learned from, beside a model (--bundle) that knows them."""
+    from cli.output import bundle_named_by
     from offline.train.command import training_command
     from services.bundle.reader import load_bundle
 
-    with evaluated(replace(selected, bundle=without), json_file) as blind:
+    with bundle_named_by("the argument BUNDLE"), evaluated(replace(selected, bundle=without), json_file) as blind:
         pass
     with evaluated(selected, json_file) as evaluation:
         document = evaluation.new_types(blind)

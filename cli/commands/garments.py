@@ -40,17 +40,19 @@ def garments(
     """Train the heads that find garments and turn photographs upright, and write them into a bundle."""
     from rich.console import Console
 
+    from cli.output import bundle_named_by
     from offline.detect.training import Recipe, train_garment_heads
 
     console = Console()
-    written = train_garment_heads(
-        bundle,
-        dataset,
-        photographs,
-        run,
-        recipe=Recipe(garment_examples=garment_pictures, turn_examples=turn_pictures, seed=seed),
-        say=lambda text: console.print(text, highlight=False),
-    )
+    with bundle_named_by("--bundle"):
+        written = train_garment_heads(
+            bundle,
+            dataset,
+            photographs,
+            run,
+            recipe=Recipe(garment_examples=garment_pictures, turn_examples=turn_pictures, seed=seed),
+            say=lambda text: console.print(text, highlight=False),
+        )
     console.print(f"{bundle}: the heads are in; model version {written.model_version} stays", highlight=False)
 
 

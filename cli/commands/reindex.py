@@ -66,6 +66,7 @@ def reindex(
     if rollback:
         _do(server, lambda client: client.rollback(force=force), as_json)
         return
+    from cli.output import bundle_named_by
     from fashion.v1 import reindex_pb2
 
     gate = reindex_pb2.Gate(
@@ -85,7 +86,8 @@ def reindex(
         state = await client.start(request)
         return state if detach else await _followed(client, state)
 
-    state = _do(server, start, as_json)
+    with bundle_named_by("--bundle, as the machine of the stack finds it"):
+        state = _do(server, start, as_json)
     if not detach and state.other.status == reindex_pb2.GENERATION_STATUS_REFUSED:
         raise typer.Exit(1)
 

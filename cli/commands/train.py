@@ -15,6 +15,9 @@ from services.contract.errors import InvalidInput
 if TYPE_CHECKING:
     from offline.train import Stage
 
+# Of what somebody wrote, in a sentence about it.
+_MAX_SHOWN = 40
+
 app = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 
@@ -30,7 +33,7 @@ app = typer.Typer(rich_markup_mode="rich", add_completion=False)
         "Ctrl-C or SIGTERM writes a checkpoint; the same command goes on from there. Products are divided into "
         "training, validation and test part by design: those with the same name and colour, or the same photograph, "
         "are never in two of them.\n\n"
-        "Exit codes: 0 done, or stopped and resumable · 2 bad input"
+        "Exit codes: 0 done, or stopped and resumable · 2 bad input · 3 no bundle there"
     )
 )
 def train(
@@ -119,6 +122,7 @@ def train(
             raise InvalidInput(f"There is no file or folder {path}.", reason="DATASET_NOT_FOUND")
     from rich.console import Console
 
+    from cli.output import bundle_named_by
     from offline.train import TrainConfig
     from offline.train import train as run_training
     from offline.train.config import PRESETS
@@ -158,7 +162,8 @@ def train(
     if drawn:
         console.print(f"drawing {drawn} products", highlight=False)
         config = config.model_copy(update={"extra": (*config.extra, *draw_for_training(run / "drawn", drawn))})
-    position = run_training(config, stop=stop, console=console)
+    with bundle_named_by("--initial"):
+        position = run_training(config, stop=stop, console=console)
     if stop.is_set():
         console.print(f"stopped at {position.progress:.1%}; the same command goes on from there")
         return
@@ -190,10 +195,12 @@ def _stages(text: str) -> "tuple[Stage, ...]":
 
     stages = []
     for part in text.split(","):
-        stage = re.fullmatch(r"\s*([0-9.]+):([0-9]+)x([0-9]+)\s*", part)
+        # Bounded, since Python refuses to read a number of some thousand digits.
+        stage = re.fullmatch(r"\s*([0-9]{1,9}\.?[0-9]{0,9}|\.[0-9]{1,9}):([0-9]{1,5})x([0-9]{1,5})\s*", part)
         if stage is None:
             raise typer.BadParameter(
-                f"{part!r} is not a size: write START:HEIGHTxWIDTH, such as 0.5:80x60.", param_hint="--sizes"
+                f"{part[:_MAX_SHOWN]!r} is not a size: write START:HEIGHTxWIDTH, such as 0.5:80x60.",
+                param_hint="--sizes",
             )
         stages.append(Stage(start=float(stage[1]), height=int(stage[2]), width=int(stage[3])))
     return tuple(stages)
