@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,28 @@ def write_bundle(
         _replace(folder / file, content)
     _replace(folder / DESCRIPTION_FILE, _text(description))
     return load_bundle(folder)
+
+
+@contextmanager
+def whole_bundle(folder: Path) -> Iterator[Path]:
+    """Yields a folder for a bundle that is written in several steps; its files move to `folder` at the end.
+
+    What is interrupted leaves the bundle that was there, and never one whose figures or settings are missing.
+
+    Args:
+        folder: the bundle's folder; other files in it stay.
+    """
+    # Within it, and so on the same disk.
+    unfinished = folder / ".unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        # The description last: until then its hashes do not fit, and a reader refuses the bundle.
+        for file in sorted(unfinished.iterdir(), key=lambda each: each.name == DESCRIPTION_FILE):
+            file.replace(folder / file.name)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def describe(

@@ -4,9 +4,11 @@ import re
 import shutil
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,10 +32,11 @@ app = typer.Typer(rich_markup_mode="rich", add_completion=False)
         "--anchor 4 --peak 0.025 --sizes 0:64x48,0.3:80x60 --blend 0.7\n\n"
         "On an NVIDIA GPU: pip install 'jax\\[cuda12]', then KERAS_BACKEND=jax fashion train …; torch and tensorflow "
         "do as well.\n\n"
-        "Ctrl-C or SIGTERM writes a checkpoint; the same command goes on from there. Products are divided into "
+        "Ctrl-C or SIGTERM writes a checkpoint; the same command goes on from there. A second one, or one while the "
+        "bundle is written, ends it at once and leaves no half bundle. Products are divided into "
         "training, validation and test part by design: those with the same name and colour, or the same photograph, "
         "are never in two of them.\n\n"
-        "Exit codes: 0 done, or stopped and resumable · 2 bad input · 3 no bundle there"
+        "Exit codes: 0 done, or stopped and resumable · 2 bad input · 3 no bundle there · 130 interrupted"
     )
 )
 def train(
@@ -129,13 +132,6 @@ def train(
     from offline.train.drawings import draw_for_training
 
     console = Console()
-    stop = threading.Event()
-
-    def ask_to_stop(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ask_to_stop)
     if minutes is None and passes is None:
         passes = 12.0
     if preset not in PRESETS:
@@ -162,7 +158,7 @@ def train(
     if drawn:
         console.print(f"drawing {drawn} products", highlight=False)
         config = config.model_copy(update={"extra": (*config.extra, *draw_for_training(run / "drawn", drawn))})
-    with bundle_named_by("--initial"):
+    with _stopped_by_signals() as stop, bundle_named_by("--initial"):
         position = run_training(config, stop=stop, console=console)
     if stop.is_set():
         console.print(f"stopped at {position.progress:.1%}; the same command goes on from there")
@@ -188,6 +184,28 @@ def train(
         if (history := run / f"history{suffix}").is_file():
             shutil.copy(history, place / f"training{suffix}")
     console.print(f"{place}: model version {written.model_version}", highlight=False)
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """Within it the first SIGINT or SIGTERM sets the event; a later one does what it did before."""
+    stop = threading.Event()
+    former: dict[signal.Signals, Any] = {}
+
+    def restore() -> None:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        restore()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        former[number] = signal.signal(number, ask_to_stop)
+    try:
+        yield stop
+    finally:
+        restore()
 
 
 def _stages(text: str) -> "tuple[Stage, ...]":

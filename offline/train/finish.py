@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from offline.bundle import describe
+from offline.bundle import describe, whole_bundle
 from offline.dataset.row import Row
 from offline.measure.metrics import FREQUENT, TOP_K, mean_where, precision, right_results, within_tolerance
 from offline.measure.neighbours import nearest, nearest_others
@@ -19,7 +19,7 @@ from offline.train.decisions import Known, accuracy, calibrate, calibration_erro
 from offline.train.export import export
 from offline.train.photographs import Photographs
 from offline.train.validation import embed_all
-from services.bundle.reader import Bundle
+from services.bundle.reader import Bundle, load_bundle
 from services.classifier.heads import LabelHead, load_head, most_similar
 from services.embedder.encoder import Encoder
 
@@ -61,7 +61,7 @@ def finish(
     say: Say,
     dataset: LoadedDataset | None = None,
 ) -> Bundle:
-    """Writes a run's bundle with its figures on each part.
+    """Writes a run's bundle with its figures on each part; one that is interrupted changes nothing in its folder.
 
     Args:
         run: the run's folder.
@@ -79,6 +79,22 @@ def finish(
     config = TrainConfig.of_run(run)
     if dataset is None:
         dataset = load_of(config)
+    with whole_bundle(folder) as unfinished:
+        _write(config, run, unfinished, dataset, name=name, source=source, runtime=runtime, say=say)
+    return load_bundle(folder)
+
+
+def _write(
+    config: TrainConfig,
+    run: Path,
+    folder: Path,
+    dataset: LoadedDataset,
+    *,
+    name: str,
+    source: Source,
+    runtime: Callable[[Bundle], Encoder],
+    say: Say,
+) -> None:
     left_out = dataset.left_out(config.leave_out)
     train = dataset.part("train", without=left_out)
     say("batch statistics of the averaged weights")
@@ -125,7 +141,7 @@ def finish(
             "accuracy": {name: right_share(heads[name], name, known[1]) for name in PHOTOGRAPH_HEADS},
             "calibration": {name: calibration_error(heads[name], name, known[1]) for name in PHOTOGRAPH_HEADS},
         }
-    return describe(folder, metrics={**bundle.description["metrics"], **figures})
+    describe(folder, metrics={**bundle.description["metrics"], **figures})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,13 +1,46 @@
-"""`fashion train` before the training itself: sizes, and what it says of wrong options."""
+"""`fashion train` before and after the training itself: signals, sizes, and what it says of wrong options."""
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cli import main, output
-from cli.commands.train import _stages
+from cli.commands.train import _stages, _stopped_by_signals
+from offline.train.checkpoint import Position
 from services.contract.errors import FashionError, NotFound
 from tests.support.training_data import draw_few_types
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Signals raise `KeyboardInterrupt`, whatever the test is run by."""
+    former = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in former.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_and_the_second_one_ends(number: signal.Signals) -> None:
+    with _stopped_by_signals() as stop:
+        assert not stop.is_set()
+        signal.raise_signal(number)
+        assert stop.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+
+
+def test_a_signal_after_training_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def finish(*_: object, **__: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("it goes on")
+
+    trained = Position(1, 1, 1.0, 1.0, None, 0, {}, ())
+    monkeypatch.setattr("offline.train.train", lambda *_, **__: trained)
+    monkeypatch.setattr("offline.train.finish.finish", finish)
+    assert main.run(["train", str(tmp_path), "--run", str(tmp_path / "run")]) == output.EXIT_INTERRUPTED
 
 
 @pytest.mark.parametrize("sizes", ["1.2.3:80x60", ".:80x60", "0:80", "0:80x60,", "0:" + "9" * 5000 + "x60", "-1:8x6"])
