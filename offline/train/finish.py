@@ -116,8 +116,9 @@ def _write(
     say(f"how heads decide best, on {len(validation)} products of the validation part")
     on_validation = _Embedded.of(encoder, validation)
     known = [Known(on_validation.embeddings, right_labels(validation.rows, bundle.labels))]
-    if photographs is not None:
-        sent = photographs.examples("validation", bundle.labels)
+    sent = photographs.examples("validation", bundle.labels) if photographs is not None else None
+    # Of few senders, none may be for choosing.
+    if sent:
         known.append(Known(_Embedded.of(encoder, sent.pictures).embeddings, sent.labels))
     bundle = describe(folder, heads=choose(bundle, on_validation.embeddings, validation.rows, train.rows))
     bundle = describe(folder, heads=calibrate(bundle, known))
@@ -134,9 +135,9 @@ def _write(
         "test": _measured(heads, on_test, learned),
         "calibration": {name: calibration_error(head, name, tested) for name, head in heads.items()},
     }
-    if photographs is not None:
+    if photographs is not None and sent:
         figures["photographs"] = {
-            "photographs": len(known[1].embeddings),
+            "photographs": len(sent),
             "senders": photographs.senders("validation"),
             "accuracy": {name: right_share(heads[name], name, known[1]) for name in PHOTOGRAPH_HEADS},
             "calibration": {name: calibration_error(heads[name], name, known[1]) for name in PHOTOGRAPH_HEADS},

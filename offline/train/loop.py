@@ -96,8 +96,14 @@ class _Data:
         self._left_out = dataset.left_out(config.leave_out)
         self.train = dataset.part("train", without=self._left_out)
         self.validation = dataset.part("validation", without=self._left_out)
-        if not len(self.validation):
-            raise InvalidInput("The data set is too small: its validation part is empty.", reason="DATASET_TOO_SMALL")
+        # Now, and not only after hours, when the bundle is measured.
+        for part in ("validation", "test"):
+            if not len(dataset.part(part, without=self._left_out)):
+                raise InvalidInput(
+                    f"The data set's {part} part is empty, by which the network would be measured: give more products, "
+                    "or name some of them in parts.json.",
+                    reason="DATASET_TOO_SMALL",
+                )
         extra = [load(path, *size).part("train", without=self._left_out) for path in config.extra]
         self._extra = Pictures(
             tuple(row for pictures in extra for row in pictures.rows),

@@ -1,4 +1,4 @@
-"""The end of a run, with a network that was not trained: its bundle appears whole or not at all."""
+"""The end of a run, with a network that was not trained: whole bundles, and data that lack a part."""
 
 import json
 from collections.abc import Sequence
@@ -6,16 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from offline.bundle import whole_bundle, write_bundle
 from offline.dataset.row import Row
 from offline.train.config import HEADS, Stage, TrainConfig
 from offline.train.data import label_names, load
 from services.bundle.reader import Bundle, load_bundle
-from services.contract.errors import NotFound
+from services.contract.errors import InvalidInput, NotFound
 from services.embedder.runtimes.fake import FakeEncoder
 from services.vision import Frame, Preprocessing
-from tests.support.training_data import draw_few_types
+from tests.support.training_data import draw_few_types, write_photographs
 
 SIZE = (40, 32)
 
@@ -40,7 +41,7 @@ def untrained(folder: Path, rows: Sequence[Row]) -> Bundle:
 
 @pytest.fixture
 def config(tmp_path: Path) -> TrainConfig:
-    """A run on sixty drawn products, of which one is in the test part."""
+    """A run on sixty drawn products; one of them is in the test part."""
     draw_few_types(tmp_path / "drawn")
     config = TrainConfig(
         dataset=tmp_path / "drawn", run=tmp_path / "run", passes=1.0, stages=(Stage(start=0, height=40, width=32),)
@@ -112,3 +113,28 @@ def test_the_description_of_a_bundle_is_replaced_last(tmp_path: Path, monkeypatc
         for name in files:
             (unfinished / name).write_bytes(b"")
     assert sorted(replaced) == sorted(files) and replaced[-1] == "bundle.json"
+
+
+def test_photographs_whose_senders_are_all_learned_from_have_no_figures(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The senders 0 to 2 are of the training part.
+    write_photographs(tmp_path / "photographs.zip", senders=3)
+    config = config.model_copy(update={"photographs": tmp_path / "photographs.zip"})
+    (config.run / "config.json").write_text(config.model_dump_json())
+    metrics = finished(config, tmp_path / "bundle", monkeypatch).description["metrics"]
+    assert "test" in metrics and "photographs" not in metrics
+
+
+@pytest.mark.parametrize("lacking", ["validation", "test"])
+def test_a_data_set_that_lacks_a_part_is_refused_at_the_start(config: TrainConfig, lacking: str) -> None:
+    from offline.train import train
+
+    file = config.dataset / "parts.json"
+    parts = {
+        product_id: "train" if part == lacking else part for product_id, part in json.loads(file.read_text()).items()
+    }
+    file.write_text(json.dumps(parts))
+    with pytest.raises(InvalidInput, match=f"{lacking} part is empty") as refused:
+        train(config, console=Console(quiet=True))
+    assert refused.value.reason == "DATASET_TOO_SMALL"
