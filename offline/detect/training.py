@@ -12,22 +12,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from PIL import Image
 
 from offline.bundle import write_garment_heads
-from offline.dataset.labels import is_validation_sender, photograph_labels
-from offline.dataset.row import Row
-from offline.dataset.rows import Dataset, open_dataset
-from offline.dataset.split import given_parts, photograph_digests, split
 from offline.detect.examples import Example, Material
 from offline.detect.network import build_cells, build_turns, cells_loss, exported_cells, exported_turns, targets
-from offline.detect.outlines import outline
+from offline.detect.pictures import read_pictures
 from services.bundle.reader import ENCODER_FILE, Bundle, load_bundle
-from services.contract.errors import InvalidInput
 from services.embedder.garment_heads import GarmentHeads, overlap
 from services.embedder.runtimes.openvino import OpenvinoEncoder
-from services.vision.decode import decode
-from services.vision.preprocess import Frame
 
 # At most this share of upright studio shots is turned; the threshold of the turns follows from it.
 MAX_FALSE_TURNS: Final = 0.001
@@ -79,7 +71,7 @@ def train_garment_heads(
         dataset: studio shots in Kaggle's layout; those of the bundle's own training part are learned from.
         photographs: people's photographs in the same layout, with `labels.csv`; a fifth of the senders serves to choose
             the threshold alone.
-        run: a folder for pictures' features; examples that are there are not made again.
+        run: a folder for pictures' features; examples of the same data that are there are not made again.
         recipe: how much is learned from.
         say: takes lines for people.
 
@@ -93,9 +85,10 @@ def train_garment_heads(
     recipe = recipe or Recipe()
     bundle = load_bundle(folder)
     encoder = OpenvinoEncoder.from_bundle(bundle, maps=True)
-    learned, held_out = _material(bundle, dataset, photographs, recipe)
+    pictures = read_pictures(bundle, dataset, photographs, products=recipe.products, seed=recipe.seed)
+    learned, held_out = pictures.learned, pictures.held_out
     say(f"{len(learned.studio)} studio shots and {len(learned.photographs)} photographs to learn from")
-    place = run / _key(bundle, recipe)
+    place = run / _key(bundle, recipe, pictures.digest)
     place.mkdir(parents=True, exist_ok=True)
     tf.config.experimental.enable_op_determinism()
 
@@ -147,50 +140,11 @@ class _Features:
     turns: NDArray[np.int32]
 
 
-def _key(bundle: Bundle, recipe: Recipe) -> str:
-    """Names the folder of features: they depend on the network, and on what is drawn; more of them may follow."""
-    drawn = recipe.products, recipe.chunk, recipe.seed
-    known = f"{bundle.description['files'][ENCODER_FILE]['sha256']} {drawn}"
+def _key(bundle: Bundle, recipe: Recipe, pictures: str) -> str:
+    """Names the folder of features, by all that they depend on: network, photographs, and what is drawn of them."""
+    network = bundle.description["files"][ENCODER_FILE]["sha256"], bundle.preprocessing
+    known = f"{network} {pictures} {recipe.products, recipe.chunk, recipe.seed}"
     return hashlib.sha256(known.encode()).hexdigest()[:16]
-
-
-def _material(bundle: Bundle, dataset: Path, photographs: Path, recipe: Recipe) -> tuple[Material, Material]:
-    random = np.random.default_rng((recipe.seed, 0))
-    labels = bundle.labels["subCategory"]
-    with open_dataset(dataset) as studio, open_dataset(photographs) as people:
-        rule = bundle.description["split"]
-        # As training divides them: what is held out here was not learned from there.
-        parts = given_parts(studio, studio.rows)
-        if parts is None:
-            parts = split(studio.rows, photograph_digests(studio), rule["salt"], rule["fractions"])
-        known = [row for row in studio.rows if row.sub_category in labels]
-        training = [row for row in known if parts[row.id] == "train"]
-        chosen = random.permutation(len(training))[: recipe.products]
-        senders = photograph_labels(people)
-        labelled = [row for row in people.rows if row.sub_category in labels]
-        learned = [row for row in labelled if not is_validation_sender(senders[row.id].sender)]
-        if not training or not learned:
-            raise InvalidInput("There is nothing to learn garments from.", reason="DATASET_EMPTY")
-        unseen = [row for row in labelled if is_validation_sender(senders[row.id].sender)]
-        validation = [row for row in known if parts[row.id] == "validation"]
-        both = ([training[index] for index in chosen], learned), (validation, unseen or learned)
-        learned_from, held_out = (
-            _parted(bundle.frame, _decoded(studio, shots, labels), _decoded(people, photographed, labels))
-            for shots, photographed in both
-        )
-        return learned_from, held_out
-
-
-_Labelled = tuple[list[Image.Image], list[int]]
-
-
-def _parted(frame: Frame, studio: _Labelled, people: _Labelled) -> Material:
-    return Material(frame, *studio, *people, [outline(photograph) for photograph in people[0]])
-
-
-def _decoded(dataset: Dataset, rows: Sequence[Row], labels: Sequence[str]) -> _Labelled:
-    pictures = [decode(dataset.photograph(row.id)) for row in rows]
-    return pictures, [labels.index(row.sub_category) for row in rows]
 
 
 def _features(

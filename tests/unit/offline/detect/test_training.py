@@ -1,43 +1,20 @@
 """The training of the garment heads, whole, on a few drawn pictures and a network of random weights."""
 
-import csv
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from offline.bundle import write_bundle
 from services.bundle.reader import load_bundle
 from services.embedder.garment_heads import GarmentHeads
 from services.vision import Frame, Preprocessing
+from tests.support.bars import TYPES, write_bars
 from tests.support.random_resnet import HEIGHT, WIDTH, random_weights
 
 pytest.importorskip("tensorflow")
-
-TYPES = {"Topwear": "Tshirts", "Bags": "Handbags"}
-
-
-def dataset(folder: Path, count: int, ground: tuple[int, int, int], first_id: int) -> Path:
-    """Writes pictures of bars in Kaggle's layout, with `labels.csv`."""
-    random = np.random.default_rng(first_id)
-    (folder / "images").mkdir(parents=True)
-    columns = ["id", "gender", "masterCategory", "subCategory", "articleType", "baseColour", "season", "year", "usage"]
-    with (folder / "styles.csv").open("w", newline="") as file, (folder / "labels.csv").open("w", newline="") as labels:
-        styles, senders = csv.writer(file), csv.writer(labels)
-        styles.writerow([*columns, "productDisplayName"])
-        senders.writerow(["id", "sender_id", "label"])
-        for number in range(first_id, first_id + count):
-            kind = list(TYPES)[number % 2]
-            styles.writerow([number, "Unisex", "Apparel", kind, TYPES[kind], "Red", "", "", "", f"Product {number}"])
-            senders.writerow([number, number % 20, kind])
-            picture = Image.new("RGB", (60, 80), ground)
-            top = int(random.integers(10, 30))
-            ImageDraw.Draw(picture).rectangle((15, top, 44, top + 40), fill=tuple(random.integers(0, 200, 3).tolist()))
-            picture.save(folder / "images" / f"{number}.jpg")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +32,8 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path
         training={},
         split={"salt": "fashion-split-1", "fractions": {"train": 0.6, "validation": 0.4}},
     )
-    studio = dataset(folder / "studio", 60, (255, 255, 255), 1)
-    return folder / "bundle", studio, dataset(folder / "people", 20, (90, 120, 60), 1001)
+    studio = write_bars(folder / "studio", 60, (255, 255, 255), 1)
+    return folder / "bundle", studio, write_bars(folder / "people", 20, (90, 120, 60), 1001)
 
 
 def test_no_pictures_with_boxes_give_a_turn_head_alone(material: tuple[Path, Path, Path], tmp_path: Path) -> None:
@@ -96,12 +73,27 @@ def test_it_writes_heads_goes_on_where_it_stopped_and_gives_the_same_again(
     assert any("pictures with boxes" in line for line in lines)
 
 
-def test_what_is_held_out_is_what_training_held_out(material: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    from offline.detect.training import Recipe, _material
+class Stop(Exception):
+    """Ends a training before its first features."""
 
-    bundle, people = load_bundle(material[0]), material[2]
-    studio = Path(shutil.copytree(material[1], tmp_path / "studio"))
-    parts = {str(number): "validation" if number > 53 else "train" for number in range(1, 61)}
-    (studio / "parts.json").write_text(json.dumps(parts))
-    learned, held_out = _material(bundle, studio, people, Recipe())
-    assert (len(learned.studio), len(held_out.studio)) == (53, 7)
+
+def test_features_of_other_data_are_not_taken_for_its_own(
+    material: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from offline.detect import training
+
+    bundle, studio, people = material
+    places: list[Path] = []
+
+    def features(file: Path, *_: object) -> None:
+        places.append(file.parent)
+        raise Stop
+
+    monkeypatch.setattr(training, "_features", features)
+    other = Path(shutil.copytree(studio, tmp_path / "studio"))
+    Image.new("RGB", (60, 80), "red").save(other / "images" / "1.jpg")
+    for dataset in (studio, studio, other):
+        with pytest.raises(Stop):
+            training.train_garment_heads(bundle, dataset, people, tmp_path / "run", say=print)
+    first, again, of_other = places
+    assert first == again != of_other
