@@ -27,11 +27,13 @@ class SourcePictures:
     Attributes:
         learned: to learn from: studio shots of the training part, and photographs of the training senders.
         held_out: to choose thresholds by: those of the validation part, and of the validation senders.
+        unreadable: id and reason of each photograph that is left out.
         digest: of all pictures with their labels, in hexadecimal; it changes with any of them.
     """
 
     learned: Material
     held_out: Material
+    unreadable: Sequence[tuple[str, str]]
     digest: str
 
 
@@ -49,7 +51,7 @@ class _Labelled:
 
 
 def read_pictures(bundle: Bundle, dataset: Path, photographs: Path, *, products: int, seed: int) -> SourcePictures:
-    """Reads two data sets.
+    """Reads two data sets; photographs that cannot be read are left out.
 
     Args:
         bundle: its labels count, and the rule by which its training divided the products.
@@ -62,19 +64,25 @@ def read_pictures(bundle: Bundle, dataset: Path, photographs: Path, *, products:
         InvalidInput: a data set cannot be used, or nothing is left to learn from or to choose by.
     """
     labels = bundle.labels["subCategory"]
+    unreadable: list[tuple[str, str]] = []
 
     def read(source: Dataset, rows: Sequence[Row]) -> _Labelled:
         read = _Labelled()
         for row in rows:
-            content = source.photograph(row.id)
-            read.pictures.append(decode(content))
+            try:
+                content = source.photograph(row.id)
+                picture = decode(content)
+            except InvalidInput as error:
+                unreadable.append((row.id, error.message))
+                continue
+            read.pictures.append(picture)
             read.labels.append(labels.index(row.sub_category))
             read.facts.append(f"{hashlib.sha256(content).hexdigest()} {row.sub_category}")
         return read
 
     with open_dataset(dataset) as studio, open_dataset(photographs) as people:
-        parts = _parts(bundle, studio)
-        known = [row for row in studio.rows if row.sub_category in labels]
+        parts = _parts(bundle, studio, unreadable)
+        known = [row for row in studio.rows if row.sub_category in labels and row.id in parts]
         training = [row for row in known if parts[row.id] == "train"]
         chosen = np.random.default_rng((seed, 0)).permutation(len(training))[:products]
         shots = read(studio, [training[index] for index in chosen])
@@ -98,16 +106,19 @@ def read_pictures(bundle: Bundle, dataset: Path, photographs: Path, *, products:
     kinds = (shots, sent, unseen_shots, unseen)
     digest = hashlib.sha256("\n\n".join("\n".join(kind.facts) for kind in kinds).encode()).hexdigest()
     learned, chosen_by = _material(bundle.frame, shots, sent), _material(bundle.frame, unseen_shots, unseen)
-    return SourcePictures(learned, chosen_by, digest)
+    return SourcePictures(learned, chosen_by, unreadable, digest)
 
 
-def _parts(bundle: Bundle, studio: Dataset) -> dict[str, Part]:
+def _parts(bundle: Bundle, studio: Dataset, unreadable: list[tuple[str, str]]) -> dict[str, Part]:
     """Returns the parts as training divided them: what is held out here was not learned from there."""
     given = given_parts(studio, studio.rows)
     if given is not None:
         return given
+    faults: dict[str, str] = {}
+    digests = photograph_digests(studio, faults)
+    unreadable += faults.items()
     rule = bundle.description["split"]
-    return split(studio.rows, photograph_digests(studio), rule["salt"], rule["fractions"])
+    return split([row for row in studio.rows if row.id in digests], digests, rule["salt"], rule["fractions"])
 
 
 def _material(frame: Frame, studio: _Labelled, people: _Labelled) -> Material:

@@ -87,6 +87,10 @@ def train_garment_heads(
     encoder = OpenvinoEncoder.from_bundle(bundle, maps=True)
     pictures = read_pictures(bundle, dataset, photographs, products=recipe.products, seed=recipe.seed)
     learned, held_out = pictures.learned, pictures.held_out
+    for product_id, reason in pictures.unreadable:
+        say(f"left out {product_id}: {reason}")
+    if pictures.unreadable:
+        say(f"{len(pictures.unreadable)} photographs cannot be read")
     say(f"{len(learned.studio)} studio shots and {len(learned.photographs)} photographs to learn from")
     place = run / _key(bundle, recipe, pictures.digest)
     place.mkdir(parents=True, exist_ok=True)

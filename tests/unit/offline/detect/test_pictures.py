@@ -74,3 +74,19 @@ def test_the_digest_changes_with_pictures_labels_and_senders(bundle: Bundle, stu
     (people / "labels.csv").write_text(labels.replace("1001,1,", "1001,3,"))
     digests.append(read(bundle, studio, people).digest)
     assert len(set(digests)) == len(digests)
+
+
+def test_photographs_that_cannot_be_read_are_left_out_and_named(bundle: Bundle, studio: Path, people: Path) -> None:
+    whole = counts(read(bundle, studio, people))
+    for photograph in (studio / "images" / "1.jpg", people / "images" / "1002.jpg"):
+        content = photograph.read_bytes()
+        photograph.write_bytes(content[: len(content) // 2])
+    pictures = read(bundle, studio, people)
+    assert [product_id for product_id, _ in pictures.unreadable] == ["1", "1002"]
+    assert all("JPEG" in reason for _, reason in pictures.unreadable)
+    assert sum(counts(pictures)) == sum(whole) - 2
+    for folder in (studio, people):
+        for photograph in (folder / "images").iterdir():
+            photograph.write_bytes(b"no picture")
+        with pytest.raises(InvalidInput, match="nothing to learn"):
+            read(bundle, studio, people)
