@@ -4,11 +4,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from PIL import Image
 
 from offline.dataset.labels import is_validation_sender, photograph_labels
+from offline.dataset.pictures import reduced_picture
 from offline.dataset.row import Row
 from offline.dataset.rows import Dataset, open_dataset
 from offline.dataset.split import Part, given_parts, photograph_digests, split
@@ -16,8 +18,12 @@ from offline.detect.examples import Material
 from offline.detect.outlines import outline
 from services.bundle.reader import Bundle
 from services.contract.errors import InvalidInput
-from services.vision.decode import decode
 from services.vision.preprocess import Frame
+
+# The shorter side of what is kept, as a multiple of the input's side. Of people's photographs only a corner may serve,
+# as a background that is larger than the input.
+_STUDIO_SIDES: Final = 3
+_PHOTOGRAPH_SIDES: Final = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,12 +72,12 @@ def read_pictures(bundle: Bundle, dataset: Path, photographs: Path, *, products:
     labels = bundle.labels["subCategory"]
     unreadable: list[tuple[str, str]] = []
 
-    def read(source: Dataset, rows: Sequence[Row]) -> _Labelled:
+    def read(source: Dataset, rows: Sequence[Row], shorter_side: int) -> _Labelled:
         read = _Labelled()
         for row in rows:
             try:
                 content = source.photograph(row.id)
-                picture = decode(content)
+                picture = reduced_picture(content, shorter_side)
             except InvalidInput as error:
                 unreadable.append((row.id, error.message))
                 continue
@@ -80,20 +86,23 @@ def read_pictures(bundle: Bundle, dataset: Path, photographs: Path, *, products:
             read.facts.append(f"{hashlib.sha256(content).hexdigest()} {row.sub_category}")
         return read
 
+    shot_side = _STUDIO_SIDES * min(bundle.frame.height, bundle.frame.width)
+    photograph_side = _PHOTOGRAPH_SIDES * max(bundle.frame.height, bundle.frame.width)
     with open_dataset(dataset) as studio, open_dataset(photographs) as people:
         parts = _parts(bundle, studio, unreadable)
         known = [row for row in studio.rows if row.sub_category in labels and row.id in parts]
         training = [row for row in known if parts[row.id] == "train"]
         chosen = np.random.default_rng((seed, 0)).permutation(len(training))[:products]
-        shots = read(studio, [training[index] for index in chosen])
-        unseen_shots = read(studio, [row for row in known if parts[row.id] == "validation"])
+        shots = read(studio, [training[index] for index in chosen], shot_side)
+        unseen_shots = read(studio, [row for row in known if parts[row.id] == "validation"], shot_side)
 
         senders = photograph_labels(people)
         labelled = [row for row in people.rows if row.sub_category in labels]
         held_out = [row for row in labelled if is_validation_sender(senders[row.id].sender)]
-        sent = read(people, [row for row in labelled if not is_validation_sender(senders[row.id].sender)])
+        learned = [row for row in labelled if not is_validation_sender(senders[row.id].sender)]
+        sent = read(people, learned, photograph_side)
         # Of few senders, none may be for choosing.
-        unseen = read(people, held_out)
+        unseen = read(people, held_out, photograph_side)
         if not unseen.pictures:
             unseen = sent
     if not shots.pictures or not sent.pictures:
@@ -105,8 +114,9 @@ def read_pictures(bundle: Bundle, dataset: Path, photographs: Path, *, products:
         )
     kinds = (shots, sent, unseen_shots, unseen)
     digest = hashlib.sha256("\n\n".join("\n".join(kind.facts) for kind in kinds).encode()).hexdigest()
-    learned, chosen_by = _material(bundle.frame, shots, sent), _material(bundle.frame, unseen_shots, unseen)
-    return SourcePictures(learned, chosen_by, unreadable, digest)
+    return SourcePictures(
+        _material(bundle.frame, shots, sent), _material(bundle.frame, unseen_shots, unseen), unreadable, digest
+    )
 
 
 def _parts(bundle: Bundle, studio: Dataset, unreadable: list[tuple[str, str]]) -> dict[str, Part]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline.dataset.labels import LABELS_FILE, PhotographLabel, is_validation_sender, photograph_labels
+from offline.dataset.pictures import reduced_picture
 from offline.dataset.rows import open_dataset
 from offline.dataset.split import Part
 from offline.evaluate.coarse_types import CoarseTypes
@@ -17,13 +18,15 @@ from offline.train.config import OWN_TYPE
 from offline.train.data import UNKNOWN, Examples, Pictures
 from offline.train.words import MAX_WORDS
 from services.contract.errors import InvalidInput
-from services.vision import decode, fit
+from services.vision import fit
 from services.vision.preprocess import Frame, Padding
 
 # A photograph is drawn with weight (n * m) to this power: n of its article type, m of its sender.
 _RARER: Final = -0.35
 # The four corners of a photograph that serve as backdrops are squares of this share of its shorter side.
 _CORNER: Final = 0.3
+# The shorter side of a photograph that pieces are cut from, as a multiple of the input's longer one.
+_KEPT_SIDES: Final = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +62,7 @@ class Photographs:
             known = photograph_labels(dataset)
             for row in dataset.rows:
                 try:
-                    picture = decode(dataset.photograph(row.id))
+                    picture = reduced_picture(dataset.photograph(row.id), _KEPT_SIDES * max(height, width))
                 except InvalidInput:
                     continue
                 rows.append(row)

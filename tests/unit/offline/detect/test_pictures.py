@@ -90,3 +90,12 @@ def test_photographs_that_cannot_be_read_are_left_out_and_named(bundle: Bundle, 
             photograph.write_bytes(b"no picture")
         with pytest.raises(InvalidInput, match="nothing to learn"):
             read(bundle, studio, people)
+
+
+def test_large_photographs_are_kept_at_a_few_times_the_input(bundle: Bundle, tmp_path: Path) -> None:
+    studio = write_bars(tmp_path / "large shots", 60, (255, 255, 255), 1, size=(600, 800))
+    people = write_bars(tmp_path / "large photographs", 20, (90, 120, 60), 1001, size=(600, 800))
+    pictures = read(bundle, studio, people)
+    for material in (pictures.learned, pictures.held_out):
+        assert {shot.size for shot in material.studio} == {(96, 128)}
+        assert {photograph.size for photograph in material.photographs} == {(160, 213)}
