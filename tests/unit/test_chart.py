@@ -162,6 +162,9 @@ def test_the_documented_values_make_valid_manifests_that_take_the_largest_photog
     documents = rendered(yaml.safe_load(example))
     for document in documents:
         kubernetes_validate.validate(document, VERSIONS[-1], strict=True)
+    # Redis refuses writes before its container is full.
+    (limit,) = [each["resources"]["limits"]["memory"] for each in pod(documents, "redis")["containers"]]
+    assert env(documents, "redis")["MAX_MEMORY"] == f"{int(limit.removesuffix('Mi')) * 3 // 4}mb"
     (ingress,) = [each for each in documents if each["kind"] == "Ingress"]
     size = ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"]
     # Of nginx: "m" is 1024 times 1024.
