@@ -66,11 +66,15 @@ def test_the_report_names_every_package_of_the_images_with_its_licence(images: d
 def test_every_place_says_the_same_version() -> None:
     version = release.version()
     chart = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "Chart.yaml").read_text())
-    overlay = yaml.safe_load((ROOT / "deploy/kubernetes/overlays/production/kustomization.yaml").read_text())
+    overlays = (ROOT / "deploy" / "kubernetes" / "overlays").glob("*/kustomization.yaml")
+    images = {each.parent.name: yaml.safe_load(each.read_text()).get("images", ()) for each in overlays}
     stubs = tomllib.loads((ROOT / "stubs" / "pyproject.toml").read_text())["project"]["version"]
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["x-build"]["args"]
     assert (chart["version"], chart["appVersion"], stubs) == (version,) * 3
-    assert {each["newTag"] for each in overlay["images"]} == {version}
+    assert {name for name, its in images.items() if its} == {"dev", "production", "milvus"}
+    assert {each["newTag"] for its in images.values() for each in its} == {version}
+    loaded = (ROOT / "deploy/kubernetes/overlays/dev/kustomization.yaml").read_text()
+    assert {*re.findall(r"VERSION=(\S+)|fashion-\w+:(\S+)", loaded)} == {(version, ""), ("", version)}
     assert f"ARG VERSION={version}\n" in DOCKERFILE and compose["VERSION"] == f"${{VERSION:-{version}}}"
     (base,) = re.findall(r"^ARG PYTHON_IMAGE=(.+)$", DOCKERFILE, re.MULTILINE)
     assert compose["PYTHON_IMAGE"] == f"${{PYTHON_IMAGE:-{base}}}"
