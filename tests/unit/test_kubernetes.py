@@ -287,6 +287,20 @@ def test_no_apply_sets_the_number_of_an_autoscaler_back() -> None:
     assert numbered_beside_an_autoscaler(BASE) == numbered_beside_an_autoscaler(NEXT) == set()
 
 
+def test_the_documented_load_is_the_one_that_adds_replicas() -> None:
+    page = " ".join((ROOT / "docs" / "operating.md").read_text(encoding="utf-8").split())
+    shares = {}
+    for name, autoscaler in of_kind("HorizontalPodAutoscaler").items():
+        (metric,) = autoscaler["spec"]["metrics"]
+        assert metric["resource"] == {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}
+        # An autoscaler measures against what is requested, not against what a pod may take.
+        amounts = [container(name)["resources"][each]["cpu"] for each in ("requests", "limits")]
+        shares[name] = tuple(int(each[:-1]) if each.endswith("m") else 1000 * int(each) for each in amounts)
+    assert shares == {"embedder": (1000, 2000), "gateway": (250, 1000)}
+    assert "70 % of the processor time that they request, which is half and a quarter of what they may take" in page
+    assert "70 % of the one processor that a pod requests. That is a third of the two that it may use" in page
+
+
 @pytest.mark.parametrize("overlay", sorted(each.name for each in (KUBERNETES / "overlays").iterdir()))
 def test_an_overlay_renders_to_valid_manifests(tmp_path: Path, overlay: str) -> None:
     rendered = overlay_manifests(overlay, tmp_path)
