@@ -287,6 +287,16 @@ def test_no_apply_sets_the_number_of_an_autoscaler_back() -> None:
     assert numbered_beside_an_autoscaler(BASE) == numbered_beside_an_autoscaler(NEXT) == set()
 
 
+def test_only_services_with_replicas_are_called_by_the_addresses_of_their_pods() -> None:
+    headless = {name for name, each in of_kind("Service").items() if each["spec"].get("clusterIP") == "None"}
+    # gRPC looks ever more seldom for a name that is gone, as that of a single pod that restarts is. Redis is asked by a
+    # client that looks for it with each connection.
+    assert headless == {"embedder", "classifier", "redis"}
+    called_by_grpc = {name for _, name, port in called() if port != 6379 and name in WORKLOADS}
+    replicas = {name: WORKLOADS[name]["spec"].get("replicas") for name in called_by_grpc}
+    assert {name for name, number in replicas.items() if number == 1} == called_by_grpc - headless == {"search"}
+
+
 def test_the_documented_load_is_the_one_that_adds_replicas() -> None:
     page = " ".join((ROOT / "docs" / "operating.md").read_text(encoding="utf-8").split())
     shares = {}
