@@ -287,6 +287,12 @@ def test_no_apply_sets_the_number_of_an_autoscaler_back() -> None:
     assert numbered_beside_an_autoscaler(BASE) == numbered_beside_an_autoscaler(NEXT) == set()
 
 
+def test_search_has_the_same_time_to_build_the_index_of_a_large_catalogue_everywhere() -> None:
+    probe = container("search")["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] == 15 * 60
+    assert compose()["search"]["healthcheck"] == {"start_period": "15m"}
+
+
 def test_only_services_with_replicas_are_called_by_the_addresses_of_their_pods() -> None:
     headless = {name for name, each in of_kind("Service").items() if each["spec"].get("clusterIP") == "None"}
     # gRPC looks ever more seldom for a name that is gone, as that of a single pod that restarts is. Redis is asked by a
