@@ -1,5 +1,6 @@
 """Kubernetes: valid manifests that tell the same story as compose, and let nobody talk to whom they need not."""
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -291,6 +292,22 @@ def test_search_has_the_same_time_to_build_the_index_of_a_large_catalogue_everyw
     probe = container("search")["startupProbe"]
     assert probe["periodSeconds"] * probe["failureThreshold"] == 15 * 60
     assert compose()["search"]["healthcheck"] == {"start_period": "15m"}
+
+
+def test_pods_may_ask_for_names_in_the_usual_kinds_of_clusters() -> None:
+    asked = {
+        (json.dumps(to), port["port"], port["protocol"])
+        for rule in of_kind("NetworkPolicy")["names"]["spec"]["egress"]
+        for to in rule["to"]
+        for port in rule["ports"]
+    }
+    openshift = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "openshift-dns"}}}
+    servers = [
+        ({"namespaceSelector": {}, "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}, 53),
+        ({"ipBlock": {"cidr": "169.254.20.10/32"}}, 53),
+        (openshift, 5353),
+    ]
+    assert asked == {(json.dumps(to), port, protocol) for to, port in servers for protocol in ("UDP", "TCP")}
 
 
 def test_only_services_with_replicas_are_called_by_the_addresses_of_their_pods() -> None:
