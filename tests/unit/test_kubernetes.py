@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from services.gateway.settings import GatewaySettings
+from services.serving.settings import ServerSettings
 from tests.support.kubernetes import KUBERNETES, OURS, VERSIONS, overlay_manifests
 
 ROOT = Path(__file__).parents[2]
@@ -308,6 +309,14 @@ def test_pods_may_ask_for_names_in_the_usual_kinds_of_clusters() -> None:
         (openshift, 5353),
     ]
     assert asked == {(json.dumps(to), port, protocol) for to, port in servers for protocol in ("UDP", "TCP")}
+
+
+@pytest.mark.parametrize("name", ["embedder", "classifier", "search"])
+def test_messages_that_arrive_slowly_take_a_quarter_of_a_service_at_most(name: str) -> None:
+    default = ServerSettings.model_fields["max_unfinished_bytes"].default
+    memory = container(name)["resources"]["limits"]["memory"]
+    gibibytes = int(memory[:-2]) / (1024 if memory.endswith("Mi") else 1)
+    assert int(variables(name).get("SERVER_MAX_UNFINISHED_BYTES", default)) <= gibibytes * 1024**3 / 4
 
 
 def test_only_services_with_replicas_are_called_by_the_addresses_of_their_pods() -> None:
