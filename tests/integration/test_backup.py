@@ -6,6 +6,8 @@ import os
 import resource
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import threading
 import zipfile
@@ -15,6 +17,7 @@ from pathlib import Path
 from socket import AF_UNIX, socket
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from cli.commands.backup import restore_app, verify_app
@@ -26,6 +29,7 @@ from services.search.catalogue.references import referenced_photographs
 from services.search.catalogue.store import DATABASE_FILE, Catalogue
 from services.search.indexes.snapshot_file import FILE as SNAPSHOT
 from tests.support.gateways import shop
+from tests.support.kubernetes import KUBERNETES
 from tests.support.small_shop import rows
 
 FORMER = Path(__file__).parents[1] / "fixtures" / "data-dir-v1" / "data"
@@ -261,6 +265,34 @@ def test_a_backup_of_a_former_version_is_restored_and_brought_up_to_date(tmp_pat
     next((restored / "photographs").glob("??/*")).unlink()
     told = CliRunner().invoke(verify_app, [str(restored), "--json"])
     assert told.exit_code == 1 and "gone" in json.loads(told.stdout)["damage"][0]
+
+
+def test_the_jobs_of_kubernetes_make_a_backup_and_restore_it(backed_up: tuple[Path, Path], tmp_path: Path) -> None:
+    data, _ = backed_up
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    (commands / "fashion").write_text(f'#!/bin/sh\nexec {sys.executable} -m cli "$@"\n')
+    (commands / "fashion").chmod(0o700)
+    (tmp_path / "volume").mkdir()
+
+    def run(name: str, data_dir: Path) -> str:
+        job = yaml.safe_load((KUBERNETES / "backup" / f"{name}.yaml").read_text())["spec"]["jobTemplate"]["spec"]
+        (container,) = job["template"]["spec"]["containers"]
+        (script,) = container["args"]
+        places = {"/backup/": f"{tmp_path / 'volume'}/", "--data-dir /data\n": f"--data-dir {data_dir}\n"}
+        for place, here in places.items():
+            assert place in script
+            script = script.replace(place, here)
+        environment = os.environ | {"PATH": f"{commands}:{os.environ['PATH']}"}
+        ended = subprocess.run(
+            [*container["command"], script], env=environment, capture_output=True, text=True, check=False, timeout=120
+        )
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    assert run("backup", data).count("6 products, 6 photographs") == 2
+    assert "6 products, 6 photographs" in run("restore", tmp_path / "restored")
+    assert verify(tmp_path / "restored").damage == ()
 
 
 @contextmanager

@@ -17,14 +17,19 @@ OURS = ("embedder", "classifier", "search", "gateway")
 
 
 def overlay_manifests(overlay: str, scratch: Path) -> list[dict[str, Any]]:
-    """Renders an overlay, with certificates for the one that has them in files; skips where there is no kubectl."""
+    """Renders an overlay as `kustomized` does."""
+    return kustomized(f"overlays/{overlay}", scratch)
+
+
+def kustomized(folder: str, scratch: Path) -> list[dict[str, Any]]:
+    """Renders a folder, with certificates for the one that has them in files; skips where there is no kubectl."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("kubectl is not installed (Debian: kubernetes-client)")
     copy = scratch / "kubernetes"
     shutil.copytree(KUBERNETES, copy)
     assert run(["certificates", "create", str(copy / "overlays" / "dev" / "certificates")]) == 0
-    command = [kubectl, "kustomize", str(copy / "overlays" / overlay)]
+    command = [kubectl, "kustomize", str(copy / folder)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if "must be a file" in ended.stderr:
         # Before kubectl 1.21, folders were named in a list of their own.

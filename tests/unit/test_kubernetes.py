@@ -13,7 +13,7 @@ import yaml
 
 from services.gateway.settings import GatewaySettings
 from services.serving.settings import ServerSettings
-from tests.support.kubernetes import KUBERNETES, OURS, VERSIONS, overlay_manifests
+from tests.support.kubernetes import KUBERNETES, OURS, VERSIONS, kustomized, overlay_manifests
 
 ROOT = Path(__file__).parents[2]
 COMPONENT = "app.kubernetes.io/component"
@@ -341,6 +341,34 @@ def test_the_documented_load_is_the_one_that_adds_replicas() -> None:
     assert shares == {"embedder": (1000, 2000), "gateway": (250, 1000)}
     assert "70 % of the processor time that they request, which is half and a quarter of what they may take" in page
     assert "70 % of the one processor that a pod requests. That is a third of the two that it may use" in page
+
+
+def test_a_backup_reaches_redis_and_the_volume_of_search_and_nothing_else(tmp_path: Path) -> None:
+    made = kustomized("backup", tmp_path)
+    (claim,) = documents(KUBERNETES / "backup" / "claim.yaml")
+    for document in [*made, claim]:
+        kubernetes_validate.validate(document, VERSIONS[-1], strict=True)
+    assert allowed(made) == ({("backup", "redis", 6379)},) * 2
+    jobs = {each["metadata"]["name"]: each["spec"] for each in made if each["kind"] == "CronJob"}
+    assert {name: each.get("suspend", False) for name, each in jobs.items()} == {"backup": False, "restore": True}
+    there = {each["name"]: each["value"] for each in container("search")["env"] if each["name"].startswith("REDIS_")}
+    for name, job in jobs.items():
+        template = job["jobTemplate"]["spec"]["template"]
+        assert template["metadata"]["labels"] == {"app.kubernetes.io/name": "fashion", COMPONENT: "backup"}
+        (its,) = template["spec"]["containers"]
+        here = {each["name"]: each["value"] for each in its["env"]}
+        assert here == there | {"REDIS_USERNAME": "backup", "REDIS_PASSWORD_FILE": "/etc/fashion/redis/password"}
+        assert its["securityContext"] == container("search")["securityContext"]
+        volumes = {each["name"]: each for each in template["spec"]["volumes"]}
+        mounted = [each.get("persistentVolumeClaim", {}).get("claimName") for each in volumes.values()]
+        claims = [each for each in mounted if each]
+        assert claims == ["data-search-0", "fashion-backup"]
+        # `users` beside it is for Redis alone.
+        assert volumes["redis"]["secret"]["items"] == [{"key": "backup", "path": "password"}]
+        # A volume of one node: beside search while it runs, and wherever there is room while it does not.
+        assert ("affinity" in template["spec"]) is (name == "backup")
+    (own,) = WORKLOADS["search"]["spec"]["volumeClaimTemplates"]
+    assert (claim["metadata"]["name"], claim["spec"]) == (f"{own['metadata']['name']}-search-0", own["spec"])
 
 
 @pytest.mark.parametrize("overlay", sorted(each.name for each in (KUBERNETES / "overlays").iterdir()))

@@ -66,12 +66,13 @@ def test_the_report_names_every_package_of_the_images_with_its_licence(images: d
 def test_every_place_says_the_same_version() -> None:
     version = release.version()
     chart = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "Chart.yaml").read_text())
-    overlays = (ROOT / "deploy" / "kubernetes" / "overlays").glob("*/kustomization.yaml")
-    images = {each.parent.name: yaml.safe_load(each.read_text()).get("images", ()) for each in overlays}
+    kubernetes = ROOT / "deploy" / "kubernetes"
+    folders = [*kubernetes.glob("overlays/*/kustomization.yaml"), kubernetes / "backup" / "kustomization.yaml"]
+    images = {each.parent.name: yaml.safe_load(each.read_text()).get("images", ()) for each in folders}
     stubs = tomllib.loads((ROOT / "stubs" / "pyproject.toml").read_text())["project"]["version"]
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["x-build"]["args"]
     assert (chart["version"], chart["appVersion"], stubs) == (version,) * 3
-    assert {name for name, its in images.items() if its} == {"dev", "production", "milvus"}
+    assert {name for name, its in images.items() if its} == {"dev", "production", "milvus", "backup"}
     assert {each["newTag"] for its in images.values() for each in its} == {version}
     loaded = (ROOT / "deploy/kubernetes/overlays/dev/kustomization.yaml").read_text()
     assert {*re.findall(r"VERSION=(\S+)|fashion-\w+:(\S+)", loaded)} == {(version, ""), ("", version)}
