@@ -33,7 +33,7 @@ from services.search.service import LocalSearch
 from services.search.settings import SearchSettings
 from services.search.writes.generation import Change, Generation
 from services.search.writes.photograph_embedder import WriteEmbedder
-from services.search.writes.reembed import reembed
+from services.search.writes.reembed import keep_complete
 from services.search.writes.writer import CatalogueWriter
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -109,7 +109,7 @@ async def running_search(
         resources.push_async_callback(asyncio.to_thread, writer.close)
         resources.push_async_callback(reindexer.stop)
         began = time.monotonic()
-        outdated = await writer.load()
+        await writer.load()
         facts = await asyncio.to_thread(live.generation.index.facts)
         _log.info(
             "index loaded",
@@ -123,24 +123,18 @@ async def running_search(
         if snapshots:
             stored_at_end.push_async_callback(asyncio.to_thread, snapshots.stop)
 
-        def reembedding_ended(error: BaseException | None) -> None:
-            if error is not None:
-                _log.error("embedding outdated products again has failed", exc_info=error)
-
         def snapshots_ended(error: BaseException | None) -> None:
             _log.error("writing snapshots of the index has ended", exc_info=error)
 
         if snapshots:
             await resources.enter_async_context(in_background(snapshots.run(), snapshots_ended))
-        if outdated:
-            reembedding = reembed(
-                writer,
-                outdated,
-                group=settings.renew_group,
-                pause_s=settings.candidates_period_s,
-                after_group=live.publisher.after_write,
-            )
-            await resources.enter_async_context(in_background(reembedding, reembedding_ended))
+        reembedding = keep_complete(
+            writer,
+            group=settings.renew_group,
+            pause_s=settings.candidates_period_s,
+            after_group=lambda: generations.live.publisher.after_write(),
+        )
+        await resources.enter_async_context(in_background(reembedding))
         # A reindex may end this generation, and its index is the largest thing in memory.
         del live
         await resources.enter_async_context(in_background(reindexer.run(), reindexer.ended))

@@ -45,6 +45,9 @@ def _missing(table: str, product_id: str) -> str:
 
 
 _MISSING: Final = f"{' UNION '.join(_missing(*each) for each in _TABLES)} ORDER BY 1 LIMIT ?3"
+_REFERRED: Final = " UNION ".join(
+    f"SELECT photograph_sha256 FROM {table} WHERE photograph_sha256 IN {ID_LIST}" for table, _ in _TABLES
+)
 _SHOWING: Final = " UNION ".join(
     f"SELECT {product_id} AS id FROM {table} WHERE photograph_sha256 IN {ID_LIST}" for table, product_id in _TABLES
 )
@@ -104,6 +107,19 @@ class CanaryRow:
     expected: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What `Generations.add` has changed.
+
+    Attributes:
+        product_ids: the products that have one of the photographs.
+        index_version: of the catalogue afterwards; None where that stays as it was.
+    """
+
+    product_ids: tuple[str, ...]
+    index_version: int | None
+
+
 class Generations:
     """The generations of one catalogue; a part of `Catalogue`, for any number of threads."""
 
@@ -111,7 +127,7 @@ class Generations:
         self,
         read: Read,
         write: Callable[[Callable[[sqlite3.Connection], T]], T],
-        count_write: Callable[[], int],
+        count_write: Callable[..., int],
         now: Callable[[], datetime],
     ) -> None:
         """Takes the ways into the database.
@@ -119,7 +135,8 @@ class Generations:
         Args:
             read: runs a query.
             write: runs work in a transaction of its own; all of it is on disk when it returns.
-            count_write: within a transaction, raises the index version, and returns the new one.
+            count_write: within a transaction, raises the index version, and returns the new one. It is given the ids of
+                the products that have changed; nothing where any may have.
             now: returns the time.
         """
         self._read: Read = read
@@ -237,16 +254,24 @@ class Generations:
         """
         return [row["id"] for row in self._read(_MISSING, model_version, after, limit)]
 
-    def add(self, model_version: str, embeddings: Embeddings) -> None:
-        """Stores embeddings of photographs that products refer to; they are on disk when this returns."""
+    def add(self, model_version: str, embeddings: Embeddings) -> Added:
+        """Stores embeddings of photographs that products refer to; they are on disk when this returns.
 
-        def work(connection: sqlite3.Connection) -> None:
-            referred = _referred(connection, {sha256 for sha256, _ in embeddings})
+        Where the model is live, it counts as a write of the products that have these photographs.
+        """
+        live = self.live_version == model_version
+
+        def work(connection: sqlite3.Connection) -> Added:
+            listed = json.dumps([*{sha256 for sha256, _ in embeddings}])
+            referred = {row[0] for row in connection.execute(_REFERRED, (listed, listed))}
             write_embeddings(
                 connection, model_version, {part: each for part, each in embeddings.items() if part[0] in referred}
             )
+            product_ids = tuple(row[0] for row in connection.execute(_SHOWING, (listed, listed)))
+            return Added(product_ids, self._count_write(product_ids) if live and product_ids else None)
 
-        self._write(work)
+        added: Added = self._write(work)
+        return added
 
     def tidy(self, limit: int = 200) -> bool:
         """Once there is the live generation alone, moves its embeddings into the rows and removes all others.
@@ -305,14 +330,6 @@ def _move_into_rows(connection: sqlite3.Connection, sha256s: Sequence[str], mode
     after = of_model(read, before, model_version)
     write_products(connection, [each for each in after.values() if each is not None], before)
     forget_embeddings(connection, sha256s)
-
-
-def _referred(connection: sqlite3.Connection, sha256s: Collection[str]) -> set[str]:
-    listed = json.dumps(list(sha256s))
-    query = " UNION ".join(
-        f"SELECT photograph_sha256 FROM {table} WHERE photograph_sha256 IN {ID_LIST}" for table, _ in _TABLES
-    )
-    return {row[0] for row in connection.execute(query, (listed, listed))}
 
 
 def live_model(read: Read) -> str | None:

@@ -62,14 +62,12 @@ class Progress:
     Attributes:
         missing: products with a photograph that still has to be embedded.
         embedded: photographs that have been embedded.
-        failed: products with a photograph that cannot be embedded; the keys, in the order in which they were found.
         trouble: what delays the work, as a sentence; "" for nothing.
         recent: when each of the last photographs was embedded: times of time.monotonic(), after that of the begin.
     """
 
     missing: int = 0
     embedded: int = 0
-    failed: dict[str, None] = field(default_factory=dict)
     trouble: str = ""
     recent: deque[float] = field(default_factory=lambda: deque([time.monotonic()], maxlen=_RECENT))
 
@@ -120,6 +118,7 @@ class GenerationBuilder:
         self._open = opened
         self._passed = passed
         self._working = AsyncExitStack()
+        self._opened: ServedGeneration | None = None
         self._retried = time.monotonic()
         self.throttle = Throttle(settings.max_slowdown)
         self.progress = Progress()
@@ -133,9 +132,15 @@ class GenerationBuilder:
                 self.progress.trouble = f"It has stopped after an unexpected {type(error).__name__}; the log says more."
                 _log.error("the work on the other generation has ended", exc_info=error)
 
+        self._opened = None
         self._working = AsyncExitStack()
         # Not bound by the deadline of the call that begins it.
         await self._working.enter_async_context(in_background(self._work(record), ended, context=Context()))
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Products with a photograph that the model of the last reindex cannot embed, in the order they were found."""
+        return () if self._opened is None else (*self._opened.generation.failed.copy(),)
 
     async def stop(self) -> None:
         """Ends the work; the next `begin` goes on with it."""
@@ -146,6 +151,7 @@ class GenerationBuilder:
         with self.throttle.active():
             with self.throttle.unpaced():
                 served = await self._until_done(lambda: self._open(record))
+            self._opened = served
             await self._writer.beside.begin(served.generation)
             if record.status is Status.BUILDING:
                 await self._fill_all(record.model_version)
@@ -158,7 +164,7 @@ class GenerationBuilder:
         if record.status is Status.READY and not Plan.from_text(record.plan).hold:
             await self._passed()
         while True:
-            await self._keep_up(served)
+            await self._keep_up()
             await asyncio.sleep(_KEEP_UP_S)
 
     async def _load(self) -> None:
@@ -197,7 +203,6 @@ class GenerationBuilder:
             filled = await self._until_done(lambda: self._writer.beside.fill(product_ids))
         self.progress.note(filled.embedded)
         self.progress.missing = max(0, self.progress.missing - len(product_ids) + len(filled.failed))
-        self.progress.failed.update(dict.fromkeys(filled.failed))
 
     async def _count_missing(self, model_version: str) -> int:
         count, after = 0, ""
@@ -237,29 +242,17 @@ class GenerationBuilder:
         )
         return replace(record, status=status)
 
-    async def _keep_up(self, served: ServedGeneration) -> None:
-        """Embeds what writes left out, and loads an index again that did not take over a write.
-
-        Args:
-            served: the generation of this reindex, live by now or not.
-        """
+    async def _keep_up(self) -> None:
+        """Embeds what writes left out, and loads an index again that did not take over a write."""
         if not self._writer.generations.follows:
             await self._load()
-        lacking = sorted(self._writer.generations.lacking.copy() - self.progress.failed.keys())
-        if self.progress.failed and time.monotonic() - self._retried > _RETRY_PAUSES * self._settings.pause_s:
-            # A photograph that was damaged may have been sent again.
+        other = self._writer.generations.other
+        assert other is not None, "The work ends before its generation."
+        lacking = other.to_embed()
+        if other.failed and time.monotonic() - self._retried > _RETRY_PAUSES * self._settings.pause_s:
             self._retried = time.monotonic()
-            again = sorted(self.progress.failed)
-            self.progress.failed.clear()
-            if self._served.live is served:
-                await self._until_done(lambda: self._writer.photographs.embed_again(again))
-                stored = await asyncio.to_thread(self._catalogue.of_model, again, served.model_version)
-                lacks = served.generation.lacks
-                self.progress.failed.update(
-                    {each.product.id: None for each in stored if any(map(lacks, each.contents))}
-                )
-            else:
-                lacking += again
+            lacking = sorted({*lacking, *other.failed.copy()})
+        self.progress.missing = len(other.lacking)
         for start in range(0, len(lacking), self._settings.group):
             await self._fill(lacking[start : start + self._settings.group])
 

@@ -154,6 +154,7 @@ class Reindexer:
         # After a switch, the live one is what was compared.
         compared = (other.comparison if other is not None else None) or live.comparison
         progress, building = self._builder.progress, other is not None and other.status is Status.BUILDING
+        failed = self._builder.failed if other is not None else ()
         return ReindexState(
             live=live,
             other=other,
@@ -161,8 +162,8 @@ class Reindexer:
             product_count=self._served.live.generation.index.facts().product_count,
             missing_count=progress.missing,
             embedded_count=progress.embedded,
-            failed=(*progress.failed.copy(),)[:_MAX_FAILED_NAMED],
-            failed_count=len(progress.failed),
+            failed=failed[:_MAX_FAILED_NAMED],
+            failed_count=len(failed),
             rest=self.throttle.rest,
             moved=self.throttle.moved,
             remaining_s=progress.remaining_s() if building else None,

@@ -1,7 +1,7 @@
 """Keeps the generation beside the live one up to date, and makes it the live one."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -11,6 +11,7 @@ from services.concurrency.workers import Workers
 from services.contract.errors import DataLoss, Overloaded
 from services.contract.values import Embedding, Photograph
 from services.search.catalogue.content import FLOAT16, ContentState, Part, StoredProduct
+from services.search.catalogue.generations import Embeddings
 from services.search.catalogue.products import Product
 from services.search.catalogue.store import Catalogue
 from services.search.indexes.base import IndexedProduct
@@ -36,11 +37,26 @@ class Filled:
 class BesideWriter:
     """A part of `CatalogueWriter`: each write goes to the generation beside the live one too."""
 
-    def __init__(self, catalogue: Catalogue, generations: WrittenGenerations, lane: Workers) -> None:
-        """Takes the catalogue, what is written to, and the one thread that writes."""
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        generations: WrittenGenerations,
+        lane: Workers,
+        written: Callable[[int, Sequence[StoredProduct]], None],
+    ) -> None:
+        """Takes the parts.
+
+        Args:
+            catalogue: the truth.
+            generations: what is written to.
+            lane: the one thread that writes.
+            written: brings the indexes of all generations up to a version of the catalogue, with the products that look
+                different since; called in the lane.
+        """
         self._catalogue = catalogue
         self._generations = generations
         self._lane = lane
+        self._written = written
 
     async def begin(self, generation: Generation) -> None:
         """Lets writes have their photographs embedded by another generation too."""
@@ -64,6 +80,8 @@ class BesideWriter:
     async def fill(self, product_ids: Collection[str]) -> Filled:
         """Embeds photographs of products for the other generation; those that it has are passed over.
 
+        All products with one of these photographs are found by it at once, also where the generation is live by then.
+
         Raises:
             Unavailable: EMBEDDER_UNAVAILABLE.
             ModelMismatch: MODEL_VERSION_MISMATCH: its embedder serves another model.
@@ -71,31 +89,33 @@ class BesideWriter:
         """
         generation = self._other()
         wanted: dict[Part, Photograph] = {}
-        products: dict[Part, str] = {}
-        failed: set[str] = set()
+        products: dict[Part, dict[str, ContentState]] = {}
+        # By product, what cannot be embedded of it.
+        failing: dict[str, set[ContentState]] = {}
         lacking = await asyncio.to_thread(lacking_photographs, self._catalogue, generation, product_ids)
         for stored, places in lacking:
             for place, photograph in places.items():
-                part = stored.contents[place].part
-                if part is not None and photograph is not None:
-                    wanted[part] = photograph
-                    products[part] = stored.product.id
+                content = stored.contents[place]
+                if content.part is not None and photograph is not None:
+                    wanted[content.part] = photograph
+                    products.setdefault(content.part, {})[stored.product.id] = content
                 else:
-                    failed.add(stored.product.id)
+                    failing.setdefault(stored.product.id, set()).add(content)
         results = await generation.embedder.embed([*wanted.values()]) if wanted else ()
         embedded = {}
         for part, result in zip(wanted, results, strict=True):
             if isinstance(result, Embedding):
                 embedded[part] = result.values.astype(FLOAT16)
             else:
-                failed.add(products[part])
+                for product_id, content in products[part].items():
+                    failing.setdefault(product_id, set()).add(content)
                 _log.warning(
-                    "photograph cannot be embedded by the next model", product_id=products[part], reason=result.reason
+                    "photograph cannot be embedded by the next model",
+                    product_ids=sorted(products[part]),
+                    reason=result.reason,
                 )
-        if embedded:
-            await asyncio.to_thread(self._catalogue.generations.add, generation.model_version, embedded)
-            await self._in_lane(self._refresh, product_ids)
-        return Filled(len(embedded), tuple(sorted(failed)))
+        await self._in_lane(self._store, generation, embedded, product_ids, failing)
+        return Filled(len(embedded), tuple(sorted(failing)))
 
     async def switch(self, switched: Callable[[], None]) -> int:
         """Makes the other generation the live one, between two writes; the former one goes on to follow writes.
@@ -113,7 +133,10 @@ class BesideWriter:
         while True:
             try:
                 return await self._lane.run(work, *arguments)
-            except Overloaded:
+            except Overloaded as error:
+                # Of the thread, and not of a disk that is full.
+                if error.reason != "QUEUE_FULL":
+                    raise
                 await asyncio.sleep(_PAUSE_S)
 
     def _other(self) -> Generation:
@@ -146,18 +169,21 @@ class BesideWriter:
             generations.touched.update(changed, (each.id for each in updated), deleted)
             return
         try:
-            rows = self._rows(changed)
+            rows = self._rows(generations.other, changed)
+            generations.other.forget(deleted)
             generations.other.index.apply(rows, deleted, index_version, updated)
             generations.other.on_change(changes)
         except Exception:
-            _log.exception("the other generation did not take over a write; its index is loaded again")
-            generations.follows = False
+            self._not_taken_over()
+
+    def _not_taken_over(self) -> None:
+        _log.exception("the other generation did not take over a write; its index is loaded again")
+        self._generations.follows = False
 
     def _set(self, generation: Generation | None) -> None:
         self._generations.other = generation
         self._generations.follows = False
         self._generations.touched.clear()
-        self._generations.lacking.clear()
 
     def _note_writes(self) -> None:
         self._generations.follows = False
@@ -167,12 +193,12 @@ class BesideWriter:
         """Loads all products, while writes go on."""
         index_version = self._catalogue.index_version
         ids = self._catalogue.product_ids()
+        generation.forget_all()
 
         def batches() -> Iterator[list[IndexedProduct]]:
             for start in range(0, len(ids), _STEP):
                 pace()
-                stored = self._catalogue.of_model(ids[start : start + _STEP], generation.model_version)
-                yield [generation.indexed(each) for each in stored]
+                yield self._rows(generation, ids[start : start + _STEP])
 
         generation.index.load(batches(), index_version)
 
@@ -181,40 +207,70 @@ class BesideWriter:
         if self._generations.other is not generation:
             return
         touched = sorted(self._generations.touched)
-        rows = self._rows(touched)
+        rows = self._rows(generation, touched)
         gone = set(touched) - {row.product.id for row in rows}
         generation.index.apply(rows, gone, self._catalogue.index_version)
         self._generations.touched.clear()
         self._generations.follows = True
 
-    def _refresh(self, product_ids: Collection[str]) -> None:
-        """Gives the index embeddings that have been made."""
-        other = self._generations.other
-        if other is None:
-            return
-        if not self._generations.follows:
-            self._generations.touched.update(product_ids)
-            return
-        rows = self._rows(product_ids)
-        other.index.apply(rows, (), self._catalogue.index_version)
-        other.on_change([Change(row.product, row.product) for row in rows])
+    def _store(
+        self,
+        generation: Generation,
+        embedded: Embeddings,
+        product_ids: Collection[str],
+        failing: Mapping[str, set[ContentState]],
+    ) -> None:
+        """Stores embeddings that have been made, and gives them to the index, in one step between two writes.
 
-    def _rows(self, product_ids: Collection[str]) -> list[IndexedProduct]:
-        """Returns products as the other index takes them, and notes which of them lack an embedding."""
-        generation = self._other()
+        Args:
+            generation: that they are of; the live one, where there was a switch meanwhile.
+            embedded: by photograph.
+            product_ids: the products that they were made for.
+            failing: by product, what cannot be embedded of it.
+        """
+        generations = self._generations
+        if generation not in (generations.live, generations.other):
+            # It has been ended.
+            return
+        showing: tuple[str, ...] = ()
+        index_version = None
+        if embedded:
+            added = self._catalogue.generations.add(generation.model_version, embedded)
+            showing, index_version = added.product_ids, added.index_version
+        if index_version is not None:
+            products = self._catalogue.some(showing).values()
+            self._written(index_version, [each for each in products if each is not None])
+        elif generation is generations.other:
+            self._refresh(generation, showing, product_ids)
+        # What was written meanwhile may look different by now.
+        for each in self._catalogue.of_model(failing, generation.model_version) if failing else ():
+            if not failing[each.product.id].isdisjoint(each.contents):
+                generation.failed[each.product.id] = None
+
+    def _refresh(self, other: Generation, changed: Collection[str], product_ids: Collection[str]) -> None:
+        """Gives the other index what the catalogue has of products by now, whether they have changed or not."""
+        if not self._generations.follows:
+            self._generations.touched.update(changed, product_ids)
+            return
+        lacked = other.lacking.intersection(product_ids)
+        try:
+            rows = self._rows(other, {*changed, *product_ids})
+            other.index.apply(rows, (), self._catalogue.index_version)
+            noted = {*changed, *(lacked - other.lacking)}
+            other.on_change([Change(row.product, row.product) for row in rows if row.product.id in noted])
+        except Exception:
+            self._not_taken_over()
+
+    def _rows(self, generation: Generation, product_ids: Collection[str]) -> list[IndexedProduct]:
+        """Returns products as an index takes them, and notes which of them lack an embedding."""
         stored = self._catalogue.of_model(product_ids, generation.model_version) if product_ids else []
-        self._generations.lacking.difference_update(product_ids)
-        self._generations.lacking.update(
-            each.product.id for each in stored if any(map(generation.lacks, each.contents))
-        )
-        return [generation.indexed(each) for each in stored]
+        return generation.rows(product_ids, stored)
 
     def _switch(self, switched: Callable[[], None]) -> int:
         generations, other = self._generations, self._other()
         index_version = self._catalogue.generations.switch()
         generations.live, generations.other = other, generations.live
         switched()
-        generations.lacking.clear()
         for each in (generations.live, generations.other):
             each.index.apply((), (), index_version)
         return index_version

@@ -1,7 +1,7 @@
 """What a write goes to: the live generation, and the next or the previous one beside it."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Final, Protocol
@@ -55,12 +55,19 @@ class Generation:
         index: has the products with its embeddings.
         embedder: for photographs of writes.
         on_change: called after each write that changed something.
+        lacking: ids of the products in the index of which an embedding is still to be made.
+        unfound: ids of the products in the index that no search finds, as their first photograph has no embedding.
+        failed: of the products that lack an embedding, those with a photograph that the model cannot embed; the keys.
+            A write of such a product lets it be tried again.
     """
 
     space: EmbeddingSpace
     index: Index
     embedder: WriteEmbedder
     on_change: ChangeListener = lambda changes: None
+    lacking: set[str] = field(default_factory=set)
+    unfound: set[str] = field(default_factory=set)
+    failed: dict[str, None] = field(default_factory=dict)
 
     @property
     def model_version(self) -> str:
@@ -78,6 +85,41 @@ class Generation:
         """Returns whether a photograph has no embedding of this model, and could have one."""
         return content.model_version != self.model_version and content.photograph_sha256 is not None
 
+    def rows(self, product_ids: Collection[str], stored: Sequence[StoredProduct]) -> list[IndexedProduct]:
+        """Returns products as the index takes them, and notes what they lack.
+
+        Args:
+            product_ids: of all of them, and of others that are gone.
+            stored: the products.
+        """
+        rows = [self.indexed(each) for each in stored]
+        lacking = {each.product.id for each in stored if any(map(self.lacks, each.contents))}
+        self.forget([each for each in product_ids if each not in lacking])
+        self.lacking.update(lacking)
+        self.unfound.difference_update(product_ids)
+        self.unfound.update(row.product.id for row in rows if row.embedding is None)
+        return rows
+
+    def forget(self, product_ids: Collection[str]) -> None:
+        """Notes that products lack nothing, or are gone."""
+        self.lacking.difference_update(product_ids)
+        self.unfound.difference_update(product_ids)
+        self.try_again(product_ids)
+
+    def forget_all(self) -> None:
+        """Forgets what products lack, before all are loaded; what cannot be embedded stays noted."""
+        self.lacking.clear()
+        self.unfound.clear()
+
+    def try_again(self, product_ids: Iterable[str]) -> None:
+        """Lets photographs of products be tried again that could not be embedded."""
+        for product_id in product_ids:
+            self.failed.pop(product_id, None)
+
+    def to_embed(self) -> list[str]:
+        """Returns the products of which an embedding is to be made and can be, in the order of their ids."""
+        return sorted(self.lacking.copy() - self.failed.copy().keys())
+
 
 @dataclass(slots=True)
 class WrittenGenerations:
@@ -88,14 +130,12 @@ class WrittenGenerations:
         other: the next or the previous one.
         follows: whether the index of the other one takes part in writes.
         touched: products that were written while it did not, since it was asked for.
-        lacking: products of which the other one lacks an embedding.
     """
 
     live: Generation
     other: Generation | None = None
     follows: bool = False
     touched: set[str] = field(default_factory=set)
-    lacking: set[str] = field(default_factory=set)
 
 
 class EmbeddedPhotographs:

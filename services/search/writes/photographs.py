@@ -9,6 +9,7 @@ from services.concurrency.workers import Workers
 from services.contract.errors import FashionError
 from services.contract.values import Embedding, Photograph
 from services.search.catalogue.content import (
+    ContentState,
     NewContent,
     SameContent,
     StoredProduct,
@@ -21,7 +22,7 @@ from services.search.catalogue.products import product_not_found, validate_produ
 from services.search.catalogue.store import Catalogue
 from services.search.writes.beside import lacking_photographs
 from services.search.writes.contents import check_place, place_of, places_named
-from services.search.writes.generation import EmbeddedPhotographs, WrittenGenerations
+from services.search.writes.generation import EmbeddedPhotographs, Generation, WrittenGenerations
 from services.search.writes.rows import PhotographReport, checked_content
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -94,7 +95,8 @@ class PhotographWriter:
         """Embeds products of another model version again, from their stored photographs.
 
         Args:
-            product_ids: a few of those that `load` returned; one that was changed or deleted meanwhile is skipped.
+            product_ids: a few of those that the live generation lacks; one that was changed or deleted meanwhile is
+                skipped.
 
         Returns:
             The number of products embedded again; failures are logged.
@@ -108,11 +110,17 @@ class PhotographWriter:
         photographs = [
             (stored, place, each) for stored, many in outdated for place, each in many.items() if each is not None
         ]
+        # By product, what cannot be embedded of it.
+        failing: dict[str, set[ContentState]] = {}
+        for stored, many in outdated:
+            if damaged := {stored.contents[place] for place, each in many.items() if each is None}:
+                failing[stored.product.id] = damaged
         results = await live.embedder.embed([photograph for _, _, photograph in photographs])
         embedded: dict[str, tuple[StoredProduct, dict[int, NewContent]]] = {}
         for (stored, place, photograph), result in zip(photographs, results, strict=True):
             product_id = stored.product.id
             if isinstance(result, FashionError):
+                failing.setdefault(product_id, set()).add(stored.contents[place])
                 _log.warning(
                     "photograph cannot be embedded again",
                     product_id=product_id,
@@ -122,7 +130,7 @@ class PhotographWriter:
                 )
             else:
                 embedded.setdefault(product_id, (stored, {}))[1][place] = NewContent(result, photograph)
-        return await self._lane.run(self._replace_content, tuple(embedded.values())) if embedded else 0
+        return await self._lane.run(self._replace_content, live, product_ids, tuple(embedded.values()), failing)
 
     # From here on the methods run in the lane.
 
@@ -177,7 +185,16 @@ class PhotographWriter:
         changed = outcome is not UpsertOutcome.UNCHANGED
         return PhotographReport(self._known(stored.product.id).product, index, changed, index_version)
 
-    def _replace_content(self, embedded: Sequence[tuple[StoredProduct, Mapping[int, NewContent]]]) -> int:
+    def _replace_content(
+        self,
+        live: Generation,
+        product_ids: Sequence[str],
+        embedded: Sequence[tuple[StoredProduct, Mapping[int, NewContent]]],
+        failing: Mapping[str, set[ContentState]],
+    ) -> int:
+        if live is not self._generations.live:
+            # There was a switch meanwhile, and the other generation has its own way to embed them.
+            return 0
         upserts: list[Upsert] = []
         for before, contents in embedded:
             now = self._catalogue.get(before.product.id)
@@ -186,4 +203,11 @@ class PhotographWriter:
                 places = range(len(now.contents))
                 upserts.append(upsert_of(now.product, [contents.get(place, SameContent(place)) for place in places]))
         self._write(upserts)
+        for product_id in live.lacking.intersection(product_ids):
+            now = self._catalogue.some([product_id]).get(product_id)
+            if now is None or not any(map(live.lacks, now.contents)):
+                live.forget([product_id])
+            # A write that came in between may have brought another photograph.
+            elif not failing.get(product_id, set()).isdisjoint(now.contents):
+                live.failed[product_id] = None
         return len(upserts)

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ from services.search.catalogue.store import Catalogue
 from services.search.catalogue.write_log import changed_since, mark_of
 from services.search.indexes.base import Index, IndexedProduct
 from services.search.indexes.faiss import FaissIndex
-from services.search.indexes.parts import SnapshotInterrupted
+from services.search.indexes.parts import Part, SnapshotInterrupted
 from services.search.indexes.snapshot_file import Snapshot, SnapshotFile, SnapshotUnusable
 from services.search.writes.generation import Change, Generation, WrittenGenerations, kind_of
 
@@ -137,9 +137,12 @@ class SnapshotKeeper:
                 if snapshot is None:
                     return False
                 changed = self._changed_since(snapshot)
-                self._index.restore(snapshot.reduction, snapshot.parts, snapshot.index_version)
+                held: dict[str, int] = {}
+                self._index.restore(snapshot.reduction, _noted(snapshot.parts, held), snapshot.index_version)
                 self._catalogue.left_out(snapshot.damaged - changed)
-            restored = self._read_again(generations.live, sorted(changed), snapshot.index_version)
+            generations.live.forget_all()
+            behind = self._behind(generations.live, held)
+            restored = self._read_again(generations.live, sorted(changed | behind), snapshot.index_version)
             self._check_count()
         except (SnapshotUnusable, *UNREADABLE) as error:
             _log.warning("snapshot of the index is not used; the index is built from the catalogue", why=str(error))
@@ -156,7 +159,7 @@ class SnapshotKeeper:
         _log.info(
             "snapshot of the index used",
             index_version=snapshot.index_version,
-            read_again=len(changed),
+            read_again=len(changed | behind),
             seconds=round(time.monotonic() - began, 2),
         )
         return True
@@ -170,6 +173,24 @@ class SnapshotKeeper:
             raise SnapshotUnusable(f"{len(changed)} products have changed since")
         return changed
 
+    def _behind(self, live: Generation, held: Mapping[str, int]) -> frozenset[str]:
+        """Returns the products of which the catalogue has more embeddings than the index, and notes what others lack.
+
+        Former versions stored embeddings without a line in the log of writes.
+
+        Args:
+            live: the generation of the index.
+            held: how many embeddings the index has of products that have more photographs.
+        """
+        behind: set[str] = set()
+        ids = iter(sorted(held))
+        while some := [*itertools.islice(ids, _REPLAYED)]:
+            stored = [each for each in self._catalogue.some(some).values() if each is not None]
+            for row in live.rows(some, stored):
+                if sum(each is not None for each in (row.embedding, *row.further)) > held[row.product.id]:
+                    behind.add(row.product.id)
+        return frozenset(behind)
+
     def _read_again(self, live: Generation, product_ids: Iterable[str], index_version: int) -> Restored:
         """Gives the index what the catalogue now has of some products; returns how they have changed."""
         written: list[Change] = []
@@ -178,7 +199,7 @@ class SnapshotKeeper:
         ids = iter(product_ids)
         while some := [*itertools.islice(ids, _REPLAYED)]:
             products = self._catalogue.some(some)
-            upserts = [live.indexed(each) for each in products.values() if each is not None]
+            upserts = live.rows(some, [each for each in products.values() if each is not None])
             sound = {each.product.id: each.product for each in upserts}
             before = live.index.products(some)
             written += [Change(before.get(each), sound.get(each)) for each in some]
@@ -252,6 +273,18 @@ class SnapshotKeeper:
             self._on_written(index_version)
             # Of the copies of its blocks.
             memory.give_back()
+
+
+def _noted(parts: Iterable[Part], held: dict[str, int]) -> Iterator[Part]:
+    """Passes parts on, and notes of each product with fewer embeddings than photographs how many it has."""
+    for part in parts:
+        counts = part.searchable.astype(np.int64)
+        if part.further is not None:
+            counts += np.bincount(part.further.places, minlength=len(counts))
+        for product, count in zip(part.products, counts.tolist(), strict=True):
+            if count < product.photograph_count:
+                held[product.id] = count
+        yield part
 
 
 def _is_alike(index: Index, before: Product | None, after: IndexedProduct) -> bool:

@@ -85,7 +85,7 @@ class CatalogueWriter:
         self._restore = restore
         # One thread, so that each write is done in one piece, even if its caller has gone meanwhile.
         self._lane = Workers("catalogue-writer", threads=1, max_pending=self._limits.max_pending)
-        self.beside = BesideWriter(catalogue, self.generations, self._lane)
+        self.beside = BesideWriter(catalogue, self.generations, self._lane, self._take_over)
         self.photographs = PhotographWriter(catalogue, self.generations, self._lane, self._write)
 
     async def load(self) -> tuple[str, ...]:
@@ -162,23 +162,22 @@ class CatalogueWriter:
     # From here on the methods run in the lane.
 
     def _begin(self) -> tuple[str, ...]:
-        if self._restore(self.generations):
-            return tuple(self._catalogue.generations.missing(self.generations.live.model_version, limit=-1))
-        return self._load()
-
-    def _load(self) -> tuple[str, ...]:
         live = self.generations.live
-        outdated: list[str] = []
+        if self._restore(self.generations):
+            live.lacking.update(self._catalogue.generations.missing(live.model_version, limit=-1))
+        else:
+            self._load()
+        return tuple(live.lacking)
+
+    def _load(self) -> None:
+        live = self.generations.live
+        live.forget_all()
 
         def batch(stored: Sequence[StoredProduct]) -> list[IndexedProduct]:
-            for each in stored:
-                if any(map(live.lacks, each.contents)):
-                    outdated.append(each.product.id)
-            return [live.indexed(each) for each in stored]
+            return live.rows([each.product.id for each in stored], stored)
 
         batches = (batch(stored) for stored in self._catalogue.by_derived_type())
         live.index.load(batches, self._catalogue.index_version)
-        return tuple(outdated)
 
     def _commit(
         self,
@@ -291,6 +290,10 @@ class CatalogueWriter:
         beside: Mapping[str, Embeddings] = MappingProxyType({}),
     ) -> tuple[int, Sequence[UpsertOutcome]]:
         result = self._catalogue.write(upserts, deletes, beside)
+        for generation in (self.generations.live, self.generations.other):
+            if generation is not None:
+                # A photograph that was damaged may have been sent again, which alone changes nothing of the product.
+                generation.try_again(upsert.product.id for upsert in upserts)
         if result.changed or result.updated or result.deleted:
             updated = [(before, each) for each in result.updated if (before := self._index.product(each.id))]
             self._take_over(result.index_version, result.changed, updated, result.deleted)
@@ -300,8 +303,8 @@ class CatalogueWriter:
         self,
         index_version: int,
         changed: Sequence[StoredProduct],
-        updated: Sequence[tuple[Product, Product]],
-        deleted: Collection[str],
+        updated: Sequence[tuple[Product, Product]] = (),
+        deleted: Collection[str] = (),
     ) -> None:
         """Brings the indexes up to a version of the catalogue, and tells who follows them."""
         live = self.generations.live
@@ -312,9 +315,9 @@ class CatalogueWriter:
             *(Change(product(product_id), None) for product_id in deleted),
         ]
         try:
-            live.index.apply(
-                [live.indexed(each) for each in changed], deleted, index_version, [after for _, after in updated]
-            )
+            live.forget(deleted)
+            rows = live.rows([each.product.id for each in changed], changed)
+            live.index.apply(rows, deleted, index_version, [after for _, after in updated])
         except Exception:
             # The write is on disk, so it must be found: rather load the index again than leave it behind.
             _log.exception("index did not take over a write; it is loaded again", index_version=index_version)

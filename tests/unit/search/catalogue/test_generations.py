@@ -74,6 +74,18 @@ def embeddings(catalogue: Catalogue, product_id: str, version: str) -> list[tupl
     return [(each.content.model_version, known[each.embedding.tobytes()]) for each in stored.photographs]
 
 
+def test_an_embedding_counts_as_a_write_where_its_model_is_live(catalogue: Catalogue) -> None:
+    version = catalogue.index_version
+    begin(catalogue)
+    beside = catalogue.generations.add("m2", {part(shot(1)): vector(11)})
+    assert (set(beside.product_ids), beside.index_version) == ({"a", "b"}, None)
+    assert catalogue.index_version == version
+    switched = catalogue.generations.switch()
+    live = catalogue.generations.add("m2", {part(shot(2, UPPER)): vector(12)})
+    assert (live.product_ids, live.index_version, catalogue.index_version) == (("a",), switched + 1, switched + 1)
+    assert catalogue.generations.add("m2", {part(shot(3)): vector(13)}).index_version is None
+
+
 def test_what_a_generation_lacks_is_listed_until_it_is_there(catalogue: Catalogue) -> None:
     begin(catalogue)
     assert catalogue.generations.missing("m2") == ["a", "b"]

@@ -8,16 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.contract.errors import ModelMismatch, Upstream
+from services.concurrency.background import in_background
+from services.contract.errors import ModelMismatch, Overloaded
 from services.contract.fakes import FakeEmbedder
 from services.contract.values import Embedding, Photograph
+from services.search.catalogue.content import ContentState
 from services.search.catalogue.generations import GenerationRecord, Status
+from services.search.catalogue.write_log import changed_since, mark_of
 from services.search.indexes.base import Eligibility
 from services.search.indexes.faiss import FaissIndex
 from services.search.writes.generation import Change, Generation
 from services.search.writes.photograph_embedder import WriteEmbedder
+from services.search.writes.reembed import keep_complete
 from services.search.writes.rows import UpdateRow
-from tests.unit.search.writes.test_writer import CREATED, SIZE, UPDATED, Shop, model, nothing, row, shot
+from tests.unit.search.writes.test_writer import CREATED, SIZE, UPDATED, Shop, down, model, nothing, row, shot
 
 
 class TwoModels(Shop):
@@ -83,7 +87,7 @@ async def test_whatever_is_written_is_in_both_generations(shop: TwoModels) -> No
         assert index.product("2") is None
         assert index.facts().outdated_count == 0
     assert len({*shop.versions()}) == 1
-    assert not shop.writer.generations.lacking
+    assert not shop.next.lacking
     assert len(shop.next_changes) == len([each for each in shop.changes if each]) - 5
 
 
@@ -114,17 +118,14 @@ async def test_an_embedder_of_the_next_model_that_is_down_fails_no_write_and_is_
     await shop.writer.upsert_products([row("a", shot(0))])
     await shop.build()
 
-    async def down() -> None:
-        raise Upstream("The embedder does not answer.", reason="EMBEDDER_UNAVAILABLE")
-
     shop.next_embedder.before = down
     assert (await shop.writer.upsert_products([row("b", shot(1))])).results == (CREATED,)
-    assert shop.writer.generations.lacking == {"b"}
+    assert shop.next.lacking == {"b"}
     assert shop.next_index.facts().outdated_count == 1
     shop.next_embedder.before = nothing
     filled = await shop.writer.beside.fill(["b"])
     assert (filled.embedded, filled.failed) == (1, ())
-    assert not shop.writer.generations.lacking
+    assert not shop.next.lacking
     assert await shop.nearest(shot(1)) == {"m1": ("b", 1.0), "m2": ("b", 1.0)}
 
 
@@ -185,3 +186,120 @@ async def test_a_photograph_that_cannot_be_embedded_is_named(shop: TwoModels, tm
     filled = await shop.writer.beside.fill(shop.catalogue.generations.missing("m2"))
     assert (filled.embedded, filled.failed) == (1, ("a",))
     assert shop.catalogue.generations.missing("m2") == ["a"]
+
+
+async def lag(shop: TwoModels, *product_ids: str) -> None:
+    """Writes products with one photograph while the embedder of the next model is down."""
+    shop.next_embedder.before = down
+    await shop.writer.upsert_products([row(each, shot(1)) for each in product_ids])
+    shop.next_embedder.before = nothing
+    assert shop.next.to_embed() == sorted(product_ids)
+
+
+async def test_all_products_of_a_photograph_are_found_once_it_is_embedded_for_one_of_them(shop: TwoModels) -> None:
+    await shop.writer.upsert_products([row("a", shot(0))])
+    await shop.build()
+    await lag(shop, "s", "m", "l")
+    embedded = shop.next_embedder.photographs
+    assert (await shop.writer.beside.fill(["m"])).embedded == 1
+    assert shop.next_embedder.photographs == embedded + 1
+    assert shop.next.to_embed() == [] and shop.next_index.facts().outdated_count == 0
+    assert {each.after.id for each in shop.next_changes[-3:] if each.after} == {"s", "m", "l"}
+
+
+async def test_what_the_index_lacks_of_the_catalogue_is_given_to_it_without_embedding(shop: TwoModels) -> None:
+    await shop.writer.upsert_products([row("a", shot(0))])
+    await shop.build()
+    await lag(shop, "b")
+    values = (await shop.next_embedder.embed(shot(1))).values.astype(np.float16)
+    part = ContentState.of(shot(1), "m2").part
+    assert part is not None
+    shop.catalogue.generations.add("m2", {part: values})
+    assert (await shop.writer.beside.fill(["b"])).embedded == 0
+    assert shop.next_index.facts().outdated_count == 0 and not shop.next.lacking
+
+
+async def test_what_is_embedded_during_a_switch_is_found_and_logged_as_a_write(shop: TwoModels) -> None:
+    await shop.writer.upsert_products([row("a", shot(0))])
+    await shop.build()
+    await lag(shop, "s", "m")
+
+    async def switch() -> None:
+        shop.next_embedder.before = nothing
+        await shop.writer.beside.switch(lambda: None)
+
+    shop.next_embedder.before = switch
+    await shop.writer.beside.fill(["s"])
+    assert shop.writer.generations.live is shop.next
+    assert shop.next_index.facts().outdated_count == 0 and not shop.next.lacking
+    assert len({*shop.versions()}) == 1
+    # A copy of the index as of the switch has to read both again.
+    before = shop.catalogue.index_version - 1
+    with shop.catalogue.reading() as read:
+        mark = mark_of(read, before)
+        assert mark is not None and changed_since(read, before, mark) == {"s", "m"}
+
+
+async def test_what_a_generation_lacks_at_a_switch_is_embedded_after_it_and_after_a_rollback(shop: TwoModels) -> None:
+    await shop.writer.upsert_products([row("a", shot(0))])
+    await shop.build()
+    await lag(shop, "b")
+    groups = asyncio.Event()
+
+    async def after_group() -> None:
+        groups.set()
+
+    async with in_background(keep_complete(shop.writer, group=4, pause_s=0.0, after_group=after_group)):
+        await shop.writer.beside.switch(lambda: None)
+        async with asyncio.timeout(20):
+            await groups.wait()
+        assert shop.next_index.facts().outdated_count == 0
+        assert await shop.nearest(shot(1)) == {"m1": ("b", 1.0), "m2": ("b", 1.0)}
+        # The same on the way back, for the former model.
+        shop.embedder.before = down
+        await shop.writer.upsert_products([row("c", shot(2))])
+        shop.embedder.before = nothing
+        groups.clear()
+        await shop.writer.beside.switch(lambda: None)
+        assert shop.index.facts().outdated_count == 1
+        async with asyncio.timeout(20):
+            await groups.wait()
+        assert await shop.nearest(shot(2)) == {"m1": ("c", 1.0), "m2": ("c", 1.0)}
+
+
+async def test_what_is_still_to_be_embedded_is_known_after_a_start(shop: TwoModels) -> None:
+    await shop.writer.upsert_products([row("a", shot(0)), row("b", shot(1))])
+    await shop.begin()
+    await shop.writer.beside.fill(["a"])
+    await shop.writer.beside.load()
+    assert shop.next.to_embed() == ["b"]
+
+
+async def test_a_photograph_that_cannot_be_embedded_is_tried_again_once_its_product_is_sent_again(
+    shop: TwoModels, tmp_path: Path
+) -> None:
+    await shop.writer.upsert_products([row("a", shot(0)), row("b", shot(1))])
+    damaged = next(path for path in (tmp_path / "photographs").glob("??/*") if path.read_bytes() == shot(0).content)
+    damaged.write_bytes(b"rotten")
+    await shop.build()
+    await shop.writer.beside.fill(["a"])
+    assert (shop.next.lacking, [*shop.next.failed], shop.next.to_embed()) == ({"a"}, ["a"], [])
+    await shop.writer.upsert_products([row("a", shot(0))])
+    assert shop.next.to_embed() == ["a"]
+    await shop.writer.beside.fill(["a"])
+    assert not shop.next.lacking and not shop.next.failed
+    assert await shop.nearest(shot(0)) == {"m1": ("a", 1.0), "m2": ("a", 1.0)}
+
+
+async def test_a_full_disk_is_no_full_queue(shop: TwoModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    await shop.writer.upsert_products([row("a", shot(0))])
+    await shop.build()
+
+    def full(*_: object) -> None:
+        raise Overloaded("The disk of the catalogue is full.", reason="STORAGE_FULL")
+
+    monkeypatch.setattr(shop.catalogue.generations, "switch", full)
+    async with asyncio.timeout(20):
+        with pytest.raises(Overloaded, match="full"):
+            await shop.writer.beside.switch(lambda: None)
+    assert shop.writer.generations.other is shop.next

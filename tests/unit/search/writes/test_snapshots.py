@@ -13,19 +13,22 @@ import pytest
 from structlog.testing import capture_logs
 
 from offline.benchmark.correctness.material import Material
+from services.contract.embedding import renormalised
 from services.contract.errors import InvalidInput
 from services.contract.fakes import FakeEmbedder
-from services.contract.values import Embedding, ModelInfo
-from services.search.catalogue.content import NewContent, StoredProduct, Upsert, upsert_of
+from services.contract.values import Embedding, ModelInfo, Photograph
+from services.search.catalogue.content import ContentState, NewContent, StoredProduct, Upsert, upsert_of
+from services.search.catalogue.generations import write_embeddings
 from services.search.catalogue.store import Catalogue
 from services.search.filters.filter import Filter
-from services.search.indexes.base import IndexAnswer
+from services.search.indexes.base import Eligibility, IndexAnswer
 from services.search.indexes.faiss import FaissIndex
 from services.search.indexes.faiss_settings import FaissSettings
 from services.search.indexes.snapshot_file import FILE
 from services.search.writes.generation import Generation, WrittenGenerations
 from services.search.writes.photograph_embedder import WriteEmbedder
 from services.search.writes.snapshots import SnapshotKeeper, SnapshotSettings
+from tests.support.small_shop import photograph
 
 SIZE = 16
 IDS = tuple(f"p{number}" for number in range(120))
@@ -359,3 +362,35 @@ def test_a_small_catalogue_needs_none(tmp_path: Path) -> None:
         shop.write(Random(1), 5)
         assert not shop.snapshots.due()
         assert shop.index.page(Filter(), None, 5).total_count > 0
+
+
+def test_embeddings_that_were_stored_without_a_line_in_the_log_are_in_the_index_after_a_start(tmp_path: Path) -> None:
+    """As versions before did it around a change of the model."""
+    shots = [Photograph(photograph("Men Tshirts", "Red", number)) for number in range(3)]
+    shop, dice = Shop(tmp_path), Random(5)
+    looks = [NewContent(replace(embedding(number + 1), model_version="m0"), each) for number, each in enumerate(shots)]
+    known = NewContent(embedding(8), shots[0])
+    products = [MATERIAL.product(dice, each) for each in IDS[:3]]
+    shop.rebuild()
+    writes = [upsert_of(products[0], looks[:1]), upsert_of(products[1], [known, looks[1]])]
+    shop.taken_over(shop.catalogue.write([*writes, upsert_of(products[2], looks[2:])]))
+    shop.snapshots.stop()
+    made = [embedding(number + 10).values.astype(np.float16) for number in range(2)]
+    parts = [ContentState.of(each, "m1").part for each in shots]
+    assert parts[0] is not None and parts[1] is not None
+    stored = {parts[0]: made[0], parts[1]: made[1]}
+    shop.catalogue._transaction(lambda connection: write_embeddings(connection, "m1", stored))
+    assert shop.index.embedding(IDS[0]) is None
+    shop.close()
+
+    for shop in opened(tmp_path):
+        assert shop.restore()
+        found = shop.index.embedding(IDS[0])
+        assert found is not None and np.array_equal(found, made[0])
+        (hit,) = shop.index.search(renormalised(made[1]), 1, Eligibility()).hits
+        assert (hit.product.id, hit.photograph) == (IDS[1], 1)
+        live = shop.generations.live
+        assert live.lacking == live.unfound == {IDS[2]}
+        assert shop.snapshots.restored is not None
+        # Candidates, which go by first photographs, are computed anew.
+        assert [each.after.id for each in shop.snapshots.restored.since(1) if each.after] == [IDS[0]]
