@@ -1,16 +1,23 @@
 """A new model without a pause, as operators and callers see it, in one process."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
 from fashion.v1 import reindex_pb2, search_pb2, types_pb2
 from services.contract.errors import Unavailable
+from services.contract.values import Photograph
+from services.search.catalogue.generations import Generations, Status
+from services.search.reindex import builder
+from services.search.reindex.comparison import Comparison, compare_neighbours
 from services.search.writes.beside import BesideWriter
+from services.search.writes.generation import EmbeddedPhotographs
 from tests.support.reindexing import PREVIOUS, READY, REFUSED, Operator, canaries
 from tests.support.running import Caller, calling, refusal, stack_in_thread, stack_settings
 from tests.support.small_shop import items, photograph, rows
@@ -218,3 +225,56 @@ def test_a_photograph_that_is_damaged_keeps_the_gate_shut_and_is_named(
     caller.upsert([items()[0].row()])
     operator.switch(force=True)
     eventually(lambda: caller.index().outdated_count == 0)
+
+
+async def by_the_live_model_alone(self: EmbeddedPhotographs, photographs: Sequence[Photograph]) -> None:
+    """As where the embedder of the next model takes too long for a write."""
+    await self._embed(self._generations.live, photographs)
+
+
+def test_search_switches_by_itself_once_the_next_model_has_what_was_written_during_the_comparison(
+    caller: Caller, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compare(*arguments: Any) -> Comparison:
+        comparison = compare_neighbours(*arguments)
+        late = types_pb2.Image(content=photograph("Men Tshirts", "Red", 12))
+        caller.upsert([search_pb2.ProductRow(product=items()[0].product(id="late"), image=late)])
+        return comparison
+
+    monkeypatch.setattr(builder, "compare_neighbours", compare)
+    monkeypatch.setattr(EmbeddedPhotographs, "embed", by_the_live_model_alone)
+    # So that the first look comes after the switch.
+    outdated: list[int] = []
+    switch = BesideWriter._switch
+
+    def switch_and_look(self: BesideWriter, *arguments: Any) -> int | None:
+        version = switch(self, *arguments)
+        outdated.append(self._generations.live.index.facts().outdated_count)
+        return version
+
+    monkeypatch.setattr(BesideWriter, "_switch", switch_and_look)
+    operator.start("fake-1")
+    done = operator.until(PREVIOUS)
+    assert outdated == [0] and done.comparison.lost_count == 0
+    assert models(caller) == {NEW}
+
+
+def test_what_is_lost_after_the_gate_has_passed_shuts_it_again(
+    caller: Caller, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = Generations.judge
+    values = np.full(2048, 2048**-0.5, dtype=np.float32).tolist()
+    own = search_pb2.ProductRow(
+        product=items()[0].product(id="own"), embedding=types_pb2.Embedding(values=values, model_version=OLD)
+    )
+
+    def judge_then_write(self: Generations, status: Status, comparison: str | None) -> None:
+        judge(self, status, comparison)
+        if status is Status.READY:
+            assert caller.upsert([own]).results[0].outcome == search_pb2.UPSERT_OUTCOME_CREATED
+
+    monkeypatch.setattr(Generations, "judge", judge_then_write)
+    operator.start("fake-1")
+    refused = operator.until(REFUSED)
+    assert refused.comparison.lost_count == 1 and "1 products are found" in refused.comparison.reasons[0]
+    assert models(caller) == {OLD}

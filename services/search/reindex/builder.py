@@ -19,6 +19,7 @@ from services.search.catalogue.store import Catalogue
 from services.search.reindex.comparison import CanaryResult, Plan, compare_neighbours, try_canary
 from services.search.reindex.served import ServedGeneration, ServedGenerations
 from services.search.reindex.throttle import Throttle
+from services.search.writes.beside import Lag
 from services.search.writes.writer import CatalogueWriter
 
 T = TypeVar("T")
@@ -99,7 +100,7 @@ class GenerationBuilder:
         served: ServedGenerations,
         settings: ReindexSettings,
         opened: Callable[[GenerationRecord], Awaitable[ServedGeneration]],
-        passed: Callable[[], Awaitable[None]],
+        passed: Callable[[], Awaitable[bool]],
     ) -> None:
         """Takes the parts.
 
@@ -109,7 +110,8 @@ class GenerationBuilder:
             served: the generation that queries are answered from.
             settings: how the work is done.
             opened: has the model of a generation served, and returns what answers from it.
-            passed: called once a generation has passed its gate and need not wait for an operator.
+            passed: called while a generation that has passed its gate lacks nothing and need not wait for an operator,
+                until it returns True.
         """
         self._catalogue = catalogue
         self._writer = writer
@@ -161,10 +163,11 @@ class GenerationBuilder:
             self.loaded = served
             if record.status is Status.BUILDING:
                 record = await self._judged(record, served)
-        if record.status is Status.READY and not Plan.from_text(record.plan).hold:
-            await self._passed()
+        waiting = record.status is Status.READY and not Plan.from_text(record.plan).hold
         while True:
             await self._keep_up()
+            if waiting:
+                waiting = not await self._passed()
             await asyncio.sleep(_KEEP_UP_S)
 
     async def _load(self) -> None:
@@ -217,6 +220,7 @@ class GenerationBuilder:
             while not served.meter.measured and time.monotonic() < until:
                 await asyncio.sleep(_LOOK_S)
         live = self._served.live
+        await self._caught_up()
         with self.throttle.paced() as pace:
             comparison = await asyncio.to_thread(
                 compare_neighbours, live.generation.index, served.generation.index, pace
@@ -229,7 +233,10 @@ class GenerationBuilder:
             except FashionError:
                 live_passed = False
             results.append(CanaryResult(canary.name, live_passed, next_passed, next_type))
-        comparison = replace(comparison, canaries=tuple(results)).judged(Plan.from_text(record.plan).gate)
+        # What writes brought meanwhile is not lost, but late.
+        lost = (await self._caught_up()).lost
+        comparison = replace(comparison, lost_count=lost, canaries=tuple(results))
+        comparison = comparison.judged(Plan.from_text(record.plan).gate)
         status = Status.REFUSED if comparison.reasons else Status.READY
         await asyncio.to_thread(self._catalogue.generations.judge, status, comparison.text())
         _log.info(
@@ -241,6 +248,14 @@ class GenerationBuilder:
             reasons=list(comparison.reasons),
         )
         return replace(record, status=status)
+
+    async def _caught_up(self) -> Lag:
+        """Waits until the other generation lacks nothing that it could embed."""
+        while True:
+            await self._keep_up()
+            if (lag := await self._writer.beside.lag()).complete:
+                return lag
+            await asyncio.sleep(_LOOK_S)
 
     async def _keep_up(self) -> None:
         """Embeds what writes left out, and loads an index again that did not take over a write."""

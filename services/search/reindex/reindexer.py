@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -284,9 +284,9 @@ class Reindexer:
             if self._models is not None:
                 await self._models.ended(other.model_version)
 
-    async def _switch(self, other: GenerationRecord, *, force: bool) -> None:
+    async def _switch(self, other: GenerationRecord, *, force: bool, max_lost: int | None = None) -> None:
         former, following = self._served.live, self._builder.loaded
-        if following is None or not self._writer.generations.follows:
+        if following is None:
             raise _not_ready(other)
         if not force:
             await self._check_answers(following)
@@ -295,7 +295,9 @@ class Reindexer:
             self._served.live = following
 
         begun = time.monotonic()
-        index_version = await self._writer.beside.switch(switched)
+        index_version = await self._writer.beside.switch(switched, max_lost)
+        if index_version is None:
+            raise _not_ready(other)
         self._builder.loaded = former
         _log.info(
             "generation switched",
@@ -335,17 +337,39 @@ class Reindexer:
             self._open[record.model_version] = resources.pop_all()
             return served
 
-    async def _switch_by_itself(self) -> None:
-        while True:
-            try:
-                async with self._changing:
-                    _, other = self._records()
-                    if other is not None and other.status is Status.READY:
-                        await self._switch(other, force=False)
-                    return
-            except FashionError as error:
-                self._builder.progress.trouble = error.message
-                await asyncio.sleep(self._settings.pause_s)
+    async def _switch_by_itself(self) -> bool:
+        """Switches to a generation that has passed its gate, unless writes have brought since what it lacks.
+
+        Returns:
+            Whether that is settled; otherwise it has to be tried again.
+        """
+        try:
+            async with self._changing:
+                _, other = self._records()
+                if other is None or other.status is not Status.READY:
+                    return True
+                gate, lag = Plan.from_text(other.plan).gate, await self._writer.beside.lag()
+                if not lag.complete:
+                    return False
+                if lag.lost > gate.max_lost_products:
+                    await self._refuse(other, gate, lag.lost)
+                else:
+                    await self._switch(other, force=False, max_lost=gate.max_lost_products)
+        except FashionError as error:
+            self._builder.progress.trouble = error.message
+            await asyncio.sleep(self._settings.pause_s)
+            return False
+        self._builder.progress.trouble = ""
+        return True
+
+    async def _refuse(self, other: GenerationRecord, gate: Gate, lost: int) -> None:
+        """Shuts the gate of a generation again, since what was written after it is found in the live one alone."""
+        assert other.comparison is not None, "Its gate has passed."
+        comparison = replace(Comparison.from_text(other.comparison), lost_count=lost).judged(gate)
+        await asyncio.to_thread(self._catalogue.generations.judge, Status.REFUSED, comparison.text())
+        _log.warning(
+            "the gate is shut again", model_version=other.model_version, lost=lost, reasons=list(comparison.reasons)
+        )
 
 
 def own_folder(directory: Path, model_version: str) -> Path:

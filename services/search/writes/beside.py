@@ -34,6 +34,19 @@ class Filled:
     failed: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far the other generation is behind the live one, between two writes.
+
+    Attributes:
+        complete: whether its index follows each write, and nothing is left that it could embed.
+        lost: products that are found in the live generation and not in this one.
+    """
+
+    complete: bool
+    lost: int
+
+
 class BesideWriter:
     """A part of `CatalogueWriter`: each write goes to the generation beside the live one too."""
 
@@ -117,16 +130,28 @@ class BesideWriter:
         await self._in_lane(self._store, generation, embedded, product_ids, failing)
         return Filled(len(embedded), tuple(sorted(failing)))
 
-    async def switch(self, switched: Callable[[], None]) -> int:
+    async def lag(self) -> Lag:
+        """Returns how far the other generation is behind."""
+        return await self._in_lane(self._lag)
+
+    async def switch(self, switched: Callable[[], None], max_lost: int | None = None) -> int | None:
         """Makes the other generation the live one, between two writes; the former one goes on to follow writes.
+
+        What the new one still lacks is embedded afterwards; see `keep_complete`.
 
         Args:
             switched: called in the writing thread once that is on disk.
+            max_lost: only if the other generation is complete, and at most so many products are lost; None for any.
 
         Returns:
-            The index version afterwards.
+            The index version afterwards; None where it did not switch, as the index does not follow writes, or for what
+            `max_lost` asks.
+
+        Raises:
+            Overloaded: STORAGE_FULL.
+            Unavailable: STORAGE_UNAVAILABLE.
         """
-        return await self._in_lane(self._switch, switched)
+        return await self._in_lane(self._switch, switched, max_lost)
 
     async def _in_lane(self, work: Callable[..., T], *arguments: object) -> T:
         """Runs work in the thread that writes, after the writes that wait for it."""
@@ -266,13 +291,25 @@ class BesideWriter:
         stored = self._catalogue.of_model(product_ids, generation.model_version) if product_ids else []
         return generation.rows(product_ids, stored)
 
-    def _switch(self, switched: Callable[[], None]) -> int:
+    def _lag(self) -> Lag:
+        other, live = self._other(), self._generations.live
+        complete = self._generations.follows and not other.to_embed()
+        return Lag(complete, len(other.unfound - live.unfound))
+
+    def _switch(self, switched: Callable[[], None], max_lost: int | None) -> int | None:
         generations, other = self._generations, self._other()
+        if not generations.follows:
+            return None
+        if max_lost is not None and (not (lag := self._lag()).complete or lag.lost > max_lost):
+            return None
         index_version = self._catalogue.generations.switch()
         generations.live, generations.other = other, generations.live
         switched()
-        for each in (generations.live, generations.other):
-            each.index.apply((), (), index_version)
+        try:
+            self._written(index_version, ())
+        except Exception:
+            # Queries are answered from the other generation by now; the next write brings the version along.
+            _log.exception("index did not take over the version of a switch", index_version=index_version)
         return index_version
 
 

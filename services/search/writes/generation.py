@@ -1,6 +1,7 @@
 """What a write goes to: the live generation, and the next or the previous one beside it."""
 
 import asyncio
+import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -189,5 +190,8 @@ class EmbeddedPhotographs:
                     _log.info("the other generation embeds photographs of a write later", why=str(error))
 
     async def _embed(self, generation: Generation, photographs: Sequence[Photograph]) -> None:
-        results = await generation.embedder.embed(photographs)
-        self._results.setdefault(generation.model_version, {}).update(zip(photographs, results, strict=True))
+        embedded = self._results.setdefault(generation.model_version, {})
+        left = iter(photographs)
+        # Group by group, so that what there is counts where the rest takes too long.
+        async for results in generation.embedder.embed_groups(photographs):
+            embedded.update(zip(itertools.islice(left, len(results)), results, strict=True))

@@ -1,7 +1,7 @@
 """Has the photographs of writes embedded a few at a time, so that queries find room between them."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from services.contract.embedding import check_served_model
 from services.contract.errors import DeadlineExceeded, FashionError, Unavailable
@@ -39,11 +39,19 @@ class WriteEmbedder:
             DeadlineExceeded: the deadline passed before all were embedded.
         """
         results: list[Embedding | FashionError] = []
+        async for group in self.embed_groups(photographs):
+            results += group
+        return results
+
+    async def embed_groups(
+        self, photographs: Sequence[Photograph]
+    ) -> AsyncGenerator[Sequence[Embedding | FashionError], None]:
+        """Embeds photographs as `embed` does, and yields the results of one group after another."""
         for start in range(0, len(photographs), self._group_size):
             async with self._slots:
-                results += await self._embedder.batch_embed(photographs[start : start + self._group_size])
-            self._check(results[start:])
-        return results
+                results = await self._embedder.batch_embed(photographs[start : start + self._group_size])
+            self._check(results)
+            yield results
 
     def _check(self, results: Sequence[Embedding | FashionError]) -> None:
         for result in results:

@@ -17,6 +17,7 @@ from services.search.catalogue.generations import GenerationRecord, Status
 from services.search.catalogue.write_log import changed_since, mark_of
 from services.search.indexes.base import Eligibility
 from services.search.indexes.faiss import FaissIndex
+from services.search.writes.beside import Lag
 from services.search.writes.generation import Change, Generation
 from services.search.writes.photograph_embedder import WriteEmbedder
 from services.search.writes.reembed import keep_complete
@@ -303,3 +304,45 @@ async def test_a_full_disk_is_no_full_queue(shop: TwoModels, monkeypatch: pytest
         with pytest.raises(Overloaded, match="full"):
             await shop.writer.beside.switch(lambda: None)
     assert shop.writer.generations.other is shop.next
+
+
+async def test_a_switch_that_must_lose_nothing_waits_for_what_is_late_and_for_what_is_lost(shop: TwoModels) -> None:
+    await shop.writer.upsert_products([row("a", shot(0))])
+    await shop.begin()
+    switch = shop.writer.beside.switch
+    assert await switch(lambda: None) is None, "Its index does not follow writes yet."
+    await shop.build()
+    await lag(shop, "b")
+    assert await shop.writer.beside.lag() == Lag(complete=False, lost=1)
+    assert await switch(lambda: None, 5) is None
+    await shop.writer.beside.fill(["b"])
+    assert await shop.writer.beside.lag() == Lag(complete=True, lost=0)
+    # No model can embed this one again.
+    vector = Embedding(np.full(SIZE, SIZE**-0.5, dtype=np.float32), "m1")
+    await shop.writer.upsert_products([row("c", vector)])
+    assert await shop.writer.beside.lag() == Lag(complete=True, lost=1)
+    assert await switch(lambda: None, 0) is None
+    assert shop.writer.generations.live is not shop.next
+    assert await switch(lambda: None, 1) == shop.catalogue.index_version
+    assert shop.writer.generations.live is shop.next
+    # The other way round nothing is lost.
+    assert await shop.writer.beside.lag() == Lag(complete=True, lost=0)
+
+
+async def test_what_the_next_model_has_embedded_in_time_is_kept_where_the_rest_takes_too_long(
+    shop: TwoModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.search.writes.generation._BESIDE_S", 0.05)
+    await shop.build()
+    never, live_may_go = asyncio.Event(), asyncio.Event()
+
+    async def hang_with_the_second_group() -> None:
+        if len(shop.next_embedder.batches) > 1:
+            live_may_go.set()
+            await never.wait()
+
+    shop.next_embedder.before, shop.embedder.before = hang_with_the_second_group, live_may_go.wait
+    await shop.writer.upsert_products([row(str(number), shot(number)) for number in range(6)])
+    # The first of two groups.
+    assert shop.next_index.facts().outdated_count == 2
+    assert shop.next.to_embed() == ["4", "5"]
