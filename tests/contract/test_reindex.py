@@ -278,3 +278,23 @@ def test_what_is_lost_after_the_gate_has_passed_shuts_it_again(
     refused = operator.until(REFUSED)
     assert refused.comparison.lost_count == 1 and "1 products are found" in refused.comparison.reasons[0]
     assert models(caller) == {OLD}
+
+
+def test_a_canary_without_an_embedding_of_the_next_model_counts_as_failed(
+    caller: Caller, operator: Operator, data_dir: Path
+) -> None:
+    values = np.full(2048, 2048**-0.5, dtype=np.float32).tolist()
+    own = types_pb2.Embedding(values=values, model_version=OLD)
+    caller.upsert([search_pb2.ProductRow(product=items()[0].product(id="own"), embedding=own)])
+    for path in (data_dir / "photographs").glob("??/*"):
+        if path.read_bytes() == items()[0].photograph():
+            path.write_bytes(b"rotten")
+    gate = reindex_pb2.Gate(max_lost_products=2, min_canary_share=0, max_label_loss=1)
+    asked = [
+        *(reindex_pb2.Canary(name=each, product_id=each, expected_types=["Men Tshirts"]) for each in ("own", KNOWN)),
+        reindex_pb2.Canary(name="rotten", image=types_pb2.Image(content=b"rotten"), expected_types=["Men Tshirts"]),
+    ]
+    operator.start("fake-1", gate=gate, canaries=asked)
+    done = operator.until(PREVIOUS)
+    assert [each.next_passed for each in done.comparison.canaries] == [False] * 3
+    assert done.comparison.lost_count == 2

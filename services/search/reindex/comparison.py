@@ -9,7 +9,14 @@ from typing import Any, Final, Self
 import numpy as np
 
 from services.contract.embedding import renormalised
-from services.contract.errors import FashionError, InvalidInput
+from services.contract.errors import (
+    DeadlineExceeded,
+    FashionError,
+    InvalidInput,
+    ModelMismatch,
+    Overloaded,
+    Unavailable,
+)
 from services.contract.values import Photograph, Subject
 from services.search.catalogue.generations import CanaryRow
 from services.search.catalogue.products import Product, validate_product_id
@@ -230,19 +237,24 @@ async def try_canary(finder: SimilarFinder, canary: CanaryRow) -> tuple[bool, st
     """Asks a canary of a generation.
 
     Returns:
-        Whether more than half of its results are of an expected type, and the commonest derived type of them.
+        Whether more than half of its results are of an expected type, and the commonest derived type of them. It does
+        not pass where there is no answer, as for a product without an embedding.
+
+    Raises:
+        Unavailable, Overloaded, DeadlineExceeded: what serves the generation does not answer now.
+        ModelMismatch: MODEL_VERSION_MISMATCH; the canary is a photograph, and the embedder serves another model.
     """
     query: str | Photograph | None = canary.product_id
     if query is None:
         query = Photograph(canary.photograph or b"", subject=Subject.AUTO)
     try:
         answer = await finder.find_similar(SimilarRequest(query=query, top_k=_NEIGHBOURS))
-    except FashionError as error:
-        if canary.product_id is not None and error.reason == "PRODUCT_NOT_FOUND":
-            return False, ""
-        if isinstance(error, InvalidInput):
-            return False, ""
+    except (Unavailable, Overloaded, DeadlineExceeded):
         raise
+    except FashionError as error:
+        if isinstance(error, ModelMismatch) and canary.product_id is None:
+            raise
+        return False, ""
     products = [hit.product for hit in answer.result.hits]
     fitting = sum(bool({each.derived_type, each.article_type}.intersection(canary.expected)) for each in products)
     commonest = Counter(each.derived_type for each in products).most_common(1)
