@@ -11,10 +11,12 @@ import pytest
 from prometheus_client import REGISTRY
 
 from fashion.v1 import reindex_pb2, search_pb2, types_pb2
-from services.contract.errors import Unavailable
+from services.contract.errors import DataLoss, FashionError, Overloaded, Unavailable, Upstream
 from services.contract.values import Photograph
+from services.search.candidates.publisher import CandidatePublisher
 from services.search.catalogue.generations import Generations, Status
 from services.search.reindex import builder
+from services.search.reindex.builder import GenerationBuilder
 from services.search.reindex.comparison import Comparison, compare_neighbours
 from services.search.writes.beside import BesideWriter
 from services.search.writes.generation import EmbeddedPhotographs
@@ -298,3 +300,52 @@ def test_a_canary_without_an_embedding_of_the_next_model_counts_as_failed(
     done = operator.until(PREVIOUS)
     assert [each.next_passed for each in done.comparison.canaries] == [False] * 3
     assert done.comparison.lost_count == 2
+
+
+def failing_once(patch: pytest.MonkeyPatch, owner: Any, name: str, error: FashionError) -> list[str]:
+    """Lets a function fail at its first call; returns the names of its calls."""
+    calls: list[str] = []
+    work = getattr(owner, name)
+
+    def fail_first(*arguments: Any) -> Any:
+        calls.append(name)
+        if len(calls) == 1:
+            raise error
+        return work(*arguments)
+
+    patch.setattr(owner, name, fail_first)
+    return calls
+
+
+FAULTS: dict[str, tuple[Any, FashionError]] = {
+    "judge": (Generations, Overloaded("The disk of the catalogue is full.", reason="STORAGE_FULL")),
+    "compare_neighbours": (builder, Upstream("Milvus does not answer.", reason="INDEX_UNAVAILABLE")),
+    "canaries": (Generations, Unavailable("The disk takes no writes.", reason="STORAGE_UNAVAILABLE")),
+    "begin": (CandidatePublisher, Upstream("Milvus does not answer.", reason="INDEX_UNAVAILABLE")),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_that_passes_is_told_and_then_the_change_goes_on(
+    caller: Caller, operator: Operator, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    owner, error = FAULTS[name]
+    told: list[str] = []
+    pause = GenerationBuilder._pause
+
+    async def note_trouble(self: GenerationBuilder) -> None:
+        told.append(self.progress.trouble)
+        await pause(self)
+
+    monkeypatch.setattr(GenerationBuilder, "_pause", note_trouble)
+    calls = failing_once(monkeypatch, owner, name, error)
+    operator.start("fake-1")
+    assert operator.until(PREVIOUS).trouble == ""
+    assert len(calls) == 2 and told == [error.message]
+    assert models(caller) == {NEW}
+
+
+def test_a_fault_that_does_not_pass_is_told_with_its_text(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing_once(monkeypatch, Generations, "judge", DataLoss("The database is damaged.", reason="PRODUCT_DAMAGED"))
+    operator.start("fake-1")
+    eventually(lambda: "The database is damaged." in operator.state().trouble)

@@ -131,7 +131,8 @@ class GenerationBuilder:
 
         def ended(error: BaseException | None) -> None:
             if error is not None:
-                self.progress.trouble = f"It has stopped after an unexpected {type(error).__name__}; the log says more."
+                why = error.message if isinstance(error, FashionError) else f"An unexpected {type(error).__name__}."
+                self.progress.trouble = f"It has stopped until search is started again; the log says more. {why}"
                 _log.error("the work on the other generation has ended", exc_info=error)
 
         self._opened = None
@@ -159,7 +160,7 @@ class GenerationBuilder:
                 await self._fill_all(record.model_version)
             await self._load()
             with self.throttle.unpaced():
-                await served.begin()
+                await self._until_done(served.begin)
             self.loaded = served
             if record.status is Status.BUILDING:
                 record = await self._judged(record, served)
@@ -222,11 +223,11 @@ class GenerationBuilder:
         live = self._served.live
         await self._caught_up()
         with self.throttle.paced() as pace:
-            comparison = await asyncio.to_thread(
-                compare_neighbours, live.generation.index, served.generation.index, pace
-            )
+            indexes = live.generation.index, served.generation.index
+            comparison = await self._until_done(lambda: asyncio.to_thread(compare_neighbours, *indexes, pace))
         results: list[CanaryResult] = []
-        for canary in await asyncio.to_thread(self._catalogue.generations.canaries):
+        canaries = await self._until_done(lambda: asyncio.to_thread(self._catalogue.generations.canaries))
+        for canary in canaries:
             next_passed, next_type = await self._until_done(partial(try_canary, served.finder, canary))
             try:
                 live_passed, _ = await try_canary(live.finder, canary)
@@ -238,7 +239,8 @@ class GenerationBuilder:
         comparison = replace(comparison, lost_count=lost, canaries=tuple(results))
         comparison = comparison.judged(Plan.from_text(record.plan).gate)
         status = Status.REFUSED if comparison.reasons else Status.READY
-        await asyncio.to_thread(self._catalogue.generations.judge, status, comparison.text())
+        judge = self._catalogue.generations.judge
+        await self._until_done(lambda: asyncio.to_thread(judge, status, comparison.text()))
         _log.info(
             "generations compared",
             model_version=record.model_version,
@@ -271,8 +273,11 @@ class GenerationBuilder:
         for start in range(0, len(lacking), self._settings.group):
             await self._fill(lacking[start : start + self._settings.group])
 
+    async def _pause(self) -> None:
+        await asyncio.sleep(self._settings.pause_s)
+
     async def _until_done(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Does something, again after each fault that passes."""
+        """Does something, again after each fault that passes; it must be able to begin anew after one."""
         while True:
             try:
                 result = await work()
@@ -280,7 +285,7 @@ class GenerationBuilder:
                 if not self.progress.trouble:
                     _log.warning("reindex is delayed; trying again", reason=error.reason, why=error.message)
                 self.progress.trouble = error.message
-                await asyncio.sleep(self._settings.pause_s)
+                await self._pause()
             else:
                 self.progress.trouble = ""
                 return result

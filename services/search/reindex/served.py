@@ -148,9 +148,10 @@ class ServedGeneration:
         """
         types = await asyncio.to_thread(self.generation.index.searchable_types)
         await self.publisher.begin(types, restored)
-        # Runs on the way out, once no task writes any more.
-        self._resources.push_async_callback(asyncio.to_thread, self.keeper.keep)
         await asyncio.to_thread(self.meter.begin)
+        # From here on nothing fails, so that what has failed can begin anew. These run on the way out, once no task
+        # writes any more.
+        self._resources.push_async_callback(asyncio.to_thread, self.keeper.keep)
         self._resources.push_async_callback(asyncio.to_thread, self.meter.keep)
         for name, work in (("publishing candidates", self.publisher.run()), ("measuring doubt", self.meter.run())):
             await self._resources.enter_async_context(in_background(work, self._ended(name)))
