@@ -143,8 +143,9 @@ def test_the_steps_of_operating_lead_to_a_new_model_without_a_pause(tmp_path: Pa
                 eventually(lambda: shoppers.answers[NEW] > before + 20)
                 assert served(caller) == NEW
             assert not shoppers.wrong, Counter(shoppers.wrong)
-            # A classifier that restarts is missed by few: the other one is asked.
-            assert shoppers.unclassified <= 5 < shoppers.answers[NEW]
+            # A classifier that restarts is missed by few: the other one is asked. A restart takes much of the time.
+            assert shoppers.unclassified <= max(5, shoppers.answers.total() // 10)
+            assert shoppers.answers[NEW] > 5
             assert set(shoppers.answers) == {OLD, NEW}
 
         running.search.kill()
