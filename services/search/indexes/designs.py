@@ -1,14 +1,14 @@
 """Groups of products that take one place in an answer: known families, and designs derived from names and looks."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.search.catalogue.products import Product
 from services.search.filters.designs import design_name
 from services.search.indexes.columns import Columns
 
@@ -18,6 +18,12 @@ MIN_SIMILARITY: Final = 0.75
 MIN_SAME_COLOUR_SIMILARITY: Final = 0.95
 # A name that more products share is no design's, such as "Dress".
 MAX_SAME_NAME: Final = 200
+
+# Products to look at before others may go on.
+_AT_ONCE: Final = 256
+
+# Returns the embeddings of rows: float16, shape (n, dimension), L2-normalised.
+Embeddings: TypeAlias = Callable[[NDArray[np.int64]], NDArray[np.float16]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,28 +46,51 @@ class Groups:
 
 
 class Designs:
-    """The designs among the products without a known family. Writes need the index's lock, reads do not."""
+    """The designs among the products without a known family. Writes need the index's lock, reads do not.
+
+    Only what a write has touched is looked at again: a product, its name, and the products of that name. Nothing is
+    known, and nothing done for writes, before somebody asks for the first time.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._groups: Groups | None = None
-        # Kept between writes: the name of each product, and for each name its products by id, and their designs.
-        self._names: dict[str, Hashable | None] = {}
-        self._designs: dict[Hashable | None, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {}
+        # The products to be looked at; None before anybody has asked. Then the names whose designs are to be found.
+        self._changed: set[str] | None = None
+        self._unsettled: set[Hashable] = set()
+        # The name of each product that may be of a design, and its products and designs by name, as ids.
+        self._names: dict[str, Hashable] = {}
+        self._members: dict[Hashable, set[str]] = {}
+        self._designs: dict[Hashable, tuple[tuple[str, ...], ...]] = {}
+        # The parent of each product that has one, and how many a parent has: that one is not alone in its family.
+        self._parents: dict[str, str] = {}
+        self._children: Counter[str] = Counter()
 
     @property
     def in_use(self) -> bool:
         """Whether anything is known that a write may change."""
-        return self._groups is not None or bool(self._names)
+        return self._changed is not None
 
     def change(self, product_ids: Iterable[str]) -> None:
-        """Forgets what is known about products that a write changes."""
-        self._groups = None
-        if self._names:
-            for product_id in product_ids:
-                self._designs.pop(self._names.pop(product_id, None), None)
+        """Takes note of products that a write changes."""
+        if self._changed is not None:
+            self._groups = None
+            self._changed.update(product_ids)
 
-    def groups(self, columns: Columns, embeddings: Callable[[NDArray[np.int64]], NDArray[np.float16]]) -> Groups:
+    def advance(self, columns: Columns, embeddings: Embeddings) -> bool:
+        """Looks at some products that have changed, so that `groups` finds less to do.
+
+        Args:
+            columns: the products.
+            embeddings: as for `groups`.
+
+        Returns:
+            Whether none is left.
+        """
+        with self._lock:
+            return self._advance(columns, embeddings)
+
+    def groups(self, columns: Columns, embeddings: Embeddings) -> Groups:
         """Returns the group of each product: its family, or its design where no family is known.
 
         Args:
@@ -70,50 +99,91 @@ class Designs:
         """
         with self._lock:
             if self._groups is None:
-                self._groups = self._derived(columns, embeddings)
+                while not self._advance(columns, embeddings):
+                    pass
+                self._groups = self._grouped(columns)
             return self._groups
 
-    def _derived(self, columns: Columns, embeddings: Callable[[NDArray[np.int64]], NDArray[np.float16]]) -> Groups:
+    def _advance(self, columns: Columns, embeddings: Embeddings) -> bool:
+        if self._changed is None:
+            self._changed = {columns.product(row).id for row in range(len(columns))}
+        for _ in range(_AT_ONCE):
+            if not self._changed:
+                break
+            self._look_at(self._changed.pop(), self._changed, columns)
+        else:
+            return False
+        some: list[Hashable] = []
+        count = 0
+        for name in self._unsettled:
+            some.append(name)
+            count += len(self._members.get(name, ()))
+            if count >= _AT_ONCE:
+                break
+        self._settle(some, columns, embeddings)
+        # They stay where the embeddings cannot be read.
+        self._unsettled.difference_update(some)
+        return not self._unsettled
+
+    def _look_at(self, product_id: str, changed: set[str], columns: Columns) -> None:
+        """Finds the name of a product; its parent, before and now, is to be looked at where it became alone or not."""
+        row = columns.row_of(product_id)
+        product = None if row is None else columns.product(row)
+        parent = None if product is None else product.parent_id
+        before = self._parents.pop(product_id, None)
+        if parent is not None:
+            self._parents[product_id] = parent
+        if parent != before:
+            for each, more in ((before, -1), (parent, 1)):
+                if each is not None:
+                    self._children[each] += more
+                    if self._children[each] == max(more, 0):
+                        changed.add(each)
+                    if not self._children[each]:
+                        del self._children[each]
+        alone = row is not None and product_id not in self._children and bool(columns.searchable()[row])
+        name = design_name(product) if product is not None and alone else None
+        former = self._names.pop(product_id, None)
+        if former is not None:
+            self._unsettled.add(former)
+            self._members[former].discard(product_id)
+            if not self._members[former]:
+                del self._members[former]
+        if name is not None:
+            self._unsettled.add(name)
+            self._names[product_id] = name
+            self._members.setdefault(name, set()).add(product_id)
+
+    def _settle(self, names: Sequence[Hashable], columns: Columns, embeddings: Embeddings) -> None:
+        """Finds the designs among the products of each of some names."""
+        ids = {name: sorted(self._members.get(name, ())) for name in names}
+        ids = {name: each if 2 <= len(each) <= MAX_SAME_NAME else [] for name, each in ids.items()}
+        rows = [row for each in ids.values() for id in each if (row := columns.row_of(id)) is not None]
+        vectors = embeddings(np.array(rows)).astype(np.float32) if rows else np.empty((0, 0), dtype=np.float32)
+        colours = [columns.product(row).base_colour for row in rows]
+        start = 0
+        for name, its in ids.items():
+            end = start + len(its)
+            own = vectors[start:end]
+            parts = designs_of(colours[start:end], own @ own.T) if its else []
+            self._designs.pop(name, None)
+            if parts:
+                self._designs[name] = tuple(tuple(its[place] for place in part) for part in parts)
+            start = end
+
+    def _grouped(self, columns: Columns) -> Groups:
         families = columns.families()
-        counts = np.bincount(families, minlength=len(columns.of_families(())))
-        alone = np.flatnonzero((counts[families] == 1) & columns.searchable()).tolist()
-        by_name: dict[Hashable, list[int]] = {}
-        for row in alone:
-            name = self._name(columns.product(row))
-            if name is not None:
-                by_name.setdefault(name, []).append(row)
         codes = families.copy()
-        derived = np.zeros(len(counts), dtype=np.bool_)
-        for name, rows in by_name.items():
-            if 2 <= len(rows) <= MAX_SAME_NAME:
-                for design in self._of_name(name, columns, rows, embeddings):
-                    members = [known for product_id in design if (known := columns.row_of(product_id)) is not None]
-                    codes[members] = codes[members[0]]
-                    derived[codes[members[0]]] = True
+        derived = np.zeros(max(len(columns.of_families(())), int(families.max(initial=-1)) + 1), dtype=np.bool_)
+        designs = [design for found in self._designs.values() for design in found]
+        if designs:
+            ids = (each for design in designs for each in design)
+            rows = np.array([row for each in ids if (row := columns.row_of(each)) is not None], dtype=np.int64)
+            sizes = np.array([len(design) for design in designs])
+            first = codes[rows[np.cumsum(sizes) - sizes]]
+            codes[rows] = np.repeat(first, sizes)
+            derived[first] = True
         return Groups(codes, derived)
-
-    def _name(self, product: Product) -> Hashable | None:
-        if product.id not in self._names:
-            self._names[product.id] = design_name(product)
-        return self._names[product.id]
-
-    def _of_name(
-        self,
-        name: Hashable,
-        columns: Columns,
-        rows: Sequence[int],
-        embeddings: Callable[[NDArray[np.int64]], NDArray[np.float16]],
-    ) -> tuple[tuple[str, ...], ...]:
-        """Returns the designs of two or more among products of one name, each as ids in ascending order."""
-        products = sorted((columns.product(row) for row in rows), key=lambda product: product.id)
-        ids = tuple(product.id for product in products)
-        known = self._designs.get(name)
-        if known is None or known[0] != ids:
-            vectors = embeddings(np.array([columns.row_of(each) for each in ids])).astype(np.float32)
-            parts = designs_of([product.base_colour for product in products], vectors @ vectors.T)
-            known = ids, tuple(tuple(ids[place] for place in part) for part in parts)
-            self._designs[name] = known
-        return known[1]
 
 
 def designs_of(colours: Sequence[str | None], similarities: NDArray[np.float32]) -> list[list[int]]:

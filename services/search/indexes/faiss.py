@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from services.search.catalogue.products import Product
 from services.search.filters.ranking import BY_SIMILARITY, Ranking
 from services.search.indexes.base import (
+    Collapse,
     Eligibility,
     IndexAnswer,
     IndexedProduct,
@@ -249,6 +250,8 @@ class FaissIndex(ColumnarIndex):
         query = np.ascontiguousarray(query, dtype=np.float32)
         # OpenMP keeps this number for each thread that calls, so that it must be set in the one that searches.
         faiss.omp_set_num_threads(self.settings.threads)
+        if eligibility.collapse is Collapse.DESIGNS:
+            self._find_designs()
         with self._lock.reading():
             state = self._state
             if batch is not None and not batch.holds(state, self._index_version):
@@ -260,6 +263,13 @@ class FaissIndex(ColumnarIndex):
             if eligibility.ladder is None:
                 return self._answer(state, search, within)
             return self._climb(state, search, within, lambda rows: self._among(state, search, rows))
+
+    def _find_designs(self) -> None:
+        """Finds the designs of products that have changed, a part at a time, so that no write waits for all of them."""
+        done = False
+        while not done:
+            with self._lock.reading():
+                done = self._state.advance_designs()
 
     def embedding(self, product_id: str) -> NDArray[np.float16] | None:
         """See `Index.embedding`."""

@@ -79,6 +79,10 @@ class State:
             case _:
                 return None
 
+    def advance_designs(self) -> bool:
+        """Looks at some products for designs; returns whether none is left."""
+        return self._designs.advance(self.columns, self.embeddings)
+
     def labels_of(self, rows: NDArray[np.int64]) -> list[str]:
         """Returns the derived types of the products in some rows, all of which have embeddings."""
         wanted = np.bincount(self.columns.codes(DERIVED_TYPE)[rows])

@@ -15,7 +15,7 @@ from services.contract.attributes import DERIVED_TYPE
 from services.contract.errors import Upstream
 from services.search.filters.filter import has_label
 from services.search.filters.ranking import BY_SIMILARITY, Ranking
-from services.search.indexes.base import Eligibility, IndexAnswer, Search, TypeMembers
+from services.search.indexes.base import Collapse, Eligibility, IndexAnswer, Search, TypeMembers
 from services.search.indexes.columnar import ColumnarIndex
 from services.search.indexes.columns import Columns
 from services.search.indexes.milvus import expressions
@@ -125,6 +125,10 @@ class MilvusReader(ColumnarIndex):
         if k < 1:
             raise ValueError("k must be at least 1.")
         search = Search(np.ascontiguousarray(query, dtype=np.float32), k, eligibility, ranking)
+        if eligibility.collapse is Collapse.DESIGNS:
+            # A part at a time, so that no write waits for all of them.
+            while not self._reading(lambda state: state.advance_designs()):
+                pass
         return self._reading(lambda state: self._search(state, search))
 
     def search_many(self, searches: Iterable[Search]) -> Iterator[IndexAnswer]:

@@ -130,6 +130,10 @@ class SearchedState:
             case _:
                 return None
 
+    def advance_designs(self) -> bool:
+        """Looks at some products for designs; returns whether none is left."""
+        return self._state.designs.advance(self.columns, self.embeddings)
+
     def embeddings(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
         """See `Snapshot.embeddings`.
 
