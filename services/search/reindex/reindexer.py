@@ -3,11 +3,12 @@
 import asyncio
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
+from contextvars import Context
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -143,10 +144,13 @@ class Reindexer:
                 model.source,
                 Plan(gate, hold).text(),
             )
-            await asyncio.to_thread(self._catalogue.generations.begin, record, canaries, self._models.live_source)
-            self._builder.progress = Progress()
+            await _to_its_end(self._begin(record, canaries, self._models.live_source))
             _log.info("reindex begun", model_version=record.model_version, live=live.model_version)
-            await self._builder.begin(record)
+
+    async def _begin(self, record: GenerationRecord, canaries: Sequence[CanaryRow], live_source: str | None) -> None:
+        await asyncio.to_thread(self._catalogue.generations.begin, record, canaries, live_source)
+        self._builder.progress = Progress()
+        await self._builder.begin(record)
 
     def state(self) -> ReindexState:
         """Returns what there is; in any thread."""
@@ -222,17 +226,23 @@ class Reindexer:
                 )
             if not force and self._models is not None:
                 await self._models.check_settled(live.model_version)
-            await self._close_other()
-            await asyncio.to_thread(self._catalogue.generations.drop_other)
-            await asyncio.to_thread(shutil.rmtree, own_folder(self._directory, other.model_version), ignore_errors=True)
-            try:
-                await asyncio.to_thread(self._give_up, other)
-            except FashionError as error:
-                # The generation is ended all the same, and whoever runs Milvus can delete what is left.
-                _log.warning("the index of an ended generation is left behind", why=error.message, **error.metadata)
-            self._builder.progress = Progress()
+            await _to_its_end(self._end(other))
             _log.info("reindex ended", model_version=other.model_version, status=other.status.value)
+
+    async def _end(self, other: GenerationRecord) -> None:
+        # First, so that nothing has been changed where the disk is full.
+        await asyncio.to_thread(self._catalogue.generations.drop_other)
+        try:
+            await self._close_other(other)
+        finally:
+            self._builder.progress = Progress()
             self._wake.set()
+        await asyncio.to_thread(shutil.rmtree, own_folder(self._directory, other.model_version), ignore_errors=True)
+        try:
+            await asyncio.to_thread(self._give_up, other)
+        except FashionError as error:
+            # The generation is ended all the same, and whoever runs Milvus can delete what is left.
+            _log.warning("the index of an ended generation is left behind", why=error.message, **error.metadata)
 
     async def run(self) -> None:
         """Goes on with what an earlier process began, and removes what it left behind; until cancelled."""
@@ -257,8 +267,9 @@ class Reindexer:
         self._on_failure(f"reindexing has ended: {error!r}")
 
     async def stop(self) -> None:
-        """Ends the work on the other generation; the next start goes on with it."""
-        await self._builder.stop()
+        """Ends the work on the other generation, after a change under way; the next start goes on with it."""
+        async with self._changing:
+            await self._builder.stop()
 
     async def close(self) -> None:
         """Ends the work, and closes all generations; to be called while no write is under way."""
@@ -272,33 +283,35 @@ class Reindexer:
         assert live is not None, "Search adopts its model at the start."
         return live, self._catalogue.generations.other
 
-    async def _close_other(self) -> None:
+    async def _close_other(self, other: GenerationRecord) -> None:
         await self._builder.stop()
         await self._writer.beside.end()
-        _, other = self._records()
         if self._builder.loaded is not None:
             await self._builder.loaded.drained()
         self._builder.loaded = None
-        if other is not None and (resources := self._open.pop(other.model_version, None)) is not None:
+        if (resources := self._open.pop(other.model_version, None)) is not None:
             await resources.aclose()
             if self._models is not None:
                 await self._models.ended(other.model_version)
 
     async def _switch(self, other: GenerationRecord, *, force: bool, max_lost: int | None = None) -> None:
-        former, following = self._served.live, self._builder.loaded
+        following = self._builder.loaded
         if following is None:
             raise _not_ready(other)
         if not force:
             await self._check_answers(following)
+        await _to_its_end(self._make_live(other, following, max_lost))
+
+    async def _make_live(self, other: GenerationRecord, following: ServedGeneration, max_lost: int | None) -> None:
+        former = self._served.live
 
         def switched() -> None:
-            self._served.live = following
+            self._served.live, self._builder.loaded = following, former
 
         begun = time.monotonic()
         index_version = await self._writer.beside.switch(switched, max_lost)
         if index_version is None:
             raise _not_ready(other)
-        self._builder.loaded = former
         _log.info(
             "generation switched",
             model_version=following.model_version,
@@ -370,6 +383,24 @@ class Reindexer:
         _log.warning(
             "the gate is shut again", model_version=other.model_version, lost=lost, reasons=list(comparison.reasons)
         )
+
+
+async def _to_its_end(change: Coroutine[Any, Any, None]) -> None:
+    """Runs a change that must not be left half done to its end, even where its caller leaves or its deadline passes.
+
+    A caller that leaves is told once it is done, so that what the caller holds stays held until then.
+    """
+    # Not bound by the deadline of the call.
+    task = asyncio.create_task(change, context=Context())
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({task})
+        if (error := task.exception()) is not None:
+            _log.error("a change of the generations has failed, and its caller has left", exc_info=error)
+        raise
 
 
 def own_folder(directory: Path, model_version: str) -> Path:
