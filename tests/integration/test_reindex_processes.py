@@ -4,12 +4,14 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
 import pytest
 
 from fashion.v1 import search_pb2, types_pb2
+from tests.support.milvus_server import reachable
 from tests.support.processes import Service, Services, free_port, services
 from tests.support.reindexing import BUILDING, PREVIOUS, Operator, canaries
 from tests.support.running import Caller, calling, refusal
@@ -154,6 +156,52 @@ def test_the_steps_of_operating_lead_to_a_new_model_without_a_pause(tmp_path: Pa
         with calling(running.search.target) as again:
             assert served(again) == NEW
             assert (again.index().product_count, again.index().outdated_count) == (40, 0)
+
+
+# The first time, the server is installed.
+@pytest.mark.timeout(900)
+def test_a_replica_takes_the_steps_too(tmp_path: Path, redis_url: str, milvus_of_the_session: Path) -> None:
+    with (
+        reachable(milvus_of_the_session) as uri,
+        two_models(
+            tmp_path,
+            redis_url,
+            SEARCH_INDEX="milvus",
+            SEARCH_MILVUS_URI=uri,
+            SEARCH_MILVUS_COLLECTION="steps",
+            SEARCH_CANDIDATES_PERIOD_S="0.5",
+        ) as (running, next_embedder, next_classifier),
+    ):
+        writes_to = {"SEARCH_WRITER_TARGET": running.search.target, "SEARCH_DATA_DIR": "/nowhere"}
+        replica = replace(
+            running.search,
+            port=free_port(),
+            process=None,
+            environment={**running.search.environment, **writes_to},
+            log=tmp_path / "replica.log",
+        )
+        with calling(running.search.target) as caller:
+            caller.upsert(rows())
+            operator = Operator(caller.channel)
+            for service in (next_embedder, next_classifier, replica):
+                service.start()
+            try:
+                for service in (next_embedder, next_classifier, replica):
+                    service.wait_until_serving()
+                with Shoppers(replica.target) as shoppers:
+                    eventually(lambda: shoppers.answers[OLD] > 10)
+                    operator.start(canaries=canaries())
+                    operator.until(PREVIOUS)
+                    # The embedder of every day still serves the former model.
+                    eventually(lambda: shoppers.answers[NEW] > 10)
+                assert not shoppers.wrong, Counter(shoppers.wrong)
+                assert replica.terminate() == 0
+                replica.start()
+                replica.wait_until_serving()
+                with calling(replica.target) as again:
+                    assert served(again) == NEW
+            finally:
+                replica.kill()
 
 
 def test_a_kill_while_it_is_built_costs_nothing_that_was_embedded(tmp_path: Path, redis_url: str) -> None:
