@@ -273,6 +273,11 @@ class Generations:
         added: Added = self._write(work)
         return added
 
+    def note(self, product_ids: Collection[str]) -> int:
+        """Counts as a write of products that they have got embeddings of the live model; returns the index version."""
+        version: int = self._write(lambda _: self._count_write(product_ids))
+        return version
+
     def tidy(self, limit: int = 200) -> bool:
         """Once there is the live generation alone, moves its embeddings into the rows and removes all others.
 

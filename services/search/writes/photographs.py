@@ -37,6 +37,7 @@ class PhotographWriter:
         generations: WrittenGenerations,
         lane: Workers,
         write: Callable[..., tuple[int, Sequence[UpsertOutcome]]],
+        written: Callable[[int, Sequence[StoredProduct]], None],
     ) -> None:
         """Takes the parts.
 
@@ -45,11 +46,13 @@ class PhotographWriter:
             generations: what is written to.
             lane: the one thread that writes.
             write: writes products to the catalogue and its index, in the lane.
+            written: as of `BesideWriter`.
         """
         self._catalogue = catalogue
         self._generations = generations
         self._lane = lane
         self._write = write
+        self._written = written
 
     async def add(self, product_id: str, content: Photograph | Embedding, index: int | None = None) -> PhotographReport:
         """Adds a photograph to those of a product; one that it has already is not added again.
@@ -203,11 +206,24 @@ class PhotographWriter:
                 places = range(len(now.contents))
                 upserts.append(upsert_of(now.product, [contents.get(place, SameContent(place)) for place in places]))
         self._write(upserts)
-        for product_id in live.lacking.intersection(product_ids):
+        self._find_late(live, product_ids)
+        for product_id in live.lacking & failing.keys():
             now = self._catalogue.some([product_id]).get(product_id)
-            if now is None or not any(map(live.lacks, now.contents)):
-                live.forget([product_id])
             # A write that came in between may have brought another photograph.
-            elif not failing.get(product_id, set()).isdisjoint(now.contents):
+            if now is not None and not failing[product_id].isdisjoint(now.contents):
                 live.failed[product_id] = None
         return len(upserts)
+
+    def _find_late(self, live: Generation, product_ids: Sequence[str]) -> None:
+        """Gives the live index what the catalogue has already, as by another product with the same photograph."""
+        left = live.lacking.intersection(product_ids)
+        stored = [each for each in self._catalogue.some(left).values() if each is not None]
+        late = [
+            each
+            for each in stored
+            if not any(map(live.lacks, each.contents))
+            or (each.product.id in live.unfound and each.content.model_version == live.model_version)
+        ]
+        live.forget(left - {each.product.id for each in stored})
+        if late:
+            self._written(self._catalogue.generations.note([each.product.id for each in late]), late)

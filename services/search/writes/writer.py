@@ -86,7 +86,7 @@ class CatalogueWriter:
         # One thread, so that each write is done in one piece, even if its caller has gone meanwhile.
         self._lane = Workers("catalogue-writer", threads=1, max_pending=self._limits.max_pending)
         self.beside = BesideWriter(catalogue, self.generations, self._lane, self._take_over)
-        self.photographs = PhotographWriter(catalogue, self.generations, self._lane, self._write)
+        self.photographs = PhotographWriter(catalogue, self.generations, self._lane, self._write, self._take_over)
 
     async def load(self) -> tuple[str, ...]:
         """Fills the index from a snapshot, or else from the catalogue.

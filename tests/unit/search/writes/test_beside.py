@@ -189,6 +189,12 @@ async def test_a_photograph_that_cannot_be_embedded_is_named(shop: TwoModels, tm
     assert shop.catalogue.generations.missing("m2") == ["a"]
 
 
+def written_since(shop: TwoModels, version: int) -> frozenset[str] | None:
+    with shop.catalogue.reading() as read:
+        mark = mark_of(read, version)
+        return None if mark is None else changed_since(read, version, mark)
+
+
 async def lag(shop: TwoModels, *product_ids: str) -> None:
     """Writes products with one photograph while the embedder of the next model is down."""
     shop.next_embedder.before = down
@@ -220,6 +226,22 @@ async def test_what_the_index_lacks_of_the_catalogue_is_given_to_it_without_embe
     assert shop.next_index.facts().outdated_count == 0 and not shop.next.lacking
 
 
+async def test_what_the_live_index_lacks_of_the_catalogue_is_given_to_it_and_logged(shop: TwoModels) -> None:
+    await shop.writer.upsert_products([row("a", shot(0))])
+    await shop.build()
+    await lag(shop, "b")
+    # Another product brings the embedding of its photograph.
+    await shop.writer.upsert_products([row("c", shot(1))])
+    assert shop.catalogue.generations.missing("m2") == [] and shop.next.to_embed() == ["b"]
+    await shop.writer.beside.switch(lambda: None)
+    embedded, version = shop.next_embedder.photographs, shop.catalogue.index_version
+    await shop.writer.photographs.embed_again(shop.next.to_embed())
+    assert shop.next_embedder.photographs == embedded
+    assert shop.next_index.facts().outdated_count == 0 and not shop.next.lacking
+    assert {*shop.versions()} == {version + 1}
+    assert written_since(shop, version) == {"b"}
+
+
 async def test_what_is_embedded_during_a_switch_is_found_and_logged_as_a_write(shop: TwoModels) -> None:
     await shop.writer.upsert_products([row("a", shot(0))])
     await shop.build()
@@ -235,10 +257,7 @@ async def test_what_is_embedded_during_a_switch_is_found_and_logged_as_a_write(s
     assert shop.next_index.facts().outdated_count == 0 and not shop.next.lacking
     assert len({*shop.versions()}) == 1
     # A copy of the index as of the switch has to read both again.
-    before = shop.catalogue.index_version - 1
-    with shop.catalogue.reading() as read:
-        mark = mark_of(read, before)
-        assert mark is not None and changed_since(read, before, mark) == {"s", "m"}
+    assert written_since(shop, shop.catalogue.index_version - 1) == {"s", "m"}
 
 
 async def test_what_a_generation_lacks_at_a_switch_is_embedded_after_it_and_after_a_rollback(shop: TwoModels) -> None:
