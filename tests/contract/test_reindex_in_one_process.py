@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -65,23 +66,23 @@ def changed(caller: Caller) -> Operator:
 
 async def until_it_fails(data_dir: Path, redis_url: str, work: Callable[[Caller], None]) -> None:
     """Runs a stack with some work beside it until the stack ends by itself."""
-    reached = False
+    worked = threading.Event()
 
     async def beside(stack: RunningStack) -> None:
         def call() -> None:
             with calling(stack.target) as caller:
                 work(caller)
+                worked.set()
 
-        nonlocal reached
         await asyncio.to_thread(call)
-        reached = True
         await asyncio.Event().wait()
 
     settings = stack_settings(data_dir, redis_url=redis_url, candidates_period_s=0.2)
     with pytest.raises(ServeError, match="the encoder has stopped working"):
         async with asyncio.timeout(60):
             await serve_stack(settings, on_ready=beside)
-    assert reached
+    # The stack may end before the thread has read its last answer.
+    assert worked.wait(20), "it ended too soon"
 
 
 async def test_the_stack_ends_where_the_encoder_of_the_model_dies_that_it_changed_to(
