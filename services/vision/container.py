@@ -23,7 +23,7 @@ _EXIF: Final = b"Exif\0\0"
 _BYTE_ORDERS: Final = {b"II*\0": "<", b"II\0*": "<", b"MM\0*": ">", b"MM*\0": ">"}
 _ORIENTATION: Final = 0x0112
 # By type of a TIFF entry: how its number is read.
-_NUMBERS: Final = {3: "H", 4: "L"}
+_NUMBERS: Final = {3: "H", 4: "L", 8: "h", 9: "l"}
 _XMP_ORIENTATION: Final = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
 

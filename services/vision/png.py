@@ -18,6 +18,8 @@ _TRANSPARENCY: Final = {_GREY: range(2, 3), _COLOURS: range(6, 7), _PALETTE: ran
 _MAX_TEXT_BYTES: Final = 1024 * 1024
 _TEXTS: Final = (b"tEXt", b"zTXt", b"iTXt")
 _METADATA: Final = (b"eXIf", *_TEXTS)
+# Chunks behind the pixels that are looked at.
+_MAX_BEHIND: Final = 1000
 # Texts that can hold an orientation, by their keys.
 _EXIF_TEXT: Final = b"Raw profile type exif"
 _XMP_TEXT: Final = b"XML:com.adobe.xmp"
@@ -33,12 +35,15 @@ def read_png(content: bytes) -> Container:
     kept = [SIGNATURE]
     profile: bytes | None = None
     metadata: dict[bytes, tuple[bytes, bytes]] = {}
-    data = behind = False
+    data, behind = False, 0
     for name, begin, end in bounded(_chunks(content), _KIND):
         if name == b"IEND":
             break
-        behind = behind or (data and name != b"IDAT")
-        # Behind its pixels a picture may still have metadata.
+        if data and name != b"IDAT":
+            behind += 1
+        # Behind its pixels a picture may still have metadata; or zeros, each twelve of which look like a chunk.
+        if behind > _MAX_BEHIND:
+            break
         if behind and name not in _METADATA:
             continue
         body, whole = content[begin:end], content[begin - 8 : end + 4]

@@ -63,6 +63,8 @@ UPRIGHT_BESIDE = {
     "fewer entries than it counts": tiff(ORIENTATION_6, count=900),
     "another byte order": tiff((0x0112, 3, 1, struct.pack(">HH", 6, 0)), order=">"),
     "four bytes": tiff((0x0112, 4, 1, struct.pack("<I", 6))),
+    "two signed bytes": tiff((0x0112, 8, 1, struct.pack("<hh", 6, 0))),
+    "four signed bytes": tiff((0x0112, 9, 1, struct.pack("<i", 6))),
     "two numbers": tiff((0x0112, 3, 2, struct.pack("<HH", 6, 1))),
     "a second orientation": tiff(ORIENTATION_6, (0x0112, 3, 1, struct.pack("<HH", 3, 0))),
     "its own name twice": b"Exif\0\0" + tiff(ORIENTATION_6),
@@ -273,6 +275,12 @@ def test_exif_behind_the_pixels_of_a_png_counts() -> None:
         assert np.array_equal(np.asarray(decode(png[:-12] + tail + png[-12:])), np.asarray(PICTURE))
     for tail in (png[-12:] + exif, chunk(b"eXIf", tiff(ORIENTATION_6), checksum=3)):
         assert same(png[:-12] + tail + png[-12:], png)
+
+
+@pytest.mark.parametrize("tail", [bytes(300_000), chunk(b"fdAT", b"") * 25_000, chunk(b"tEXt", b"a\0b") * 21_000])
+def test_whatever_lies_behind_the_pixels_of_a_png_leaves_it_readable(tail: bytes) -> None:
+    png = encoded(PICTURE, "PNG")
+    assert same(png[:-12] + tail, png)
 
 
 def test_of_two_pictures_in_a_jpeg_the_first_is_taken_at_a_fraction_of_its_size() -> None:
