@@ -275,7 +275,7 @@ def test_the_jobs_of_kubernetes_make_a_backup_and_restore_it(backed_up: tuple[Pa
     (commands / "fashion").chmod(0o700)
     (tmp_path / "volume").mkdir()
 
-    def run(name: str, data_dir: Path) -> str:
+    def run(name: str, data_dir: Path, code: int = 0) -> str:
         job = yaml.safe_load((KUBERNETES / "backup" / f"{name}.yaml").read_text())["spec"]["jobTemplate"]["spec"]
         (container,) = job["template"]["spec"]["containers"]
         (script,) = container["args"]
@@ -287,12 +287,23 @@ def test_the_jobs_of_kubernetes_make_a_backup_and_restore_it(backed_up: tuple[Pa
         ended = subprocess.run(
             [*container["command"], script], env=environment, capture_output=True, text=True, check=False, timeout=120
         )
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout
+        assert ended.returncode == code, ended.stderr
+        return ended.stdout + ended.stderr
 
-    assert run("backup", data).count("6 products, 6 photographs") == 2
+    volume = tmp_path / "volume"
+    for night in (1, 2):
+        assert "6 products, 6 photographs" in run("backup", data)
+        assert {each.name for each in volume.iterdir()} == {"backup.zip", *(["former.zip"] if night == 2 else [])}
+    # Search has begun an empty catalogue, since its volume was lost.
+    with Catalogue(tmp_path / "lost"):
+        pass
+    assert "backup.zip stays as it is" in run("backup", tmp_path / "lost", code=1)
     assert "6 products, 6 photographs" in run("restore", tmp_path / "restored")
     assert verify(tmp_path / "restored").damage == ()
+    # Nor does a damaged one replace it.
+    next((tmp_path / "restored" / "photographs").glob("??/*")).unlink()
+    run("backup", tmp_path / "restored", code=1)
+    assert verify(volume / "backup.zip").damage == verify(volume / "former.zip").damage == ()
 
 
 @contextmanager
