@@ -214,7 +214,7 @@ def _stages(text: str) -> "tuple[Stage, ...]":
     stages = []
     for part in text.split(","):
         # Bounded, since Python refuses to read a number of some thousand digits.
-        stage = re.fullmatch(r"\s*([0-9]{1,9}\.?[0-9]{0,9}|\.[0-9]{1,9}):([0-9]{1,5})x([0-9]{1,5})\s*", part)
+        stage = re.fullmatch(r"\s*([0-9]{1,9}\.?[0-9]{0,30}|\.[0-9]{1,30}):([0-9]{1,5})x([0-9]{1,5})\s*", part)
         if stage is None:
             raise typer.BadParameter(
                 f"{part[:_MAX_SHOWN]!r} is not a size: write START:HEIGHTxWIDTH, such as 0.5:80x60.",
