@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
-import redis.exceptions
 import structlog
 
 from services.clients.redis import RedisStore
 from services.contract.errors import InvalidInput, Upstream
+from services.search.append_only_file import AppendOnlyFile
 from services.search.catalogue.products import MAX_IDENTIFIER_CHARACTERS, is_identifier
 from services.search.filters.colours import DislikedColour
 
@@ -23,9 +23,6 @@ UNAVAILABLE_REASON: Final = "PREFERENCES_UNAVAILABLE"
 MAX_REMEMBERED_USERS: Final = 10_000
 # Another process may have erased a user since.
 MAX_REMEMBERED_S: Final = 3600.0
-# Until then an erased user is still in the file that Redis appends to. Each rewriting reads all users.
-REWRITE_PERIOD_S: Final = 600.0
-_UNDER_WAY: Final = "in progress"
 
 _EXACT: Final = "exact"
 _FAMILY: Final = "family"
@@ -163,9 +160,7 @@ class RedisPreferences(RedisStore):
         # How often an erasure has begun or ended; and how often any change has, an erasure included.
         self._erasures = 0
         self._changes = 0
-        # A process before this one may have erased somebody, and ended.
-        self._to_rewrite = True
-        self._rewritten_at = clock()
+        self._file = AppendOnlyFile(self._client, clock)
 
     def last_known(self, user_id: str) -> tuple[DislikedColour, ...]:
         """Returns what Redis answered about a user within the last hour; () if that is not known any more."""
@@ -236,27 +231,11 @@ class RedisPreferences(RedisStore):
         finally:
             self._remembered.pop(user_id, None)
             self._erasures += 1
-            self._to_rewrite = True
+            self._file.erased()
 
     async def drop_erased(self) -> None:
-        """Lets Redis write its append-only file anew, so that it holds erased users no more; never raises.
-
-        At most every ten minutes, and only where somebody may have been erased since.
-        """
-        if not self._to_rewrite or self._clock() < self._rewritten_at + REWRITE_PERIOD_S:
-            return
-        # Before the call: who is erased meanwhile may be in the new file.
-        self._to_rewrite = False
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._client.bgrewriteaof()
-        except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
-            self._to_rewrite = True
-            # One for somebody else's sake may hold who was erased after its beginning.
-            if not isinstance(error, redis.exceptions.ResponseError) or _UNDER_WAY in str(error):
-                return
-            _log.warning("Redis refuses to rewrite its append-only file, which holds erased users", cause=str(error))
-        self._rewritten_at = self._clock()
+        """Drops erased users from the file of Redis, after a while; see `AppendOnlyFile.rewrite`."""
+        await self._file.rewrite()
 
     @contextmanager
     def _changing(self) -> Iterator[None]:

@@ -17,8 +17,9 @@ import redis
 from fashion.v1 import search_pb2, types_pb2
 from offline import dislikes
 from services.contract.errors import Upstream
+from services.search.append_only_file import REWRITE_PERIOD_S
 from services.search.filters.colours import DislikedColour
-from services.search.preferences import REWRITE_PERIOD_S, RedisPreferences, disliked_colours_key
+from services.search.preferences import RedisPreferences, disliked_colours_key
 from services.serving.settings import RedisSettings, read_settings
 from services.stack.embedded_redis import find_redis_server
 from tests.support.certificates import Certificates

@@ -11,7 +11,7 @@ umask 077
 hash=$(tr -d '\r\n' < "$secret/password" | sha256sum | cut -d ' ' -f 1)
 {
   echo "user default off resetpass resetkeys resetchannels -@all"
-  echo "user fashion on #$hash ~fashion:* resetchannels -@all +bgrewriteaof +del +exec +hdel +hget +hgetall +hset +multi +ping"
+  echo "user fashion on #$hash ~fashion:* resetchannels -@all +bgrewriteaof +del +exec +hdel +hget +hgetall +hset +info +multi +ping"
   [ ! -f "$secret/users" ] || cat "$secret/users"
 } > "$data/users.acl"
 

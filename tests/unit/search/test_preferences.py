@@ -1,6 +1,8 @@
 """Dislikes behave alike in Redis and in memory; Redis being down differs from having none."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -11,10 +13,10 @@ import redis
 import structlog
 
 from services.contract.errors import InvalidInput, Upstream
+from services.search.append_only_file import REWRITE_PERIOD_S
 from services.search.filters.colours import DislikedColour
 from services.search.preferences import (
     MAX_REMEMBERED_S,
-    REWRITE_PERIOD_S,
     MemoryPreferences,
     PreferenceStore,
     RedisPreferences,
@@ -202,8 +204,65 @@ async def test_a_redis_that_refuses_to_rewrite_its_file_is_named_in_the_log(redi
         finally:
             await store.close()
             admin.execute_command("ACL", "DELUSER", "former")
+    assert [each["log_level"] for each in logged] == ["warning"] * 2
+    assert all("does not let its append-only file be rewritten" in each["event"] for each in logged)
+
+
+def rewriting(admin: redis.Redis) -> bool:
+    return bool(admin.info("persistence")["aof_rewrite_in_progress"])
+
+
+async def test_a_rewriting_that_fails_is_asked_for_again(tmp_path: Path) -> None:
+    now = [0.0]
+    with embedded_redis(tmp_path) as server, redis.Redis.from_url(server.url) as admin:
+        store = RedisPreferences(server.url, timeout_s=5, clock=lambda: now[0])
+        try:
+            for name in ("ada", "grace", "mary"):
+                await store.add(name, [DislikedColour("Red")])
+            await store.forget("ada")
+            # A minute for each user.
+            admin.config_set("rdb-key-save-delay", 60_000_000)
+            now[0] = REWRITE_PERIOD_S
+            await store.drop_erased()
+            eventually(lambda: rewriting(admin), "it has not begun")
+            server_pid = admin.info("server")["process_id"]
+            (child,) = Path(f"/proc/{server_pid}/task/{server_pid}/children").read_text().split()
+            os.kill(int(child), signal.SIGKILL)
+            eventually(lambda: not rewriting(admin), "it has not ended")
+            admin.config_set("rdb-key-save-delay", 0)
+            for calls in (2, 2):
+                now[0] += REWRITE_PERIOD_S
+                await store.drop_erased()
+                eventually(lambda: not rewriting(admin), "it has not ended")
+                assert admin.info("commandstats")["cmdstat_bgrewriteaof"]["calls"] == calls
+        finally:
+            await store.close()
+
+
+async def test_a_redis_without_such_a_file_is_not_asked_to_write_one(tmp_path: Path) -> None:
+    now = [0.0]
+    with embedded_redis(tmp_path) as server, redis.Redis.from_url(server.url) as admin:
+        admin.config_set("appendonly", "no")
+        store = RedisPreferences(server.url, timeout_s=5, clock=lambda: now[0])
+        try:
+            now[0] = REWRITE_PERIOD_S
+            await store.drop_erased()
+            assert "cmdstat_bgrewriteaof" not in admin.info("commandstats")
+        finally:
+            await store.close()
+
+
+async def test_a_redis_that_does_not_answer_is_asked_again_after_a_while() -> None:
+    now = [0.0]
+    store = RedisPreferences("redis://127.0.0.1:1", timeout_s=1, clock=lambda: now[0])
+    with structlog.testing.capture_logs() as logged:
+        for _ in range(2):
+            now[0] += REWRITE_PERIOD_S
+            for _ in range(5):
+                await store.drop_erased()
+    await store.close()
     assert [each["event"] for each in logged] == [
-        "Redis refuses to rewrite its append-only file, which holds erased users"
+        "Redis was not asked to rewrite its append-only file; trying again later"
     ] * 2
 
 
