@@ -19,7 +19,7 @@ from services.embedder.service import LocalEmbedder
 from services.search.indexes.faiss import FaissIndex
 from services.serving.run import ServeError
 from services.stack.startup import RunningStack, serve_stack
-from tests.support.reindexing import PREVIOUS, Operator
+from tests.support.reindexing import PREVIOUS, READY, Operator
 from tests.support.running import Caller, calling, stack_in_thread, stack_settings
 from tests.support.small_shop import items, photograph, rows
 from tests.support.waiting import eventually
@@ -140,4 +140,20 @@ def test_the_model_that_the_stack_began_with_leaves_memory_with_its_generation(c
 
     operator.start("fake-0", gate=ANY_GATE)
     operator.until(PREVIOUS)
+    assert caller.find(image=SHOT, top_k=2).applied.model_version == OLD
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_model_that_search_did_not_stay_with_leaves_memory_too(caller: Caller, back: bool) -> None:
+    before = held()
+    operator = Operator(caller.channel)
+    if back:
+        operator = changed(caller)
+        operator.rollback()
+    else:
+        caller.upsert(rows())
+        operator.start("fake-1", gate=ANY_GATE, hold=True)
+        operator.until(READY)
+    operator.end()
+    eventually(lambda: held() == before, "the model is still in memory")
     assert caller.find(image=SHOT, top_k=2).applied.model_version == OLD

@@ -149,6 +149,10 @@ class GenerationBuilder:
         """Ends the work; the next `begin` goes on with it."""
         await self._working.aclose()
 
+    def forget(self) -> None:
+        """Lets go of the generation, once its work has ended: its index is the largest thing in memory."""
+        self.loaded = self._opened = None
+
     async def _work(self, record: GenerationRecord) -> None:
         """Builds, loads, compares and keeps up a generation, until cancelled."""
         with self.throttle.active():
@@ -265,7 +269,7 @@ class GenerationBuilder:
             await self._load()
         other = self._writer.generations.other
         assert other is not None, "The work ends before its generation."
-        lacking = other.to_embed()
+        lacking = await asyncio.to_thread(other.to_embed)
         if other.failed and time.monotonic() - self._retried > _RETRY_PAUSES * self._settings.pause_s:
             self._retried = time.monotonic()
             lacking = sorted({*lacking, *other.failed.copy()})

@@ -288,7 +288,7 @@ class Reindexer:
         await self._writer.beside.end()
         if self._builder.loaded is not None:
             await self._builder.loaded.drained()
-        self._builder.loaded = None
+        self._builder.forget()
         if (resources := self._open.pop(other.model_version, None)) is not None:
             await resources.aclose()
             if self._models is not None:
