@@ -293,7 +293,7 @@ class BesideWriter:
 
     def _lag(self) -> Lag:
         other, live = self._other(), self._generations.live
-        complete = self._generations.follows and not other.to_embed()
+        complete = self._generations.follows and not other.to_embed(1)
         return Lag(complete, len(other.unfound - live.unfound))
 
     def _switch(self, switched: Callable[[], None], max_lost: int | None) -> int | None:
@@ -318,7 +318,7 @@ def lacking_photographs(
 ) -> list[tuple[StoredProduct, dict[int, Photograph | None]]]:
     """Returns products of which a generation lacks embeddings, with the photographs to embed by their place.
 
-    None stands for a photograph whose file is damaged or gone, which is logged.
+    None stands for a photograph whose file is damaged, gone or unreadable, which is logged.
     """
     lacking: list[tuple[StoredProduct, dict[int, Photograph | None]]] = []
     for stored in catalogue.of_model(product_ids, generation.model_version):
@@ -335,8 +335,9 @@ def lacking_photographs(
 def _photograph(catalogue: Catalogue, product_id: str, place: int, content: ContentState) -> Photograph | None:
     try:
         file = catalogue.photograph(product_id, place)
-    except DataLoss as error:
-        _log.error("photograph cannot be embedded again", product_id=product_id, why=error.message)
+    except (DataLoss, OSError) as error:
+        # A disk that cannot read one file must not keep all others from being embedded.
+        _log.error("photograph cannot be embedded again", product_id=product_id, why=str(error))
         return None
     # A write may have replaced it meanwhile.
     return (

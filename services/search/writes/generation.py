@@ -117,9 +117,16 @@ class Generation:
         for product_id in product_ids:
             self.failed.pop(product_id, None)
 
-    def to_embed(self) -> list[str]:
-        """Returns the products of which an embedding is to be made and can be, in the order of their ids."""
-        return sorted(self.lacking.copy() - self.failed.copy().keys())
+    def to_embed(self, limit: int = 10_000) -> list[str]:
+        """Returns products of which an embedding is to be made and can be, in the order of their ids.
+
+        It takes a moment where many are lacking, and may be called in any thread.
+
+        Args:
+            limit: how many at most.
+        """
+        lacking, failed = self.lacking.copy(), self.failed.copy()
+        return sorted(itertools.islice((each for each in lacking if each not in failed), limit))
 
 
 @dataclass(slots=True)

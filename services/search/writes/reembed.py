@@ -14,8 +14,10 @@ _log = structlog.stdlib.get_logger(__name__)
 
 _LOG_EVERY = 1000
 _LOOK_S: Final = 1.0
-# How long before photographs that could not be embedded are tried again, unless their product is written before.
+# How long before photographs that could not be embedded are tried again, unless their product is written before; each
+# time twice as long, since each one is a line of the log.
 _RETRY_S: Final = 600.0
+_MAX_RETRY_S: Final = 86_400.0
 _AFTER_FAULT_S: Final = 60.0
 
 
@@ -37,14 +39,15 @@ async def keep_complete(
         pause_s: how long to wait before another attempt, in seconds.
         after_group: called after each group.
     """
-    retried = time.monotonic()
+    retried, retry_s = time.monotonic(), _RETRY_S
     while True:
         live = writer.generations.live
-        if time.monotonic() - retried > _RETRY_S:
-            retried = time.monotonic()
+        if time.monotonic() - retried > retry_s:
+            retried, retry_s = time.monotonic(), min(2 * retry_s, _MAX_RETRY_S)
             live.try_again(tuple(live.failed.copy()))
         try:
-            await reembed(writer, live.to_embed(), group=group, pause_s=pause_s, after_group=after_group)
+            product_ids = await asyncio.to_thread(live.to_embed)
+            await reembed(writer, product_ids, group=group, pause_s=pause_s, after_group=after_group)
             await asyncio.sleep(_LOOK_S)
         except Exception:
             # A fault of this program must not leave products unfindable until a restart.

@@ -179,10 +179,13 @@ async def test_a_switch_while_a_write_is_embedded_writes_it_for_both_models(shop
     assert await shop.nearest(shot(1)) == {"m1": ("b", 1.0), "m2": ("b", 1.0)}
 
 
-async def test_a_photograph_that_cannot_be_embedded_is_named(shop: TwoModels, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["gone", "unreadable"])
+async def test_a_photograph_that_cannot_be_embedded_is_named(shop: TwoModels, tmp_path: Path, how: str) -> None:
     await shop.writer.upsert_products([row("a", shot(0)), row("b", shot(1))])
     gone = next(path for path in (tmp_path / "photographs").glob("??/*") if path.read_bytes() == shot(0).content)
     gone.unlink()
+    if how == "unreadable":
+        gone.mkdir()
     await shop.begin()
     filled = await shop.writer.beside.fill(shop.catalogue.generations.missing("m2"))
     assert (filled.embedded, filled.failed) == (1, ("a",))
