@@ -172,8 +172,8 @@ class Material:
         boosts = tuple(
             Boost(condition, dice.choice((0.5, 0.8, 1.0, 1.1, 1.5, 2.0)))
             for _ in range(dice.choice((0, 0, 0, 1, 2, MAX_BOOSTS)))
-            if (condition := self.filter(dice, plain=plain)).conditions
-            and not any(isinstance(part, Words) and not part.text for part in condition.conditions.values())
+            # One that no product could fail is refused.
+            if any(map(_may_leave_out, (condition := self.filter(dice, plain=plain)).conditions.values()))
         )
         return Ranking(
             boosts=boosts,
@@ -247,3 +247,13 @@ def _unit(embedding: NDArray[np.float16]) -> NDArray[np.float32]:
     values = embedding.astype(np.float32)
     unit: NDArray[np.float32] = values / np.linalg.norm(values)
     return unit
+
+
+def _may_leave_out(part: Condition) -> bool:
+    match part:
+        case LabelFilter() | ColourFilter() | GenderFilter():
+            return bool(part.any_of or part.none_of)
+        case Words():
+            return any(map(str.isalnum, part.text))
+        case _:
+            return True
