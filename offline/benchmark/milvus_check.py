@@ -448,7 +448,7 @@ def generations(check: Check, index: MilvusIndex) -> None:
 def _following(check: Check) -> Iterator[MilvusFollower]:
     follower = MilvusFollower(check.store(), check_s=0.1)
     try:
-        follower.begin(0.0)
+        follower.begin()
         yield follower
     finally:
         follower.close()

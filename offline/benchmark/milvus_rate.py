@@ -113,8 +113,8 @@ def _replica_ms(index: MilvusIndex, settings: MilvusSettings) -> dict[str, dict[
     follower = MilvusFollower(MilvusStore(settings, DIMENSION, "rate"))
     strong = MilvusFollower(MilvusStore(settings, DIMENSION, "rate"), staleness_s=0.0)
     try:
-        follower.begin(0.0)
-        strong.begin(0.0)
+        follower.begin()
+        strong.begin()
         waits: list[float] = []
         for turn in range(_WRITES):
             new = IndexedProduct(product(f"new{turn}", article_type="T0"), _query(turn).astype(np.float16))
@@ -238,7 +238,7 @@ def _follow(settings: MilvusSettings, seconds: float) -> dict[str, list[float]]:
     assert _barrier is not None
     follower = MilvusFollower(MilvusStore(settings, DIMENSION, "rate"))
     try:
-        follower.begin(0.0)
+        follower.begin()
         # Until then, searches wait for the latest writes.
         time.sleep(STALENESS_S + 1)
         times: dict[str, list[float]] = {}

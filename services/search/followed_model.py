@@ -174,7 +174,7 @@ class ModelFollower:
         store = MilvusStore(self._settings.milvus(), 0, model_version)
         index = MilvusFollower(store)
         try:
-            await asyncio.to_thread(index.begin, 0.0)
+            await asyncio.to_thread(index.begin)
         except BaseException:
             await asyncio.to_thread(index.close)
             raise

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
 
 import structlog
 
@@ -14,8 +13,6 @@ from services.search.indexes.milvus.reader import MAX_RECENT, STALENESS_S, Milvu
 from services.search.indexes.milvus.rows import DELETED, KEPT_WRITES, Row, keys_of, parts_of, product_of
 from services.search.indexes.milvus.state import Behind, MilvusState, Recent, SearchedState
 from services.search.indexes.milvus.store import UNAVAILABLE, Meta, MilvusStore
-
-_PAUSE_S: Final = 0.5
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -42,27 +39,17 @@ class MilvusFollower(MilvusReader):
         # Up to this write, every one has been taken over as a whole.
         self._followed = 0
 
-    def begin(self, patience_s: float) -> None:
+    def begin(self) -> None:
         """Reads all products, and follows every write from here on.
 
-        Args:
-            patience_s: how long to wait for Milvus, for the collection, and for its first write, in seconds.
-
         Raises:
-            Upstream: INDEX_UNAVAILABLE; INDEX_INCOMPLETE: there is no finished write.
+            Upstream: INDEX_UNAVAILABLE: Milvus does not answer, or has no such collection; INDEX_INCOMPLETE: there is
+                no finished write.
             FailedPrecondition: INDEX_FOREIGN.
         """
-        end = time.monotonic() + patience_s
-        self._store.open(patience_s, create=False)
-        while True:
-            try:
-                with self._write_lock:
-                    self._read_all()
-                break
-            except Upstream:
-                if time.monotonic() >= end:
-                    raise
-                time.sleep(_PAUSE_S)
+        self._store.open(create=False)
+        with self._write_lock:
+            self._read_all()
         self._begin()
 
     def _read_all(self) -> None:

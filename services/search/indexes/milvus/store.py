@@ -95,7 +95,7 @@ class MilvusStore:
         """Connects, and opens the collection.
 
         Args:
-            patience_s: how long Milvus may take to answer, or the collection to be made, in seconds.
+            patience_s: how long Milvus may take to answer, in seconds.
             create: whether to make the collection where there is none.
 
         Raises:

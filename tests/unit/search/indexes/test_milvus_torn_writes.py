@@ -128,10 +128,10 @@ class _Collection:
         writer.load([rows], version)
         return writer, store
 
-    def follower(self, check_s: float = 0.05, patience_s: float = 0.0) -> MilvusFollower:
+    def follower(self, check_s: float = 0.05) -> MilvusFollower:
         follower = MilvusFollower(self.store(), check_s=check_s)
         self._opened.append(follower)
-        follower.begin(patience_s)
+        follower.begin()
         return follower
 
     def stored(self, expression: str, fields: Sequence[str] = ()) -> list[Row]:
